@@ -1,0 +1,85 @@
+"""Models on disk: safetensors with the config and the provenance in its metadata; nothing is unpickled."""
+
+import dataclasses
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from segan_cli.config import ModelConfig, from_dict
+from segan_cli.errors import CheckpointError
+from segan_cli.networks.generator import Generator
+
+
+@dataclass(frozen=True)
+class Model:
+    """A generator ready to run, with the config that built it and the facts of its training."""
+
+    generator: Generator
+    config: ModelConfig
+    provenance: dict[str, Any]
+
+
+def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> None:
+    """Write a model atomically, its weights as `dtype` (float16 halves the file; loading gives float32 again)."""
+    weights = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.generator.state_dict().items()}
+    about = {"config": dataclasses.asdict(model.config), "provenance": model.provenance}
+    beside = path.with_name(path.name + ".part")
+    save_file(weights, beside, metadata={"segan": json.dumps(about)})
+    os.replace(beside, path)
+
+
+def load_model(path: Path) -> Model:
+    """Rebuild a model from its file alone.
+
+    Raises CheckpointError when the file is no segan model, or names the weights that are unknown, missing or misshapen.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118  # no dict
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
+    if "segan" not in metadata:
+        raise CheckpointError(f"{path}: a safetensors file, but not written by segan; give a model that segan trained")
+    about = json.loads(metadata["segan"])
+    config = from_dict(ModelConfig, about["config"])
+    generator = Generator(config.generator)
+    try:
+        generator.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error
+    return Model(generator.eval().requires_grad_(False), config, about["provenance"])
+
+
+def pretrained_dir() -> Path:
+    """The folder of shipped models: inside the installed package, or beside it in a source checkout."""
+    package = Path(__file__).parent
+    installed = package / "pretrained"
+    return installed if installed.is_dir() else package.parent / "pretrained"
+
+
+def find_model(name: str) -> Path:
+    """The file of a shipped model's name (its sha256 checked) or of a path.
+
+    Raises CheckpointError when there is neither, or when the shipped file is not the one that was measured.
+    """
+    folder = pretrained_dir()
+    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
+    shipped = index["models"]
+    if name == "default":
+        name = index["default"]
+    if name in shipped:
+        path = folder / shipped[name]["file"]
+        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != shipped[name]["sha256"]:
+            raise CheckpointError(f"{path}: missing or changed since it was shipped; install segan again")
+        return path
+    if Path(name).is_file():
+        return Path(name)
+    raise CheckpointError(f"{name}: no such model; give a file or one of: default, {', '.join(sorted(shipped))}")

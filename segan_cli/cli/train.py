@@ -1,0 +1,130 @@
+"""`segan train`."""
+
+import os
+import shlex
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from segan_cli.config import PRESETS, MixingConfig, ModelConfig, TrainingConfig
+from segan_cli.errors import TrainingError
+
+if TYPE_CHECKING:
+    from segan_cli.data.sources import Sources
+
+DEFAULTS = TrainingConfig()
+FOLDER = click.Path(path_type=Path)
+
+
+def number(name: str, help: str, least: float = 0, option: str | None = None) -> Any:
+    """A numeric option with the default of a training config's field."""
+    default = getattr(DEFAULTS, name)
+    kind = click.IntRange(int(least)) if isinstance(default, int) else click.FloatRange(least)
+    return click.option(option or f"--{name.replace('_', '-')}", name, type=kind, default=default, show_default=True, help=help)
+
+
+@click.command()
+@click.option("--data", required=True, type=FOLDER, help="Folder of noisy/clean pairs, or of clean speech.")
+@click.option("--noise", type=FOLDER, help="Folder of noise, mixed into the clean speech on the fly.")
+@click.option("--valid-data", type=FOLDER, help="Validation folder like --data.  [default: 5 % held out of --data]")
+@click.option("--valid-noise", type=FOLDER, help="Validation noise.  [default: 5 % held out of --noise]")
+@click.option("--run", required=True, type=FOLDER, help="Folder for checkpoints, cache and log.")
+@click.option("--resume", is_flag=True, help="Go on from the state in --run.")
+@click.option("--preset", default="segan-slim", show_default=True, type=click.Choice(list(PRESETS)), help="Network.")
+@number("steps", "Steps in all.", 1)
+@number("batch_size", "Windows of 16384 samples a step.", 1)
+@click.option("--optimizer", default=DEFAULTS.optimizer, show_default=True, type=click.Choice(["adamw", "rmsprop"]))
+@number("generator_learning_rate", "Of the generator.", option="--learning-rate")
+@number("discriminator_learning_rate", "Of the discriminator.")
+@number("l1_weight", "Weight of the L1 loss.")
+@number("spectral_weight", "Weight of the compressed-spectrum loss.")
+@number("adversarial_weight", "Weight of the adversarial loss.")
+@number("adversarial_start", "Steps before the discriminator joins.")
+@click.option("--snr", nargs=2, type=float, default=MixingConfig().snr_db, show_default=True, help="Range of the SNR of mixtures in dB.")
+@number("validate_every", "Steps between validations and saved states.", 1)
+@number("validation_mixes", "Utterances in a validation.", 1)
+@number("seed", "Start of every random draw.")
+def train(
+    data: Path,
+    noise: Path | None,
+    valid_data: Path | None,
+    valid_noise: Path | None,
+    run: Path,
+    resume: bool,
+    preset: str,
+    snr: tuple[float, float],
+    **options: Any,
+) -> None:
+    """Train a model on the speech in --data.
+
+    --data holds clean/ and noisy/ (or clean_NAME/ and noisy_NAME/) with files of the same names, or clean speech to
+    mix with --noise. The run folder gets best.safetensors, which segan enhance --model takes, last.pt to --resume
+    from, and log.jsonl with losses and validation scores.
+
+    \b
+    Examples:
+      segan train --data pairs/ --run runs/first
+      segan train --data vctk/ --noise noises/ --run runs/second --steps 200000
+    """
+    state_file = run / "last.pt"
+    if state_file.exists() and not resume:
+        raise TrainingError(f"{run}: holds a training already; add --resume to go on, or name another --run")
+    if resume and not state_file.exists():
+        raise TrainingError(f"{run}: holds no training to resume; leave out --resume")
+    if run.exists() and not run.is_dir():
+        raise TrainingError(f"{run}: is a file; name a folder for the run")
+    config = TrainingConfig(**options, mixing=replace(MixingConfig(), snr_db=snr))
+
+    from segan_cli.cli.console import progress_bar, talk
+    from segan_cli.data.sources import Folders, open_sources
+
+    model = PRESETS[preset]
+    folders = Folders(data, noise, valid_data, valid_noise)
+    with progress_bar() as bar:
+        task = bar.add_task("reading", total=None, note="")
+        sources = open_sources(
+            folders,
+            config.mixing,
+            model.sample_rate_hz,
+            config.seed,
+            run / "cache",
+            lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    for line in sources.found:
+        talk.print(line, highlight=False)
+    _train(sources, model, config, run, state_file if resume else None)
+
+
+def _train(sources: "Sources", model: ModelConfig, config: TrainingConfig, run: Path, resume_from: Path | None) -> None:
+    from segan_cli import __version__
+    from segan_cli.cli.console import progress_bar, talk
+    from segan_cli.data.mixing import draw_utterances
+    from segan_cli.training import TrainState, fit
+
+    state = TrainState(model, config)
+    if resume_from is not None:
+        state.load(resume_from)
+    validation = draw_utterances(sources.validation, config.validation_mixes, config.seed)
+    command = shlex.join(["segan", *sys.argv[1:]])
+    provenance = {"command": command, "data": list(sources.found), "segan": __version__}
+    workers = min(os.cpu_count() or 1, 4)
+    with (
+        progress_bar() as bar,
+        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
+    ):
+        task = bar.add_task("training", total=config.steps, completed=state.step, note="")
+
+        def report(step: int, losses: dict[str, float], scores: dict[str, float | None] | None) -> None:
+            note = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
+            bar.update(task, completed=step, note=note)
+            if scores is not None:
+                shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items() if value is not None)
+                talk.print(f"step {step}: {note}; validation: {shown}", highlight=False)
+
+        fit(state, sources.training, validation, run, provenance, pool, report)
+    talk.print(f"trained: {run / 'best.safetensors'}", highlight=False, soft_wrap=True)

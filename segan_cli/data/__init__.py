@@ -1,0 +1,1 @@
+"""Training data: folders to recordings, recordings to windows."""

@@ -1,0 +1,25 @@
+"""The errors a user can meet; each message says what, where and what to do in one line."""
+
+
+class SeganError(Exception):
+    """Base of every error that the command line turns into one line and exit code 1."""
+
+
+class AudioError(SeganError):
+    """A recording cannot be read or written."""
+
+
+class CorpusError(SeganError):
+    """A folder of training or evaluation data does not hold what it should."""
+
+
+class ConfigError(SeganError):
+    """A configuration has unknown, missing or contradictory values."""
+
+
+class CheckpointError(SeganError):
+    """A model or a training state cannot be found, read or trusted."""
+
+
+class TrainingError(SeganError):
+    """A training cannot start or go on."""

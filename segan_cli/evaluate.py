@@ -1,0 +1,116 @@
+"""Pairs of recordings to rows of scores."""
+
+import json
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segan_cli.audio import read_mono
+from segan_cli.data.corpus import find_audio
+from segan_cli.errors import CorpusError
+from segan_cli.metrics import MEASURES, RATE_HZ, Score, Undefined, mean, measure_all
+
+if TYPE_CHECKING:
+    from segan_cli.enhance import Enhancer
+
+Progress = Callable[[int, int], None]  # pairs done, pairs in all
+
+
+@dataclass(frozen=True)
+class Row:
+    """The scores of one pair."""
+
+    name: str
+    noisy: dict[str, Score]
+    enhanced: dict[str, Score] | None
+
+
+def pair_files(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
+    """Files of two folders matched by their path below the folder, without the extension.
+
+    Raises CorpusError when a file on either side has no partner, or two files share a name.
+    """
+    sides = []
+    for folder in (first, second):
+        paths = find_audio(folder)
+        files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+        if len(files) < len(paths):
+            raise CorpusError(f"{folder}: holds files that differ only in their extension; keep one of each name")
+        sides.append(files)
+    for here, there, where in ((*sides, second), (*reversed(sides), first)):
+        alone = sorted(set(here) - set(there))
+        if alone:
+            raise CorpusError(f"{where}: has no partner for {here[alone[0]]} ({len(alone)} such files)")
+    return {name: (sides[0][name], sides[1][name]) for name in sorted(sides[0])}
+
+
+def score_files(clean: Path, degraded: Path) -> dict[str, Score]:
+    """Every measure of one pair of files at 16 kHz; raises CorpusError when their lengths differ."""
+    return measure_all(*_equal_length(clean, degraded))
+
+
+def evaluate(
+    noisy: Path, clean: Path, enhanced: Path | None = None, enhancer: "Enhancer | None" = None, progress: Progress | None = None
+) -> list[Row]:
+    """Score noisy files, and enhanced ones from a folder or made by an enhancer, against the clean ones of the same name.
+
+    Files are taken as the mean of their channels at 16 kHz. Measures run in worker processes.
+    """
+    pairs = pair_files(noisy, clean)
+    finished = {name: path for name, (path, _) in pair_files(enhanced, clean).items()} if enhanced else {}
+    rows = []
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        jobs = []
+        for name, (noisy_path, clean_path) in pairs.items():
+            job = None
+            if enhanced:
+                job = pool.submit(score_files, clean_path, finished[name])
+            elif enhancer:
+                reference, degraded = _equal_length(clean_path, noisy_path)
+                job = pool.submit(measure_all, reference, enhancer.enhance(degraded, RATE_HZ))
+            jobs.append((name, pool.submit(score_files, clean_path, noisy_path), job))
+        for done, (name, noisy_job, job) in enumerate(jobs, 1):
+            rows.append(Row(name, noisy_job.result(), job.result() if job else None))
+            if progress is not None:
+                progress(done, len(jobs))
+    return rows
+
+
+def summarise(rows: list[Row]) -> dict[str, dict[str, dict[str, float | int | None]]]:
+    """Per system and measure: the mean of the defined scores, and how many were undefined."""
+    systems = {"noisy": [row.noisy for row in rows], "enhanced": [row.enhanced for row in rows if row.enhanced]}
+    return {
+        system: {
+            name: {
+                "mean": mean([scores[name] for scores in every]),
+                "undefined": sum(isinstance(scores[name], Undefined) for scores in every),
+            }
+            for name in MEASURES
+        }
+        for system, every in systems.items()
+        if every
+    }
+
+
+def to_json(rows: list[Row], about: dict[str, Any]) -> str:
+    """The summary and every row; an undefined score is {"undefined": reason}."""
+
+    def plain(scores: dict[str, Score] | None) -> Any:
+        if scores is None:
+            return None
+        return {name: {"undefined": s.reason} if isinstance(s, Undefined) else s for name, s in scores.items()}
+
+    files = [{"name": row.name, "noisy": plain(row.noisy), "enhanced": plain(row.enhanced)} for row in rows]
+    return json.dumps({**about, "pairs": len(rows), "summary": summarise(rows), "files": files}, indent=2)
+
+
+def _equal_length(clean: Path, degraded: Path) -> Any:
+    reference, signal = read_mono(clean, RATE_HZ), read_mono(degraded, RATE_HZ)
+    if len(reference) != len(signal):
+        raise CorpusError(
+            f"{degraded}: {len(signal)} samples at 16 kHz but {len(reference)} in {clean}; cut them to equal length"
+        )
+    return reference, signal

@@ -1,0 +1,72 @@
+"""Building blocks that the generator and the discriminator share."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+
+def downsampling(n_in: int, n_out: int, kernel_size: int, stride: int, dilation: int = 1) -> nn.Conv1d:
+    """Convolution [B, n_in, L] → [B, n_out, L / stride], for an odd kernel and L a multiple of the stride."""
+    padding = dilation * (kernel_size - 1) // 2
+    return nn.Conv1d(n_in, n_out, kernel_size, stride, padding, dilation)
+
+
+def upsampling(n_in: int, n_out: int, kernel_size: int, stride: int, dilation: int = 1) -> nn.ConvTranspose1d:
+    """Transposed convolution [B, n_in, L] → [B, n_out, L * stride], the mirror of `downsampling`."""
+    padding = dilation * (kernel_size - 1) // 2
+    return nn.ConvTranspose1d(n_in, n_out, kernel_size, stride, padding, stride - 1, dilation=dilation)
+
+
+def initialise(module: nn.Module) -> None:
+    """Start the convolutions and linear layers from a normal(0, 0.02) cut at two deviations, biases from zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
+            nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.04, b=0.04)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def initialise_he(module: nn.Module) -> None:
+    """Start the convolutions so that a signal keeps its variance through them and a rectifier (arXiv 1502.01852)."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
+            taps = layer.in_channels * layer.kernel_size[0]
+            if isinstance(layer, nn.ConvTranspose1d):
+                taps //= layer.stride[0]
+            nn.init.normal_(layer.weight, std=math.sqrt(2 / taps))
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+
+
+def level_gain(noisy: Tensor, rms: float) -> Tensor:
+    """Gain [B, 1, 1] that brings windows [B, 1, T] to an RMS, or less where the peak would pass 0.9."""
+    level = noisy.square().mean(-1, keepdim=True).sqrt()
+    peak = noisy.abs().amax(-1, keepdim=True)
+    return torch.minimum(rms / level.clamp_min(1e-6), 0.9 / peak.clamp_min(1e-6))
+
+
+class VirtualBatchNorm(nn.Module):
+    """Normalises each example by the statistics of a fixed reference batch and of itself.
+
+    An example counts as one more member beside the R members of the reference batch (arXiv 1606.03498, section 3.5).
+    """
+
+    def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.empty(channels, 1).normal_(1.0, 0.02))
+        self.shift = nn.Parameter(torch.zeros(channels, 1))
+        self.epsilon = epsilon
+
+    def forward(self, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """x [B, C, L] and reference [R, C, L] → both normalised, same shapes."""
+        mean = reference.mean((0, 2), keepdim=True)
+        square = reference.square().mean((0, 2), keepdim=True)
+        own = 1.0 / (len(reference) + 1)
+        x_mean = own * x.mean(2, keepdim=True) + (1 - own) * mean
+        x_square = own * x.square().mean(2, keepdim=True) + (1 - own) * square
+        return self._scale(x, x_mean, x_square), self._scale(reference, mean, square)
+
+    def _scale(self, x: Tensor, mean: Tensor, square: Tensor) -> Tensor:
+        variance = (square - mean.square()).clamp_min(0.0)
+        return (x - mean) * torch.rsqrt(variance + self.epsilon) * self.gain + self.shift

@@ -1,0 +1,37 @@
+"""Generated speech-like audio and tiny models that the tests share."""
+
+import numpy as np
+import pytest
+import soundfile
+
+
+def voice(seconds, rate_hz=16_000, seed=0):
+    """A made-up voice: gliding harmonics in syllables with pauses between, [n] float32."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(int(seconds * rate_hz)) / rate_hz
+    pitch = 120 + 30 * np.sin(2 * np.pi * 0.7 * t + rng.uniform(0, 6)) + 5 * np.sin(2 * np.pi * 5 * t)
+    phase = 2 * np.pi * np.cumsum(pitch) / rate_hz
+    formants = [(700 + 250 * np.sin(2 * np.pi * 2.1 * t), 130), (1500 + 500 * np.sin(2 * np.pi * 1.3 * t), 200)]
+    sound = np.zeros_like(t)
+    for k in range(1, 30):
+        weight = sum(np.exp(-(((k * pitch - centre) / (2 * width)) ** 2)) for centre, width in formants) + 0.02
+        sound += weight * np.sin(k * phase)
+    syllables = np.clip(np.sin(2 * np.pi * 3.1 * t + rng.uniform(0, 6)) + 0.4, 0, 1)
+    return (0.1 * sound * syllables).astype(np.float32)
+
+
+def hiss(seconds, rate_hz=16_000, seed=0, level=0.02):
+    """White noise, [n] float32."""
+    return (level * np.random.default_rng(seed).standard_normal(int(seconds * rate_hz))).astype(np.float32)
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A folder with clean/ and noisy/: four pairs of two seconds."""
+    for side in ("clean", "noisy"):
+        (tmp_path / "pairs" / side).mkdir(parents=True)
+    for i in range(4):
+        clean = voice(2.0, seed=i)
+        soundfile.write(tmp_path / "pairs" / "clean" / f"u{i}.wav", clean, 16_000)
+        soundfile.write(tmp_path / "pairs" / "noisy" / f"u{i}.wav", clean + hiss(2.0, seed=i), 16_000)
+    return tmp_path / "pairs"

@@ -1,0 +1,70 @@
+"""An identity network gives the signal back, whatever the sizes and however it is cut."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segan_cli.framing import OverlapAdd
+
+
+def run(signal, cuts, network, window, hop, batch):
+    frames = OverlapAdd(network, signal.shape[0], window, hop, batch)
+    blocks = np.split(signal, sorted(cuts), axis=1)
+    return np.concatenate([*(frames.push(block) for block in blocks), frames.flush()], axis=1)
+
+
+@st.composite
+def framings(draw):
+    window = draw(st.integers(1, 64))
+    length = draw(st.integers(0, 300))
+    return {
+        "window": window,
+        "hop": draw(st.integers(1, window)),
+        "batch": draw(st.integers(1, 5)),
+        "length": length,
+        "channels": draw(st.integers(1, 3)),
+        "cuts": draw(st.lists(st.integers(0, length), max_size=8)),
+        "seed": draw(st.integers(0, 99)),
+    }
+
+
+@settings(deadline=None, max_examples=300)
+@given(framings())
+def test_identity_network_returns_its_input(f):
+    signal = np.random.default_rng(f["seed"]).standard_normal((f["channels"], f["length"])).astype(np.float32)
+    output = run(signal, f["cuts"], lambda w: w, f["window"], f["hop"], f["batch"])
+    assert output.shape == signal.shape
+    np.testing.assert_allclose(output, signal, atol=1e-5)
+
+
+@settings(deadline=None, max_examples=100)
+@given(framings())
+def test_block_cuts_and_batches_do_not_change_the_output(f):
+    signal = np.random.default_rng(f["seed"]).standard_normal((f["channels"], f["length"])).astype(np.float32)
+
+    def network(windows):  # depends on the position in the window, so the grid of windows matters
+        return windows * np.linspace(0.5, 1.5, f["window"], dtype=np.float32)
+
+    cut = run(signal, f["cuts"], network, f["window"], f["hop"], f["batch"])
+    whole = run(signal, [], network, f["window"], f["hop"], 1)
+    np.testing.assert_array_equal(cut, whole)
+
+
+@pytest.mark.parametrize("length", [1, 16383, 16384, 16385, 40001])
+def test_identity_at_the_real_window(length):
+    signal = np.random.default_rng(0).standard_normal((1, length)).astype(np.float32)
+    np.testing.assert_allclose(run(signal, [], lambda w: w, 16384, 8192, 4), signal, atol=1e-5)
+
+
+def test_every_sample_lies_in_as_many_windows_as_the_overlap_says():
+    seen = []
+    frames = OverlapAdd(lambda w: seen.append(len(w)) or w, 1, 64, 16, 3)
+    frames.push(np.ones((1, 1000), np.float32))
+    assert frames.flush().shape[1] > 0
+    assert sum(seen) == -(-(1000 + 48) // 16)
+
+
+def test_output_comes_before_the_signal_ends():
+    frames = OverlapAdd(lambda w: w, 1, 64, 32, 4)
+    assert frames.push(np.ones((1, 64), np.float32)).shape[1] == 32
