@@ -58,7 +58,7 @@ def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
 
 
 def read_blocks(path: Path, block_s: float) -> Iterator[Array]:
-    """The samples of a file as blocks [n, channels] of at most `block_s` seconds; raises AudioError on a damaged file."""
+    """A file's samples as blocks [n, channels] of at most `block_s` seconds; raises AudioError on a damaged file."""
     with open_audio(path) as file:
         n = max(1, round(block_s * file.samplerate))
         while True:
@@ -79,7 +79,9 @@ def read_mono(path: Path, rate_hz: int) -> Array:
 
 
 @contextmanager
-def atomic_writer(path: Path, rate_hz: int, channels: int, like: AudioInfo | None = None) -> Iterator[soundfile.SoundFile]:
+def atomic_writer(
+    path: Path, rate_hz: int, channels: int, like: AudioInfo | None = None
+) -> Iterator[soundfile.SoundFile]:
     """A sound file open for writing that appears under its name only when the block ends without an error.
 
     The format follows the name's extension, the encoding that of `like` where the format allows it. Raises AudioError
@@ -92,7 +94,7 @@ def atomic_writer(path: Path, rate_hz: int, channels: int, like: AudioInfo | Non
     try:
         with soundfile.SoundFile(beside, "w", rate_hz, channels, subtype, format=format) as file:
             yield file
-        os.replace(beside, path)
+        beside.replace(path)
     except (soundfile.LibsndfileError, OSError) as error:
         raise AudioError(f"{path}: cannot be written ({_reason(path, error)})") from error
     finally:
@@ -141,7 +143,8 @@ class Resampler:
         """The samples that are final now; all that are left when it is the last block."""
         if self.stream is None:
             return block
-        return self.stream.resample_chunk(np.ascontiguousarray(block), last).reshape(-1, self.channels)
+        resampled: Array = self.stream.resample_chunk(np.ascontiguousarray(block), last)
+        return resampled.reshape(-1, self.channels)
 
 
 class Emphasis:
@@ -157,4 +160,4 @@ class Emphasis:
         if not block.size:
             return block
         filtered, self.state = lfilter(self.b, self.a, block, axis=1, zi=self.state)
-        return filtered.astype(np.float32)
+        return np.asarray(filtered, np.float32)

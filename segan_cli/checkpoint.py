@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,7 @@ def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> 
     about = {"config": dataclasses.asdict(model.config), "provenance": model.provenance}
     beside = path.with_name(path.name + ".part")
     save_file(weights, beside, metadata={"segan": json.dumps(about)})
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def load_model(path: Path) -> Model:
@@ -76,7 +75,7 @@ def find_model(name: str) -> Path:
     if name == "default":
         name = index["default"]
     if name in shipped:
-        path = folder / shipped[name]["file"]
+        path = Path(folder, shipped[name]["file"])
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != shipped[name]["sha256"]:
             raise CheckpointError(f"{path}: missing or changed since it was shipped; install segan again")
         return path

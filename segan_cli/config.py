@@ -90,7 +90,7 @@ class TrainingConfig:
     spectral_weight: float = 0.0  # compressed spectrum term; 0 is the paper's loss
     adversarial_weight: float = 1.0
     adversarial_start: int = 0  # steps of reconstruction alone before the discriminator joins
-    reference_windows: int = 16  # reference batch of virtual batch norm
+    reference_windows: int = 8  # reference batch of virtual batch norm
     ema_decay: float = 0.999  # of the generator's weights that are validated and shipped
     clip_norm: float = 5.0  # gradient norm of each network
     validate_every: int = 2_000  # steps
@@ -152,7 +152,19 @@ def segan(preset: str, width: float) -> ModelConfig:
     )
 
 
+def segan_stride4() -> ModelConfig:
+    """Five layers of stride 4 without z: as many weights as segan-slim, and two thirds of its time on a CPU."""
+    strides = (4,) * 5
+    return ModelConfig(
+        preset="segan-stride4",
+        generator=GeneratorConfig((16, 32, 64, 128, 256), strides, (1,) * 5, 31, 0, initial_weights="he"),
+        discriminator=DiscriminatorConfig((8, 16, 32, 64, 64), strides, 31),
+        window_rms=0.05,
+    )
+
+
 PRESETS: dict[str, ModelConfig] = {
     "segan": segan("segan", 1.0),
     "segan-slim": segan("segan-slim", 0.25),
+    "segan-stride4": segan_stride4(),
 }

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from segan_cli.audio import read_mono
 from segan_cli.data.corpus import find_audio
 from segan_cli.errors import CorpusError
-from segan_cli.metrics import MEASURES, RATE_HZ, Score, Undefined, mean, measure_all
+from segan_cli.metrics import MEASURES, RATE_HZ, Array, Score, Undefined, mean, measure_all
 
 if TYPE_CHECKING:
     from segan_cli.enhance import Enhancer
 
-Progress = Callable[[int, int], None]  # pairs done, pairs in all
+Progress = Callable[[int], None]  # one more score is done, of so many in all
 
 
 @dataclass(frozen=True)
@@ -33,50 +33,69 @@ def pair_files(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
 
     Raises CorpusError when a file on either side has no partner, or two files share a name.
     """
-    sides = []
-    for folder in (first, second):
-        paths = find_audio(folder)
-        files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
-        if len(files) < len(paths):
-            raise CorpusError(f"{folder}: holds files that differ only in their extension; keep one of each name")
-        sides.append(files)
-    for here, there, where in ((*sides, second), (*reversed(sides), first)):
-        alone = sorted(set(here) - set(there))
+    ours, theirs = by_name(first), by_name(second)
+    for here, there, where in ((ours, theirs, second), (theirs, ours, first)):
+        alone = sorted(here.keys() - there.keys())
         if alone:
             raise CorpusError(f"{where}: has no partner for {here[alone[0]]} ({len(alone)} such files)")
-    return {name: (sides[0][name], sides[1][name]) for name in sorted(sides[0])}
+    return {name: (ours[name], theirs[name]) for name in sorted(ours)}
+
+
+def by_name(folder: Path) -> dict[str, Path]:
+    """The audio files below a folder by their path in it, without the extension; raises CorpusError on a name twice."""
+    paths = find_audio(folder)
+    files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
+    if len(files) < len(paths):
+        raise CorpusError(f"{folder}: holds files that differ only in their extension; keep one of each name")
+    return files
+
+
+def equal_length(clean: Path, degraded: Path) -> tuple[Array, Array]:
+    """Both files at 16 kHz, [n] each; raises CorpusError when their lengths differ."""
+    reference, signal = read_mono(clean, RATE_HZ), read_mono(degraded, RATE_HZ)
+    if len(reference) != len(signal):
+        raise CorpusError(
+            f"{degraded}: {len(signal)} samples at 16 kHz but {len(reference)} in {clean}; cut them to equal length"
+        )
+    return reference, signal
 
 
 def score_files(clean: Path, degraded: Path) -> dict[str, Score]:
     """Every measure of one pair of files at 16 kHz; raises CorpusError when their lengths differ."""
-    return measure_all(*_equal_length(clean, degraded))
+    return measure_all(*equal_length(clean, degraded))
 
 
 def evaluate(
-    noisy: Path, clean: Path, enhanced: Path | None = None, enhancer: "Enhancer | None" = None, progress: Progress | None = None
+    noisy: Path,
+    clean: Path,
+    enhanced: Path | None = None,
+    enhancer: "Enhancer | None" = None,
+    progress: Progress | None = None,
 ) -> list[Row]:
-    """Score noisy files, and enhanced ones from a folder or made by an enhancer, against the clean ones of the same name.
+    """Score noisy files, and enhanced ones from a folder or an enhancer, against the clean ones of the same name.
 
-    Files are taken as the mean of their channels at 16 kHz. Measures run in worker processes.
+    Files are taken as the mean of their channels at 16 kHz. The measures run in worker processes; `progress` hears of
+    every score. Raises CorpusError when files have no partner or another length than it.
     """
     pairs = pair_files(noisy, clean)
     finished = {name: path for name, (path, _) in pair_files(enhanced, clean).items()} if enhanced else {}
-    rows = []
+    if finished and finished.keys() != pairs.keys():
+        raise CorpusError(f"{enhanced}: has no partner for {min(pairs.keys() ^ finished.keys())}")
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        jobs = []
-        for name, (noisy_path, clean_path) in pairs.items():
-            job = None
-            if enhanced:
-                job = pool.submit(score_files, clean_path, finished[name])
-            elif enhancer:
-                reference, degraded = _equal_length(clean_path, noisy_path)
-                job = pool.submit(measure_all, reference, enhancer.enhance(degraded, RATE_HZ))
-            jobs.append((name, pool.submit(score_files, clean_path, noisy_path), job))
-        for done, (name, noisy_job, job) in enumerate(jobs, 1):
-            rows.append(Row(name, noisy_job.result(), job.result() if job else None))
-            if progress is not None:
-                progress(done, len(jobs))
-    return rows
+        before = {name: pool.submit(score_files, clean_path, path) for name, (path, clean_path) in pairs.items()}
+        after = {name: pool.submit(score_files, pairs[name][1], path) for name, path in finished.items()}
+        jobs = [*before.values(), *after.values()]
+        expected = len(jobs) + (len(pairs) if enhancer else 0)
+        if progress is not None:
+            for job in jobs:
+                job.add_done_callback(lambda _: progress(expected))
+        if enhancer:
+            for name, (path, clean_path) in pairs.items():
+                reference, degraded = equal_length(clean_path, path)
+                after[name] = pool.submit(measure_all, reference, enhancer.enhance(degraded, RATE_HZ))
+                if progress is not None:
+                    after[name].add_done_callback(lambda _: progress(expected))
+        return [Row(name, before[name].result(), after[name].result() if name in after else None) for name in pairs]
 
 
 def summarise(rows: list[Row]) -> dict[str, dict[str, dict[str, float | int | None]]]:
@@ -105,12 +124,3 @@ def to_json(rows: list[Row], about: dict[str, Any]) -> str:
 
     files = [{"name": row.name, "noisy": plain(row.noisy), "enhanced": plain(row.enhanced)} for row in rows]
     return json.dumps({**about, "pairs": len(rows), "summary": summarise(rows), "files": files}, indent=2)
-
-
-def _equal_length(clean: Path, degraded: Path) -> Any:
-    reference, signal = read_mono(clean, RATE_HZ), read_mono(degraded, RATE_HZ)
-    if len(reference) != len(signal):
-        raise CorpusError(
-            f"{degraded}: {len(signal)} samples at 16 kHz but {len(reference)} in {clean}; cut them to equal length"
-        )
-    return reference, signal

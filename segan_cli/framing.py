@@ -13,9 +13,9 @@ class OverlapAdd:
     """Cuts a signal into overlapping windows, runs a network on them, and puts the results back together.
 
     Window i starts at sample i*hop - (window - hop), in zeros before the signal, and the last ones end in zeros after
-    it, so that every sample lies in equally many windows. Each result is weighted by w[n] = sin^2(pi (n + 1/2) / window)
-    and the sum is divided by the weight laid down, so an identity network gives the signal back for any window and
-    hop <= window. Blocks of any sizes give the same output as the whole signal at once.
+    it, so that every sample lies in equally many windows. Each result is weighted by
+    w[n] = sin^2(pi (n + 1/2) / window) and the sum is divided by the weight laid down, so an identity network gives the
+    signal back for any window and hop <= window. Blocks of any sizes give the same output as the whole signal at once.
     """
 
     def __init__(self, network: WindowFunction, channels: int, window: int, hop: int, batch: int) -> None:

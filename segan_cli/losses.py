@@ -13,8 +13,8 @@ def l1(enhanced: Tensor, clean: Tensor) -> Tensor:
 class CompressedSpectrum(nn.Module):
     """Distance of power-compressed spectra, magnitude and complex, frames of 512 every 128 samples.
 
-    0.7 mean (|X|^0.3 - |Y|^0.3)^2 + 0.3 mean |X^0.3 - Y^0.3|^2, where X^0.3 keeps the phase of X (Braun and Tashev 2021,
-    arXiv 2009.12286, with a power of 0.3).
+    0.7 mean (|X|^0.3 - |Y|^0.3)^2 + 0.3 mean |X^0.3 - Y^0.3|^2, where X^0.3 keeps the phase of X (Braun and Tashev,
+    arXiv 2009.12286).
     """
 
     def __init__(self, power: float = 0.3, complex_share: float = 0.3) -> None:

@@ -4,7 +4,7 @@ import copy
 import dataclasses
 import json
 import math
-import os
+import pickle
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -18,7 +18,7 @@ from torchaudio.functional import preemphasis
 
 from segan_cli.checkpoint import Model, save_model
 from segan_cli.config import ModelConfig, TrainingConfig
-from segan_cli.data.mixing import Source, Spec, batch
+from segan_cli.data.mixing import Source, batch
 from segan_cli.enhance import Enhancer
 from segan_cli.errors import CheckpointError, TrainingError
 from segan_cli.losses import CompressedSpectrum, l1, least_squares_discriminator, least_squares_generator
@@ -76,7 +76,7 @@ class TrainState:
         }
         beside = path.with_name(path.name + ".part")
         torch.save({**state, "about": json.dumps(about)}, beside)
-        os.replace(beside, path)
+        beside.replace(path)
 
     def load(self, path: Path) -> None:
         """Continue from a saved state; raises CheckpointError when it is not one of this model."""
@@ -87,8 +87,8 @@ class TrainState:
                 raise CheckpointError(f"{path}: saved by a training of another model; give its preset or another --run")
             for name, part in self.parts().items():
                 part.load_state_dict(state[name])
-        except (OSError, RuntimeError, KeyError, ValueError) as error:
-            raise CheckpointError(f"{path}: not a training state that segan wrote ({error})") from error
+        except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+            raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
         self.rng.bit_generator.state = about["rng"]
         self.step, self.best = about["step"], about["best"]
 
@@ -108,7 +108,7 @@ def learning_rate_factor(step: int, config: TrainingConfig) -> float:
     return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
 
 
-def draw_windows(source: Source[Spec], rng: np.random.Generator, n: int, model: ModelConfig) -> tuple[Tensor, Tensor]:
+def draw_windows(source: Source, rng: np.random.Generator, n: int, model: ModelConfig) -> tuple[Tensor, Tensor]:
     """Noisy and clean windows [n, 1, window] as the generator gets them when enhancing: pre-emphasised, levelled."""
     noisy, clean = (
         preemphasis(torch.from_numpy(side), model.pre_emphasis)[..., 1:]
@@ -141,7 +141,9 @@ def train_step(state: TrainState, noisy: Tensor, clean: Tensor) -> Losses:
         candidates, conditions = torch.cat((clean, enhanced.detach())), torch.cat((noisy, noisy))
         real, fake = state.discriminator(candidates, conditions).chunk(2)
         losses["discriminator"] = least_squares_discriminator(real, fake)
-        descend(state.discriminator_optimizer, losses["discriminator"], config.discriminator_learning_rate * factor, config)
+        descend(
+            state.discriminator_optimizer, losses["discriminator"], config.discriminator_learning_rate * factor, config
+        )
 
     losses["l1"] = l1(enhanced, clean)
     total = config.l1_weight * losses["l1"]
@@ -185,7 +187,7 @@ def validate(enhancer: Enhancer, pairs: Sequence[tuple[Array, Array]], pool: Exe
 
 def fit(
     state: TrainState,
-    source: Source[Spec],
+    source: Source,
     validation: Sequence[tuple[Array, Array]],
     run: Path,
     provenance: dict[str, Any],
@@ -209,7 +211,10 @@ def fit(
             scores = validate(Enhancer(model), validation, pool)
             if (scores["pesq_wb"] or -math.inf) > state.best:
                 state.best = scores["pesq_wb"] or -math.inf
-                save_model(run / "best.safetensors", Model(state.average, state.model, {**model.provenance, "validation": scores}))
+                save_model(
+                    run / "best.safetensors",
+                    Model(state.average, state.model, {**model.provenance, "validation": scores}),
+                )
             with (run / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps({"step": state.step, **losses, **scores}) + "\n")
             state.save(run / "last.pt")

@@ -8,7 +8,7 @@ results = Console()
 
 
 def progress_bar() -> Progress:
-    """A bar with count, elapsed time, time left and a free text at its end."""
+    """A bar with count, elapsed time, time left and a free text, on a terminal alone; it leaves no trace."""
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
@@ -17,4 +17,6 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
         console=talk,
+        transient=True,
+        disable=not talk.is_terminal,
     )

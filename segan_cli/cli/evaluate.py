@@ -40,7 +40,7 @@ def evaluate(noisy: Path, clean: Path, enhanced: Path | None, model: str | None,
         enhancer = Enhancer(load_model(find_model(model)))
     with progress_bar() as bar:
         task = bar.add_task("scoring", total=None, note="")
-        rows = run(noisy, clean, enhanced, enhancer, lambda done, total: bar.update(task, completed=done, total=total))
+        rows = run(noisy, clean, enhanced, enhancer, lambda total: bar.update(task, advance=1, total=total))
     about = {"noisy": str(noisy), "clean": str(clean), "enhanced": str(enhanced) if enhanced else None, "model": model}
     if as_json:
         click.echo(to_json(rows, about))

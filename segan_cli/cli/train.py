@@ -3,11 +3,12 @@
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -17,15 +18,19 @@ from segan_cli.errors import TrainingError
 if TYPE_CHECKING:
     from segan_cli.data.sources import Sources
 
+Command = TypeVar("Command", bound=Callable[..., Any])
+
 DEFAULTS = TrainingConfig()
 FOLDER = click.Path(path_type=Path)
 
 
-def number(name: str, help: str, least: float = 0, option: str | None = None) -> Any:
+def number(name: str, help: str, least: float = 0, option: str | None = None) -> Callable[[Command], Command]:
     """A numeric option with the default of a training config's field."""
     default = getattr(DEFAULTS, name)
     kind = click.IntRange(int(least)) if isinstance(default, int) else click.FloatRange(least)
-    return click.option(option or f"--{name.replace('_', '-')}", name, type=kind, default=default, show_default=True, help=help)
+    return click.option(
+        option or f"--{name.replace('_', '-')}", name, type=kind, default=default, show_default=True, help=help
+    )
 
 
 @click.command()
@@ -45,7 +50,14 @@ def number(name: str, help: str, least: float = 0, option: str | None = None) ->
 @number("spectral_weight", "Weight of the compressed-spectrum loss.")
 @number("adversarial_weight", "Weight of the adversarial loss.")
 @number("adversarial_start", "Steps before the discriminator joins.")
-@click.option("--snr", nargs=2, type=float, default=MixingConfig().snr_db, show_default=True, help="Range of the SNR of mixtures in dB.")
+@click.option(
+    "--snr",
+    nargs=2,
+    type=float,
+    default=MixingConfig().snr_db,
+    show_default=True,
+    help="Range of the SNR of mixtures in dB.",
+)
 @number("validate_every", "Steps between validations and saved states.", 1)
 @number("validation_mixes", "Utterances in a validation.", 1)
 @number("seed", "Start of every random draw.")

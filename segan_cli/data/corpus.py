@@ -39,10 +39,13 @@ class Recordings:
 
     def subset(self, indices: Sequence[int]) -> "Recordings":
         """Some of the recordings, over the same samples."""
-        names, starts, lengths, levels = (
-            tuple(column[i] for i in indices) for column in (self.names, self.starts, self.lengths, self.levels)
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in indices),
+            starts=tuple(self.starts[i] for i in indices),
+            lengths=tuple(self.lengths[i] for i in indices),
+            levels=tuple(self.levels[i] for i in indices),
         )
-        return replace(self, names=names, starts=starts, lengths=lengths, levels=levels)
 
     def split(self, share: float, seed: int) -> tuple[list[int], list[int]]:
         """Indices of two parts without a common folder (a speaker's, mostly), or file where all lie in one folder.
@@ -161,9 +164,7 @@ def _decode(
                 levels.append(active_level(result / np.float32(FULL_SCALE)))
             if progress is not None:
                 progress(done, len(paths))
-    os.replace(beside, data)
-    written = json.dumps(
-        {"names": names, "starts": starts, "lengths": lengths, "levels": levels, "skipped": skipped}
-    )
+    beside.replace(data)
+    written = json.dumps({"names": names, "starts": starts, "lengths": lengths, "levels": levels, "skipped": skipped})
     beside.write_text(written, encoding="utf-8")
-    os.replace(beside, index)
+    beside.replace(index)

@@ -1,7 +1,7 @@
 """Where noisy and clean windows come from: each source draws a spec first and then renders it."""
 
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,6 @@ from segan_cli.config import MixingConfig
 from segan_cli.data.corpus import Recordings
 
 Array = NDArray[np.float32]
-Spec = TypeVar("Spec")
 
 PEAK = 0.99  # mixtures are scaled down to this, noisy and clean alike
 
@@ -44,14 +43,11 @@ class PairSpec:
     gain_db: float
 
 
-class Source(Protocol[Spec]):
+class Source(Protocol):
     """Noisy and clean audio of one kind."""
 
-    def draw(self, rng: np.random.Generator, length: int | None) -> Spec:
-        """Draw a spec of `length` samples, or of a whole utterance."""
-
-    def render(self, spec: Spec) -> tuple[Array, Array]:
-        """Spec → noisy [length], clean [length]."""
+    def sample(self, rng: np.random.Generator, length: int | None) -> tuple[Array, Array]:
+        """Draw and render noisy [n] and clean [n]: `length` samples, or a whole utterance."""
 
 
 class MixedSource:
@@ -60,6 +56,10 @@ class MixedSource:
     def __init__(self, speech: Recordings, noise: Recordings, config: MixingConfig) -> None:
         self.speech, self.noise, self.config = speech, noise, config
         self.speech_odds, self.noise_odds = by_length(speech), by_length(noise)
+
+    def sample(self, rng: np.random.Generator, length: int | None) -> tuple[Array, Array]:
+        """Draw and render one mixture, noisy [n] and clean [n]."""
+        return self.render(self.draw(rng, length))
 
     def draw(self, rng: np.random.Generator, length: int | None) -> MixSpec:
         """Draw speech, noise (recordings or a crowd of voices), SNR and level."""
@@ -74,7 +74,9 @@ class MixedSource:
         else:
             count = 2 if rng.random() < config.second_noise_probability else 1
             noises = tuple(place(rng, self.noise, self.noise_odds) for _ in range(count))
-        return MixSpec(n, speech, noises, babble, float(rng.uniform(*config.snr_db)), float(rng.uniform(*config.level_db)))
+        return MixSpec(
+            n, speech, noises, babble, float(rng.uniform(*config.snr_db)), float(rng.uniform(*config.level_db))
+        )
 
     def render(self, spec: MixSpec) -> tuple[Array, Array]:
         """Scale speech to its level and the noise to its SNR below it.
@@ -101,6 +103,10 @@ class PairedSource:
         self.clean, self.noisy = clean, noisy
         self.odds = by_length(clean)
 
+    def sample(self, rng: np.random.Generator, length: int | None) -> tuple[Array, Array]:
+        """Draw and render one excerpt, noisy [n] and clean [n]."""
+        return self.render(self.draw(rng, length))
+
     def draw(self, rng: np.random.Generator, length: int | None) -> PairSpec:
         """Draw a pair, a place in it and a gain within 6 dB."""
         index = int(rng.choice(len(self.odds), p=self.odds))
@@ -110,23 +116,25 @@ class PairedSource:
 
     def render(self, spec: PairSpec) -> tuple[Array, Array]:
         """Cut the same place out of both; the gain is lowered where it would clip."""
-        noisy, clean = (r.excerpt(spec.excerpt.index, spec.excerpt.offset, spec.length) for r in (self.noisy, self.clean))
+        noisy, clean = (
+            r.excerpt(spec.excerpt.index, spec.excerpt.offset, spec.length) for r in (self.noisy, self.clean)
+        )
         peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
         gain = np.float32(min(10 ** (spec.gain_db / 20), max(1.0, PEAK / peak)))
         return noisy * gain, clean * gain
 
 
-def batch(source: Source[Spec], rng: np.random.Generator, n: int, length: int) -> tuple[Array, Array]:
+def batch(source: Source, rng: np.random.Generator, n: int, length: int) -> tuple[Array, Array]:
     """Draw and render n windows: noisy [n, 1, length], clean [n, 1, length]."""
-    pairs = [source.render(source.draw(rng, length)) for _ in range(n)]
+    pairs = [source.sample(rng, length) for _ in range(n)]
     noisy, clean = (np.stack(column)[:, None] for column in zip(*pairs, strict=True))
     return noisy, clean
 
 
 def by_length(recordings: Recordings) -> NDArray[np.float64]:
     """Odds of each recording in proportion to its length, so that every second is as likely as any other."""
-    lengths = np.asarray(recordings.lengths, np.float64)
-    return lengths / lengths.sum()
+    lengths: NDArray[np.float64] = np.asarray(recordings.lengths, np.float64)
+    return np.asarray(lengths / lengths.sum())
 
 
 def place(rng: np.random.Generator, recordings: Recordings, odds: NDArray[np.float64]) -> Excerpt:
@@ -145,7 +153,7 @@ def looped(recordings: Recordings, excerpt: Excerpt, length: int) -> Array:
     return np.concatenate((first, np.resize(whole, length - len(first))))
 
 
-def draw_utterances(source: Source[Spec], n: int, seed: int) -> list[tuple[Array, Array]]:
+def draw_utterances(source: Source, n: int, seed: int) -> list[tuple[Array, Array]]:
     """n whole utterances as (noisy, clean), the same for the same seed."""
     rng = np.random.default_rng(seed)
-    return [source.render(source.draw(rng, None)) for _ in range(n)]
+    return [source.sample(rng, None) for _ in range(n)]

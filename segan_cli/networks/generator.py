@@ -19,9 +19,7 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.stride = product(config.strides)
-        layers = list(
-            zip((1, *config.channels[:-1]), config.channels, config.strides, config.dilations, strict=True)
-        )
+        layers = list(zip((1, *config.channels[:-1]), config.channels, config.strides, config.dilations, strict=True))
         k = config.kernel_size
         self.encoder = nn.ModuleList(downsampling(i, o, k, s, d) for i, o, s, d in layers)
         self.encoder_activations = nn.ModuleList(nn.PReLU(c, 0.0) for c in config.channels)
@@ -31,7 +29,10 @@ class Generator(nn.Module):
             upsampling(n, i, k, s, d) for n, (i, _, s, d) in zip(joined, reversed(layers), strict=True)
         )
         self.decoder_activations = nn.ModuleList(nn.PReLU(c, 0.0) for c in config.channels[-2::-1])
-        (initialise_he if config.initial_weights == "he" else initialise)(self)
+        initialise(self)
+        if config.initial_weights == "he":
+            initialise_he(self.encoder)
+            initialise_he(self.decoder[:-1])  # the last layer starts small: the first output is near silence
 
     def latent_shape(self, n_windows: int, n_samples: int) -> tuple[int, int, int] | None:
         """Shape [B, C, T / stride] of the z that `forward` expects, or None when the model has none."""

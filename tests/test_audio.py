@@ -1,0 +1,83 @@
+"""Reading, resampling, emphasis and atomic writing."""
+
+import contextlib
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import voice
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segan_cli.audio import Emphasis, Resampler, atomic_writer, check_writable, probe, read_blocks, read_mono
+from segan_cli.errors import AudioError
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(1, 2000), st.lists(st.integers(0, 2000), max_size=5), st.integers(1, 2))
+def test_deemphasis_undoes_preemphasis_over_any_blocks(length, cuts, channels):
+    signal = np.random.default_rng(length).standard_normal((channels, length)).astype(np.float32)
+    there, back = Emphasis(0.95, channels), Emphasis(0.95, channels, inverse=True)
+    blocks = np.split(signal, sorted(min(c, length) for c in cuts), axis=1)
+    output = np.concatenate([back.push(there.push(block)) for block in blocks], axis=1)
+    np.testing.assert_allclose(output, signal, atol=1e-4)
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 22050, 44100, 48000])
+def test_resampling_there_and_back_keeps_time_and_sound(rate_hz):
+    signal = sweep(rate_hz)
+    there, back = Resampler(rate_hz, 16_000, 1), Resampler(16_000, rate_hz, 1)
+    blocks = np.array_split(signal[:, None], 7)
+    middle = [there.push(block) for block in blocks] + [there.push(np.zeros((0, 1), np.float32), last=True)]
+    output = [back.push(block) for block in middle] + [back.push(np.zeros((0, 1), np.float32), last=True)]
+    returned = np.concatenate(output)[: len(signal), 0]
+    assert abs(len(returned) - len(signal)) <= 2
+    inner = slice(500, len(returned) - 500)
+    np.testing.assert_allclose(returned[inner], signal[inner], atol=2e-3)
+
+
+def sweep(rate_hz):
+    """A tone that glides from 100 to 3000 Hz in one second."""
+    t = np.arange(rate_hz) / rate_hz
+    return (0.5 * np.sin(2 * np.pi * (100 * t + 1450 * t**2))).astype(np.float32)
+
+
+def test_reading_takes_the_mean_of_the_channels(tmp_path):
+    left, right = voice(0.5, seed=1), voice(0.5, seed=2)
+    soundfile.write(tmp_path / "s.wav", np.stack((left, right), 1), 16_000, "FLOAT")
+    np.testing.assert_allclose(read_mono(tmp_path / "s.wav", 16_000), (left + right) / 2, atol=1e-6)
+    assert probe(tmp_path / "s.wav").channels == 2
+    assert sum(len(block) for block in read_blocks(tmp_path / "s.wav", 0.1)) == 8000
+
+
+def test_nothing_appears_when_writing_fails(tmp_path):
+    target = tmp_path / "out.wav"
+    target.write_bytes(b"before")
+    with contextlib.suppress(ZeroDivisionError), atomic_writer(target, 16_000, 1) as file:
+        file.write(voice(0.5))
+        raise ZeroDivisionError
+    assert target.read_bytes() == b"before"
+    assert [path.name for path in tmp_path.iterdir()] == ["out.wav"]
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [("none/out.wav", "does not exist"), ("out.docx", "audio format"), ("folder.wav", "is a folder"), ("f/o.wav", "f")],
+)
+def test_a_place_that_cannot_be_written_is_named_before_any_work(tmp_path, name, complaint):
+    (tmp_path / "folder.wav").mkdir()
+    (tmp_path / "f").write_text("a file where a folder should be")
+    with pytest.raises(AudioError, match=complaint):
+        check_writable(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "subtype"),
+    [("a.wav", "WAV", "PCM_24"), ("a.flac", "FLAC", "PCM_24"), ("a.ogg", "OGG", "VORBIS"), ("a.opus", "OGG", "OPUS")],
+)
+def test_the_name_chooses_the_format_and_the_input_the_encoding(tmp_path, name, format, subtype):
+    soundfile.write(tmp_path / "in.wav", voice(0.5), 16_000, "PCM_24")
+    with atomic_writer(tmp_path / name, 16_000, 1, like=probe(tmp_path / "in.wav")) as file:
+        file.write(voice(0.5))
+    info = probe(tmp_path / name)
+    assert (info.format, info.subtype) == (format, subtype)

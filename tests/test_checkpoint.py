@@ -1,0 +1,121 @@
+"""Models travel as safetensors that rebuild themselves, and nothing else is taken for one."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+
+from segan_cli.checkpoint import Model, find_model, load_model, pretrained_dir, save_model
+from segan_cli.config import (
+    PRESETS,
+    DiscriminatorConfig,
+    GeneratorConfig,
+    ModelConfig,
+    TrainingConfig,
+    from_dict,
+)
+from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.networks.generator import Generator
+
+TINY = ModelConfig(
+    "tiny", GeneratorConfig((4, 8), (2, 4), (1, 2), 5, 3), DiscriminatorConfig((4, 8), (4, 4), 5), window=64, hop=32
+)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = Model(Generator(TINY.generator), TINY, {"steps": 7})
+    save_model(tmp_path / "m.safetensors", model)
+    return model, tmp_path / "m.safetensors"
+
+
+def test_a_model_comes_back_as_it_was(saved):
+    model, path = saved
+    loaded = load_model(path)
+    assert loaded.config == TINY
+    assert loaded.provenance == {"steps": 7}
+    x, z = torch.randn(2, 1, 64), torch.randn(2, 3, 8)
+    torch.testing.assert_close(loaded.generator(x, z), model.generator(x, z))
+
+
+def test_half_precision_halves_the_file_and_loads_as_single(saved, tmp_path):
+    model, path = saved
+    save_model(tmp_path / "half.safetensors", model, torch.float16)
+    assert (tmp_path / "half.safetensors").stat().st_size < path.stat().st_size
+    assert {p.dtype for p in load_model(tmp_path / "half.safetensors").generator.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("change", ["missing", "unknown"])
+def test_loading_is_strict_and_names_the_weight(saved, change):
+    _, path = saved
+    metadata = {"segan": json.dumps(about(path))}
+    weights = load_file(path)
+    if change == "missing":
+        del weights["encoder.0.weight"]
+    else:
+        weights["extra.weight"] = torch.zeros(1)
+    save_file(weights, path, metadata)
+    with pytest.raises(CheckpointError, match="encoder.0.weight" if change == "missing" else "extra.weight"):
+        load_model(path)
+
+
+def about(path):
+    size = int.from_bytes(path.read_bytes()[:8], "little")
+    return json.loads(json.loads(path.read_bytes()[8 : 8 + size])["__metadata__"]["segan"])
+
+
+def test_a_foreign_or_broken_file_is_refused(tmp_path, saved):
+    _, path = saved
+    save_file({"w": torch.zeros(1)}, tmp_path / "foreign.safetensors")
+    with pytest.raises(CheckpointError, match="not written by segan"):
+        load_model(tmp_path / "foreign.safetensors")
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(CheckpointError, match="not a readable"):
+        load_model(path)
+    torch.save({"generator": {}}, tmp_path / "pickle.pt")
+    with pytest.raises(CheckpointError, match="not a readable"):
+        load_model(tmp_path / "pickle.pt")
+
+
+def test_the_index_tells_the_truth_about_the_shipped_models():
+    index = json.loads((pretrained_dir() / "index.json").read_text())
+    assert index["default"] in index["models"]
+    for name, entry in index["models"].items():
+        path = find_model(name)
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == entry["sha256"]
+        assert path.stat().st_size <= 10_000_000
+        model = load_model(path)
+        assert model.config == PRESETS[entry["preset"]]
+        assert model.provenance["steps"] == entry["steps"]
+        assert {"data", "licences", "command", "scores"} <= set(entry)
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_a_config_survives_json(preset):
+    import dataclasses
+
+    assert from_dict(ModelConfig, json.loads(json.dumps(dataclasses.asdict(preset)))) == preset
+
+
+def test_unknown_and_missing_keys_are_named():
+    with pytest.raises(ConfigError, match="batchsize"):
+        from_dict(TrainingConfig, {"batchsize": 3})
+    with pytest.raises(ConfigError, match="missing generator, preset"):
+        from_dict(ModelConfig, {"discriminator": {"channels": [1], "strides": [2], "kernel_size": 3}})
+
+
+@given(st.lists(st.integers(1, 4), min_size=1, max_size=4), st.integers(1, 9))
+def test_contradictory_configs_are_refused(strides, kernel_size):
+    channels = (4,) * len(strides)
+    good = kernel_size % 2 == 1
+    if good:
+        assert GeneratorConfig(channels, tuple(strides), (1,) * len(strides), kernel_size, 0).channels == channels
+    else:
+        with pytest.raises(ConfigError, match="odd"):
+            GeneratorConfig(channels, tuple(strides), (1,) * len(strides), kernel_size, 0)
+    with pytest.raises(ConfigError, match="one per layer"):
+        GeneratorConfig((*channels, 4), tuple(strides), (1,) * len(strides), 3, 0)

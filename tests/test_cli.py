@@ -1,0 +1,207 @@
+"""The command line as a user meets it: real processes on generated audio."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import hiss, voice
+
+
+def segan(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "segan_cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def complaint(result):
+    """The one line of a failed command."""
+    assert result.returncode in (1, 2)
+    assert result.stdout == ""
+    lines = result.stderr.strip().splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("segan: ")
+    return lines[0]
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    path = tmp_path / "noisy.wav"
+    soundfile.write(path, voice(1.5) + hiss(1.5), 16_000)
+    return path
+
+
+def test_help_loads_no_heavy_module():
+    program = (
+        "import sys; sys.argv = ['segan', '--help']\n"
+        "try:\n    from segan_cli.cli import main; main()\n"
+        "finally:\n    print(sorted({'torch', 'torchaudio', 'scipy', 'soundfile', 'rich'} & set(sys.modules)))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "Remove noise" in result.stdout
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("command", [(), ("enhance",), ("train",), ("evaluate",)])
+def test_every_command_has_help_with_an_example(command):
+    result = segan(*command, "--help")
+    assert result.returncode == 0
+    assert "Example" in result.stdout
+    assert "\n  segan " in result.stdout.replace("    segan ", "  segan ")
+
+
+def test_enhance_writes_a_file_of_the_same_shape(noisy, tmp_path):
+    result = segan("enhance", noisy, "-o", tmp_path / "clean.wav")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    before, after = soundfile.info(noisy), soundfile.info(tmp_path / "clean.wav")
+    assert (after.frames, after.samplerate, after.channels) == (before.frames, before.samplerate, before.channels)
+    again = segan("enhance", noisy, "-o", tmp_path / "again.wav")
+    assert again.returncode == 0
+    assert (tmp_path / "again.wav").read_bytes() == (tmp_path / "clean.wav").read_bytes()
+
+
+def bad_inputs(tmp_path):
+    (tmp_path / "text.wav").write_text("this is no audio\n")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    soundfile.write(tmp_path / "headeronly.wav", np.zeros(0), 16_000)
+    (tmp_path / "folder").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("missing.wav", "no such file"),
+        ("folder", "is a folder"),
+        ("text.wav", "not a readable audio file"),
+        ("empty.wav", "is empty"),
+        ("headeronly.wav", "no samples"),
+    ],
+)
+def test_a_bad_input_gets_one_line_and_leaves_nothing(tmp_path, name, says):
+    bad_inputs(tmp_path)
+    before = sorted(tmp_path.iterdir())
+    line = complaint(segan("enhance", tmp_path / name, "-o", tmp_path / "out.wav"))
+    assert name in line
+    assert says in line
+    assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    ("output", "says"),
+    [
+        ("none/out.wav", "does not exist"),
+        ("folder", "is a folder"),
+        ("out.xyz", "audio format"),
+        ("noisy.wav", "--force"),
+    ],
+)
+def test_a_bad_output_gets_one_line_and_leaves_nothing(noisy, tmp_path, output, says):
+    (tmp_path / "folder").mkdir()
+    content, before = noisy.read_bytes(), sorted(tmp_path.iterdir())
+    assert says in complaint(segan("enhance", noisy, "-o", tmp_path / output))
+    assert sorted(tmp_path.iterdir()) == before
+    assert noisy.read_bytes() == content
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="permissions do not bind the superuser")
+def test_a_folder_without_write_permission_gets_one_line(noisy, tmp_path):
+    (tmp_path / "locked").mkdir(mode=0o500)
+    assert "cannot be written" in complaint(segan("enhance", noisy, "-o", tmp_path / "locked" / "out.wav"))
+
+
+def test_a_full_disk_gets_one_line_and_keeps_the_old_file(noisy, tmp_path):
+    """The size limit of the process stands in for the disk: writing fails in the middle, for real."""
+    target = tmp_path / "out.wav"
+    target.write_bytes(b"before")
+    program = (
+        "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))\n"
+        f"sys.argv = ['segan', 'enhance', {str(noisy)!r}, '-o', {str(target)!r}, '--force']\n"
+        "from segan_cli.cli import main; main()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "cannot be written" in complaint(result)
+    assert target.read_bytes() == b"before"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["noisy.wav", "out.wav"]
+
+
+def test_wrong_usage_gets_one_line_and_exit_code_2(noisy):
+    result = segan("enhance", noisy)
+    assert result.returncode == 2
+    assert "--output" in complaint(result)
+    result = segan("enhance", noisy, "-o", "x.wav", "--no-such-option")
+    assert result.returncode == 2
+    assert "segan enhance --help" in complaint(result)
+
+
+def test_an_unknown_model_is_named_with_the_known_ones(noisy, tmp_path):
+    line = complaint(segan("enhance", noisy, "-o", tmp_path / "out.wav", "--model", "nonesuch"))
+    assert "nonesuch" in line
+    assert "default" in line
+    (tmp_path / "bad.safetensors").write_text("no weights")
+    line = complaint(segan("enhance", noisy, "-o", tmp_path / "out.wav", "--model", tmp_path / "bad.safetensors"))
+    assert "bad.safetensors" in line
+
+
+def test_enhance_neither_unpickles_nor_reaches_for_the_network(noisy, tmp_path):
+    program = (
+        "import pickle, socket, sys\n"
+        "def refuse(*_, **__): raise AssertionError('pickle or network used')\n"
+        "import torch\n"
+        "torch.load = pickle.load = pickle.loads = pickle.Unpickler = refuse\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse\n"
+        f"sys.argv = ['segan', 'enhance', {str(noisy)!r}, '-o', {str(tmp_path / 'out.wav')!r}]\n"
+        "from segan_cli.cli import main; main()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "out.wav").exists()
+
+
+def test_train_then_enhance_then_evaluate(pairs, tmp_path):
+    """The whole line: a model from a folder of pairs, used and scored."""
+    run = tmp_path / "run"
+    options = ["--run", run, "--batch-size", 2, "--validation-mixes", 1]
+    result = segan("train", "--data", pairs, *options, "--steps", 1)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout == ""
+    assert "4 files" in result.stderr
+    assert {"best.safetensors", "last.pt", "log.jsonl"} <= {path.name for path in run.iterdir()}
+
+    assert "--resume" in complaint(segan("train", "--data", pairs, *options, "--steps", 2))
+    result = segan("train", "--data", pairs, *options, "--steps", 2, "--resume")
+    assert result.returncode == 0, result.stderr
+    assert [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()] == [1, 2]
+
+    folders = ["--noisy", pairs / "noisy", "--clean", pairs / "clean"]
+    result = segan("evaluate", *folders, "--model", run / "best.safetensors", "--json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["pairs"] == len(report["files"]) == 4
+    assert set(report["summary"]) == {"noisy", "enhanced"}
+
+    result = segan("evaluate", *folders, "--enhanced", pairs / "clean", COLUMNS="120")
+    assert result.returncode == 0, result.stderr
+    assert "PESQ-WB" in result.stdout
+    assert "4.644" in result.stdout  # PESQ of a signal with itself
+
+
+def test_train_says_what_is_missing(pairs, tmp_path):
+    run = tmp_path / "run"
+    assert "--noise" in complaint(segan("train", "--data", pairs / "clean", "--run", run))
+    assert "no such folder" in complaint(segan("train", "--data", tmp_path / "none", "--run", run))
+    assert "--resume" in complaint(segan("train", "--data", pairs, "--run", run, "--resume"))
+    assert not (run / "last.pt").exists()
+
+
+def test_evaluate_refuses_files_without_a_partner(pairs):
+    (pairs / "clean" / "u2.wav").unlink()
+    assert "u2" in complaint(segan("evaluate", "--noisy", pairs / "noisy", "--clean", pairs / "clean"))

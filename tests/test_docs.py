@@ -1,0 +1,46 @@
+"""What the README says is so: its commands exist, its numbers are the code's."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from segan_cli.cli import segan
+from segan_cli.config import PRESETS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
+LINES = [line for block in BLOCKS for line in block.splitlines()]
+COMMANDS = [line.split(">")[0] for line in LINES if line.startswith("segan ")]
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_printed_command_is_understood(line):
+    _, name, *arguments = shlex.split(line)
+    command = segan.commands[name]
+    command.make_context(name, arguments)
+
+
+def test_ci_runs_the_printed_test_command():
+    (line,) = [line for line in LINES if line.endswith("pytest")]
+    assert line in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_printed_first_command_works_on_a_shipped_sample():
+    (line,) = [line for line in LINES if "samples/" in line]
+    name, *arguments = shlex.split(line.rpartition("&& .venv/bin/segan ")[2])
+    context = segan.commands[name].make_context(name, arguments)
+    assert (ROOT / context.params["noisy"]).is_file()
+
+
+def test_every_preset_is_listed():
+    listed = re.findall(r"^\| `(segan[\w-]*)` \|", README, re.MULTILINE)
+    assert listed == list(PRESETS)
+
+
+def test_links_lead_somewhere():
+    for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "pretrained" / "README.md"):
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"

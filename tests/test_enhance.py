@@ -1,0 +1,128 @@
+"""Audio in, audio out: lengths, rates, channels, determinism, and the streaming core around any network."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import hiss, voice
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segan_cli.checkpoint import Model, find_model, load_model
+from segan_cli.config import PRESETS
+from segan_cli.enhance import Enhancer
+from segan_cli.errors import AudioError
+
+
+class Identity(torch.nn.Module):
+    def latent_shape(self, n_windows, n_samples):
+        return None
+
+    def forward(self, noisy, z):
+        return noisy
+
+
+@pytest.fixture(scope="session")
+def shipped():
+    return load_model(find_model("default"))
+
+
+def identity(**changes):
+    return Enhancer(Model(Identity(), dataclasses.replace(PRESETS["segan-slim"], **changes), {}), batch=3)
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    length=st.one_of(st.integers(1, 50_000), st.sampled_from([1, 8191, 8192, 8193, 16383, 16384, 16385, 32768])),
+    cuts=st.lists(st.integers(0, 50_000), max_size=6),
+    hop=st.sampled_from([4096, 5000, 8192, 16384]),
+    window_rms=st.sampled_from([None, 0.05]),
+    channels=st.integers(1, 2),
+)
+def test_an_identity_network_returns_the_input(length, cuts, hop, window_rms, channels):
+    signal = 0.1 * np.random.default_rng(length).standard_normal((length, channels)).astype(np.float32)
+    enhancer = identity(hop=hop, window_rms=window_rms)
+    stream = enhancer.stream(16_000, channels)
+    blocks = np.split(signal, sorted(min(c, length) for c in cuts))
+    output = np.concatenate([*(stream.push(block) for block in blocks), stream.flush()])
+    assert output.shape == signal.shape
+    np.testing.assert_allclose(output, signal, atol=1e-4)
+    np.testing.assert_allclose(enhancer.enhance(signal, 16_000), output, atol=1e-6)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 60_000), st.sampled_from([8000, 11025, 22050, 32000, 44100, 48000, 96000]))
+def test_the_length_is_kept_at_every_rate(length, rate_hz):
+    assert identity().enhance(np.zeros(length, np.float32), rate_hz).shape == (length,)
+
+
+def test_the_shipped_model_does_not_depend_on_block_cuts_or_batches(shipped):
+    noisy = voice(3.0) + hiss(3.0)
+    whole = Enhancer(shipped, batch=16).enhance(noisy, 16_000)
+    stream = Enhancer(shipped, batch=1).stream(16_000, 1)
+    parts = [stream.push(block) for block in np.array_split(noisy[:, None], 13)]
+    cut = np.concatenate([*parts, stream.flush()])[:, 0]
+    np.testing.assert_allclose(cut, whole, atol=1e-5)
+
+
+def test_the_shipped_model_is_deterministic(shipped):
+    noisy = voice(1.5) + hiss(1.5)
+    first, again = (Enhancer(shipped).enhance(noisy, 16_000) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+def test_the_shipped_model_removes_noise(shipped):
+    """A real-trained model, so noise alone gets much quieter and a voice in noise comes closer to the voice."""
+    noise, clean = hiss(2.0), voice(2.0)
+    silence = Enhancer(shipped).enhance(noise, 16_000)
+    assert np.sqrt(np.mean(silence**2)) < 0.25 * np.sqrt(np.mean(noise**2))
+    enhanced = Enhancer(shipped).enhance(clean + noise, 16_000)
+    assert np.mean((enhanced - clean) ** 2) < 0.7 * np.mean(noise**2)
+
+
+def test_channels_are_enhanced_each_on_its_own(shipped):
+    left, right = voice(1.5, seed=1) + hiss(1.5, seed=1), voice(1.5, seed=2) + hiss(1.5, seed=2)
+    enhancer = Enhancer(shipped)
+    both = enhancer.enhance(np.stack((left, right), 1), 16_000)
+    for channel, alone in enumerate((left, right)):
+        np.testing.assert_allclose(both[:, channel], enhancer.enhance(alone, 16_000), atol=1e-5)
+
+
+def test_seams_do_not_click(shipped):
+    """Jumps from sample to sample at the window borders are no larger than elsewhere."""
+    enhanced = Enhancer(shipped).enhance(hiss(10.0), 16_000)
+    jumps = np.abs(np.diff(enhanced, 2))
+    hop = shipped.config.hop
+    at_seams = np.concatenate([jumps[k - 8 : k + 8] for k in range(hop, len(enhanced) - hop, hop)])
+    assert at_seams.max() <= 1.5 * jumps.max()
+    assert np.mean(at_seams) < 1.5 * np.mean(jumps)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "subtype"), [(16_000, 1, "PCM_16"), (44_100, 2, "PCM_24"), (8000, 1, "FLOAT")]
+)
+def test_files_keep_rate_channels_length_and_encoding(shipped, tmp_path, rate_hz, channels, subtype):
+    sound = np.stack([voice(1.3, rate_hz, seed=c) for c in range(channels)], 1)
+    soundfile.write(tmp_path / "in.wav", sound, rate_hz, subtype)
+    Enhancer(shipped).enhance_file(tmp_path / "in.wav", tmp_path / "out.wav")
+    info = soundfile.info(tmp_path / "out.wav")
+    assert (info.samplerate, info.channels, info.frames, info.subtype) == (rate_hz, channels, len(sound), subtype)
+
+
+def test_a_file_is_enhanced_as_an_array_is(shipped, tmp_path):
+    noisy = voice(25.0) + hiss(25.0)  # three blocks of reading
+    soundfile.write(tmp_path / "in.wav", noisy, 16_000, "FLOAT")
+    Enhancer(shipped).enhance_file(tmp_path / "in.wav", tmp_path / "out.wav")
+    written, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    np.testing.assert_allclose(written, Enhancer(shipped).enhance(noisy, 16_000), atol=1e-5)
+
+
+def test_samples_that_are_not_numbers_are_refused(shipped, tmp_path):
+    sound = voice(1.0)
+    sound[500] = np.nan
+    soundfile.write(tmp_path / "in.wav", sound, 16_000, "FLOAT")
+    with pytest.raises(AudioError, match="NaN"):
+        Enhancer(shipped).enhance_file(tmp_path / "in.wav", tmp_path / "out.wav")
+    assert not (tmp_path / "out.wav").exists()

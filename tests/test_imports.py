@@ -1,0 +1,54 @@
+"""Imports only point down, and what needs no torch loads none."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import segan_cli
+
+ROOT = Path(segan_cli.__file__).parent
+
+LAYERS = [  # every module may import from the lines above its own, and from its own
+    {"errors", "segan_cli"},
+    {"config", "framing", "audio", "metrics"},
+    {"networks.layers"},
+    {"networks.generator", "networks.discriminator", "losses", "data.corpus"},
+    {"checkpoint", "data.mixing"},
+    {"enhance", "data.sources"},
+    {"training", "evaluate"},
+    {"cli.console"},
+    {"cli.enhance", "cli.train", "cli.evaluate"},
+    {"cli"},
+    {"__main__"},
+]
+DEPTH = {module: depth for depth, modules in enumerate(LAYERS) for module in modules}
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__") or "segan_cli"
+
+
+def own_imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("segan_cli"):
+            module = node.module.removeprefix("segan_cli").removeprefix(".") or "segan_cli"
+            yield module
+
+
+MODULES = [path for path in sorted(ROOT.rglob("*.py")) if name_of(path) not in ("networks", "data")]
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_imports_point_down(path):
+    for module in own_imports(path):
+        assert DEPTH[module] <= DEPTH[name_of(path)], f"{name_of(path)} imports {module}"
+
+
+@pytest.mark.parametrize("module", ["config", "framing", "audio", "metrics", "evaluate", "data.sources", "cli"])
+def test_these_load_no_torch(module):
+    program = f"import sys, segan_cli.{module}; assert not {{'torch', 'torchaudio'}} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,190 @@
+"""Training through the same code as `segan train`: it learns, it resumes exactly, it refuses what is not its own."""
+
+import contextlib
+import dataclasses
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import torch
+
+from segan_cli.checkpoint import load_model
+from segan_cli.config import DiscriminatorConfig, GeneratorConfig, MixingConfig, ModelConfig, TrainingConfig
+from segan_cli.data.corpus import load
+from segan_cli.data.mixing import MixedSource, PairedSource, batch, draw_utterances
+from segan_cli.data.sources import Folders, open_sources
+from segan_cli.errors import CheckpointError, CorpusError, TrainingError
+from segan_cli.training import TrainState, draw_windows, fit, learning_rate_factor, train_step
+
+TINY = ModelConfig(
+    "tiny",
+    GeneratorConfig((8, 16, 32), (4, 4, 4), (1, 1, 1), 15, latent_channels=4),
+    DiscriminatorConfig((4, 8, 8), (4, 8, 8), 15),
+    window=4096,
+    hop=2048,
+)
+
+
+def fast(**changes):
+    return TrainingConfig(**{"batch_size": 2, "reference_windows": 2, "warmup_steps": 1, **changes})
+
+
+@pytest.fixture
+def source(pairs, tmp_path):
+    clean, noisy = (load(pairs / side, 16_000, tmp_path / "cache") for side in ("clean", "noisy"))
+    return PairedSource(clean, noisy)
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
+def test_overfitting_one_window_divides_the_l1_loss_by_four(source, optimizer):
+    config = fast(steps=80, batch_size=1, optimizer=optimizer, generator_learning_rate=3e-3, warmup_steps=5)
+    state = TrainState(TINY, config)
+    noisy, clean = draw_windows(source, np.random.default_rng(3), 1, TINY)
+    state.discriminator.set_reference(clean.repeat(2, 1, 1), noisy.repeat(2, 1, 1))
+    losses = [train_step(state, noisy, clean)["l1"] for _ in range(config.steps)]
+    print(losses[::10])
+    assert min(losses[-10:]) < losses[0] / 4
+
+
+def test_a_step_moves_both_networks_and_the_average(source):
+    state = TrainState(TINY, fast(spectral_weight=1.0))
+    before = {
+        name: [p.clone() for p in getattr(state, name).parameters()]
+        for name in ("generator", "average", "discriminator")
+    }
+    losses = train_step(state, *draw_windows(source, state.rng, 2, TINY))
+    assert set(losses) == {"discriminator", "adversarial", "l1", "spectral"}
+    for name, old in before.items():
+        new = getattr(state, name).parameters()
+        assert any(not torch.equal(a, b) for a, b in zip(old, new, strict=True)), name
+
+
+def test_the_discriminator_waits_for_its_start(source):
+    state = TrainState(TINY, fast(adversarial_start=1))
+    windows = draw_windows(source, state.rng, 2, TINY)
+    assert set(train_step(state, *windows)) == {"l1"}
+    assert set(train_step(state, *windows)) == {"l1", "discriminator", "adversarial"}
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(source):
+    state = TrainState(TINY, fast())
+    noisy, clean = draw_windows(source, state.rng, 2, TINY)
+    with pytest.raises(TrainingError, match="step 1"):
+        train_step(state, noisy * torch.nan, clean)
+
+
+def test_the_learning_rate_rises_then_falls_to_a_hundredth():
+    config = fast(steps=100, warmup_steps=10)
+    factors = [learning_rate_factor(step, config) for step in range(101)]
+    assert factors[9] == factors[10] == 1.0
+    assert np.all(np.diff(factors[:10]) > 0)
+    assert np.all(np.diff(factors[10:]) < 0)
+    assert factors[-1] == pytest.approx(0.01)
+
+
+def train(source, run, config, until=None):
+    run.mkdir(exist_ok=True)
+    state = TrainState(TINY, config)
+    if (run / "last.pt").exists():
+        state.load(run / "last.pt")
+    validation = draw_utterances(source, 1, 0)
+
+    def report(step, losses, scores):
+        if step == until:
+            raise KeyboardInterrupt
+
+    with ThreadPoolExecutor(1) as pool, contextlib.suppress(KeyboardInterrupt):
+        fit(state, source, validation, run, {"data": ["made up"]}, pool, report)
+    return state
+
+
+def test_resuming_gives_the_same_weights_as_never_stopping(source, tmp_path):
+    config = fast(steps=6, validate_every=3)
+    whole = train(source, tmp_path / "whole", config)
+    train(source, tmp_path / "parts", config, until=4)  # stops after step 4; the state of step 3 was saved
+    resumed = train(source, tmp_path / "parts", config)
+    assert resumed.step == whole.step == 6
+    for name, part in whole.parts().items():
+        ours, theirs = part.state_dict(), resumed.parts()[name].state_dict()
+        if name.endswith("optimizer"):
+            ours, theirs = ours["state"], theirs["state"]
+            assert all(torch.equal(ours[i][k], theirs[i][k]) for i in ours for k in ours[i])
+        else:
+            assert all(torch.equal(ours[k], theirs[k]) for k in ours), name
+
+
+def test_a_run_leaves_a_model_and_a_log(source, tmp_path):
+    train(source, tmp_path / "run", fast(steps=4, validate_every=2))
+    model = load_model(tmp_path / "run" / "best.safetensors")
+    assert model.config == TINY
+    assert model.provenance["data"] == ["made up"]
+    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [2, 4]
+    assert model.provenance["steps"] in (2, 4)
+    assert not list((tmp_path / "run").glob("*.part"))
+
+
+def test_another_models_state_is_refused(source, tmp_path):
+    train(source, tmp_path / "run", fast(steps=1, validate_every=1))
+    other = TrainState(dataclasses.replace(TINY, pre_emphasis=0.9), fast())
+    with pytest.raises(CheckpointError, match="another model"):
+        other.load(tmp_path / "run" / "last.pt")
+    (tmp_path / "run" / "last.pt").write_bytes(b"not a state")
+    with pytest.raises(CheckpointError, match="not a training state"):
+        TrainState(TINY, fast()).load(tmp_path / "run" / "last.pt")
+
+
+def test_mixtures_have_the_drawn_snr_and_level(source):
+    mixed = MixedSource(source.clean, source.noisy, MixingConfig(babble_probability=0.0))
+    for seed in range(10):
+        spec = mixed.draw(np.random.default_rng(seed), None)
+        noisy, clean = mixed.render(spec)
+        scale = np.sqrt(np.mean(clean**2)) / np.sqrt(
+            np.mean(source.clean.excerpt(spec.speech.index, 0, spec.length) ** 2)
+        )
+        level = scale * source.clean.levels[spec.speech.index]
+        noise = np.sqrt(np.mean((noisy - clean) ** 2))
+        assert 20 * np.log10(level / noise) == pytest.approx(spec.snr_db, abs=0.1)
+        assert 20 * np.log10(level) <= spec.level_db + 0.1
+
+
+def test_the_same_seed_draws_the_same_windows(source):
+    mixed = MixedSource(source.clean, source.noisy, MixingConfig())
+    first, again, other = (batch(mixed, np.random.default_rng(seed), 4, 1000) for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert first[0].shape == (4, 1, 1000)
+    assert first[0].dtype == np.float32
+
+
+def test_pairs_stay_pairs(source):
+    noisy, clean = batch(source, np.random.default_rng(0), 16, 8000)
+    for a, b in zip(noisy[:, 0], clean[:, 0], strict=True):
+        assert np.corrcoef(a, b)[0, 1] > 0.5 or np.abs(b).max() < 0.01
+
+
+def test_validation_never_shares_a_file_with_training(pairs, tmp_path):
+    sources = open_sources(Folders(pairs), MixingConfig(), 16_000, 0, tmp_path / "cache")
+    kept, held_out = set(sources.training.clean.names), set(sources.validation.clean.names)
+    assert kept
+    assert held_out
+    assert not kept & held_out
+    assert sources.validation.clean.names == sources.validation.noisy.names
+
+
+def test_speech_without_noise_says_what_is_missing(pairs, tmp_path):
+    with pytest.raises(CorpusError, match="--noise"):
+        open_sources(Folders(pairs / "clean"), MixingConfig(), 16_000, 0, tmp_path / "cache")
+
+
+def test_partners_are_found_by_name_and_oddities_are_left_out(pairs, tmp_path):
+    import soundfile
+
+    (pairs / "noisy" / "u0.wav").unlink()
+    soundfile.write(pairs / "noisy" / "a-first.wav", np.ones(100), 16_000)
+    soundfile.write(pairs / "noisy" / "u1.wav", 0.1 * np.ones(100), 16_000)
+    (pairs / "clean" / "u9.wav").write_text("no audio")
+    sources = open_sources(Folders(pairs), MixingConfig(), 16_000, 0, tmp_path / "cache")
+    assert {*sources.training.clean.names, *sources.validation.clean.names} == {"u2.wav", "u3.wav"}
+    assert "4 left out" in sources.found[0]
