@@ -19,7 +19,8 @@ class GeneratorConfig:
     dilations: tuple[int, ...]  # one per layer
     kernel_size: int  # taps, odd
     latent_channels: int  # channels of z beside the thought vector; 0 switches z off
-    initial_weights: Literal["normal-0.02", "he"] = "normal-0.02"  # the paper's, or variance kept (arXiv 1502.01852)
+    gated_skips: bool = False  # skips are multiplied by the sigmoid of the decoder layer they join
+    input_rms: float | None = None  # windows are brought to this level and back, and weights start to suit it
 
     def __post_init__(self) -> None:
         check_layers("generator", self.channels, self.strides, self.kernel_size)
@@ -54,7 +55,6 @@ class ModelConfig:
     window: int = 16_384  # samples
     hop: int = 8_192  # samples between windows when enhancing
     pre_emphasis: float = 0.95
-    window_rms: float | None = None  # each pre-emphasised window is brought to this level and back; None is the paper's
 
     def __post_init__(self) -> None:
         for name, strides in (("generator", self.generator.strides), ("discriminator", self.discriminator.strides)):
@@ -152,19 +152,18 @@ def segan(preset: str, width: float) -> ModelConfig:
     )
 
 
-def segan_stride4() -> ModelConfig:
-    """Five layers of stride 4 without z: as many weights as segan-slim, and two thirds of its time on a CPU."""
+def segan_gated() -> ModelConfig:
+    """Five layers of stride 4 with gated skips and without z: a faster relative of segan-slim that learns sooner."""
     strides = (4,) * 5
     return ModelConfig(
-        preset="segan-stride4",
-        generator=GeneratorConfig((16, 32, 64, 128, 256), strides, (1,) * 5, 31, 0, initial_weights="he"),
+        preset="segan-gated",
+        generator=GeneratorConfig((16, 32, 64, 128, 256), strides, (1,) * 5, 31, 0, gated_skips=True, input_rms=0.05),
         discriminator=DiscriminatorConfig((8, 16, 32, 64, 64), strides, 31),
-        window_rms=0.05,
     )
 
 
 PRESETS: dict[str, ModelConfig] = {
     "segan": segan("segan", 1.0),
     "segan-slim": segan("segan-slim", 0.25),
-    "segan-stride4": segan_stride4(),
+    "segan-gated": segan_gated(),
 }

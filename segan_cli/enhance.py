@@ -55,7 +55,7 @@ class EnhancerStream:
     def __init__(self, enhancer: Enhancer, rate_hz: int, channels: int) -> None:
         config = enhancer.model.config
         self.generator = enhancer.model.generator
-        self.window_rms = config.window_rms
+        self.input_rms = config.generator.input_rms
         self.rng = np.random.default_rng(enhancer.seed)
         self.owed = 0  # samples taken in that have not come out yet
         self.channels = channels
@@ -97,6 +97,6 @@ class EnhancerStream:
             z = torch.from_numpy(np.repeat(drawn, channels, axis=0))
         with torch.inference_mode():
             noisy = torch.from_numpy(windows).reshape(n * channels, 1, samples)
-            gain = level_gain(noisy, self.window_rms) if self.window_rms else torch.ones(())
+            gain = level_gain(noisy, self.input_rms) if self.input_rms else torch.ones(())
             enhanced = self.generator(noisy * gain, z) / gain
         return enhanced.reshape(n, channels, samples).numpy()  # type: ignore[no-any-return]

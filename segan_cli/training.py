@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torchaudio.functional import preemphasis
+from torchaudio.functional import lfilter, preemphasis
 
 from segan_cli.checkpoint import Model, save_model
 from segan_cli.config import ModelConfig, TrainingConfig
@@ -114,10 +114,16 @@ def draw_windows(source: Source, rng: np.random.Generator, n: int, model: ModelC
         preemphasis(torch.from_numpy(side), model.pre_emphasis)[..., 1:]
         for side in batch(source, rng, n, model.window + 1)
     )
-    if model.window_rms:
-        gain = level_gain(noisy, model.window_rms)
+    if model.generator.input_rms:
+        gain = level_gain(noisy, model.generator.input_rms)
         return noisy * gain, clean * gain
     return noisy, clean
+
+
+def deemphasised(windows: Tensor, pre_emphasis: float) -> Tensor:
+    """Windows [B, 1, T] as they will be heard: low frequencies as loud again as they were before pre-emphasis."""
+    denominator, numerator = torch.tensor([1.0, -pre_emphasis]), torch.tensor([1.0, 0.0])
+    return lfilter(windows, denominator, numerator, clamp=False)  # type: ignore[no-any-return]
 
 
 def draw_latent(state: TrainState, n_windows: int) -> Tensor | None:
@@ -148,7 +154,8 @@ def train_step(state: TrainState, noisy: Tensor, clean: Tensor) -> Losses:
     losses["l1"] = l1(enhanced, clean)
     total = config.l1_weight * losses["l1"]
     if config.spectral_weight:
-        losses["spectral"] = state.spectral(enhanced, clean)
+        heard = (deemphasised(window, state.model.pre_emphasis) for window in (enhanced, clean))
+        losses["spectral"] = state.spectral(*heard)
         total = total + config.spectral_weight * losses["spectral"]
     if adversarial:
         state.discriminator.requires_grad_(False)

@@ -29,8 +29,10 @@ def shipped():
     return load_model(find_model("default"))
 
 
-def identity(**changes):
-    return Enhancer(Model(Identity(), dataclasses.replace(PRESETS["segan-slim"], **changes), {}), batch=3)
+def identity(input_rms=None, **changes):
+    preset = PRESETS["segan-slim"]
+    generator = dataclasses.replace(preset.generator, input_rms=input_rms)
+    return Enhancer(Model(Identity(), dataclasses.replace(preset, generator=generator, **changes), {}), batch=3)
 
 
 @settings(deadline=None, max_examples=40)
@@ -38,12 +40,12 @@ def identity(**changes):
     length=st.one_of(st.integers(1, 50_000), st.sampled_from([1, 8191, 8192, 8193, 16383, 16384, 16385, 32768])),
     cuts=st.lists(st.integers(0, 50_000), max_size=6),
     hop=st.sampled_from([4096, 5000, 8192, 16384]),
-    window_rms=st.sampled_from([None, 0.05]),
+    input_rms=st.sampled_from([None, 0.05]),
     channels=st.integers(1, 2),
 )
-def test_an_identity_network_returns_the_input(length, cuts, hop, window_rms, channels):
+def test_an_identity_network_returns_the_input(length, cuts, hop, input_rms, channels):
     signal = 0.1 * np.random.default_rng(length).standard_normal((length, channels)).astype(np.float32)
-    enhancer = identity(hop=hop, window_rms=window_rms)
+    enhancer = identity(hop=hop, input_rms=input_rms)
     stream = enhancer.stream(16_000, channels)
     blocks = np.split(signal, sorted(min(c, length) for c in cuts))
     output = np.concatenate([*(stream.push(block) for block in blocks), stream.flush()])

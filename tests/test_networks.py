@@ -63,7 +63,7 @@ def test_any_multiple_of_the_stride_is_a_window(n_samples):
 def test_layers_keep_time_aligned():
     """Shifting the input by the total stride shifts the output by as much, away from the edges."""
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 2), 5, 0, "he")).eval()
+    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 2), 5, 0, input_rms=1.0)).eval()
     x = torch.zeros(1, 1, 128)
     x[..., 40:80] = 0.1 * torch.randn(40)
     out, shifted = generator(x, None), generator(x.roll(4, -1), None)

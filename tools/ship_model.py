@@ -1,7 +1,7 @@
 """Put a trained model into pretrained/: half-precision weights and an entry in index.json.
 
 After segan evaluate ... --model runs/first/best.safetensors --json > scores.json:
-python tools/ship_model.py segan-stride4 runs/first/best.safetensors --scores scores.json
+python tools/ship_model.py segan-gated runs/first/best.safetensors --scores scores.json
 """
 
 import argparse

@@ -108,7 +108,7 @@ def train(
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     for line in sources.found:
-        talk.print(line, highlight=False)
+        talk.print(line, highlight=False, soft_wrap=True)
     _train(sources, model, config, run, state_file if resume else None)
 
 
@@ -136,7 +136,7 @@ def _train(sources: "Sources", model: ModelConfig, config: TrainingConfig, run: 
             bar.update(task, completed=step, note=note)
             if scores is not None:
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items() if value is not None)
-                talk.print(f"step {step}: {note}; validation: {shown}", highlight=False)
+                talk.print(f"step {step}: {note}; validation: {shown}", highlight=False, soft_wrap=True)
 
         fit(state, sources.training, validation, run, provenance, pool, report)
     talk.print(f"trained: {run / 'best.safetensors'}", highlight=False, soft_wrap=True)

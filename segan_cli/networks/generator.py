@@ -19,20 +19,22 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.stride = product(config.strides)
+        self.unit = config.input_rms or 1.0  # the level that counts as 1 between first and last layer
         layers = list(zip((1, *config.channels[:-1]), config.channels, config.strides, config.dilations, strict=True))
         k = config.kernel_size
         self.encoder = nn.ModuleList(downsampling(i, o, k, s, d) for i, o, s, d in layers)
-        self.encoder_activations = nn.ModuleList(nn.PReLU(c, 0.0) for c in config.channels)
+        slope = 0.0 if config.input_rms is None else 0.25
+        self.encoder_activations = nn.ModuleList(nn.PReLU(c, slope) for c in config.channels)
         # c and z come in; every later layer gets its predecessor's output beside the skip of the same width
         joined = [config.channels[-1] + config.latent_channels] + [2 * c for c in config.channels[-2::-1]]
         self.decoder = nn.ModuleList(
             upsampling(n, i, k, s, d) for n, (i, _, s, d) in zip(joined, reversed(layers), strict=True)
         )
-        self.decoder_activations = nn.ModuleList(nn.PReLU(c, 0.0) for c in config.channels[-2::-1])
+        self.decoder_activations = nn.ModuleList(nn.PReLU(c, slope) for c in config.channels[-2::-1])
         initialise(self)
-        if config.initial_weights == "he":
-            initialise_he(self.encoder)
-            initialise_he(self.decoder[:-1])  # the last layer starts small: the first output is near silence
+        if config.input_rms is not None:  # all layers but the last, which starts near silence
+            for layer in (*self.encoder, *self.decoder[:-1]):
+                initialise_he(layer, slope)
 
     def latent_shape(self, n_windows: int, n_samples: int) -> tuple[int, int, int] | None:
         """Shape [B, C, T / stride] of the z that `forward` expects, or None when the model has none."""
@@ -42,7 +44,7 @@ class Generator(nn.Module):
 
     def forward(self, noisy: Tensor, z: Tensor | None) -> Tensor:
         """noisy [B, 1, T], T a multiple of the stride, and z [B, C, T / stride] or None → enhanced [B, 1, T]."""
-        h, skips = noisy, []
+        h, skips = noisy / self.unit, []
         for convolution, activation in zip(self.encoder, self.encoder_activations, strict=True):
             h = convolution(h)
             skips.append(h)
@@ -51,5 +53,8 @@ class Generator(nn.Module):
         if z is not None:
             h = torch.cat((z, h), 1)
         for convolution, activation in zip(self.decoder[:-1], self.decoder_activations, strict=True):
-            h = torch.cat((activation(convolution(h)), skips.pop()), 1)
-        return torch.tanh(self.decoder[-1](h))
+            h, skip = convolution(h), skips.pop()
+            if self.config.gated_skips:
+                skip = skip * torch.sigmoid(h)
+            h = torch.cat((activation(h), skip), 1)
+        return torch.tanh(self.unit * self.decoder[-1](h))

@@ -27,16 +27,12 @@ def initialise(module: nn.Module) -> None:
                 nn.init.zeros_(layer.bias)
 
 
-def initialise_he(module: nn.Module) -> None:
-    """Start the convolutions so that a signal keeps its variance through them and a rectifier (arXiv 1502.01852)."""
-    for layer in module.modules():
-        if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d):
-            taps = layer.in_channels * layer.kernel_size[0]
-            if isinstance(layer, nn.ConvTranspose1d):
-                taps //= layer.stride[0]
-            nn.init.normal_(layer.weight, std=math.sqrt(2 / taps))
-            if layer.bias is not None:
-                nn.init.zeros_(layer.bias)
+def initialise_he(layer: nn.Conv1d | nn.ConvTranspose1d, slope: float) -> None:
+    """Start a layer so that a signal keeps its level through it and a PReLU (arXiv 1502.01852, equation 15)."""
+    taps = layer.in_channels * layer.kernel_size[0]
+    if isinstance(layer, nn.ConvTranspose1d):
+        taps //= layer.stride[0]
+    nn.init.normal_(layer.weight, std=math.sqrt(2 / ((1 + slope**2) * taps)))
 
 
 def level_gain(noisy: Tensor, rms: float) -> Tensor:
