@@ -88,8 +88,9 @@ def atomic_writer(
     when the format is unknown or the place cannot be written; the unfinished file is removed on any error.
     """
     format, subtype = output_format(path)
-    if like is not None and subtype != "OPUS" and soundfile.check_format(format, like.subtype):
-        subtype = like.subtype
+    plain = like is not None and like.subtype.startswith(("PCM_", "FLOAT", "DOUBLE"))
+    if like is not None and (plain or like.format == format) and soundfile.check_format(format, like.subtype):
+        subtype = like.subtype if path.suffix.lower() != ".opus" else subtype
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with soundfile.SoundFile(beside, "w", rate_hz, channels, subtype, format=format) as file:
@@ -114,10 +115,10 @@ def output_format(path: Path) -> tuple[str, str]:
 
 def check_writable(path: Path) -> None:
     """Raise AudioError unless a sound file can be written under this name; leaves nothing behind."""
-    output_format(path)
     try:
         if path.is_dir():
             raise IsADirectoryError
+        output_format(path)
         with tempfile.NamedTemporaryFile(dir=path.parent):
             pass
     except OSError as error:

@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from segan_cli.config import ModelConfig, from_dict
-from segan_cli.errors import CheckpointError
+from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.generator import Generator
 
 
@@ -29,9 +29,19 @@ def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> 
     """Write a model atomically, its weights as `dtype` (float16 halves the file; loading gives float32 again)."""
     weights = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.generator.state_dict().items()}
     about = {"config": dataclasses.asdict(model.config), "provenance": model.provenance}
+    write_atomically(path, save(weights, metadata={"segan": json.dumps(about)}))
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file beside its place and rename it; raises CheckpointError, and leaves what was there, when it fails."""
     beside = path.with_name(path.name + ".part")
-    save_file(weights, beside, metadata={"segan": json.dumps(about)})
-    beside.replace(path)
+    try:
+        beside.write_bytes(content)
+        beside.replace(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def load_model(path: Path) -> Model:
@@ -47,14 +57,14 @@ def load_model(path: Path) -> Model:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
     if "segan" not in metadata:
         raise CheckpointError(f"{path}: a safetensors file, but not written by segan; give a model that segan trained")
-    about = json.loads(metadata["segan"])
-    config = from_dict(ModelConfig, about["config"])
-    generator = Generator(config.generator)
     try:
+        about = json.loads(metadata["segan"])
+        config, provenance = from_dict(ModelConfig, about["config"]), about["provenance"]
+        generator = Generator(config.generator)
         generator.load_state_dict(weights)
-    except RuntimeError as error:
+    except (RuntimeError, LookupError, TypeError, ValueError, ConfigError) as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error
-    return Model(generator.eval().requires_grad_(False), config, about["provenance"])
+    return Model(generator.eval().requires_grad_(False), config, provenance)
 
 
 def pretrained_dir() -> Path:

@@ -21,7 +21,7 @@ class Enhancer:
     """Runs a model on audio of any length, rate and channel count."""
 
     def __init__(self, model: Model, batch: int = 16, seed: int = 0) -> None:
-        """`batch` windows go through the network at once; `seed` starts the draw of the latent z of every signal."""
+        """`batch` windows, of all channels together, go through at once; `seed` starts the draw of every signal's z."""
         self.model, self.batch, self.seed = model, batch, seed
 
     def stream(self, rate_hz: int, channels: int) -> "EnhancerStream":
@@ -61,7 +61,7 @@ class EnhancerStream:
         self.channels = channels
         self.inward = Resampler(rate_hz, config.sample_rate_hz, channels)
         self.emphasis = Emphasis(config.pre_emphasis, channels)
-        self.frames = OverlapAdd(self._network, channels, config.window, config.hop, enhancer.batch)
+        self.frames = OverlapAdd(self._network, channels, config.window, config.hop, max(1, enhancer.batch // channels))
         self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
         self.outward = Resampler(config.sample_rate_hz, rate_hz, channels)
 

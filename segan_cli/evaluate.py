@@ -2,16 +2,14 @@
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segan_cli.audio import read_mono
 from segan_cli.data.corpus import find_audio
 from segan_cli.errors import CorpusError
-from segan_cli.metrics import MEASURES, RATE_HZ, Array, Score, Undefined, mean, measure_all
+from segan_cli.metrics import MEASURES, RATE_HZ, Array, Score, Undefined, mean, measure_all, worker_pool
 
 if TYPE_CHECKING:
     from segan_cli.enhance import Enhancer
@@ -79,9 +77,7 @@ def evaluate(
     """
     pairs = pair_files(noisy, clean)
     finished = {name: path for name, (path, _) in pair_files(enhanced, clean).items()} if enhanced else {}
-    if finished and finished.keys() != pairs.keys():
-        raise CorpusError(f"{enhanced}: has no partner for {min(pairs.keys() ^ finished.keys())}")
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+    with worker_pool() as pool:
         before = {name: pool.submit(score_files, clean_path, path) for name, (path, clean_path) in pairs.items()}
         after = {name: pool.submit(score_files, pairs[name][1], path) for name, path in finished.items()}
         jobs = [*before.values(), *after.values()]
@@ -123,4 +119,6 @@ def to_json(rows: list[Row], about: dict[str, Any]) -> str:
         return {name: {"undefined": s.reason} if isinstance(s, Undefined) else s for name, s in scores.items()}
 
     files = [{"name": row.name, "noisy": plain(row.noisy), "enhanced": plain(row.enhanced)} for row in rows]
-    return json.dumps({**about, "pairs": len(rows), "summary": summarise(rows), "files": files}, indent=2)
+    return json.dumps(
+        {**about, "pairs": len(rows), "summary": summarise(rows), "files": files}, indent=2, allow_nan=False
+    )

@@ -1,10 +1,18 @@
 """How close an enhanced signal is to the clean one: a number, or Undefined with the reason."""
 
+import signal
 import warnings
+from collections.abc import Iterator
+from concurrent.futures import Executor, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
+
+from segan_cli.errors import SeganError
 
 Array = NDArray[np.float32]
 
@@ -32,7 +40,8 @@ def pesq_wb(clean: Array, degraded: Array) -> Score:
     except NoUtterancesError:
         return Undefined("no speech found")
     except (PesqError, ValueError) as error:
-        return Undefined(str(error) or type(error).__name__)
+        reason = error.args[0] if error.args else type(error).__name__
+        return Undefined(reason.decode() if isinstance(reason, bytes) else str(reason))
 
 
 def stoi(clean: Array, degraded: Array) -> Score:
@@ -67,7 +76,28 @@ MEASURES = {"pesq_wb": pesq_wb, "stoi": stoi, "si_sdr_db": si_sdr_db}
 
 def measure_all(clean: Array, degraded: Array) -> dict[str, Score]:
     """Every measure of one pair of equal length, [n] at 16 kHz."""
+    if not (np.isfinite(clean).all() and np.isfinite(degraded).all()):
+        return dict.fromkeys(MEASURES, Undefined("samples that are not finite"))
     return {name: measure(clean, degraded) for name, measure in MEASURES.items()}
+
+
+@contextmanager
+def worker_pool() -> Iterator[Executor]:
+    """Processes for scoring, one a core; on an error what waits is dropped.
+
+    Raises SeganError when a worker dies.
+    """
+    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    try:
+        yield pool
+    except BrokenProcessPool as error:
+        raise SeganError("a worker process that scored files died; is there enough memory?") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _ignore_interrupt() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process hears it and stops the workers
 
 
 def mean(scores: list[Score]) -> float | None:

@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import io
 import json
 import math
 import pickle
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import lfilter, preemphasis
 
-from segan_cli.checkpoint import Model, save_model
+from segan_cli.checkpoint import Model, save_model, write_atomically
 from segan_cli.config import ModelConfig, TrainingConfig
 from segan_cli.data.mixing import Source, batch
 from segan_cli.enhance import Enhancer
@@ -49,6 +50,7 @@ class TrainState:
         self.rng = np.random.default_rng(training.seed)
         self.step = 0
         self.best = -math.inf  # validation PESQ of the best checkpoint so far
+        self.history: list[dict[str, Any]] = []  # what each start and resumption of this training says of itself
 
     def adversarial(self) -> bool:
         """Whether the discriminator takes part in this step."""
@@ -73,10 +75,11 @@ class TrainState:
             "rng": self.rng.bit_generator.state,
             "step": self.step,
             "best": self.best,
+            "history": self.history,
         }
-        beside = path.with_name(path.name + ".part")
-        torch.save({**state, "about": json.dumps(about)}, beside)
-        beside.replace(path)
+        buffer = io.BytesIO()
+        torch.save({**state, "about": json.dumps(about)}, buffer)
+        write_atomically(path, buffer.getvalue())
 
     def load(self, path: Path) -> None:
         """Continue from a saved state; raises CheckpointError when it is not one of this model."""
@@ -85,12 +88,17 @@ class TrainState:
             about = json.loads(state["about"])
             if about["model"] != json.loads(json.dumps(dataclasses.asdict(self.model))):
                 raise CheckpointError(f"{path}: saved by a training of another model; give its preset or another --run")
+            for field in ("optimizer", "reference_windows"):
+                if about["training"][field] != getattr(self.training, field):
+                    raise CheckpointError(
+                        f"{path}: saved with {field} {about['training'][field]}; resume with the same"
+                    )
             for name, part in self.parts().items():
                 part.load_state_dict(state[name])
-        except (OSError, RuntimeError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
             raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
         self.rng.bit_generator.state = about["rng"]
-        self.step, self.best = about["step"], about["best"]
+        self.step, self.best, self.history = about["step"], about["best"], about["history"]
 
 
 def optimizer(kind: str, network: torch.nn.Module, learning_rate: float) -> torch.optim.Optimizer:
@@ -170,7 +178,7 @@ def train_step(state: TrainState, noisy: Tensor, clean: Tensor) -> Losses:
     state.step += 1
     report = {name: float(loss.detach()) for name, loss in losses.items()}
     if not all(math.isfinite(value) for value in report.values()):
-        raise TrainingError(f"step {state.step}: a loss is not finite ({report}); lower the learning rates and resume")
+        raise TrainingError(f"step {state.step}: a loss is not finite ({report}); lower the learning rates")
     return report
 
 
@@ -197,7 +205,6 @@ def fit(
     source: Source,
     validation: Sequence[tuple[Array, Array]],
     run: Path,
-    provenance: dict[str, Any],
     pool: Executor,
     report: Callable[[int, Losses, Scores | None], None],
 ) -> None:
@@ -206,7 +213,7 @@ def fit(
     `report` hears of every step, and of the scores at each validation.
     """
     config = state.training
-    if state.step == 0 and state.model.discriminator.virtual_batch_norm and config.adversarial_weight:
+    if state.step == 0 and state.model.discriminator.virtual_batch_norm:
         noisy, clean = draw_windows(source, state.rng, config.reference_windows, state.model)
         state.discriminator.set_reference(clean, noisy)
     while state.step < config.steps:
@@ -214,10 +221,11 @@ def fit(
         losses = train_step(state, noisy, clean)
         scores: Scores | None = None
         if state.step % config.validate_every == 0 or state.step == config.steps:
-            model = Model(state.average, state.model, {**provenance, "steps": state.step})
+            model = Model(state.average, state.model, {"runs": state.history, "steps": state.step})
             scores = validate(Enhancer(model), validation, pool)
-            if (scores["pesq_wb"] or -math.inf) > state.best:
-                state.best = scores["pesq_wb"] or -math.inf
+            pesq = -math.inf if scores["pesq_wb"] is None else scores["pesq_wb"]
+            if pesq > state.best or not (run / "best.safetensors").exists():
+                state.best = pesq
                 save_model(
                     run / "best.safetensors",
                     Model(state.average, state.model, {**model.provenance, "validation": scores}),

@@ -71,6 +71,15 @@ def test_a_place_that_cannot_be_written_is_named_before_any_work(tmp_path, name,
         check_writable(tmp_path / name)
 
 
+def test_a_lossy_input_can_become_any_format(tmp_path):
+    for source in ("in.mp3", "in.ogg"):
+        soundfile.write(tmp_path / source, voice(0.5), 16_000)
+        for target in ("out.wav", "out.flac", "out.ogg", "out.mp3"):
+            with atomic_writer(tmp_path / target, 16_000, 1, like=probe(tmp_path / source)) as file:
+                file.write(voice(0.5))
+            assert probe(tmp_path / target).n_samples >= 8000
+
+
 @pytest.mark.parametrize(
     ("name", "format", "subtype"),
     [("a.wav", "WAV", "PCM_24"), ("a.flac", "FLAC", "PCM_24"), ("a.ogg", "OGG", "VORBIS"), ("a.opus", "OGG", "OPUS")],

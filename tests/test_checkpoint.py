@@ -91,7 +91,10 @@ def test_the_index_tells_the_truth_about_the_shipped_models():
         model = load_model(path)
         assert model.config == PRESETS[entry["preset"]]
         assert model.provenance["steps"] == entry["steps"]
-        assert {"data", "licences", "command", "scores"} <= set(entry)
+        assert model.provenance["runs"] == entry["runs"]
+        assert all({"command", "data"} <= set(run) for run in entry["runs"])
+        assert entry["licences"]
+        assert {"noisy", "enhanced"} <= set(entry["benchmark"])
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)

@@ -5,9 +5,11 @@ import shlex
 from pathlib import Path
 
 import pytest
+import torch
 
 from segan_cli.cli import segan
 from segan_cli.config import PRESETS
+from segan_cli.networks.generator import Generator
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -36,8 +38,12 @@ def test_the_printed_first_command_works_on_a_shipped_sample():
 
 
 def test_every_preset_is_listed():
-    listed = re.findall(r"^\| `(segan[\w-]*)` \|", README, re.MULTILINE)
-    assert listed == list(PRESETS)
+    listed = re.findall(r"^\| `(segan[\w-]*)` \|.*\| ([\d.]+) M \|$", README, re.MULTILINE)
+    assert [name for name, _ in listed] == list(PRESETS)
+    for name, millions in listed:
+        with torch.device("meta"):
+            weights = sum(p.numel() for p in Generator(PRESETS[name].generator).parameters())
+        assert float(millions) == pytest.approx(weights / 1e6, abs=0.06)
 
 
 def test_links_lead_somewhere():

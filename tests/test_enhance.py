@@ -93,13 +93,14 @@ def test_channels_are_enhanced_each_on_its_own(shipped):
 
 
 def test_seams_do_not_click(shipped):
-    """Jumps from sample to sample at the window borders are no larger than elsewhere."""
-    enhanced = Enhancer(shipped).enhance(hiss(10.0), 16_000)
+    """Jumps from sample to sample at the window borders are no larger than between them."""
+    enhanced = Enhancer(shipped).enhance(hiss(20.0), 16_000)
     jumps = np.abs(np.diff(enhanced, 2))
-    hop = shipped.config.hop
-    at_seams = np.concatenate([jumps[k - 8 : k + 8] for k in range(hop, len(enhanced) - hop, hop)])
-    assert at_seams.max() <= 1.5 * jumps.max()
-    assert np.mean(at_seams) < 1.5 * np.mean(jumps)
+    seam = np.zeros(len(jumps), bool)
+    for k in range(shipped.config.hop, len(enhanced) - 8, shipped.config.hop):
+        seam[k - 8 : k + 8] = True
+    assert jumps[seam].max() <= 1.2 * jumps[~seam].max()
+    assert jumps[seam].mean() < 1.3 * jumps[~seam].mean()
 
 
 @pytest.mark.parametrize(

@@ -34,9 +34,16 @@ def name_of(path):
 
 def own_imports(path):
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("segan_cli"):
-            module = node.module.removeprefix("segan_cli").removeprefix(".") or "segan_cli"
-            yield module
+        names = []
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import"
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            module = name.removeprefix("segan_cli.") if name != "segan_cli" else name
+            if name.startswith("segan_cli") and module in DEPTH:
+                yield module
 
 
 MODULES = [path for path in sorted(ROOT.rglob("*.py")) if name_of(path) not in ("networks", "data")]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from conftest import hiss, voice
 
-from segan_cli.metrics import MEASURES, Undefined, mean, pesq_wb, si_sdr_db, stoi
+from segan_cli.metrics import MEASURES, Undefined, mean, measure_all, pesq_wb, si_sdr_db, stoi
 
 CLEAN = voice(3.0)
 NOISE = hiss(3.0, level=1.0)
@@ -44,6 +44,18 @@ def test_silence_is_undefined(measure):
 def test_too_short_a_signal_is_undefined():
     assert isinstance(stoi(CLEAN[:2000], at_snr(5.0)[:2000]), Undefined)
     assert isinstance(pesq_wb(CLEAN[:2000], at_snr(5.0)[:2000]), Undefined)
+
+
+def test_samples_that_are_not_numbers_are_undefined():
+    broken = CLEAN.copy()
+    broken[100] = np.nan
+    assert all(isinstance(score, Undefined) for score in measure_all(CLEAN, broken).values())
+
+
+def test_reasons_are_words():
+    reason = pesq_wb(CLEAN[:2000], at_snr(5.0)[:2000]).reason
+    assert isinstance(reason, str)
+    assert not reason.startswith("b'")
 
 
 def test_undefined_is_left_out_of_the_mean():

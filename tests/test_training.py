@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import json
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 
 from segan_cli.checkpoint import load_model
 from segan_cli.config import DiscriminatorConfig, GeneratorConfig, MixingConfig, ModelConfig, TrainingConfig
-from segan_cli.data.corpus import load
+from segan_cli.data.corpus import Recordings, find_pair, load
 from segan_cli.data.mixing import MixedSource, PairedSource, batch, draw_utterances
 from segan_cli.data.sources import Folders, open_sources
 from segan_cli.errors import CheckpointError, CorpusError, TrainingError
@@ -87,6 +88,7 @@ def train(source, run, config, until=None):
     state = TrainState(TINY, config)
     if (run / "last.pt").exists():
         state.load(run / "last.pt")
+    state.history.append({"command": "segan train", "from_step": state.step})
     validation = draw_utterances(source, 1, 0)
 
     def report(step, losses, scores):
@@ -94,7 +96,7 @@ def train(source, run, config, until=None):
             raise KeyboardInterrupt
 
     with ThreadPoolExecutor(1) as pool, contextlib.suppress(KeyboardInterrupt):
-        fit(state, source, validation, run, {"data": ["made up"]}, pool, report)
+        fit(state, source, validation, run, pool, report)
     return state
 
 
@@ -117,7 +119,7 @@ def test_a_run_leaves_a_model_and_a_log(source, tmp_path):
     train(source, tmp_path / "run", fast(steps=4, validate_every=2))
     model = load_model(tmp_path / "run" / "best.safetensors")
     assert model.config == TINY
-    assert model.provenance["data"] == ["made up"]
+    assert model.provenance["runs"] == [{"command": "segan train", "from_step": 0}]
     lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [2, 4]
     assert model.provenance["steps"] in (2, 4)
@@ -129,9 +131,62 @@ def test_another_models_state_is_refused(source, tmp_path):
     other = TrainState(dataclasses.replace(TINY, pre_emphasis=0.9), fast())
     with pytest.raises(CheckpointError, match="another model"):
         other.load(tmp_path / "run" / "last.pt")
-    (tmp_path / "run" / "last.pt").write_bytes(b"not a state")
-    with pytest.raises(CheckpointError, match="not a training state"):
-        TrainState(TINY, fast()).load(tmp_path / "run" / "last.pt")
+    with pytest.raises(CheckpointError, match="optimizer adamw"):
+        TrainState(TINY, fast(optimizer="rmsprop")).load(tmp_path / "run" / "last.pt")
+    for content in (b"", b"not a state", (tmp_path / "run" / "last.pt").read_bytes()[:5000]):
+        (tmp_path / "run" / "last.pt").write_bytes(content)
+        with pytest.raises(CheckpointError, match="not a training state"):
+            TrainState(TINY, fast()).load(tmp_path / "run" / "last.pt")
+
+
+def test_the_reference_batch_is_there_before_the_discriminator_joins(source, tmp_path):
+    state = train(source, tmp_path / "run", fast(steps=1, validate_every=1, adversarial_weight=0.0))
+    assert state.discriminator.reference.abs().sum() > 0
+
+
+def test_a_save_that_fails_keeps_the_state_before(source, tmp_path):
+    """A file-size limit stands in for a full disk: the write breaks off in the middle, for real."""
+    resource = pytest.importorskip("resource")
+    run = tmp_path / "run"
+    state = train(source, run, fast(steps=1, validate_every=1))
+    before = (run / "last.pt").read_bytes()
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match="cannot be written"):
+            state.save(run / "last.pt")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert (run / "last.pt").read_bytes() == before
+    assert not list(run.glob("*.part"))
+
+
+@pytest.mark.parametrize(("sizes", "flat"), [((1000, 1000, 10), False), ((50, 50), False), ((30, 20, 10, 40), True)])
+def test_a_split_holds_out_a_small_part(sizes, flat):
+    names = [f"f{i}.wav" if flat else f"s{i}/f{j}.wav" for i, n in enumerate(sizes) for j in range(1 if flat else n)]
+    lengths = sizes if flat else (1,) * len(names)
+    zeros = (0,) * len(names)
+    recordings = Recordings(np.zeros(0, np.int16), tuple(names), zeros, tuple(lengths), zeros, ())
+    for seed in range(5):
+        kept, held_out = recordings.split(0.05, seed)
+        assert kept
+        assert held_out
+        assert not {names[i].rpartition("/")[0] for i in kept} & {names[i].rpartition("/")[0] for i in held_out} or flat
+        share = sum(lengths[i] for i in held_out) / sum(lengths)
+        assert share <= max(0.1, min(sizes) / sum(sizes))
+
+
+def test_voicebank_training_pairs_are_found_beside_its_test_set(tmp_path):
+    for name in ("clean_trainset_28spk_wav", "noisy_trainset_28spk_wav", "clean_testset_wav", "noisy_testset_wav"):
+        (tmp_path / name).mkdir()
+    clean, noisy = find_pair(tmp_path)
+    assert (clean.name, noisy.name) == ("clean_trainset_28spk_wav", "noisy_trainset_28spk_wav")
+    for name in ("clean_trainset_56spk_wav", "noisy_trainset_56spk_wav"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(CorpusError, match="several"):
+        find_pair(tmp_path)
 
 
 def test_mixtures_have_the_drawn_snr_and_level(source):

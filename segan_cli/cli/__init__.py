@@ -33,6 +33,11 @@ def main() -> None:
         segan.main(prog_name="segan", standalone_mode=False)
     except SeganError as error:
         _fail(str(error), 1)
+    except OSError as error:
+        _fail(f"{error.filename or 'system'}: {error.strerror or error}", 1)
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        sys.exit(2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "segan"
         _fail(f"{error.format_message()} See '{command} --help'.", 2)

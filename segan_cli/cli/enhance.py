@@ -11,7 +11,7 @@ from segan_cli.errors import AudioError
 @click.argument("noisy", type=click.Path(path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="File to write.")
 @click.option("--model", default="default", show_default=True, help="Shipped model or a file that segan train wrote.")
-@click.option("--seed", default=0, show_default=True, help="Start of the draw of the latent z.")
+@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Start of the draw of the latent z.")
 @click.option("--force", is_flag=True, help="Overwrite the output if it exists.")
 def enhance(noisy: Path, output: Path, model: str, seed: int, force: bool) -> None:
     """Write NOISY without its noise: same length, rate and channels.

@@ -1,12 +1,9 @@
 """`segan train`."""
 
-import os
 import shlex
 import sys
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -116,6 +113,7 @@ def _train(sources: "Sources", model: ModelConfig, config: TrainingConfig, run: 
     from segan_cli import __version__
     from segan_cli.cli.console import progress_bar, talk
     from segan_cli.data.mixing import draw_utterances
+    from segan_cli.metrics import worker_pool
     from segan_cli.training import TrainState, fit
 
     state = TrainState(model, config)
@@ -123,12 +121,8 @@ def _train(sources: "Sources", model: ModelConfig, config: TrainingConfig, run: 
         state.load(resume_from)
     validation = draw_utterances(sources.validation, config.validation_mixes, config.seed)
     command = shlex.join(["segan", *sys.argv[1:]])
-    provenance = {"command": command, "data": list(sources.found), "segan": __version__}
-    workers = min(os.cpu_count() or 1, 4)
-    with (
-        progress_bar() as bar,
-        ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool,
-    ):
+    state.history.append({"command": command, "data": sources.found, "from_step": state.step, "segan": __version__})
+    with progress_bar() as bar, worker_pool() as pool:
         task = bar.add_task("training", total=config.steps, completed=state.step, note="")
 
         def report(step: int, losses: dict[str, float], scores: dict[str, float | None] | None) -> None:
@@ -138,5 +132,5 @@ def _train(sources: "Sources", model: ModelConfig, config: TrainingConfig, run: 
                 shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items() if value is not None)
                 talk.print(f"step {step}: {note}; validation: {shown}", highlight=False, soft_wrap=True)
 
-        fit(state, sources.training, validation, run, provenance, pool, report)
+        fit(state, sources.training, validation, run, pool, report)
     talk.print(f"trained: {run / 'best.safetensors'}", highlight=False, soft_wrap=True)

@@ -59,12 +59,17 @@ class Recordings:
         if len(groups) < 2:
             raise CorpusError(f"{self.names[0]}: a single recording cannot be split for validation; give more")
         order = [sorted(groups)[i] for i in np.random.default_rng(seed).permutation(len(groups))]
-        wanted = share * sum(self.lengths)
+        wanted, taken = share * sum(self.lengths), 0
         held_out: list[int] = []
         for group in order[:-1]:
-            if held_out and sum(self.lengths[i] for i in held_out) >= wanted:
+            seconds = sum(self.lengths[i] for i in groups[group])
+            if taken + seconds <= 2 * wanted:
+                held_out += groups[group]
+                taken += seconds
+            if taken >= wanted:
                 break
-            held_out += groups[group]
+        if not held_out:  # every folder is too large a share, or every file of a few
+            held_out = groups[min(groups, key=lambda group: sum(self.lengths[i] for i in groups[group]))]
         return sorted(set(range(len(self.names))) - set(held_out)), sorted(held_out)
 
 
@@ -79,12 +84,22 @@ def find_audio(folder: Path) -> list[Path]:
 
 
 def find_pair(folder: Path) -> tuple[Path, Path] | None:
-    """The clean and noisy folders of a paired corpus (`clean`, or `clean_*` as in VoiceBank-DEMAND), if it is one."""
-    for clean in sorted(path for path in folder.glob("clean*") if path.is_dir()):
-        noisy = folder / clean.name.replace("clean", "noisy", 1)
-        if noisy.is_dir():
-            return clean, noisy
-    return None
+    """The folders of a paired corpus, if it is one: `clean` and `noisy`, or `clean_NAME` and `noisy_NAME`.
+
+    Test sets beside them, as VoiceBank-DEMAND has, are left alone. Raises CorpusError when several pairs are left.
+    """
+    pairs = [
+        (clean, folder / clean.name.replace("clean", "noisy", 1))
+        for clean in sorted(folder.glob("clean*"))
+        if clean.is_dir() and "test" not in clean.name
+    ]
+    pairs = [(clean, noisy) for clean, noisy in pairs if noisy.is_dir()]
+    if len(pairs) > 1:
+        names = ", ".join(clean.name for clean, _ in pairs)
+        raise CorpusError(
+            f"{folder}: holds several sets of pairs ({names}); move the one to use into a folder of its own"
+        )
+    return pairs[0] if pairs else None
 
 
 def match(clean: Recordings, noisy: Recordings) -> tuple[Recordings, Recordings]:
@@ -145,10 +160,9 @@ def _decode(
             samples = read_mono(path, rate_hz)
         except AudioError as error:
             return str(error)
-        samples = np.clip(samples, -1.0, 1.0)
-        if not np.isfinite(samples).all() or active_level(samples) < 1e-4:
+        if not len(samples) or not np.isfinite(samples).all() or active_level(samples) < 1e-4:
             return f"{path}: silent or not finite"
-        return np.round(samples * FULL_SCALE).astype(np.int16)
+        return np.round(np.clip(samples, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
 
     names, starts, lengths, levels, skipped = [], [], [], [], []
     beside = data.with_suffix(f".{os.getpid()}.part")

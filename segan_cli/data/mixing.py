@@ -11,6 +11,7 @@ from segan_cli.data.corpus import Recordings
 
 Array = NDArray[np.float32]
 
+LONGEST = 160_000  # samples of a whole utterance
 PEAK = 0.99  # mixtures are scaled down to this, noisy and clean alike
 
 
@@ -65,7 +66,7 @@ class MixedSource:
         """Draw speech, noise (recordings or a crowd of voices), SNR and level."""
         config = self.config
         index = int(rng.choice(len(self.speech_odds), p=self.speech_odds))
-        n = length or self.speech.lengths[index]
+        n = length or min(self.speech.lengths[index], LONGEST)
         speech = Excerpt(index, int(rng.integers(max(1, self.speech.lengths[index] - n + 1))))
         noises: tuple[Excerpt, ...] = ()
         babble: tuple[Excerpt, ...] = ()
@@ -110,7 +111,7 @@ class PairedSource:
     def draw(self, rng: np.random.Generator, length: int | None) -> PairSpec:
         """Draw a pair, a place in it and a gain within 6 dB."""
         index = int(rng.choice(len(self.odds), p=self.odds))
-        n = length or self.clean.lengths[index]
+        n = length or min(self.clean.lengths[index], LONGEST)
         offset = int(rng.integers(max(1, self.clean.lengths[index] - n + 1)))
         return PairSpec(n, Excerpt(index, offset), float(rng.uniform(-6.0, 6.0)))
 
@@ -146,11 +147,10 @@ def place(rng: np.random.Generator, recordings: Recordings, odds: NDArray[np.flo
 def looped(recordings: Recordings, excerpt: Excerpt, length: int) -> Array:
     """`length` samples from a place on, going round to the recording's start at its end."""
     n = recordings.lengths[excerpt.index]
-    first = recordings.excerpt(excerpt.index, excerpt.offset, min(length, n - excerpt.offset))
-    if len(first) == length:
-        return first
-    whole = recordings.excerpt(excerpt.index, 0, n)
-    return np.concatenate((first, np.resize(whole, length - len(first))))
+    parts = [recordings.excerpt(excerpt.index, excerpt.offset, min(length, n - excerpt.offset))]
+    while (missing := length - sum(map(len, parts))) > 0:
+        parts.append(recordings.excerpt(excerpt.index, 0, min(missing, n)))
+    return np.concatenate(parts)
 
 
 def draw_utterances(source: Source, n: int, seed: int) -> list[tuple[Array, Array]]:

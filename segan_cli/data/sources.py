@@ -44,27 +44,33 @@ def open_sources(
     def read(folder: Path) -> Recordings:
         return load(folder, rate_hz, cache, progress)
 
+    if not folders.data.is_dir():
+        raise CorpusError(f"{folders.data}: no such folder; give a folder of audio files")
     pair = find_pair(folders.data)
     if pair:
-        return _paired(folders, pair, read, seed)
+        return _paired(folders, pair, read, rate_hz, seed)
     if folders.noise is None:
         raise CorpusError(
             f"{folders.data}: no clean/ and noisy/ folders in it, so it is taken as clean speech; name noise by --noise"
+        )
+    if folders.valid_data and find_pair(folders.valid_data):
+        raise CorpusError(
+            f"{folders.valid_data}: holds noisy/clean pairs, but --data is clean speech; give clean speech"
         )
     speech, valid_speech = _split(read(folders.data), folders.valid_data, read, seed)
     noise, valid_noise = _split(read(folders.noise), folders.valid_noise, read, seed)
     return Sources(
         MixedSource(speech, noise, mixing),
         MixedSource(valid_speech, valid_noise, mixing),
-        (describe("clean speech", speech), describe("noise", noise)),
+        (describe("clean speech", speech, rate_hz), describe("noise", noise, rate_hz)),
     )
 
 
-def _paired(folders: Folders, pair: tuple[Path, Path], read: Reader, seed: int) -> Sources:
+def _paired(folders: Folders, pair: tuple[Path, Path], read: Reader, rate_hz: int, seed: int) -> Sources:
     if folders.noise or folders.valid_noise:
         raise CorpusError(f"{folders.data}: holds noisy/clean pairs already; leave out --noise and --valid-noise")
     clean, noisy = match(*map(read, pair))
-    found = (describe("noisy/clean pairs", clean),)
+    found = (describe("noisy/clean pairs", clean, rate_hz),)
     if folders.valid_data is None:
         kept, held_out = clean.split(VALIDATION_SHARE, seed)
         valid_clean, valid_noisy = clean.subset(held_out), noisy.subset(held_out)
@@ -84,7 +90,7 @@ def _split(recordings: Recordings, named: Path | None, read: Reader, seed: int) 
     return recordings.subset(kept), recordings.subset(held_out)
 
 
-def describe(what: str, recordings: Recordings, rate_hz: int = 16_000) -> str:
+def describe(what: str, recordings: Recordings, rate_hz: int) -> str:
     """One line on a folder's recordings and on what was left out."""
     hours = sum(recordings.lengths) / rate_hz / 3600
     line = f"{len(recordings.names)} files, {hours:.2f} h of {what}"
