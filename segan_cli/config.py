@@ -88,6 +88,7 @@ class TrainingConfig:
     warmup_steps: int = 200  # learning rates rise linearly over these, then fall along a cosine to a hundredth
     l1_weight: float = 100.0
     spectral_weight: float = 0.0  # compressed spectrum term; 0 is the paper's loss
+    deemphasised_losses: bool = False  # L1 and spectrum of windows as they are heard; the paper's are pre-emphasised
     adversarial_weight: float = 1.0
     adversarial_start: int = 0  # steps of reconstruction alone before the discriminator joins
     reference_windows: int = 8  # reference batch of virtual batch norm

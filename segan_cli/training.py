@@ -128,7 +128,7 @@ def draw_windows(source: Source, rng: np.random.Generator, n: int, model: ModelC
     return noisy, clean
 
 
-def deemphasised(windows: Tensor, pre_emphasis: float) -> Tensor:
+def deemphasise(windows: Tensor, pre_emphasis: float) -> Tensor:
     """Windows [B, 1, T] as they will be heard: low frequencies as loud again as they were before pre-emphasis."""
     denominator, numerator = torch.tensor([1.0, -pre_emphasis]), torch.tensor([1.0, 0.0])
     return lfilter(windows, denominator, numerator, clamp=False)  # type: ignore[no-any-return]
@@ -159,11 +159,13 @@ def train_step(state: TrainState, noisy: Tensor, clean: Tensor) -> Losses:
             state.discriminator_optimizer, losses["discriminator"], config.discriminator_learning_rate * factor, config
         )
 
-    losses["l1"] = l1(enhanced, clean)
+    result, target = enhanced, clean
+    if config.deemphasised_losses:
+        result, target = (deemphasise(windows, state.model.pre_emphasis) for windows in (enhanced, clean))
+    losses["l1"] = l1(result, target)
     total = config.l1_weight * losses["l1"]
     if config.spectral_weight:
-        heard = (deemphasised(window, state.model.pre_emphasis) for window in (enhanced, clean))
-        losses["spectral"] = state.spectral(*heard)
+        losses["spectral"] = state.spectral(result, target)
         total = total + config.spectral_weight * losses["spectral"]
     if adversarial:
         state.discriminator.requires_grad_(False)

@@ -1,5 +1,6 @@
 """What the README says is so: its commands exist, its numbers are the code's."""
 
+import json
 import re
 import shlex
 from pathlib import Path
@@ -50,3 +51,12 @@ def test_links_lead_somewhere():
     for page in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "pretrained" / "README.md"):
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
             assert target.startswith("https://") or (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_the_printed_scores_are_the_measured_ones():
+    index = json.loads((ROOT / "pretrained" / "index.json").read_text(encoding="utf-8"))
+    benchmark = index["models"][index["default"]]["benchmark"]
+    for row, system in (("noisy", "noisy"), (index["default"], "enhanced")):
+        (printed,) = re.findall(rf"^\| {row} \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", README, re.MULTILINE)
+        means = [benchmark[system][name]["mean"] for name in ("pesq_wb", "stoi", "si_sdr_db")]
+        assert printed == (f"{means[0]:.3f}", f"{means[1]:.3f}", f"{means[2]:.1f}")

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from torchaudio.functional import preemphasis
 
 from segan_cli.checkpoint import load_model
 from segan_cli.config import DiscriminatorConfig, GeneratorConfig, MixingConfig, ModelConfig, TrainingConfig
@@ -16,7 +17,7 @@ from segan_cli.data.corpus import Recordings, find_pair, load
 from segan_cli.data.mixing import MixedSource, PairedSource, batch, draw_utterances
 from segan_cli.data.sources import Folders, open_sources
 from segan_cli.errors import CheckpointError, CorpusError, TrainingError
-from segan_cli.training import TrainState, draw_windows, fit, learning_rate_factor, train_step
+from segan_cli.training import TrainState, deemphasise, draw_windows, fit, learning_rate_factor, train_step
 
 TINY = ModelConfig(
     "tiny",
@@ -58,6 +59,19 @@ def test_a_step_moves_both_networks_and_the_average(source):
     for name, old in before.items():
         new = getattr(state, name).parameters()
         assert any(not torch.equal(a, b) for a, b in zip(old, new, strict=True)), name
+
+
+def test_deemphasis_gives_back_what_is_heard():
+    heard = torch.randn(2, 1, 4096)
+    torch.testing.assert_close(deemphasise(preemphasis(heard, 0.95), 0.95), heard, atol=1e-4, rtol=0)
+
+
+def test_losses_are_of_what_is_heard_when_asked(source):
+    losses = {}
+    for heard in (False, True):
+        state = TrainState(TINY, fast(deemphasised_losses=heard))
+        losses[heard] = train_step(state, *draw_windows(source, np.random.default_rng(0), 2, TINY))["l1"]
+    assert losses[True] > 1.5 * losses[False]  # de-emphasis makes low frequencies, where speech is loudest, louder
 
 
 def test_the_discriminator_waits_for_its_start(source):

@@ -45,6 +45,9 @@ def number(name: str, help: str, least: float = 0, option: str | None = None) ->
 @number("discriminator_learning_rate", "Of the discriminator.")
 @number("l1_weight", "Weight of the L1 loss.")
 @number("spectral_weight", "Weight of the compressed-spectrum loss.")
+@click.option(
+    "--deemphasised-losses", is_flag=True, help="Compute both on windows as they are heard, low frequencies loud again."
+)
 @number("adversarial_weight", "Weight of the adversarial loss.")
 @number("adversarial_start", "Steps before the discriminator joins.")
 @click.option(
