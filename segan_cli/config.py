@@ -70,7 +70,7 @@ class ModelConfig:
 class MixingConfig:
     """How clean speech and noise become a noisy window; every draw is uniform between the two bounds."""
 
-    snr_db: tuple[float, float] = (-5.0, 20.0)
+    snr_db: tuple[float, float] = (0.0, 22.0)
     level_db: tuple[float, float] = (-38.0, -16.0)  # active speech level, dB relative to full scale
     babble_probability: float = 0.15  # share of windows whose noise is a crowd of training voices
     second_noise_probability: float = 0.2  # share of windows with two noise recordings at once
@@ -78,17 +78,17 @@ class MixingConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training, from the first step to the last."""
+    """One training, from the first step to the last; the defaults are those of the shipped model."""
 
     steps: int = 100_000
     batch_size: int = 16
     optimizer: Literal["rmsprop", "adamw"] = "adamw"
-    generator_learning_rate: float = 2e-4
+    generator_learning_rate: float = 1e-3
     discriminator_learning_rate: float = 2e-4
     warmup_steps: int = 200  # learning rates rise linearly over these, then fall along a cosine to a hundredth
     l1_weight: float = 100.0
-    spectral_weight: float = 0.0  # compressed spectrum term; 0 is the paper's loss
-    deemphasised_losses: bool = False  # L1 and spectrum of windows as they are heard; the paper's are pre-emphasised
+    spectral_weight: float = 20.0  # compressed spectrum term; the paper has none
+    deemphasised_losses: bool = True  # L1 and spectrum of windows as they are heard; the paper's are pre-emphasised
     adversarial_weight: float = 1.0
     adversarial_start: int = 0  # steps of reconstruction alone before the discriminator joins
     reference_windows: int = 8  # reference batch of virtual batch norm

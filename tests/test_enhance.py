@@ -84,6 +84,14 @@ def test_the_shipped_model_removes_noise(shipped):
     assert np.mean((enhanced - clean) ** 2) < 0.7 * np.mean(noise**2)
 
 
+@pytest.mark.parametrize("gain", [0.01, 10.0])
+def test_the_level_of_a_recording_does_not_matter(shipped, gain):
+    noisy = 0.2 * (voice(1.5) + hiss(1.5))
+    enhancer = Enhancer(shipped)
+    expected = gain * enhancer.enhance(noisy, 16_000)
+    np.testing.assert_allclose(enhancer.enhance(gain * noisy, 16_000), expected, atol=1e-3 * np.abs(expected).max())
+
+
 def test_channels_are_enhanced_each_on_its_own(shipped):
     left, right = voice(1.5, seed=1) + hiss(1.5, seed=1), voice(1.5, seed=2) + hiss(1.5, seed=2)
     enhancer = Enhancer(shipped)

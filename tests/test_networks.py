@@ -81,6 +81,22 @@ def test_latent_and_skips_matter():
     assert not torch.equal(generator(x, z), generator(2 * x, z))
 
 
+def test_gates_let_skips_through_as_the_decoder_says():
+    torch.manual_seed(0)
+    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 0, gated_skips=True))
+    x = torch.randn(1, 1, 64)
+    with torch.no_grad():
+        generator.decoder[0].weight.zero_()  # nothing but the gate's bias reaches the only skip
+        outputs = []
+        for bias in (-50.0, 0.0, 50.0):
+            generator.decoder[0].bias.fill_(bias)
+            generator.decoder_activations[0].weight.zero_()
+            generator.decoder[1].weight[:4].zero_()  # the decoder's own half of the last layer's input
+            outputs.append(torch.atanh(generator(x, None)) - generator.decoder[1].bias)
+    assert outputs[0].abs().max() < 1e-6
+    torch.testing.assert_close(outputs[2], 2 * outputs[1], atol=1e-5, rtol=1e-3)
+
+
 def test_discriminator_judges_the_candidate_under_its_condition():
     torch.manual_seed(0)
     d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)

@@ -29,7 +29,8 @@ TINY = ModelConfig(
 
 
 def fast(**changes):
-    return TrainingConfig(**{"batch_size": 2, "reference_windows": 2, "warmup_steps": 1, **changes})
+    defaults = {"batch_size": 2, "reference_windows": 2, "warmup_steps": 1, "spectral_weight": 0.0}
+    return TrainingConfig(**{**defaults, "deemphasised_losses": False, **changes})
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def number(name: str, help: str, least: float = 0, option: str | None = None) ->
 @click.option("--valid-noise", type=FOLDER, help="Validation noise.  [default: 5 % held out of --noise]")
 @click.option("--run", required=True, type=FOLDER, help="Folder for checkpoints, cache and log.")
 @click.option("--resume", is_flag=True, help="Go on from the state in --run.")
-@click.option("--preset", default="segan-slim", show_default=True, type=click.Choice(list(PRESETS)), help="Network.")
+@click.option("--preset", default="segan-gated", show_default=True, type=click.Choice(list(PRESETS)), help="Network.")
 @number("steps", "Steps in all.", 1)
 @number("batch_size", "Windows of 16384 samples a step.", 1)
 @click.option("--optimizer", default=DEFAULTS.optimizer, show_default=True, type=click.Choice(["adamw", "rmsprop"]))
@@ -46,7 +46,10 @@ def number(name: str, help: str, least: float = 0, option: str | None = None) ->
 @number("l1_weight", "Weight of the L1 loss.")
 @number("spectral_weight", "Weight of the compressed-spectrum loss.")
 @click.option(
-    "--deemphasised-losses", is_flag=True, help="Compute both on windows as they are heard, low frequencies loud again."
+    "--deemphasised-losses/--emphasised-losses",
+    default=DEFAULTS.deemphasised_losses,
+    show_default=True,
+    help="Compute both on windows as they are heard, or pre-emphasised as in the paper.",
 )
 @number("adversarial_weight", "Weight of the adversarial loss.")
 @number("adversarial_start", "Steps before the discriminator joins.")
