@@ -146,8 +146,8 @@ def test_another_models_state_is_refused(source, tmp_path):
     other = TrainState(dataclasses.replace(TINY, pre_emphasis=0.9), fast())
     with pytest.raises(CheckpointError, match="another model"):
         other.load(tmp_path / "run" / "last.pt")
-    with pytest.raises(CheckpointError, match="optimizer adamw"):
-        TrainState(TINY, fast(optimizer="rmsprop")).load(tmp_path / "run" / "last.pt")
+    with pytest.raises(CheckpointError, match="optimizer rmsprop"):
+        TrainState(TINY, fast(optimizer="adamw")).load(tmp_path / "run" / "last.pt")
     for content in (b"", b"not a state", (tmp_path / "run" / "last.pt").read_bytes()[:5000]):
         (tmp_path / "run" / "last.pt").write_bytes(content)
         with pytest.raises(CheckpointError, match="not a training state"):

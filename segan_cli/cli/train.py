@@ -40,7 +40,7 @@ def number(name: str, help: str, least: float = 0, option: str | None = None) ->
 @click.option("--preset", default="segan-gated", show_default=True, type=click.Choice(list(PRESETS)), help="Network.")
 @number("steps", "Steps in all.", 1)
 @number("batch_size", "Windows of 16384 samples a step.", 1)
-@click.option("--optimizer", default=DEFAULTS.optimizer, show_default=True, type=click.Choice(["adamw", "rmsprop"]))
+@click.option("--optimizer", default=DEFAULTS.optimizer, show_default=True, type=click.Choice(["rmsprop", "adamw"]))
 @number("generator_learning_rate", "Of the generator.", option="--learning-rate")
 @number("discriminator_learning_rate", "Of the discriminator.")
 @number("l1_weight", "Weight of the L1 loss.")
