@@ -87,10 +87,7 @@ def atomic_writer(
     The format follows the name's extension, the encoding that of `like` where the format allows it. Raises AudioError
     when the format is unknown or the place cannot be written; the unfinished file is removed on any error.
     """
-    format, subtype = output_format(path)
-    plain = like is not None and like.subtype.startswith(("PCM_", "FLOAT", "DOUBLE"))
-    if like is not None and (plain or like.format == format) and soundfile.check_format(format, like.subtype):
-        subtype = like.subtype if path.suffix.lower() != ".opus" else subtype
+    format, subtype = output_format(path, like)
     beside = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         with soundfile.SoundFile(beside, "w", rate_hz, channels, subtype, format=format) as file:
@@ -102,14 +99,21 @@ def atomic_writer(
         beside.unlink(missing_ok=True)
 
 
-def output_format(path: Path) -> tuple[str, str]:
-    """libsndfile's format and default encoding for a file name; raises AudioError when its extension names none."""
+def output_format(path: Path, like: AudioInfo | None = None) -> tuple[str, str]:
+    """libsndfile's format and encoding for a file name; raises AudioError when its extension names none.
+
+    The encoding is that of `like` where it is plain samples or of the same format, else the format's default.
+    """
     extension = path.suffix[1:].lower()
     if extension == "opus":
         return "OGG", "OPUS"
     format = {"aif": "AIFF"}.get(extension, extension.upper())
     if format not in soundfile.available_formats() or format == "RAW":
         raise AudioError(f"{path}: cannot tell an audio format from this name; end it in .wav, .flac, .ogg or .mp3")
+    plain = ("PCM_", "FLOAT", "DOUBLE")
+    kept = like is not None and (like.format == format or like.subtype.startswith(plain))
+    if like is not None and kept and soundfile.check_format(format, like.subtype):
+        return format, like.subtype
     return format, soundfile.default_subtype(format)
 
 

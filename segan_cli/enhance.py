@@ -77,9 +77,7 @@ class EnhancerStream:
         core = self.frames.push(self.emphasis.push(self.inward.push(nothing, last=True).T))
         core = np.concatenate((core, self.frames.flush()), axis=1)
         rest = self.outward.push(self.deemphasis.push(core).T, last=True)
-        rest = self._settle(np.pad(rest, ((0, max(0, self.owed - len(rest))), (0, 0))))
-        self.owed = 0
-        return rest
+        return self._settle(np.pad(rest, ((0, max(0, self.owed - len(rest))), (0, 0))))
 
     def _settle(self, output: Array) -> Array:
         """Count what goes out; two changes of rate can round the length up by a sample, which is cut here."""

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -78,19 +79,20 @@ def evaluate(
     pairs = pair_files(noisy, clean)
     finished = {name: path for name, (path, _) in pair_files(enhanced, clean).items()} if enhanced else {}
     with worker_pool() as pool:
-        before = {name: pool.submit(score_files, clean_path, path) for name, (path, clean_path) in pairs.items()}
-        after = {name: pool.submit(score_files, pairs[name][1], path) for name, path in finished.items()}
-        jobs = [*before.values(), *after.values()]
-        expected = len(jobs) + (len(pairs) if enhancer else 0)
-        if progress is not None:
-            for job in jobs:
+        expected = len(pairs) * (2 if finished or enhancer else 1)
+
+        def submit(measure: Callable[..., dict[str, Score]], clean: Any, degraded: Any) -> Future[dict[str, Score]]:
+            job = pool.submit(measure, clean, degraded)
+            if progress is not None:
                 job.add_done_callback(lambda _: progress(expected))
+            return job
+
+        before = {name: submit(score_files, clean_path, path) for name, (path, clean_path) in pairs.items()}
+        after = {name: submit(score_files, pairs[name][1], path) for name, path in finished.items()}
         if enhancer:
             for name, (path, clean_path) in pairs.items():
                 reference, degraded = equal_length(clean_path, path)
-                after[name] = pool.submit(measure_all, reference, enhancer.enhance(degraded, RATE_HZ))
-                if progress is not None:
-                    after[name].add_done_callback(lambda _: progress(expected))
+                after[name] = submit(measure_all, reference, enhancer.enhance(degraded, RATE_HZ))
         return [Row(name, before[name].result(), after[name].result() if name in after else None) for name in pairs]
 
 

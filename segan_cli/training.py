@@ -223,15 +223,13 @@ def fit(
         losses = train_step(state, noisy, clean)
         scores: Scores | None = None
         if state.step % config.validate_every == 0 or state.step == config.steps:
-            model = Model(state.average, state.model, {"runs": state.history, "steps": state.step})
-            scores = validate(Enhancer(model), validation, pool)
+            provenance: dict[str, Any] = {"runs": state.history, "steps": state.step}
+            model = Model(state.average, state.model, provenance)
+            scores = provenance["validation"] = validate(Enhancer(model), validation, pool)
             pesq = -math.inf if scores["pesq_wb"] is None else scores["pesq_wb"]
             if pesq > state.best or not (run / "best.safetensors").exists():
                 state.best = pesq
-                save_model(
-                    run / "best.safetensors",
-                    Model(state.average, state.model, {**model.provenance, "validation": scores}),
-                )
+                save_model(run / "best.safetensors", model)
             with (run / "log.jsonl").open("a", encoding="utf-8") as log:
                 log.write(json.dumps({"step": state.step, **losses, **scores}) + "\n")
             state.save(run / "last.pt")
