@@ -74,18 +74,22 @@ def pretrained_dir() -> Path:
     return installed if installed.is_dir() else package.parent / "pretrained"
 
 
+def shipped_models() -> tuple[str, dict[str, dict[str, Any]]]:
+    """Name of the default model, and what the index says of every shipped one by name."""
+    index = json.loads((pretrained_dir() / "index.json").read_text(encoding="utf-8"))
+    return index["default"], index["models"]
+
+
 def find_model(name: str) -> Path:
     """The file of a shipped model's name (its sha256 checked) or of a path.
 
     Raises CheckpointError when there is neither, or when the shipped file is not the one that was measured.
     """
-    folder = pretrained_dir()
-    index = json.loads((folder / "index.json").read_text(encoding="utf-8"))
-    shipped = index["models"]
+    default, shipped = shipped_models()
     if name == "default":
-        name = index["default"]
+        name = default
     if name in shipped:
-        path = Path(folder, shipped[name]["file"])
+        path = Path(pretrained_dir(), shipped[name]["file"])
         if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != shipped[name]["sha256"]:
             raise CheckpointError(f"{path}: missing or changed since it was shipped; install segan again")
         return path

@@ -1,8 +1,12 @@
 """What a model is and how it is trained, as frozen data; nothing here knows torch."""
 
 import dataclasses
+import difflib
+import json
+import math
 import typing
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, TypeVar
 
 from segan_cli.errors import ConfigError
@@ -19,7 +23,11 @@ class GeneratorConfig:
     dilations: tuple[int, ...]  # one per layer
     kernel_size: int  # taps, odd
     latent_channels: int  # channels of z beside the thought vector; 0 switches z off
-    gated_skips: bool = False  # skips are multiplied by the sigmoid of the decoder layer they join
+    latent: Literal["normal", "uniform"] = "normal"  # z of mean 0 and deviation 1
+    skip_merge: Literal["concat", "sum"] = "concat"  # how a skip joins the decoder
+    skip_scale: Literal["fixed", "learned", "gated"] = (
+        "fixed"  # times 1, a weight a channel, or a sigmoid of the decoder
+    )
     input_rms: float | None = None  # windows are brought to this level and back, and weights start to suit it
 
     def __post_init__(self) -> None:
@@ -28,17 +36,34 @@ class GeneratorConfig:
             raise ConfigError(
                 f"generator: {len(self.channels)} channels but {len(self.dilations)} dilations; give one per layer"
             )
+        for stride, dilation in zip(self.strides, self.dilations, strict=True):
+            if math.gcd(stride, dilation) > 1:
+                raise ConfigError(
+                    f"generator: dilation {dilation} and stride {stride} have a common divisor, so that layer would"
+                    " skip samples; give dilations that are odd for even strides"
+                )
+
+    def field_of_view(self) -> int:
+        """Samples of the window that one frame of the thought vector hears."""
+        samples, step = 1, 1
+        for stride, dilation in zip(self.strides, self.dilations, strict=True):
+            samples += (self.kernel_size - 1) * dilation * step
+            step *= stride
+        return samples
 
 
 @dataclass(frozen=True)
 class DiscriminatorConfig:
-    """The encoder again over (candidate, noisy), then 1x1 convolution and a linear layer (arXiv 1703.09452)."""
+    """The encoder again over (candidate, noisy), then a head that makes one number of it (arXiv 1703.09452)."""
 
     channels: tuple[int, ...]
     strides: tuple[int, ...]
     kernel_size: int  # taps, odd
-    leaky_slope: float = 0.3
-    virtual_batch_norm: bool = True  # arXiv 1606.03498, section 3.5
+    leaky_slope: float | None = 0.3  # of LeakyReLU; None: PReLU, a slope a channel learned from 0 on
+    norm: Literal["virtual", "batch", "none"] = "virtual"  # virtual batch norm: arXiv 1606.03498, section 3.5
+    spectral_norm: bool = False  # arXiv 1802.05957
+    phase_shuffle: int = 0  # samples by which every layer's input is turned at most, in training (arXiv 1802.04208)
+    hidden: tuple[int, ...] = ()  # of the head; none: 1x1 convolution to one channel and a linear layer
 
     def __post_init__(self) -> None:
         check_layers("discriminator", self.channels, self.strides, self.kernel_size)
@@ -58,10 +83,9 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name, strides in (("generator", self.generator.strides), ("discriminator", self.discriminator.strides)):
-            if self.window % product(strides):
-                raise ConfigError(
-                    f"{name}: the window of {self.window} samples is no multiple of the total stride {product(strides)}"
-                )
+            total = math.prod(strides)
+            if self.window % total:
+                raise ConfigError(f"{name}: the window of {self.window} samples is no multiple of the stride {total}")
         if not 0 < self.hop <= self.window:
             raise ConfigError(f"hop: {self.hop} samples; it must lie between 1 and the window of {self.window}")
 
@@ -74,6 +98,49 @@ class MixingConfig:
     level_db: tuple[float, float] = (-38.0, -16.0)  # active speech level, dB relative to full scale
     babble_probability: float = 0.15  # share of windows whose noise is a crowd of training voices
     second_noise_probability: float = 0.2  # share of windows with two noise recordings at once
+
+
+ObjectiveName = Literal[
+    "minimax",
+    "non-saturating",
+    "maximum-likelihood",
+    "least-squares",
+    "hinge",
+    "wasserstein-clip",
+    "wasserstein-gp",
+    "relativistic-least-squares",
+    "metricgan",
+]
+
+
+@dataclass(frozen=True)
+class AdversarialConfig:
+    """The game between generator and discriminator."""
+
+    objective: ObjectiveName = "least-squares"
+    weight: float = 1.0  # of the adversarial loss beside the reconstruction terms
+    gradient_share: float | None = None  # its gradient's norm over reconstruction's, whatever the weight (2210.13438)
+    start: int = 0  # steps of reconstruction alone before the discriminator joins
+    discriminator_steps: int = 1  # per step of the generator, each on new windows
+    unrolled_steps: int = 0  # steps of the discriminator that the generator looks ahead (arXiv 1611.02163)
+    instance_noise: float = 0.0  # deviation of noise on candidates, falling linearly to 0 at the last step (1610.04490)
+    label_smoothing: float = 0.0  # what the label of real lacks to 1
+    r1_weight: float = 0.0  # γ of the penalty on real candidates (arXiv 1801.04406)
+    gradient_penalty_weight: float = 10.0  # of wasserstein-gp
+    weight_clip: float = 0.01  # of wasserstein-clip
+    mismatched_share: float = 0.0  # share of fake that is clean speech beside another window's noisy (arXiv 1605.05396)
+
+    def __post_init__(self) -> None:
+        labelled = ("minimax", "non-saturating", "maximum-likelihood", "least-squares")
+        if self.label_smoothing and self.objective not in labelled:
+            raise ConfigError(f"label_smoothing: {self.objective} has no labels; use {', '.join(labelled)}")
+        if self.mismatched_share and self.objective == "metricgan":
+            raise ConfigError("mismatched_share: metricgan has no quality for pairs that do not match; leave it at 0")
+        for name in ("label_smoothing", "mismatched_share"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")
+        if self.discriminator_steps < 1:
+            raise ConfigError(f"discriminator_steps: {self.discriminator_steps}; it must be 1 or more")
 
 
 @dataclass(frozen=True)
@@ -89,23 +156,23 @@ class TrainingConfig:
     l1_weight: float = 100.0
     spectral_weight: float = 20.0  # compressed spectrum term; the paper has none
     deemphasised_losses: bool = True  # L1 and spectrum of windows as they are heard; the paper's are pre-emphasised
-    adversarial_weight: float = 1.0
-    adversarial_start: int = 0  # steps of reconstruction alone before the discriminator joins
+    stft_weight: float = 0.0  # multi-resolution STFT term; the paper has none
     reference_windows: int = 8  # reference batch of virtual batch norm
     ema_decay: float = 0.999  # of the generator's weights that are validated and shipped
     clip_norm: float = 5.0  # gradient norm of each network
     validate_every: int = 2_000  # steps
     validation_mixes: int = 48  # whole utterances
     seed: int = 0
+    adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
 
 
-def product(values: tuple[int, ...]) -> int:
-    """Product of integers, 1 for none."""
-    total = 1
-    for value in values:
-        total *= value
-    return total
+@dataclass(frozen=True)
+class Recipe:
+    """A model and how to train it."""
+
+    model: ModelConfig
+    training: TrainingConfig
 
 
 def check_layers(name: str, channels: tuple[int, ...], strides: tuple[int, ...], kernel_size: int) -> None:
@@ -116,39 +183,120 @@ def check_layers(name: str, channels: tuple[int, ...], strides: tuple[int, ...],
         raise ConfigError(f"{name}: kernel_size {kernel_size} is even; it must be odd to keep windows aligned")
 
 
-def from_dict(cls: type[T], values: dict[str, Any]) -> T:
-    """Build a frozen config from JSON-like data.
+def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
+    """Build a frozen config from JSON-like data; `where` is its own place in a larger one.
 
-    Nested configs and tuples are converted. Raises ConfigError, naming the keys, when one is unknown or missing.
+    Nested configs and tuples are converted. Raises ConfigError, naming the key, when one is unknown, missing or of
+    another type.
     """
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is always a dataclass here
-    unknown = sorted(set(values) - set(fields))
-    required = {
-        name
-        for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    missing = sorted(required - set(values))
-    if unknown or missing:
-        problems = [f"unknown {', '.join(unknown)}"] * bool(unknown) + [f"missing {', '.join(missing)}"] * bool(missing)
-        raise ConfigError(f"{cls.__name__}: {'; '.join(problems)}; known keys are {', '.join(fields)}")
+    for key in values:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(fields)}"
+            raise ConfigError(f"{where}{key}: no such key; {hint}")
+    for name, f in fields.items():
+        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{where}{name}: missing")
     types = typing.get_type_hints(cls)
-    return cls(**{key: _convert(types[key], value) for key, value in values.items()})
+    return cls(**{key: _convert(types[key], value, where + key) for key, value in values.items()})
 
 
-def _convert(kind: Any, value: Any) -> Any:
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    """A JSON-like value as the field's type; the types are those that occur in the configs above."""
     if dataclasses.is_dataclass(kind):
-        return from_dict(typing.cast(type, kind), value)
-    return tuple(value) if isinstance(value, list) else value
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: {value!r}; it has keys of its own, give one of them")
+        return from_dict(typing.cast(type, kind), value, f"{where}.")
+    arguments = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where}: {value!r}; it must be one of {', '.join(arguments)}")
+        return value
+    if type(None) in arguments:
+        return None if value is None else _convert(arguments[0], value, where)
+    if typing.get_origin(kind) is tuple:
+        if not isinstance(value, list | tuple) or (arguments[-1] is not ... and len(value) != len(arguments)):
+            raise ConfigError(f"{where}: {value!r}; it must be a list, such as [1, 2]")
+        return tuple(_convert(arguments[0], item, where) for item in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind:
+        raise ConfigError(f"{where}: {value!r}; it must be {NAMES[kind]}")
+    return value
 
 
-def segan(preset: str, width: float) -> ModelConfig:
-    """The paper's 11 layers of kernel 31 and stride 2, all channels scaled by `width`."""
-    channels = tuple(int(width * c) for c in (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 1024))
+NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def override(config: T, assignments: Sequence[str]) -> T:
+    """A config with fields replaced by `section.field=value`, the value as JSON or as plain text.
+
+    Raises ConfigError, naming the assignment, when there is no such field or it cannot have that value.
+    """
+    values = dataclasses.asdict(config)  # type: ignore[call-overload]  # T is always a dataclass here
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        *sections, name = path.split(".")
+        place = values
+        for section in sections:
+            place = place.get(section, {}) if isinstance(place, dict) else {}
+        if not equals or not isinstance(place, dict) or not place:
+            raise ConfigError(f"{assignment}: give SECTION.FIELD=VALUE, such as training.batch_size=64")
+        try:
+            place[name] = json.loads(text)
+        except json.JSONDecodeError:
+            place[name] = text
+    return from_dict(type(config), values)
+
+
+def scaled(model: ModelConfig, width: float) -> ModelConfig:
+    """The same networks with every number of channels, and the latent's, multiplied by `width`."""
+
+    def scale(channels: tuple[int, ...]) -> tuple[int, ...]:
+        return tuple(max(1, round(width * c)) for c in channels)
+
+    g, d = model.generator, model.discriminator
+    generator = replace(g, channels=scale(g.channels), latent_channels=round(width * g.latent_channels))
+    discriminator = replace(d, channels=scale(d.channels), hidden=scale(d.hidden))
+    return replace(model, generator=generator, discriminator=discriminator)
+
+
+def segan() -> ModelConfig:
+    """The paper's 11 layers of kernel 31 and stride 2 (arXiv 1703.09452)."""
+    channels = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 1024)
     strides = (2,) * len(channels)
     return ModelConfig(
-        preset=preset,
-        generator=GeneratorConfig(channels, strides, (1,) * len(channels), 31, latent_channels=channels[-1]),
+        preset="segan",
+        generator=GeneratorConfig(channels, strides, (1,) * len(channels), 31, latent_channels=1024),
+        discriminator=DiscriminatorConfig(channels, strides, 31),
+    )
+
+
+def segan_plus() -> ModelConfig:
+    """The authors' second version: 5 layers of stride 4, a learned weight on every channel of the skips.
+
+    Its discriminator has batch norm, phase shuffle and a head of two hidden layers.
+    """
+    channels, strides = (64, 128, 256, 512, 1024), (4,) * 5
+    return ModelConfig(
+        preset="segan-plus",
+        generator=GeneratorConfig(channels, strides, (1,) * 5, 31, latent_channels=1024, skip_scale="learned"),
+        discriminator=DiscriminatorConfig(
+            channels, strides, 31, leaky_slope=None, norm="batch", phase_shuffle=5, hidden=(256, 128)
+        ),
+    )
+
+
+def segan_dilated() -> ModelConfig:
+    """Five dilated layers of half the taps: the field of view grows by dilation, the length shrinks by stride.
+
+    Dilations are odd and strides even, so every sample reaches the thought vector; its frames hear more than a window.
+    """
+    channels, strides = (64, 128, 256, 512, 1024), (4,) * 5
+    return ModelConfig(
+        preset="segan-dilated",
+        generator=GeneratorConfig(channels, strides, (1, 1, 3, 3, 5), 15, latent_channels=1024),
         discriminator=DiscriminatorConfig(channels, strides, 31),
     )
 
@@ -158,13 +306,15 @@ def segan_gated() -> ModelConfig:
     strides = (4,) * 5
     return ModelConfig(
         preset="segan-gated",
-        generator=GeneratorConfig((16, 32, 64, 128, 256), strides, (1,) * 5, 31, 0, gated_skips=True, input_rms=0.05),
+        generator=GeneratorConfig((16, 32, 64, 128, 256), strides, (1,) * 5, 31, 0, skip_scale="gated", input_rms=0.05),
         discriminator=DiscriminatorConfig((8, 16, 32, 64, 64), strides, 31),
     )
 
 
 PRESETS: dict[str, ModelConfig] = {
-    "segan": segan("segan", 1.0),
-    "segan-slim": segan("segan-slim", 0.25),
+    "segan": segan(),
+    "segan-slim": replace(scaled(segan(), 0.25), preset="segan-slim"),
+    "segan-plus": segan_plus(),
+    "segan-dilated": segan_dilated(),
     "segan-gated": segan_gated(),
 }

@@ -88,11 +88,9 @@ class EnhancerStream:
     def _network(self, windows: Array) -> Array:
         """[N, channels, window] → enhanced; channels are separate signals that share the latent z of their window."""
         n, channels, samples = windows.shape
-        shape = self.generator.latent_shape(n, samples)
-        z = None
-        if shape is not None:
-            drawn = self.rng.standard_normal(shape, dtype=np.float32)
-            z = torch.from_numpy(np.repeat(drawn, channels, axis=0))
+        z = self.generator.draw_latent(self.rng, n, samples)
+        if z is not None:
+            z = z.repeat_interleave(channels, 0)
         with torch.inference_mode():
             noisy = torch.from_numpy(windows).reshape(n * channels, 1, samples)
             gain = level_gain(noisy, self.input_rms) if self.input_rms else torch.ones(())

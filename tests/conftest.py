@@ -3,6 +3,9 @@
 import numpy as np
 import pytest
 import soundfile
+import torch
+
+torch.set_num_threads(1)  # the networks of the tests are too small to share, and the machine may be busy
 
 
 def voice(seconds, rate_hz=16_000, seed=0):

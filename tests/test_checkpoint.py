@@ -22,7 +22,7 @@ from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.generator import Generator
 
 TINY = ModelConfig(
-    "tiny", GeneratorConfig((4, 8), (2, 4), (1, 2), 5, 3), DiscriminatorConfig((4, 8), (4, 4), 5), window=64, hop=32
+    "tiny", GeneratorConfig((4, 8), (2, 4), (1, 3), 5, 3), DiscriminatorConfig((4, 8), (4, 4), 5), window=64, hop=32
 )
 
 
@@ -105,9 +105,9 @@ def test_a_config_survives_json(preset):
 
 
 def test_unknown_and_missing_keys_are_named():
-    with pytest.raises(ConfigError, match="batchsize"):
+    with pytest.raises(ConfigError, match="batchsize: no such key; did you mean batch_size"):
         from_dict(TrainingConfig, {"batchsize": 3})
-    with pytest.raises(ConfigError, match="missing generator, preset"):
+    with pytest.raises(ConfigError, match="preset: missing"):
         from_dict(ModelConfig, {"discriminator": {"channels": [1], "strides": [2], "kernel_size": 3}})
 
 

@@ -3,18 +3,19 @@
 import pytest
 import torch
 
-from segan_cli.losses import CompressedSpectrum, l1, least_squares_discriminator, least_squares_generator
+from segan_cli.losses.adversarial import least_squares_discriminator, least_squares_generator
+from segan_cli.losses.reconstruction import L1, CompressedSpectrum
 
 
 def test_least_squares_objective():
     real, fake = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
     assert float(least_squares_discriminator(real, fake)) == pytest.approx(0.5 * 0.5 + 0.5 * 2.0)
-    assert float(least_squares_generator(fake)) == pytest.approx(0.5 * (1 + 1) / 2)
+    assert float(least_squares_generator(fake, real)) == pytest.approx(0.5 * (1 + 1) / 2)
     assert float(least_squares_discriminator(torch.ones(2), torch.zeros(2))) == 0.0
 
 
 def test_l1_is_the_mean_absolute_difference():
-    assert float(l1(torch.zeros(2, 1, 4), torch.full((2, 1, 4), -0.5))) == 0.5
+    assert float(L1()(torch.zeros(2, 1, 4), torch.full((2, 1, 4), -0.5))) == 0.5
 
 
 def test_compressed_spectrum_is_zero_for_equals_and_grows_with_the_difference():

@@ -9,7 +9,7 @@ from segan_cli.networks.discriminator import Discriminator
 from segan_cli.networks.generator import Generator
 from segan_cli.networks.layers import VirtualBatchNorm, level_gain
 
-TINY = GeneratorConfig((4, 8, 8), (2, 4, 2), (1, 1, 2), 5, latent_channels=3)
+TINY = GeneratorConfig((4, 8, 8), (2, 4, 2), (1, 1, 3), 5, latent_channels=3)
 
 
 def parameters(network):
@@ -63,7 +63,7 @@ def test_any_multiple_of_the_stride_is_a_window(n_samples):
 def test_layers_keep_time_aligned():
     """Shifting the input by the total stride shifts the output by as much, away from the edges."""
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 2), 5, 0, input_rms=1.0)).eval()
+    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 3), 5, 0, input_rms=1.0)).eval()
     x = torch.zeros(1, 1, 128)
     x[..., 40:80] = 0.1 * torch.randn(40)
     out, shifted = generator(x, None), generator(x.roll(4, -1), None)
@@ -83,7 +83,7 @@ def test_latent_and_skips_matter():
 
 def test_gates_let_skips_through_as_the_decoder_says():
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 0, gated_skips=True))
+    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_scale="gated"))
     x = torch.randn(1, 1, 64)
     with torch.no_grad():
         generator.decoder[0].weight.zero_()  # nothing but the gate's bias reaches the only skip

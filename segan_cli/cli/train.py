@@ -2,22 +2,34 @@
 
 import shlex
 import sys
-from collections.abc import Callable
+import typing
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from segan_cli.config import PRESETS, MixingConfig, ModelConfig, TrainingConfig
+from segan_cli.config import (
+    PRESETS,
+    AdversarialConfig,
+    MixingConfig,
+    ObjectiveName,
+    Recipe,
+    TrainingConfig,
+    override,
+    scaled,
+)
 from segan_cli.errors import TrainingError
 
 if TYPE_CHECKING:
     from segan_cli.data.sources import Sources
+    from segan_cli.training.fit import Checkup
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-DEFAULTS = TrainingConfig()
+DEFAULTS, GAME = TrainingConfig(), AdversarialConfig()
+OBJECTIVES = typing.get_args(ObjectiveName)
 FOLDER = click.Path(path_type=Path)
 
 
@@ -37,7 +49,10 @@ def number(name: str, help: str, least: float = 0, option: str | None = None) ->
 @click.option("--valid-noise", type=FOLDER, help="Validation noise.  [default: 5 % held out of --noise]")
 @click.option("--run", required=True, type=FOLDER, help="Folder for checkpoints, cache and log.")
 @click.option("--resume", is_flag=True, help="Go on from the state in --run.")
-@click.option("--preset", default="segan-gated", show_default=True, type=click.Choice(list(PRESETS)), help="Network.")
+@click.option("--preset", default="segan-gated", show_default=True, type=click.Choice(list(PRESETS)), help="Networks.")
+@click.option(
+    "--width", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Times channels."
+)
 @number("steps", "Steps in all.", 1)
 @number("batch_size", "Windows of 16384 samples a step.", 1)
 @click.option("--optimizer", default=DEFAULTS.optimizer, show_default=True, type=click.Choice(["rmsprop", "adamw"]))
@@ -45,14 +60,30 @@ def number(name: str, help: str, least: float = 0, option: str | None = None) ->
 @number("discriminator_learning_rate", "Of the discriminator.")
 @number("l1_weight", "Weight of the L1 loss.")
 @number("spectral_weight", "Weight of the compressed-spectrum loss.")
+@number("stft_weight", "Weight of the multi-resolution STFT loss.")
 @click.option(
     "--deemphasised-losses/--emphasised-losses",
     default=DEFAULTS.deemphasised_losses,
     show_default=True,
-    help="Compute both on windows as they are heard, or pre-emphasised as in the paper.",
+    help="Compute them on windows as they are heard, or pre-emphasised as in the paper.",
 )
-@number("adversarial_weight", "Weight of the adversarial loss.")
-@number("adversarial_start", "Steps before the discriminator joins.")
+@click.option(
+    "--adversarial", default=GAME.objective, show_default=True, type=click.Choice(OBJECTIVES), help="Objective."
+)
+@click.option(
+    "--adversarial-weight",
+    default=GAME.weight,
+    show_default=True,
+    type=click.FloatRange(0),
+    help="Weight of the adversarial loss; 0 trains without a discriminator.",
+)
+@click.option(
+    "--adversarial-start",
+    default=GAME.start,
+    show_default=True,
+    type=click.IntRange(0),
+    help="Steps before the discriminator joins.",
+)
 @click.option(
     "--snr",
     nargs=2,
@@ -64,6 +95,13 @@ def number(name: str, help: str, least: float = 0, option: str | None = None) ->
 @number("validate_every", "Steps between validations and saved states.", 1)
 @number("validation_mixes", "Utterances in a validation.", 1)
 @number("seed", "Start of every random draw.")
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="FIELD=VALUE",
+    help="Any other field, such as training.adversarial.r1_weight=1.  [repeatable]",
+)
 def train(
     data: Path,
     noise: Path | None,
@@ -72,19 +110,25 @@ def train(
     run: Path,
     resume: bool,
     preset: str,
+    width: float,
+    adversarial: ObjectiveName,
+    adversarial_weight: float,
+    adversarial_start: int,
     snr: tuple[float, float],
+    assignments: tuple[str, ...],
     **options: Any,
 ) -> None:
     """Train a model on the speech in --data.
 
     --data holds clean/ and noisy/ (or clean_NAME/ and noisy_NAME/) with files of the same names, or clean speech to
     mix with --noise. The run folder gets best.safetensors, which segan enhance --model takes, last.pt to --resume
-    from, and log.jsonl with losses and validation scores.
+    from, and log.jsonl with losses, the training's health and validation scores.
 
     \b
     Examples:
       segan train --data pairs/ --run runs/first
       segan train --data vctk/ --noise noises/ --run runs/second --steps 200000
+      segan train --data pairs/ --run runs/third --preset segan-dilated --adversarial hinge
     """
     state_file = run / "last.pt"
     if state_file.exists() and not resume:
@@ -93,36 +137,39 @@ def train(
         raise TrainingError(f"{run}: holds no training to resume; leave out --resume")
     if run.exists() and not run.is_dir():
         raise TrainingError(f"{run}: is a file; name a folder for the run")
-    config = TrainingConfig(**options, mixing=replace(MixingConfig(), snr_db=snr))
+    game = AdversarialConfig(objective=adversarial, weight=adversarial_weight, start=adversarial_start)
+    training = TrainingConfig(**options, adversarial=game, mixing=replace(MixingConfig(), snr_db=snr))
+    recipe = override(Recipe(scaled(PRESETS[preset], width), training), assignments)
 
     from segan_cli.cli.console import progress_bar, talk
     from segan_cli.data.sources import Folders, open_sources
 
-    model = PRESETS[preset]
     folders = Folders(data, noise, valid_data, valid_noise)
     with progress_bar() as bar:
         task = bar.add_task("reading", total=None, note="")
         sources = open_sources(
             folders,
-            config.mixing,
-            model.sample_rate_hz,
-            config.seed,
+            recipe.training.mixing,
+            recipe.model.sample_rate_hz,
+            recipe.training.seed,
             run / "cache",
             lambda done, total: bar.update(task, completed=done, total=total),
         )
     for line in sources.found:
         talk.print(line, highlight=False, soft_wrap=True)
-    _train(sources, model, config, run, state_file if resume else None)
+    _train(sources, recipe, run, state_file if resume else None)
 
 
-def _train(sources: "Sources", model: ModelConfig, config: TrainingConfig, run: Path, resume_from: Path | None) -> None:
+def _train(sources: "Sources", recipe: Recipe, run: Path, resume_from: Path | None) -> None:
     from segan_cli import __version__
     from segan_cli.cli.console import progress_bar, talk
     from segan_cli.data.mixing import draw_utterances
     from segan_cli.metrics import worker_pool
-    from segan_cli.training import TrainState, fit
+    from segan_cli.training.fit import Checkup, fit
+    from segan_cli.training.state import TrainState
 
-    state = TrainState(model, config)
+    config = recipe.training
+    state = TrainState(recipe.model, config)
     if resume_from is not None:
         state.load(resume_from)
     validation = draw_utterances(sources.validation, config.validation_mixes, config.seed)
@@ -131,12 +178,41 @@ def _train(sources: "Sources", model: ModelConfig, config: TrainingConfig, run: 
     with progress_bar() as bar, worker_pool() as pool:
         task = bar.add_task("training", total=config.steps, completed=state.step, note="")
 
-        def report(step: int, losses: dict[str, float], scores: dict[str, float | None] | None) -> None:
-            note = "  ".join(f"{name} {value:.4f}" for name, value in losses.items())
-            bar.update(task, completed=step, note=note)
-            if scores is not None:
-                shown = "  ".join(f"{name} {value:.3f}" for name, value in scores.items() if value is not None)
-                talk.print(f"step {step}: {note}; validation: {shown}", highlight=False, soft_wrap=True)
+        def report(step: int, numbers: dict[str, float], checkup: Checkup | None) -> None:
+            bar.update(task, completed=step, note=say(numbers, LOSSES))
+            if checkup is not None:
+                say_checkup(step, checkup)
 
         fit(state, sources.training, validation, run, pool, report)
     talk.print(f"trained: {run / 'best.safetensors'}", highlight=False, soft_wrap=True)
+
+
+LOSSES = ("l1", "spectral", "stft", "adversarial", "discriminator")
+SIGNS = {
+    "d_real": "D(clean)",
+    "d_real_accuracy": "right on",
+    "d_fake": "D(enhanced)",
+    "d_fake_accuracy": "right on",
+    "generator_gradient": "gradient of G",
+    "discriminator_gradient": "of D",
+    "z_effect": "effect of z",
+    "spread": "spread",
+    "quality_undefined": "undefined PESQ",
+}
+
+
+def say(numbers: dict[str, float], names: Iterable[str]) -> str:
+    """The numbers of these names, those that are there, in one line."""
+    return "  ".join(f"{name} {numbers[name]:.4f}" for name in names if name in numbers)
+
+
+def say_checkup(step: int, checkup: "Checkup") -> None:
+    """Print losses, validation scores, vital signs and illnesses."""
+    from segan_cli.cli.console import talk
+
+    scores = "  ".join(f"{name} {value:.3f}" for name, value in checkup.scores.items() if value is not None)
+    signs = "  ".join(f"{word} {checkup.signs[name]:.3g}" for name, word in SIGNS.items() if name in checkup.signs)
+    lines = [f"step {step}: {say(checkup.signs, LOSSES)}; validation: {scores}", f"  health: {signs}"]
+    lines += [f"  warning: {words}" for words in checkup.illnesses.values()]
+    for line in lines:
+        talk.print(line, highlight=False, soft_wrap=True)

@@ -1,10 +1,14 @@
 """The SEGAN discriminator."""
 
+import itertools
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
 
-from segan_cli.config import DiscriminatorConfig, product
-from segan_cli.networks.layers import VirtualBatchNorm, downsampling, initialise
+from segan_cli.config import DiscriminatorConfig
+from segan_cli.networks.layers import VirtualBatchNorm, downsampling, initialise, turn
 
 
 class Discriminator(nn.Module):
@@ -18,17 +22,31 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig, window: int, reference_windows: int) -> None:
         super().__init__()
         self.config = config
-        self.convolutions = nn.ModuleList(
-            downsampling(i, o, config.kernel_size, s)
-            for i, o, s in zip((2, *config.channels[:-1]), config.channels, config.strides, strict=True)
-        )
-        if config.virtual_batch_norm:
+        layers = zip((2, *config.channels[:-1]), config.channels, config.strides, strict=True)
+        self.convolutions = nn.ModuleList(downsampling(i, o, config.kernel_size, s) for i, o, s in layers)
+        if config.norm == "virtual":
             self.norms = nn.ModuleList(VirtualBatchNorm(c) for c in config.channels)
             self.register_buffer("reference", torch.zeros(reference_windows, 2, window))
-        self.activation = nn.LeakyReLU(config.leaky_slope)
-        self.squeeze = nn.Conv1d(config.channels[-1], 1, 1)
-        self.linear = nn.Linear(window // product(config.strides), 1)
+        elif config.norm == "batch":  # it judges batches alone, so no running statistics
+            self.norms = nn.ModuleList(nn.BatchNorm1d(c, track_running_stats=False) for c in config.channels)
+        self.activations = nn.ModuleList(self._activation(c) for c in config.channels)
+        frames, widths = window // math.prod(config.strides), (*config.hidden, 1)
+        if config.hidden:
+            head: list[nn.Module] = [nn.Flatten(), nn.Linear(config.channels[-1] * frames, widths[0])]
+            for n_in, n_out in itertools.pairwise(widths):
+                head += [self._activation(n_in), nn.Linear(n_in, n_out)]
+        else:
+            head = [nn.Conv1d(config.channels[-1], 1, 1), nn.Flatten(), nn.Linear(frames, 1)]
+        self.head = nn.Sequential(*head)
         initialise(self)
+        if config.spectral_norm:
+            for layer in (*self.convolutions, *self.head):
+                if isinstance(layer, nn.Conv1d | nn.Linear):
+                    spectral_norm(layer)
+
+    def _activation(self, channels: int) -> nn.Module:
+        slope = self.config.leaky_slope
+        return nn.PReLU(channels, 0.0) if slope is None else nn.LeakyReLU(slope)
 
     def set_reference(self, candidate: Tensor, noisy: Tensor) -> None:
         """Fix the reference batch: clean [R, 1, T] beside noisy [R, 1, T]."""
@@ -37,12 +55,15 @@ class Discriminator(nn.Module):
     def forward(self, candidate: Tensor, noisy: Tensor) -> Tensor:
         """candidate [B, 1, T] and the noisy [B, 1, T] it comes from → logits [B]."""
         h = torch.cat((candidate, noisy), 1)
-        if self.config.virtual_batch_norm:
-            reference = self.reference
-            for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-                h, reference = norm(convolution(h), convolution(reference))
-                h, reference = self.activation(h), self.activation(reference)
-        else:
-            for convolution in self.convolutions:
-                h = self.activation(convolution(h))
-        return self.linear(self.squeeze(h)).reshape(len(h))  # type: ignore[no-any-return]
+        reference = self.reference if self.config.norm == "virtual" else None
+        for i, (convolution, activation) in enumerate(zip(self.convolutions, self.activations, strict=True)):
+            if self.config.phase_shuffle and self.training:
+                h = turn(h, self.config.phase_shuffle)
+            h = convolution(h)
+            if reference is not None:
+                h, reference = self.norms[i](h, convolution(reference))
+                reference = activation(reference)
+            elif self.config.norm == "batch":
+                h = self.norms[i](h)
+            h = activation(h)
+        return self.head(h).reshape(len(h))  # type: ignore[no-any-return]

@@ -1,9 +1,12 @@
 """The SEGAN generator."""
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segan_cli.config import GeneratorConfig, product
+from segan_cli.config import GeneratorConfig
 from segan_cli.networks.layers import downsampling, initialise, initialise_he, upsampling
 
 
@@ -12,29 +15,41 @@ class Generator(nn.Module):
 
     Strided convolutions with PReLU compress the window to the thought vector c, the latent z is joined to it, and
     transposed convolutions mirror the way back. Each encoder layer's output, taken before its PReLU as in the authors'
-    code, is concatenated to its mirror's activation; the last activation is tanh.
+    code, joins its mirror's activation as the config says; the last activation is tanh.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        self.stride = product(config.strides)
+        self.stride = math.prod(config.strides)
         self.unit = config.input_rms or 1.0  # the level that counts as 1 between first and last layer
         layers = list(zip((1, *config.channels[:-1]), config.channels, config.strides, config.dilations, strict=True))
         k = config.kernel_size
         self.encoder = nn.ModuleList(downsampling(i, o, k, s, d) for i, o, s, d in layers)
         slope = 0.0 if config.input_rms is None else 0.25
         self.encoder_activations = nn.ModuleList(nn.PReLU(c, slope) for c in config.channels)
-        # c and z come in; every later layer gets its predecessor's output beside the skip of the same width
-        joined = [config.channels[-1] + config.latent_channels] + [2 * c for c in config.channels[-2::-1]]
+        mirrored = config.channels[-2::-1]  # width of each decoder layer but the last, and of the skip that joins it
+        sides = 2 if config.skip_merge == "concat" else 1
+        joined = [config.channels[-1] + config.latent_channels] + [sides * c for c in mirrored]
         self.decoder = nn.ModuleList(
             upsampling(n, i, k, s, d) for n, (i, _, s, d) in zip(joined, reversed(layers), strict=True)
         )
-        self.decoder_activations = nn.ModuleList(nn.PReLU(c, slope) for c in config.channels[-2::-1])
+        self.decoder_activations = nn.ModuleList(nn.PReLU(c, slope) for c in mirrored)
+        if config.skip_scale == "learned":
+            self.skip_weights = nn.ParameterList(torch.ones(c, 1) for c in mirrored)
         initialise(self)
         if config.input_rms is not None:  # all layers but the last, which starts near silence
             for layer in (*self.encoder, *self.decoder[:-1]):
                 initialise_he(layer, slope)
+
+    def draw_latent(self, rng: np.random.Generator, n_windows: int, n_samples: int) -> Tensor | None:
+        """z [B, C, T / stride] of mean 0 and deviation 1, normal or uniform, or None when the model has none."""
+        shape = self.latent_shape(n_windows, n_samples)
+        if shape is None:
+            return None
+        if self.config.latent == "uniform":
+            return torch.from_numpy(rng.random(shape, dtype=np.float32) - np.float32(0.5)) * math.sqrt(12)
+        return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
 
     def latent_shape(self, n_windows: int, n_samples: int) -> tuple[int, int, int] | None:
         """Shape [B, C, T / stride] of the z that `forward` expects, or None when the model has none."""
@@ -52,9 +67,11 @@ class Generator(nn.Module):
         skips.pop()  # the thought vector is no skip
         if z is not None:
             h = torch.cat((z, h), 1)
-        for convolution, activation in zip(self.decoder[:-1], self.decoder_activations, strict=True):
+        for i, (convolution, activation) in enumerate(zip(self.decoder[:-1], self.decoder_activations, strict=True)):
             h, skip = convolution(h), skips.pop()
-            if self.config.gated_skips:
+            if self.config.skip_scale == "gated":
                 skip = skip * torch.sigmoid(h)
-            h = torch.cat((activation(h), skip), 1)
+            elif self.config.skip_scale == "learned":
+                skip = skip * self.skip_weights[i]
+            h = torch.cat((activation(h), skip), 1) if self.config.skip_merge == "concat" else activation(h) + skip
         return torch.tanh(self.unit * self.decoder[-1](h))

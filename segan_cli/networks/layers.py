@@ -42,6 +42,15 @@ def level_gain(noisy: Tensor, rms: float) -> Tensor:
     return torch.minimum(rms / level.clamp_min(1e-6), 0.9 / peak.clamp_min(1e-6))
 
 
+def turn(x: Tensor, most: int) -> Tensor:
+    """x [B, C, L] turned in time by up to `most` steps either way, the end joined to the beginning.
+
+    The phase shuffle of arXiv 1802.04208 as the authors of SEGAN+ have it: one shift a batch, and round instead of
+    reflected.
+    """
+    return x.roll(int(torch.randint(-most, most + 1, ())), -1)
+
+
 class VirtualBatchNorm(nn.Module):
     """Normalises each example by the statistics of a fixed reference batch and of itself.
 

@@ -1,0 +1,158 @@
+"""Train each family and each adversarial objective on speech for the same steps, data and seed, and compare.
+
+python benchmarks/speech.py --data clean/ --noise noise/ --valid-data valid/ --valid-noise valid-noise/ --run runs/s
+
+Rows that the results hold already, with the same settings, are not trained again. Writes benchmarks/results/speech.json
+and the tables in docs/adversarial.md.
+"""
+
+import argparse
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import report
+import torch
+
+from segan_cli.config import (
+    PRESETS,
+    AdversarialConfig,
+    MixingConfig,
+    ModelConfig,
+    ObjectiveName,
+    TrainingConfig,
+    scaled,
+)
+from segan_cli.data.mixing import draw_utterances
+from segan_cli.data.sources import Folders, Sources, open_sources
+from segan_cli.metrics import MEASURES, mean, measure_all, worker_pool
+from segan_cli.networks.summary import macs_per_second, weights
+from segan_cli.training.fit import Checkup, fit
+from segan_cli.training.state import TrainState
+
+FAMILIES = {  # of one class of width: 256 channels in the thought vector
+    "segan (width 0.25)": scaled(PRESETS["segan"], 0.25),
+    "segan-plus (width 0.25)": scaled(PRESETS["segan-plus"], 0.25),
+    "segan-dilated (width 0.25)": scaled(PRESETS["segan-dilated"], 0.25),
+}
+SHARE = 0.2  # of the adversarial gradient, so that objectives differ by direction and not by how loud they are
+GATED = PRESETS["segan-gated"]
+REMEDIES = {
+    "least-squares, R1 1": AdversarialConfig(r1_weight=1.0),
+    "least-squares, spectral norm": AdversarialConfig(),
+    "least-squares, mismatched 0.5": AdversarialConfig(mismatched_share=0.5),
+    "least-squares, instance noise 0.05": AdversarialConfig(instance_noise=0.05),
+}
+
+
+def rows() -> dict[str, tuple[ModelConfig, AdversarialConfig]]:
+    """Every row by name: segan-gated with each objective, the other families with least squares, remedies."""
+    normed = replace(GATED, discriminator=replace(GATED.discriminator, spectral_norm=True))
+    return {
+        "no adversary": (GATED, AdversarialConfig(weight=0.0)),
+        **{name: (GATED, AdversarialConfig(objective=name)) for name in get_args(ObjectiveName)},
+        **{name: (model, AdversarialConfig()) for name, model in FAMILIES.items()},
+        **{name: (normed if "spectral" in name else GATED, game) for name, game in REMEDIES.items()},
+    }
+
+
+def run_row(model: ModelConfig, config: TrainingConfig, sources: Sources, run: Path) -> dict[str, Any]:
+    """Train one row and score it; the numbers of its last check-up."""
+    run.mkdir(parents=True, exist_ok=True)
+    validation = draw_utterances(sources.validation, config.validation_mixes, config.seed)
+    checkups: list[Checkup] = []
+    began = time.monotonic()
+
+    def note(step: int, numbers: dict[str, float], checkup: Checkup | None) -> None:
+        if checkup is not None:
+            checkups.append(checkup)
+
+    with worker_pool() as pool:
+        fit(TrainState(model, config), sources.training, validation, run, pool, note)
+    last = checkups[-1]
+    return {
+        **{name: last.scores[name] for name in MEASURES},
+        "signs": last.signs,
+        "illnesses": sorted({name for checkup in checkups for name in checkup.illnesses}),
+        "seconds": round(time.monotonic() - began),
+        "parameters": weights(model)[0],
+        "macs_per_second": macs_per_second(model),
+    }
+
+
+def main() -> None:
+    """Train what is missing, write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name in ("--data", "--noise", "--valid-data", "--valid-noise", "--run"):
+        parser.add_argument(name, type=Path, required=True)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", action="append", help="a row's name; repeatable")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    base = TrainingConfig(steps=arguments.steps, validate_every=arguments.steps, validation_mixes=32)
+    folders = Folders(arguments.data, arguments.noise, arguments.valid_data, arguments.valid_noise)
+    sources = open_sources(folders, MixingConfig(), 16_000, 0, arguments.run / "cache")
+    results = report.load("speech")
+    budget = {
+        "steps": base.steps,
+        "batch_size": base.batch_size,
+        "seed": base.seed,
+        "share": SHARE,
+        "data": list(sources.found),
+    }
+    if results.get("budget") != budget:
+        validation = draw_utterances(sources.validation, base.validation_mixes, base.seed)
+        with worker_pool() as pool:
+            scores = list(pool.map(measure_all, *zip(*((clean, noisy) for noisy, clean in validation), strict=True)))
+        results = {"budget": budget, "noisy": {name: mean([row[name] for row in scores]) for name in MEASURES}}
+    for number, (name, (model, game)) in enumerate(rows().items()):
+        if name in results or (arguments.only and name not in arguments.only):
+            continue
+        config = replace(base, adversarial=replace(game, gradient_share=SHARE))
+        results[name] = run_row(model, config, sources, arguments.run / f"{number:02d}")
+        report.save("speech", results)
+        print(name, results[name], flush=True)
+    for heading, text in tables(results).items():
+        report.insert(report.ROOT / "docs" / "adversarial.md", heading, text)
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """The Markdown tables of families and of objectives."""
+
+    def scores(name: str) -> list[str]:
+        row = results[name]
+        return [f"{row['pesq_wb']:.3f}", f"{row['stoi']:.3f}", f"{row['si_sdr_db']:.2f}"]
+
+    def signs(name: str) -> list[str]:
+        row = results[name]["signs"]
+        if "d_real_accuracy" not in row:
+            return ["", "", ""]
+        share = row["adversarial_gradient"] / row["reconstruction_gradient"]
+        return [f"{row['d_real_accuracy']:.0%}", f"{row['d_fake_accuracy']:.0%}", f"{share:.1g}"]
+
+    families = [["noisy", "", "", *scores("noisy"), ""]]
+    for name in (*FAMILIES, "least-squares"):
+        row = results[name]
+        cost = [f"{row['parameters'] / 1e6:.2f} M", f"{row['macs_per_second'] / 1e9:.2f} G"]
+        families.append(
+            ["segan-gated" if name == "least-squares" else name, *cost, *scores(name), f"{row['seconds']} s"]
+        )
+    objectives = [
+        [name, *scores(name), *signs(name), f"{results[name]['seconds']} s"] for name in rows() if name not in FAMILIES
+    ]
+    return {
+        "speech families": report.table(
+            ["family, least squares", "weights", "MACs/s", "PESQ-WB", "STOI", "SI-SDR (dB)", "wall"], families
+        ),
+        "speech objectives": report.table(
+            ["objective, segan-gated", "PESQ-WB", "STOI", "SI-SDR (dB)", "right on clean", "right on enhanced",
+             "gradient at weight 1", "wall"],
+            objectives,
+        ),
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

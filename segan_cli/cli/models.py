@@ -1,0 +1,93 @@
+"""`segan models`."""
+
+import json
+from dataclasses import asdict, dataclass
+
+import click
+
+from segan_cli.config import PRESETS
+
+
+@dataclass(frozen=True)
+class Line:
+    """What there is to say of a preset, or of the shipped model that was trained from it."""
+
+    name: str
+    shipped: bool
+    default: bool
+    parameters: int  # of the generator
+    discriminator_parameters: int
+    macs_per_second: float  # multiply-accumulates for a second of audio, overlap included
+    field_of_view: int  # samples of the input that a frame of the thought vector hears
+    bytes: int | None  # of the shipped file
+    scores: dict[str, float] | None  # on the benchmark that the index names
+    benchmark: str | None
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+def models(as_json: bool) -> None:
+    """List the presets that segan train takes and the models that segan enhance comes with.
+
+    The cost of each is that of its generator: weights, multiply-accumulate operations (MACs) for a second of audio with
+    the overlap of windows, and the field of view of its thought vector.
+
+    \b
+    Example:
+      segan models
+    """
+    lines = survey()
+    if as_json:
+        click.echo(json.dumps([asdict(line) for line in lines], indent=2))
+        return
+    from rich.table import Table
+
+    from segan_cli.cli.console import results
+
+    table = Table()
+    table.add_column("model", no_wrap=True)
+    for heading in ("weights", "MACs/s", "view", "file", "PESQ-WB", "STOI", "SI-SDR"):
+        table.add_column(heading, justify="right")
+    for line in lines:
+        scores = line.scores or {}
+        table.add_row(
+            line.name + " *" * line.default,
+            f"{line.parameters / 1e6:.2f} M",
+            f"{line.macs_per_second / 1e9:.2f} G",
+            f"{line.field_of_view / 16:.0f} ms",
+            f"{line.bytes / 1e6:.1f} MB" if line.bytes else "",
+            *(f"{scores[name]:.3f}" if name in scores else "" for name in ("pesq_wb", "stoi", "si_sdr_db")),
+        )
+    results.print(table)
+    for line in lines:
+        if line.benchmark:
+            click.echo(f"{line.name}{' (* the default)' * line.default}: scores on {line.benchmark}.", err=True)
+
+
+def survey() -> list[Line]:
+    """All presets in their order, each with the model that is shipped under its name, and other shipped models."""
+    from segan_cli.checkpoint import find_model, load_model, shipped_models
+    from segan_cli.networks.summary import macs_per_second, weights
+
+    default, shipped = shipped_models()
+    lines = []
+    for name in [*PRESETS, *(name for name in shipped if name not in PRESETS)]:
+        entry = shipped.get(name)
+        model = PRESETS[name] if entry is None else load_model(find_model(name)).config
+        generator, discriminator = weights(model)
+        means = entry["benchmark"]["enhanced"] if entry else {}
+        lines.append(
+            Line(
+                name=name,
+                shipped=entry is not None,
+                default=name == default,
+                parameters=generator,
+                discriminator_parameters=discriminator,
+                macs_per_second=macs_per_second(model),
+                field_of_view=model.generator.field_of_view(),
+                bytes=find_model(name).stat().st_size if entry else None,
+                scores={measure: score["mean"] for measure, score in means.items()} or None,
+                benchmark=entry["benchmark"]["set"] if entry else None,
+            )
+        )
+    return lines

@@ -1,0 +1,116 @@
+"""Adversarial objectives: pairs of functions on the discriminator's logits, one loss for each player.
+
+Every function takes logits [B] and gives a scalar to minimise. D is the logit, σ(D) the probability of being real.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+from torch.nn.functional import softplus
+
+LARGEST_EXPONENT = 10.0  # of the maximum-likelihood loss, which goes on along its tangent from there
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The losses of both players."""
+
+    discriminator: Callable[[Tensor, Tensor, Any], Tensor]  # logits of real and fake; label of real, or fake's quality
+    generator: Callable[[Tensor, Tensor], Tensor]  # logits of fake, logits of real
+    boundary: float | None  # logit between what counts as real and as fake; None: halfway between the batches' means
+    relativistic: bool = False  # the generator's loss looks at the logits of real
+    labels: bool = False  # the discriminator's third argument is a label of real, which can be smoothed
+    metric: bool = False  # the discriminator's third argument is the measured quality of fake
+
+
+def cross_entropy_discriminator(real: Tensor, fake: Tensor, label: float = 1.0) -> Tensor:
+    """-½ E log σ(D(x)) - ½ E log(1 - σ(D(G))) (arXiv 1406.2661, equation 1).
+
+    A label below 1 is one-sided smoothing: -½ E [label log σ + (1 - label) log(1 - σ)] on real (arXiv 1606.03498).
+    """
+    on_real = label * softplus(-real) + (1 - label) * softplus(real)
+    return 0.5 * on_real.mean() + 0.5 * softplus(fake).mean()
+
+
+def minimax_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """½ E log(1 - σ(D(G))): the discriminator's loss turned round (arXiv 1406.2661, equation 1)."""
+    return -0.5 * softplus(fake).mean()
+
+
+def non_saturating_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """-½ E log σ(D(G)) (arXiv 1701.00160, section 3.2.3)."""
+    return 0.5 * softplus(-fake).mean()
+
+
+def maximum_likelihood_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """-½ E exp(σ⁻¹(σ(D(G)))) = -½ E e^D(G) (arXiv 1701.00160, equation 15).
+
+    Kept finite: beyond a logit of 10 the exponential goes on along its tangent, so the gradient no longer grows.
+    """
+    beyond = (fake - LARGEST_EXPONENT).relu()
+    return -0.5 * (fake.clamp(max=LARGEST_EXPONENT).exp() + math.exp(LARGEST_EXPONENT) * beyond).mean()
+
+
+def least_squares_discriminator(real: Tensor, fake: Tensor, label: float = 1.0) -> Tensor:
+    """½ E (D(x) - 1)² + ½ E D(G)² (arXiv 1611.04076, equation 9)."""
+    return 0.5 * (real - label).square().mean() + 0.5 * fake.square().mean()
+
+
+def least_squares_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """½ E (D(G) - 1)² (arXiv 1611.04076, equation 9)."""
+    return 0.5 * (fake - 1).square().mean()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor, label: float = 1.0) -> Tensor:
+    """E max(0, 1 - D(x)) + E max(0, 1 + D(G)) (arXiv 1802.05957, equation 16)."""
+    return (1 - real).relu().mean() + (1 + fake).relu().mean()
+
+
+def wasserstein_discriminator(real: Tensor, fake: Tensor, label: float = 1.0) -> Tensor:
+    """E D(G) - E D(x): minus the estimated earth mover's distance, if D is 1-Lipschitz (arXiv 1701.07875, eq. 2)."""
+    return fake.mean() - real.mean()
+
+
+def wasserstein_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """-E D(G) (arXiv 1701.07875, theorem 3; the hinge objective's too, arXiv 1802.05957, equation 17)."""
+    return -fake.mean()
+
+
+def relativistic_least_squares_discriminator(real: Tensor, fake: Tensor, label: float = 1.0) -> Tensor:
+    """E (D(x) - E D(G) - 1)² + E (D(G) - E D(x) + 1)² (arXiv 1807.00734, appendix D)."""
+    return (real - fake.mean() - 1).square().mean() + (fake - real.mean() + 1).square().mean()
+
+
+def relativistic_least_squares_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """E (D(G) - E D(x) - 1)² + E (D(x) - E D(G) + 1)² (arXiv 1807.00734, appendix D)."""
+    return (fake - real.mean() - 1).square().mean() + (real - fake.mean() + 1).square().mean()
+
+
+def metric_discriminator(real: Tensor, fake: Tensor, quality: Tensor) -> Tensor:
+    """E (D(x) - 1)² + E (D(y) - Q(y))² over the y whose quality Q [B] is defined, not NaN (arXiv 2104.03538, eq. 2)."""
+    defined = ~quality.isnan()
+    error = (fake - quality.nan_to_num()).square() * defined
+    return (real - 1).square().mean() + error.sum() / defined.sum().clamp_min(1)
+
+
+def metric_generator(fake: Tensor, real: Tensor) -> Tensor:
+    """E (D(G) - 1)²: climb to the best quality there is (arXiv 1905.04874, equation 5)."""
+    return (fake - 1).square().mean()
+
+
+OBJECTIVES = {
+    "minimax": Objective(cross_entropy_discriminator, minimax_generator, 0.0, labels=True),
+    "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator, 0.0, labels=True),
+    "maximum-likelihood": Objective(cross_entropy_discriminator, maximum_likelihood_generator, 0.0, labels=True),
+    "least-squares": Objective(least_squares_discriminator, least_squares_generator, 0.5, labels=True),
+    "hinge": Objective(hinge_discriminator, wasserstein_generator, 0.0),
+    "wasserstein-clip": Objective(wasserstein_discriminator, wasserstein_generator, None),
+    "wasserstein-gp": Objective(wasserstein_discriminator, wasserstein_generator, None),
+    "relativistic-least-squares": Objective(
+        relativistic_least_squares_discriminator, relativistic_least_squares_generator, None, relativistic=True
+    ),
+    "metricgan": Objective(metric_discriminator, metric_generator, None, metric=True),
+}

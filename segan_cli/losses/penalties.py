@@ -1,0 +1,32 @@
+"""What keeps a discriminator smooth: penalties on its gradient and bounds on its weights."""
+
+from collections.abc import Callable, Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+def gradient_norm_squared(judge: Callable[[Tensor], Tensor], candidates: Tensor) -> Tensor:
+    """‖∇ D(x)‖² of every candidate [B, …] → [B], itself differentiable with respect to the discriminator."""
+    candidates = candidates.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(judge(candidates).sum(), candidates, create_graph=True)
+    return gradient.flatten(1).square().sum(1)
+
+
+def gradient_penalty(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+    """E (‖∇ D(x̂)‖ - 1)² at random places x̂ between real and fake [B, …] (arXiv 1704.00028, equation 3)."""
+    share = torch.rand(len(real), *[1] * (real.dim() - 1))
+    norm = (gradient_norm_squared(judge, share * real + (1 - share) * fake) + 1e-12).sqrt()
+    return (norm - 1).square().mean()
+
+
+def r1(judge: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+    """½ E ‖∇ D(x)‖² on real candidates [B, …] (arXiv 1801.04406, equation 9, for γ = 1)."""
+    return 0.5 * gradient_norm_squared(judge, real).mean()
+
+
+def clip_weights(parameters: Iterable[nn.Parameter], bound: float) -> None:
+    """Bring every weight into ±bound (arXiv 1701.07875, algorithm 1)."""
+    with torch.no_grad():
+        for parameter in parameters:
+            parameter.clamp_(-bound, bound)

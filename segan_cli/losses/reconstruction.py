@@ -1,0 +1,86 @@
+"""Reconstruction terms: how far an enhanced window is from the clean one."""
+
+import torch
+from torch import Tensor, nn
+from torchaudio.transforms import Spectrogram
+
+
+class L1(nn.Module):
+    """Mean absolute difference of two waveforms (arXiv 1703.09452, equation 5)."""
+
+    def forward(self, enhanced: Tensor, clean: Tensor) -> Tensor:
+        """enhanced, clean [B, 1, T] → scalar."""
+        return (enhanced - clean).abs().mean()
+
+
+class CompressedSpectrum(nn.Module):
+    """Distance of power-compressed spectra, magnitude and complex, frames of 512 every 128 samples.
+
+    0.7 mean (|X|^0.3 - |Y|^0.3)^2 + 0.3 mean |X^0.3 - Y^0.3|^2, where X^0.3 keeps the phase of X (Braun and Tashev,
+    arXiv 2009.12286).
+    """
+
+    def __init__(self, power: float = 0.3, complex_share: float = 0.3) -> None:
+        super().__init__()
+        self.spectrogram = Spectrogram(512, hop_length=128, power=None)
+        self.power, self.complex_share = power, complex_share
+
+    def compress(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 1, T] → compressed magnitude [B, 1, F, N] and complex spectrum [B, 1, F, N, 2]."""
+        spectrum = torch.view_as_real(self.spectrogram(waveform))
+        magnitude = (spectrum.square().sum(-1) + 1e-8).sqrt()
+        compressed = magnitude**self.power
+        return compressed, spectrum * (compressed / magnitude)[..., None]
+
+    def forward(self, enhanced: Tensor, clean: Tensor) -> Tensor:
+        """enhanced, clean [B, 1, T] → scalar."""
+        (magnitude, spectrum), (target_magnitude, target) = self.compress(enhanced), self.compress(clean)
+        by_magnitude = (magnitude - target_magnitude).square().mean()
+        by_phase = (spectrum - target).square().sum(-1).mean()
+        return (1 - self.complex_share) * by_magnitude + self.complex_share * by_phase
+
+
+class MultiResolutionSTFT(nn.Module):
+    """Distance of magnitude spectra at three resolutions: ‖|Y| - |X|‖ / ‖|Y|‖ + mean |log |Y| - log |X||.
+
+    Frames of 600, 1200 and 240 samples every 120, 240 and 50, transforms of 1024, 2048 and 512; the mean over the three
+    (arXiv 1910.11480, equations 4 to 6).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spectrograms = nn.ModuleList(
+            Spectrogram(n_fft, win_length, hop_length, power=None)
+            for n_fft, win_length, hop_length in ((1024, 600, 120), (2048, 1200, 240), (512, 240, 50))
+        )
+
+    def forward(self, enhanced: Tensor, clean: Tensor) -> Tensor:
+        """enhanced, clean [B, 1, T] → scalar."""
+        total = torch.zeros(())
+        for spectrogram in self.spectrograms:
+            x, y = (self.magnitude(spectrogram(waveform)) for waveform in (enhanced, clean))
+            convergence = torch.linalg.vector_norm(y - x) / torch.linalg.vector_norm(y)
+            total = total + convergence + (y.log() - x.log()).abs().mean()
+        return total / len(self.spectrograms)
+
+    @staticmethod
+    def magnitude(spectrum: Tensor) -> Tensor:
+        """Complex spectrum → magnitude, at least 1e-3.5, where the logarithm and the gradient stay finite."""
+        return (spectrum.real.square() + spectrum.imag.square()).clamp_min(1e-7).sqrt()
+
+
+class Reconstruction(nn.Module):
+    """The weighted sum of the reconstruction terms, and each of them by name."""
+
+    def __init__(self, weights: dict[str, float]) -> None:
+        """`weights` of "l1", "spectral" (compressed spectrum) and "stft" (multi-resolution); 0 leaves a term out."""
+        super().__init__()
+        terms = {"l1": L1, "spectral": CompressedSpectrum, "stft": MultiResolutionSTFT}
+        self.weights = {name: weight for name, weight in weights.items() if weight}
+        self.terms = nn.ModuleDict({name: terms[name]() for name in self.weights})
+
+    def forward(self, enhanced: Tensor, clean: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """enhanced, clean [B, 1, T] → weighted sum, and the terms without their weights."""
+        values = {name: term(enhanced, clean) for name, term in self.terms.items()}
+        weighted = [self.weights[name] * value for name, value in values.items()]
+        return torch.stack(weighted).sum() if weighted else enhanced.sum() * 0.0, values

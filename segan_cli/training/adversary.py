@@ -1,0 +1,146 @@
+"""The adversarial game: what the discriminator is asked and loses, and what it tells the generator.
+
+Nothing here knows audio: candidates and conditions are batches of any shape, the discriminator is any module that takes
+both and gives logits [B].
+"""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from segan_cli.config import AdversarialConfig
+from segan_cli.losses.adversarial import OBJECTIVES
+from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
+
+Report = dict[str, float]
+Weights = dict[str, Tensor]
+StepSize = Callable[[Tensor], Tensor]
+
+
+class Adversary:
+    """A discriminator, its optimiser and the rules of the game.
+
+    In every method `real`, `fake` and `condition` are [B, …]; `deviation` is that of the instance noise now, in their
+    units; `quality` [2 B], for a metric objective alone, is the measured quality of `fake` and of `condition` itself,
+    NaN where undefined.
+    """
+
+    def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, config: AdversarialConfig) -> None:
+        self.network, self.optimizer, self.config = network, optimizer, config
+        self.objective = OBJECTIVES[config.objective]
+
+    def judge(self, candidate: Tensor, condition: Tensor, weights: Weights | None = None) -> Tensor:
+        """Logits [B] of candidates, by the network's own weights or by others."""
+        arguments = (candidate, condition)
+        logits: Tensor = functional_call(self.network, weights, arguments) if weights else self.network(*arguments)
+        return logits
+
+    def discriminator_loss(
+        self,
+        real: Tensor,
+        fake: Tensor,
+        condition: Tensor,
+        deviation: float = 0.0,
+        quality: Tensor | None = None,
+        weights: Weights | None = None,
+    ) -> tuple[Tensor, Report]:
+        """The discriminator's loss, penalties included, and what it thinks of both kinds of candidates."""
+        config, objective = self.config, self.objective
+        blurred = blur(real, deviation)
+        on_real = self.judge(blurred, condition, weights)
+        on_fake = self.judge(blur(fake, deviation), condition, weights)
+        if objective.metric:
+            on_condition = self.judge(blur(condition, deviation), condition, weights)
+            loss = objective.discriminator(on_real, torch.cat((on_fake, on_condition)), quality)
+        else:
+            label = 1.0 - config.label_smoothing
+            loss = objective.discriminator(on_real, on_fake, label)
+            if config.mismatched_share:
+                on_mismatched = self.judge(blurred, condition.roll(1, 0), weights)
+                mismatched = objective.discriminator(on_real, on_mismatched, label)
+                loss = torch.lerp(loss, mismatched, config.mismatched_share)
+        if config.r1_weight:
+            loss = loss + config.r1_weight * r1(lambda x: self.judge(x, condition, weights), blurred)
+        if config.objective == "wasserstein-gp":
+            penalty = gradient_penalty(lambda x: self.judge(x, condition, weights), real, fake.detach())
+            loss = loss + config.gradient_penalty_weight * penalty
+        return loss, opinion(on_real.detach(), on_fake.detach(), objective.boundary)
+
+    def generator_loss(
+        self, real: Tensor, fake: Tensor, condition: Tensor, deviation: float = 0.0, quality: Tensor | None = None
+    ) -> Tensor:
+        """The generator's adversarial loss, by the discriminator as it is or as it would answer in some steps."""
+        weights = self.unroll(real, fake, condition, deviation, quality) if self.config.unrolled_steps else None
+        on_fake = self.judge(blur(fake, deviation), condition, weights)
+        on_real = self.judge(blur(real, deviation), condition, weights) if self.objective.relativistic else on_fake
+        return self.objective.generator(on_fake, on_real)
+
+    def unroll(
+        self, real: Tensor, fake: Tensor, condition: Tensor, deviation: float = 0.0, quality: Tensor | None = None
+    ) -> Weights:
+        """The weights that the discriminator would have after some steps on this batch, differentiable by `fake`.
+
+        The discriminator itself stays as it is (arXiv 1611.02163, equations 6 to 8). Each step is the optimiser's
+        first from now: its second moments do not accumulate, its momentum is left out.
+        """
+        scales = step_sizes(self.optimizer)
+        weights: Weights = {name: p.detach().requires_grad_() for name, p in self.network.named_parameters()}
+        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        for _ in range(self.config.unrolled_steps):
+            loss, _ = self.discriminator_loss(real, fake, condition, deviation, quality, {**weights, **buffers})
+            gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True, allow_unused=True)
+            for (name, weight), gradient, scale in zip(weights.items(), gradients, scales, strict=True):
+                if gradient is not None:
+                    weights[name] = weight - gradient * scale(gradient.detach())
+        return {**weights, **buffers}
+
+    def settle(self) -> None:
+        """What the objective asks for after each step of the discriminator: bounded weights."""
+        if self.config.objective == "wasserstein-clip":
+            clip_weights(self.network.parameters(), self.config.weight_clip)
+
+
+def blur(candidates: Tensor, deviation: float) -> Tensor:
+    """Candidates with instance noise (arXiv 1610.04490)."""
+    return candidates + deviation * torch.randn_like(candidates) if deviation else candidates
+
+
+def opinion(on_real: Tensor, on_fake: Tensor, boundary: float | None) -> Report:
+    """Means, accuracies and separation (difference of means over the pooled deviation) of logits [B] of both kinds."""
+    real, fake = float(on_real.mean()), float(on_fake.mean())
+    middle = (real + fake) / 2 if boundary is None else boundary
+    deviation = float(((on_real.var(correction=0) + on_fake.var(correction=0)) / 2).sqrt())
+    return {
+        "d_real": real,
+        "d_fake": fake,
+        "d_real_accuracy": float((on_real > middle).float().mean()),
+        "d_fake_accuracy": float((on_fake < middle).float().mean()),
+        "d_separation": (real - fake) / (deviation + 1e-6),
+    }
+
+
+def step_sizes(optimizer: torch.optim.Optimizer) -> list[StepSize]:
+    """For each parameter of an optimiser, the factor that it would put on a gradient now; momentum is left out."""
+    return [_step_size(group, optimizer.state.get(p, {})) for group in optimizer.param_groups for p in group["params"]]
+
+
+def _step_size(group: dict[str, Any], state: dict[str, Any]) -> StepSize:
+    rate = group["lr"]
+    if "alpha" in group:  # RMSprop
+        decay, moment, correction = group["alpha"], state.get("square_avg", 0.0), 1.0
+    elif "betas" in group:  # Adam
+        decay, moment = group["betas"][1], state.get("exp_avg_sq", 0.0)
+        correction = 1 - decay ** (int(state.get("step", 0)) + 1)
+    else:  # SGD
+        return lambda gradient: torch.full_like(gradient, rate)
+
+    moment = moment * decay  # a copy: the optimiser's own moves on before the generator's backward pass
+
+    def size(gradient: Tensor) -> Tensor:
+        second = (moment + (1 - decay) * gradient.square()) / correction
+        return cast(Tensor, rate / (second.sqrt() + group["eps"]))
+
+    return size

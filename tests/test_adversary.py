@@ -1,0 +1,196 @@
+"""The game: what the discriminator sees, what unrolling does, what training with each option changes."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from segan_cli.config import AdversarialConfig, DiscriminatorConfig
+from segan_cli.networks.discriminator import Discriminator
+from segan_cli.training.adversary import Adversary, opinion
+
+
+class Linear(nn.Module):
+    """D(x) = y x, the discriminator of the bilinear game."""
+
+    def __init__(self, y):
+        super().__init__()
+        self.y = nn.Parameter(torch.tensor(y))
+
+    def forward(self, candidate, condition):
+        return (self.y * candidate)[:, 0]
+
+
+def small(**changes):
+    config = DiscriminatorConfig((4, 8), (4, 4), 5, **changes)
+    network = Discriminator(config, 64, 4)
+    if config.norm == "virtual":
+        network.set_reference(torch.randn(4, 1, 64), torch.randn(4, 1, 64))
+    return network
+
+
+def adversary(network, optimizer=torch.optim.RMSprop, rate=1e-3, **options):
+    return Adversary(network, optimizer(network.parameters(), rate), AdversarialConfig(**options))
+
+
+def test_a_discriminator_needs_the_pair_where_the_candidate_alone_tells_nothing():
+    """Real: noisy is the candidate with noise. Fake: noisy is another one with noise. Candidates are alike."""
+    accuracies = {}
+    for sees_pair in (True, False):
+        torch.manual_seed(0)
+        network = small()
+        judge = adversary(network, torch.optim.Adam, 5e-3)
+
+        def windows(sees_pair=sees_pair):
+            clean = torch.randn(64, 1, 64)
+            noisy = clean + 0.1 * torch.randn(64, 1, 64)
+            return clean, clean.roll(1, 0), noisy if sees_pair else torch.zeros_like(noisy)
+
+        for _ in range(150):
+            loss, _ = judge.discriminator_loss(*windows())
+            judge.optimizer.zero_grad()
+            loss.backward()
+            judge.optimizer.step()
+        real, fake, noisy = windows()
+        with torch.no_grad():
+            right = torch.cat((judge.judge(real, noisy) > 0.5, judge.judge(fake, noisy) < 0.5))
+        accuracies[sees_pair] = float(right.float().mean())
+    assert accuracies[True] > 0.95
+    assert accuracies[False] < 0.6
+
+
+def test_the_mismatched_term_is_the_fake_loss_of_clean_beside_another_noisy():
+    network = small()
+    real, fake, noisy = torch.randn(3, 3, 1, 64)
+    plain = adversary(network)
+    mixed, _ = adversary(network, mismatched_share=0.25).discriminator_loss(real, fake, noisy)
+    on_real, on_fake, on_mismatched = (
+        plain.judge(x, n) for x, n in ((real, noisy), (fake, noisy), (real, noisy.roll(1, 0)))
+    )
+    on_real, on_fake, on_mismatched = (x.square().mean() for x in (on_real - 1, on_fake, on_mismatched))
+    torch.testing.assert_close(mixed, 0.5 * on_real + 0.375 * on_fake + 0.125 * on_mismatched)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.AdamW, torch.optim.SGD])
+@pytest.mark.parametrize(
+    "changes", [{}, {"norm": "batch", "leaky_slope": None, "hidden": (8,)}, {"norm": "none", "spectral_norm": True}]
+)
+def test_unrolling_restores_the_discriminator_exactly(optimizer, changes):
+    torch.manual_seed(0)
+    judge = adversary(small(**changes), optimizer, unrolled_steps=3)
+    real, noisy = torch.randn(2, 4, 1, 64)
+    fake = torch.randn(4, 1, 64, requires_grad=True)
+    loss, _ = judge.discriminator_loss(real, fake.detach(), noisy)  # so that the optimiser has a history
+    loss.backward()
+    judge.optimizer.step()
+    before = copy.deepcopy((judge.network.state_dict(), judge.optimizer.state_dict()))
+    twin = copy.deepcopy(judge.network)
+    plain = Adversary(twin, judge.optimizer, AdversarialConfig()).generator_loss(real, fake, noisy)
+    unrolled = judge.generator_loss(real, fake, noisy)
+    (gradient,) = torch.autograd.grad(unrolled, fake)
+    assert torch.isfinite(gradient).all()
+    assert not torch.equal(plain, unrolled)
+    after = (judge.network.state_dict(), judge.optimizer.state_dict())
+    assert_equal(before, after)
+
+
+def assert_equal(a, b):
+    if isinstance(a, torch.Tensor):
+        assert torch.equal(a, b)
+    elif isinstance(a, dict):
+        assert a.keys() == b.keys()
+        for key in a:
+            assert_equal(a[key], b[key])
+    elif isinstance(a, list | tuple):
+        for x, y in zip(a, b, strict=True):
+            assert_equal(x, y)
+    else:
+        assert a == b
+
+
+def test_unrolled_losses_of_the_bilinear_game():
+    """D(x) = yx against real 0 by Wasserstein: a step is y' = y - ηx, so -y'x = -yx + ηx², of slope -y + 2ηx."""
+    judge = adversary(Linear(2.0), torch.optim.SGD, 0.1, objective="wasserstein-clip", unrolled_steps=1)
+    fake = torch.tensor([[3.0]], requires_grad=True)
+    loss = judge.generator_loss(torch.zeros(1, 1), fake, torch.zeros(1, 0))
+    assert float(loss) == pytest.approx(-2.0 * 3.0 + 0.1 * 9.0)
+    (slope,) = torch.autograd.grad(loss, fake)
+    assert float(slope) == pytest.approx(-2.0 + 2 * 0.1 * 3.0)
+
+
+@pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.Adam])
+def test_an_unrolled_step_is_the_optimisers_own(optimizer):
+    """With second moments that no longer move, the unrolled weights are those after a real step."""
+    judge = adversary(Linear(2.0), optimizer, 0.1, objective="wasserstein-clip", unrolled_steps=1)
+    if optimizer is torch.optim.Adam:
+        judge.optimizer.param_groups[0]["betas"] = (0.0, 0.99)
+    real, fake, condition = torch.zeros(1, 1), torch.full((1, 1), 3.0), torch.zeros(1, 0)
+    for _ in range(2000):
+        loss, _ = judge.discriminator_loss(real, fake, condition)
+        judge.optimizer.zero_grad()
+        loss.backward()
+        judge.optimizer.step()
+    ahead = judge.unroll(real, fake, condition)["y"]
+    loss, _ = judge.discriminator_loss(real, fake, condition)
+    judge.optimizer.zero_grad()
+    loss.backward()
+    judge.optimizer.step()
+    assert float(ahead) == pytest.approx(float(judge.network.y), rel=1e-5)
+
+
+def test_instance_noise_blurs_both_kinds_of_candidates():
+    torch.manual_seed(0)
+    seen = []
+
+    class Spy(Linear):
+        def forward(self, candidate, condition):
+            seen.append(candidate)
+            return super().forward(candidate, condition)
+
+    judge = adversary(Spy(1.0))
+    real, fake, condition = torch.zeros(1000, 1), torch.ones(1000, 1), torch.zeros(1000, 0)
+    judge.discriminator_loss(real, fake, condition, deviation=0.5)
+    judge.generator_loss(real, fake, condition, deviation=0.5)
+    judge.generator_loss(real, fake, condition)
+    assert [round(float(x.mean()), 0) for x in seen] == [0, 1, 1, 1]
+    assert [float(x.std()) for x in seen] == pytest.approx([0.5, 0.5, 0.5, 0.0], abs=0.05)
+
+
+def test_penalties_join_the_discriminators_loss():
+    real, fake, condition = torch.randn(4, 1), torch.randn(4, 1), torch.zeros(4, 0)
+    for options, extra in (
+        ({"r1_weight": 2.0}, 2.0 * 0.5 * 3.0**2),
+        ({"objective": "wasserstein-gp", "gradient_penalty_weight": 7.0}, 7.0 * (3.0 - 1) ** 2),
+    ):
+        with_penalty, _ = adversary(Linear(3.0), **options).discriminator_loss(real, fake, condition)
+        plain_objective = "wasserstein-clip" if "objective" in options else "least-squares"
+        without, _ = adversary(Linear(3.0), objective=plain_objective).discriminator_loss(real, fake, condition)
+        assert float(with_penalty - without) == pytest.approx(extra, rel=1e-4)
+
+
+def test_wasserstein_clips_and_the_others_do_not():
+    for name, bound in (("wasserstein-clip", 0.01), ("least-squares", 3.0)):
+        judge = adversary(Linear(3.0), objective=name)
+        judge.settle()
+        assert float(judge.network.y) == pytest.approx(bound)
+
+
+def test_a_metric_game_judges_noisy_speech_too():
+    """The discriminator learns 1 for clean, and the measured quality of enhanced and of noisy."""
+    judge = adversary(Linear(1.0), objective="metricgan")
+    real, fake, noisy = (torch.full((2, 1), x) for x in (0.5, 0.25, 0.125))
+    quality = torch.tensor([0.25, 0.75, 0.125, torch.nan])
+    loss, _ = judge.discriminator_loss(real, fake, noisy, quality=quality)
+    assert float(loss) == pytest.approx(0.25 + (0.0 + 0.25 + 0.0) / 3)
+    assert float(judge.generator_loss(real, fake, noisy, quality=quality)) == pytest.approx(0.75**2)
+
+
+def test_opinion_tells_who_is_ahead():
+    said = opinion(torch.tensor([1.0, 0.2]), torch.tensor([0.0, 0.2]), 0.5)
+    assert said["d_real"] == pytest.approx(0.6)
+    assert said["d_fake"] == pytest.approx(0.1)
+    assert said["d_real_accuracy"] == 0.5
+    assert said["d_fake_accuracy"] == 1.0
+    assert said["d_separation"] == pytest.approx(0.5 / ((0.16 + 0.01) / 2) ** 0.5, rel=1e-4)
+    assert opinion(torch.tensor([9.0]), torch.tensor([8.0]), None)["d_fake_accuracy"] == 1.0

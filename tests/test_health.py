@@ -1,0 +1,107 @@
+"""The illnesses are named when they are there, on trainings that have them, and not when they are not."""
+
+import pytest
+import torch
+from torch import nn
+
+from segan_cli.config import AdversarialConfig
+from segan_cli.training.adversary import Adversary
+from segan_cli.training.health import MEMORY, Health, diversity
+
+
+class Slope(nn.Module):
+    """D(x) = y x."""
+
+    def __init__(self):
+        super().__init__()
+        self.y = nn.Parameter(torch.tensor(1.0))
+
+    def forward(self, candidate, condition):
+        return (self.y * candidate)[:, 0]
+
+
+def bilinear(r1_weight, steps=3 * MEMORY, rate=0.5):
+    """Play the game of one slope against one point, real at 0 (arXiv 1801.04406, the Dirac-GAN)."""
+    torch.manual_seed(0)
+    network, point = Slope(), nn.Parameter(torch.tensor([[1.0]]))
+    players = [torch.optim.SGD(network.parameters(), rate), torch.optim.SGD([point], rate)]
+    judge = Adversary(network, players[0], AdversarialConfig(objective="non-saturating", r1_weight=r1_weight))
+    health, real, condition = Health(), 0.1 * torch.randn(16, 1), torch.zeros(16, 0)
+    for _ in range(steps):
+        fake = point + 0.1 * torch.randn(16, 1)
+        loss, report = judge.discriminator_loss(real, fake.detach(), condition)
+        for player, its_loss in ((players[0], loss), (players[1], None)):
+            player.zero_grad()
+            (judge.generator_loss(real, fake, condition) if its_loss is None else its_loss).backward()
+            player.step()
+        health.observe({**report, "adversarial_gradient": float(point.grad.norm())})
+    return health.diagnose({})
+
+
+def test_oscillation_is_named_where_it_is_and_goes_with_the_remedy():
+    assert set(bilinear(r1_weight=0.0)) == {"oscillation"}
+    assert bilinear(r1_weight=1.0) == {}
+
+
+@pytest.mark.parametrize(("objective", "won"), [("minimax", True), ("non-saturating", False)])
+def test_a_discriminator_that_wins_is_named_where_its_gradient_vanishes(objective, won):
+    """A generator that stays put, a discriminator that learns: minimax then has nothing left to teach."""
+    torch.manual_seed(0)
+    network = nn.Linear(1, 1)
+
+    class Judge(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = network
+
+        def forward(self, candidate, condition):
+            return self.linear(candidate)[:, 0]
+
+    judge = Adversary(Judge(), torch.optim.Adam(network.parameters(), 0.3), AdversarialConfig(objective=objective))
+    health, condition = Health(), torch.zeros(16, 0)
+    for _ in range(2 * MEMORY):
+        real, fake = 0.5 + 0.1 * torch.randn(16, 1), (-0.5 + 0.1 * torch.randn(16, 1)).requires_grad_()
+        loss, report = judge.discriminator_loss(real, fake.detach(), condition)
+        judge.optimizer.zero_grad()
+        loss.backward()
+        judge.optimizer.step()
+        (push,) = torch.autograd.grad(judge.generator_loss(real, fake, condition), fake)
+        health.observe({**report, "adversarial_gradient": float(push.norm())})
+    found = health.diagnose({})
+    assert ("discriminator won" in found) == won
+    if won:
+        assert "lower its learning rate" in found["discriminator won"]
+
+
+def test_a_healthy_training_has_nothing_to_say():
+    torch.manual_seed(0)
+    health = Health()
+    for _ in range(MEMORY):
+        d = 0.3 * float(torch.randn(()))
+        health.observe({"d_separation": d, "d_real_accuracy": 0.6, "d_fake_accuracy": 0.6, "adversarial_gradient": 1.0})
+    assert health.diagnose({"spread": 1.0, "z_effect": 0.1}) == {}
+
+
+def test_collapse_is_told_from_the_outputs():
+    x = torch.randn(8, 1, 100)
+    z = (torch.randn(8, 1, 100), torch.randn(8, 1, 100))
+    listens = diversity(lambda z: x + 0.1 * z, z)
+    assert listens["z_effect"] == pytest.approx(0.14, abs=0.02)
+    assert listens["spread"] == pytest.approx(1.0, abs=0.1)
+    ignores = diversity(lambda z: x, z)
+    repeats = diversity(lambda z: x[:1] + 0.01 * z, z)
+    silent = diversity(lambda z: 0 * x, (None, None))
+    assert set(Health().diagnose(listens)) == set()
+    assert set(Health().diagnose(ignores)) == {"z ignored"}
+    assert set(Health().diagnose(repeats)) == {"mode collapse"}
+    assert set(Health().diagnose(silent)) == {"mode collapse"}
+    assert "z_effect" not in silent
+
+
+def test_a_summary_is_the_mean_since_the_last_one():
+    health = Health()
+    for value in (1.0, 3.0):
+        health.observe({"l1": value, "quality_undefined": value})
+    assert health.summary() == {"l1": 2.0, "quality_undefined": 4.0}
+    health.observe({"l1": 5.0})
+    assert health.summary() == {"l1": 5.0}
