@@ -11,6 +11,9 @@ import pytest
 import soundfile
 from conftest import hiss, voice
 
+from segan_cli.checkpoint import load_model
+from segan_cli.config import PRESETS
+
 
 def segan(*arguments, **environment):
     return subprocess.run(
@@ -204,6 +207,58 @@ def test_train_then_enhance_then_evaluate(pairs, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "PESQ-WB" in result.stdout
     assert "4.644" in result.stdout  # PESQ of a signal with itself
+
+
+def test_train_takes_families_objectives_and_any_field(pairs, tmp_path):
+    run = tmp_path / "run"
+    result = segan(
+        "train", "--data", pairs, "--run", run, "--preset", "segan-dilated", "--width", 0.05, "--adversarial", "hinge",
+        "--steps", 2, "--batch-size", 2, "--validate-every", 2, "--validation-mixes", 1,
+        "--set", "model.generator.skip_merge=sum", "--set", "model.generator.latent_channels=0",
+        "--set", "model.discriminator.spectral_norm=true", "--set", "training.adversarial.r1_weight=0.1",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "health: D(clean)" in result.stderr
+    about = load_model(run / "best.safetensors")
+    generator = about.config.generator
+    assert (generator.skip_merge, generator.latent_channels, generator.channels) == ("sum", 0, (3, 6, 13, 26, 51))
+    assert about.config.discriminator.spectral_norm
+    line = json.loads((run / "log.jsonl").read_text())
+    assert line["step"] == 2
+    assert "z_effect" not in line
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("training.batchsize=3", "training.batchsize: no such key; did you mean batch_size?"),
+        ("training.batch_size=many", "training.batch_size: 'many'; it must be a whole number"),
+        ("training.adversarial.objective=hing", "it must be one of minimax, "),
+        ("model.generator.strides=[2]", "5 channels but 1 strides"),
+        ("training=3", "it has keys of its own"),
+        ("nonsense", "give SECTION.FIELD=VALUE"),
+        ("training.adversarial.label_smoothing=2", "between 0 and 1"),
+    ],
+)
+def test_a_wrong_field_gets_one_line(pairs, tmp_path, assignment, says):
+    result = segan("train", "--data", pairs, "--run", tmp_path / "run", "--set", assignment)
+    assert says in complaint(result)
+    assert result.returncode == 2
+    assert not (tmp_path / "run").exists()
+
+
+def test_models_lists_presets_and_shipped_models():
+    lines = json.loads(segan("models", "--json").stdout)
+    assert [line["name"] for line in lines][: len(PRESETS)] == list(PRESETS)
+    (default,) = [line for line in lines if line["default"]]
+    assert default["shipped"]
+    assert default["bytes"] < 10_000_000
+    assert default["scores"]["pesq_wb"] > 2
+    assert all(line["macs_per_second"] > 1e8 and line["field_of_view"] > 1e4 for line in lines)
+    shown = segan("models")
+    assert shown.returncode == 0
+    for line in lines:
+        assert line["name"] in shown.stdout
 
 
 def test_train_says_what_is_missing(pairs, tmp_path):

@@ -59,7 +59,7 @@ def test_a_discriminator_that_wins_is_named_where_its_gradient_vanishes(objectiv
 
     judge = Adversary(Judge(), torch.optim.Adam(network.parameters(), 0.3), AdversarialConfig(objective=objective))
     health, condition = Health(), torch.zeros(16, 0)
-    for _ in range(2 * MEMORY):
+    for _ in range(4 * MEMORY):
         real, fake = 0.5 + 0.1 * torch.randn(16, 1), (-0.5 + 0.1 * torch.randn(16, 1)).requires_grad_()
         loss, report = judge.discriminator_loss(real, fake.detach(), condition)
         judge.optimizer.zero_grad()

@@ -4,16 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from segan_cli.config import PRESETS, DiscriminatorConfig, GeneratorConfig
+from segan_cli.config import PRESETS, DiscriminatorConfig, GeneratorConfig, ModelConfig, scaled
+from segan_cli.errors import ConfigError
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.networks.generator import Generator
-from segan_cli.networks.layers import VirtualBatchNorm, level_gain
+from segan_cli.networks.layers import VirtualBatchNorm, level_gain, turn
+from segan_cli.networks.summary import macs_per_second, parameters
+from segan_cli.networks.summary import weights as weights_of
 
 TINY = GeneratorConfig((4, 8, 8), (2, 4, 2), (1, 1, 3), 5, latent_channels=3)
-
-
-def parameters(network):
-    return sum(p.numel() for p in network.parameters())
 
 
 def test_the_paper_preset_has_the_published_shapes():
@@ -35,6 +34,82 @@ def test_the_paper_preset_has_the_published_shapes():
     assert z.shape == (1, 1024, 8)
     assert parameters(generator) == pytest.approx(73e6, rel=0.01)
     assert parameters(discriminator) == pytest.approx(24e6, rel=0.03)
+
+
+def test_the_second_version_has_the_weights_of_its_authors_configuration():
+    """Counted from the released options: 5 layers of stride 4, kernel 31, learned skips, z of 1024 channels."""
+    widths, k = (64, 128, 256, 512, 1024), 31
+    encoder = sum(i * o * k + 2 * o for i, o in zip((1, *widths), widths, strict=False))  # bias and PReLU
+    decoder = sum(2 * i * o * k + 2 * o for i, o in zip(widths[::-1], widths[-2::-1], strict=False))
+    last, skips = 2 * 64 * k + 1, sum(widths[:-1])
+    config = PRESETS["segan-plus"]
+    with torch.device("meta"):
+        generator = Generator(config.generator)
+        discriminator = Discriminator(config.discriminator, config.window, 2)
+        h, shapes = torch.empty(1, 1, 16384), []
+        for convolution in generator.encoder:
+            h = convolution(h)
+            shapes.append((h.shape[2], h.shape[1]))
+    assert shapes == [(4096, 64), (1024, 128), (256, 256), (64, 512), (16, 1024)]
+    assert parameters(generator) == encoder + decoder + last + skips
+    convolutions = sum(i * o * k + 4 * o for i, o in zip((2, *widths), widths, strict=False))  # bias, norm, PReLU
+    head = 16 * 1024 * 256 + 256 + 256 + 256 * 128 + 128 + 128 + 128 + 1
+    assert parameters(discriminator) == convolutions + head
+
+
+def test_the_dilated_one_halves_the_taps_and_hears_a_whole_window():
+    plus, dilated = PRESETS["segan-plus"].generator, PRESETS["segan-dilated"].generator
+    assert dilated.field_of_view() > PRESETS["segan-dilated"].window > plus.field_of_view()
+    assert macs_per_second(PRESETS["segan-dilated"]) < 0.5 * macs_per_second(PRESETS["segan-plus"])
+    assert weights_of(PRESETS["segan-dilated"])[0] == parameters_by_hand(dilated)
+
+
+def parameters_by_hand(config):
+    k, widths = config.kernel_size, config.channels
+    encoder = sum(i * o * k + 2 * o for i, o in zip((1, *widths), widths, strict=False))
+    decoder = sum(2 * i * o * k + 2 * o for i, o in zip(widths[::-1], widths[-2::-1], strict=False))
+    return encoder + decoder + 2 * widths[0] * k + 1
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_the_field_of_view_is_what_a_frame_of_the_thought_vector_hears(name):
+    """Measured: the samples of a long input that move a frame in its middle, to the last one."""
+    generator = Generator(scaled(PRESETS[name], 0.02).generator)
+    view, stride = generator.config.field_of_view(), generator.stride
+    torch.manual_seed(0)
+    with torch.no_grad():
+        for convolution in generator.encoder:
+            convolution.weight.uniform_(0.5, 1.0)  # nothing can cancel
+    x = torch.zeros(1, 1, -(-2 * view // stride) * stride, requires_grad=True)
+    h = x
+    for convolution in generator.encoder:
+        h = convolution(h)
+    h[..., h.shape[2] // 2].sum().backward()
+    heard = x.grad[0, 0].nonzero().flatten()
+    assert int(heard[-1] - heard[0]) + 1 == view
+
+
+def test_every_sample_reaches_the_thought_vector_through_odd_dilations():
+    generator = Generator(scaled(PRESETS["segan-dilated"], 0.02).generator)
+    with torch.no_grad():
+        for convolution in generator.encoder:
+            convolution.weight.uniform_(0.5, 1.0)
+    h = x = torch.zeros(1, 1, 16384, requires_grad=True)
+    for convolution in generator.encoder:
+        h = convolution(h)
+    h.sum().backward()
+    assert (x.grad > 0).all()
+    with pytest.raises(ConfigError, match="common divisor"):
+        GeneratorConfig((4, 4), (4, 4), (1, 2), 15, 0)
+
+
+def test_macs_are_those_of_the_convolutions():
+    model = ModelConfig(
+        "m", GeneratorConfig((4, 8), (2, 4), (1, 1), 5, 3), DiscriminatorConfig((4,), (4,), 5), window=64, hop=32
+    )
+    encoder = 32 * 1 * 4 * 5 + 8 * 4 * 8 * 5  # outputs x inputs x channels x taps
+    decoder = 8 * (8 + 3) * 4 * 5 + 32 * 8 * 1 * 5
+    assert macs_per_second(model) == (encoder + decoder) * 16_000 / 32
 
 
 def test_slim_has_a_sixteenth_of_the_weights():
@@ -95,6 +170,64 @@ def test_gates_let_skips_through_as_the_decoder_says():
             outputs.append(torch.atanh(generator(x, None)) - generator.decoder[1].bias)
     assert outputs[0].abs().max() < 1e-6
     torch.testing.assert_close(outputs[2], 2 * outputs[1], atol=1e-5, rtol=1e-3)
+
+
+def test_skips_join_by_sum_or_with_learned_weights():
+    torch.manual_seed(0)
+    x = torch.randn(1, 1, 64)
+    for merge in ("concat", "sum"):
+        generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_merge=merge, skip_scale="learned"))
+        fixed = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_merge=merge))
+        fixed.load_state_dict({k: v for k, v in generator.state_dict().items() if "skip" not in k})
+        assert [tuple(w.shape) for w in generator.skip_weights] == [(4, 1)]
+        torch.testing.assert_close(generator(x, None), fixed(x, None))  # the weights start at 1
+        with torch.no_grad():
+            generator.skip_weights[0].zero_()
+            generator.encoder[1].weight.zero_()  # the thought vector is cut off too: nothing hears the input
+        torch.testing.assert_close(generator(x, None), generator(2 * x, None))
+        assert not torch.equal(fixed(x, None), fixed(2 * x, None))
+    assert fixed.decoder[1].in_channels == 4
+
+
+@pytest.mark.parametrize("latent", ["normal", "uniform"])
+def test_latents_have_mean_0_and_deviation_1(latent):
+    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 8, latent=latent))
+    z = generator.draw_latent(np.random.default_rng(0), 64, 256)
+    assert z.shape == (64, 8, 64)
+    assert z.dtype == torch.float32
+    assert float(z.mean()) == pytest.approx(0.0, abs=0.02)
+    assert float(z.std()) == pytest.approx(1.0, abs=0.02)
+    assert (float(z.abs().max()) <= 3**0.5 + 1e-6) == (latent == "uniform")
+    assert Generator(GeneratorConfig((4,), (2,), (1,), 5, 0)).draw_latent(np.random.default_rng(0), 1, 4) is None
+
+
+def test_phase_shuffle_turns_in_training_alone():
+    torch.manual_seed(0)
+    turned = {tuple(turn(torch.arange(8.0)[None, None], 2).flatten().tolist()) for _ in range(100)}
+    assert turned == {tuple(torch.arange(8.0).roll(n).tolist()) for n in range(-2, 3)}
+    d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5, norm="none", phase_shuffle=3), 64, 1)
+    candidate, noisy = torch.randn(3, 1, 64), torch.randn(3, 1, 64)
+    assert len({float(d(candidate, noisy).sum().detach()) for _ in range(20)}) > 5
+    d.eval()
+    assert len({float(d(candidate, noisy).sum().detach()) for _ in range(5)}) == 1
+
+
+def test_batch_norm_sees_the_batch():
+    d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5, norm="batch"), 64, 1)
+    candidate, noisy = torch.randn(3, 1, 64), torch.randn(3, 1, 64)
+    assert not torch.allclose(d(candidate, noisy)[:1], d(candidate[:1], noisy[:1]))
+    assert not any("running" in name for name in d.state_dict())
+
+
+def test_spectral_norm_bounds_every_layer():
+    torch.manual_seed(0)
+    d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5, norm="none", spectral_norm=True, hidden=(6,)), 64, 1)
+    for _ in range(50):  # power iterations
+        d(torch.randn(3, 1, 64), torch.randn(3, 1, 64))
+    layers = [layer for layer in d.modules() if isinstance(layer, torch.nn.Conv1d | torch.nn.Linear)]
+    assert len(layers) == 4
+    for layer in layers:
+        assert float(torch.linalg.matrix_norm(layer.weight.detach().flatten(1), 2)) == pytest.approx(1.0, abs=1e-3)
 
 
 def test_discriminator_judges_the_candidate_under_its_condition():

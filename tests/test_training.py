@@ -1,6 +1,7 @@
 """Training through the same code as `segan train`: it learns, it resumes exactly, it refuses what is not its own."""
 
 import contextlib
+import copy
 import dataclasses
 import json
 import signal
@@ -9,24 +10,36 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import torch
+from conftest import hiss, voice
 from torchaudio.functional import preemphasis
 
 from segan_cli.checkpoint import load_model
 from segan_cli.config import (
+    PRESETS,
     AdversarialConfig,
     DiscriminatorConfig,
     GeneratorConfig,
     MixingConfig,
     ModelConfig,
     TrainingConfig,
+    scaled,
 )
 from segan_cli.data.corpus import Recordings, find_pair, load
 from segan_cli.data.mixing import MixedSource, PairedSource, batch, draw_utterances
 from segan_cli.data.sources import Folders, open_sources
 from segan_cli.errors import CheckpointError, CorpusError, TrainingError
+from segan_cli.losses.adversarial import OBJECTIVES
+from segan_cli.metrics import worker_pool
 from segan_cli.training.fit import fit
 from segan_cli.training.state import TrainState
-from segan_cli.training.step import deemphasise, draw_windows, learning_rate_factor, train_step
+from segan_cli.training.step import (
+    deemphasise,
+    draw_windows,
+    instance_noise,
+    learning_rate_factor,
+    pesq_judge,
+    train_step,
+)
 
 TINY = ModelConfig(
     "tiny",
@@ -82,6 +95,126 @@ def test_losses_are_of_what_is_heard_when_asked(source):
         state = TrainState(TINY, fast(deemphasised_losses=heard))
         losses[heard] = train_step(state, lambda: draw_windows(source, np.random.default_rng(0), 2, TINY))["l1"]
     assert losses[True] > 1.5 * losses[False]  # de-emphasis makes low frequencies, where speech is loudest, louder
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_family_plays_every_game(preset, objective):
+    """Twenty steps on narrow networks: everything stays finite and both networks move."""
+    model = dataclasses.replace(scaled(PRESETS[preset], 0.02), window=4096, hop=2048)
+    state = TrainState(model, fast(adversarial=AdversarialConfig(objective), deemphasised_losses=True))
+    rng = torch.Generator().manual_seed(0)
+
+    def draw():
+        clean = 0.05 * torch.randn(2, 1, 4096, generator=rng)
+        return clean + 0.02 * torch.randn(2, 1, 4096, generator=rng), clean
+
+    def judge(clean, candidates):  # stands for PESQ, which has its own test; one case in five is undefined
+        error = [float(np.mean((c - x) ** 2)) for c, x in zip(clean, candidates, strict=True)]
+        return torch.tensor([np.nan if i == 1 else 1 / (1 + 1e3 * e) for i, e in enumerate(error)])
+
+    if model.discriminator.norm == "virtual":
+        state.discriminator.set_reference(*draw())
+    before = copy.deepcopy((state.generator.state_dict(), state.discriminator.state_dict()))
+    for _ in range(20):
+        report = train_step(state, draw, judge if objective == "metricgan" else None)
+        assert all(np.isfinite(value) for value in report.values()), report
+    for network, old in zip((state.generator, state.discriminator), before, strict=True):
+        new = network.state_dict()
+        assert all(torch.isfinite(value).all() for value in new.values())
+        moved = [name for name, _ in network.named_parameters() if not torch.equal(old[name], new[name])]
+        assert len(moved) > 0.5 * len(old)
+
+
+def test_each_discriminator_step_gets_windows_of_its_own(source):
+    state = TrainState(TINY, fast(adversarial=AdversarialConfig(discriminator_steps=3)))
+    drawn = []
+
+    def draw():
+        drawn.append(draw_windows(source, state.rng, 2, TINY))
+        return drawn[-1]
+
+    train_step(state, draw)
+    assert len(drawn) == 3
+    assert {int(s["step"]) for s in state.discriminator_optimizer.state.values()} == {3}
+    assert {int(s["step"]) for s in state.generator_optimizer.state.values()} == {1}
+
+
+def test_the_two_networks_have_learning_rates_of_their_own(source):
+    config = fast(generator_learning_rate=2e-3, discriminator_learning_rate=5e-4, steps=100)
+    state = TrainState(TINY, config)
+    train_step(state, lambda: draw_windows(source, state.rng, 2, TINY))
+    rates = [o.param_groups[0]["lr"] for o in (state.generator_optimizer, state.discriminator_optimizer)]
+    assert rates == pytest.approx([2e-3, 5e-4])
+
+
+def test_instance_noise_fades_to_the_last_step():
+    state = TrainState(TINY, fast(steps=10, adversarial=AdversarialConfig(instance_noise=0.5)))
+    levels = []
+    for state.step in (0, 5, 10):
+        levels.append(instance_noise(state))
+    assert levels == pytest.approx([0.5, 0.25, 0.0])
+
+
+@pytest.mark.parametrize("objective", ["least-squares", "wasserstein-clip"])
+def test_a_gradient_share_makes_the_adversary_as_loud_as_asked(source, objective):
+    """The generator's step with a share is that of the reconstruction's gradient plus the adversary's at that size."""
+    pushes = {}
+    for share in (0.0, 0.5):
+        game = AdversarialConfig(objective, gradient_share=share)
+        state = TrainState(TINY, fast(adversarial=game))
+        seen = []
+
+        def listen(module, inputs, output, seen=seen):
+            output.register_hook(seen.append)
+
+        state.generator.register_forward_hook(listen)
+        report = train_step(state, lambda: draw_windows(source, np.random.default_rng(0), 2, TINY))
+        pushes[share] = seen[0]
+    difference = float((pushes[0.5] - pushes[0.0]).norm())
+    assert difference == pytest.approx(0.5 * report["reconstruction_gradient"], rel=1e-3)
+
+
+def test_pesq_is_measured_in_worker_processes_and_silence_is_undefined():
+    clean = [np.pad(voice(1.0, seed=i), (0, 384)) for i in range(2)]
+    noisy = clean[0] + hiss(1.024, seed=1)
+    with worker_pool() as pool:
+        quality = pesq_judge(pool)([*clean, clean[0], 0 * clean[0]], [*clean, noisy, clean[0]])
+    assert quality[:2].tolist() == pytest.approx([(4.64 + 0.5) / 5] * 2, abs=0.01)
+    assert 0.2 < float(quality[2]) < 0.8
+    assert quality[3].isnan()
+
+
+def test_a_metric_training_counts_the_undefined(source, tmp_path):
+    game = AdversarialConfig("metricgan")
+    train(source, tmp_path / "run", fast(steps=2, validate_every=2, adversarial=game))
+    (line,) = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert 0 <= line["quality_undefined"] <= 2 * 4
+    assert "adversarial" in line
+
+
+def test_the_log_tells_the_health_of_the_training(source, tmp_path):
+    train(source, tmp_path / "run", fast(steps=2, validate_every=2))
+    (line,) = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert {
+        "d_real", "d_fake", "d_real_accuracy", "d_fake_accuracy", "generator_gradient", "discriminator_gradient",
+        "adversarial_gradient", "reconstruction_gradient", "l1", "adversarial", "discriminator", "z_effect", "spread",
+        "pesq_wb", "illnesses",
+    } <= set(line)  # fmt: skip
+
+
+def test_a_training_that_diverges_stops_and_keeps_what_it_had(source, tmp_path):
+    """A learning rate beyond all measure, set in the middle of a run, ends in numbers that are not finite."""
+    run = tmp_path / "run"
+    state = train(source, run, fast(steps=4, validate_every=2), until=3)
+    before = (run / "last.pt").read_bytes(), (run / "best.safetensors").read_bytes()
+    state.training = fast(steps=40, validate_every=50, generator_learning_rate=1e20)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match=r"not finite.*last\.pt keeps"):
+        fit(state, source, draw_utterances(source, 1, 0), run, pool, lambda *_: None)
+    assert before == ((run / "last.pt").read_bytes(), (run / "best.safetensors").read_bytes())
+    fresh = TrainState(TINY, fast())
+    fresh.load(run / "last.pt")
+    assert all(torch.isfinite(p).all() for p in fresh.generator.parameters())
 
 
 def test_the_discriminator_waits_for_its_start(source):

@@ -40,14 +40,15 @@ def models(as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps([asdict(line) for line in lines], indent=2))
         return
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from segan_cli.cli.console import results
 
-    table = Table()
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("model", no_wrap=True)
     for heading in ("weights", "MACs/s", "view", "file", "PESQ-WB", "STOI", "SI-SDR"):
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True)
     for line in lines:
         scores = line.scores or {}
         table.add_row(

@@ -20,7 +20,7 @@ from segan_cli.config import (
     override,
     scaled,
 )
-from segan_cli.errors import TrainingError
+from segan_cli.errors import ConfigError, TrainingError
 
 if TYPE_CHECKING:
     from segan_cli.data.sources import Sources
@@ -139,7 +139,10 @@ def train(
         raise TrainingError(f"{run}: is a file; name a folder for the run")
     game = AdversarialConfig(objective=adversarial, weight=adversarial_weight, start=adversarial_start)
     training = TrainingConfig(**options, adversarial=game, mixing=replace(MixingConfig(), snr_db=snr))
-    recipe = override(Recipe(scaled(PRESETS[preset], width), training), assignments)
+    try:
+        recipe = override(Recipe(scaled(PRESETS[preset], width), training), assignments)
+    except ConfigError as error:
+        raise click.UsageError(f"--set {error}.") from error
 
     from segan_cli.cli.console import progress_bar, talk
     from segan_cli.data.sources import Folders, open_sources
