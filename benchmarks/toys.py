@@ -20,7 +20,8 @@ class Setting:
     game: AdversarialConfig = field(default_factory=AdversarialConfig)
     latent: str = "normal"  # or uniform; mean 0, deviation 1
     norm: bool = False  # batch norm in both networks
-    conditional: str = ""  # "inputs": the class is an input of both networks; "classifier": of G, and D names it
+    conditional: str = ""  # class as an input of G: "generator" alone, "inputs" of D too, "classifier": D names it
+    decay: bool = False  # both rates fall to 0 along a line
     generator_rate: float = 1e-3
     discriminator_rate: float = 1e-3
     latent_size: int = 2
@@ -98,7 +99,7 @@ def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Pla
     torch.manual_seed(seed)
     game, (n_modes, size) = setting.game, target.centres.shape
     asked = n_modes if setting.conditional else 0
-    seen = {"inputs": n_modes, "classifier": 0, "": size if game.objective == "metricgan" else 0}[setting.conditional]
+    seen = n_modes if setting.conditional == "inputs" else size if game.objective == "metricgan" else 0
     generator = perceptron(setting.latent_size + asked, size, setting.norm)
     network = Judge(size + seen, n_modes if setting.conditional == "classifier" else 0, setting.norm)
     optimizers = [
@@ -140,6 +141,8 @@ def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Pla
         lambda points: network(points, points[:, :0]).detach(),
     )
     for step in range(setting.steps):
+        for optimizer, rate in zip(optimizers, (setting.generator_rate, setting.discriminator_rate), strict=True):
+            optimizer.param_groups[0]["lr"] = rate * (1 - step / setting.steps if setting.decay else 1.0)
         for last in [False] * (game.discriminator_steps - 1) + [True]:
             real, modes = target.sample(setting.batch)
             given, fake = condition(modes), generate(modes)

@@ -1,0 +1,101 @@
+"""A one-dimensional target: at convergence the discriminator says ½ everywhere and the densities match.
+
+python benchmarks/density.py
+
+Writes benchmarks/results/density.json, docs/figures/density.png and the table in docs/adversarial.md; minutes.
+"""
+
+import argparse
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import report
+import torch
+from toys import Mixture, Played, Setting, play
+
+from segan_cli.config import AdversarialConfig as Game
+
+TARGET = Mixture(torch.tensor([[-1.0], [1.5]]), 0.5)
+EDGES = torch.linspace(-4, 4, 81)
+MIDDLES = (EDGES[1:] + EDGES[:-1]) / 2
+SAMPLES = 200_000
+MOMENTS = (0.02, 0.1, 1.0)  # shares of the training at which it is looked at
+
+
+def density(points: torch.Tensor) -> np.ndarray:
+    """Histogram of points [n, 1] as a density over the bins."""
+    counts = torch.histogram(points[:, 0], EDGES)[0]
+    return (counts / len(points) / (EDGES[1] - EDGES[0])).numpy()
+
+
+def target_density() -> np.ndarray:
+    """The target's density in the middles of the bins."""
+    x = MIDDLES[:, None] - TARGET.centres[:, 0]
+    return ((-0.5 * (x / TARGET.deviation) ** 2).exp() / (TARGET.deviation * (2 * torch.pi) ** 0.5)).mean(1).numpy()
+
+
+def look(played: Played) -> dict[str, Any]:
+    """Densities and the discriminator's answer, and how far they are from theory.
+
+    `distance` is the total variation between the densities, `from_half` the mean |σ(D) - ½| under the target, and
+    `from_optimum` the mean |σ(D) - p / (p + q)| under the target, the best answer to the densities as they are.
+    """
+    p, q = target_density(), density(played.generate(SAMPLES)[0])
+    says = torch.sigmoid(played.judge(MIDDLES[:, None])).numpy()
+    weight = p / p.sum()
+    return {
+        "density": q.round(4).tolist(),
+        "says": says.round(4).tolist(),
+        "distance": float(0.5 * np.abs(p - q).sum() * float(EDGES[1] - EDGES[0])),
+        "from_half": float((weight * np.abs(says - 0.5)).sum()),
+        "from_optimum": float((weight * np.abs(says - p / np.maximum(p + q, 1e-9))).sum()),
+    }
+
+
+def main() -> None:
+    """Train both objectives, write results, figure and table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=10_000)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    wanted = [round(share * arguments.steps) for share in MOMENTS]
+    results: dict[str, Any] = {}
+    for objective in ("minimax", "non-saturating"):
+
+        def watch(step: int, played: Played, objective: str = objective) -> None:
+            if step in wanted:
+                results[f"{objective}, step {step}"] = view = look(played)
+                print(objective, step, {k: v for k, v in view.items() if isinstance(v, float)}, flush=True)
+
+        # both rates fall, so that the players come to rest
+        play(TARGET, Setting(Game(objective), steps=arguments.steps, batch=512, latent_size=1, decay=True), 0, watch)
+    report.save("density", results)
+    draw(results)
+    lines = [
+        [name, f"{view['distance']:.3f}", f"{view['from_optimum']:.3f}", f"{view['from_half']:.3f}"]
+        for name, view in results.items()
+    ]
+    headings = ["objective", "total variation", "σ(D) from p / (p + q)", "σ(D) from ½"]
+    report.insert(report.ROOT / "docs" / "adversarial.md", "density", report.table(headings, lines))
+
+
+def draw(results: dict[str, Any]) -> None:
+    """Target, generated density and the discriminator's answer at each moment."""
+    figure, axes = plt.subplots(2, len(MOMENTS), figsize=(3.2 * len(MOMENTS), 4.6), sharey=True, layout="constrained")
+    x, p = MIDDLES.numpy(), target_density()
+    for axis, (name, view) in zip(axes.flat, results.items(), strict=True):
+        axis.fill_between(x, p, color="0.85", label="target p")
+        axis.plot(x, view["density"], label="generated q")
+        axis.plot(x, view["says"], label="σ(D)")
+        axis.plot(x, p / np.maximum(p + np.array(view["density"]), 1e-9), ":", color="0.4", label="p / (p + q)")
+        axis.axhline(0.5, color="0.7", linewidth=0.6)
+        axis.set_title(name, fontsize=8)
+        axis.set_ylim(0, 1.2)
+    axes[0, 0].legend(fontsize=6)
+    (report.ROOT / "docs" / "figures").mkdir(exist_ok=True)
+    figure.savefig(report.ROOT / "docs" / "figures" / "density.png", dpi=90)
+
+
+if __name__ == "__main__":
+    main()

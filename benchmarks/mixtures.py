@@ -1,0 +1,154 @@
+"""Modes covered and sample quality of every objective and remedy on a ring of 8 Gaussians and a grid of 25.
+
+python benchmarks/mixtures.py
+
+Writes benchmarks/results/mixtures.json, docs/figures/mixtures.png and the tables in docs/adversarial.md; a quarter
+of an hour on two cores.
+"""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from multiprocessing import get_context
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import report
+import torch
+from toys import Mixture, Played, Setting, grid, play, ring
+
+from segan_cli.config import AdversarialConfig as Game
+from segan_cli.losses.adversarial import OBJECTIVES
+
+TARGETS = {"ring": ring, "grid": grid}
+SAMPLES = 2_500
+NS = Game(objective="non-saturating")
+LAG = 1e-4  # rate of a discriminator that learns ten times slower than the generator
+
+ROWS = {
+    **{name: Setting(Game(objective=name)) for name in OBJECTIVES},
+    "wasserstein-clip, 5 D steps, clip 0.1": Setting(Game("wasserstein-clip", discriminator_steps=5, weight_clip=0.1)),
+    "wasserstein-gp, 5 D steps, λ 0.1": Setting(
+        Game("wasserstein-gp", discriminator_steps=5, gradient_penalty_weight=0.1)
+    ),
+    "non-saturating, label smoothing 0.1": Setting(replace(NS, label_smoothing=0.1)),
+    "non-saturating, R1 0.1": Setting(replace(NS, r1_weight=0.1)),
+    "non-saturating, instance noise 0.5": Setting(replace(NS, instance_noise=0.5)),
+    "non-saturating, unrolled 5": Setting(replace(NS, unrolled_steps=5)),
+    "non-saturating, D lags": Setting(NS, discriminator_rate=LAG),
+    "non-saturating, D lags, 5 D steps": Setting(replace(NS, discriminator_steps=5), discriminator_rate=LAG),
+    "non-saturating, D lags, unrolled 5": Setting(replace(NS, unrolled_steps=5), discriminator_rate=LAG),
+    "non-saturating, D lags, instance noise 0.5": Setting(replace(NS, instance_noise=0.5), discriminator_rate=LAG),
+    "wasserstein-gp, λ 0.1, D lags, 5 D steps": Setting(
+        Game("wasserstein-gp", discriminator_steps=5, gradient_penalty_weight=0.1), discriminator_rate=LAG
+    ),
+    "non-saturating, uniform z": Setting(NS, latent="uniform"),
+    "non-saturating, batch norm": Setting(NS, norm=True),
+    "non-saturating, uniform z, batch norm": Setting(NS, latent="uniform", norm=True),
+}
+CONDITIONAL = {
+    "class to the generator alone": Setting(NS, conditional="generator"),
+    "class to both networks": Setting(NS, conditional="inputs"),
+    "auxiliary classifier": Setting(NS, conditional="classifier"),
+}
+SHOWN = [
+    "non-saturating", "maximum-likelihood", "metricgan", "wasserstein-gp, 5 D steps, λ 0.1",
+    "non-saturating, D lags", "non-saturating, D lags, unrolled 5", "non-saturating, D lags, 5 D steps",
+]  # fmt: skip
+
+
+def measure(target: Mixture, played: Played) -> tuple[dict[str, float], list[list[float]]]:
+    """Modes covered, share of samples of good quality, their width, the share in the mode asked for; some points.
+
+    Good: within three deviations of a mode. Covered: it gets at least a quarter of its share in good samples. Width:
+    RMS distance of good samples to their centre, 1 for the target's own.
+    """
+    points, asked = played.generate(SAMPLES)
+    distance, mode = target.nearest(points)
+    good = distance < 3 * target.deviation
+    share = torch.bincount(mode[good], minlength=len(target.centres)) / SAMPLES
+    width = distance[good].square().mean().sqrt() / (target.deviation * 2**0.5) if good.any() else torch.zeros(())
+    return {
+        "modes": int((share > 0.25 / len(target.centres)).sum()),
+        "quality": float(good.float().mean()),
+        "width": float(width),
+        "obeyed": float((good & (mode == asked)).float().mean()),
+    }, [[round(x, 3) for x in point] for point in points[:600].tolist()]
+
+
+def run(job: tuple[str, Setting, str, int]) -> tuple[tuple[str, Setting, str, int], Any]:
+    """Train one row on one target with one seed."""
+    torch.set_num_threads(1)
+    _, setting, target, seed = job
+    return job, measure(TARGETS[target](), play(TARGETS[target](), setting, seed))
+
+
+def main() -> None:
+    """Train everything, write results, figure and tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2_500)
+    parser.add_argument("--seeds", type=int, default=3)
+    arguments = parser.parse_args()
+    jobs = [
+        (name, replace(setting, steps=arguments.steps), target, seed)
+        for seed in range(arguments.seeds)
+        for rows, targets in ((ROWS, TARGETS), (CONDITIONAL, ("ring",)))
+        for name, setting in rows.items()
+        for target in targets
+    ]
+    results: dict[str, Any] = {"budget": {"steps": arguments.steps, "seeds": arguments.seeds}}
+    points: dict[tuple[str, str], list[list[float]]] = {}
+    with get_context("spawn").Pool(2) as pool:
+        for (name, _, target, seed), (scores, some) in pool.imap(run, jobs):
+            results.setdefault(name, {}).setdefault(target, []).append(scores)
+            if seed == 0:
+                points[name, target] = some
+            print(name, target, seed, scores, flush=True)
+    report.save("mixtures", results)
+    draw(points)
+    for heading, text in tables(results).items():
+        report.insert(report.ROOT / "docs" / "adversarial.md", heading, text)
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """The Markdown tables of all rows and of the conditional ones: means over seeds, and the range of modes."""
+
+    def modes(rows: Sequence[dict[str, float]]) -> str:
+        values = [row["modes"] for row in rows]
+        mean = f"{np.mean(values):.1f}"
+        return mean if len(set(values)) == 1 else f"{mean} ({min(values)} … {max(values)})"
+
+    def mean(rows: Sequence[dict[str, float]], name: str) -> str:
+        value = np.mean([row[name] for row in rows])
+        return f"{value:.2f}" if name == "width" else f"{value:.0%}"
+
+    def cells(name: str, target: str) -> list[str]:
+        rows = results[name][target]
+        return [modes(rows), mean(rows, "quality"), mean(rows, "width")]
+
+    headings = ["objective", "ring: modes of 8", "good", "width", "grid: modes of 25", "good", "width"]
+    lines = [[name, *cells(name, "ring"), *cells(name, "grid")] for name in ROWS]
+    by_class = ["ring by class", "in the mode asked for", "modes of 8", "good", "width"]
+    asked = [[name, mean(results[name]["ring"], "obeyed"), *cells(name, "ring")] for name in CONDITIONAL]
+    return {"mixtures": report.table(headings, lines), "conditional": report.table(by_class, asked)}
+
+
+def draw(points: dict[tuple[str, str], list[list[float]]]) -> None:
+    """The samples of some rows on both targets."""
+    figure, axes = plt.subplots(2, len(SHOWN), figsize=(2.1 * len(SHOWN), 4.6), layout="constrained")
+    for row, (target, make) in enumerate(TARGETS.items()):
+        centres = make().centres.numpy()
+        for column, name in enumerate(SHOWN):
+            axis, some = axes[row, column], np.array(points[name, target])
+            axis.scatter(*centres.T, s=70, facecolors="none", edgecolors="0.7", linewidths=0.8)
+            axis.scatter(*some.T, s=2, alpha=0.5, linewidths=0)
+            axis.set(xlim=(-2.8, 2.8), ylim=(-2.8, 2.8), xticks=[], yticks=[], aspect="equal")
+            if row == 0:
+                axis.set_title(name.replace(", ", ",\n"), fontsize=7)
+    (report.ROOT / "docs" / "figures").mkdir(exist_ok=True)
+    figure.savefig(report.ROOT / "docs" / "figures" / "mixtures.png", dpi=90)
+
+
+if __name__ == "__main__":
+    main()
