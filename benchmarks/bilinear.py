@@ -61,6 +61,13 @@ def trajectory(simultaneous: bool, game: AdversarialConfig) -> list[tuple[float,
     return path
 
 
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """The Markdown table of the distances."""
+    lines = [[name, f"{row['end']:.2g}", f"{row['largest']:.3g}", row["theory"]] for name, row in results.items()]
+    headings = [f"steps of {RATE}", f"distance after {STEPS}", "largest distance", "theory for the end"]
+    return {"bilinear": report.table(headings, lines)}
+
+
 def main() -> None:
     """Play, write results, figure and table."""
     paths = {name: trajectory(*play) for name, play in PLAYS.items()}
@@ -76,9 +83,8 @@ def main() -> None:
         results[name] = {"end": distances[-1], "largest": max(distances), "theory": theory[name]}
         print(name, results[name])
     report.save("bilinear", results)
-    lines = [[name, f"{row['end']:.2g}", f"{row['largest']:.3g}", row["theory"]] for name, row in results.items()]
-    headings = [f"steps of {RATE}", f"distance after {STEPS}", "largest distance", "theory for the end"]
-    report.insert(report.ROOT / "docs" / "adversarial.md", "bilinear", report.table(headings, lines))
+    for heading, text in tables(results).items():
+        report.insert(report.ROOT / "docs" / "adversarial.md", heading, text)
     figure, axes = plt.subplots(1, len(paths), figsize=(2.6 * len(paths), 2.8), layout="constrained")
     for axis, (name, path) in zip(axes, paths.items(), strict=True):
         axis.plot(*zip(*path, strict=True), linewidth=0.7)

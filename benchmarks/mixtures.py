@@ -74,7 +74,7 @@ def measure(target: Mixture, played: Played) -> tuple[dict[str, float], list[lis
         "quality": float(good.float().mean()),
         "width": float(width),
         "obeyed": float((good & (mode == asked)).float().mean()),
-    }, [[round(x, 3) for x in point] for point in points[:600].tolist()]
+    }, [[round(x, 2) for x in point] for point in points[:300].tolist()]
 
 
 def run(job: tuple[str, Setting, str, int]) -> tuple[tuple[str, Setting, str, int], Any]:
@@ -89,24 +89,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2_500)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", action="append", help="train a row of this name alone, keep the others; repeatable")
     arguments = parser.parse_args()
+    rows = {**ROWS, **CONDITIONAL}
+    results = report.load("mixtures") if arguments.only else {}
+    results["budget"] = {"steps": arguments.steps, "seeds": arguments.seeds}
+    for name in arguments.only or rows:
+        results[name] = {}
     jobs = [
-        (name, replace(setting, steps=arguments.steps), target, seed)
+        (name, replace(rows[name], steps=arguments.steps), target, seed)
         for seed in range(arguments.seeds)
-        for rows, targets in ((ROWS, TARGETS), (CONDITIONAL, ("ring",)))
-        for name, setting in rows.items()
-        for target in targets
+        for name in arguments.only or rows
+        for target in (TARGETS if name in ROWS else ("ring",))
     ]
-    results: dict[str, Any] = {"budget": {"steps": arguments.steps, "seeds": arguments.seeds}}
-    points: dict[tuple[str, str], list[list[float]]] = {}
     with get_context("spawn").Pool(2) as pool:
-        for (name, _, target, seed), (scores, some) in pool.imap(run, jobs):
-            results.setdefault(name, {}).setdefault(target, []).append(scores)
-            if seed == 0:
-                points[name, target] = some
+        for (name, _, target, seed), (scores, points) in pool.imap(run, jobs):
+            results[name].setdefault(target, []).append(scores)
+            if seed == 0 and name in SHOWN:
+                results[name][f"{target} points"] = points
             print(name, target, seed, scores, flush=True)
     report.save("mixtures", results)
-    draw(points)
+    draw(results)
     for heading, text in tables(results).items():
         report.insert(report.ROOT / "docs" / "adversarial.md", heading, text)
 
@@ -134,13 +137,13 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     return {"mixtures": report.table(headings, lines), "conditional": report.table(by_class, asked)}
 
 
-def draw(points: dict[tuple[str, str], list[list[float]]]) -> None:
+def draw(results: dict[str, Any]) -> None:
     """The samples of some rows on both targets."""
     figure, axes = plt.subplots(2, len(SHOWN), figsize=(2.1 * len(SHOWN), 4.6), layout="constrained")
     for row, (target, make) in enumerate(TARGETS.items()):
         centres = make().centres.numpy()
         for column, name in enumerate(SHOWN):
-            axis, some = axes[row, column], np.array(points[name, target])
+            axis, some = axes[row, column], np.array(results[name][f"{target} points"])
             axis.scatter(*centres.T, s=70, facecolors="none", edgecolors="0.7", linewidths=0.8)
             axis.scatter(*some.T, s=2, alpha=0.5, linewidths=0)
             axis.set(xlim=(-2.8, 2.8), ylim=(-2.8, 2.8), xticks=[], yticks=[], aspect="equal")

@@ -32,6 +32,7 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         check_layers("generator", self.channels, self.strides, self.kernel_size)
+        check_least("generator", self, latent_channels=0)
         if len(self.dilations) != len(self.channels):
             raise ConfigError(
                 f"generator: {len(self.channels)} channels but {len(self.dilations)} dilations; give one per layer"
@@ -67,6 +68,9 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         check_layers("discriminator", self.channels, self.strides, self.kernel_size)
+        check_least("discriminator", self, phase_shuffle=0)
+        if any(units < 1 for units in self.hidden):
+            raise ConfigError(f"discriminator: hidden {list(self.hidden)}; every layer needs 1 unit or more")
 
 
 @dataclass(frozen=True)
@@ -86,6 +90,8 @@ class ModelConfig:
             total = math.prod(strides)
             if self.window % total:
                 raise ConfigError(f"{name}: the window of {self.window} samples is no multiple of the stride {total}")
+        if self.sample_rate_hz != 16_000:
+            raise ConfigError(f"sample_rate_hz: {self.sample_rate_hz}; the measures and the tool are made for 16000")
         if not 0 < self.hop <= self.window:
             raise ConfigError(f"hop: {self.hop} samples; it must lie between 1 and the window of {self.window}")
 
@@ -139,8 +145,10 @@ class AdversarialConfig:
         for name in ("label_smoothing", "mismatched_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")
-        if self.discriminator_steps < 1:
-            raise ConfigError(f"discriminator_steps: {self.discriminator_steps}; it must be 1 or more")
+        check_least("adversarial", self, weight=0, start=0, discriminator_steps=1, unrolled_steps=0, instance_noise=0)
+        check_least("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0)
+        if self.gradient_share is not None:
+            check_least("adversarial", self, gradient_share=0)
 
 
 @dataclass(frozen=True)
@@ -166,6 +174,19 @@ class TrainingConfig:
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
 
+    def __post_init__(self) -> None:
+        check_least("training", self, steps=1, batch_size=1, reference_windows=1, validate_every=1, validation_mixes=1)
+        check_least("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
+        check_least("training", self, l1_weight=0, spectral_weight=0, stft_weight=0, clip_norm=0)
+        if not 0 <= self.ema_decay < 1:
+            raise ConfigError(f"training: ema_decay {self.ema_decay}; it must lie between 0 and 1, 1 excluded")
+        if self.adversarial.mismatched_share and self.batch_size < 2:
+            raise ConfigError("training: mismatched_share needs a second window to take noisy from; raise batch_size")
+        if self.adversarial.gradient_share is not None and not (
+            self.l1_weight or self.spectral_weight or self.stft_weight
+        ):
+            raise ConfigError("training: gradient_share is one of the reconstruction's gradient; give such a weight")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -174,13 +195,31 @@ class Recipe:
     model: ModelConfig
     training: TrainingConfig
 
+    def __post_init__(self) -> None:
+        game = self.training.adversarial
+        penalised = game.r1_weight or game.objective == "wasserstein-gp"
+        if self.model.discriminator.norm == "batch" and penalised and game.unrolled_steps:
+            raise ConfigError(
+                "unrolled_steps: a gradient penalty cannot be unrolled through batch norm; set"
+                " model.discriminator.norm=none"
+            )
+
 
 def check_layers(name: str, channels: tuple[int, ...], strides: tuple[int, ...], kernel_size: int) -> None:
     """Raise ConfigError unless a stack of layers is well formed."""
+    if any(value < 1 for value in (*channels, *strides, kernel_size)):
+        raise ConfigError(f"{name}: channels, strides and kernel_size must be 1 or more")
     if not channels or len(strides) != len(channels):
         raise ConfigError(f"{name}: {len(channels)} channels but {len(strides)} strides; give one per layer")
     if kernel_size % 2 == 0:
         raise ConfigError(f"{name}: kernel_size {kernel_size} is even; it must be odd to keep windows aligned")
+
+
+def check_least(name: str, config: Any, **bounds: float) -> None:
+    """Raise ConfigError unless every field is at least its bound."""
+    for key, bound in bounds.items():
+        if not getattr(config, key) >= bound:
+            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound} or more")
 
 
 def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
@@ -221,7 +260,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         return tuple(_convert(arguments[0], item, where) for item in value)
     if kind is float and type(value) is int:
         return float(value)
-    if type(value) is not kind:
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise ConfigError(f"{where}: {value!r}; it must be {NAMES[kind]}")
     return value
 

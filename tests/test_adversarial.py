@@ -199,7 +199,7 @@ def test_the_gradient_penalty_looks_between_real_and_fake():
 
 def test_clipping_bounds_every_weight():
     layer = torch.nn.Linear(50, 50)
-    clip_weights(layer.parameters(), 0.01)
+    clip_weights(layer, 0.01)
     assert all(p.abs().max() <= 0.01 for p in layer.parameters())
 
 
@@ -210,6 +210,8 @@ def test_clipping_bounds_every_weight():
         ({"objective": "metricgan", "mismatched_share": 0.5}, "mismatched_share"),
         ({"label_smoothing": 1.0}, "between 0 and 1"),
         ({"discriminator_steps": 0}, "1 or more"),
+        ({"unrolled_steps": -2}, "0 or more"),
+        ({"gradient_share": -1.0}, "0 or more"),
     ],
 )
 def test_options_that_contradict_are_refused(options, says):

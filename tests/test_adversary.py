@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from segan_cli.config import AdversarialConfig, DiscriminatorConfig
+from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.training.adversary import Adversary, opinion
 
@@ -109,6 +110,23 @@ def assert_equal(a, b):
         assert a == b
 
 
+@pytest.mark.parametrize("objective", ["non-saturating", "least-squares", "wasserstein-clip"])
+@pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.Adam, torch.optim.SGD])
+def test_the_generator_sees_through_the_unrolled_steps(optimizer, objective):
+    """The gradient is the central difference of the unrolled loss along a random direction."""
+    torch.manual_seed(0)
+    judge = adversary(small(norm="none").double(), optimizer, 1e-2, objective=objective, unrolled_steps=3)
+    real, fake, noisy = torch.randn(3, 4, 1, 64, dtype=torch.float64)
+    loss, _ = judge.discriminator_loss(real, fake, noisy)  # so that the optimiser has a history
+    loss.backward()
+    judge.optimizer.step()
+    direction = torch.randn_like(fake)
+    point = fake.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(judge.generator_loss(real, point, noisy), point)
+    up, down = (float(judge.generator_loss(real, fake + e * direction, noisy).detach()) for e in (1e-6, -1e-6))
+    assert float((gradient * direction).sum()) == pytest.approx((up - down) / 2e-6, rel=1e-3, abs=1e-9)
+
+
 def test_unrolled_losses_of_the_bilinear_game():
     """D(x) = yx against real 0 by Wasserstein: a step is y' = y - ηx, so -y'x = -yx + ηx², of slope -y + 2ηx."""
     judge = adversary(Linear(2.0), torch.optim.SGD, 0.1, objective="wasserstein-clip", unrolled_steps=1)
@@ -137,6 +155,16 @@ def test_an_unrolled_step_is_the_optimisers_own(optimizer):
     loss.backward()
     judge.optimizer.step()
     assert float(ahead) == pytest.approx(float(judge.network.y), rel=1e-5)
+
+
+def test_clipping_leaves_normalisation_alone_so_that_the_critic_still_speaks():
+    torch.manual_seed(0)
+    judge = adversary(small(), objective="wasserstein-clip")
+    judge.settle()
+    for name, p in judge.network.named_parameters():
+        if "norms" not in name:
+            assert p.abs().max() <= 0.01, name
+    assert judge.network.norms[0].gain.mean() > 0.9
 
 
 def test_instance_noise_blurs_both_kinds_of_candidates():
@@ -187,10 +215,13 @@ def test_a_metric_game_judges_noisy_speech_too():
 
 
 def test_opinion_tells_who_is_ahead():
-    said = opinion(torch.tensor([1.0, 0.2]), torch.tensor([0.0, 0.2]), 0.5)
+    said = opinion(torch.tensor([1.0, 0.2] * 4), torch.tensor([0.0, 0.2] * 4), OBJECTIVES["least-squares"])
     assert said["d_real"] == pytest.approx(0.6)
     assert said["d_fake"] == pytest.approx(0.1)
     assert said["d_real_accuracy"] == 0.5
     assert said["d_fake_accuracy"] == 1.0
     assert said["d_separation"] == pytest.approx(0.5 / ((0.16 + 0.01) / 2) ** 0.5, rel=1e-4)
-    assert opinion(torch.tensor([9.0]), torch.tensor([8.0]), None)["d_fake_accuracy"] == 1.0
+    few = opinion(torch.tensor([9.0]), torch.tensor([8.0]), OBJECTIVES["wasserstein-gp"])
+    assert few["d_fake_accuracy"] == 1.0
+    assert "d_separation" not in few  # one example has no deviation
+    assert set(opinion(torch.tensor([1.0]), torch.tensor([0.5]), OBJECTIVES["metricgan"])) == {"d_real", "d_fake"}

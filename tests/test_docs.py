@@ -1,5 +1,6 @@
 """What the README says is so: its commands exist, its numbers are the code's."""
 
+import dataclasses
 import json
 import re
 import shlex
@@ -9,8 +10,10 @@ import pytest
 import torch
 
 from segan_cli.cli import segan
-from segan_cli.config import PRESETS
+from segan_cli.config import PRESETS, AdversarialConfig
+from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.networks.generator import Generator
+from segan_cli.networks.summary import macs_per_second, weights
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -45,6 +48,24 @@ def test_every_preset_is_listed():
         with torch.device("meta"):
             weights = sum(p.numel() for p in Generator(PRESETS[name].generator).parameters())
         assert float(millions) == pytest.approx(weights / 1e6, abs=0.06)
+
+
+def test_the_family_is_described_as_it_is():
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(segan[\w-]*)` \|.*\| ([\d.]+) M \| ([\d.]+) G \| (\d+) \|$", page, re.MULTILINE)
+    assert rows == [
+        (name, f"{weights(m)[0] / 1e6:.2f}", f"{macs_per_second(m) / 1e9:.2f}", str(m.generator.field_of_view()))
+        for name, m in PRESETS.items()
+    ]
+
+
+def test_every_objective_is_listed():
+    page = (ROOT / "docs" / "adversarial.md").read_text(encoding="utf-8")
+    for name in OBJECTIVES:
+        assert f"`{name}`" in README
+        assert f"`{name}`" in page
+    for f in dataclasses.fields(AdversarialConfig):
+        assert f"`{f.name}`" in page, f.name
 
 
 def test_links_lead_somewhere():

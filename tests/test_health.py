@@ -1,5 +1,7 @@
 """The illnesses are named when they are there, on trainings that have them, and not when they are not."""
 
+import json
+
 import pytest
 import torch
 from torch import nn
@@ -80,6 +82,26 @@ def test_a_healthy_training_has_nothing_to_say():
         d = 0.3 * float(torch.randn(()))
         health.observe({"d_separation": d, "d_real_accuracy": 0.6, "d_fake_accuracy": 0.6, "adversarial_gradient": 1.0})
     assert health.diagnose({"spread": 1.0, "z_effect": 0.1}) == {}
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 8, 16])
+def test_chance_is_no_oscillation(batch):
+    torch.manual_seed(batch)
+    judge = Adversary(Slope(), None, AdversarialConfig())
+    health = Health()
+    for _ in range(MEMORY):
+        _, report = judge.discriminator_loss(torch.randn(batch, 1), torch.randn(batch, 1), torch.zeros(batch, 0))
+        health.observe({**report, "adversarial_gradient": 1.0})
+    assert health.diagnose({}) == {}
+
+
+def test_the_memory_survives_a_resume():
+    health, resumed = Health(), Health()
+    for step in range(20):
+        health.observe({"d_separation": (-1.0) ** (step // 10), "adversarial_gradient": 5.0 - 0.1 * step})
+    resumed.restore(json.loads(json.dumps(health.state())))
+    assert resumed.recent == health.recent
+    assert resumed.strongest == health.strongest == pytest.approx(4.55)
 
 
 def test_collapse_is_told_from_the_outputs():

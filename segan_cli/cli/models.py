@@ -19,6 +19,7 @@ class Line:
     discriminator_parameters: int
     macs_per_second: float  # multiply-accumulates for a second of audio, overlap included
     field_of_view: int  # samples of the input that a frame of the thought vector hears
+    field_of_view_s: float
     bytes: int | None  # of the shipped file
     scores: dict[str, float] | None  # on the benchmark that the index names
     benchmark: str | None
@@ -55,7 +56,7 @@ def models(as_json: bool) -> None:
             line.name + " *" * line.default,
             f"{line.parameters / 1e6:.2f} M",
             f"{line.macs_per_second / 1e9:.2f} G",
-            f"{line.field_of_view / 16:.0f} ms",
+            f"{line.field_of_view_s * 1e3:.0f} ms",
             f"{line.bytes / 1e6:.1f} MB" if line.bytes else "",
             *(f"{scores[name]:.3f}" if name in scores else "" for name in ("pesq_wb", "stoi", "si_sdr_db")),
         )
@@ -86,6 +87,7 @@ def survey() -> list[Line]:
                 discriminator_parameters=discriminator,
                 macs_per_second=macs_per_second(model),
                 field_of_view=model.generator.field_of_view(),
+                field_of_view_s=model.generator.field_of_view() / model.sample_rate_hz,
                 bytes=find_model(name).stat().st_size if entry else None,
                 scores={measure: score["mean"] for measure, score in means.items()} or None,
                 benchmark=entry["benchmark"]["set"] if entry else None,

@@ -142,7 +142,7 @@ def train(
     try:
         recipe = override(Recipe(scaled(PRESETS[preset], width), training), assignments)
     except ConfigError as error:
-        raise click.UsageError(f"--set {error}.") from error
+        raise click.UsageError(f"{error}.".replace("?.", "?")) from error
 
     from segan_cli.cli.console import progress_bar, talk
     from segan_cli.data.sources import Folders, open_sources
@@ -174,7 +174,8 @@ def _train(sources: "Sources", recipe: Recipe, run: Path, resume_from: Path | No
     config = recipe.training
     state = TrainState(recipe.model, config)
     if resume_from is not None:
-        state.load(resume_from)
+        for line in state.load(resume_from):
+            talk.print(f"changed since the last start: {line}", highlight=False, soft_wrap=True)
     validation = draw_utterances(sources.validation, config.validation_mixes, config.seed)
     command = shlex.join(["segan", *sys.argv[1:]])
     state.history.append({"command": command, "data": sources.found, "from_step": state.step, "segan": __version__})
@@ -196,8 +197,10 @@ SIGNS = {
     "d_real_accuracy": "right on",
     "d_fake": "D(enhanced)",
     "d_fake_accuracy": "right on",
-    "generator_gradient": "gradient of G",
-    "discriminator_gradient": "of D",
+    "generator_gradient": "gradient in G",
+    "discriminator_gradient": "in D",
+    "reconstruction_gradient": "on the output by reconstruction",
+    "adversarial_gradient": "by the adversary",
     "z_effect": "effect of z",
     "spread": "spread",
     "quality_undefined": "undefined PESQ",
@@ -214,7 +217,11 @@ def say_checkup(step: int, checkup: "Checkup") -> None:
     from segan_cli.cli.console import talk
 
     scores = "  ".join(f"{name} {value:.3f}" for name, value in checkup.scores.items() if value is not None)
-    signs = "  ".join(f"{word} {checkup.signs[name]:.3g}" for name, word in SIGNS.items() if name in checkup.signs)
+    signs = "  ".join(
+        f"{word} {checkup.signs[name]:{'.0%' if 'accuracy' in name else '.3g'}}"
+        for name, word in SIGNS.items()
+        if name in checkup.signs
+    )
     lines = [f"step {step}: {say(checkup.signs, LOSSES)}; validation: {scores}", f"  health: {signs}"]
     lines += [f"  warning: {words}" for words in checkup.illnesses.values()]
     for line in lines:

@@ -22,7 +22,6 @@ class Objective:
     generator: Callable[[Tensor, Tensor], Tensor]  # logits of fake, logits of real
     boundary: float | None  # logit between what counts as real and as fake; None: halfway between the batches' means
     relativistic: bool = False  # the generator's loss looks at the logits of real
-    labels: bool = False  # the discriminator's third argument is a label of real, which can be smoothed
     metric: bool = False  # the discriminator's third argument is the measured quality of fake
 
 
@@ -102,10 +101,10 @@ def metric_generator(fake: Tensor, real: Tensor) -> Tensor:
 
 
 OBJECTIVES = {
-    "minimax": Objective(cross_entropy_discriminator, minimax_generator, 0.0, labels=True),
-    "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator, 0.0, labels=True),
-    "maximum-likelihood": Objective(cross_entropy_discriminator, maximum_likelihood_generator, 0.0, labels=True),
-    "least-squares": Objective(least_squares_discriminator, least_squares_generator, 0.5, labels=True),
+    "minimax": Objective(cross_entropy_discriminator, minimax_generator, 0.0),
+    "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator, 0.0),
+    "maximum-likelihood": Objective(cross_entropy_discriminator, maximum_likelihood_generator, 0.0),
+    "least-squares": Objective(least_squares_discriminator, least_squares_generator, 0.5),
     "hinge": Objective(hinge_discriminator, wasserstein_generator, 0.0),
     "wasserstein-clip": Objective(wasserstein_discriminator, wasserstein_generator, None),
     "wasserstein-gp": Objective(wasserstein_discriminator, wasserstein_generator, None),

@@ -1,9 +1,11 @@
 """What keeps a discriminator smooth: penalties on its gradient and bounds on its weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+
+from segan_cli.networks.layers import VirtualBatchNorm
 
 
 def gradient_norm_squared(judge: Callable[[Tensor], Tensor], candidates: Tensor) -> Tensor:
@@ -25,8 +27,14 @@ def r1(judge: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
     return 0.5 * gradient_norm_squared(judge, real).mean()
 
 
-def clip_weights(parameters: Iterable[nn.Parameter], bound: float) -> None:
-    """Bring every weight into ±bound (arXiv 1701.07875, algorithm 1)."""
+def clip_weights(network: nn.Module, bound: float) -> None:
+    """Bring every weight into ±bound (arXiv 1701.07875, algorithm 1).
+
+    The gains and shifts of normalisation layers are left alone: they start at 1, and clipped they would silence the
+    network.
+    """
     with torch.no_grad():
-        for parameter in parameters:
-            parameter.clamp_(-bound, bound)
+        for module in network.modules():
+            if not isinstance(module, VirtualBatchNorm | nn.BatchNorm1d):
+                for parameter in module.parameters(recurse=False):
+                    parameter.clamp_(-bound, bound)

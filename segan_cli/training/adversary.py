@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from segan_cli.config import AdversarialConfig
-from segan_cli.losses.adversarial import OBJECTIVES
+from segan_cli.losses.adversarial import OBJECTIVES, Objective
 from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
+
+ENOUGH = 8  # examples from which their deviation can be relied on
 
 Report = dict[str, float]
 Weights = dict[str, Tensor]
@@ -67,7 +69,7 @@ class Adversary:
         if config.objective == "wasserstein-gp":
             penalty = gradient_penalty(lambda x: self.judge(x, condition, weights), real, fake.detach())
             loss = loss + config.gradient_penalty_weight * penalty
-        return loss, opinion(on_real.detach(), on_fake.detach(), objective.boundary)
+        return loss, opinion(on_real.detach(), on_fake.detach(), objective)
 
     def generator_loss(
         self, real: Tensor, fake: Tensor, condition: Tensor, deviation: float = 0.0, quality: Tensor | None = None
@@ -84,7 +86,7 @@ class Adversary:
         """The weights that the discriminator would have after some steps on this batch, differentiable by `fake`.
 
         The discriminator itself stays as it is (arXiv 1611.02163, equations 6 to 8). Each step is the optimiser's
-        first from now: its second moments do not accumulate, its momentum is left out.
+        first from now: its second moments do not accumulate, momentum, decay and clipping are left out.
         """
         scales = step_sizes(self.optimizer)
         weights: Weights = {name: p.detach().requires_grad_() for name, p in self.network.named_parameters()}
@@ -94,13 +96,13 @@ class Adversary:
             gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True, allow_unused=True)
             for (name, weight), gradient, scale in zip(weights.items(), gradients, scales, strict=True):
                 if gradient is not None:
-                    weights[name] = weight - gradient * scale(gradient.detach())
+                    weights[name] = weight - gradient * scale(gradient)
         return {**weights, **buffers}
 
     def settle(self) -> None:
         """What the objective asks for after each step of the discriminator: bounded weights."""
         if self.config.objective == "wasserstein-clip":
-            clip_weights(self.network.parameters(), self.config.weight_clip)
+            clip_weights(self.network, self.config.weight_clip)
 
 
 def blur(candidates: Tensor, deviation: float) -> Tensor:
@@ -108,18 +110,22 @@ def blur(candidates: Tensor, deviation: float) -> Tensor:
     return candidates + deviation * torch.randn_like(candidates) if deviation else candidates
 
 
-def opinion(on_real: Tensor, on_fake: Tensor, boundary: float | None) -> Report:
-    """Means, accuracies and separation (difference of means over the pooled deviation) of logits [B] of both kinds."""
+def opinion(on_real: Tensor, on_fake: Tensor, objective: Objective) -> Report:
+    """What logits [B] of both kinds say: means, and where the discriminator tells apart, how well.
+
+    That is the accuracies, and from eight examples on the separation: difference of means over the pooled deviation.
+    """
     real, fake = float(on_real.mean()), float(on_fake.mean())
-    middle = (real + fake) / 2 if boundary is None else boundary
-    deviation = float(((on_real.var(correction=0) + on_fake.var(correction=0)) / 2).sqrt())
-    return {
-        "d_real": real,
-        "d_fake": fake,
-        "d_real_accuracy": float((on_real > middle).float().mean()),
-        "d_fake_accuracy": float((on_fake < middle).float().mean()),
-        "d_separation": (real - fake) / (deviation + 1e-6),
-    }
+    report = {"d_real": real, "d_fake": fake}
+    if objective.metric:
+        return report
+    middle = (real + fake) / 2 if objective.boundary is None else objective.boundary
+    report["d_real_accuracy"] = float((on_real > middle).float().mean())
+    report["d_fake_accuracy"] = float((on_fake < middle).float().mean())
+    if len(on_real) >= ENOUGH:
+        deviation = float(((on_real.var(correction=0) + on_fake.var(correction=0)) / 2).sqrt())
+        report["d_separation"] = (real - fake) / (deviation + 1e-6)
+    return report
 
 
 def step_sizes(optimizer: torch.optim.Optimizer) -> list[StepSize]:
@@ -141,6 +147,6 @@ def _step_size(group: dict[str, Any], state: dict[str, Any]) -> StepSize:
 
     def size(gradient: Tensor) -> Tensor:
         second = (moment + (1 - decay) * gradient.square()) / correction
-        return cast(Tensor, rate / (second.sqrt() + group["eps"]))
+        return cast(Tensor, rate / ((second + 1e-20).sqrt() + group["eps"]))  # a root that can be derived at 0
 
     return size

@@ -18,7 +18,7 @@ from segan_cli.enhance import Enhancer
 from segan_cli.errors import TrainingError
 from segan_cli.metrics import MEASURES, mean, measure_all
 from segan_cli.training.adversary import Report
-from segan_cli.training.health import Health, diversity
+from segan_cli.training.health import diversity
 from segan_cli.training.state import TrainState
 from segan_cli.training.step import draw_windows, pesq_judge, train_step
 
@@ -63,20 +63,23 @@ def fit(
         noisy, clean = draw_windows(source, state.rng, config.reference_windows, state.model)
         state.discriminator.set_reference(clean, noisy)
     judge = pesq_judge(pool) if config.adversarial.objective == "metricgan" else None
-    health = Health()
+    health = state.health
 
     def draw() -> tuple[Tensor, Tensor]:
         return draw_windows(source, state.rng, config.batch_size, state.model)
 
     while state.step < config.steps:
+        checkup, variety = None, None
+        due = (state.step + 1) % config.validate_every == 0 or state.step + 1 == config.steps
         try:
             numbers = train_step(state, draw, judge)
+            if due:
+                variety = measure_diversity(state, source)
         except TrainingError as error:
             kept = f"; {run / 'last.pt'} keeps the last good state" if (run / "last.pt").exists() else ""
             raise TrainingError(f"{error}{kept}") from error
         health.observe(numbers)
-        checkup = None
-        if state.step % config.validate_every == 0 or state.step == config.steps:
+        if variety is not None:
             provenance: dict[str, Any] = {"runs": state.history, "steps": state.step}
             model = Model(state.average, state.model, provenance)
             scores = provenance["validation"] = validate(Enhancer(model), validation, pool)
@@ -84,18 +87,23 @@ def fit(
             if pesq > state.best or not (run / "best.safetensors").exists():
                 state.best = pesq
                 save_model(run / "best.safetensors", model)
-            variety = measure_diversity(state, source)
             checkup = Checkup(scores, {**health.summary(), **variety}, health.diagnose(variety))
             with (run / "log.jsonl").open("a", encoding="utf-8") as log:
                 line = {"step": state.step, **checkup.signs, **scores, "illnesses": list(checkup.illnesses)}
-                log.write(json.dumps(line) + "\n")
+                log.write(json.dumps(line, allow_nan=False) + "\n")
             state.save(run / "last.pt")
         report(state.step, numbers, checkup)
 
 
 def measure_diversity(state: TrainState, source: Source) -> Report:
-    """Diversity of the generator on windows and z of their own, the same at every call."""
+    """Diversity of the generator on windows and z of their own, the same at every call.
+
+    Raises TrainingError when its output is not finite.
+    """
     rng = np.random.default_rng(state.training.seed)
     noisy, _ = draw_windows(source, rng, DIVERSITY_WINDOWS, state.model)
     first, second = (state.generator.draw_latent(rng, len(noisy), state.model.window) for _ in range(2))
-    return diversity(lambda z: state.average(noisy, z), (first, second))
+    report = diversity(lambda z: state.generator(noisy, z), (first, second))
+    if not all(map(math.isfinite, report.values())):
+        raise TrainingError(f"step {state.step}: the generator's output is not finite; lower the learning rates")
+    return report

@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,7 +33,17 @@ class Health:
         """Take note of one step."""
         self.recent.append(report)
         self.since.append(report)
-        self.strongest = max(self.strongest, self._mean("adversarial_gradient", SMOOTHING))
+        if sum("adversarial_gradient" in recent for recent in self.recent) >= SMOOTHING:
+            self.strongest = max(self.strongest, self._mean("adversarial_gradient", SMOOTHING))
+
+    def state(self) -> dict[str, Any]:
+        """What a resumed training needs, as JSON can hold it."""
+        return {"recent": list(self.recent), "strongest": self.strongest}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.recent.extend(state["recent"])
+        self.strongest = state["strongest"]
 
     def summary(self) -> Report:
         """Mean of every number since the last summary; counts of undefined qualities are added up."""
@@ -53,8 +64,8 @@ class Health:
             if min(real, fake) >= WON and push < VANISHED * self.strongest:
                 illnesses["discriminator won"] = (
                     f"the discriminator has won: it is right on {real:.0%} of clean and {fake:.0%} of enhanced windows,"
-                    f" and its gradient has shrunk to {push / self.strongest:.1%} of what it was; lower its learning"
-                    " rate, or set adversarial.r1_weight or adversarial.instance_noise"
+                    f" and its gradient, before any balancing, has shrunk to {push / self.strongest:.1%} of its best;"
+                    " lower its learning rate, or set adversarial.r1_weight or adversarial.instance_noise"
                 )
             swings = self.swings()
             if swings >= SWINGS:

@@ -19,6 +19,7 @@ from segan_cli.losses.reconstruction import Reconstruction
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.networks.generator import Generator
 from segan_cli.training.adversary import Adversary
+from segan_cli.training.health import Health
 
 
 class TrainState:
@@ -39,6 +40,7 @@ class TrainState:
             {"l1": training.l1_weight, "spectral": training.spectral_weight, "stft": training.stft_weight}
         )
         self.rng = np.random.default_rng(training.seed)  # of windows and z; torch's own draws are the adversary's
+        self.health = Health()
         self.step = 0
         self.best = -math.inf  # validation PESQ of the best checkpoint so far
         self.history: list[dict[str, Any]] = []  # what each start and resumption of this training says of itself
@@ -67,13 +69,17 @@ class TrainState:
             "step": self.step,
             "best": self.best,
             "history": self.history,
+            "health": self.health.state(),
         }
         buffer = io.BytesIO()
         torch.save({**state, "torch_rng": torch.get_rng_state(), "about": json.dumps(about)}, buffer)
         write_atomically(path, buffer.getvalue())
 
-    def load(self, path: Path) -> None:
-        """Continue from a saved state; raises CheckpointError when it is not one of this model."""
+    def load(self, path: Path) -> list[str]:
+        """Continue from a saved state; → the fields of the training that are not as they were, a line each.
+
+        Raises CheckpointError when it is not a state of this model.
+        """
         try:
             state = torch.load(path, weights_only=True)  # tensors and plain containers only, nothing is executed
             about = json.loads(state["about"])
@@ -90,7 +96,18 @@ class TrainState:
         except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
             raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
         self.rng.bit_generator.state = about["rng"]
+        self.health.restore(about["health"])
         self.step, self.best, self.history = about["step"], about["best"], about["history"]
+        before, now = flat(about["training"]), flat(json.loads(json.dumps(dataclasses.asdict(self.training))))
+        return [f"{name}: {before.get(name)} before, {now[name]} now" for name in now if before.get(name) != now[name]]
+
+
+def flat(values: dict[str, Any], prefix: str = "training.") -> dict[str, Any]:
+    """Nested dictionaries as one, keys joined by dots."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result
 
 
 def optimizer(kind: str, network: torch.nn.Module, learning_rate: float) -> torch.optim.Optimizer:

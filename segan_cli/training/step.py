@@ -19,6 +19,8 @@ from segan_cli.training.adversary import Report
 from segan_cli.training.state import TrainState
 
 Array = NDArray[np.float32]
+UNDEFINED = "quality_undefined"  # in a report: candidates whose quality is not defined
+
 Draw = Callable[[], tuple[Tensor, Tensor]]  # → noisy and clean windows [B, 1, T]
 Judge = Callable[[Sequence[Array], Sequence[Array]], Tensor]  # clean and candidate waveforms [T] → quality [B]
 
@@ -54,19 +56,19 @@ def pesq_judge(pool: Executor) -> Judge:
 def train_step(state: TrainState, draw: Draw, judge: Judge | None = None) -> Report:
     """The discriminator's steps and one of the generator (arXiv 1703.09452, section 3).
 
-    `judge` measures quality for a metric objective. Raises TrainingError, before anything is changed by it, when a loss
-    or a gradient is not finite.
+    `judge` measures quality for a metric objective. Raises TrainingError when a loss or a gradient is not finite,
+    before a network takes a step by it.
     """
     config, model = state.training, state.model
     game, n_samples = config.adversarial, model.window
     factor = learning_rate_factor(state.step, config)
-    report: Report = {}
+    undefined = 0.0
     if state.adversarial():
         for _ in range(game.discriminator_steps - 1):
             noisy, clean = draw()
             with torch.no_grad():
                 enhanced = state.generator(noisy, state.generator.draw_latent(state.rng, len(noisy), n_samples))
-            discriminator_step(state, noisy, clean, enhanced, factor, judge)
+            undefined += discriminator_step(state, noisy, clean, enhanced, factor, judge)[1].get(UNDEFINED, 0.0)
     noisy, clean = draw()
     enhanced = state.generator(noisy, state.generator.draw_latent(state.rng, len(noisy), n_samples))
     output = enhanced.detach().requires_grad_()  # the terms meet here, so the share of each can be told
@@ -76,10 +78,13 @@ def train_step(state: TrainState, draw: Draw, judge: Judge | None = None) -> Rep
         result, target = (deemphasise(windows, model.pre_emphasis) for windows in (output, clean))
     reconstruction, terms = state.reconstruction(result, target)
     (gradient,) = torch.autograd.grad(reconstruction, output)
-    report |= {name: float(term.detach()) for name, term in terms.items()}
+    report: Report = {name: float(term.detach()) for name, term in terms.items()}
     report["reconstruction_gradient"] = float(gradient.norm())
     if state.adversarial():
-        quality = discriminator_step(state, noisy, clean, enhanced.detach(), factor, judge, report)
+        quality, opinion = discriminator_step(state, noisy, clean, enhanced.detach(), factor, judge)
+        report |= opinion
+        if quality is not None:
+            report[UNDEFINED] += undefined
         loss = state.adversary.generator_loss(clean, output, noisy, instance_noise(state), quality)
         (push,) = torch.autograd.grad(game.weight * loss, output)
         report |= {"adversarial": float(loss.detach()), "adversarial_gradient": float(push.norm())}
@@ -88,9 +93,8 @@ def train_step(state: TrainState, draw: Draw, judge: Judge | None = None) -> Rep
         gradient = gradient + push
     state.generator_optimizer.zero_grad(set_to_none=True)
     enhanced.backward(gradient)
-    report["generator_gradient"] = descend(
-        state.generator_optimizer, config.generator_learning_rate * factor, config, {**report, "step": state.step + 1}
-    )
+    rate = config.generator_learning_rate * factor
+    report["generator_gradient"] = descend(state.generator_optimizer, rate, config, state.step + 1, report)
     decay = min(config.ema_decay, (1 + state.step) / (10 + state.step))
     with torch.no_grad():
         torch._foreach_lerp_(list(state.average.parameters()), list(state.generator.parameters()), 1 - decay)
@@ -105,42 +109,40 @@ def discriminator_step(
     enhanced: Tensor,
     factor: float,
     judge: Judge | None,
-    report: Report | None = None,
-) -> Tensor | None:
-    """One step of the discriminator on windows [B, 1, T]; → the quality that was measured for it, if any.
+) -> tuple[Tensor | None, Report]:
+    """One step of the discriminator on windows [B, 1, T].
 
-    What it thought of them goes into `report`.
+    → the quality that was measured for it, if any, and its loss, its gradient and what it thought of the windows.
     """
-    config, report = state.training, {} if report is None else report
+    config = state.training
     quality = None
+    report: Report = {}
     if judge is not None:
         heard = [deemphasise(windows, state.model.pre_emphasis)[:, 0].numpy() for windows in (clean, enhanced, noisy)]
         quality = judge([*heard[0], *heard[0]], [*heard[1], *heard[2]])
-        report["quality_undefined"] = float(quality.isnan().sum())
+        report[UNDEFINED] = float(quality.isnan().sum())
     loss, opinion = state.adversary.discriminator_loss(clean, enhanced, noisy, instance_noise(state), quality)
     report |= {"discriminator": float(loss.detach()), **opinion}
     state.discriminator_optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    report["discriminator_gradient"] = descend(
-        state.discriminator_optimizer,
-        config.discriminator_learning_rate * factor,
-        config,
-        {**report, "step": state.step + 1},
-    )
+    rate = config.discriminator_learning_rate * factor
+    report["discriminator_gradient"] = descend(state.discriminator_optimizer, rate, config, state.step + 1, report)
     state.adversary.settle()
-    return quality
+    return quality, report
 
 
-def descend(optimizer: torch.optim.Optimizer, learning_rate: float, config: TrainingConfig, report: Report) -> float:
+def descend(
+    optimizer: torch.optim.Optimizer, learning_rate: float, config: TrainingConfig, step: int, losses: Report
+) -> float:
     """Take a step down the gradients, their norm clipped; → the norm before clipping.
 
-    Raises TrainingError instead, with the finite and other numbers of `report`, when the norm is not finite.
+    Raises TrainingError instead, naming what is wrong, when the norm or one of the `losses` behind it is not finite.
     """
     (group,) = optimizer.param_groups
     norm = float(torch.nn.utils.clip_grad_norm_(group["params"], config.clip_norm))
-    if not math.isfinite(norm) or not all(map(math.isfinite, report.values())):
-        wrong = ", ".join(name for name, value in report.items() if not math.isfinite(value)) or "a gradient"
-        raise TrainingError(f"step {report['step']:.0f}: {wrong} not finite; lower the learning rates")
+    wrong = [name for name, value in {**losses, "gradient": norm}.items() if not math.isfinite(value)]
+    if wrong:
+        raise TrainingError(f"step {step}: {', '.join(wrong)} not finite; lower the learning rates")
     group["lr"] = learning_rate
     optimizer.step()
     return norm
