@@ -63,7 +63,7 @@ def trajectory(simultaneous: bool, game: AdversarialConfig) -> list[tuple[float,
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
     """The Markdown table of the distances."""
-    lines = [[name, f"{row['end']:.2g}", f"{row['largest']:.3g}", row["theory"]] for name, row in results.items()]
+    lines = [[name, f"{row['end']:.3g}", f"{row['largest']:.3g}", row["theory"]] for name, row in results.items()]
     headings = [f"steps of {RATE}", f"distance after {STEPS}", "largest distance", "theory for the end"]
     return {"bilinear": report.table(headings, lines)}
 
@@ -72,7 +72,7 @@ def main() -> None:
     """Play, write results, figure and table."""
     paths = {name: trajectory(*play) for name, play in PLAYS.items()}
     theory = {  # the eigenvalues of one step, to the power of the steps
-        "simultaneous": f"{(1 + RATE**2) ** (STEPS / 2):.2g}",
+        "simultaneous": f"{(1 + RATE**2) ** (STEPS / 2):.3g}",
         "alternating": "bounded",
         "simultaneous, R1 0.5": f"{abs(complex(1 - RATE / 4, RATE * math.sqrt(1 - 1 / 16))) ** STEPS:.2g}",
         "alternating, unrolled 1": "to 0",

@@ -52,8 +52,8 @@ def look(played: Played) -> dict[str, Any]:
     says = torch.sigmoid(played.judge(MIDDLES[:, None])).numpy()
     weight = p / p.sum()
     return {
-        "density": q.round(4).tolist(),
-        "says": says.round(4).tolist(),
+        "density": q.astype(float).round(4).tolist(),
+        "says": says.astype(float).round(4).tolist(),
         "distance": float(0.5 * np.abs(p - q).sum() * float(EDGES[1] - EDGES[0])),
         "from_half": float((weight * np.abs(says - 0.5)).sum()),
         "from_optimum": float((weight * np.abs(says - p / np.maximum(p + q, 1e-9))).sum()),

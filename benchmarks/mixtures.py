@@ -53,8 +53,8 @@ CONDITIONAL = {
     "auxiliary classifier": Setting(NS, conditional="classifier"),
 }
 SHOWN = [
-    "non-saturating", "maximum-likelihood", "metricgan", "wasserstein-gp, 5 D steps, λ 0.1",
-    "non-saturating, D lags", "non-saturating, D lags, unrolled 5", "non-saturating, D lags, 5 D steps",
+    "non-saturating", "maximum-likelihood", "metricgan", "wasserstein-gp, 5 D steps, λ 0.1", "non-saturating, D lags",
+    "non-saturating, D lags, unrolled 5", "non-saturating, unrolled 5",
 ]  # fmt: skip
 
 
