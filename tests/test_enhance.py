@@ -17,7 +17,7 @@ from segan_cli.errors import AudioError
 
 
 class Identity(torch.nn.Module):
-    def latent_shape(self, n_windows, n_samples):
+    def draw_latent(self, rng, n_windows, n_samples):
         return None
 
     def forward(self, noisy, z):
