@@ -127,7 +127,7 @@ def test_the_discriminator_parts_the_two_and_the_generator_climbs(name):
 
 
 def test_where_the_generator_gradient_vanishes_and_where_it_does_not():
-    """At a sure discriminator minimax leaves the generator nothing, non-saturating all (arXiv 1701.00160, fig. 16)."""
+    """At a sure discriminator minimax leaves the generator nothing, non-saturating all (arXiv 1701.00160)."""
     slopes = {}
     for name in ("minimax", "non-saturating", "maximum-likelihood"):
         fake = torch.tensor([-10.0], requires_grad=True)

@@ -45,7 +45,7 @@ def non_saturating_generator(fake: Tensor, real: Tensor) -> Tensor:
 
 
 def maximum_likelihood_generator(fake: Tensor, real: Tensor) -> Tensor:
-    """-½ E exp(σ⁻¹(σ(D(G)))) = -½ E e^D(G) (arXiv 1701.00160, equation 15).
+    """-½ E exp(σ⁻¹(σ(D(G)))) = -½ E e^D(G) (arXiv 1701.00160, section 3.2.4).
 
     Kept finite: beyond a logit of 10 the exponential goes on along its tangent, so the gradient no longer grows.
     """
@@ -89,14 +89,14 @@ def relativistic_least_squares_generator(fake: Tensor, real: Tensor) -> Tensor:
 
 
 def metric_discriminator(real: Tensor, fake: Tensor, quality: Tensor) -> Tensor:
-    """E (D(x) - 1)² + E (D(y) - Q(y))² over the y whose quality Q [B] is defined, not NaN (arXiv 2104.03538, eq. 2)."""
+    """E (D(x) - 1)² + E (D(y) - Q(y))² over the y whose quality Q [B] is defined, not NaN (arXiv 2104.03538)."""
     defined = ~quality.isnan()
     error = (fake - quality.nan_to_num()).square() * defined
     return (real - 1).square().mean() + error.sum() / defined.sum().clamp_min(1)
 
 
 def metric_generator(fake: Tensor, real: Tensor) -> Tensor:
-    """E (D(G) - 1)²: climb to the best quality there is (arXiv 1905.04874, equation 5)."""
+    """E (D(G) - 1)²: climb to the best quality there is (arXiv 1905.04874)."""
     return (fake - 1).square().mean()
 
 
