@@ -16,19 +16,12 @@ from typing import Any, get_args
 import report
 import torch
 
-from segan_cli.config import (
-    PRESETS,
-    AdversarialConfig,
-    MixingConfig,
-    ModelConfig,
-    ObjectiveName,
-    TrainingConfig,
-    scaled,
-)
+from segan_cli.config import AdversarialConfig, MixingConfig, ModelConfig, ObjectiveName, TrainingConfig
 from segan_cli.data.mixing import draw_utterances
 from segan_cli.data.sources import Folders, Sources, open_sources
 from segan_cli.metrics import MEASURES, mean, measure_all, worker_pool
 from segan_cli.networks.summary import macs_per_second, weights
+from segan_cli.presets import PRESETS, scaled
 from segan_cli.training.fit import Checkup, fit
 from segan_cli.training.state import TrainState
 

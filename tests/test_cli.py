@@ -12,7 +12,7 @@ import soundfile
 from conftest import hiss, voice
 
 from segan_cli.checkpoint import load_model
-from segan_cli.config import PRESETS
+from segan_cli.presets import PRESETS
 
 
 def segan(*arguments, **environment):

@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from segan_cli.cli import segan
-from segan_cli.config import PRESETS, AdversarialConfig
+from segan_cli.config import AdversarialConfig
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.networks.generator import Generator
 from segan_cli.networks.summary import macs_per_second, weights
+from segan_cli.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.checkpoint import Model, find_model, load_model
-from segan_cli.config import PRESETS
 from segan_cli.enhance import Enhancer
 from segan_cli.errors import AudioError
+from segan_cli.presets import PRESETS
 
 
 class Identity(torch.nn.Module):

@@ -13,7 +13,7 @@ ROOT = Path(segan_cli.__file__).parent
 
 LAYERS = [  # every module may import from the lines above its own, and from its own
     {"errors", "segan_cli"},
-    {"config", "framing", "audio", "metrics"},
+    {"config", "presets", "framing", "audio", "metrics"},
     {"networks.layers"},
     {"networks.generator", "networks.discriminator", "losses.reconstruction", "losses.adversarial", "data.corpus"},
     {"networks.summary", "losses.penalties", "checkpoint", "data.mixing"},

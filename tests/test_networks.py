@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from segan_cli.config import PRESETS, DiscriminatorConfig, GeneratorConfig, ModelConfig, scaled
+from segan_cli.config import DiscriminatorConfig, GeneratorConfig, ModelConfig
 from segan_cli.errors import ConfigError
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.networks.generator import Generator
 from segan_cli.networks.layers import VirtualBatchNorm, level_gain, turn
 from segan_cli.networks.summary import macs_per_second, parameters
 from segan_cli.networks.summary import weights as weights_of
+from segan_cli.presets import PRESETS, scaled
 
 TINY = GeneratorConfig((4, 8, 8), (2, 4, 2), (1, 1, 3), 5, latent_channels=3)
 

@@ -15,14 +15,12 @@ from torchaudio.functional import preemphasis
 
 from segan_cli.checkpoint import load_model
 from segan_cli.config import (
-    PRESETS,
     AdversarialConfig,
     DiscriminatorConfig,
     GeneratorConfig,
     MixingConfig,
     ModelConfig,
     TrainingConfig,
-    scaled,
 )
 from segan_cli.data.corpus import Recordings, find_pair, load
 from segan_cli.data.mixing import MixedSource, PairedSource, batch, draw_utterances
@@ -30,6 +28,7 @@ from segan_cli.data.sources import Folders, open_sources
 from segan_cli.errors import CheckpointError, CorpusError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.metrics import worker_pool
+from segan_cli.presets import PRESETS, scaled
 from segan_cli.training.fit import fit
 from segan_cli.training.state import TrainState
 from segan_cli.training.step import (

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from segan_cli.config import PRESETS
+from segan_cli.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,8 @@ def survey() -> list[Line]:
     lines = []
     for name in [*PRESETS, *(name for name in shipped if name not in PRESETS)]:
         entry = shipped.get(name)
-        model = PRESETS[name] if entry is None else load_model(find_model(name)).config
+        path = find_model(name) if entry else None
+        model = load_model(path).config if path else PRESETS[name]
         generator, discriminator = weights(model)
         means = entry["benchmark"]["enhanced"] if entry else {}
         lines.append(
@@ -88,7 +89,7 @@ def survey() -> list[Line]:
                 macs_per_second=macs_per_second(model),
                 field_of_view=model.generator.field_of_view(),
                 field_of_view_s=model.generator.field_of_view() / model.sample_rate_hz,
-                bytes=find_model(name).stat().st_size if entry else None,
+                bytes=path.stat().st_size if path else None,
                 scores={measure: score["mean"] for measure, score in means.items()} or None,
                 benchmark=entry["benchmark"]["set"] if entry else None,
             )

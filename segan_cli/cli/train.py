@@ -10,17 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from segan_cli.config import (
-    PRESETS,
-    AdversarialConfig,
-    MixingConfig,
-    ObjectiveName,
-    Recipe,
-    TrainingConfig,
-    override,
-    scaled,
-)
+from segan_cli.config import AdversarialConfig, MixingConfig, ObjectiveName, Recipe, TrainingConfig, override
 from segan_cli.errors import ConfigError, TrainingError
+from segan_cli.presets import PRESETS, scaled
 
 if TYPE_CHECKING:
     from segan_cli.data.sources import Sources
@@ -33,9 +25,15 @@ OBJECTIVES = typing.get_args(ObjectiveName)
 FOLDER = click.Path(path_type=Path)
 
 
-def number(name: str, help: str, least: float = 0, option: str | None = None) -> Callable[[Command], Command]:
-    """A numeric option with the default of a training config's field."""
-    default = getattr(DEFAULTS, name)
+def number(
+    name: str,
+    help: str,
+    least: float = 0,
+    option: str | None = None,
+    config: TrainingConfig | AdversarialConfig = DEFAULTS,
+) -> Callable[[Command], Command]:
+    """A numeric option with the default of a config's field."""
+    default = getattr(config, name)
     kind = click.IntRange(int(least)) if isinstance(default, int) else click.FloatRange(least)
     return click.option(
         option or f"--{name.replace('_', '-')}", name, type=kind, default=default, show_default=True, help=help
@@ -70,20 +68,13 @@ def number(name: str, help: str, least: float = 0, option: str | None = None) ->
 @click.option(
     "--adversarial", default=GAME.objective, show_default=True, type=click.Choice(OBJECTIVES), help="Objective."
 )
-@click.option(
-    "--adversarial-weight",
-    default=GAME.weight,
-    show_default=True,
-    type=click.FloatRange(0),
-    help="Weight of the adversarial loss; 0 trains without a discriminator.",
+@number(
+    "weight",
+    "Weight of the adversarial loss; 0 trains without a discriminator.",
+    option="--adversarial-weight",
+    config=GAME,
 )
-@click.option(
-    "--adversarial-start",
-    default=GAME.start,
-    show_default=True,
-    type=click.IntRange(0),
-    help="Steps before the discriminator joins.",
-)
+@number("start", "Steps before the discriminator joins.", option="--adversarial-start", config=GAME)
 @click.option(
     "--snr",
     nargs=2,
@@ -112,8 +103,8 @@ def train(
     preset: str,
     width: float,
     adversarial: ObjectiveName,
-    adversarial_weight: float,
-    adversarial_start: int,
+    weight: float,
+    start: int,
     snr: tuple[float, float],
     assignments: tuple[str, ...],
     **options: Any,
@@ -137,7 +128,7 @@ def train(
         raise TrainingError(f"{run}: holds no training to resume; leave out --resume")
     if run.exists() and not run.is_dir():
         raise TrainingError(f"{run}: is a file; name a folder for the run")
-    game = AdversarialConfig(objective=adversarial, weight=adversarial_weight, start=adversarial_start)
+    game = AdversarialConfig(objective=adversarial, weight=weight, start=start)
     training = TrainingConfig(**options, adversarial=game, mixing=replace(MixingConfig(), snr_db=snr))
     try:
         recipe = override(Recipe(scaled(PRESETS[preset], width), training), assignments)
