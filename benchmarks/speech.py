@@ -16,13 +16,14 @@ from typing import Any, get_args
 import report
 import torch
 
-from segan_cli.config import AdversarialConfig, MixingConfig, ModelConfig, ObjectiveName, TrainingConfig
-from segan_cli.data.mixing import draw_utterances
-from segan_cli.data.sources import Folders, Sources, open_sources
+from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, ModelConfig, ObjectiveName, TrainingConfig
+from segan_cli.data.cache import Cache
+from segan_cli.data.mixing import Pair, draw_utterances
+from segan_cli.data.sources import Sources, open_sources
 from segan_cli.metrics import MEASURES, mean, measure_all, worker_pool
 from segan_cli.networks.summary import macs_per_second, weights
 from segan_cli.presets import PRESETS, scaled
-from segan_cli.training.fit import Checkup, fit
+from segan_cli.training.fit import Pace, fit
 from segan_cli.training.state import TrainState
 
 FAMILIES = {  # of one class of width: 256 channels in the thought vector
@@ -55,24 +56,42 @@ def rows() -> dict[str, tuple[ModelConfig, AdversarialConfig, int]]:
     }
 
 
+class Notes:
+    """Keeps what a training says of itself."""
+
+    def __init__(self) -> None:
+        self.scores: dict[str, float | None] = {}
+        self.signs: dict[str, float] = {}
+        self.illnesses: set[str] = set()
+
+    def stepped(self, step: int, numbers: dict[str, float], pace: Pace) -> None:
+        """Nothing to keep."""
+
+    def checked(self, step: int, signs: dict[str, float], illnesses: dict[str, str]) -> None:
+        """Keep the last signs and every illness."""
+        self.signs = signs
+        self.illnesses |= set(illnesses)
+
+    def validated(self, step: int, scores: dict[str, float | None], noisy: dict[str, float | None], best: bool) -> None:
+        """Keep the last scores."""
+        self.scores = scores
+
+
+def mixes(sources: Sources, n: int) -> list[Pair]:
+    """The validation utterances of every row, the same for every seed."""
+    return [sources.validation.render(spec) for spec in draw_utterances(sources.validation, n, 0)]
+
+
 def run_row(model: ModelConfig, config: TrainingConfig, sources: Sources, run: Path) -> dict[str, Any]:
     """Train one row and score it; the numbers of its last check-up."""
     run.mkdir(parents=True, exist_ok=True)
-    validation = draw_utterances(sources.validation, config.validation_mixes, 0)  # the same for every seed
-    checkups: list[Checkup] = []
-    began = time.monotonic()
-
-    def note(step: int, numbers: dict[str, float], checkup: Checkup | None) -> None:
-        if checkup is not None:
-            checkups.append(checkup)
-
+    notes, began = Notes(), time.monotonic()
     with worker_pool() as pool:
-        fit(TrainState(model, config), sources.training, validation, run, pool, note)
-    last = checkups[-1]
+        fit(TrainState(model, config), sources.training, mixes(sources, config.validation_mixes), run, pool, notes)
     return {
-        **{name: last.scores[name] for name in MEASURES},
-        "signs": last.signs,
-        "illnesses": sorted({name for checkup in checkups for name in checkup.illnesses}),
+        **{name: notes.scores[name] for name in MEASURES},
+        "signs": notes.signs,
+        "illnesses": sorted(notes.illnesses),
         "seconds": round(time.monotonic() - began),
         "parameters": weights(model)[0],
         "macs_per_second": macs_per_second(model),
@@ -89,18 +108,24 @@ def main() -> None:
     parser.add_argument("--only", action="append", help="a row's name; repeatable")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    base = TrainingConfig(steps=arguments.steps, validate_every=arguments.steps, validation_mixes=32)
-    folders = Folders(arguments.data, arguments.noise, arguments.valid_data, arguments.valid_noise)
-    sources = open_sources(folders, MixingConfig(), 16_000, 0, arguments.run / "cache")
+    base = TrainingConfig(steps=arguments.steps, log_every=arguments.steps, validate_every=arguments.steps)
+    base = replace(base, validation_mixes=32)
+    data = DataConfig(
+        speech=(str(arguments.data),),
+        noise=(str(arguments.noise),),
+        valid_speech=(str(arguments.valid_data),),
+        valid_noise=(str(arguments.valid_noise),),
+    )
+    sources = open_sources(data, MixingConfig(), 0, Cache(arguments.run / "cache", 16_000))
     results = report.load("speech")
     budget = {
         "steps": base.steps,
         "batch_size": base.batch_size,
         "share": SHARE,
-        "data": list(sources.found),
+        "data": [f"{f.utterances} files, {f.seconds / 3600:.2f} h of {f.kind}" for f in sources.found[:2]],
     }
     if results.get("budget") != budget:
-        validation = draw_utterances(sources.validation, base.validation_mixes, base.seed)
+        validation = mixes(sources, base.validation_mixes)
         with worker_pool() as pool:
             scores = list(pool.map(measure_all, *zip(*((clean, noisy) for noisy, clean in validation), strict=True)))
         results = {"budget": budget, "noisy": {name: mean([row[name] for row in scores]) for name in MEASURES}}

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from segan_cli.config import ModelConfig, from_dict
+from segan_cli.config import ModelConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.generator import Generator
+from segan_cli.schema import from_dict
+
+FORMAT = 1  # of model files; files without a number are of format 1
 
 
 @dataclass(frozen=True)
@@ -28,15 +32,18 @@ class Model:
 def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> None:
     """Write a model atomically, its weights as `dtype` (float16 halves the file; loading gives float32 again)."""
     weights = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.generator.state_dict().items()}
-    about = {"config": dataclasses.asdict(model.config), "provenance": model.provenance}
+    about = {"format": FORMAT, "config": dataclasses.asdict(model.config), "provenance": model.provenance}
     write_atomically(path, save(weights, metadata={"segan": json.dumps(about)}))
 
 
-def write_atomically(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file beside its place and rename it; raises CheckpointError, and leaves what was there, when it fails."""
     beside = path.with_name(path.name + ".part")
     try:
-        beside.write_bytes(content)
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         beside.replace(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
@@ -59,10 +66,14 @@ def load_model(path: Path) -> Model:
         raise CheckpointError(f"{path}: a safetensors file, but not written by segan; give a model that segan trained")
     try:
         about = json.loads(metadata["segan"])
+        if about.get("format", FORMAT) != FORMAT:
+            raise CheckpointError(
+                f"a model of format {about['format']}, and this segan reads {FORMAT}; use another segan"
+            )
         config, provenance = from_dict(ModelConfig, about["config"]), about["provenance"]
         generator = Generator(config.generator)
         generator.load_state_dict(weights)
-    except (RuntimeError, LookupError, TypeError, ValueError, ConfigError) as error:
+    except (RuntimeError, LookupError, TypeError, ValueError, ConfigError, CheckpointError) as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error
     return Model(generator.eval().requires_grad_(False), config, provenance)
 

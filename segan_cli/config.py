@@ -1,17 +1,11 @@
 """What a model is and how it is trained, as frozen data; nothing here knows torch."""
 
-import dataclasses
-import difflib
-import json
 import math
-import typing
-from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeVar
+from typing import Literal
 
 from segan_cli.errors import ConfigError
-
-T = TypeVar("T")
+from segan_cli.schema import check_least, check_ranges, check_shares
 
 
 @dataclass(frozen=True)
@@ -96,14 +90,45 @@ class ModelConfig:
             raise ConfigError(f"hop: {self.hop} samples; it must lie between 1 and the window of {self.window}")
 
 
+NoiseKind = Literal["white", "pink", "brown", "hum", "speech-shaped"]
+CodecName = Literal["mu-law", "gsm", "opus", "vorbis", "mp3"]
+
+
 @dataclass(frozen=True)
 class MixingConfig:
-    """How clean speech and noise become a noisy window; every draw is uniform between the two bounds."""
+    """How clean speech becomes a noisy window; every draw is uniform between its two bounds.
+
+    Probabilities are shares of windows. What damages the recording beyond noise (clipping, codecs, gaps) is done to the
+    noisy side alone; a band limit to both, so that a model learns to remove noise and not to invent a band.
+    """
 
     snr_db: tuple[float, float] = (0.0, 22.0)
     level_db: tuple[float, float] = (-38.0, -16.0)  # active speech level, dB relative to full scale
-    babble_probability: float = 0.15  # share of windows whose noise is a crowd of training voices
-    second_noise_probability: float = 0.2  # share of windows with two noise recordings at once
+    pair_gain_db: tuple[float, float] = (-6.0, 6.0)  # of recorded pairs, which keep their own SNR
+    babble_probability: float = 0.15  # noise is a crowd of training voices
+    second_noise_probability: float = 0.2  # two noise recordings at once
+    generated_probability: float = 0.0  # noise is generated; always, babble aside, where there is no recording
+    generated: tuple[NoiseKind, ...] = ("white", "pink", "brown", "hum", "speech-shaped")
+    reverb_probability: float = 0.3  # speech in a room, where room responses are given
+    target: Literal["early", "dry"] = "early"  # in a room: direct sound and first 50 ms, or direct sound alone
+    band_probability: float = 0.0
+    band_hz: tuple[float, float] = (2_500.0, 7_500.0)  # upper band limit
+    clipping_probability: float = 0.0
+    clipping_db: tuple[float, float] = (-15.0, -1.0)  # ceiling, relative to the peak
+    codec_probability: float = 0.0
+    codecs: tuple[CodecName, ...] = ("mu-law", "gsm", "opus", "vorbis", "mp3")
+    gap_probability: float = 0.0  # packets lost: one to five gaps a second
+    gap_ms: tuple[float, float] = (10.0, 40.0)  # length of a gap
+
+    def __post_init__(self) -> None:
+        check_shares("mixing", self, *(name for name in vars(self) if name.endswith("probability")))
+        check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "band_hz", "clipping_db", "gap_ms")
+        if not self.generated or not self.codecs:
+            raise ConfigError("mixing: generated and codecs need one entry or more; a probability of 0 switches off")
+        if not (self.band_hz[0] >= 100 and self.band_hz[1] < 8_000):
+            raise ConfigError(f"mixing: band_hz {list(self.band_hz)}; it must lie between 100 and 8000, 8000 excluded")
+        if self.clipping_db[1] > 0 or self.gap_ms[0] <= 0:
+            raise ConfigError("mixing: clipping_db must not be above 0, gap_ms must be above 0")
 
 
 ObjectiveName = Literal[
@@ -153,34 +178,47 @@ class AdversarialConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training, from the first step to the last; the defaults are the shipped model's, but for its AdamW."""
+    """One training, from the first step to the last."""
 
     steps: int = 100_000
-    batch_size: int = 16
+    batch_size: int = 16  # windows a step, of all processes and slices together
+    accumulate: int = 1  # slices that a process works its part of a batch off in, to save memory
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the networks (autocast); losses are always fp32
+    compile: bool = False  # networks through torch.compile
     optimizer: Literal["rmsprop", "adamw"] = "rmsprop"
     generator_learning_rate: float = 1e-3
     discriminator_learning_rate: float = 2e-4
-    warmup_steps: int = 200  # learning rates rise linearly over these, then fall along a cosine to a hundredth
+    warmup_steps: int = 200  # learning rates rise linearly over these
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # afterwards: down to a hundredth, or level
     l1_weight: float = 100.0
     spectral_weight: float = 20.0  # compressed spectrum term; the paper has none
     deemphasised_losses: bool = True  # L1 and spectrum of windows as they are heard; the paper's are pre-emphasised
     stft_weight: float = 0.0  # multi-resolution STFT term; the paper has none
     reference_windows: int = 8  # reference batch of virtual batch norm
-    ema_decay: float = 0.999  # of the generator's weights that are validated and shipped
-    clip_norm: float = 5.0  # gradient norm of each network
-    validate_every: int = 2_000  # steps
+    ema_decay: float = 0.999  # of the generator's weights that are validated and shipped; 0: the weights themselves
+    clip_norm: float | None = 5.0  # gradient norm of each network
+    log_every: int = 50  # steps
+    validate_every: int = 2_000  # steps; the state is saved as often
     validation_mixes: int = 48  # whole utterances
+    best_by: Literal["pesq_wb", "stoi", "si_sdr_db"] = "pesq_wb"  # validation score that chooses the best model
+    keep: int = 0  # models of the last validations that are kept beside the best
     seed: int = 0
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
 
     def __post_init__(self) -> None:
-        check_least("training", self, steps=1, batch_size=1, reference_windows=1, validate_every=1, validation_mixes=1)
+        check_least("training", self, steps=1, batch_size=1, accumulate=1, reference_windows=1, log_every=1, keep=0)
         check_least("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
-        check_least("training", self, l1_weight=0, spectral_weight=0, stft_weight=0, clip_norm=0)
+        check_least(
+            "training", self, validate_every=1, validation_mixes=1, l1_weight=0, spectral_weight=0, stft_weight=0
+        )
+        if self.clip_norm is not None and self.clip_norm <= 0:
+            raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training: ema_decay {self.ema_decay}; it must lie between 0 and 1, 1 excluded")
-        if self.adversarial.mismatched_share and self.batch_size < 2:
+        if self.batch_size % self.accumulate:
+            raise ConfigError(f"training: batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
+        if self.adversarial.mismatched_share and self.batch_size < 2 * self.accumulate:
             raise ConfigError("training: mismatched_share needs a second window to take noisy from; raise batch_size")
         if self.adversarial.gradient_share is not None and not (
             self.l1_weight or self.spectral_weight or self.stft_weight
@@ -189,11 +227,26 @@ class TrainingConfig:
 
 
 @dataclass(frozen=True)
+class DataConfig:
+    """What a training hears: folders, manifests (CSV, JSONL) or files, each as `PATH` or `PATH:WEIGHT`.
+
+    A second of audio of weight 2 is heard twice as often as one of weight 1.
+    """
+
+    speech: tuple[str, ...] = ()  # clean speech, or noisy/clean pairs
+    noise: tuple[str, ...] = ()  # mixed into the clean speech; none: generated noises
+    rooms: tuple[str, ...] = ()  # room impulse responses
+    valid_speech: tuple[str, ...] = ()  # none: held out of `speech`, by speaker
+    valid_noise: tuple[str, ...] = ()  # none: held out of `noise`, by recording
+
+
+@dataclass(frozen=True)
 class Recipe:
-    """A model and how to train it."""
+    """A model, how to train it and on what."""
 
     model: ModelConfig
-    training: TrainingConfig
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
         game = self.training.adversarial
@@ -213,77 +266,3 @@ def check_layers(name: str, channels: tuple[int, ...], strides: tuple[int, ...],
         raise ConfigError(f"{name}: {len(channels)} channels but {len(strides)} strides; give one per layer")
     if kernel_size % 2 == 0:
         raise ConfigError(f"{name}: kernel_size {kernel_size} is even; it must be odd to keep windows aligned")
-
-
-def check_least(name: str, config: Any, **bounds: float) -> None:
-    """Raise ConfigError unless every field is at least its bound."""
-    for key, bound in bounds.items():
-        if not getattr(config, key) >= bound:
-            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound} or more")
-
-
-def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
-    """Build a frozen config from JSON-like data; `where` is its own place in a larger one.
-
-    Nested configs and tuples are converted. Raises ConfigError, naming the key, when one is unknown, missing or of
-    another type.
-    """
-    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is always a dataclass here
-    for key in values:
-        if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(fields)}"
-            raise ConfigError(f"{where}{key}: no such key; {hint}")
-    for name, f in fields.items():
-        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
-            raise ConfigError(f"{where}{name}: missing")
-    types = typing.get_type_hints(cls)
-    return cls(**{key: _convert(types[key], value, where + key) for key, value in values.items()})
-
-
-def _convert(kind: Any, value: Any, where: str) -> Any:
-    """A JSON-like value as the field's type; the types are those that occur in the configs above."""
-    if dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where}: {value!r}; it has keys of its own, give one of them")
-        return from_dict(typing.cast(type, kind), value, f"{where}.")
-    arguments = typing.get_args(kind)
-    if typing.get_origin(kind) is Literal:
-        if value not in arguments:
-            raise ConfigError(f"{where}: {value!r}; it must be one of {', '.join(arguments)}")
-        return value
-    if type(None) in arguments:
-        return None if value is None else _convert(arguments[0], value, where)
-    if typing.get_origin(kind) is tuple:
-        if not isinstance(value, list | tuple) or (arguments[-1] is not ... and len(value) != len(arguments)):
-            raise ConfigError(f"{where}: {value!r}; it must be a list, such as [1, 2]")
-        return tuple(_convert(arguments[0], item, where) for item in value)
-    if kind is float and type(value) is int:
-        return float(value)
-    if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise ConfigError(f"{where}: {value!r}; it must be {NAMES[kind]}")
-    return value
-
-
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-
-
-def override(config: T, assignments: Sequence[str]) -> T:
-    """A config with fields replaced by `section.field=value`, the value as JSON or as plain text.
-
-    Raises ConfigError, naming the assignment, when there is no such field or it cannot have that value.
-    """
-    values = dataclasses.asdict(config)  # type: ignore[call-overload]  # T is always a dataclass here
-    for assignment in assignments:
-        path, equals, text = assignment.partition("=")
-        *sections, name = path.split(".")
-        place = values
-        for section in sections:
-            place = place.get(section, {}) if isinstance(place, dict) else {}
-        if not equals or not isinstance(place, dict) or not place:
-            raise ConfigError(f"{assignment}: give SECTION.FIELD=VALUE, such as training.batch_size=64")
-        try:
-            place[name] = json.loads(text)
-        except json.JSONDecodeError:
-            place[name] = text
-    return from_dict(type(config), values)

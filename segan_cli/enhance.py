@@ -55,6 +55,7 @@ class EnhancerStream:
     def __init__(self, enhancer: Enhancer, rate_hz: int, channels: int) -> None:
         config = enhancer.model.config
         self.generator = enhancer.model.generator
+        self.device = next((weight.device for weight in self.generator.parameters()), torch.device("cpu"))
         self.input_rms = config.generator.input_rms
         self.rng = np.random.default_rng(enhancer.seed)
         self.owed = 0  # samples taken in that have not come out yet
@@ -90,9 +91,9 @@ class EnhancerStream:
         n, channels, samples = windows.shape
         z = self.generator.draw_latent(self.rng, n, samples)
         if z is not None:
-            z = z.repeat_interleave(channels, 0)
+            z = z.repeat_interleave(channels, 0).to(self.device)
         with torch.inference_mode():
-            noisy = torch.from_numpy(windows).reshape(n * channels, 1, samples)
-            gain = level_gain(noisy, self.input_rms) if self.input_rms else torch.ones(())
+            noisy = torch.from_numpy(windows).reshape(n * channels, 1, samples).to(self.device)
+            gain = level_gain(noisy, self.input_rms) if self.input_rms else 1.0
             enhanced = self.generator(noisy * gain, z) / gain
-        return enhanced.reshape(n, channels, samples).numpy()  # type: ignore[no-any-return]
+        return enhanced.reshape(n, channels, samples).cpu().numpy()  # type: ignore[no-any-return]

@@ -23,3 +23,11 @@ class CheckpointError(SeganError):
 
 class TrainingError(SeganError):
     """A training cannot start or go on."""
+
+
+class StoppedError(SeganError):
+    """A command was told to stop by a signal, and did so in good order."""
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.signal_number = signal_number

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segan_cli.audio import read_mono
-from segan_cli.data.corpus import find_audio
+from segan_cli.data.layouts import audio_below
 from segan_cli.errors import CorpusError
 from segan_cli.metrics import MEASURES, RATE_HZ, Array, Score, Undefined, mean, measure_all, worker_pool
 
@@ -42,7 +42,7 @@ def pair_files(first: Path, second: Path) -> dict[str, tuple[Path, Path]]:
 
 def by_name(folder: Path) -> dict[str, Path]:
     """The audio files below a folder by their path in it, without the extension; raises CorpusError on a name twice."""
-    paths = find_audio(folder)
+    paths = audio_below(folder)
     files = {path.relative_to(folder).with_suffix("").as_posix(): path for path in paths}
     if len(files) < len(paths):
         raise CorpusError(f"{folder}: holds files that differ only in their extension; keep one of each name")

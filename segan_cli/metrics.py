@@ -1,5 +1,6 @@
 """How close an enhanced signal is to the clean one: a number, or Undefined with the reason."""
 
+import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -7,7 +8,9 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.process import BaseProcess
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,7 +90,7 @@ def worker_pool() -> Iterator[Executor]:
 
     Raises SeganError when a worker dies.
     """
-    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_ignore_interrupt)
+    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_belong)
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -96,8 +99,16 @@ def worker_pool() -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _ignore_interrupt() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process hears it and stops the workers
+def _belong() -> None:
+    """Let the main process alone hear of interruptions, and end when it is no more."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+
+
+def _end_with(parent: BaseProcess | None) -> None:
+    if parent is not None:
+        parent.join()
+    os._exit(1)
 
 
 def mean(scores: list[Score]) -> float | None:

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from segan_cli.checkpoint import Model, find_model, load_model, pretrained_dir, save_model
-from segan_cli.config import DiscriminatorConfig, GeneratorConfig, ModelConfig, TrainingConfig, from_dict
+from segan_cli.config import DiscriminatorConfig, GeneratorConfig, ModelConfig, TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.generator import Generator
 from segan_cli.presets import PRESETS
+from segan_cli.schema import from_dict
 
 TINY = ModelConfig(
     "tiny", GeneratorConfig((4, 8), (2, 4), (1, 3), 5, 3), DiscriminatorConfig((4, 8), (4, 4), 5), window=64, hop=32

@@ -1,7 +1,6 @@
 """The command line as a user meets it: real processes on generated audio."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,31 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from commands import complaint, segan
 from conftest import hiss, voice
 
-from segan_cli.checkpoint import load_model
 from segan_cli.presets import PRESETS
-
-
-def segan(*arguments, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "segan_cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=300,
-        env={**os.environ, **environment},
-        check=False,
-    )
-
-
-def complaint(result):
-    """The one line of a failed command."""
-    assert result.returncode in (1, 2)
-    assert result.stdout == ""
-    lines = result.stderr.strip().splitlines()
-    assert len(lines) == 1, result.stderr
-    assert lines[0].startswith("segan: ")
-    return lines[0]
 
 
 @pytest.fixture
@@ -178,17 +156,17 @@ def test_enhance_neither_unpickles_nor_reaches_for_the_network(noisy, tmp_path):
 def test_train_then_enhance_then_evaluate(pairs, tmp_path):
     """The whole line: a model from a folder of pairs, used and scored."""
     run = tmp_path / "run"
-    options = ["--run", run, "--batch-size", 2, "--validation-mixes", 1]
+    options = ["--run-dir", run, "--batch-size", 2, "--set", "training.validation_mixes=1"]
     result = segan("train", "--data", pairs, *options, "--steps", 1)
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
     assert "4 files" in result.stderr
-    assert {"best.safetensors", "last.pt", "log.jsonl"} <= {path.name for path in run.iterdir()}
 
     assert "--resume" in complaint(segan("train", "--data", pairs, *options, "--steps", 2))
     result = segan("train", "--data", pairs, *options, "--steps", 2, "--resume")
     assert result.returncode == 0, result.stderr
-    assert [json.loads(line)["step"] for line in (run / "log.jsonl").read_text().splitlines()] == [1, 2]
+    validated = [line for line in (run / "log.jsonl").read_text().splitlines() if "validation" in line]
+    assert [json.loads(line)["step"] for line in validated] == [1, 2]
 
     result = segan(
         "enhance", pairs / "noisy" / "u0.wav", "-o", tmp_path / "u0.wav", "--model", run / "best.safetensors"
@@ -209,47 +187,6 @@ def test_train_then_enhance_then_evaluate(pairs, tmp_path):
     assert "4.644" in result.stdout  # PESQ of a signal with itself
 
 
-def test_train_takes_families_objectives_and_any_field(pairs, tmp_path):
-    run = tmp_path / "run"
-    result = segan(
-        "train", "--data", pairs, "--run", run, "--preset", "segan-dilated", "--width", 0.05, "--adversarial", "hinge",
-        "--steps", 2, "--batch-size", 2, "--validate-every", 2, "--validation-mixes", 1,
-        "--set", "model.generator.skip_merge=sum", "--set", "model.generator.latent_channels=0",
-        "--set", "model.discriminator.spectral_norm=true", "--set", "training.adversarial.r1_weight=0.1",
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    assert "health: D(clean)" in result.stderr
-    about = load_model(run / "best.safetensors")
-    generator = about.config.generator
-    assert (generator.skip_merge, generator.latent_channels, generator.channels) == ("sum", 0, (3, 6, 13, 26, 51))
-    assert about.config.discriminator.spectral_norm
-    line = json.loads((run / "log.jsonl").read_text())
-    assert line["step"] == 2
-    assert "z_effect" not in line
-
-
-@pytest.mark.parametrize(
-    ("assignment", "says"),
-    [
-        ("training.batchsize=3", "training.batchsize: no such key; did you mean batch_size?"),
-        ("training.batch_size=many", "training.batch_size: 'many'; it must be a whole number"),
-        ("training.adversarial.objective=hing", "it must be one of minimax, "),
-        ("model.generator.strides=[2]", "5 channels but 1 strides"),
-        ("training=3", "it has keys of its own"),
-        ("training.validate_every=0", "validate_every 0; it must be 1 or more"),
-        ("training.adversarial.weight=NaN", "it must be a number"),
-        ("model.generator.strides=[0,4,4,4,4]", "must be 1 or more"),
-        ("nonsense", "give SECTION.FIELD=VALUE"),
-        ("training.adversarial.label_smoothing=2", "between 0 and 1"),
-    ],
-)
-def test_a_wrong_field_gets_one_line(pairs, tmp_path, assignment, says):
-    result = segan("train", "--data", pairs, "--run", tmp_path / "run", "--set", assignment)
-    assert says in complaint(result)
-    assert result.returncode == 2
-    assert not (tmp_path / "run").exists()
-
-
 def test_models_lists_presets_and_shipped_models():
     lines = json.loads(segan("models", "--json").stdout)
     assert [line["name"] for line in lines][: len(PRESETS)] == list(PRESETS)
@@ -262,19 +199,6 @@ def test_models_lists_presets_and_shipped_models():
     assert shown.returncode == 0
     for line in lines:
         assert line["name"] in shown.stdout
-
-
-def test_train_says_what_is_missing(pairs, tmp_path):
-    run = tmp_path / "run"
-    assert "--noise" in complaint(segan("train", "--data", pairs / "clean", "--run", run))
-    assert "no such folder" in complaint(segan("train", "--data", tmp_path / "none", "--run", run))
-    assert "--resume" in complaint(segan("train", "--data", pairs, "--run", run, "--resume"))
-    assert not (run / "last.pt").exists()
-    (tmp_path / "file").write_text("in the way")
-    assert "file" in complaint(segan("train", "--data", pairs, "--run", tmp_path / "file" / "run"))
-    assert "pairs" in complaint(
-        segan("train", "--data", pairs / "clean", "--noise", pairs, "--valid-data", pairs, "--run", run)
-    )
 
 
 def test_evaluate_refuses_files_without_a_partner(pairs):

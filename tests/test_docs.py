@@ -20,7 +20,9 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
 LINES = [line for block in BLOCKS for line in block.splitlines()]
-COMMANDS = [line.split(">")[0] for line in LINES if line.startswith("segan ")]
+COMMANDS = [line.split(">")[0] for line in LINES if line.startswith("segan ")] + [
+    f"segan {line.partition('segan_cli ')[2]}" for line in LINES if line.startswith("torchrun ")
+]
 
 
 @pytest.mark.parametrize("line", COMMANDS)

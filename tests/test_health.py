@@ -120,10 +120,10 @@ def test_collapse_is_told_from_the_outputs():
     assert "z_effect" not in silent
 
 
-def test_a_summary_is_the_mean_since_the_last_one():
+def test_means_are_over_the_last_steps():
     health = Health()
-    for value in (1.0, 3.0):
-        health.observe({"l1": value, "quality_undefined": value})
-    assert health.summary() == {"l1": 2.0, "quality_undefined": 4.0}
-    health.observe({"l1": 5.0})
-    assert health.summary() == {"l1": 5.0}
+    for value in (1.0, 3.0, 5.0):
+        health.observe({"l1": value, "quality_undefined": torch.tensor(value)})
+    health.observe({"l1": 7.0})
+    assert health.means(2) == {"l1": 6.0, "quality_undefined": 5.0}
+    assert health.means() == {"l1": 4.0, "quality_undefined": 3.0}

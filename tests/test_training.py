@@ -1,8 +1,8 @@
 """Training through the same code as `segan train`: it learns, it resumes exactly, it refuses what is not its own."""
 
-import contextlib
 import copy
 import dataclasses
+import itertools
 import json
 import signal
 from concurrent.futures import ThreadPoolExecutor
@@ -16,27 +16,31 @@ from torchaudio.functional import preemphasis
 from segan_cli.checkpoint import load_model
 from segan_cli.config import (
     AdversarialConfig,
+    DataConfig,
     DiscriminatorConfig,
     GeneratorConfig,
     MixingConfig,
     ModelConfig,
     TrainingConfig,
 )
-from segan_cli.data.corpus import Recordings, find_pair, load
-from segan_cli.data.mixing import MixedSource, PairedSource, batch, draw_utterances
-from segan_cli.data.sources import Folders, open_sources
-from segan_cli.errors import CheckpointError, CorpusError, TrainingError
+from segan_cli.data.cache import Cache
+from segan_cli.data.loader import Windows, batches
+from segan_cli.data.mixing import draw_utterances
+from segan_cli.data.sources import open_sources
+from segan_cli.errors import CheckpointError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.metrics import worker_pool
 from segan_cli.presets import PRESETS, scaled
 from segan_cli.training.fit import fit
-from segan_cli.training.state import TrainState
+from segan_cli.training.start import model_of, start_from
+from segan_cli.training.state import TrainState, read_state
 from segan_cli.training.step import (
+    Batch,
     deemphasise,
-    draw_windows,
     instance_noise,
     learning_rate_factor,
-    pesq_judge,
+    prepare,
+    rate_by_pesq,
     train_step,
 )
 
@@ -56,17 +60,54 @@ def fast(**changes):
 
 @pytest.fixture
 def source(pairs, tmp_path):
-    clean, noisy = (load(pairs / side, 16_000, tmp_path / "cache") for side in ("clean", "noisy"))
-    return PairedSource(clean, noisy)
+    data = DataConfig(speech=(str(pairs),))
+    return open_sources(data, MixingConfig(), 0, Cache(tmp_path / "cache", 16_000)).training
+
+
+def drawing(source, state, n=2):
+    """A function that gives a state its windows, step by step."""
+    feed = batches(source, Windows(0, state.model.window + 1, 1, 0, range(n)), 0, 0)
+    return lambda: prepare(state, *next(feed))
+
+
+def one_batch(source, state, n=2):
+    """The same windows again and again."""
+    batch = drawing(source, state, n)()
+    return lambda: batch
+
+
+class Silent:
+    """Nobody watches; stops after a step, if asked."""
+
+    def __init__(self, until=None):
+        self.until, self.step, self.scores, self.illnesses, self.noisy = until, 0, {}, {}, {}
+
+    def stepped(self, step, numbers, pace):
+        self.step = step
+
+    def checked(self, step, signs, illnesses):
+        self.illnesses = illnesses
+
+    def validated(self, step, scores, noisy, best):
+        self.scores[step], self.noisy = scores, noisy
+
+    def stop(self):
+        return self.until is not None and self.step + 1 >= self.until
+
+
+def lines(run, kind=None):
+    """The lines of a run's log: of training, or of a kind (validation, noisy)."""
+    found = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+    return [line for line in found if (kind in line if kind else not {"validation", "noisy"} & set(line))]
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
 def test_overfitting_one_window_divides_the_l1_loss_by_three(source, optimizer):
     config = fast(steps=60, batch_size=1, optimizer=optimizer, generator_learning_rate=5e-3, warmup_steps=5)
     state = TrainState(TINY, config)
-    noisy, clean = draw_windows(source, np.random.default_rng(3), 1, TINY)
-    state.discriminator.set_reference(clean.repeat(2, 1, 1), noisy.repeat(2, 1, 1))
-    losses = [train_step(state, lambda: (noisy, clean))["l1"] for _ in range(config.steps)]
+    draw = one_batch(source, state, 1)
+    state.discriminator.set_reference(draw().clean.repeat(2, 1, 1), draw().noisy.repeat(2, 1, 1))
+    losses = [train_step(state, draw)["l1"] for _ in range(config.steps)]
     assert min(losses[-10:]) < losses[0] / 3
 
 
@@ -76,7 +117,7 @@ def test_a_step_moves_both_networks_and_the_average(source):
         name: [p.clone() for p in getattr(state, name).parameters()]
         for name in ("generator", "average", "discriminator")
     }
-    report = train_step(state, lambda: draw_windows(source, state.rng, 2, TINY))
+    report = train_step(state, drawing(source, state))
     assert {"discriminator", "adversarial", "l1", "spectral"} <= set(report)
     for name, old in before.items():
         new = getattr(state, name).parameters()
@@ -92,7 +133,7 @@ def test_losses_are_of_what_is_heard_when_asked(source):
     losses = {}
     for heard in (False, True):
         state = TrainState(TINY, fast(deemphasised_losses=heard))
-        losses[heard] = train_step(state, lambda: draw_windows(source, np.random.default_rng(0), 2, TINY))["l1"]
+        losses[heard] = train_step(state, drawing(source, state))["l1"]
     assert losses[True] > 1.5 * losses[False]  # de-emphasis makes low frequencies, where speech is loudest, louder
 
 
@@ -103,17 +144,19 @@ def test_every_family_plays_every_game(preset, objective):
     model = dataclasses.replace(scaled(PRESETS[preset], 0.02), window=4096, hop=2048)
     state = TrainState(model, fast(adversarial=AdversarialConfig(objective), deemphasised_losses=True))
     rng = torch.Generator().manual_seed(0)
+    draws = np.random.default_rng(0)
 
     def draw():
         clean = 0.05 * torch.randn(2, 1, 4096, generator=rng)
-        return clean + 0.02 * torch.randn(2, 1, 4096, generator=rng), clean
+        noisy = clean + 0.02 * torch.randn(2, 1, 4096, generator=rng)
+        return Batch(noisy, clean, state.generator.draw_latent(draws, 2, 4096))
 
     def judge(clean, candidates):  # stands for PESQ, which has its own test; one case in five is undefined
         error = [float(np.mean((c - x) ** 2)) for c, x in zip(clean, candidates, strict=True)]
         return torch.tensor([np.nan if i == 1 else 1 / (1 + 1e3 * e) for i, e in enumerate(error)])
 
     if model.discriminator.norm == "virtual":
-        state.discriminator.set_reference(*draw())
+        state.discriminator.set_reference(draw().clean, draw().noisy)
     before = copy.deepcopy((state.generator.state_dict(), state.discriminator.state_dict()))
     for _ in range(20):
         report = train_step(state, draw, judge if objective == "metricgan" else None)
@@ -130,10 +173,10 @@ def test_every_family_plays_every_game(preset, objective):
 
 def test_each_discriminator_step_gets_windows_of_its_own(source):
     state = TrainState(TINY, fast(adversarial=AdversarialConfig(discriminator_steps=3)))
-    drawn = []
+    drawn, feed = [], drawing(source, state)
 
     def draw():
-        drawn.append(draw_windows(source, state.rng, 2, TINY))
+        drawn.append(feed())
         return drawn[-1]
 
     train_step(state, draw)
@@ -145,7 +188,7 @@ def test_each_discriminator_step_gets_windows_of_its_own(source):
 def test_the_two_networks_have_learning_rates_of_their_own(source):
     config = fast(generator_learning_rate=2e-3, discriminator_learning_rate=5e-4, steps=100)
     state = TrainState(TINY, config)
-    train_step(state, lambda: draw_windows(source, state.rng, 2, TINY))
+    train_step(state, drawing(source, state))
     rates = [o.param_groups[0]["lr"] for o in (state.generator_optimizer, state.discriminator_optimizer)]
     assert rates == pytest.approx([2e-3, 5e-4])
 
@@ -171,7 +214,7 @@ def test_a_gradient_share_makes_the_adversary_as_loud_as_asked(source, objective
             output.register_hook(seen.append)
 
         state.generator.register_forward_hook(listen)
-        report = train_step(state, lambda: draw_windows(source, np.random.default_rng(0), 2, TINY))
+        report = train_step(state, drawing(source, state))
         pushes[share] = seen[0]
     difference = float((pushes[0.5] - pushes[0.0]).norm())
     assert difference == pytest.approx(0.5 * report["reconstruction_gradient"], rel=1e-3)
@@ -181,7 +224,7 @@ def test_pesq_is_measured_in_worker_processes_and_silence_is_undefined():
     clean = [np.pad(voice(1.0, seed=i), (0, 384)) for i in range(2)]
     noisy = clean[0] + hiss(1.024, seed=1)
     with worker_pool() as pool:
-        quality = pesq_judge(pool)([*clean, clean[0], 0 * clean[0]], [*clean, noisy, clean[0]])
+        quality = rate_by_pesq(pool)([*clean, clean[0], 0 * clean[0]], [*clean, noisy, clean[0]])
     assert quality[:2].tolist() == pytest.approx([(4.64 + 0.5) / 5] * 2, abs=0.01)
     assert 0.2 < float(quality[2]) < 0.8
     assert quality[3].isnan()
@@ -195,16 +238,16 @@ def test_a_metric_training_counts_the_undefined(source):
         assert len(clean) == len(candidates) == 4
         return torch.tensor([np.nan, 0.5, np.nan, np.nan])
 
-    report = train_step(state, lambda: draw_windows(source, state.rng, 2, TINY), judge)
+    report = train_step(state, drawing(source, state), judge)
     assert report["quality_undefined"] == 2 * 3
     assert "d_real_accuracy" not in report
 
 
 def test_metricgan_trains_through_the_pool(source, tmp_path):
     train(source, tmp_path / "run", fast(steps=2, validate_every=2, adversarial=AdversarialConfig("metricgan")))
-    (line,) = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    (line,) = lines(tmp_path / "run")
     assert np.isfinite(line["adversarial"])
-    assert line["quality_undefined"] in range(2 * 4 + 1)
+    assert 0 <= line["quality_undefined"] <= 4
 
 
 @pytest.mark.parametrize("norm", ["virtual", "batch", "none"])
@@ -221,11 +264,11 @@ def test_every_option_changes_the_step_with_every_norm(source, norm, game):
     weights = []
     for options in ({}, game):
         state = TrainState(model, fast(adversarial=AdversarialConfig(**options)))
-        windows = draw_windows(source, np.random.default_rng(0), 2, model)
+        draw = one_batch(source, state)
         if norm == "virtual":
-            state.discriminator.set_reference(*windows)
+            state.discriminator.set_reference(draw().clean, draw().noisy)
         for _ in range(3):
-            assert all(map(np.isfinite, train_step(state, lambda windows=windows: windows).values()))
+            assert all(map(np.isfinite, train_step(state, draw).values()))
         weights.append(torch.cat([p.detach().flatten() for p in state.generator.parameters()]))
     assert not torch.equal(*weights)
 
@@ -241,12 +284,15 @@ def test_a_resumed_training_says_what_changed(source, tmp_path):
 
 def test_the_log_tells_the_health_of_the_training(source, tmp_path):
     train(source, tmp_path / "run", fast(steps=2, validate_every=2))
-    (line,) = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    (line,) = lines(tmp_path / "run")
     assert {
         "d_real", "d_fake", "d_real_accuracy", "d_fake_accuracy", "generator_gradient", "discriminator_gradient",
         "adversarial_gradient", "reconstruction_gradient", "l1", "adversarial", "discriminator", "z_effect", "spread",
-        "pesq_wb", "illnesses",
+        "illnesses", "waiting", "audio_per_s",
     } <= set(line)  # fmt: skip
+    (line,) = lines(tmp_path / "run", "validation")
+    (noisy,) = lines(tmp_path / "run", "noisy")
+    assert set(line["validation"]) == set(noisy["noisy"]) == {"pesq_wb", "stoi", "si_sdr_db"}
 
 
 @pytest.mark.parametrize("validate_every", [50, 4])  # found by the next step, or by the check-up after the bad one
@@ -256,8 +302,9 @@ def test_a_training_that_diverges_stops_and_keeps_what_it_had(source, tmp_path, 
     state = train(source, run, fast(steps=4, validate_every=2), until=3)
     before = (run / "last.pt").read_bytes(), (run / "best.safetensors").read_bytes()
     state.training = fast(steps=40, validate_every=validate_every, generator_learning_rate=1e20)
+    validation = [source.render(spec) for spec in draw_utterances(source, 1, 0)]
     with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match=r"not finite.*last\.pt keeps"):
-        fit(state, source, draw_utterances(source, 1, 0), run, pool, lambda *_: None)
+        fit(state, source, validation, run, pool, Silent())
     assert before == ((run / "last.pt").read_bytes(), (run / "best.safetensors").read_bytes())
     fresh = TrainState(TINY, fast())
     fresh.load(run / "last.pt")
@@ -266,16 +313,16 @@ def test_a_training_that_diverges_stops_and_keeps_what_it_had(source, tmp_path, 
 
 def test_the_discriminator_waits_for_its_start(source):
     state = TrainState(TINY, fast(adversarial=AdversarialConfig(start=1)))
-    windows = draw_windows(source, state.rng, 2, TINY)
-    assert "discriminator" not in train_step(state, lambda: windows)
-    assert {"discriminator", "adversarial"} <= set(train_step(state, lambda: windows))
+    draw = drawing(source, state)
+    assert "discriminator" not in train_step(state, draw)
+    assert {"discriminator", "adversarial"} <= set(train_step(state, draw))
 
 
 def test_a_loss_that_is_not_finite_stops_the_training(source):
     state = TrainState(TINY, fast())
-    noisy, clean = draw_windows(source, state.rng, 2, TINY)
+    batch = drawing(source, state)()
     with pytest.raises(TrainingError, match="step 1"):
-        train_step(state, lambda: (noisy * torch.nan, clean))
+        train_step(state, lambda: dataclasses.replace(batch, noisy=batch.noisy * torch.nan))
 
 
 def test_the_learning_rate_rises_then_falls_to_a_hundredth():
@@ -287,20 +334,17 @@ def test_the_learning_rate_rises_then_falls_to_a_hundredth():
     assert factors[-1] == pytest.approx(0.01)
 
 
-def train(source, run, config, until=None, model=TINY):
+def train(source, run, config, until=None, model=TINY, **options):
     run.mkdir(exist_ok=True)
     state = TrainState(model, config)
     if (run / "last.pt").exists():
         state.load(run / "last.pt")
     state.history.append({"command": "segan train", "from_step": state.step})
-    validation = draw_utterances(source, 1, 0)
-
-    def report(step, losses, scores):
-        if step == until:
-            raise KeyboardInterrupt
-
-    with ThreadPoolExecutor(1) as pool, contextlib.suppress(KeyboardInterrupt):
-        fit(state, source, validation, run, pool, report)
+    validation = [source.render(spec) for spec in draw_utterances(source, 1, 0)]
+    watcher = Silent(until)
+    with ThreadPoolExecutor(1) as pool:
+        finished = fit(state, source, validation, run, pool, watcher, stop=watcher.stop, **options)
+    assert finished == (state.step == config.steps)
     return state
 
 
@@ -317,7 +361,7 @@ def test_resuming_gives_the_same_weights_as_never_stopping(source, tmp_path, gam
     config = fast(steps=6, validate_every=3, adversarial=AdversarialConfig(**game))
     model = dataclasses.replace(TINY, discriminator=dataclasses.replace(TINY.discriminator, **changes))
     whole = train(source, tmp_path / "whole", config, model=model)
-    train(source, tmp_path / "parts", config, until=4, model=model)  # stops after step 4; step 3's state was saved
+    train(source, tmp_path / "parts", config, until=4, model=model)
     resumed = train(source, tmp_path / "parts", config, model=model)
     assert resumed.step == whole.step == 6
     for name, part in whole.parts().items():
@@ -334,10 +378,12 @@ def test_a_run_leaves_a_model_and_a_log(source, tmp_path):
     model = load_model(tmp_path / "run" / "best.safetensors")
     assert model.config == TINY
     assert model.provenance["runs"] == [{"command": "segan train", "from_step": 0}]
-    lines = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [2, 4]
-    assert model.provenance["steps"] in (2, 4)
-    assert not list((tmp_path / "run").glob("*.part"))
+    assert [line["step"] for line in lines(tmp_path / "run")] == [2, 4]
+    scores = {line["step"]: line["validation"]["pesq_wb"] for line in lines(tmp_path / "run", "validation")}
+    assert model.provenance["steps"] == max(scores, key=scores.get)
+    assert model.provenance["validation"]["pesq_wb"] == max(scores.values())
+    assert model.provenance["training"]["steps"] == 4
+    assert {path.name for path in (tmp_path / "run").iterdir()} == {"best.safetensors", "last.pt", "log.jsonl"}
 
 
 def test_another_models_state_is_refused(source, tmp_path):
@@ -377,82 +423,213 @@ def test_a_save_that_fails_keeps_the_state_before(source, tmp_path):
     assert not list(run.glob("*.part"))
 
 
-@pytest.mark.parametrize(("sizes", "flat"), [((1000, 1000, 10), False), ((50, 50), False), ((30, 20, 10, 40), True)])
-def test_a_split_holds_out_a_small_part(sizes, flat):
-    names = [f"f{i}.wav" if flat else f"s{i}/f{j}.wav" for i, n in enumerate(sizes) for j in range(1 if flat else n)]
-    lengths = sizes if flat else (1,) * len(names)
-    zeros = (0,) * len(names)
-    recordings = Recordings(np.zeros(0, np.int16), tuple(names), zeros, tuple(lengths), zeros, ())
-    for seed in range(5):
-        kept, held_out = recordings.split(0.05, seed)
-        assert kept
-        assert held_out
-        assert not {names[i].rpartition("/")[0] for i in kept} & {names[i].rpartition("/")[0] for i in held_out} or flat
-        share = sum(lengths[i] for i in held_out) / sum(lengths)
-        assert share <= max(0.1, min(sizes) / sum(sizes))
+def gradients(state, draw):
+    """Of both networks after one step."""
+    state.training = dataclasses.replace(state.training, clip_norm=None)
+    report = train_step(state, draw)
+    networks = (state.generator, state.discriminator)
+    return [torch.cat([p.grad.flatten() for p in network.parameters()]) for network in networks], report
 
 
-def test_voicebank_training_pairs_are_found_beside_its_test_set(tmp_path):
-    for name in ("clean_trainset_28spk_wav", "noisy_trainset_28spk_wav", "clean_testset_wav", "noisy_testset_wav"):
-        (tmp_path / name).mkdir()
-    clean, noisy = find_pair(tmp_path)
-    assert (clean.name, noisy.name) == ("clean_trainset_28spk_wav", "noisy_trainset_28spk_wav")
-    for name in ("clean_trainset_56spk_wav", "noisy_trainset_56spk_wav"):
-        (tmp_path / name).mkdir()
-    with pytest.raises(CorpusError, match="several"):
-        find_pair(tmp_path)
+def relative(a, b):
+    return float((a - b).norm() / a.norm())
 
 
-def test_mixtures_have_the_drawn_snr_and_level(source):
-    mixed = MixedSource(source.clean, source.noisy, MixingConfig(babble_probability=0.0))
-    for seed in range(10):
-        spec = mixed.draw(np.random.default_rng(seed), None)
-        noisy, clean = mixed.render(spec)
-        scale = np.sqrt(np.mean(clean**2)) / np.sqrt(
-            np.mean(source.clean.excerpt(spec.speech.index, 0, spec.length) ** 2)
-        )
-        level = scale * source.clean.levels[spec.speech.index]
-        noise = np.sqrt(np.mean((noisy - clean) ** 2))
-        assert 20 * np.log10(level / noise) == pytest.approx(spec.snr_db, abs=0.1)
-        assert 20 * np.log10(level) <= spec.level_db + 0.1
+@pytest.mark.parametrize("objective", ["least-squares", "hinge", "minimax"])
+def test_a_batch_in_slices_gives_the_gradients_of_the_whole(source, objective):
+    results = []
+    for accumulate in (1, 2, 4):
+        game = AdversarialConfig(objective)
+        state = TrainState(TINY, fast(batch_size=4, accumulate=accumulate, adversarial=game, spectral_weight=1.0))
+        results.append(gradients(state, drawing(source, state, 4)))
+    (whole, report), *others = results
+    for parts, other in others:
+        assert all(relative(a, b) < 1e-4 for a, b in zip(whole, parts, strict=True))
+        for name in ("l1", "spectral", "discriminator", "adversarial", "d_real", "generator_gradient"):
+            assert other[name] == pytest.approx(report[name], rel=1e-3), name
 
 
-def test_the_same_seed_draws_the_same_windows(source):
-    mixed = MixedSource(source.clean, source.noisy, MixingConfig())
-    first, again, other = (batch(mixed, np.random.default_rng(seed), 4, 1000) for seed in (1, 1, 2))
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
-    assert first[0].shape == (4, 1, 1000)
-    assert first[0].dtype == np.float32
+@pytest.mark.parametrize(("precision", "tolerance"), [("bf16", 0.1), ("fp16", 0.05)])
+def test_half_precision_gives_nearly_the_same_gradients(source, precision, tolerance):
+    states = [TrainState(TINY, fast(precision=name)) for name in ("fp32", precision)]
+    for name in ("generator_scaler", "discriminator_scaler") if precision == "fp16" else ():
+        setattr(states[1], name, torch.amp.GradScaler("cpu", init_scale=16.0))  # as after some steps
+    whole, half = (gradients(state, drawing(source, state)) for state in states)
+    for a, b in zip(whole[0], half[0], strict=True):
+        assert 0 < relative(a, b) < tolerance
+        assert b.dtype == torch.float32
+    assert half[1]["l1"] == pytest.approx(whole[1]["l1"], rel=0.02)
 
 
-def test_pairs_stay_pairs(source):
-    noisy, clean = batch(source, np.random.default_rng(0), 16, 8000)
-    for a, b in zip(noisy[:, 0], clean[:, 0], strict=True):
-        assert np.corrcoef(a, b)[0, 1] > 0.5 or np.abs(b).max() < 0.01
+def test_a_gradient_that_overflows_in_fp16_is_skipped_and_the_next_scaled_less(source):
+    state = TrainState(TINY, fast(precision="fp16"))
+    state.generator_scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
+    draw = one_batch(source, state)
+    before = [p.clone() for p in state.generator.parameters()]
+    assert train_step(state, draw)["generator_gradient"] == 0.0
+    assert all(map(torch.equal, before, state.generator.parameters()))
+    assert state.generator_scaler.get_scale() == 2.0**39
+    for _ in range(40):
+        report = train_step(state, draw)
+    assert report["generator_gradient"] > 0
+    assert not all(map(torch.equal, before, state.generator.parameters()))
+    with pytest.raises(TrainingError, match="not finite"):
+        train_step(state, lambda: dataclasses.replace(draw(), clean=draw().clean * torch.nan))
 
 
-def test_validation_never_shares_a_file_with_training(pairs, tmp_path):
-    sources = open_sources(Folders(pairs), MixingConfig(), 16_000, 0, tmp_path / "cache")
-    kept, held_out = set(sources.training.clean.names), set(sources.validation.clean.names)
-    assert kept
-    assert held_out
-    assert not kept & held_out
-    assert sources.validation.clean.names == sources.validation.noisy.names
+@pytest.mark.parametrize(("schedule", "middle", "end"), [("linear", 0.505, 0.01), ("constant", 1.0, 1.0)])
+def test_schedules(schedule, middle, end):
+    config = fast(steps=110, warmup_steps=10, schedule=schedule)
+    factors = [learning_rate_factor(step, config) for step in (0, 10, 60, 110)]
+    assert factors == pytest.approx([0.1, 1.0, middle, end])
 
 
-def test_speech_without_noise_says_what_is_missing(pairs, tmp_path):
-    with pytest.raises(CorpusError, match="--noise"):
-        open_sources(Folders(pairs / "clean"), MixingConfig(), 16_000, 0, tmp_path / "cache")
+def test_every_window_has_a_z_of_its_own_whoever_draws_it(source):
+    state = TrainState(TINY, fast())
+    (whole,) = itertools.islice(batches(source, Windows(0, 4097, 1, 0, range(4)), 5, 0), 1)
+    (part,) = itertools.islice(batches(source, Windows(0, 4097, 1, 0, range(2, 4)), 5, 0), 1)
+    z, its = prepare(state, *whole).z, prepare(state, *part).z
+    assert z.shape == (4, 4, 64)
+    assert torch.equal(z[2:], its)
+    assert len({float(window.sum()) for window in z}) == 4
 
 
-def test_partners_are_found_by_name_and_oddities_are_left_out(pairs, tmp_path):
-    import soundfile
+def test_the_average_of_no_decay_is_the_generator(source):
+    state = TrainState(TINY, fast(ema_decay=0.0))
+    train_step(state, drawing(source, state))
+    assert all(map(torch.equal, state.average.parameters(), state.generator.parameters()))
 
-    (pairs / "noisy" / "u0.wav").unlink()
-    soundfile.write(pairs / "noisy" / "a-first.wav", np.ones(100), 16_000)
-    soundfile.write(pairs / "noisy" / "u1.wav", 0.1 * np.ones(100), 16_000)
-    (pairs / "clean" / "u9.wav").write_text("no audio")
-    sources = open_sources(Folders(pairs), MixingConfig(), 16_000, 0, tmp_path / "cache")
-    assert {*sources.training.clean.names, *sources.validation.clean.names} == {"u2.wav", "u3.wav"}
-    assert "4 left out" in sources.found[0]
+
+def test_scores_that_a_stop_left_out_come_after_the_resumption(source, tmp_path, monkeypatch):
+    """The process dies while the workers score: the model in work is scored again, and the best one is the same."""
+    config = fast(steps=6, validate_every=2, log_every=1)
+    train(source, tmp_path / "whole", config)
+    run, dead = tmp_path / "parts", tmp_path / "dead"
+    from segan_cli.training.fit import Keeper
+
+    collect = Keeper.collect
+
+    def die(self, wait):
+        if wait and self.state.step == 4:
+            raise SystemError  # while the scores of step 2 are on their way
+        if wait:
+            collect(self, wait)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Keeper, "collect", die)
+        with pytest.raises(SystemError):
+            train(source, run, config)
+    assert (run / "candidate.safetensors").exists()
+    assert not (run / "best.safetensors").exists()
+    assert read_state(run / "last.pt", torch.device("cpu"))[1]["step"] == 2
+    assert lines(run)[-1]["step"] == 4
+    assert not dead.exists()
+    train(source, run, config)
+    for kind in ("validation", "noisy"):
+        assert lines(run, kind) == lines(tmp_path / "whole", kind)
+    assert [line["step"] for line in lines(run)] == [1, 2, 3, 4, 5, 6]
+    best = [load_model(folder / "best.safetensors") for folder in (tmp_path / "whole", run)]
+    assert best[0].provenance["steps"] == best[1].provenance["steps"]
+    assert all(map(torch.equal, best[0].generator.state_dict().values(), best[1].generator.state_dict().values()))
+    assert not (run / "candidate.safetensors").exists()
+
+
+def test_the_best_is_chosen_by_the_score_that_was_asked_for(source, tmp_path):
+    for measure in ("si_sdr_db", "stoi"):
+        run = tmp_path / measure
+        train(source, run, fast(steps=6, validate_every=1, best_by=measure, generator_learning_rate=0.02))
+        scores = {line["step"]: line["validation"][measure] for line in lines(run, "validation")}
+        assert load_model(run / "best.safetensors").provenance["steps"] == max(scores, key=scores.get)
+
+
+def test_as_many_models_are_kept_as_asked(source, tmp_path):
+    train(source, tmp_path / "run", fast(steps=5, validate_every=1, keep=2))
+    kept = sorted(path.name for path in (tmp_path / "run").glob("step-*"))
+    assert kept == ["step-0000004.safetensors", "step-0000005.safetensors"]
+    assert load_model(tmp_path / "run" / kept[0]).provenance["steps"] == 4
+
+
+def test_a_training_starts_from_a_model_or_a_state(source, tmp_path):
+    train(source, tmp_path / "run", fast(steps=2, validate_every=1))
+    first = TrainState(TINY, fast())
+    first.load(tmp_path / "run" / "last.pt")
+    for name in ("best.safetensors", "last.pt"):
+        init = str(tmp_path / "run" / name)
+        assert model_of(init) == TINY
+        state = TrainState(TINY, fast(seed=7))
+        start_from(state, init)
+        assert state.history == [{"command": "segan train", "from_step": 0}]
+        assert all(map(torch.equal, state.generator.parameters(), state.average.parameters()))
+        same = all(map(torch.equal, state.discriminator.parameters(), first.discriminator.parameters()))
+        assert same == (name == "last.pt")
+    assert all(map(torch.equal, state.average.parameters(), first.average.parameters()))
+    other = dataclasses.replace(TINY, generator=dataclasses.replace(TINY.generator, channels=(8, 16, 16)))
+    with pytest.raises(CheckpointError, match="another network"):
+        start_from(TrainState(other, fast()), init)
+
+
+def test_a_state_of_another_format_is_refused(source, tmp_path):
+    train(source, tmp_path / "run", fast(steps=1, validate_every=1))
+    path = tmp_path / "run" / "last.pt"
+    content = torch.load(path, weights_only=True)
+    content["about"] = json.dumps({**json.loads(content["about"]), "format": 99})
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match="format 99, and this segan reads 1"):
+        TrainState(TINY, fast()).load(path)
+
+
+def test_tensorboard_gets_numbers_sounds_and_pictures(source, tmp_path):
+    event = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
+    train(source, tmp_path / "run", fast(steps=4, validate_every=2, log_every=1), tensorboard=True)
+    board = event.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
+    board.Reload()
+    tags = board.Tags()
+    assert [e.step for e in board.Scalars("training/l1")] == [1, 2, 3, 4]
+    assert [e.step for e in board.Scalars("validation/stoi")] == [2, 4]
+    assert set(tags["audio"]) == set(tags["images"]) == {"noisy", "enhanced", "clean"}
+    assert board.Images("clean")[0].height == 257
+    scores = lines(tmp_path / "run", "validation")
+    assert board.Scalars("validation/si_sdr_db")[1].value == pytest.approx(
+        scores[1]["validation"]["si_sdr_db"], rel=1e-5
+    )
+
+
+def test_memory_that_runs_out_is_told_in_a_line(source, tmp_path):
+    """An allocation beyond the machine, for real, in the place of a batch that is too large."""
+    state = TrainState(TINY, fast(steps=1))
+
+    def greedy(module, inputs):
+        torch.empty(2**50)
+
+    state.generator.register_forward_pre_hook(greedy)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match=r"memory of cpu.*training\.accumulate=2"):
+        fit(state, source, [], tmp_path, pool, Silent())
+
+
+def test_an_error_of_the_program_stays_what_it_is(source, tmp_path):
+    state = TrainState(TINY, fast(steps=1))
+
+    def wrong(module, inputs):
+        raise RuntimeError("a mistake")
+
+    state.generator.register_forward_pre_hook(wrong)
+    with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="a mistake"):
+        fit(state, source, [], tmp_path, pool, Silent())
+
+
+def test_compiled_networks_learn_the_same(source):
+    if not torch._dynamo.is_dynamo_supported():
+        pytest.skip("no torch.compile here")
+    small = ModelConfig(
+        "small",
+        GeneratorConfig((4,), (64,), (1,), 15, latent_channels=0),
+        DiscriminatorConfig((4,), (64,), 15, norm="none"),
+        window=4096,
+        hop=2048,
+    )
+    results = []
+    for compiled in (False, True):
+        torch._dynamo.reset()
+        state = TrainState(small, fast(compile=compiled))
+        results.append(gradients(state, one_batch(source, state)))
+    assert all(relative(a, b) < 1e-3 for a, b in zip(results[0][0], results[1][0], strict=True))

@@ -9,7 +9,7 @@ from segan_cli.cli.enhance import enhance
 from segan_cli.cli.evaluate import evaluate
 from segan_cli.cli.models import models
 from segan_cli.cli.train import train
-from segan_cli.errors import SeganError
+from segan_cli.errors import SeganError, StoppedError
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -33,6 +33,8 @@ def main() -> None:
     """Run the command line; exit 0 when all is done, 1 when something failed, 2 on wrong usage."""
     try:
         segan.main(prog_name="segan", standalone_mode=False)
+    except StoppedError as error:
+        _fail(str(error), 128 + error.signal_number)
     except SeganError as error:
         _fail(str(error), 1)
     except OSError as error:

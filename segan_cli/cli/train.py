@@ -1,219 +1,144 @@
 """`segan train`."""
 
-import shlex
-import sys
+import json
+import os
 import typing
-from collections.abc import Callable, Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any
 
 import click
 
-from segan_cli.config import AdversarialConfig, MixingConfig, ObjectiveName, Recipe, TrainingConfig, override
+from segan_cli.config import ObjectiveName, Recipe
 from segan_cli.errors import ConfigError, TrainingError
 from segan_cli.presets import PRESETS, scaled
+from segan_cli.recipes import DEFAULT, load_recipe, shipped_recipes
+from segan_cli.schema import override
 
-if TYPE_CHECKING:
-    from segan_cli.data.sources import Sources
-    from segan_cli.training.fit import Checkup
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-DEFAULTS, GAME = TrainingConfig(), AdversarialConfig()
-OBJECTIVES = typing.get_args(ObjectiveName)
 FOLDER = click.Path(path_type=Path)
-
-
-def number(
-    name: str,
-    help: str,
-    least: float = 0,
-    option: str | None = None,
-    config: TrainingConfig | AdversarialConfig = DEFAULTS,
-) -> Callable[[Command], Command]:
-    """A numeric option with the default of a config's field."""
-    default = getattr(config, name)
-    kind = click.IntRange(int(least)) if isinstance(default, int) else click.FloatRange(least)
-    return click.option(
-        option or f"--{name.replace('_', '-')}", name, type=kind, default=default, show_default=True, help=help
-    )
-
-
-@click.command()
-@click.option("--data", required=True, type=FOLDER, help="Folder of noisy/clean pairs, or of clean speech.")
-@click.option("--noise", type=FOLDER, help="Folder of noise, mixed into the clean speech on the fly.")
-@click.option("--valid-data", type=FOLDER, help="Validation folder like --data.  [default: 5 % held out of --data]")
-@click.option("--valid-noise", type=FOLDER, help="Validation noise.  [default: 5 % held out of --noise]")
-@click.option("--run", required=True, type=FOLDER, help="Folder for checkpoints, cache and log.")
-@click.option("--resume", is_flag=True, help="Go on from the state in --run.")
-@click.option("--preset", default="segan-gated", show_default=True, type=click.Choice(list(PRESETS)), help="Networks.")
-@click.option(
-    "--width", default=1.0, show_default=True, type=click.FloatRange(0, min_open=True), help="Times channels."
-)
-@number("steps", "Steps in all.", 1)
-@number("batch_size", "Windows of 16384 samples a step.", 1)
-@click.option("--optimizer", default=DEFAULTS.optimizer, show_default=True, type=click.Choice(["rmsprop", "adamw"]))
-@number("generator_learning_rate", "Of the generator.", option="--learning-rate")
-@number("discriminator_learning_rate", "Of the discriminator.")
-@number("l1_weight", "Weight of the L1 loss.")
-@number("spectral_weight", "Weight of the compressed-spectrum loss.")
-@number("stft_weight", "Weight of the multi-resolution STFT loss.")
-@click.option(
-    "--deemphasised-losses/--emphasised-losses",
-    default=DEFAULTS.deemphasised_losses,
-    show_default=True,
-    help="Compute them on windows as they are heard, or pre-emphasised as in the paper.",
-)
-@click.option(
-    "--adversarial", default=GAME.objective, show_default=True, type=click.Choice(OBJECTIVES), help="Objective."
-)
-@number(
-    "weight",
-    "Weight of the adversarial loss; 0 trains without a discriminator.",
-    option="--adversarial-weight",
-    config=GAME,
-)
-@number("start", "Steps before the discriminator joins.", option="--adversarial-start", config=GAME)
-@click.option(
-    "--snr",
-    nargs=2,
-    type=float,
-    default=MixingConfig().snr_db,
-    show_default=True,
-    help="Range of the SNR of mixtures in dB.",
-)
-@number("validate_every", "Steps between validations and saved states.", 1)
-@number("validation_mixes", "Utterances in a validation.", 1)
-@number("seed", "Start of every random draw.")
-@click.option(
-    "--set",
-    "assignments",
-    multiple=True,
-    metavar="FIELD=VALUE",
-    help="Any other field, such as training.adversarial.r1_weight=1.  [repeatable]",
-)
-def train(
-    data: Path,
-    noise: Path | None,
-    valid_data: Path | None,
-    valid_noise: Path | None,
-    run: Path,
-    resume: bool,
-    preset: str,
-    width: float,
-    adversarial: ObjectiveName,
-    weight: float,
-    start: int,
-    snr: tuple[float, float],
-    assignments: tuple[str, ...],
-    **options: Any,
-) -> None:
-    """Train a model on the speech in --data.
-
-    --data holds clean/ and noisy/ (or clean_NAME/ and noisy_NAME/) with files of the same names, or clean speech to
-    mix with --noise. The run folder gets best.safetensors, which segan enhance --model takes, last.pt to --resume
-    from, and log.jsonl with losses, the training's health and validation scores.
-
-    \b
-    Examples:
-      segan train --data pairs/ --run runs/first
-      segan train --data vctk/ --noise noises/ --run runs/second --steps 200000
-      segan train --data pairs/ --run runs/third --preset segan-dilated --adversarial hinge
-    """
-    state_file = run / "last.pt"
-    if state_file.exists() and not resume:
-        raise TrainingError(f"{run}: holds a training already; add --resume to go on, or name another --run")
-    if resume and not state_file.exists():
-        raise TrainingError(f"{run}: holds no training to resume; leave out --resume")
-    if run.exists() and not run.is_dir():
-        raise TrainingError(f"{run}: is a file; name a folder for the run")
-    game = AdversarialConfig(objective=adversarial, weight=weight, start=start)
-    training = TrainingConfig(**options, adversarial=game, mixing=replace(MixingConfig(), snr_db=snr))
-    try:
-        recipe = override(Recipe(scaled(PRESETS[preset], width), training), assignments)
-    except ConfigError as error:
-        raise click.UsageError(f"{error}.".replace("?.", "?")) from error
-
-    from segan_cli.cli.console import progress_bar, talk
-    from segan_cli.data.sources import Folders, open_sources
-
-    folders = Folders(data, noise, valid_data, valid_noise)
-    with progress_bar() as bar:
-        task = bar.add_task("reading", total=None, note="")
-        sources = open_sources(
-            folders,
-            recipe.training.mixing,
-            recipe.model.sample_rate_hz,
-            recipe.training.seed,
-            run / "cache",
-            lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    for line in sources.found:
-        talk.print(line, highlight=False, soft_wrap=True)
-    _train(sources, recipe, run, state_file if resume else None)
-
-
-def _train(sources: "Sources", recipe: Recipe, run: Path, resume_from: Path | None) -> None:
-    from segan_cli import __version__
-    from segan_cli.cli.console import progress_bar, talk
-    from segan_cli.data.mixing import draw_utterances
-    from segan_cli.metrics import worker_pool
-    from segan_cli.training.fit import Checkup, fit
-    from segan_cli.training.state import TrainState
-
-    config = recipe.training
-    state = TrainState(recipe.model, config)
-    if resume_from is not None:
-        for line in state.load(resume_from):
-            talk.print(f"changed since the last start: {line}", highlight=False, soft_wrap=True)
-    validation = draw_utterances(sources.validation, config.validation_mixes, config.seed)
-    command = shlex.join(["segan", *sys.argv[1:]])
-    state.history.append({"command": command, "data": sources.found, "from_step": state.step, "segan": __version__})
-    with progress_bar() as bar, worker_pool() as pool:
-        task = bar.add_task("training", total=config.steps, completed=state.step, note="")
-
-        def report(step: int, numbers: dict[str, float], checkup: Checkup | None) -> None:
-            bar.update(task, completed=step, note=say(numbers, LOSSES))
-            if checkup is not None:
-                say_checkup(step, checkup)
-
-        fit(state, sources.training, validation, run, pool, report)
-    talk.print(f"trained: {run / 'best.safetensors'}", highlight=False, soft_wrap=True)
-
-
-LOSSES = ("l1", "spectral", "stft", "adversarial", "discriminator")
-SIGNS = {
-    "d_real": "D(clean)",
-    "d_real_accuracy": "right on",
-    "d_fake": "D(enhanced)",
-    "d_fake_accuracy": "right on",
-    "generator_gradient": "gradient in G",
-    "discriminator_gradient": "in D",
-    "reconstruction_gradient": "on the output by reconstruction",
-    "adversarial_gradient": "by the adversary",
-    "z_effect": "effect of z",
-    "spread": "spread",
-    "quality_undefined": "undefined PESQ",
+SHORT = {  # options that are short for a field of the recipe
+    "data": "data.speech",
+    "noise": "data.noise",
+    "rir": "data.rooms",
+    "valid_data": "data.valid_speech",
+    "valid_noise": "data.valid_noise",
+    "steps": "training.steps",
+    "batch_size": "training.batch_size",
+    "learning_rate": "training.generator_learning_rate",
+    "adversarial": "training.adversarial.objective",
+    "snr": "training.mixing.snr_db",
+    "precision": "training.precision",
+    "seed": "training.seed",
 }
 
 
-def say(numbers: dict[str, float], names: Iterable[str]) -> str:
-    """The numbers of these names, those that are there, in one line."""
-    return "  ".join(f"{name} {numbers[name]:.4f}" for name in names if name in numbers)
+@click.command()
+@click.option("--data", multiple=True, metavar="DIR[:WEIGHT]", help="Speech: a corpus, a folder, or a manifest.")
+@click.option("--noise", multiple=True, metavar="DIR[:WEIGHT]", help="Noise for clean speech.  [default: generated]")
+@click.option("--rir", multiple=True, metavar="DIR[:WEIGHT]", help="Room impulse responses.")
+@click.option("--valid-data", multiple=True, metavar="DIR", help="Validation speech.  [default: speakers held out]")
+@click.option("--valid-noise", multiple=True, metavar="DIR", help="Validation noise.  [default: files held out]")
+@click.option("--run-dir", "run", type=FOLDER, help="Folder for what comes of it.  [default: runs/PRESET, numbered]")
+@click.option("--resume", is_flag=True, help="Go on with the training in --run-dir.")
+@click.option(
+    "--recipe", metavar="NAME|FILE", help=f"{', '.join(shipped_recipes())} or a TOML file.  [default: {DEFAULT}]"
+)
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="Networks other than the recipe's.")
+@click.option("--width", type=click.FloatRange(0, min_open=True), help="Times channels.")
+@click.option("--init", metavar="MODEL", help="Start from the weights of a model: default, a name, a file.")
+@click.option("--steps", type=int, help="Steps in all.")
+@click.option("--batch-size", type=int, help="Windows a step, of all processes together.")
+@click.option("--learning-rate", type=float, help="Of the generator.")
+@click.option("--adversarial", type=click.Choice(typing.get_args(ObjectiveName)), help="Objective of the game.")
+@click.option("--snr", nargs=2, type=float, help="Range of the SNR of mixtures in dB.")
+@click.option("--seed", type=int, help="Start of every random draw.")
+@click.option(
+    "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Any field of the recipe.  [repeatable]"
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Of the networks.")
+@click.option("--workers", type=click.IntRange(0), help="Processes that prepare windows.  [default: by device]")
+@click.option("--cache", type=FOLDER, help="Folder of decoded audio.  [default: cache beside --run-dir]")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files into --run-dir.")
+def train(
+    run: Path | None,
+    resume: bool,
+    recipe: str | None,
+    preset: str | None,
+    width: float | None,
+    init: str | None,
+    assignments: tuple[str, ...],
+    device: str,
+    workers: int | None,
+    cache: Path | None,
+    tensorboard: bool,
+    **short: Any,
+) -> None:
+    """Train a model on the speech in --data.
+
+    --data is a corpus (VoiceBank-DEMAND, VCTK, LibriSpeech, LibriTTS, LJSpeech, Common Voice), a folder with clean/ and
+    noisy/ in it, a folder of clean speech, or a manifest (CSV, JSONL). Clean speech is mixed with --noise or with
+    generated noises. The run folder gets best.safetensors, which segan enhance --model takes, last.pt to --resume from,
+    recipe.toml, split.json and log.jsonl.
+
+    \b
+    Examples:
+      segan train --data vctk/
+      segan train --data libri/ --data vctk/:2 --noise noises/ --rir rooms/ --run-dir runs/second
+      segan train --run-dir runs/second --resume
+      segan train --data mine/ --init default --steps 5000
+      torchrun --standalone --nproc-per-node 4 -m segan_cli train --data vctk/ --run-dir runs/four
+    """
+    if resume and (run is None or not (run / "recipe.toml").is_file()):
+        raise TrainingError(f"{run or '--resume'}: holds no training to resume; name its folder by --run-dir")
+    try:
+        base = str(run / "recipe.toml") if run and resume and recipe is None else recipe or DEFAULT
+        plan = resolve(base, preset, width, init if recipe is None and not resume else None, short, assignments)
+    except ConfigError as error:
+        raise click.UsageError(f"{error}.".replace("?.", "?")) from error
+    run = run or unused(Path("runs"), plan.model.preset)
+    if run.exists() and not run.is_dir():
+        raise TrainingError(f"{run}: is a file; name a folder for the run")
+    if (run / "recipe.toml").exists() and not resume and int(os.environ.get("RANK", 0)) == 0:
+        raise TrainingError(f"{run}: holds a training already; add --resume to go on, or name another --run-dir")
+
+    from segan_cli.cli.trainer import start
+    from segan_cli.training.processes import open_processes
+
+    with open_processes(device) as processes:
+        start(plan, run, resume, init, processes, cache or run.parent / "cache", workers, tensorboard)
 
 
-def say_checkup(step: int, checkup: "Checkup") -> None:
-    """Print losses, validation scores, vital signs and illnesses."""
-    from segan_cli.cli.console import talk
+def resolve(
+    base: str,
+    preset: str | None,
+    width: float | None,
+    init: str | None,
+    short: dict[str, Any],
+    assignments: Sequence[str],
+) -> Recipe:
+    """The recipe of a name or file with everything that options change; `init` brings its own model.
 
-    scores = "  ".join(f"{name} {value:.3f}" for name, value in checkup.scores.items() if value is not None)
-    signs = "  ".join(
-        f"{word} {checkup.signs[name]:{'.0%' if 'accuracy' in name else '.3g'}}"
-        for name, word in SIGNS.items()
-        if name in checkup.signs
-    )
-    lines = [f"step {step}: {say(checkup.signs, LOSSES)}; validation: {scores}", f"  health: {signs}"]
-    lines += [f"  warning: {words}" for words in checkup.illnesses.values()]
-    for line in lines:
-        talk.print(line, highlight=False, soft_wrap=True)
+    Raises ConfigError when an option does not fit.
+    """
+    recipe = load_recipe(base)
+    if preset is not None:
+        recipe = replace(recipe, model=PRESETS[preset])
+    elif init is not None:
+        from segan_cli.training.start import model_of
+
+        recipe = replace(recipe, model=model_of(init))
+    if width is not None:
+        recipe = replace(recipe, model=scaled(recipe.model, width))
+    given = [f"{SHORT[name]}={json.dumps(value)}" for name, value in short.items() if value not in (None, ())]
+    return override(recipe, [*given, *assignments])
+
+
+def unused(folder: Path, name: str) -> Path:
+    """A new place in a folder: the name, or the name with the first number that is free."""
+    place, number = folder / name, 1
+    while place.exists():
+        number += 1
+        place = folder / f"{name}-{number}"
+    return place

@@ -1,159 +1,214 @@
-"""Where noisy and clean windows come from: each source draws a spec first and then renders it."""
+"""Where noisy and clean windows come from: each source draws a spec first and then renders it.
 
-from dataclasses import dataclass
-from typing import Protocol
+A spec names its recordings, so it can be written down as JSON and rendered again later.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.config import MixingConfig
-from segan_cli.data.corpus import Recordings
+from segan_cli.config import MixingConfig, NoiseKind
+from segan_cli.data.damage import Damage, damage, draw_damage
+from segan_cli.data.noises import generate
+from segan_cli.data.recordings import Recording, Recordings
+from segan_cli.data.rooms import LONGEST_S, in_room, response
+from segan_cli.schema import from_dict
 
 Array = NDArray[np.float32]
+Pair = tuple[Array, Array]  # noisy [n] and clean [n]
 
-LONGEST = 160_000  # samples of a whole utterance
+LONGEST_UTTERANCE_S = 10.0
 PEAK = 0.99  # mixtures are scaled down to this, noisy and clean alike
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """A place in one of many recordings."""
+    """A place in a recording."""
 
-    index: int
+    name: str
     offset: int  # samples
 
 
 @dataclass(frozen=True)
-class MixSpec:
-    """Everything that was drawn for one mixture of speech and noise."""
+class Generated:
+    """A noise to be generated."""
 
-    length: int  # samples
-    speech: Excerpt
-    noises: tuple[Excerpt, ...]  # from the noise recordings
-    babble: tuple[Excerpt, ...]  # from the speech recordings
-    snr_db: float
-    level_db: float
+    kind: NoiseKind
+    seed: int
+    shape: Excerpt  # speech whose spectrum a speech-shaped noise takes
 
 
 @dataclass(frozen=True)
-class PairSpec:
-    """Everything that was drawn for one excerpt of a recorded pair."""
+class Spec:
+    """Everything that was drawn for one window: a mixture, or an excerpt of a recorded pair."""
 
     length: int  # samples
-    excerpt: Excerpt
-    gain_db: float
+    speech: Excerpt
+    paired: bool  # the noisy side was recorded
+    level_db: float  # active level of the speech in a mixture, gain of a pair
+    snr_db: float = 0.0
+    noises: tuple[Excerpt, ...] = ()  # from the noise recordings
+    babble: tuple[Excerpt, ...] = ()  # from other speakers
+    generated: Generated | None = None
+    room: str | None = None
+    damage: Damage = field(default_factory=Damage)
+
+
+def spec_from_dict(values: dict[str, Any]) -> Spec:
+    """A spec that `schema.plain` made plain; raises ConfigError when it is none."""
+    return from_dict(Spec, values)
 
 
 class Source(Protocol):
-    """Noisy and clean audio of one kind."""
+    """Noisy and clean audio of one rate."""
 
-    def sample(self, rng: np.random.Generator, length: int | None) -> tuple[Array, Array]:
-        """Draw and render noisy [n] and clean [n]: `length` samples, or a whole utterance."""
+    def draw(self, rng: np.random.Generator, length: int | None) -> Spec:
+        """Draw `length` samples or, without it, a whole utterance."""
+
+    def render(self, spec: Spec) -> Pair:
+        """Noisy [n] and clean [n] as drawn, the same every time."""
 
 
 class MixedSource:
-    """Clean speech and noise mixed on the fly."""
+    """Clean speech and noise mixed on the fly, in rooms where responses are given."""
 
-    def __init__(self, speech: Recordings, noise: Recordings, config: MixingConfig) -> None:
-        self.speech, self.noise, self.config = speech, noise, config
-        self.speech_odds, self.noise_odds = by_length(speech), by_length(noise)
+    def __init__(
+        self,
+        speech: Recordings,
+        noise: Recordings,
+        rooms: Recordings,
+        config: MixingConfig,
+        rate_hz: int,
+        crowd: bool = True,
+    ) -> None:
+        """`crowd`: there are several speakers to make babble of."""
+        self.speech, self.noise, self.rooms = speech, noise, rooms
+        self.config, self.rate_hz, self.crowd = config, rate_hz, crowd
 
-    def sample(self, rng: np.random.Generator, length: int | None) -> tuple[Array, Array]:
-        """Draw and render one mixture, noisy [n] and clean [n]."""
-        return self.render(self.draw(rng, length))
-
-    def draw(self, rng: np.random.Generator, length: int | None) -> MixSpec:
-        """Draw speech, noise (recordings or a crowd of voices), SNR and level."""
+    def draw(self, rng: np.random.Generator, length: int | None) -> Spec:
+        """Draw speech, what is heard beside it, room, SNR, level and damage."""
         config = self.config
-        index = int(rng.choice(len(self.speech_odds), p=self.speech_odds))
-        n = length or min(self.speech.lengths[index], LONGEST)
-        speech = Excerpt(index, int(rng.integers(max(1, self.speech.lengths[index] - n + 1))))
+        speaker = self.speech.draw(rng)
+        n = length or min(speaker.length, round(LONGEST_UTTERANCE_S * self.rate_hz))
+        speech = Excerpt(speaker.name, int(rng.integers(max(1, speaker.length - n + 1))))
         noises: tuple[Excerpt, ...] = ()
         babble: tuple[Excerpt, ...] = ()
-        if rng.random() < config.babble_probability:
-            babble = tuple(place(rng, self.speech, self.speech_odds) for _ in range(rng.integers(3, 9)))
+        generated = None
+        if rng.random() < config.babble_probability and self.crowd:
+            babble = tuple(self._other(rng, speaker) for _ in range(rng.integers(3, 9)))
+        elif not len(self.noise) or rng.random() < config.generated_probability:
+            kind = config.generated[int(rng.integers(len(config.generated)))]
+            generated = Generated(kind, int(rng.integers(2**31)), place(rng, self.speech.draw(rng)))
         else:
             count = 2 if rng.random() < config.second_noise_probability else 1
-            noises = tuple(place(rng, self.noise, self.noise_odds) for _ in range(count))
-        return MixSpec(
-            n, speech, noises, babble, float(rng.uniform(*config.snr_db)), float(rng.uniform(*config.level_db))
-        )
+            noises = tuple(place(rng, self.noise.draw(rng)) for _ in range(count))
+        room = None
+        if len(self.rooms) and rng.random() < config.reverb_probability:
+            room = self.rooms.draw(rng).name
+        snr_db, level_db = float(rng.uniform(*config.snr_db)), float(rng.uniform(*config.level_db))
+        spoilt = draw_damage(rng, config, n, self.rate_hz)
+        return Spec(n, speech, False, level_db, snr_db, noises, babble, generated, room, spoilt)
 
-    def render(self, spec: MixSpec) -> tuple[Array, Array]:
+    def _other(self, rng: np.random.Generator, speaker: Recording) -> Excerpt:
+        """A place in a recording of another speaker."""
+        while (voice := self.speech.draw(rng)).group == speaker.group:
+            pass
+        return place(rng, voice)
+
+    def render(self, spec: Spec) -> Pair:
         """Scale speech to its level and the noise to its SNR below it.
 
         The SNR is the active level of the whole utterance over the RMS of the noise in the excerpt.
         """
         level = 10 ** (spec.level_db / 20)
-        gain = level / self.speech.levels[spec.speech.index]
-        clean = gain * self.speech.excerpt(spec.speech.index, spec.speech.offset, spec.length)
+        gain = level / self.speech[spec.speech.name].entry.level
+        lead = round(LONGEST_S * self.rate_hz) if spec.room else 0
+        speech = self.speech.excerpt(spec.speech.name, spec.speech.offset - lead, lead + spec.length)
+        heard = clean = gain * speech
+        if spec.room:
+            room = response(self.rooms, spec.room, self.rate_hz)
+            heard, clean = in_room(room, gain * speech, lead, self.config.target)
+        noise = self._noise(spec)
+        rms = max(float(np.sqrt(np.mean(np.square(noise)))), 0.1)  # of sounds at level 1: a pause is not blown up
+        noisy, clean = fit(heard + noise * (level * 10 ** (-spec.snr_db / 20) / rms), clean)
+        return damage(spec.damage, noisy, clean, self.rate_hz)
+
+    def _noise(self, spec: Spec) -> Array:
+        """All that is heard beside the speech, each sound at active level 1."""
         noise = np.zeros(spec.length, np.float32)
         for recordings, excerpts in ((self.noise, spec.noises), (self.speech, spec.babble)):
             for excerpt in excerpts:
-                noise += looped(recordings, excerpt, spec.length) / recordings.levels[excerpt.index]
-        rms = max(float(np.sqrt(np.mean(np.square(noise)))), 0.1)  # of sounds at level 1: a pause is not blown up
-        noisy = clean + noise * (level * 10 ** (-spec.snr_db / 20) / rms)
-        scale = np.float32(min(1.0, PEAK / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)))
-        return (noisy * scale).astype(np.float32), (clean * scale).astype(np.float32)
+                noise += looped(recordings, excerpt, spec.length) / recordings[excerpt.name].entry.level
+        if spec.generated is not None:
+            kind, seed, shape = spec.generated.kind, spec.generated.seed, spec.generated.shape
+            noise += generate(kind, seed, spec.length, self.rate_hz, looped(self.speech, shape, 2 * self.rate_hz))
+        return noise
 
 
 class PairedSource:
-    """Recorded pairs: the same index in `clean` and `noisy` is the same utterance, of the same length."""
+    """Recorded pairs: the same name in `clean` and `noisy` is the same utterance, of the same length."""
 
-    def __init__(self, clean: Recordings, noisy: Recordings) -> None:
-        self.clean, self.noisy = clean, noisy
-        self.odds = by_length(clean)
+    def __init__(self, clean: Recordings, noisy: Recordings, config: MixingConfig, rate_hz: int) -> None:
+        self.clean, self.noisy, self.config, self.rate_hz = clean, noisy, config, rate_hz
 
-    def sample(self, rng: np.random.Generator, length: int | None) -> tuple[Array, Array]:
-        """Draw and render one excerpt, noisy [n] and clean [n]."""
-        return self.render(self.draw(rng, length))
+    def draw(self, rng: np.random.Generator, length: int | None) -> Spec:
+        """Draw a pair, a place in it, a gain and damage."""
+        pair = self.clean.draw(rng)
+        n = length or min(pair.length, round(LONGEST_UTTERANCE_S * self.rate_hz))
+        speech = Excerpt(pair.name, int(rng.integers(max(1, pair.length - n + 1))))
+        gain_db = float(rng.uniform(*self.config.pair_gain_db))
+        return Spec(n, speech, True, gain_db, damage=draw_damage(rng, self.config, n, self.rate_hz))
 
-    def draw(self, rng: np.random.Generator, length: int | None) -> PairSpec:
-        """Draw a pair, a place in it and a gain within 6 dB."""
-        index = int(rng.choice(len(self.odds), p=self.odds))
-        n = length or min(self.clean.lengths[index], LONGEST)
-        offset = int(rng.integers(max(1, self.clean.lengths[index] - n + 1)))
-        return PairSpec(n, Excerpt(index, offset), float(rng.uniform(-6.0, 6.0)))
-
-    def render(self, spec: PairSpec) -> tuple[Array, Array]:
+    def render(self, spec: Spec) -> Pair:
         """Cut the same place out of both; the gain is lowered where it would clip."""
         noisy, clean = (
-            r.excerpt(spec.excerpt.index, spec.excerpt.offset, spec.length) for r in (self.noisy, self.clean)
+            side.excerpt(spec.speech.name, spec.speech.offset, spec.length) for side in (self.noisy, self.clean)
         )
         peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
-        gain = np.float32(min(10 ** (spec.gain_db / 20), max(1.0, PEAK / peak)))
-        return noisy * gain, clean * gain
+        gain = np.float32(min(10 ** (spec.level_db / 20), max(1.0, PEAK / peak)))
+        return damage(spec.damage, noisy * gain, clean * gain, self.rate_hz)
 
 
-def batch(source: Source, rng: np.random.Generator, n: int, length: int) -> tuple[Array, Array]:
-    """Draw and render n windows: noisy [n, 1, length], clean [n, 1, length]."""
-    pairs = [source.sample(rng, length) for _ in range(n)]
-    noisy, clean = (np.stack(column)[:, None] for column in zip(*pairs, strict=True))
-    return noisy, clean
+class Blend:
+    """Mixtures and recorded pairs, each in proportion to the weighted seconds behind it."""
+
+    def __init__(self, mixed: MixedSource, paired: PairedSource) -> None:
+        self.mixed, self.paired = mixed, paired
+        both = mixed.speech.samples(weighted=True), paired.clean.samples(weighted=True)
+        self.share = both[1] / sum(both)  # of pairs
+
+    def draw(self, rng: np.random.Generator, length: int | None) -> Spec:
+        """Draw from one of the two."""
+        return (self.paired if rng.random() < self.share else self.mixed).draw(rng, length)
+
+    def render(self, spec: Spec) -> Pair:
+        """Render by the one it was drawn from."""
+        return (self.paired if spec.paired else self.mixed).render(spec)
 
 
-def by_length(recordings: Recordings) -> NDArray[np.float64]:
-    """Odds of each recording in proportion to its length, so that every second is as likely as any other."""
-    lengths: NDArray[np.float64] = np.asarray(recordings.lengths, np.float64)
-    return np.asarray(lengths / lengths.sum())
+def fit(noisy: Array, clean: Array) -> Pair:
+    """Both scaled down alike where one would clip."""
+    scale = np.float32(min(1.0, PEAK / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)))
+    return (noisy * scale).astype(np.float32), (clean * scale).astype(np.float32)
 
 
-def place(rng: np.random.Generator, recordings: Recordings, odds: NDArray[np.float64]) -> Excerpt:
-    """Any sample of any recording."""
-    index = int(rng.choice(len(odds), p=odds))
-    return Excerpt(index, int(rng.integers(recordings.lengths[index])))
+def place(rng: np.random.Generator, recording: Recording) -> Excerpt:
+    """Any sample of a recording."""
+    return Excerpt(recording.name, int(rng.integers(recording.length)))
 
 
 def looped(recordings: Recordings, excerpt: Excerpt, length: int) -> Array:
     """`length` samples from a place on, going round to the recording's start at its end."""
-    n = recordings.lengths[excerpt.index]
-    parts = [recordings.excerpt(excerpt.index, excerpt.offset, min(length, n - excerpt.offset))]
+    n = recordings[excerpt.name].length
+    parts = [recordings.excerpt(excerpt.name, excerpt.offset, min(length, n - excerpt.offset))]
     while (missing := length - sum(map(len, parts))) > 0:
-        parts.append(recordings.excerpt(excerpt.index, 0, min(missing, n)))
+        parts.append(recordings.excerpt(excerpt.name, 0, min(missing, n)))
     return np.concatenate(parts)
 
 
-def draw_utterances(source: Source, n: int, seed: int) -> list[tuple[Array, Array]]:
-    """n whole utterances as (noisy, clean), the same for the same seed."""
+def draw_utterances(source: Source, n: int, seed: int) -> list[Spec]:
+    """n whole utterances, the same for the same seed."""
     rng = np.random.default_rng(seed)
-    return [source.sample(rng, None) for _ in range(n)]
+    return [source.draw(rng, None) for _ in range(n)]

@@ -1,99 +1,130 @@
-"""From the folders a user names to a training source and validation utterances."""
+"""From what the user named to a training source and a validation source that share no speaker, noise or room."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from segan_cli.config import MixingConfig
-from segan_cli.data.corpus import Progress, Recordings, find_pair, load, match
-from segan_cli.data.mixing import MixedSource, PairedSource
+from segan_cli.config import DataConfig, MixingConfig
+from segan_cli.data.cache import Cache, Progress
+from segan_cli.data.gather import Found, Gatherer, Pool
+from segan_cli.data.mixing import Blend, MixedSource, PairedSource, Source
+from segan_cli.data.recordings import Recordings
+from segan_cli.data.split import SHARE, Split, apart, divide, hold_out
 from segan_cli.errors import CorpusError
 
-Reader = Callable[[Path], Recordings]
-
-VALIDATION_SHARE = 0.05  # of the seconds, where no validation folder is given
-
-
-@dataclass(frozen=True)
-class Folders:
-    """What the user named: pairs in `data`, or clean speech in `data` and noise beside it."""
-
-    data: Path
-    noise: Path | None = None
-    valid_data: Path | None = None
-    valid_noise: Path | None = None
+MUCH = 5 * SHARE  # of the speech: validation that takes more is worth a word
 
 
 @dataclass(frozen=True)
 class Sources:
-    """What a training reads: windows to learn from and sources of whole utterances to validate on."""
+    """What a training reads."""
 
-    training: MixedSource | PairedSource
-    validation: MixedSource | PairedSource
-    found: tuple[str, ...]  # a line on each kind of recording
+    training: Source
+    validation: Source
+    found: tuple[Found, ...]
+    notes: tuple[str, ...]  # what the user should know about the split
+    sides: dict[str, tuple[Sequence[Recordings], Sequence[Recordings]]]  # kind → of training, of validation
 
 
 def open_sources(
-    folders: Folders, mixing: MixingConfig, rate_hz: int, seed: int, cache: Path, progress: Progress | None = None
+    data: DataConfig,
+    mixing: MixingConfig,
+    seed: int,
+    cache: Cache,
+    before: Split | None = None,
+    progress: Callable[[str], Progress] | None = None,
 ) -> Sources:
-    """Read all folders; validation is held out by folder (a speaker's, mostly) where none is named.
+    """Read everything the user named and divide it, as `before` did where that is given.
 
-    Raises CorpusError when they do not make a training.
+    `progress` gives a callback for each entry. Raises CorpusError when it does not make a training.
     """
-
-    def read(folder: Path) -> Recordings:
-        return load(folder, rate_hz, cache, progress)
-
-    if not folders.data.is_dir():
-        raise CorpusError(f"{folders.data}: no such folder; give a folder of audio files")
-    pair = find_pair(folders.data)
-    if pair:
-        return _paired(folders, pair, read, rate_hz, seed)
-    if folders.noise is None:
-        raise CorpusError(
-            f"{folders.data}: no clean/ and noisy/ folders in it, so it is taken as clean speech; name noise by --noise"
-        )
-    if folders.valid_data and find_pair(folders.valid_data):
-        raise CorpusError(
-            f"{folders.valid_data}: holds noisy/clean pairs, but --data is clean speech; give clean speech"
-        )
-    speech, valid_speech = _split(read(folders.data), folders.valid_data, read, seed)
-    noise, valid_noise = _split(read(folders.noise), folders.valid_noise, read, seed)
+    if not data.speech:
+        raise CorpusError("no speech to train on; name a folder by --data")
+    gatherer = Gatherer(cache, progress)
+    pool = gatherer.gather(data.speech, data.noise, data.rooms, "training")
+    named = gatherer.gather(data.valid_speech, data.valid_noise, (), "validation")
+    if data.noise and not len(pool.speech):
+        raise CorpusError(f"{data.speech[0]}: holds noisy/clean pairs already; leave out --noise")
+    training, validation, notes = separate(pool, named, seed, before or {})
     return Sources(
-        MixedSource(speech, noise, mixing),
-        MixedSource(valid_speech, valid_noise, mixing),
-        (describe("clean speech", speech, rate_hz), describe("noise", noise, rate_hz)),
+        build(training, mixing, cache.rate_hz),
+        build(validation, mixing, cache.rate_hz),
+        tuple(gatherer.found),
+        tuple(notes),
+        {
+            "speakers": (training.talkers(), validation.talkers()),
+            "noise": ((training.noise,), (validation.noise,)),
+            "rooms": ((training.rooms,), (validation.rooms,)),
+        },
     )
 
 
-def _paired(folders: Folders, pair: tuple[Path, Path], read: Reader, rate_hz: int, seed: int) -> Sources:
-    if folders.noise or folders.valid_noise:
-        raise CorpusError(f"{folders.data}: holds noisy/clean pairs already; leave out --noise and --valid-noise")
-    clean, noisy = match(*map(read, pair))
-    found = (describe("noisy/clean pairs", clean, rate_hz),)
-    if folders.valid_data is None:
-        kept, held_out = clean.split(VALIDATION_SHARE, seed)
-        valid_clean, valid_noisy = clean.subset(held_out), noisy.subset(held_out)
-        clean, noisy = clean.subset(kept), noisy.subset(kept)
+def separate(pool: Pool, named: Pool, seed: int, before: Split) -> tuple[Pool, Pool, list[str]]:
+    """Training and validation without a common speaker, noise recording, room or content; and notes for the user.
+
+    What is `named` for validation is taken out of the pool; where nothing is, a part of the pool is held out.
+    """
+    notes: list[str] = []
+    if any(map(len, named.talkers())):
+        (speech, lost), (clean, lost_pairs) = (apart(kind, named.talkers()) for kind in pool.talkers())
+        ours, theirs = replace(pool, speech=speech, clean=clean), named
+        if lost + lost_pairs:
+            notes.append(f"{lost + lost_pairs} recordings are left out of training: validation has the speaker or file")
+        if not any(map(len, ours.talkers())):
+            raise CorpusError("validation has every speaker of --data; name another --valid-data, or none")
     else:
-        valid_pair = find_pair(folders.valid_data)
-        if valid_pair is None:
-            raise CorpusError(f"{folders.valid_data}: no clean/ and noisy/ folders in it, though --data has them")
-        valid_clean, valid_noisy = match(*map(read, valid_pair))
-    return Sources(PairedSource(clean, noisy), PairedSource(valid_clean, valid_noisy), found)
+        pool, notes = distinct(pool)
+        groups = before.get("speakers") or hold_out(pool.talkers(), seed)
+        (speech, speech_held), (clean, clean_held) = (divide(kind, groups) for kind in pool.talkers())
+        ours = replace(pool, speech=speech, clean=clean)
+        theirs = Pool(speech_held, clean_held, pool.noisy)
+        share = total(theirs.talkers()) / total(pool.talkers())
+        if share > MUCH:
+            notes.append(
+                f"validation holds {share:.0%} of the speech, the smallest speaker; --valid-data names another"
+            )
+    if len(named.noise):
+        noise, lost = apart(pool.noise, (named.noise,))
+        valid_noise = named.noise
+        if lost:
+            notes.append(f"{lost} noises are left out of training: validation has the recording")
+    else:
+        noise, valid_noise = divide(pool.noise, before.get("noise") or hold_out((pool.noise,), seed))
+        if len(noise) and not len(valid_noise):
+            notes.append("one noise recording is all there is, so validation hears generated noises")
+    rooms, valid_rooms = divide(pool.rooms, before.get("rooms") or hold_out((pool.rooms,), seed))
+    ours = replace(ours, noisy=mates(pool.noisy, ours.clean), noise=noise, rooms=rooms)
+    theirs = replace(theirs, noisy=mates(theirs.noisy, theirs.clean), noise=valid_noise, rooms=valid_rooms)
+    return ours, theirs, notes
 
 
-def _split(recordings: Recordings, named: Path | None, read: Reader, seed: int) -> tuple[Recordings, Recordings]:
-    if named is not None:
-        return recordings, read(named)
-    kept, held_out = recordings.split(VALIDATION_SHARE, seed)
-    return recordings.subset(kept), recordings.subset(held_out)
+def distinct(pool: Pool) -> tuple[Pool, list[str]]:
+    """The pool with every file a group of its own where there is but one speaker; and a note that says so."""
+    if len({group for kind in pool.talkers() for group in kind.groups()}) > 1:
+        return pool, []
+    if sum(map(len, pool.talkers())) < 2:
+        raise CorpusError("one recording cannot be split for validation; give more, or name --valid-data")
+    speech, clean = (
+        Recordings(tuple(replace(recording, group=recording.name) for recording in kind.all)) for kind in pool.talkers()
+    )
+    note = "one speaker is all there is, so validation holds out recordings: its scores are for a known voice"
+    return replace(pool, speech=speech, clean=clean), [note]
 
 
-def describe(what: str, recordings: Recordings, rate_hz: int) -> str:
-    """One line on a folder's recordings and on what was left out."""
-    hours = sum(recordings.lengths) / rate_hz / 3600
-    line = f"{len(recordings.names)} files, {hours:.2f} h of {what}"
-    if recordings.skipped:
-        line += f"; {len(recordings.skipped)} left out, first {recordings.skipped[0]}"
-    return line
+def mates(noisy: Recordings, clean: Recordings) -> Recordings:
+    """The noisy sides of some pairs."""
+    return noisy.subset([noisy.places[recording.name] for recording in clean.all])
+
+
+def total(kinds: Sequence[Recordings]) -> float:
+    """Samples of several kinds together."""
+    return sum(kind.samples() for kind in kinds)
+
+
+def build(pool: Pool, mixing: MixingConfig, rate_hz: int) -> Source:
+    """The source that one side of the split makes."""
+    paired = PairedSource(pool.clean, pool.noisy, mixing, rate_hz)
+    crowd = len(pool.speech.groups()) > 1
+    mixed = MixedSource(pool.speech, pool.noise, pool.rooms, mixing, rate_hz, crowd)
+    if not len(pool.speech):
+        return paired
+    return Blend(mixed, paired) if len(pool.clean) else mixed

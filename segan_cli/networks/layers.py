@@ -51,6 +51,11 @@ def turn(x: Tensor, most: int) -> Tensor:
     return x.roll(int(torch.randint(-most, most + 1, ())), -1)
 
 
+def full(x: Tensor) -> Tensor:
+    """x in single precision at least, whatever autocast made of it."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
 class VirtualBatchNorm(nn.Module):
     """Normalises each example by the statistics of a fixed reference batch and of itself.
 
@@ -65,6 +70,7 @@ class VirtualBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, C, L] and reference [R, C, L] → both normalised, same shapes."""
+        x, reference = full(x), full(reference)  # the derivative of a small variance overflows half precision
         mean = reference.mean((0, 2), keepdim=True)
         square = reference.square().mean((0, 2), keepdim=True)
         own = 1.0 / (len(reference) + 1)

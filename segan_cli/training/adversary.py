@@ -14,16 +14,18 @@ from torch.func import functional_call
 from segan_cli.config import AdversarialConfig
 from segan_cli.losses.adversarial import OBJECTIVES, Objective
 from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
+from segan_cli.networks.layers import full
 
 ENOUGH = 8  # examples from which their deviation can be relied on
 
 Report = dict[str, float]
+Opinion = dict[str, Tensor]  # scalars
 Weights = dict[str, Tensor]
 StepSize = Callable[[Tensor], Tensor]
 
 
-class Adversary:
-    """A discriminator, its optimiser and the rules of the game.
+class Adversary(nn.Module):
+    """A discriminator, its optimiser and the rules of the game; called, it gives the discriminator's loss.
 
     In every method `real`, `fake` and `condition` are [B, …]; `deviation` is that of the instance noise now, in their
     units; `quality` [2 B], for a metric objective alone, is the measured quality of `fake` and of `condition` itself,
@@ -31,6 +33,7 @@ class Adversary:
     """
 
     def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, config: AdversarialConfig) -> None:
+        super().__init__()
         self.network, self.optimizer, self.config = network, optimizer, config
         self.objective = OBJECTIVES[config.objective]
 
@@ -38,7 +41,7 @@ class Adversary:
         """Logits [B] of candidates, by the network's own weights or by others."""
         arguments = (candidate, condition)
         logits: Tensor = functional_call(self.network, weights, arguments) if weights else self.network(*arguments)
-        return logits
+        return full(logits)
 
     def discriminator_loss(
         self,
@@ -48,7 +51,7 @@ class Adversary:
         deviation: float = 0.0,
         quality: Tensor | None = None,
         weights: Weights | None = None,
-    ) -> tuple[Tensor, Report]:
+    ) -> tuple[Tensor, Opinion]:
         """The discriminator's loss, penalties included, and what it thinks of both kinds of candidates."""
         config, objective = self.config, self.objective
         blurred = blur(real, deviation)
@@ -70,6 +73,8 @@ class Adversary:
             penalty = gradient_penalty(lambda x: self.judge(x, condition, weights), real, fake.detach())
             loss = loss + config.gradient_penalty_weight * penalty
         return loss, opinion(on_real.detach(), on_fake.detach(), objective)
+
+    forward = discriminator_loss
 
     def generator_loss(
         self, real: Tensor, fake: Tensor, condition: Tensor, deviation: float = 0.0, quality: Tensor | None = None
@@ -110,20 +115,20 @@ def blur(candidates: Tensor, deviation: float) -> Tensor:
     return candidates + deviation * torch.randn_like(candidates) if deviation else candidates
 
 
-def opinion(on_real: Tensor, on_fake: Tensor, objective: Objective) -> Report:
+def opinion(on_real: Tensor, on_fake: Tensor, objective: Objective) -> Opinion:
     """What logits [B] of both kinds say: means, and where the discriminator tells apart, how well.
 
     That is the accuracies, and from eight examples on the separation: difference of means over the pooled deviation.
     """
-    real, fake = float(on_real.mean()), float(on_fake.mean())
+    real, fake = on_real.mean(), on_fake.mean()
     report = {"d_real": real, "d_fake": fake}
     if objective.metric:
         return report
     middle = (real + fake) / 2 if objective.boundary is None else objective.boundary
-    report["d_real_accuracy"] = float((on_real > middle).float().mean())
-    report["d_fake_accuracy"] = float((on_fake < middle).float().mean())
+    report["d_real_accuracy"] = (on_real > middle).float().mean()
+    report["d_fake_accuracy"] = (on_fake < middle).float().mean()
     if len(on_real) >= ENOUGH:
-        deviation = float(((on_real.var(correction=0) + on_fake.var(correction=0)) / 2).sqrt())
+        deviation = ((on_real.var(correction=0) + on_fake.var(correction=0)) / 2).sqrt()
         report["d_separation"] = (real - fake) / (deviation + 1e-6)
     return report
 

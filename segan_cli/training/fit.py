@@ -1,48 +1,146 @@
-"""The loop: steps, validations, checkpoints."""
+"""The loop: steps, logs, validations, checkpoints."""
 
-import json
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from segan_cli.checkpoint import Model, save_model
+from segan_cli.checkpoint import save_model
+from segan_cli.data.loader import Windows, batches, drawn_apart
 from segan_cli.data.mixing import Source
-from segan_cli.enhance import Enhancer
 from segan_cli.errors import TrainingError
-from segan_cli.metrics import MEASURES, mean, measure_all
 from segan_cli.training.adversary import Report
 from segan_cli.training.health import diversity
+from segan_cli.training.journal import Journal
+from segan_cli.training.processes import Processes
 from segan_cli.training.state import TrainState
-from segan_cli.training.step import draw_windows, pesq_judge, train_step
+from segan_cli.training.step import Batch, prepare, rate_by_pesq, train_step
+from segan_cli.training.validation import Scores, Validation
 
 Array = NDArray[np.float32]
-Scores = dict[str, float | None]
 
 DIVERSITY_WINDOWS = 4  # on which the generator's diversity is measured
+RECENT = 50  # steps over which the pace is measured
+NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # in the words of torch
 
 
 @dataclass(frozen=True)
-class Checkup:
-    """What a validation found."""
+class Pace:
+    """How fast a training is."""
 
-    scores: Scores  # means over the validation utterances
-    signs: Report  # means of the steps since the last one, and the generator's diversity
-    illnesses: dict[str, str]  # name → what is wrong and what to do
+    steps_per_s: float
+    audio_per_s: float  # seconds of windows in a second: also hours in an hour
+    waiting: float  # share of the time spent waiting for windows
 
 
-def validate(enhancer: Enhancer, pairs: Sequence[tuple[Array, Array]], pool: Executor) -> Scores:
-    """Mean of every measure over (noisy, clean) utterances at the model's rate."""
-    rate_hz = enhancer.model.config.sample_rate_hz
-    jobs = [pool.submit(measure_all, clean, enhancer.enhance(noisy, rate_hz)) for noisy, clean in pairs]
-    rows = [job.result() for job in jobs]
-    return {name: mean([row[name] for row in rows]) for name in MEASURES}
+class Watcher(Protocol):
+    """Who is told how a training goes; of several processes, that of the first."""
+
+    def stepped(self, step: int, numbers: Report, pace: Pace) -> None:
+        """A step was taken."""
+
+    def checked(self, step: int, signs: Report, illnesses: dict[str, str]) -> None:
+        """The training's health was examined: means of the last steps; name → what is wrong and what to do."""
+
+    def validated(self, step: int, scores: Scores, noisy: Scores, best: bool) -> None:
+        """The scores of the model of an earlier step have come in; `noisy` are those of the unprocessed utterances."""
+
+
+class Clock:
+    """Measures the pace over the last steps."""
+
+    def __init__(self, batch_s: float) -> None:
+        self.batch_s = batch_s  # seconds of windows a step
+        self.waited = 0.0
+        self.marks = deque([(time.monotonic(), 0.0)], RECENT + 1)
+
+    def wait(self, feed: Iterator[Sequence[object]]) -> Sequence[object]:
+        """The next of a feed, the time it takes counted as waiting."""
+        began = time.monotonic()
+        item = next(feed)
+        self.waited += time.monotonic() - began
+        return item
+
+    def pace(self) -> Pace:
+        """The pace, once a step."""
+        self.marks.append((time.monotonic(), self.waited))
+        seconds = max(self.marks[-1][0] - self.marks[0][0], 1e-9)
+        rate = (len(self.marks) - 1) / seconds
+        return Pace(rate, rate * self.batch_s, (self.marks[-1][1] - self.marks[0][1]) / seconds)
+
+
+class Keeper:
+    """Keeps what a run folder gets: `log.jsonl`, `last.pt`, `best.safetensors` and, if asked, models of some steps."""
+
+    def __init__(
+        self, state: TrainState, validation: Validation, journal: Journal, run: Path, watcher: Watcher
+    ) -> None:
+        self.state, self.validation, self.journal, self.run, self.watcher = state, validation, journal, run, watcher
+        if journal.noisy is None:
+            validation.start_noisy()
+        at_validation = state.step and state.step % state.training.validate_every == 0
+        if not validation.go_on(state.step) and at_validation and not journal.validated(state.step):
+            validation.start(state.candidate())
+
+    def log(self, pace: Pace, windows: Windows, source: Source) -> None:
+        """Write and tell what is due after this step; raises TrainingError when the output is not finite."""
+        state, config = self.state, self.state.training
+        last = state.step == config.steps
+        due = last or state.step % config.validate_every == 0
+        variety = measure_diversity(state, source, windows) if due else {}
+        if due or state.step % config.log_every == 0:
+            signs = {**state.health.means(config.log_every), **variety}
+            line: dict[str, Any] = {
+                "step": state.step,
+                **signs,
+                "audio_per_s": pace.audio_per_s,
+                "waiting": pace.waiting,
+            }
+            if due:
+                illnesses = state.health.diagnose(variety)
+                line["illnesses"] = list(illnesses)
+                self.watcher.checked(state.step, signs, illnesses)
+            self.journal.write(line)
+        if due:
+            self.collect(wait=True)
+            self.validation.start(state.candidate())
+            self.save()
+        self.collect(wait=last)
+
+    def collect(self, wait: bool) -> None:
+        """Take in the scores that have come, keep the best model."""
+        pending = self.validation.pending
+        if pending is None or not (wait or pending.done()):
+            return
+        config = self.state.training
+        model, scores, sounds = self.validation.finish()
+        step, score = model.provenance["steps"], scores[config.best_by]
+        known = self.journal.best(config.best_by)
+        best = (score is not None and score > known) or not (self.run / "best.safetensors").exists()
+        if best:
+            save_model(self.run / "best.safetensors", model)
+        if config.keep:
+            save_model(self.run / f"step-{step:07d}.safetensors", model)
+            for old in sorted(self.run.glob("step-*.safetensors"))[: -config.keep]:
+                old.unlink()
+        if self.journal.noisy is None:
+            self.journal.write({"step": 0, "noisy": self.validation.finish_noisy()})
+        self.journal.write({"step": step, "validation": scores})
+        self.journal.show(step, sounds, model.config.sample_rate_hz)
+        self.validation.forget()
+        self.watcher.validated(step, scores, self.journal.noisy or {}, best)
+
+    def save(self) -> None:
+        """Write the state that a resumed training starts from."""
+        self.state.save(self.run / "last.pt")
 
 
 def fit(
@@ -51,59 +149,91 @@ def fit(
     validation: Sequence[tuple[Array, Array]],
     run: Path,
     pool: Executor,
-    report: Callable[[int, Report, Checkup | None], None],
-) -> None:
-    """Train to the last step, validating and saving `last.pt`, `best.safetensors` and `log.jsonl` in the run folder.
+    watcher: Watcher,
+    workers: int = 0,
+    tensorboard: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+) -> bool:
+    """Train to the last step, or until `stop`, and keep the run folder; → whether it came to the end.
 
-    `report` hears of every step, and of the check-up at each validation. Raises TrainingError when a loss or a gradient
-    is not finite; the checkpoints before stay.
+    `validation` holds noisy and clean utterances [n], `workers` processes render windows. Raises TrainingError when a
+    loss or a gradient is not finite or memory runs out; the checkpoints before stay.
     """
-    config = state.training
+    config, processes = state.training, state.processes
+    game = config.adversarial
+    numbers = processes.share(config.batch_size)
+    if len(numbers) % config.accumulate:
+        raise TrainingError(
+            f"a process' {len(numbers)} windows a step are no multiple of training.accumulate {config.accumulate}"
+        )
+    turns, start = (game.discriminator_steps, game.start) if game.weight else (1, 0)
+    windows = Windows(config.seed, state.model.window + 1, turns, start, numbers)
     if state.step == 0 and state.model.discriminator.norm == "virtual":
-        noisy, clean = draw_windows(source, state.rng, config.reference_windows, state.model)
-        state.discriminator.set_reference(clean, noisy)
-    judge = pesq_judge(pool) if config.adversarial.objective == "metricgan" else None
-    health = state.health
+        reference = prepare(state, *drawn_apart(source, windows, config.reference_windows))
+        state.discriminator.set_reference(reference.clean, reference.noisy)
+    rate = rate_by_pesq(pool) if game.objective == "metricgan" else None
+    keeper = None
+    if processes.first:
+        journal = Journal(run, state.step, tensorboard)
+        keeper = Keeper(state, Validation(validation, pool, run), journal, run, watcher)
+    clock = Clock(config.batch_size * state.model.window / state.model.sample_rate_hz)
+    feed = batches(source, windows, state.step, workers, pin=state.device.type == "cuda")
 
-    def draw() -> tuple[Tensor, Tensor]:
-        return draw_windows(source, state.rng, config.batch_size, state.model)
+    def draw() -> Batch:
+        return prepare(state, *clock.wait(feed))  # type: ignore[arg-type]
 
-    while state.step < config.steps:
-        checkup, variety = None, None
-        due = (state.step + 1) % config.validate_every == 0 or state.step + 1 == config.steps
+    stopped = False
+    while state.step < config.steps and not stopped:
         try:
-            numbers = train_step(state, draw, judge)
-            if due:
-                variety = measure_diversity(state, source)
-        except TrainingError as error:
-            kept = f"; {run / 'last.pt'} keeps the last good state" if (run / "last.pt").exists() else ""
-            raise TrainingError(f"{error}{kept}") from error
-        health.observe(numbers)
-        if variety is not None:
-            provenance: dict[str, Any] = {"runs": state.history, "steps": state.step}
-            model = Model(state.average, state.model, provenance)
-            scores = provenance["validation"] = validate(Enhancer(model), validation, pool)
-            pesq = -math.inf if scores["pesq_wb"] is None else scores["pesq_wb"]
-            if pesq > state.best or not (run / "best.safetensors").exists():
-                state.best = pesq
-                save_model(run / "best.safetensors", model)
-            checkup = Checkup(scores, {**health.summary(), **variety}, health.diagnose(variety))
-            with (run / "log.jsonl").open("a", encoding="utf-8") as log:
-                line = {"step": state.step, **checkup.signs, **scores, "illnesses": list(checkup.illnesses)}
-                log.write(json.dumps(line, allow_nan=False) + "\n")
-            state.save(run / "last.pt")
-        report(state.step, numbers, checkup)
+            report = train_step(state, draw, rate)
+            report, stopped = together(report, stop(), processes)
+            state.health.observe(report)
+            if keeper is not None:
+                pace = clock.pace()
+                watcher.stepped(state.step, report, pace)
+                keeper.log(pace, windows, source)
+        except (TrainingError, RuntimeError) as error:
+            raise explained(error, state, run) from error
+    if keeper is not None:
+        if stopped:
+            keeper.save()
+        else:
+            keeper.collect(wait=True)
+    return not stopped
 
 
-def measure_diversity(state: TrainState, source: Source) -> Report:
+def together(report: Report, stop: bool, processes: Processes) -> tuple[Report, bool]:
+    """The mean of the numbers of all processes, and whether one of them was told to stop."""
+    if processes.size == 1:
+        return report, stop
+    values = processes.mean(torch.tensor([*report.values(), float(stop)], dtype=torch.float32, device=processes.device))
+    *means, stopping = values.tolist()
+    return dict(zip(report, means, strict=True)), stopping > 0
+
+
+def explained(error: Exception, state: TrainState, run: Path) -> Exception:
+    """An error of a step in words for the user, or as it is where it is none of theirs."""
+    kept = f"; {run / 'last.pt'} keeps the last good state" if (run / "last.pt").exists() else ""
+    if isinstance(error, TrainingError):
+        return TrainingError(f"{error}{kept}")
+    if not any(words in str(error) for words in NO_MEMORY):
+        return error
+    config = state.training
+    return TrainingError(
+        f"step {state.step + 1}: memory of {state.device} ran out with batch_size {config.batch_size} in"
+        f" {config.accumulate} slices; set training.accumulate={2 * config.accumulate} or a smaller training.batch_size"
+        + kept
+    )
+
+
+def measure_diversity(state: TrainState, source: Source, windows: Windows) -> Report:
     """Diversity of the generator on windows and z of their own, the same at every call.
 
     Raises TrainingError when its output is not finite.
     """
-    rng = np.random.default_rng(state.training.seed)
-    noisy, _ = draw_windows(source, rng, DIVERSITY_WINDOWS, state.model)
-    first, second = (state.generator.draw_latent(rng, len(noisy), state.model.window) for _ in range(2))
-    report = diversity(lambda z: state.generator(noisy, z), (first, second))
+    batch = prepare(state, *drawn_apart(source, windows, DIVERSITY_WINDOWS))
+    other = None if batch.z is None else batch.z.roll(1, 0)
+    report = diversity(lambda z: state.generator(batch.noisy, z), (batch.z, other))
     if not all(map(math.isfinite, report.values())):
         raise TrainingError(f"step {state.step}: the generator's output is not finite; lower the learning rates")
     return report

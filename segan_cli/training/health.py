@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,17 +22,15 @@ ALIKE = 0.1  # spread of the outputs below which they repeat
 
 
 class Health:
-    """Remembers the reports of the last steps, summarises them and says what is wrong."""
+    """Remembers the reports of the last steps and says what is wrong."""
 
     def __init__(self) -> None:
         self.recent: deque[Report] = deque(maxlen=MEMORY)
-        self.since: list[Report] = []  # reports since the last summary
         self.strongest = 0.0  # smoothed adversarial gradient at its largest
 
-    def observe(self, report: Report) -> None:
+    def observe(self, report: Mapping[str, float | Tensor]) -> None:
         """Take note of one step."""
-        self.recent.append(report)
-        self.since.append(report)
+        self.recent.append({name: float(value) for name, value in report.items()})
         if sum("adversarial_gradient" in recent for recent in self.recent) >= SMOOTHING:
             self.strongest = max(self.strongest, self._mean("adversarial_gradient", SMOOTHING))
 
@@ -45,15 +43,11 @@ class Health:
         self.recent.extend(state["recent"])
         self.strongest = state["strongest"]
 
-    def summary(self) -> Report:
-        """Mean of every number since the last summary; counts of undefined qualities are added up."""
-        reports, self.since = self.since, []
+    def means(self, steps: int = MEMORY) -> Report:
+        """Mean of every number over the last steps."""
+        reports = list(self.recent)[-steps:]
         names = sorted({name for report in reports for name in report})
-        columns = {name: [report[name] for report in reports if name in report] for name in names}
-        return {
-            name: float(np.sum(values) if name == "quality_undefined" else np.mean(values))
-            for name, values in columns.items()
-        }
+        return {name: float(np.mean([report[name] for report in reports if name in report])) for name in names}
 
     def diagnose(self, diversity: Report) -> dict[str, str]:
         """The illnesses that the last steps and the generator's present `diversity` show: name → words with a hint."""

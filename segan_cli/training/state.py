@@ -1,53 +1,79 @@
 """Everything a training carries from step to step, and its way to disk and back."""
 
 import copy
-import dataclasses
 import io
 import json
-import math
 import pickle
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from segan_cli.checkpoint import write_atomically
+from segan_cli.checkpoint import Model, write_atomically
 from segan_cli.config import ModelConfig, TrainingConfig
 from segan_cli.errors import CheckpointError
 from segan_cli.losses.reconstruction import Reconstruction
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.networks.generator import Generator
+from segan_cli.schema import flat, plain
 from segan_cli.training.adversary import Adversary
 from segan_cli.training.health import Health
+from segan_cli.training.processes import Processes
+
+FORMAT = 1  # of saved states
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TrainState:
-    """Networks, optimisers and random draws of a training at one step."""
+    """Networks, optimisers and counters of a training at one step.
 
-    def __init__(self, model: ModelConfig, training: TrainingConfig) -> None:
+    Random draws are no part of it: all of them follow from the seed and the step.
+    """
+
+    def __init__(self, model: ModelConfig, training: TrainingConfig, processes: Processes | None = None) -> None:
         torch.manual_seed(training.seed)
-        self.model, self.training = model, training
-        self.generator = Generator(model.generator)
+        self.model, self.training, self.processes = model, training, processes or Processes()
+        device = self.device = self.processes.device
+        self.generator = Generator(model.generator).to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)  # EMA of the generator's weights
-        self.discriminator = Discriminator(model.discriminator, model.window, training.reference_windows)
+        self.discriminator = Discriminator(model.discriminator, model.window, training.reference_windows).to(device)
         self.generator_optimizer = optimizer(training.optimizer, self.generator, training.generator_learning_rate)
         self.discriminator_optimizer = optimizer(
             training.optimizer, self.discriminator, training.discriminator_learning_rate
         )
+        scaled = training.precision == "fp16"
+        self.generator_scaler = torch.amp.GradScaler(device.type, enabled=scaled)
+        self.discriminator_scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.adversary = Adversary(self.discriminator, self.discriminator_optimizer, training.adversarial)
         self.reconstruction = Reconstruction(
             {"l1": training.l1_weight, "spectral": training.spectral_weight, "stft": training.stft_weight}
-        )
-        self.rng = np.random.default_rng(training.seed)  # of windows and z; torch's own draws are the adversary's
+        ).to(device)
+        if training.compile:
+            self.generator.compile()
+            if not derived_twice(training):
+                self.discriminator.compile()
+        self.joined_generator = self.processes.joined(self.generator)
+        self.joined_adversary = self.processes.joined(self.adversary) if training.adversarial.weight else self.adversary
         self.health = Health()
         self.step = 0
-        self.best = -math.inf  # validation PESQ of the best checkpoint so far
         self.history: list[dict[str, Any]] = []  # what each start and resumption of this training says of itself
 
     def adversarial(self) -> bool:
         """Whether the discriminator takes part in this step."""
         return self.training.adversarial.weight > 0 and self.step >= self.training.adversarial.start
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The networks' precision."""
+        precision = PRECISIONS[self.training.precision]
+        return torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
+
+    def candidate(self) -> Model:
+        """The averaged generator as a model, as it is now."""
+        generator = copy.deepcopy(self.average)
+        return Model(
+            generator, self.model, {"runs": self.history, "steps": self.step, "training": plain(self.training)}
+        )
 
     def parts(self) -> dict[str, Any]:
         """The stateful objects by name."""
@@ -57,57 +83,87 @@ class TrainState:
             "discriminator": self.discriminator,
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
+            "generator_scaler": self.generator_scaler,
+            "discriminator_scaler": self.discriminator_scaler,
         }
 
     def save(self, path: Path) -> None:
         """Write everything that a resumed training needs, atomically."""
         state = {name: part.state_dict() for name, part in self.parts().items()}
         about = {
-            "model": dataclasses.asdict(self.model),
-            "training": dataclasses.asdict(self.training),
-            "rng": self.rng.bit_generator.state,
+            "format": FORMAT,
+            "model": plain(self.model),
+            "training": plain(self.training),
             "step": self.step,
-            "best": self.best,
             "history": self.history,
             "health": self.health.state(),
         }
         buffer = io.BytesIO()
-        torch.save({**state, "torch_rng": torch.get_rng_state(), "about": json.dumps(about)}, buffer)
-        write_atomically(path, buffer.getvalue())
+        torch.save({**state, "about": json.dumps(about)}, buffer)
+        write_atomically(path, buffer.getbuffer())
 
     def load(self, path: Path) -> list[str]:
         """Continue from a saved state; → the fields of the training that are not as they were, a line each.
 
         Raises CheckpointError when it is not a state of this model.
         """
+        state, about = read_state(path, self.device)
         try:
-            state = torch.load(path, weights_only=True)  # tensors and plain containers only, nothing is executed
-            about = json.loads(state["about"])
-            if about["model"] != json.loads(json.dumps(dataclasses.asdict(self.model))):
-                raise CheckpointError(f"{path}: saved by a training of another model; give its preset or another --run")
-            for field in ("optimizer", "reference_windows"):
+            if about["model"] != plain(self.model):
+                raise CheckpointError(
+                    f"{path}: saved by a training of another model; give its preset, or another --run-dir"
+                )
+            for field in ("optimizer", "reference_windows", "precision"):
                 if about["training"][field] != getattr(self.training, field):
                     raise CheckpointError(
                         f"{path}: saved with {field} {about['training'][field]}; resume with the same"
                     )
             for name, part in self.parts().items():
                 part.load_state_dict(state[name])
-            torch.set_rng_state(state["torch_rng"])
-        except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
-        self.rng.bit_generator.state = about["rng"]
-        self.health.restore(about["health"])
-        self.step, self.best, self.history = about["step"], about["best"], about["history"]
-        before, now = flat(about["training"]), flat(json.loads(json.dumps(dataclasses.asdict(self.training))))
+            self.health.restore(about["health"])
+            self.step, self.history = about["step"], about["history"]
+            before, now = flat(about["training"], "training."), flat(plain(self.training), "training.")
+        except (RuntimeError, LookupError, TypeError, ValueError) as error:
+            raise CheckpointError(f"{path}: not a whole training state") from error
         return [f"{name}: {before.get(name)} before, {now[name]} now" for name in now if before.get(name) != now[name]]
 
+    def start_from(self, networks: dict[str, dict[str, torch.Tensor]], history: list[dict[str, Any]]) -> None:
+        """Begin with the weights of another training, generator and, where there is one, discriminator.
 
-def flat(values: dict[str, Any], prefix: str = "training.") -> dict[str, Any]:
-    """Nested dictionaries as one, keys joined by dots."""
-    result: dict[str, Any] = {}
-    for key, value in values.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
-    return result
+        Raises CheckpointError when they are of another network.
+        """
+        try:
+            for network in (self.generator, self.average):
+                network.load_state_dict(networks["generator"])
+            if "discriminator" in networks:
+                self.discriminator.load_state_dict(networks["discriminator"])
+        except RuntimeError as error:
+            raise CheckpointError(f"--init: weights of another network; {' '.join(str(error).split())}") from error
+        self.history = list(history)
+
+
+def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
+    """A saved state: what its parts hold, and what it says of itself.
+
+    Raises CheckpointError when it is none, or of another format.
+    """
+    try:
+        state = torch.load(path, device, weights_only=True)  # tensors and plain containers, nothing is executed
+        about = json.loads(state["about"])
+        version = about["format"]
+    except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
+    if version != FORMAT:
+        raise CheckpointError(
+            f"{path}: a training state of format {version}, and this segan reads {FORMAT}; use another"
+        )
+    return state, about
+
+
+def derived_twice(training: TrainingConfig) -> bool:
+    """Whether gradients through the discriminator are derived again, which compiled networks cannot."""
+    game = training.adversarial
+    return bool(game.unrolled_steps or game.r1_weight or game.objective == "wasserstein-gp")
 
 
 def optimizer(kind: str, network: torch.nn.Module, learning_rate: float) -> torch.optim.Optimizer:

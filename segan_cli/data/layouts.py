@@ -1,0 +1,255 @@
+"""What a user names becomes a list of utterances: the layouts of the known corpora, and plain folders.
+
+Nothing is decoded here. Every utterance gets a group, its speaker or the recording that a noise was cut from, which
+the split keeps on one side. The same speaker has the same group in every corpus that shares them (VCTK and
+VoiceBank-DEMAND; LibriSpeech and LibriTTS).
+"""
+
+import csv
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from segan_cli.audio import EXTENSIONS
+from segan_cli.errors import CorpusError
+
+VOICEBANK = re.compile(r"(p\d{3}|s5)_\d+$")
+LIBRI = re.compile(r"(\d+)[-_](\d+)[-_]\d+([-_]\d+)?$")  # reader, chapter
+HELD_BACK = re.compile(r"(^|[\W_])(test|dev|valid)")  # in the names of official test and development sets
+CUTS = (  # noises whose name tells which recording they were cut from
+    re.compile(r"\d-(\d+)-[A-Z](-\d+)?$"),  # ESC-10, ESC-50: fold, clip, take
+    re.compile(r"(\d+)-\d+-\d+-\d+$"),  # UrbanSound8K
+)
+MICROPHONE = re.compile(r"[-_ ]?(ch|mic)_?\d{1,2}$", re.IGNORECASE)  # one of several of a recording, as in DEMAND
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """A file of clean speech, of noise or of a room response, or a noisy/clean pair."""
+
+    path: Path
+    group: str  # speaker, or recording of a noise
+    noisy: Path | None = None  # the noisy side of a pair
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """What one entry of the user's holds."""
+
+    place: str  # as the user named it
+    layout: str
+    utterances: tuple[Utterance, ...]
+    left: tuple[str, ...] = ()  # what is there and not used, one line each
+    speakers_known: bool = True
+
+
+def recognise_speech(place: str) -> Corpus:
+    """The speech of a folder in any of the known layouts.
+
+    Raises CorpusError when there is no such folder or nothing in it.
+    """
+    root = find_root(place)
+    for layout in (_pairs, _vctk, _ljspeech, _common_voice, _libri):
+        corpus = layout(place, root)
+        if corpus is not None:
+            return corpus
+    paths = audio_below(root)
+    groups, known = speakers(root, paths)
+    utterances = (Utterance(path, group) for path, group in zip(paths, groups, strict=True))
+    return Corpus(place, "folder of speech", tuple(utterances), speakers_known=known)
+
+
+def recognise_noise(place: str) -> Corpus:
+    """The files of a folder of noises or room responses; those cut from one recording share a group.
+
+    Raises CorpusError when there is no such folder or nothing in it.
+    """
+    root = find_root(place)
+    utterances = (Utterance(path, _recording(path)) for path in audio_below(root))
+    return Corpus(place, "folder of recordings", tuple(utterances))
+
+
+def find_root(place: str) -> Path:
+    """The folder, or the one in it that holds everything; raises CorpusError when it is none."""
+    root = Path(place)
+    if not root.is_dir():
+        kind = "is a file" if root.exists() else "no such folder"
+        raise CorpusError(f"{place}: {kind}; give a folder of audio files, or a manifest that ends in .csv or .jsonl")
+    while len(inside := [path for path in root.iterdir() if not path.name.startswith(".")]) == 1:
+        if not inside[0].is_dir() or HELD_BACK.search(inside[0].name) or inside[0].name in ("wav48", "wavs", "clips"):
+            break
+        root = inside[0]
+    return root
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """All audio files below a folder, links followed, each folder once, hidden files left out."""
+    seen = set()
+    for here, folders, files in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in files:
+            if PurePath(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
+                yield Path(here, name)
+
+
+def audio_below(folder: Path) -> list[Path]:
+    """All audio files below a folder, sorted; raises CorpusError when there is none."""
+    if not folder.is_dir():
+        raise CorpusError(f"{folder}: no such folder; give a folder of audio files")
+    paths = sorted(walk(folder))
+    if not paths:
+        raise CorpusError(f"{folder}: no audio files in it; expected {', '.join(sorted(EXTENSIONS))}")
+    return paths
+
+
+def speakers(root: Path, paths: Sequence[Path]) -> tuple[list[str], bool]:
+    """The speaker of each file as far as paths tell, and whether they do.
+
+    That is the reader of a LibriSpeech name, the topmost folder of several, or what names in one folder begin with
+    (`anna_01`, `anna_02`, `ben-01`). Where nothing tells, every file counts as a speaker of its own.
+    """
+    home = str(root.resolve())
+    names = [path.relative_to(root) for path in paths]
+    if all(VOICEBANK.match(name.stem) for name in names):
+        return [f"vctk:{name.stem.split('_')[0]}" for name in names], True
+    for depth in range(1, max(len(name.parts) for name in names)):
+        folders = ["/".join(name.parts[:depth]) if len(name.parts) > depth else str(name) for name in names]
+        if len(set(folders)) > 1:
+            return [f"{home}:{folder}" for folder in folders], True
+    starts = [re.split(r"[-_ ]", name.stem)[0] for name in names]
+    if 2 <= len(set(starts)) <= len(starts) / 2:
+        return [f"{home}:{start}" for start in starts], True
+    return [f"{home}:{name}" for name in names], len(names) == 1
+
+
+def _recording(path: Path) -> str:
+    """The group of a noise: its folder and what the names of all files from one recording have in common."""
+    for pattern in CUTS:
+        if match := pattern.match(path.stem):
+            return f"{path.parent.resolve()}:{match[1]}"
+    return f"{path.parent.resolve()}:{MICROPHONE.sub('', path.stem)}"
+
+
+def _official(names: Sequence[str]) -> set[str]:
+    """Those of several sets that are for training: no official test or development set, if there is another."""
+    return {name for name in names if not HELD_BACK.search(name)} or set(names)
+
+
+def _pairs(place: str, root: Path) -> Corpus | None:
+    """`clean` and `noisy`, or `clean_NAME` and `noisy_NAME` as VoiceBank-DEMAND has them, here or one level down."""
+    sets = {}
+    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
+        for clean in sorted(path for path in folder.iterdir() if path.is_dir() and "clean" in path.name.lower()):
+            for word, other in (("clean", "noisy"), ("Clean", "Noisy")):
+                noisy = folder / clean.name.replace(word, other, 1)
+                if noisy != clean and noisy.is_dir():
+                    sets[clean.relative_to(root).as_posix()] = (clean, noisy)
+    if not sets:
+        return None
+    used = _official(list(sets))
+    utterances: list[Utterance] = []
+    left = [f"{name}: an official test or development set, not trained on" for name in sets if name not in used]
+    known = True
+    for name in sorted(used):
+        clean, noisy = sets[name]
+        mates, problems = _match(clean, noisy)
+        left += problems
+        if mates:
+            groups, told = speakers(clean, [path for path, _ in mates])
+            utterances += [Utterance(path, group, mate) for (path, mate), group in zip(mates, groups, strict=True)]
+            known = known and told
+    if not utterances:
+        raise CorpusError(f"{place}: no noisy file has a clean one of the same name; first problem: {left[-1]}")
+    layout = "VoiceBank-DEMAND" if any("set" in name and "_wav" in name for name in sets) else "noisy/clean pairs"
+    return Corpus(place, layout, tuple(utterances), tuple(left), known)
+
+
+def _match(clean: Path, noisy: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """The files of two folders that have the same name, whatever their format; and a line on each other one."""
+    sides: list[dict[str, list[Path]]] = [{}, {}]
+    for side, folder in zip(sides, (clean, noisy), strict=True):
+        for path in audio_below(folder):
+            side.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+    mates, problems = [], []
+    for name in sorted({*sides[0], *sides[1]}):
+        ours, theirs = sides[0].get(name, []), sides[1].get(name, [])
+        if len(ours) == len(theirs) == 1:
+            mates.append((ours[0], theirs[0]))
+        elif ours and theirs:
+            problems.append(f"{(ours + theirs)[0]}: several files of this name; keep one on each side")
+        else:
+            problems.append(f"{(ours + theirs)[0]}: no {'noisy' if ours else 'clean'} file of this name")
+    return mates, problems
+
+
+def _vctk(place: str, root: Path) -> Corpus | None:
+    """VCTK 0.92 (`wav48_silence_trimmed`, two microphones of which the first is used) or 0.80 (`wav48`)."""
+    for name, layout in (("wav48_silence_trimmed", "VCTK 0.92"), ("wav48", "VCTK 0.80")):
+        folder = root if root.name == name else root / name
+        if folder.is_dir():
+            paths = audio_below(folder)
+            used = [path for path in paths if not path.stem.endswith("_mic2")]
+            left = [f"{folder}: {len(paths) - len(used)} files of the second microphone"] * (len(paths) > len(used))
+            utterances = (Utterance(path, f"vctk:{path.relative_to(folder).parts[0]}") for path in used)
+            return Corpus(place, layout, tuple(utterances), tuple(left))
+    return None
+
+
+def _libri(place: str, root: Path) -> Corpus | None:
+    """LibriSpeech and LibriTTS: `subset/reader/chapter/reader-chapter-utterance.flac`, or any part of that tree."""
+    paths = audio_below(root)
+    matches = [LIBRI.match(path.stem) for path in paths]
+    if not all(match and path.parent.name == match[2] for match, path in zip(matches, paths, strict=True)):
+        return None
+    subsets = [path.parts[-4] if len(path.parts) > 3 else "" for path in paths]
+    used = _official(sorted(set(subsets)))
+    left = [
+        f"{subset}: {subsets.count(subset)} files of an official test or development set, not trained on"
+        for subset in sorted(set(subsets) - used)
+    ]
+    utterances = tuple(
+        Utterance(path, f"librivox:{match[1]}")
+        for path, match, subset in zip(paths, matches, subsets, strict=True)
+        if match and subset in used
+    )
+    layout = "LibriTTS" if any(match and match[3] for match in matches) else "LibriSpeech"
+    return Corpus(place, layout, utterances, tuple(left))
+
+
+def _ljspeech(place: str, root: Path) -> Corpus | None:
+    """LJSpeech: `metadata.csv` and `wavs/LJ001-0001.wav`, one speaker."""
+    if not ((root / "metadata.csv").is_file() and (root / "wavs").is_dir()):
+        return None
+    paths = audio_below(root / "wavs")
+    group = "ljspeech:reader" if paths[0].stem.startswith("LJ") else f"{root.resolve()}:speaker"
+    return Corpus(place, "LJSpeech", tuple(Utterance(path, group) for path in paths))
+
+
+def _common_voice(place: str, root: Path) -> Corpus | None:
+    """Common Voice: `clips/` and `train.tsv` or, where there is none, `validated.tsv`, with `client_id` and `path`."""
+    tables = [path for name in ("train", "validated") if (path := root / f"{name}.tsv").is_file()]
+    if not tables or not (root / "clips").is_dir():
+        return None
+    with tables[0].open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    if not rows or not {"client_id", "path"} <= set(rows[0]):
+        raise CorpusError(f"{tables[0]}: no columns client_id and path in it; is it a table of Common Voice?")
+    there = {path.name: path for path in audio_below(root / "clips")}
+    utterances, left = [], []
+    for row in rows:
+        name = row["path"] if row["path"].endswith(".mp3") or row["path"] in there else f"{row['path']}.mp3"
+        if name in there:
+            utterances.append(Utterance(there.pop(name), f"common-voice:{row['client_id']}"))
+        else:
+            left.append(f"{root / 'clips' / name}: named in {tables[0].name}, but not there")
+    if not utterances:
+        raise CorpusError(f"{tables[0]}: none of its files is in {root / 'clips'}")
+    left += [f"{root / 'clips'}: {len(there)} files that {tables[0].name} does not name"] * bool(there)
+    return Corpus(place, "Common Voice", tuple(utterances), tuple(left))

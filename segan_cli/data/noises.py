@@ -1,0 +1,52 @@
+"""Generated noises: what a training hears where nobody recorded a noise."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segan_cli.config import NoiseKind
+
+Array = NDArray[np.float32]
+
+SLOPES = {"white": 0.0, "pink": -1.0, "brown": -2.0}  # of the power density, as a power of the frequency
+LOWEST_HZ = 20.0  # below this, densities stay level
+SWELL_DB = 6.0  # noises swell and fade by up to this much …
+SWELL_HZ = (0.1, 2.0)  # … at a rate between these
+
+
+def generate(kind: NoiseKind, seed: int, length: int, rate_hz: int, speech: Array) -> Array:
+    """A noise [length] of RMS 1, the same for the same arguments; a speech-shaped one has the spectrum of `speech`."""
+    rng = np.random.default_rng(seed)
+    if kind == "hum":
+        noise = hum(rng, length, rate_hz)
+    else:
+        spectrum = np.fft.rfft(rng.standard_normal(length))
+        if kind == "speech-shaped":
+            density = smooth_spectrum(speech, len(spectrum))
+        else:
+            hz = np.maximum(np.fft.rfftfreq(length, 1 / rate_hz), LOWEST_HZ)
+            density = hz ** (SLOPES[kind] / 2)
+        noise = np.fft.irfft(spectrum * density, length)
+    rate, phase, depth_db = rng.uniform(*SWELL_HZ), rng.uniform(0, 2 * np.pi), rng.uniform(0, SWELL_DB)
+    t = np.arange(length) / rate_hz
+    noise = noise * 10 ** (depth_db / 20 * np.sin(2 * np.pi * rate * t + phase))
+    rms = max(float(np.sqrt(np.mean(np.square(noise)))), 1e-9)
+    return np.asarray(noise / rms, np.float32)
+
+
+def hum(rng: np.random.Generator, length: int, rate_hz: int) -> NDArray[np.float64]:
+    """Mains hum [length]: harmonics of 50 or 60 Hz, 1 % off at most, the odd ones stronger, over a faint hiss."""
+    mains = rng.choice((50.0, 60.0)) * rng.uniform(0.99, 1.01)
+    t = np.arange(length) / rate_hz
+    noise = 0.02 * rng.standard_normal(length)
+    decay = rng.uniform(0.5, 1.5)
+    for k in range(1, int(min(2_000.0, rate_hz / 2) / mains)):
+        level = rng.uniform(0.3, 1.0) * k**-decay * (1.0 if k % 2 else 0.5)
+        noise += level * np.sin(2 * np.pi * k * mains * t + rng.uniform(0, 2 * np.pi))
+    return noise
+
+
+def smooth_spectrum(speech: Array, bins: int) -> NDArray[np.float64]:
+    """Long-term magnitude spectrum of speech [n] at `bins` frequencies from 0 to half the rate."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(speech, (0, 512)), 512)[::256] * np.hanning(512)
+    magnitude = np.sqrt(np.mean(np.abs(np.fft.rfft(frames)) ** 2, axis=0)) + 1e-9
+    return np.asarray(np.interp(np.linspace(0, 1, bins), np.linspace(0, 1, len(magnitude)), magnitude))

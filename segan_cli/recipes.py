@@ -1,0 +1,58 @@
+"""Recipes: a model and its training as a TOML file; the shipped ones by name."""
+
+import dataclasses
+import tomllib
+from pathlib import Path
+
+import tomli_w
+
+from segan_cli.config import Recipe
+from segan_cli.errors import ConfigError
+from segan_cli.presets import PRESETS
+from segan_cli.schema import from_dict, merged, plain, without_none
+
+DEFAULT = "segan-gated"
+
+
+def recipes_dir() -> Path:
+    """The folder of shipped recipes: inside the installed package, or beside it in a source checkout."""
+    package = Path(__file__).parent
+    installed = package / "recipes"
+    return installed if installed.is_dir() else package.parent / "recipes"
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the shipped recipes."""
+    return sorted(path.stem for path in recipes_dir().glob("*.toml"))
+
+
+def load_recipe(name: str) -> Recipe:
+    """A shipped recipe by name, or one from a TOML file.
+
+    `[model]` names a preset and may change fields of it; `[training]` and `[data]` may leave out what has a default.
+    Raises ConfigError, naming the file and the key, when it cannot be read or says what cannot be.
+    """
+    shipped = name in shipped_recipes()
+    path = recipes_dir() / f"{name}.toml" if shipped else Path(name)
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        known = ", ".join(shipped_recipes())
+        raise ConfigError(f"{name}: no such recipe ({error.strerror}); give a TOML file or one of: {known}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{name}: not a TOML file ({error})") from error
+    model = values.get("model")
+    if not isinstance(model, dict) or "preset" not in model:
+        raise ConfigError(f"{name}: model.preset: missing; give one of {', '.join(PRESETS)}")
+    preset = PRESETS.get(model["preset"])
+    if preset is not None:
+        values["model"] = merged(dataclasses.asdict(preset), model)
+    try:
+        return from_dict(Recipe, values)
+    except ConfigError as error:
+        raise ConfigError(f"{name}: {error}") from error
+
+
+def recipe_text(recipe: Recipe) -> str:
+    """A recipe with every field spelled out, as TOML that `load_recipe` reads back."""
+    return tomli_w.dumps(without_none(plain(recipe)))

@@ -1,0 +1,133 @@
+"""Frozen dataclasses to and from plain data: strict reading, single fields replaced, TOML."""
+
+import dataclasses
+import difflib
+import json
+import math
+import typing
+from collections.abc import Sequence
+from typing import Any, Literal, TypeVar
+
+from segan_cli.errors import ConfigError
+
+T = TypeVar("T")
+
+NONE = "none"  # how a field is said to be None where a format has no word for it
+NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
+    """Build a frozen config from JSON-like data; `where` is its own place in a larger one.
+
+    Nested configs and tuples are converted. Raises ConfigError, naming the key, when one is unknown, missing or of
+    another type.
+    """
+    fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is always a dataclass here
+    for key in values:
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(fields)}"
+            raise ConfigError(f"{where}{key}: no such key; {hint}")
+    for name, f in fields.items():
+        if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{where}{name}: missing")
+    types = typing.get_type_hints(cls)
+    return cls(**{key: _convert(types[key], value, where + key) for key, value in values.items()})
+
+
+def _convert(kind: Any, value: Any, where: str) -> Any:
+    """A JSON-like value as the field's type; the types are those that occur in the dataclasses of this package."""
+    arguments = typing.get_args(kind)
+    if type(None) in arguments:
+        return None if value is None or value == NONE else _convert(arguments[0], value, where)
+    if dataclasses.is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: {value!r}; it has keys of its own, give one of them")
+        return from_dict(typing.cast(type, kind), value, f"{where}.")
+    if typing.get_origin(kind) is Literal:
+        if value not in arguments:
+            raise ConfigError(f"{where}: {value!r}; it must be one of {', '.join(arguments)}")
+        return value
+    if typing.get_origin(kind) is tuple:
+        endless = arguments[-1] is ...
+        if not isinstance(value, list | tuple) or not (endless or len(value) == len(arguments)):
+            raise ConfigError(f"{where}: {value!r}; it must be a list{'' if endless else f' of {len(arguments)}'}")
+        return tuple(_convert(arguments[0], item, where) for item in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if type(value) is not kind or (kind is float and not math.isfinite(value)):
+        raise ConfigError(f"{where}: {value!r}; it must be {NAMES[kind]}")
+    return value
+
+
+def override(config: T, assignments: Sequence[str]) -> T:
+    """A config with fields replaced by `section.field=value`, the value as JSON or as plain text.
+
+    Raises ConfigError, naming the assignment, when there is no such field or it cannot have that value.
+    """
+    values = dataclasses.asdict(config)  # type: ignore[call-overload]  # T is always a dataclass here
+    for assignment in assignments:
+        path, equals, text = assignment.partition("=")
+        *sections, name = path.split(".")
+        place = values
+        for section in sections:
+            place = place.get(section, {}) if isinstance(place, dict) else {}
+        if not equals or not isinstance(place, dict) or not place:
+            raise ConfigError(f"{assignment}: give SECTION.FIELD=VALUE, such as training.batch_size=64")
+        try:
+            place[name] = json.loads(text)
+        except json.JSONDecodeError:
+            place[name] = text
+    return from_dict(type(config), values)
+
+
+def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Nested dictionaries as one, `changes` before `base`."""
+    result = dict(base)
+    for key, value in changes.items():
+        inner = result.get(key)
+        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+    return result
+
+
+def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested dictionaries as one, keys joined by dots."""
+    result: dict[str, Any] = {}
+    for key, value in values.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+    return result
+
+
+def plain(config: Any) -> dict[str, Any]:
+    """A frozen config as what JSON gives back of it: lists for tuples."""
+    values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    return values
+
+
+def without_none(value: Any) -> Any:
+    """The same data with a word for None, for TOML."""
+    if isinstance(value, dict):
+        return {key: without_none(item) for key, item in value.items()}
+    return NONE if value is None else value
+
+
+def check_least(name: str, config: Any, **bounds: float) -> None:
+    """Raise ConfigError unless every field is at least its bound."""
+    for key, bound in bounds.items():
+        if not getattr(config, key) >= bound:
+            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound} or more")
+
+
+def check_shares(name: str, config: Any, *keys: str, highest: float = 1.0) -> None:
+    """Raise ConfigError unless every field lies between 0 and `highest`."""
+    for key in keys:
+        if not 0 <= getattr(config, key) <= highest:
+            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must lie between 0 and {highest:g}")
+
+
+def check_ranges(name: str, config: Any, *keys: str) -> None:
+    """Raise ConfigError unless every field's first bound is no higher than its second."""
+    for key in keys:
+        low, high = getattr(config, key)
+        if low > high:
+            raise ConfigError(f"{name}: {key} [{low:g}, {high:g}]; the lower bound comes first")

@@ -1,0 +1,94 @@
+"""What a training writes about itself: `log.jsonl` and, by option, TensorBoard's files."""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segan_cli.errors import TrainingError
+
+Array = NDArray[np.float32]
+
+FRAME, HOP = 512, 128  # samples of the pictured spectrograms
+FLOOR_DB = -80.0  # below the loudest point of a picture: black
+
+
+class Journal:
+    """Lines of numbers by step; on a resumption, what was written after the saved step is forgotten."""
+
+    def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
+        """Raises TrainingError when TensorBoard is asked for and not installed."""
+        self.path = run / "log.jsonl"
+        self.lines = [line for line in read_lines(self.path) if line["step"] <= step]
+        beside = self.path.with_suffix(".part")
+        beside.write_text("".join(json.dumps(line) + "\n" for line in self.lines), encoding="utf-8")
+        beside.replace(self.path)
+        self.board: Any = None
+        if tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError as error:
+                raise TrainingError("TensorBoard is not installed; pip install 'segan-cli[tensorboard]'") from error
+            self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+
+    @property
+    def noisy(self) -> dict[str, float | None] | None:
+        """The scores of the unprocessed validation utterances, once they are written."""
+        return next((line["noisy"] for line in self.lines if "noisy" in line), None)
+
+    def best(self, measure: str) -> float:
+        """The highest validation score so far."""
+        scores = [line["validation"].get(measure) for line in self.lines if "validation" in line]
+        return max((score for score in scores if score is not None), default=-math.inf)
+
+    def validated(self, step: int) -> bool:
+        """Whether the scores of a step are written."""
+        return any(line["step"] == step and "validation" in line for line in self.lines)
+
+    def write(self, line: dict[str, Any]) -> None:
+        """Add a line; numbers in it become scalars of the board."""
+        self.lines.append(line)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line, allow_nan=False) + "\n")
+        if self.board is not None:
+            for name, value in {**line, **line.get("validation", {})}.items():
+                if name != "step" and isinstance(value, int | float):
+                    group = "validation" if name in line.get("validation", {}) else "training"
+                    self.board.add_scalar(f"{group}/{name}", value, line["step"])
+            self.board.flush()
+
+    def show(self, step: int, sounds: Sequence[tuple[str, Array]], rate_hz: int) -> None:
+        """Put sounds [n] on the board, to hear and as spectrogram pictures."""
+        if self.board is None:
+            return
+        for name, samples in sounds:
+            self.board.add_audio(name, samples[None], step, sample_rate=rate_hz)
+            self.board.add_image(name, picture(samples), step)
+        self.board.flush()
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The whole lines of a log; one that a kill cut short is left out."""
+    if not path.exists():
+        return []
+    lines = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def picture(samples: Array) -> NDArray[np.float32]:
+    """Log spectrogram of sound [n] as a grey picture [1, F, N] with low frequencies below, 0 … 1."""
+    window = torch.hann_window(FRAME)
+    magnitude = torch.stft(torch.from_numpy(samples), FRAME, HOP, window=window, return_complex=True).abs()
+    level = 20 * torch.log10(magnitude / magnitude.max().clamp_min(1e-9) + 1e-9)
+    grey: NDArray[np.float32] = (1 - level.clamp_min(FLOOR_DB) / FLOOR_DB).flip(0)[None].numpy()
+    return grey

@@ -1,0 +1,96 @@
+"""Validation on fixed utterances, scored in worker processes while the training goes on."""
+
+from collections.abc import Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segan_cli.checkpoint import Model, load_model, save_model
+from segan_cli.enhance import Enhancer
+from segan_cli.errors import CheckpointError
+from segan_cli.metrics import MEASURES, Score, mean, measure_all
+
+Array = NDArray[np.float32]
+Scores = dict[str, float | None]
+Jobs = list["Future[dict[str, Score]]"]
+
+
+@dataclass
+class Pending:
+    """A model whose scores are on their way."""
+
+    model: Model
+    jobs: Jobs
+    sounds: list[tuple[str, Array]]  # the first utterance, to be heard
+
+    def done(self) -> bool:
+        """Whether all scores are there."""
+        return all(job.done() for job in self.jobs)
+
+
+class Validation:
+    """Scores one model after the other; the one in work lies in the run folder until its scores are written."""
+
+    def __init__(self, pairs: Sequence[tuple[Array, Array]], pool: Executor, run: Path) -> None:
+        """`pairs` are whole utterances, noisy and clean [n]."""
+        self.pairs, self.pool = pairs, pool
+        self.file = run / "candidate.safetensors"
+        self.pending: Pending | None = None
+        self.noisy: Jobs = []
+
+    def start_noisy(self) -> None:
+        """Hand the noisy utterances themselves to the workers."""
+        self.noisy = self._submit([noisy for noisy, _ in self.pairs])
+
+    def finish_noisy(self) -> Scores:
+        """Their scores when all are there."""
+        return means(self.noisy)
+
+    def start(self, model: Model) -> None:
+        """Enhance all utterances by a model and hand them to the workers."""
+        save_model(self.file, model)
+        self._start(model)
+
+    def _start(self, model: Model) -> None:
+        rate_hz = model.config.sample_rate_hz
+        enhanced = [Enhancer(model).enhance(noisy, rate_hz) for noisy, _ in self.pairs]
+        noisy, clean = self.pairs[0]
+        self.pending = Pending(
+            model, self._submit(enhanced), [("noisy", noisy), ("enhanced", enhanced[0]), ("clean", clean)]
+        )
+
+    def go_on(self, step: int) -> bool:
+        """Start again what a stop of the training at this step or later interrupted; → whether there was something."""
+        try:
+            model = load_model(self.file)
+        except CheckpointError:
+            return False
+        if model.provenance["steps"] > step:
+            return False
+        self._start(model)
+        return True
+
+    def finish(self) -> tuple[Model, Scores, list[tuple[str, Array]]]:
+        """The model in work, its scores when all are there, and sounds to hear."""
+        assert self.pending is not None
+        pending, self.pending = self.pending, None
+        scores = pending.model.provenance["validation"] = means(pending.jobs)
+        return pending.model, scores, pending.sounds
+
+    def forget(self) -> None:
+        """Remove the model in work from the run folder: its scores are written."""
+        self.file.unlink(missing_ok=True)
+
+    def _submit(self, signals: Sequence[Array]) -> Jobs:
+        return [
+            self.pool.submit(measure_all, clean, signal) for (_, clean), signal in zip(self.pairs, signals, strict=True)
+        ]
+
+
+def means(jobs: Jobs) -> Scores:
+    """Mean of every measure over the jobs, once they are done."""
+    rows = [job.result() for job in jobs]
+    return {name: mean([row[name] for row in rows]) for name in MEASURES}

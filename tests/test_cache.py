@@ -1,0 +1,175 @@
+"""The cache decodes each content once, survives what can happen to it, and gives back what was in the files."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import hiss, voice
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segan_cli.data import cache as module
+from segan_cli.data.cache import Cache, Entry, active_level, flat_tops
+from segan_cli.data.recordings import Recording, Recordings, mapped
+from segan_cli.errors import CorpusError
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "audio").mkdir()
+    paths = [tmp_path / "audio" / f"{i}.wav" for i in range(5)]
+    for i, path in enumerate(paths):
+        soundfile.write(path, voice(0.5, seed=i), 16_000)
+    return paths
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The paths that were decoded."""
+    seen = []
+
+    def decode(path, rate_hz):
+        seen.append(path.name)
+        return module_decode(path, rate_hz)
+
+    module_decode = module.decode
+    monkeypatch.setattr(module, "decode", decode)
+    return seen
+
+
+def samples(entry):
+    return mapped(entry.shard)[entry.start : entry.start + entry.length]
+
+
+def test_samples_come_back_as_they_were(files, tmp_path):
+    for entry, path in zip(Cache(tmp_path / "cache", 16_000).read(files), files, strict=True):
+        expected, _ = soundfile.read(path)
+        assert np.abs(samples(entry) / 32767 - expected).max() < 4e-5
+        assert entry.level == pytest.approx(active_level(expected.astype(np.float32)), rel=1e-3)
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 22_050, 48_000])
+def test_other_rates_and_channels_are_brought_to_one(rate_hz, tmp_path):
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz)
+    soundfile.write(tmp_path / "stereo.wav", np.stack((tone, 0.5 * tone), 1), rate_hz)
+    (entry,) = Cache(tmp_path / "cache", 16_000).read([tmp_path / "stereo.wav"])
+    assert (entry.rate_hz, entry.length) == (rate_hz, 16_000)
+    expected = 0.75 * 0.3 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    assert np.abs(samples(entry) / 32767 - expected)[100:-100].max() < 1e-3
+
+
+def test_nothing_is_decoded_twice(files, tmp_path, decoded):
+    cache = Cache(tmp_path / "cache", 16_000)
+    first = cache.read(files)
+    assert len(decoded) == 5
+    assert cache.read(files) == first
+    moved = files[0].rename(tmp_path / "audio" / "renamed.wav")
+    twin = tmp_path / "audio" / "twin.wav"
+    twin.write_bytes(files[1].read_bytes())
+    assert cache.read([moved, twin]) == first[:2]
+    assert len(decoded) == 5
+    soundfile.write(files[2], voice(0.5, seed=9), 16_000)
+    assert cache.read(files[2:])[0] != first[2]
+    assert decoded[5:] == ["2.wav"]
+    assert len(Cache(tmp_path / "cache", 8_000).read(files[1:])) == 4  # another rate is another matter
+    assert len(decoded) == 10
+
+
+def test_what_cannot_be_read_says_so_and_is_tried_again(files, tmp_path, decoded):
+    cache = Cache(tmp_path / "cache", 16_000)
+    files[1].write_text("no audio")
+    files[2].unlink()
+    result = cache.read(files)
+    assert [isinstance(entry, Entry) for entry in result] == [True, False, False, True, True]
+    assert "1.wav: not a readable audio file" in result[1]
+    assert "2.wav: no such file" in result[2]
+    soundfile.write(files[2], voice(0.5), 16_000)
+    assert isinstance(cache.read(files)[2], Entry)
+    assert decoded.count("1.wav") == 2
+
+
+def test_lost_samples_are_decoded_again(files, tmp_path, decoded):
+    cache = Cache(tmp_path / "cache", 16_000)
+    first = cache.read(files)
+    shard = first[0].shard
+    with shard.open("r+b") as file:
+        file.truncate(2 * (first[2].start + 10))
+    again = cache.read(files)
+    assert decoded[5:] == ["2.wav", "3.wav", "4.wav"]
+    for entry, path in zip(again, files, strict=True):
+        np.testing.assert_allclose(samples(entry) / 32767, soundfile.read(path)[0], atol=4e-5)
+
+
+def test_a_build_that_was_killed_goes_on_where_it_was(files, tmp_path, monkeypatch, decoded):
+    monkeypatch.setattr(module, "CHUNK", 2)
+    cache = Cache(tmp_path / "cache", 16_000)
+    program = f"""
+import os, sys
+from pathlib import Path
+from segan_cli.data import cache as module
+module.CHUNK = 2
+decode = module.decode
+module.decode = lambda path, rate: os.kill(os.getpid(), 9) if path.name == "3.wav" else decode(path, rate)
+module.Cache(Path({str(tmp_path / "cache")!r}), 16_000).read([Path(p) for p in sys.argv[1:]])
+"""
+    killed = subprocess.run([sys.executable, "-c", program, *map(str, files)], check=False)
+    assert killed.returncode == -9
+    assert len(cache.read(files)) == 5
+    assert sorted(decoded) == ["2.wav", "3.wav", "4.wav"]
+
+
+def test_two_builds_at_once_agree(files, tmp_path):
+    program = "import sys; from pathlib import Path; from segan_cli.data.cache import Cache; " + (
+        f"Cache(Path({str(tmp_path / 'cache')!r}), 16_000).read([Path(p) for p in sys.argv[1:]])"
+    )
+    builders = [subprocess.Popen([sys.executable, "-c", program, *map(str, files)]) for _ in range(3)]
+    assert [builder.wait() for builder in builders] == [0, 0, 0]
+    for entry, path in zip(Cache(tmp_path / "cache", 16_000).read(files), files, strict=True):
+        np.testing.assert_allclose(samples(entry) / 32767, soundfile.read(path)[0], atol=4e-5)
+
+
+@pytest.mark.parametrize("damage", ["file", "index"])
+def test_a_cache_that_cannot_be_used_is_a_line(files, tmp_path, damage):
+    if damage == "file":
+        (tmp_path / "cache").write_text("in the way")
+    else:
+        (tmp_path / "cache").mkdir()
+        (tmp_path / "cache" / "index-1.sqlite").write_text("no database at all, and long enough to be looked at" * 30)
+    with pytest.raises(CorpusError, match="the cache cannot be used"):
+        Cache(tmp_path / "cache", 16_000).read(files)
+
+
+def test_progress_counts_every_file(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 2)
+    heard = []
+    for _ in range(2):
+        Cache(tmp_path / "cache", 16_000).read(files, lambda done, total: heard.append((done, total)))
+    assert heard == 2 * [(2, 5), (4, 5), (5, 5)]
+
+
+def test_clipped_speech_is_told_from_loud_and_from_quiet():
+    loud = voice(1.0)
+    loud *= 0.95 / np.abs(loud).max()
+    assert flat_tops(loud) == 0.0
+    assert flat_tops(np.clip(3 * loud, -0.95, 0.95)) > 0.01
+    assert flat_tops(np.round(loud * 10) / 1000) == 0.0  # coarse, but nowhere near full scale
+    assert flat_tops(np.zeros(100, np.float32)) == 0.0
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("excerpt")
+    soundfile.write(folder / "a.wav", hiss(0.5), 16_000)
+    (entry,) = Cache(folder / "cache", 16_000).read([folder / "a.wav"])
+    return Recordings((Recording("a", "a", entry, 7_000),))
+
+
+@settings(max_examples=50, deadline=None)
+@given(offset=st.integers(-3_000, 12_000), length=st.integers(1, 6_000))
+def test_an_excerpt_is_a_place_in_a_recording_with_silence_around_it(recordings, offset, length):
+    around = np.pad(recordings.excerpt("a", 0, 7_000), (3_000, 12_000))
+    np.testing.assert_array_equal(
+        recordings.excerpt("a", offset, length), around[3_000 + offset : 3_000 + offset + length]
+    )

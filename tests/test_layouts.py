@@ -1,0 +1,222 @@
+"""Every corpus is recognised for what it is, down to the last broken file, and no voice is on both sides of a split."""
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import hiss, voice
+from corpora import LAYOUTS, librispeech, noises, plain, speak, vctk92, voicebank
+
+from segan_cli.config import DataConfig, MixingConfig
+from segan_cli.data.cache import Cache
+from segan_cli.data.layouts import recognise_noise, recognise_speech
+from segan_cli.data.mixing import Blend
+from segan_cli.data.sources import open_sources
+from segan_cli.data.split import load_split, save_split
+from segan_cli.errors import CorpusError
+
+
+def open_all(tmp_path, before=None, seed=0, **data):
+    config = DataConfig(**{kind: tuple(map(str, places)) for kind, places in data.items()})
+    return open_sources(config, MixingConfig(), seed, Cache(tmp_path / "cache", 16_000), before)
+
+
+def held(sources, kind, side):
+    recordings = [recording for part in sources.sides[kind][side] for recording in part.all]
+    return {r.group for r in recordings}, {r.entry.digest for r in recordings}, {r.name for r in recordings}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_a_layout_is_found_as_it_is_and_split_without_a_leak(layout, tmp_path):
+    expected = layout(tmp_path / "corpus")
+    place = tmp_path / "corpus" / expected.get("place", "")
+    paired = layout.__name__ in ("voicebank", "pairs", "csv_manifest")
+    noise = [] if paired else [noises(tmp_path / "noise")]
+    for seed in range(3):
+        sources = open_all(tmp_path, seed=seed, speech=[place], noise=noise)
+        found = sources.found[0]
+        assert (found.layout, found.utterances, found.groups, len(found.skipped), set(found.rates_hz)) == (
+            expected["layout"], expected["files"], expected["speakers"], expected["left"], expected["rates"]
+        ), found.skipped  # fmt: skip
+        assert found.kind == ("pairs" if paired else "speech")
+        for kind in ("speakers", "noise"):
+            ours, theirs = held(sources, kind, 0), held(sources, kind, 1)
+            assert not any(a & b for a, b in zip(ours, theirs, strict=True)), kind
+            if kind == "speakers" or noise:
+                assert all(ours), kind
+                assert all(theirs), kind
+        if layout.__name__ == "ljspeech":
+            assert "one speaker" in sources.notes[0]
+        rng = np.random.default_rng(0)
+        for source in (sources.training, sources.validation):
+            noisy, clean = source.render(source.draw(rng, 4_000))
+            assert noisy.shape == clean.shape == (4_000,)
+            assert noisy.any()
+
+
+def test_what_is_left_out_is_named_with_the_reason(tmp_path):
+    plain(tmp_path / "corpus")
+    (found,) = open_all(tmp_path, speech=[tmp_path / "corpus"]).found
+    reasons = {line.rpartition("/")[2].partition(":")[0]: line for line in found.skipped}
+    for name, reason in {
+        "bad_text.wav": "not a readable audio file", "bad_empty.wav": "empty", "bad_silent.wav": "silent",
+        "bad_short.wav": "shorter than 0.1 s", "bad_clipped.wav": "clipped", "bad_telephone.wav": "8000 Hz",
+        "bad_nan.wav": "not numbers",
+    }.items():  # fmt: skip
+        assert reason in reasons[name]
+    (doubled,) = [line for line in found.skipped if "same content" in line]
+    assert "ben" in doubled
+
+
+def test_the_same_speaker_of_two_corpora_stays_on_one_side(tmp_path):
+    """p226 speaks in VCTK and in VoiceBank-DEMAND."""
+    vctk92(tmp_path / "vctk")
+    voicebank(tmp_path / "voicebank")
+    for seed in range(8):
+        sources = open_all(tmp_path, seed=seed, speech=[tmp_path / "vctk", tmp_path / "voicebank"])
+        ours, theirs = (held(sources, "speakers", side)[0] for side in (0, 1))
+        assert "vctk:p226" in ours | theirs
+        assert not ours & theirs
+        assert isinstance(sources.training, Blend)
+
+
+def test_named_validation_data_is_taken_out_of_training(tmp_path):
+    librispeech(tmp_path / "libri")
+    for name, seed in (("copy", 20), ("other", 7)):
+        speak(tmp_path / "mine" / f"{name}.wav", seed)
+    subset = tmp_path / "libri" / "LibriSpeech" / "train-clean-100"
+    (tmp_path / "mine" / "copy.wav").write_bytes((subset / "19" / "7" / "19-7-0000.flac").read_bytes())
+    sources = open_all(tmp_path, speech=[tmp_path / "libri"], valid_speech=[subset / "26", tmp_path / "mine"])
+    groups, digests, names = held(sources, "speakers", 0)
+    assert groups == {"librivox:19", "librivox:27"}
+    assert len(names) == 7  # eight of the two, less the copy
+    assert not digests & held(sources, "speakers", 1)[1]
+    assert "5 recordings" in sources.notes[0]
+    with pytest.raises(CorpusError, match="every speaker"):
+        open_all(tmp_path, speech=[subset / "26"], valid_speech=[subset])
+
+
+def test_a_split_is_kept_when_data_comes_to_it(tmp_path):
+    plain(tmp_path / "corpus")
+    first = open_all(tmp_path, speech=[tmp_path / "corpus"], noise=[noises(tmp_path / "noise")])
+    save_split(tmp_path / "split.json", first.sides)
+    written = json.loads((tmp_path / "split.json").read_text())
+    assert {*written["speakers"]["training"], *written["speakers"]["validation"]} == held(first, "speakers", 0)[
+        0
+    ] | held(first, "speakers", 1)[0]
+    for i in range(6):
+        speak(tmp_path / "corpus" / f"new{i}" / "0.wav", 70 + i)
+        soundfile.write(tmp_path / "noise" / f"new{i}.wav", hiss(1.0, seed=70 + i), 16_000)
+    again = open_all(
+        tmp_path, load_split(tmp_path / "split.json"), speech=[tmp_path / "corpus"], noise=[tmp_path / "noise"]
+    )
+    for kind in ("speakers", "noise"):
+        assert held(again, kind, 1) == held(first, kind, 1)
+        assert len(held(again, kind, 0)[2]) == len(held(first, kind, 0)[2]) + 6
+    (tmp_path / "split.json").write_text("[]")
+    with pytest.raises(CorpusError, match=r"split\.json"):
+        load_split(tmp_path / "split.json")
+
+
+def test_noises_cut_from_one_recording_share_a_group(tmp_path):
+    corpus = recognise_noise(str(noises(tmp_path)))
+    groups = {utterance.path.name: utterance.group for utterance in corpus.utterances}
+    assert len(groups) == 9
+    assert groups["ch01.wav"] == groups["ch03.wav"]
+    assert groups["1-100032-A-0.wav"] == groups["1-100032-B-0.wav"] != groups["1-100038-A-0.wav"]
+    assert len(set(groups.values())) == 6
+
+
+def test_a_single_noise_recording_leaves_generated_noises_to_validate_on(tmp_path):
+    plain(tmp_path / "corpus")
+    for channel in (1, 2):
+        (tmp_path / "noise").mkdir(exist_ok=True)
+        soundfile.write(tmp_path / "noise" / f"ch{channel:02d}.wav", hiss(1.0, seed=channel), 16_000)
+    sources = open_all(tmp_path, speech=[tmp_path / "corpus"], noise=[tmp_path / "noise"])
+    assert any("generated" in note for note in sources.notes)
+    assert sources.validation.draw(np.random.default_rng(1), 1000).noises == ()
+
+
+def test_weights_say_how_often_a_second_is_heard(tmp_path):
+    for name in ("one", "two"):
+        for speaker in "abc":
+            speak(tmp_path / name / speaker / "0.wav", hash((name, speaker)) % 1000)
+    sources = open_all(tmp_path, speech=[f"{tmp_path}/one:3", tmp_path / "two"])
+    rng = np.random.default_rng(0)
+    drawn = [sources.training.draw(rng, 100).speech.name for _ in range(2_000)]
+    seconds = {
+        name: sum(r.length for r in sources.training.speech.all if f"/{name}/" in r.name) for name in ("one", "two")
+    }
+    share = sum("/one/" in name for name in drawn) / len(drawn)
+    assert share == pytest.approx(3 * seconds["one"] / (3 * seconds["one"] + seconds["two"]), abs=0.04)
+    with pytest.raises(CorpusError, match="weight of -1"):
+        open_all(tmp_path, speech=[f"{tmp_path}/one:-1"])
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (lambda root: None, "no such folder"),
+        (lambda root: root.mkdir(), "no audio files"),
+        (lambda root: root.write_text("a file"), "is a file"),
+        (lambda root: [(root / side).mkdir(parents=True) for side in ("clean", "noisy")], "no audio files"),
+        (lambda root: speak(root / "only.wav", 0), "one recording cannot be split"),
+        (lambda root: (root.mkdir(), (root / "a.wav").write_text("x")), "none of its 1 files can be used"),
+        (
+            lambda root: [speak(root / side / f"{side}.wav", 0) for side in ("clean", "noisy")],
+            "no noisy file has a clean one of the same name",
+        ),
+    ],
+)
+def test_a_folder_that_makes_no_training_is_refused_in_a_line(prepare, message, tmp_path):
+    prepare(tmp_path / "corpus")
+    with pytest.raises(CorpusError, match=message) as caught:
+        open_all(tmp_path, speech=[tmp_path / "corpus"])
+    assert str(tmp_path / "corpus") in str(caught.value) or "split" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.csv", "sound,speaker\nx.wav,a\n", "no column with paths"),
+        ("a.csv", "", "holds no rows"),
+        ("a.jsonl", '{"clean": "x.wav"}\nnonsense\n', "line 2: not JSON"),
+        ("a.jsonl", '["x.wav"]\n', "line 1: not an object"),
+        ("a.csv", "clean\nnone.wav\n", "none of its 1 rows"),
+        ("b.csv", None, "cannot be read"),
+    ],
+)
+def test_a_manifest_that_cannot_be_used_is_refused_in_a_line(name, text, message, tmp_path):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(CorpusError, match=message):
+        open_all(tmp_path, speech=[tmp_path / name])
+
+
+def test_recorded_pairs_need_no_noise(tmp_path):
+    voicebank(tmp_path / "pairs")
+    with pytest.raises(CorpusError, match="leave out --noise"):
+        open_all(tmp_path, speech=[tmp_path / "pairs"], noise=[noises(tmp_path / "noise")])
+
+
+def test_an_official_test_set_is_used_when_it_alone_is_named(tmp_path):
+    voicebank(tmp_path / "all")
+    for side in ("clean", "noisy"):
+        (tmp_path / "all" / f"{side}_testset_wav").rename(
+            (tmp_path / "test").mkdir(exist_ok=True) or tmp_path / "test" / f"{side}_testset_wav"
+        )
+    assert len(recognise_speech(str(tmp_path / "test")).utterances) == 3
+    librispeech(tmp_path / "libri")
+    assert len(recognise_speech(str(tmp_path / "libri" / "LibriSpeech" / "dev-clean")).utterances) == 4
+
+
+def test_links_are_followed_once(tmp_path):
+    speak(tmp_path / "real" / "a" / "0.wav", 0)
+    speak(tmp_path / "real" / "b" / "0.wav", 1)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "linked").symlink_to(tmp_path / "real")
+    (tmp_path / "corpus" / "linked again").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "a" / "loop").symlink_to(tmp_path / "real")
+    soundfile.write(tmp_path / "corpus" / "own.wav", voice(0.5, seed=9), 16_000)
+    assert len(recognise_speech(str(tmp_path / "corpus")).utterances) == 3

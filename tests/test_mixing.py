@@ -1,0 +1,311 @@
+"""Windows are drawn first and rendered as drawn: the same every time, with the properties that were drawn."""
+
+import dataclasses
+import itertools
+import json
+import typing
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from conftest import hiss, voice
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segan_cli.config import CodecName, DataConfig, MixingConfig, NoiseKind
+from segan_cli.data.cache import Cache
+from segan_cli.data.damage import CODECS, Damage, damage, limit_band, through_codec
+from segan_cli.data.loader import Windows, batches
+from segan_cli.data.mixing import Blend, MixedSource, PairedSource, draw_utterances, spec_from_dict
+from segan_cli.data.noises import generate, smooth_spectrum
+from segan_cli.data.recordings import Recordings
+from segan_cli.data.rooms import Response, in_room, response
+from segan_cli.data.sources import open_sources
+from segan_cli.errors import ConfigError
+from segan_cli.schema import plain
+
+RATE = 16_000
+EVERYTHING = MixingConfig(
+    generated_probability=0.3, reverb_probability=0.5, band_probability=0.4, clipping_probability=0.4,
+    codec_probability=0.5, gap_probability=0.5,
+)  # fmt: skip
+
+
+def impulse(seconds=0.3, seed=0, delay=100):
+    """A room response: silence, a direct sound, a decaying tail."""
+    rng = np.random.default_rng(seed)
+    tail = 0.05 * rng.standard_normal(int(seconds * RATE)) * np.exp(-np.arange(int(seconds * RATE)) / 1500)
+    tail[0] = 1.0
+    return np.concatenate((np.zeros(delay), 0.9 * tail))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    for kind in ("speech", "noise", "rooms", "clean", "noisy"):
+        (root / kind).mkdir()
+    for i in range(6):
+        soundfile.write(root / "speech" / f"s{i}.wav", 0.5 * voice(1.5, seed=i), RATE)
+        soundfile.write(root / "noise" / f"n{i}.wav", hiss(0.7, seed=i), RATE)
+        soundfile.write(root / "rooms" / f"r{i}.wav", impulse(seed=i, delay=50 * i), RATE)
+        (root / "pairs" / "clean").mkdir(parents=True, exist_ok=True)
+        (root / "pairs" / "noisy").mkdir(exist_ok=True)
+        soundfile.write(root / "pairs" / "clean" / f"p{i}.wav", 0.5 * voice(1.5, seed=10 + i), RATE)
+        noisy = 0.5 * voice(1.5, seed=10 + i) + hiss(1.5, seed=i)
+        soundfile.write(root / "pairs" / "noisy" / f"p{i}.wav", noisy, RATE)
+    return root
+
+
+def sources(folder, mixing, *speech, noise=True, rooms=True):
+    data = DataConfig(
+        tuple(str(folder / name) for name in speech or ("speech",)),
+        (str(folder / "noise"),) if noise else (),
+        (str(folder / "rooms"),) if rooms else (),
+    )
+    return open_sources(data, mixing, 0, Cache(folder / "cache", RATE))
+
+
+def rms(x):
+    return float(np.sqrt(np.mean(np.square(x, dtype=np.float64))))
+
+
+@pytest.mark.parametrize("speech", [("speech",), ("pairs",), ("speech", "pairs")])
+def test_a_spec_survives_json_and_renders_the_same(folder, speech):
+    noise = "speech" in speech
+    source = sources(folder, EVERYTHING, *speech, noise=noise, rooms=noise).training
+    assert isinstance(source, {1: MixedSource if noise else PairedSource, 2: Blend}[len(speech)])
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(60):
+        spec = source.draw(rng, 6_000)
+        again = spec_from_dict(json.loads(json.dumps(plain(spec))))
+        assert again == spec
+        for one, two in zip(source.render(spec), source.render(again), strict=True):
+            np.testing.assert_array_equal(one, two)
+            assert one.shape == (6_000,)
+            assert one.dtype == np.float32
+            assert np.isfinite(one).all()
+        seen |= {name for name, value in plain(spec).items() if value}
+        seen |= {f"damage.{name}" for name, value in plain(spec)["damage"].items() if value}
+    assert {"damage.band_hz", "damage.clipping_db", "damage.codec", "damage.gaps"} <= seen
+    assert not noise or {"noises", "babble", "generated", "room"} <= seen
+
+
+def test_mixtures_have_the_drawn_snr_and_level(folder):
+    source = sources(folder, MixingConfig(babble_probability=0.0, reverb_probability=0.0)).training
+    for seed in range(10):
+        spec = source.draw(np.random.default_rng(seed), None)
+        noisy, clean = source.render(spec)
+        whole = source.speech.excerpt(spec.speech.name, 0, spec.length)
+        level = rms(clean) / rms(whole) * source.speech[spec.speech.name].entry.level
+        assert 20 * np.log10(level / rms(noisy - clean)) == pytest.approx(spec.snr_db, abs=0.1)
+        assert 20 * np.log10(level) <= spec.level_db + 0.1
+
+
+def test_babble_is_of_other_speakers(folder):
+    source = sources(folder, MixingConfig(babble_probability=1.0)).training
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        spec = source.draw(rng, 1_000)
+        groups = {source.speech[excerpt.name].group for excerpt in spec.babble}
+        assert 3 <= len(spec.babble) <= 8
+        assert source.speech[spec.speech.name].group not in groups
+
+
+def test_without_recorded_noise_noises_are_generated(folder):
+    both = sources(folder, MixingConfig(), noise=False, rooms=False)
+    rng = np.random.default_rng(0)
+    for source in (both.training, both.validation):
+        kinds = [spec.generated for spec in (source.draw(rng, 100) for _ in range(300)) if not spec.babble]
+        assert {generated.kind for generated in kinds} == set(typing.get_args(NoiseKind))
+
+
+@pytest.mark.parametrize(("kind", "slope_db"), [("white", 0.0), ("pink", -3.0), ("brown", -6.0)])
+def test_a_colour_falls_by_so_many_decibels_an_octave(kind, slope_db):
+    noise = generate(kind, 1, 8 * RATE, RATE, np.zeros(0, np.float32))
+    assert rms(noise) == pytest.approx(1.0, rel=1e-3)
+    power = np.abs(np.fft.rfft(noise)) ** 2
+    hz = np.fft.rfftfreq(len(noise), 1 / RATE)
+    octaves = [power[(hz >= low) & (hz < 2 * low)].mean() for low in (125, 250, 500, 1000, 2000)]
+    slopes = np.diff(10 * np.log10(octaves))
+    assert np.mean(slopes) == pytest.approx(slope_db, abs=0.3)
+
+
+def test_hum_has_the_harmonics_of_the_mains():
+    for seed in range(5):
+        noise = generate("hum", seed, 4 * RATE, RATE, np.zeros(0, np.float32))
+        power = np.abs(np.fft.rfft(noise * np.hanning(len(noise)))) ** 2
+        first = np.argmax(power) / 4
+        ratio = min(abs(first / mains - round(first / mains)) for mains in (50.0, 60.0))
+        assert first > 40
+        assert ratio < 0.15
+        assert np.sort(power)[-100:].sum() > 0.7 * power.sum()
+
+
+def test_speech_shaped_noise_has_the_spectrum_of_speech_and_not_its_rhythm():
+    speech = voice(4.0)
+    noise = generate("speech-shaped", 0, 4 * RATE, RATE, speech)
+    shapes = [np.log(smooth_spectrum(x.astype(np.float32), 60)[1:50]) for x in (speech, noise)]
+    assert np.corrcoef(*shapes)[0, 1] > 0.95
+    swings = [np.std(x[:60_000].reshape(-1, 400).std(1)) / x.std() for x in (speech, noise)]
+    assert swings[1] < 0.6 * swings[0]
+
+
+def test_a_room_adds_what_it_should(folder):
+    """Against convolution in plain numbers: late sound is in the noisy side alone, the target keeps the early part."""
+    room = Response(np.asarray(impulse(delay=0), np.float32), RATE)
+    speech = voice(1.0)
+    heard, early = in_room(room, speech, 4_000, "early")
+    _, dry = in_room(room, speech, 4_000, "dry")
+    np.testing.assert_allclose(heard, np.convolve(speech, room.samples)[4_000:RATE], atol=1e-4)
+    np.testing.assert_allclose(early, np.convolve(speech, room.samples[:800])[4_000:RATE], atol=1e-4)
+    assert np.corrcoef(dry, speech[4_000:])[0, 1] > 0.9
+    assert rms(heard - early) > 0.05 * rms(heard)
+
+
+def test_a_response_starts_at_its_direct_sound(folder):
+    rooms = sources(folder, MixingConfig()).training.rooms
+    for recording in rooms.all:
+        room = response(rooms, recording.name, RATE)
+        assert np.abs(room.samples).argmax() <= 0.001 * RATE
+        assert np.sum(np.square(room.before(0.05))) == pytest.approx(1.0, rel=1e-3)
+
+
+def test_speech_in_a_room_stays_aligned_with_its_target(folder):
+    source = sources(folder, MixingConfig(reverb_probability=1.0, snr_db=(60, 60))).training
+    for seed in range(5):
+        noisy, clean = source.render(source.draw(np.random.default_rng(seed), 12_000))
+        lags = np.correlate(noisy, clean, "full")
+        assert abs(int(np.argmax(lags)) - 11_999) <= 1
+
+
+@pytest.mark.parametrize("codec", CODECS)
+@pytest.mark.parametrize("compression", [0.0, 0.9])
+def test_a_codec_adds_no_delay_and_does_something(codec, compression):
+    speech = 0.5 * voice(1.024)[:16_384] + hiss(1.024)[:16_384]
+    coded = through_codec(codec, compression, speech, RATE)
+    assert coded.shape == speech.shape
+    assert coded.dtype == np.float32
+    assert int(np.argmax(np.correlate(coded, speech, "full"))) == 16_383
+    assert 0.001 < rms(coded - speech) / rms(speech) < 0.9
+    assert set(CODECS) == set(typing.get_args(CodecName))
+
+
+def test_damage_is_what_was_drawn():
+    noisy, clean = 0.5 * voice(1.0) + hiss(1.0), 0.5 * voice(1.0)
+    for one, two in zip(damage(Damage(), noisy, clean, RATE), (noisy, clean), strict=True):
+        np.testing.assert_array_equal(one, two)
+    clipped, same = damage(Damage(clipping_db=-6.0), noisy, clean, RATE)
+    assert np.abs(clipped).max() == pytest.approx(np.abs(noisy).max() / 2, rel=0.01)
+    np.testing.assert_array_equal(same, clean)
+    holed, same = damage(Damage(gaps=((100, 300), (5_000, 5_500))), noisy, clean, RATE)
+    assert not holed[100:300].any()
+    assert not holed[5_000:5_500].any()
+    np.testing.assert_array_equal(
+        np.delete(holed, np.r_[100:300, 5_000:5_500]), np.delete(noisy, np.r_[100:300, 5_000:5_500])
+    )
+    np.testing.assert_array_equal(same, clean)
+    for side in damage(Damage(band_hz=3_000.0), noisy, clean, RATE):
+        power = np.abs(np.fft.rfft(side * np.hanning(len(side)))) ** 2
+        assert power[4_000:].sum() < 1e-5 * power.sum()
+
+
+def test_a_band_limit_has_no_delay():
+    speech = 0.5 * voice(1.0)
+    low = limit_band(speech, 4_000.0, RATE)
+    half = soxr.resample(soxr.resample(speech, RATE, 8_000), 8_000, RATE)
+    assert rms(low - half) < 0.1 * rms(speech)
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**31), st.integers(400, 40_000))
+def test_any_window_of_any_length_can_be_rendered(folder, seed, length):
+    source = sources(folder, EVERYTHING).training
+    noisy, clean = source.render(source.draw(np.random.default_rng(seed), length))
+    assert len(noisy) == len(clean) == length
+    assert np.isfinite(noisy).all()
+    assert np.isfinite(clean).all()
+
+
+def test_pairs_stay_pairs(folder):
+    source = sources(folder, MixingConfig(), "pairs", noise=False, rooms=False).training
+    for seed in range(16):
+        noisy, clean = source.render(source.draw(np.random.default_rng(seed), 8_000))
+        assert np.corrcoef(noisy, clean)[0, 1] > 0.5 or np.abs(clean).max() < 0.01
+
+
+def test_a_recording_of_a_pair_keeps_its_gain_when_asked(folder):
+    source = sources(folder, MixingConfig(pair_gain_db=(0.0, 0.0)), "pairs", noise=False, rooms=False).training
+    spec = source.draw(np.random.default_rng(0), 8_000)
+    np.testing.assert_array_equal(
+        source.render(spec)[0], source.noisy.excerpt(spec.speech.name, spec.speech.offset, 8_000)
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"babble_probability": 1.5}, "between 0 and 1"), ({"snr_db": (5.0, 0.0)}, "lower bound comes first"),
+        ({"band_hz": (50.0, 4_000.0)}, "band_hz"), ({"generated": ()}, "generated"), ({"gap_ms": (0.0, 1.0)}, "gap_ms"),
+    ],
+)  # fmt: skip
+def test_a_mixing_that_cannot_be_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        MixingConfig(**changes)
+
+
+def test_validation_mixes_are_the_same_for_the_same_seed(folder):
+    validation = sources(folder, EVERYTHING).validation
+    first, again, other = (draw_utterances(validation, 4, seed) for seed in (1, 1, 2))
+    assert first == again != other
+    assert all(spec.length == validation.speech[spec.speech.name].length for spec in first)
+
+
+def windows(numbers, turns=1, start=0, seed=0):
+    return Windows(seed, 1_000, turns, start, numbers)
+
+
+def take(folder, n, workers=0, first_step=0, **options):
+    source = sources(folder, EVERYTHING).training
+    return list(itertools.islice(batches(source, windows(**options), first_step, workers), n))
+
+
+def same(one, two):
+    return all(a.equal(b) for a, b in zip(one[:2], two[:2], strict=True)) and one[2] == two[2]
+
+
+def test_windows_do_not_depend_on_workers_or_on_where_one_starts(folder):
+    alone = take(folder, 6, numbers=range(3))
+    assert all(map(same, alone, take(folder, 6, workers=2, numbers=range(3))))
+    assert all(map(same, alone[4:], take(folder, 2, first_step=4, numbers=range(3))))
+    assert not same(alone[0], alone[1])
+    assert not same(alone[0], take(folder, 1, numbers=range(3), seed=1)[0])
+
+
+def test_processes_share_a_batch(folder):
+    whole, first, second = (take(folder, 2, numbers=numbers) for numbers in (range(4), range(2), range(2, 4)))
+    for all_of_it, *parts in zip(whole, first, second, strict=True):
+        for side in (0, 1):
+            assert all_of_it[side].equal(np_cat(parts, side))
+
+
+def np_cat(parts, side):
+    import torch
+
+    return torch.cat([part[side] for part in parts])
+
+
+def test_each_turn_gets_windows_of_its_own_from_its_start_on(folder):
+    keys = [batch[2][0][:2] for batch in take(folder, 7, numbers=range(1), turns=3, start=1)]
+    assert keys == [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
+
+
+def test_recordings_are_drawn_by_length(folder):
+    speech = sources(folder, MixingConfig()).training.speech
+    entry = speech.all[0].entry
+    uneven = Recordings(
+        tuple(dataclasses.replace(speech.all[0], name=str(i), entry=entry, length=n) for i, n in enumerate((1, 9)))
+    )
+    rng = np.random.default_rng(0)
+    drawn = [uneven.draw(rng).name for _ in range(2_000)]
+    assert drawn.count("1") / 2_000 == pytest.approx(0.9, abs=0.03)

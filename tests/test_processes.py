@@ -1,0 +1,103 @@
+"""Two gloo processes with half a batch each give the gradients of one with the whole."""
+
+import dataclasses
+
+import pytest
+import torch
+from corpora import pairs as make_pairs
+from torch import distributed, multiprocessing
+
+from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
+from segan_cli.data.cache import Cache
+from segan_cli.data.loader import Windows, batches
+from segan_cli.data.sources import open_sources
+from segan_cli.errors import TrainingError
+from segan_cli.presets import PRESETS, scaled
+from segan_cli.training.processes import Processes, choose_device, open_processes
+from segan_cli.training.state import TrainState
+from segan_cli.training.step import prepare, train_step
+
+GAMES = {
+    "least squares": ({}, {}),
+    "share of the gradient": ({"gradient_share": 0.5}, {}),
+    "hinge with R1": ({"objective": "hinge", "r1_weight": 1.0}, {}),
+    "two turns": ({"discriminator_steps": 2}, {}),
+    "in slices": ({}, {"accumulate": 2}),
+    "spectral norm": ({"objective": "hinge"}, {"spectral_norm": True}),
+    "no adversary": ({"weight": 0.0}, {}),
+}
+
+
+def gradients(processes, folder):
+    """Of both networks after one step of every game, by name."""
+    source = open_sources(
+        DataConfig(speech=(str(folder / "pairs"),)), MixingConfig(), 0, Cache(folder / "cache", 16_000)
+    ).training
+    found = {}
+    for name, (game, changes) in GAMES.items():
+        model = dataclasses.replace(scaled(PRESETS["segan"], 0.03), window=4096, hop=2048)
+        if changes.get("spectral_norm"):
+            model = dataclasses.replace(
+                model, discriminator=dataclasses.replace(model.discriminator, spectral_norm=True)
+            )
+        training = TrainingConfig(
+            batch_size=8, reference_windows=2, clip_norm=None, accumulate=changes.get("accumulate", 1),
+            adversarial=AdversarialConfig(**game),
+        )  # fmt: skip
+        state = TrainState(model, training, processes)
+        windows = Windows(0, 4097, state.training.adversarial.discriminator_steps, 0, processes.share(8))
+        feed = batches(source, windows, 0, 0)
+        generator = torch.Generator().manual_seed(0)
+        reference = torch.randn(2, 1, 4096, generator=generator), torch.randn(2, 1, 4096, generator=generator)
+        state.discriminator.set_reference(*reference)
+        report = train_step(state, lambda feed=feed, state=state: prepare(state, *next(feed)))
+        found[name] = {
+            "generator": torch.cat([p.grad.flatten() for p in state.generator.parameters()]),
+            "adversarial_gradient": report.get("adversarial_gradient", 0.0),
+        }
+        if game.get("weight", 1.0):
+            found[name]["discriminator"] = torch.cat([p.grad.flatten() for p in state.discriminator.parameters()])
+    return found
+
+
+def part(rank, folder):
+    torch.set_num_threads(1)
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2)
+    torch.save(gradients(Processes(rank, 2), folder), folder / f"{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    make_pairs(folder / "pairs")
+    alone = gradients(Processes(), folder)
+    multiprocessing.spawn(part, (folder,), nprocs=2)
+    return alone, torch.load(folder / "0.pt"), torch.load(folder / "1.pt")
+
+
+@pytest.mark.parametrize("game", GAMES)
+def test_half_a_batch_each_gives_the_gradients_of_the_whole(results, game):
+    alone, first, second = (result[game] for result in results)
+    for network in ("generator", "discriminator")[: 2 if "discriminator" in alone else 1]:
+        assert torch.equal(first[network], second[network])
+        difference = (alone[network] - first[network]).norm() / alone[network].norm()
+        assert float(difference) < 2e-4, network
+        assert float(alone[network].norm()) > 0
+    assert first["adversarial_gradient"] == pytest.approx(
+        alone["adversarial_gradient"], rel=0.02 if game != "in slices" else 1
+    )
+
+
+def test_processes_get_equal_shares_or_a_line():
+    shares = [Processes(rank, 3).share(6) for rank in range(3)]
+    assert shares == [range(2), range(2, 4), range(4, 6)]
+    with pytest.raises(TrainingError, match="batch_size 5 cannot be shared by 2 processes"):
+        Processes(0, 2).share(5)
+
+
+def test_one_process_needs_no_group():
+    with open_processes("cpu") as processes:
+        assert (processes.first, processes.size, processes.device.type) == (True, 1, "cpu")
+        assert not distributed.is_initialized()
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")

@@ -1,0 +1,105 @@
+"""Recipes: TOML that is read strictly, written in full, and says what the paper says."""
+
+import dataclasses
+import tomllib
+
+import pytest
+
+from segan_cli.config import AdversarialConfig, DataConfig, Recipe, TrainingConfig
+from segan_cli.errors import ConfigError
+from segan_cli.presets import PRESETS
+from segan_cli.recipes import DEFAULT, load_recipe, recipe_text, recipes_dir, shipped_recipes
+from segan_cli.schema import flat, from_dict, merged, override, plain
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_recipe_comes_back_as_it_was(name, tmp_path):
+    recipe = load_recipe(name)
+    (tmp_path / "again.toml").write_text(recipe_text(recipe), encoding="utf-8")
+    assert load_recipe(str(tmp_path / "again.toml")) == recipe
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
+def test_every_field_survives_toml_none_too(preset, tmp_path):
+    training = TrainingConfig(clip_norm=None, adversarial=AdversarialConfig(gradient_share=0.3, start=7))
+    recipe = Recipe(preset, training, DataConfig(speech=("a:2", 'b "c"'), noise=("ñ",)))
+    (tmp_path / "a.toml").write_text(recipe_text(recipe), encoding="utf-8")
+    assert load_recipe(str(tmp_path / "a.toml")) == recipe
+    written = flat(tomllib.loads(recipe_text(recipe)))
+    assert set(written) == set(flat(plain(recipe)))
+
+
+def test_there_is_a_recipe_for_the_default_model_and_for_the_paper():
+    assert set(shipped_recipes()) >= {DEFAULT, "segan-2017"}
+    assert load_recipe(DEFAULT).model == PRESETS[DEFAULT]
+    assert all((recipes_dir() / f"{name}.toml").is_file() for name in shipped_recipes())
+
+
+def test_the_papers_recipe_is_the_papers():
+    """arXiv 1703.09452, sections 3 and 5."""
+    recipe = load_recipe("segan-2017")
+    training, game = recipe.training, recipe.training.adversarial
+    assert recipe.model.generator == PRESETS["segan"].generator
+    assert recipe.model.discriminator == PRESETS["segan"].discriminator
+    assert (recipe.model.window, recipe.model.hop, recipe.model.pre_emphasis) == (16_384, 16_384, 0.95)
+    assert (training.optimizer, training.generator_learning_rate, training.discriminator_learning_rate) == (
+        "rmsprop", 2e-4, 2e-4,
+    )  # fmt: skip
+    assert (training.batch_size, training.l1_weight, training.spectral_weight, training.stft_weight) == (400, 100, 0, 0)
+    assert (training.schedule, training.warmup_steps, training.clip_norm, training.ema_decay) == (
+        "constant",
+        0,
+        None,
+        0,
+    )
+    assert (game.objective, game.weight, game.gradient_share, game.start) == ("least-squares", 1.0, None, 0)
+    assert not training.deemphasised_losses
+
+
+def test_a_recipe_may_change_single_fields_of_a_preset(tmp_path):
+    (tmp_path / "a.toml").write_text('[model]\npreset = "segan"\n[model.generator]\nlatent_channels = 0\n')
+    recipe = load_recipe(str(tmp_path / "a.toml"))
+    assert recipe.model.generator == dataclasses.replace(PRESETS["segan"].generator, latent_channels=0)
+    assert recipe.training == TrainingConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[training]\nsteps = 3\n", "model.preset: missing"),
+        (
+            '[model]\npreset = "segan"\n[training.mixing]\nsnr = 3\n',
+            r"training\.mixing\.snr: no such key; did you mean snr_db",
+        ),
+        (
+            '[model]\npreset = "segan"\n[training]\nbatch_size = 2.5\n',
+            r"training\.batch_size: 2\.5; it must be a whole",
+        ),
+        ('[model]\npreset = "segan"\n[trainings]\n', "trainings: no such key; did you mean training"),
+        ('[model]\npreset = "segan"\n[data]\nspeech = "vctk"\n', r"data\.speech: 'vctk'; it must be a list"),
+        ('[model]\npreset = "new"\n', "missing"),
+        ("steps = ", "not a TOML file"),
+    ],
+)
+def test_a_wrong_recipe_is_refused_with_file_and_key(text, message, tmp_path):
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_recipe(str(tmp_path / "a.toml"))
+    assert str(tmp_path / "a.toml") in str(caught.value)
+
+
+def test_overrides_reach_every_field():
+    recipe = Recipe(PRESETS["segan"])
+    assert override(recipe, ['data.speech=["a","b:2"]']).data.speech == ("a", "b:2")
+    assert override(recipe, ["training.clip_norm=none"]).training.clip_norm is None
+    assert override(recipe, ["training.clip_norm=null"]).training.clip_norm is None
+    for name, value in flat(plain(recipe)).items():
+        if value is not None:
+            import json
+
+            assert override(recipe, [f"{name}={json.dumps(value)}"]) == recipe, name
+
+
+def test_merging_keeps_what_is_not_changed():
+    assert merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "e": 6}) == {"a": {"b": 5, "c": 2}, "d": 3, "e": 6}
+    assert from_dict(DataConfig, {"speech": ["a"]}) == DataConfig(("a",))

@@ -1,0 +1,332 @@
+"""`segan train` as a user meets it: real processes, real signals, real corpora in small."""
+
+import json
+import random
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from commands import TINY, alone, command, complaint, segan
+from corpora import noises, plain, vctk80
+
+from segan_cli.checkpoint import find_model, load_model
+from segan_cli.cli import main
+from segan_cli.recipes import load_recipe
+from segan_cli.training.state import read_state
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    (tmp_path / "tiny.toml").write_text(TINY)
+    return tmp_path / "tiny.toml"
+
+
+@pytest.fixture
+def complain(monkeypatch, capsys, tmp_path):
+    """The one line that a command ends in, run in this process and in the test's folder."""
+
+    def run(*arguments):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr("sys.argv", ["segan", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert caught.value.code in (1, 2)
+        line = said.err.strip().splitlines()[-1]
+        assert line.startswith("segan: ")
+        return line, caught.value.code, len(said.err.splitlines())
+
+    return run
+
+
+def lines(run):
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def tensors(state):
+    """Every tensor of a saved state, by place."""
+    parts, about = read_state(state, torch.device("cpu"))
+    found = {}
+
+    def walk(place, value):
+        if isinstance(value, torch.Tensor):
+            found[place] = value
+        elif isinstance(value, dict | list):
+            for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+                walk(f"{place}.{key}", item)
+
+    walk("", parts)
+    return found, about["step"]
+
+
+def test_vctk_alone_trains_and_improves_its_scores(tmp_path, recipe):
+    """One option: the corpus is found, noises are generated, validation gets better, and the model works."""
+    vctk80(tmp_path / "vctk")
+    result = subprocess.run(
+        command(
+            "train", "--data", "vctk/", "--recipe", recipe, "--steps", 150, "--batch-size", 4, "--learning-rate", 0.003,
+            "--set", "training.validate_every=50", "--set", "training.validation_mixes=4",
+            "--set", "training.log_every=50",
+        ),
+        cwd=tmp_path, capture_output=True, text=True, timeout=300, env=alone(), check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "vctk/: VCTK 0.80, 9 files, 0.00 h of speech, 3 speakers, 48 kHz" in result.stderr
+    run = tmp_path / "runs" / "segan-gated"
+    scores = [line["validation"] for line in lines(run) if "validation" in line]
+    assert len(scores) == 3
+    assert scores[-1]["pesq_wb"] > scores[0]["pesq_wb"]
+    assert scores[-1]["si_sdr_db"] > scores[0]["si_sdr_db"] + 1
+    assert scores[-1]["stoi"] > scores[0]["stoi"]
+    use = next(line for line in result.stderr.splitlines() if line.startswith("use it:"))
+    arguments = shlex.split(use.replace("noisy.wav", str(tmp_path / "vctk/VCTK-Corpus/wav48/p225/p225_000.wav")))[3:]
+    done = subprocess.run(command(*arguments), cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "clean.wav").exists()
+
+
+def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe, complain):
+    spoiled = plain(tmp_path / "corpus")
+    run = tmp_path / "run"
+    first = segan(
+        "train",
+        "--data",
+        tmp_path / "corpus",
+        "--noise",
+        noises(tmp_path / "noise"),
+        "--run-dir",
+        run,
+        "--recipe",
+        recipe,
+    )
+    assert first.returncode == 0, first.stderr
+    for words in (f"{spoiled['left']} left out", "bad_clipped.wav: clipped", "speakers: 3 in 9 files", "noise: 5 in"):
+        assert words in first.stderr, words
+    assert {path.name for path in run.iterdir()} == {
+        "best.safetensors", "last.pt", "log.jsonl", "recipe.toml", "data.json", "split.json", "validation.jsonl"
+    }  # fmt: skip
+    assert len(json.loads((run / "data.json").read_text())[0]["skipped"]) == spoiled["left"]
+    stored = load_recipe(str(run / "recipe.toml"))
+    assert (stored.training.steps, stored.model.window) == (4, 4096)
+    assert stored.data.speech == (str(tmp_path / "corpus"),)
+    assert load_model(run / "best.safetensors").provenance["training"]["warmup_steps"] == 1
+
+    again = segan("train", "--run-dir", run, "--resume", "--steps", 6)
+    assert again.returncode == 0, again.stderr
+    assert "training.steps: 4 before, 6 now" in again.stderr
+    assert tensors(run / "last.pt")[1] == 6
+    assert [line["step"] for line in lines(run) if "validation" in line] == [2, 4, 6]
+    history = load_model(run / "best.safetensors").provenance["runs"]
+    assert [entry["from_step"] for entry in history][:1] == [0]
+
+    assert "add --resume" in complain("train", "--data", tmp_path / "corpus", "--run-dir", run)[0]
+    other = complain("train", "--run-dir", run, "--resume", "--preset", "segan-slim", "--width", 0.1)
+    assert "another model" in other[0]
+
+
+@pytest.mark.parametrize(
+    ("number", "times"), [(signal.SIGKILL, 2), (signal.SIGTERM, 1), (signal.SIGINT, 1)], ids=["kill -9", "term", "int"]
+)
+def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, uninterrupted, recipe, number, times):
+    """Stopped by a signal at a random step and resumed: every weight and every score is the same."""
+    run, whole = tmp_path / "run", uninterrupted
+    cuts = sorted(random.Random(time.time_ns()).sample(range(3, 36), times))
+    arguments = ["train", "--data", whole.parent / "pairs", "--run-dir", run, "--recipe", recipe, *STEPS]
+    resume = ["train", "--run-dir", run, "--resume", "--cache", tmp_path / "cache"]
+    for cut in cuts:
+        process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True, env=alone())
+        while process.poll() is None and count(run) < cut:
+            time.sleep(0.005)
+        process.send_signal(number)
+        _, said = process.communicate(timeout=120)
+        assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), (said, cuts)
+        assert "Traceback" not in said, (said, cuts)
+        if number != signal.SIGKILL:
+            last = said.splitlines()[-1]
+            assert f"--run-dir {run} --resume" in last
+            assert f"stopped at step {count(run)};" in last
+            assert tensors(run / "last.pt")[1] == count(run)
+        arguments = resume
+    result = segan(*resume)
+    assert result.returncode == 0, (result.stderr, cuts)
+    (ours, step), (theirs, their_step) = tensors(run / "last.pt"), tensors(whole / "last.pt")
+    assert step == their_step == 40
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours), cuts
+    validations = [[line for line in lines(folder) if "validation" in line] for folder in (run, whole)]
+    assert validations[0] == validations[1]
+    assert len(validations[0]) == 4
+    best = [load_model(folder / "best.safetensors") for folder in (run, whole)]
+    assert best[0].provenance["steps"] == best[1].provenance["steps"]
+    assert all(map(torch.equal, *(model.generator.state_dict().values() for model in best)))
+
+
+def count(run):
+    """Steps that a log knows, also while it is being written."""
+    if not (run / "log.jsonl").exists():
+        return 0
+    return sum('"l1"' in line and line.endswith("}") for line in (run / "log.jsonl").read_text().splitlines())
+
+
+STEPS = ["--steps", 40, "--set", "training.validate_every=10", "--workers", 0]
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """The run that nothing disturbed, beside its pairs."""
+    from corpora import pairs as make_pairs
+
+    root = tmp_path_factory.mktemp("whole")
+    make_pairs(root / "pairs")
+    (root / "tiny.toml").write_text(TINY)
+    result = segan("train", "--data", root / "pairs", "--run-dir", root / "run", "--recipe", root / "tiny.toml", *STEPS)
+    assert result.returncode == 0, result.stderr
+    return root / "run"
+
+
+def test_train_takes_families_objectives_and_any_field(pairs, tmp_path):
+    run = tmp_path / "run"
+    result = segan(
+        "train", "--data", pairs, "--run-dir", run, "--preset", "segan-dilated", "--width", 0.05,
+        "--adversarial", "hinge", "--steps", 2, "--batch-size", 2, "--snr", 5, 10, "--learning-rate", 0.0005,
+        "--set", "training.validation_mixes=1", "--set", "training.adversarial.start=0",
+        "--set", "model.generator.skip_merge=sum", "--set", "model.generator.latent_channels=0",
+        "--set", "model.discriminator.spectral_norm=true", "--set", "training.adversarial.r1_weight=0.1",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "health: D(clean)" in result.stderr
+    about = load_model(run / "best.safetensors")
+    generator = about.config.generator
+    assert (generator.skip_merge, generator.latent_channels, generator.channels) == ("sum", 0, (3, 6, 13, 26, 51))
+    assert about.config.discriminator.spectral_norm
+    training = about.provenance["training"]
+    assert (training["generator_learning_rate"], training["mixing"]["snr_db"]) == (0.0005, [5.0, 10.0])
+    assert "z_effect" not in lines(run)[0]
+
+
+def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
+    run = tmp_path / "run"
+    result = segan(
+        "train", "--data", pairs, "--run-dir", run, "--init", "default", "--steps", 1, "--batch-size", 2,
+        "--learning-rate", 0, "--set", "training.validation_mixes=1", "--set", "training.adversarial.weight=0",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    ours = load_model(run / "best.safetensors")
+    shipped = load_model(find_model("default"))
+    for name, weights in shipped.generator.state_dict().items():
+        assert torch.equal(ours.generator.state_dict()[name], weights), name
+    assert ours.provenance["runs"][:-1] == shipped.provenance["runs"]
+    start = ("train", "--data", pairs, "--run-dir", tmp_path / "b", "--init")
+    assert "another network" in complain(*start, "default", "--preset", "segan", "--width", 0.1)[0]
+    assert "no such model" in complain(*start, "none")[0]
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("training.batchsize=3", "training.batchsize: no such key; did you mean batch_size?"),
+        ("training.batch_size=many", "training.batch_size: 'many'; it must be a whole number"),
+        ("training.adversarial.objective=hing", "it must be one of minimax, "),
+        ("model.generator.strides=[2]", "5 channels but 1 strides"),
+        ("training=3", "it has keys of its own"),
+        ("training.accumulate=3", "batch_size 16 is no multiple of accumulate 3"),
+        ("nonsense", "give SECTION.FIELD=VALUE"),
+        ("training.mixing.snr_db=[9,1]", "the lower bound comes first"),
+    ],
+)
+def test_a_wrong_field_gets_one_line(tmp_path, complain, assignment, says):
+    line, code, n = complain("train", "--data", "pairs", "--run-dir", "run", "--set", assignment)
+    assert says in line
+    assert (code, n) == (2, 1)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ((), "no speech to train on; name a folder by --data"),
+        (("--data", "none"), "none: no such folder"),
+        (("--data", "pairs", "--noise", "pairs/noisy"), "leave out --noise"),
+        (("--data", "pairs", "--resume"), "name its folder by --run-dir"),
+        (("--data", "pairs", "--resume", "--run-dir", "none"), "holds no training to resume"),
+        (("--data", "pairs", "--run-dir", "file"), "is a file"),
+        (("--data", "pairs", "--run-dir", "file/run"), "file"),
+        (("--data", "pairs", "--device", "cuda"), "device cuda: not available here"),
+        (("--data", "pairs", "--device", "abacus"), "device abacus: no such kind"),
+        (("--data", "pairs", "--recipe", "none"), "none: no such recipe"),
+        (("--data", "pairs", "--recipe", "wrong.toml"), "wrong.toml: training.step: no such key; did you mean steps?"),
+        (("--data", "pairs", "--recipe", "broken.toml"), "broken.toml: not a TOML file"),
+        (("--data", "pairs", "--cache", "file"), "the cache cannot be used"),
+    ],
+)
+def test_what_cannot_be_trained_gets_one_line(pairs, tmp_path, complain, arguments, says):
+    if torch.cuda.is_available() and "cuda" in arguments:
+        pytest.skip("this machine has a GPU")
+    (tmp_path / "file").write_text("in the way")
+    (tmp_path / "wrong.toml").write_text('[model]\npreset = "segan"\n[training]\nstep = 3\n')
+    (tmp_path / "broken.toml").write_text("[model\n")
+    line, _, n = complain("train", *arguments)
+    assert says in line
+    assert n == 1
+    assert not (tmp_path / "runs" / "segan-gated").exists()
+
+
+def test_a_loss_that_is_not_finite_ends_in_one_line(pairs, tmp_path, recipe):
+    result = segan(
+        "train", "--data", pairs, "--run-dir", tmp_path / "run", "--recipe", recipe, "--steps", 30,
+        "--learning-rate", 1e30, "--set", "training.clip_norm=none", "--set", "training.validate_every=30",
+    )  # fmt: skip
+    assert "not finite; lower the learning rates" in complaint(result)
+    assert not (tmp_path / "run" / "last.pt").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="the driver alone takes more addresses")
+def test_memory_that_runs_out_ends_in_one_line(pairs, tmp_path, recipe):
+    """An address space too small for the network's activations, for real."""
+    words = command(
+        "train", "--data", pairs, "--run-dir", tmp_path / "run", "--recipe", recipe, "--workers", 0,
+        "--batch-size", 256,
+        "--set", "model.generator.channels=[512,16]", "--set", "model.generator.strides=[1,32]",
+    )  # fmt: skip
+    result = subprocess.run(
+        ["bash", "-c", f"ulimit -v 8000000; exec {shlex.join(words)}"],
+        capture_output=True, text=True, env=alone(), check=False,
+    )  # fmt: skip
+    assert "memory of cpu ran out with batch_size 256" in complaint(result)
+    assert "training.accumulate=2" in complaint(result)
+
+
+def test_two_processes_train_as_one(pairs, tmp_path, recipe):
+    """`torchrun` with two processes of half the batch each: one writer, the same numbers."""
+    both = ["--data", pairs, "--recipe", recipe, "--batch-size", "4", "--steps", "3", "--workers", "0"]
+    assert segan("train", *both, "--run-dir", tmp_path / "one").returncode == 0
+    torchrun = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+        "-m",
+        "segan_cli",
+    ]
+    result = subprocess.run(
+        [*torchrun, "train", *map(str, both), "--run-dir", str(tmp_path / "two"), "--cache", str(tmp_path / "cache2")],
+        capture_output=True, text=True, timeout=300, env=alone(), check=False,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("use it:") == 1
+    one, two = ({line["step"]: line for line in lines(tmp_path / name) if "l1" in line} for name in ("one", "two"))
+    assert list(one) == list(two) == [1, 2, 3]
+    for name in ("l1", "spectral", "discriminator", "d_real", "generator_gradient", "reconstruction_gradient"):
+        for step in one:
+            assert two[step][name] == pytest.approx(one[step][name], rel=2e-3), (step, name)
+    (ours, _), (theirs, _) = tensors(tmp_path / "one" / "last.pt"), tensors(tmp_path / "two" / "last.pt")
+    for name in ours:
+        if name.startswith(".generator.") or name.startswith(".average."):
+            assert torch.allclose(ours[name], theirs[name], atol=2e-3), name
