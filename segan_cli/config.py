@@ -86,6 +86,8 @@ class ModelConfig:
                 raise ConfigError(f"{name}: the window of {self.window} samples is no multiple of the stride {total}")
         if self.sample_rate_hz != 16_000:
             raise ConfigError(f"sample_rate_hz: {self.sample_rate_hz}; the measures and the tool are made for 16000")
+        if not 0 <= self.pre_emphasis < 1:
+            raise ConfigError(f"pre_emphasis: {self.pre_emphasis}; it must lie between 0 and 1, 1 excluded")
         if not 0 < self.hop <= self.window:
             raise ConfigError(f"hop: {self.hop} samples; it must lie between 1 and the window of {self.window}")
 
@@ -198,6 +200,7 @@ class TrainingConfig:
     ema_decay: float = 0.999  # of the generator's weights that are validated and shipped; 0: the weights themselves
     clip_norm: float | None = 5.0  # gradient norm of each network
     log_every: int = 50  # steps
+    log_windows: bool = False  # how every window of the first process is made
     validate_every: int = 2_000  # steps; the state is saved as often
     validation_mixes: int = 48  # whole utterances
     best_by: Literal["pesq_wb", "stoi", "si_sdr_db"] = "pesq_wb"  # validation score that chooses the best model

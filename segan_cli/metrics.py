@@ -1,21 +1,18 @@
 """How close an enhanced signal is to the clean one: a number, or Undefined with the reason."""
 
-import os
-import signal
 import warnings
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context, parent_process
-from multiprocessing.process import BaseProcess
-from threading import Thread
+from multiprocessing import get_context
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.errors import SeganError
+from segan_cli.workers import belong
 
 Array = NDArray[np.float32]
 
@@ -90,25 +87,13 @@ def worker_pool() -> Iterator[Executor]:
 
     Raises SeganError when a worker dies.
     """
-    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=_belong)
+    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=belong)
     try:
         yield pool
     except BrokenProcessPool as error:
         raise SeganError("a worker process that scored files died; is there enough memory?") from error
     finally:
         pool.shutdown(cancel_futures=True)
-
-
-def _belong() -> None:
-    """Let the main process alone hear of interruptions, and end when it is no more."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
-
-
-def _end_with(parent: BaseProcess | None) -> None:
-    if parent is not None:
-        parent.join()
-    os._exit(1)
 
 
 def mean(scores: list[Score]) -> float | None:

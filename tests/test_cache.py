@@ -152,10 +152,11 @@ def test_progress_counts_every_file(files, tmp_path, monkeypatch):
 def test_clipped_speech_is_told_from_loud_and_from_quiet():
     loud = voice(1.0)
     loud *= 0.95 / np.abs(loud).max()
-    assert flat_tops(loud) == 0.0
-    assert flat_tops(np.clip(3 * loud, -0.95, 0.95)) > 0.01
-    assert flat_tops(np.round(loud * 10) / 1000) == 0.0  # coarse, but nowhere near full scale
-    assert flat_tops(np.zeros(100, np.float32)) == 0.0
+    assert flat_tops(loud) == 0
+    assert flat_tops(np.clip(3 * loud, -0.95, 0.95)) > 160
+    assert flat_tops(3 * loud) > 160  # a float file beyond full scale
+    assert flat_tops(np.round(loud * 10) / 1000) == 0  # coarse, but nowhere near full scale
+    assert flat_tops(np.zeros(100, np.float32)) == 0
 
 
 @pytest.fixture(scope="module")

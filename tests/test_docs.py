@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from segan_cli.cli import segan
-from segan_cli.config import AdversarialConfig
+from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.networks.generator import Generator
 from segan_cli.networks.summary import macs_per_second, weights
@@ -68,6 +68,13 @@ def test_every_objective_is_listed():
         assert f"`{name}`" in README
         assert f"`{name}`" in page
     for f in dataclasses.fields(AdversarialConfig):
+        assert f"`{f.name}`" in page, f.name
+
+
+@pytest.mark.parametrize("config", [TrainingConfig, MixingConfig, DataConfig])
+def test_every_field_of_a_recipe_is_explained(config):
+    page = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    for f in dataclasses.fields(config):
         assert f"`{f.name}`" in page, f.name
 
 

@@ -13,7 +13,7 @@ ROOT = Path(segan_cli.__file__).parent
 
 LAYERS = [  # every module may import from the lines above its own, and from its own
     {"errors", "segan_cli"},
-    {"schema"},
+    {"schema", "workers"},
     {"config", "framing", "audio", "metrics"},
     {"presets", "networks.layers", "data.layouts", "data.cache", "data.noises", "data.damage"},
     {"recipes", "networks.generator", "networks.discriminator", "losses.reconstruction", "losses.adversarial"},

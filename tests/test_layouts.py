@@ -220,3 +220,67 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / "real" / "a" / "loop").symlink_to(tmp_path / "real")
     soundfile.write(tmp_path / "corpus" / "own.wav", voice(0.5, seed=9), 16_000)
     assert len(recognise_speech(str(tmp_path / "corpus")).utterances) == 3
+
+
+def test_a_stray_file_does_not_undo_a_layout(tmp_path):
+    librispeech(tmp_path / "d")
+    speak(tmp_path / "d" / "LibriSpeech" / "intro.flac", 99)
+    corpus = recognise_speech(str(tmp_path / "d"))
+    assert corpus.layout == "LibriSpeech"
+    assert len(corpus.utterances) == 12
+    assert any("intro.flac" in line for line in corpus.left)
+    plain(tmp_path / "p")
+    speak(tmp_path / "p" / "sample.wav", 98, seconds=0.15)
+    for seed in range(4):
+        sources = open_all(tmp_path, seed=seed, speech=[tmp_path / "p"])
+        assert sum(r.length for part in sources.sides["speakers"][1] for r in part.all) > 20_000
+
+
+@pytest.mark.parametrize("layout", [LAYOUTS[3], LAYOUTS[4], LAYOUTS[6]], ids=lambda layout: layout.__name__)
+def test_an_archive_beside_the_unpacked_folder_does_not_matter(layout, tmp_path):
+    expected = layout(tmp_path / "d")
+    (tmp_path / "d" / "download.tar.gz").write_bytes(b"what was unpacked")
+    corpus = recognise_speech(str(tmp_path / "d"))
+    assert (corpus.layout, len(corpus.utterances)) == (expected["layout"], expected["files"])
+
+
+def test_one_clean_file_may_have_several_noisy_ones_and_stays_on_one_side(tmp_path):
+    rows = ["clean,noisy,speaker"]
+    for speaker in "abc":
+        speak(tmp_path / "clean" / f"{speaker}.wav", ord(speaker))
+        for snr in (0, 5):
+            speak(tmp_path / f"noisy{snr}" / f"{speaker}.wav", ord(speaker) + snr, noisy=True)
+            rows.append(f"clean/{speaker}.wav,noisy{snr}/{speaker}.wav,{speaker}{snr}")
+    (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
+    sources = open_all(tmp_path, speech=[tmp_path / "list.csv"])
+    rendered = {name: sources.training.noisy[name].entry.digest for name in sources.training.noisy.places}
+    assert len(set(rendered.values())) == len(rendered) == 4
+    assert not held(sources, "speakers", 0)[1] & held(sources, "speakers", 1)[1]
+
+
+def test_dns_pairs_are_matched_by_number(tmp_path):
+    for i in range(6):
+        speak(tmp_path / "clean" / f"clean_fileid_{i}.wav", i)
+        speak(tmp_path / "noisy" / f"book_{i % 3}_reader_0{i % 3}_snr{i}_fileid_{i}.wav", i, noisy=True)
+    assert len(recognise_speech(str(tmp_path)).utterances) == 6
+
+
+def test_noise_beside_speech_is_not_taken_for_speech(tmp_path):
+    speak(tmp_path / "clean" / "a.wav", 0)
+    noises(tmp_path / "noise")
+    with pytest.raises(CorpusError, match="holds noise beside speech"):
+        recognise_speech(str(tmp_path))
+
+
+def test_loud_float_files_are_no_clean_speech(tmp_path):
+    for i in range(3):
+        speak(tmp_path / "d" / f"s{i}" / "0.wav", i)
+    soundfile.write(tmp_path / "d" / "s0" / "loud.wav", 20 * voice(0.5, seed=5), 16_000, subtype="FLOAT")
+    (found,) = open_all(tmp_path, speech=[tmp_path / "d"]).found
+    assert any("loud.wav: clipped" in line for line in found.skipped)
+
+
+def test_a_split_of_which_nothing_is_left_is_an_error(tmp_path):
+    plain(tmp_path / "corpus")
+    with pytest.raises(CorpusError, match="nothing of what this run holds out"):
+        open_all(tmp_path, {"speakers": frozenset({"gone"})}, speech=[tmp_path / "corpus"])

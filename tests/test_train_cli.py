@@ -1,6 +1,7 @@
 """`segan train` as a user meets it: real processes, real signals, real corpora in small."""
 
 import json
+import os
 import random
 import shlex
 import signal
@@ -12,6 +13,7 @@ import pytest
 import torch
 from commands import TINY, alone, command, complaint, segan
 from corpora import noises, plain, vctk80
+from filelock import FileLock
 
 from segan_cli.checkpoint import find_model, load_model
 from segan_cli.cli import main
@@ -236,6 +238,8 @@ def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
         ("training=3", "it has keys of its own"),
         ("training.accumulate=3", "batch_size 16 is no multiple of accumulate 3"),
         ("nonsense", "give SECTION.FIELD=VALUE"),
+        ("model.preset=segan", "choose another by --preset"),
+        ("model.pre_emphasis=1", "pre_emphasis: 1.0; it must lie between 0 and 1"),
         ("training.mixing.snr_db=[9,1]", "the lower bound comes first"),
     ],
 )
@@ -282,7 +286,8 @@ def test_a_loss_that_is_not_finite_ends_in_one_line(pairs, tmp_path, recipe):
         "--learning-rate", 1e30, "--set", "training.clip_norm=none", "--set", "training.validate_every=30",
     )  # fmt: skip
     assert "not finite; lower the learning rates" in complaint(result)
-    assert not (tmp_path / "run" / "last.pt").exists()
+    assert "keeps the last good state" in complaint(result)
+    assert tensors(tmp_path / "run" / "last.pt")[1] == 0
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the driver alone takes more addresses")
@@ -299,6 +304,54 @@ def test_memory_that_runs_out_ends_in_one_line(pairs, tmp_path, recipe):
     )  # fmt: skip
     assert "memory of cpu ran out with batch_size 256" in complaint(result)
     assert "training.accumulate=2" in complaint(result)
+
+
+def test_a_run_folder_is_one_trainings_alone(tmp_path, complain, pairs):
+    (tmp_path / "run").mkdir()
+    with FileLock(tmp_path / "run" / ".lock"):
+        assert "another training is at work" in complain("train", "--data", "pairs", "--run-dir", "run")[0]
+
+
+def test_a_training_killed_before_its_first_validation_keeps_where_it_began(tmp_path, pairs, recipe):
+    """`--init` is part of the first state, so that a resumption does not begin with other weights."""
+    run, cache = tmp_path / "run", tmp_path / "cache"
+    first = segan("train", "--data", pairs, "--recipe", recipe, "--run-dir", tmp_path / "first", "--cache", cache)
+    assert first.returncode == 0, first.stderr
+    process = subprocess.Popen(
+        command(
+            "train", "--data", pairs, "--recipe", recipe, "--run-dir", run, "--cache", cache, "--learning-rate", 0,
+            "--init", tmp_path / "first" / "best.safetensors", "--steps", 5000, "--set", "training.validate_every=5000",
+            "--set", "training.adversarial.weight=0",
+        ),
+        stderr=subprocess.PIPE, env=alone(),
+    )  # fmt: skip
+    while process.poll() is None and count(run) < 3:
+        time.sleep(0.01)
+    process.kill()
+    process.communicate()
+    resumed = segan("train", "--run-dir", run, "--resume", "--cache", cache, "--steps", 2)
+    assert resumed.returncode == 0, resumed.stderr
+    init, ours = (load_model(folder / "best.safetensors").generator for folder in (tmp_path / "first", run))
+    assert all(map(torch.equal, init.state_dict().values(), ours.state_dict().values()))
+
+
+@pytest.mark.parametrize("how", ["group", "torchrun"])
+def test_a_signal_to_all_processes_saves_too(tmp_path, pairs, recipe, how):
+    """As torchrun and batch systems send it: to the workers as well."""
+    words = command(
+        "train", "--data", pairs, "--recipe", recipe, "--run-dir", tmp_path / "run", "--steps", 100000,
+        "--set", "training.validate_every=100000",
+    )  # fmt: skip
+    if how == "torchrun":
+        words[1:2] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=alone(), start_new_session=True)
+    while process.poll() is None and count(tmp_path / "run") < 20:
+        time.sleep(0.02)
+    (os.killpg if how == "group" else os.kill)(process.pid, signal.SIGTERM)
+    _, said = process.communicate(timeout=100)
+    assert "is saved, go on by" in said
+    assert process.returncode in (143, 1), said
+    assert tensors(tmp_path / "run" / "last.pt")[1] == count(tmp_path / "run") >= 20
 
 
 def test_two_processes_train_as_one(pairs, tmp_path, recipe):

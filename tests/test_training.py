@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import itertools
 import json
+import os
 import signal
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,7 +26,7 @@ from segan_cli.config import (
 )
 from segan_cli.data.cache import Cache
 from segan_cli.data.loader import Windows, batches
-from segan_cli.data.mixing import draw_utterances
+from segan_cli.data.mixing import draw_utterances, spec_from_dict
 from segan_cli.data.sources import open_sources
 from segan_cli.errors import CheckpointError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
@@ -604,6 +605,39 @@ def test_memory_that_runs_out_is_told_in_a_line(source, tmp_path):
     state.generator.register_forward_pre_hook(greedy)
     with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match=r"memory of cpu.*training\.accumulate=2"):
         fit(state, source, [], tmp_path, pool, Silent())
+
+
+def test_a_worker_that_dies_is_told_in_a_line(source, tmp_path):
+    """Killed, for real, while it prepares windows."""
+    state = TrainState(TINY, fast(steps=50))
+    draw = source.draw
+
+    def last_words(rng, length):
+        if torch.utils.data.get_worker_info() is not None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return draw(rng, length)
+
+    source.draw = last_words
+    with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match="prepares windows died"):
+        fit(state, source, [], tmp_path, pool, Silent(), workers=1)
+
+
+def test_every_window_can_be_made_again_from_the_log(source, tmp_path):
+    """What was logged renders to what the networks got, the z aside."""
+    seen = []
+    state = TrainState(TINY, fast(steps=3, log_windows=True))
+    state.generator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
+    with ThreadPoolExecutor(1) as pool:
+        validation = [source.render(spec) for spec in draw_utterances(source, 1, 0)]
+        fit(state, source, validation, tmp_path, pool, Silent())
+    logged = [json.loads(line) for line in (tmp_path / "windows.jsonl").read_text().splitlines()]
+    assert [line.pop("step") for line in logged] == [1, 1, 2, 2, 3, 3]
+    keys = [line.pop("key") for line in logged]
+    for step in range(3):
+        sides = [source.render(spec_from_dict(line)) for line in logged[2 * step : 2 * step + 2]]
+        noisy, clean = (torch.from_numpy(np.stack(side))[:, None] for side in zip(*sides, strict=True))
+        again = prepare(state, noisy, clean, [tuple(key) for key in keys[2 * step : 2 * step + 2]])
+        assert any(torch.equal(again.noisy, windows) for windows in seen if windows.shape == again.noisy.shape)
 
 
 def test_an_error_of_the_program_stays_what_it_is(source, tmp_path):

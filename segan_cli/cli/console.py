@@ -7,7 +7,7 @@ talk = Console(stderr=True)
 results = Console()
 
 
-def progress_bar() -> Progress:
+def progress_bar(shown: bool = True) -> Progress:
     """A bar with count, elapsed time, time left and a free text, on a terminal alone; it leaves no trace."""
     return Progress(
         TextColumn("{task.description}"),
@@ -18,5 +18,5 @@ def progress_bar() -> Progress:
         TextColumn("{task.fields[note]}"),
         console=talk,
         transient=True,
-        disable=not talk.is_terminal,
+        disable=not (shown and talk.is_terminal),
     )

@@ -122,6 +122,8 @@ def resolve(
 
     Raises ConfigError when an option does not fit.
     """
+    if any(assignment.startswith("model.preset") for assignment in assignments):
+        raise ConfigError("model.preset names a set of fields; choose another by --preset")
     recipe = load_recipe(base)
     if preset is not None:
         recipe = replace(recipe, model=PRESETS[preset])

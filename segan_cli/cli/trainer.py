@@ -4,10 +4,12 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
+from filelock import FileLock, Timeout
 from rich.progress import Progress
 
 from segan_cli import __version__
@@ -20,12 +22,13 @@ from segan_cli.data.gather import Found
 from segan_cli.data.mixing import Pair, draw_utterances, spec_from_dict
 from segan_cli.data.sources import Sources, open_sources
 from segan_cli.data.split import load_split, save_split
-from segan_cli.errors import CorpusError, StoppedError
+from segan_cli.errors import ConfigError, CorpusError, StoppedError, TrainingError
 from segan_cli.metrics import worker_pool
 from segan_cli.recipes import recipe_text
 from segan_cli.schema import plain
 from segan_cli.training.adversary import Report
-from segan_cli.training.fit import Pace, fit
+from segan_cli.training.fit import Pace, explained, fit, windows_of
+from segan_cli.training.journal import check_tensorboard
 from segan_cli.training.processes import Processes
 from segan_cli.training.start import start_from
 from segan_cli.training.state import TrainState
@@ -60,12 +63,32 @@ def start(
     tensorboard: bool,
 ) -> None:
     """Train by a recipe in a run folder; raises StoppedError when a signal stopped it."""
+    windows_of(recipe.training, recipe.model.window, processes)  # what cannot be shared is said before data is read
+    if tensorboard:
+        check_tensorboard()
+    with claimed(run) if processes.first else nullcontext():
+        _start(recipe, run, resume, init, processes, cache, workers, tensorboard)
+
+
+def _start(
+    recipe: Recipe,
+    run: Path,
+    resume: bool,
+    init: str | None,
+    processes: Processes,
+    cache: Path,
+    workers: int | None,
+    tensorboard: bool,
+) -> None:
     sources = read(recipe, run, resume, processes, cache)
-    state = TrainState(recipe.model, recipe.training, processes)
-    if resume:
-        changes = state.load(run / "last.pt") if (run / "last.pt").exists() else []
-        for line in changes if processes.first else ():
-            say(f"changed since the last start: {line}")
+    try:
+        state = TrainState(recipe.model, recipe.training, processes)
+    except (RuntimeError, MemoryError) as error:
+        raise explained(error, recipe.training, "at the start", processes.device, run) from error
+    if resume and (run / "last.pt").exists():
+        for line in state.load(run / "last.pt"):
+            if processes.first:
+                say(f"changed since the last start: {line}")
     elif init is not None:
         start_from(state, init)
     command = shlex.join(["segan", *sys.argv[1:]])
@@ -74,15 +97,16 @@ def start(
     )
     mixes: list[Pair] = []
     if processes.first:
-        run.mkdir(parents=True, exist_ok=True)
         write(run / "recipe.toml", recipe_text(recipe))
         write(run / "data.json", json.dumps([asdict(f) for f in sources.found], indent=1) + "\n")
         save_split(run / "split.json", sources.sides)
         mixes = validation_mixes(sources, recipe, run / "validation.jsonl")
-        say(f"training on {processes.device} in {run}, {processes.size} process(es)")
+        several = f" by {processes.size} processes" if processes.size > 1 else ""
+        say(f"training on {processes.device}{several}, into {run}")
     if workers is None:
-        workers = 1 if processes.device.type == "cpu" else min(8, max(1, (os.cpu_count() or 2) // processes.size - 1))
-    with stopping() as stop, progress_bar() as bar, worker_pool() as pool:
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        workers = 1 if processes.device.type == "cpu" else min(8, max(1, (os.cpu_count() or 2) // here - 1))
+    with stopping() as stop, progress_bar(processes.first) as bar, worker_pool() as pool:
         screen = Screen(bar, recipe.training.steps, state.step)
         finished = fit(state, sources.training, mixes, run, pool, screen, workers, tensorboard, stop)
     if not processes.first:
@@ -104,7 +128,7 @@ def read(recipe: Recipe, run: Path, resume: bool, processes: Processes, cache: P
         processes.wait()
     before = load_split(run / "split.json") if resume and (run / "split.json").exists() else None
     training, rate_hz = recipe.training, recipe.model.sample_rate_hz
-    with progress_bar() as bar:
+    with progress_bar(leads) as bar:
 
         def progress(place: str) -> "Reading":
             return Reading(bar, place)
@@ -117,6 +141,27 @@ def read(recipe: Recipe, run: Path, resume: bool, processes: Processes, cache: P
     if processes.first:
         tell(sources)
     return sources
+
+
+@contextmanager
+def claimed(run: Path) -> Iterator[None]:
+    """Hold a run folder for this training alone; one that stays empty is removed.
+
+    Raises TrainingError when another training has it.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    place = run / ".lock"
+    try:
+        with FileLock(place, blocking=False):
+            try:
+                yield
+            finally:
+                place.unlink(missing_ok=True)
+    except Timeout as error:
+        raise TrainingError(f"{run}: another training is at work in it; name another --run-dir") from error
+    finally:
+        if not any(run.iterdir()):
+            run.rmdir()
 
 
 class Reading:
@@ -164,18 +209,16 @@ def validation_mixes(sources: Sources, recipe: Recipe, path: Path) -> list[Pair]
 
     Raises CorpusError when the file names a recording that is no longer there.
     """
-    if path.exists():
-        specs = [spec_from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
-    else:
-        specs = draw_utterances(sources.validation, recipe.training.validation_mixes, recipe.training.seed)
-        write(path, "".join(json.dumps(plain(spec)) + "\n" for spec in specs))
     try:
+        if path.exists():
+            specs = [spec_from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+        else:
+            specs = draw_utterances(sources.validation, recipe.training.validation_mixes, recipe.training.seed)
+            write(path, "".join(json.dumps(plain(spec)) + "\n" for spec in specs))
         return [sources.validation.render(spec) for spec in specs]
-    except KeyError as error:
-        raise CorpusError(
-            f"{path}: needs {error.args[0]}, which is not among the validation data any more; bring it back, or remove"
-            " that file to validate on other mixes from now on"
-        ) from error
+    except (KeyError, ValueError, ConfigError) as error:
+        reason = f"needs {error.args[0]}, which the data no longer holds" if isinstance(error, KeyError) else str(error)
+        raise CorpusError(f"{path}: {reason}; bring it back, or remove {path.name} to draw new mixes") from error
 
 
 def write(path: Path, text: str) -> None:

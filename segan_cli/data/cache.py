@@ -15,10 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soxr
 from numpy.typing import NDArray
 
-from segan_cli.audio import probe, read_blocks
+from segan_cli.audio import Resampler, probe, read_blocks
 from segan_cli.errors import AudioError, CorpusError
 
 Array = NDArray[np.float32]
@@ -26,7 +25,9 @@ Progress = Callable[[int, int], None]  # files done, files in all
 
 FULL_SCALE = 32_767.0
 FORMAT = 1  # of the index; another makes an index of its own
+BLOCK_S = 60.0  # decoded at a time
 CHUNK = 256  # files decoded between two entries in the index
+THREADS = min(8, os.cpu_count() or 1)
 PATIENCE_S = 60.0  # for an index that another process is writing
 TABLES = (
     "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime_ns INT, digest TEXT)",
@@ -62,7 +63,7 @@ class Cache:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             place = self.folder / f"index-{FORMAT}.sqlite"
-            with closing(sqlite3.connect(place, PATIENCE_S)) as index, ThreadPoolExecutor() as pool:
+            with closing(sqlite3.connect(place, PATIENCE_S)) as index, ThreadPoolExecutor(THREADS) as pool:
                 for table in TABLES:
                     index.execute(table)
                 return self._read(index, pool, paths, progress)
@@ -78,7 +79,9 @@ class Cache:
         digests: list[str] = []
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
-            identified = list(pool.map(lambda path: identify(path, seen), chunk))
+            changed = [path for path in chunk if known(path, seen) is None]
+            hashed = dict(zip(changed, pool.map(identify, changed), strict=True))
+            identified = [hashed.get(path) or (str(known(path, seen)), None) for path in chunk]
             digests += [digest for digest, _ in identified]
             new = {digest: path for path, (digest, _) in zip(chunk, identified, strict=True) if digest not in entries}
             entries |= self._add(index, pool, new)
@@ -95,17 +98,23 @@ class Cache:
             return {}
         shard = self.folder / f"audio-{uuid.uuid4().hex}.i16"
         entries: dict[str, Entry | str] = {}
-        with shard.open("wb") as file:
-            results = pool.map(lambda path: decode(path, self.rate_hz), new.values())
-            for digest, result in zip(new, results, strict=True):
-                if isinstance(result, str):
-                    entries[digest] = result
-                else:
-                    samples, facts = result
-                    entries[digest] = Entry(digest, shard, file.tell() // 2, len(samples), *facts)
-                    file.write(samples.tobytes())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with shard.open("wb") as file:
+                results = pool.map(lambda path: decode(path, self.rate_hz), new.values())
+                for digest, result in zip(new, results, strict=True):
+                    if isinstance(result, str):
+                        entries[digest] = result
+                    else:
+                        samples, facts = result
+                        entries[digest] = Entry(digest, shard, file.tell() // 2, len(samples), *facts)
+                        file.write(samples.tobytes())
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            shard.unlink()
+            raise
+        if not any(isinstance(entry, Entry) for entry in entries.values()):
+            shard.unlink()
         rows = [
             (e.digest, self.rate_hz, shard.name, e.start, e.length, e.level, e.clipped, e.rate_hz)
             for e in entries.values()
@@ -128,33 +137,57 @@ class Cache:
         }
 
 
-def identify(path: Path, seen: dict[str, list[object]]) -> tuple[str, tuple[str, int, int, str] | None]:
-    """The hash of a file's content, and a row for the index where it was not in it."""
+Row = tuple[str, int, int, str]  # path, size, time, hash
+
+
+def known(path: Path, seen: dict[str, list[object]]) -> str | None:
+    """The hash of a file that has not changed since it was seen."""
+    facts = seen.get(os.path.abspath(path))  # noqa: PTH100  # resolving links takes ten times as long
+    if facts is None:
+        return None
     try:
-        name, facts = str(path.resolve()), path.stat()
-        if seen.get(name, [])[:2] == [facts.st_size, facts.st_mtime_ns]:
-            return str(seen[name][2]), None
+        now = path.stat()
+    except OSError:
+        return None
+    return str(facts[2]) if facts[:2] == [now.st_size, now.st_mtime_ns] else None
+
+
+def identify(path: Path) -> tuple[str, Row | None]:
+    """The hash of a file's content, and a row for the index."""
+    try:
+        facts = path.stat()
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return digest, (name, facts.st_size, facts.st_mtime_ns, digest)
     except OSError:
         return f"unreadable {path}", None  # decoding it says why
+    name = os.path.abspath(path)  # noqa: PTH100
+    return digest, (name, facts.st_size, facts.st_mtime_ns, digest)
 
 
 def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, float, int]] | str:
     """A file as 16-bit samples, with active level, share of clipped samples and its own rate; or what is wrong."""
+    parts: list[NDArray[np.int16]] = []
+    clipped = n = 0
     try:
         info = probe(path)
-        mono = np.concatenate([block.mean(axis=1) for block in read_blocks(path, 60.0)])
+        resampler = Resampler(info.rate_hz, rate_hz, 1)
+        for block in read_blocks(path, BLOCK_S):
+            mono = block.mean(axis=1, keepdims=True)
+            if not np.isfinite(mono).all():
+                return f"{path}: holds samples that are not numbers (NaN or infinity)"
+            clipped += flat_tops(mono[:, 0])
+            n += len(mono)
+            parts.append(sixteen_bits(resampler.push(mono)))
     except (AudioError, OSError) as error:
         return str(error)
-    if not np.isfinite(mono).all():
-        return f"{path}: holds samples that are not numbers (NaN or infinity)"
-    clipped = flat_tops(mono)
-    if info.rate_hz != rate_hz:
-        mono = soxr.resample(mono, info.rate_hz, rate_hz)
-    samples = np.round(np.clip(mono, -1.0, 1.0) * FULL_SCALE).astype(np.int16)
-    return samples, (active_level(samples / np.float32(FULL_SCALE)), clipped, info.rate_hz)
+    parts.append(sixteen_bits(resampler.push(np.zeros((0, 1), np.float32), last=True)))
+    samples = np.concatenate(parts)
+    return samples, (active_level(samples.astype(np.float32) / np.float32(FULL_SCALE)), clipped / n, info.rate_hz)
+
+
+def sixteen_bits(samples: Array) -> NDArray[np.int16]:
+    """Samples [n, 1], full scale 1 → [n]."""
+    return np.round(np.clip(samples[:, 0], -1.0, 1.0) * FULL_SCALE).astype(np.int16)
 
 
 def active_level(samples: Array) -> float:
@@ -166,12 +199,12 @@ def active_level(samples: Array) -> float:
     return float(np.sqrt(power[power >= 0.05 * power.mean()].mean()))
 
 
-def flat_tops(samples: Array) -> float:
-    """Share of samples that are one of three equal ones at the very top of a loud signal: those that were clipped."""
+def flat_tops(samples: Array) -> int:
+    """Samples that were clipped: above full scale, or one of three equal ones at the very top of a loud signal."""
     size = np.abs(samples)
     top = size.max(initial=0.0)
     if top < 0.5:
-        return 0.0
+        return 0
     high = size >= 0.999 * top
     runs = high[:-2] & high[1:-1] & high[2:] & (samples[:-2] == samples[1:-1]) & (samples[1:-1] == samples[2:])
-    return float(np.count_nonzero(runs)) / len(samples)
+    return int(np.count_nonzero(runs)) + int(np.count_nonzero(size > 1.0))

@@ -138,7 +138,7 @@ class Gatherer:
         lengths = [entry.length for entry in good]
         if max(lengths) - min(lengths) > CUT_S * rate_hz:
             return f"{utterance.path}: {lengths[0] / rate_hz:.2f} s clean but {lengths[1] / rate_hz:.2f} s noisy"
-        name = str(utterance.path)
+        name = str(utterance.noisy or utterance.path)  # a clean file may have several noisy ones
         return tuple(Recording(name, utterance.group, entry, min(lengths), weight) for entry in good)
 
 

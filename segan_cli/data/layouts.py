@@ -8,6 +8,7 @@ VoiceBank-DEMAND; LibriSpeech and LibriTTS).
 import csv
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -15,12 +16,18 @@ from pathlib import Path, PurePath
 from segan_cli.audio import EXTENSIONS
 from segan_cli.errors import CorpusError
 
-VOICEBANK = re.compile(r"(p\d{3}|s5)_\d+$")
+VCTK = re.compile(r"(p\d{3}|s5)_\d+(_mic[12])?$")
+LJSPEECH = re.compile(r"LJ\d{3}-\d+$")
+DNS_READER = re.compile(r"reader_(\d+)")
+DNS_PAIR = re.compile(r"fileid_(\d+)$")
+OTHER_KINDS = re.compile(r"^(noises?|rirs?|(room_)?impulse_responses?)$", re.IGNORECASE)  # folders beside speech
 LIBRI = re.compile(r"(\d+)[-_](\d+)[-_]\d+([-_]\d+)?$")  # reader, chapter
+MOSTLY = 0.9  # of the files, named as a corpus names them
 HELD_BACK = re.compile(r"(^|[\W_])(test|dev|valid)")  # in the names of official test and development sets
 CUTS = (  # noises whose name tells which recording they were cut from
     re.compile(r"\d-(\d+)-[A-Z](-\d+)?$"),  # ESC-10, ESC-50: fold, clip, take
     re.compile(r"(\d+)-\d+-\d+-\d+$"),  # UrbanSound8K
+    re.compile(r".*Freesound_validated_(\d+)_\d+$"),  # DNS
 )
 MICROPHONE = re.compile(r"[-_ ]?(ch|mic)_?\d{1,2}$", re.IGNORECASE)  # one of several of a recording, as in DEMAND
 
@@ -55,10 +62,14 @@ def recognise_speech(place: str) -> Corpus:
         corpus = layout(place, root)
         if corpus is not None:
             return corpus
+    other = next((path for path in folders_in(root) if OTHER_KINDS.match(path.name)), None)
+    if other is not None:
+        raise CorpusError(f"{place}: holds {other.name} beside speech; name the folder of speech, and noise by --noise")
     paths = audio_below(root)
-    groups, known = speakers(root, paths)
-    utterances = (Utterance(path, group) for path, group in zip(paths, groups, strict=True))
-    return Corpus(place, "folder of speech", tuple(utterances), speakers_known=known)
+    used = paths if root.name.endswith("_mic2") else [path for path in paths if not second_microphone(path)]
+    groups, known = speakers(root, used)
+    utterances = (Utterance(path, group) for path, group in zip(used, groups, strict=True))
+    return Corpus(place, "folder of speech", tuple(utterances), left_microphones(root, paths, used), known)
 
 
 def recognise_noise(place: str) -> Corpus:
@@ -77,11 +88,33 @@ def find_root(place: str) -> Path:
     if not root.is_dir():
         kind = "is a file" if root.exists() else "no such folder"
         raise CorpusError(f"{place}: {kind}; give a folder of audio files, or a manifest that ends in .csv or .jsonl")
-    while len(inside := [path for path in root.iterdir() if not path.name.startswith(".")]) == 1:
-        if not inside[0].is_dir() or HELD_BACK.search(inside[0].name) or inside[0].name in ("wav48", "wavs", "clips"):
+    while len(inside := folders_in(root)) == 1 and not any(map(is_audio, root.iterdir())):
+        if HELD_BACK.search(inside[0].name) or inside[0].name in ("wav48", "wav48_silence_trimmed", "wavs", "clips"):
             break
         root = inside[0]
     return root
+
+
+def folders_in(folder: Path) -> list[Path]:
+    """The folders in a folder, sorted, hidden ones left out."""
+    with os.scandir(folder) as entries:
+        return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+
+def is_audio(path: PurePath) -> bool:
+    """Whether a name is one of a sound file; hidden ones are not."""
+    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+
+
+def second_microphone(path: Path) -> bool:
+    """Whether a file is VCTK 0.92's second recording of an utterance."""
+    return path.stem.endswith("_mic2") and VCTK.match(path.stem) is not None
+
+
+def left_microphones(root: Path, paths: Sequence[Path], used: Sequence[Path]) -> tuple[str, ...]:
+    """A line on the files of the second microphone, where there are any."""
+    lost = len(paths) - len(used)
+    return (f"{root}: {lost} files of the second microphone",) if lost else ()
 
 
 def walk(folder: Path) -> Iterator[Path]:
@@ -95,8 +128,8 @@ def walk(folder: Path) -> Iterator[Path]:
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in files:
-            if PurePath(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
-                yield Path(here, name)
+            if is_audio(path := Path(here, name)):
+                yield path
 
 
 def audio_below(folder: Path) -> list[Path]:
@@ -109,24 +142,26 @@ def audio_below(folder: Path) -> list[Path]:
     return paths
 
 
-def speakers(root: Path, paths: Sequence[Path]) -> tuple[list[str], bool]:
-    """The speaker of each file as far as paths tell, and whether they do.
+def speakers(root: Path, paths: Sequence[Path], home: Path | None = None) -> tuple[list[str], bool]:
+    """The speaker of each file as far as paths tell, and whether they do; speakers are told apart within `home`.
 
-    That is the reader of a LibriSpeech name, the topmost folder of several, or what names in one folder begin with
+    That is what the names of VCTK and of DNS say, the topmost folder of several, or what names in one folder begin with
     (`anna_01`, `anna_02`, `ben-01`). Where nothing tells, every file counts as a speaker of its own.
     """
-    home = str(root.resolve())
+    place = str((home or root).resolve())
     names = [path.relative_to(root) for path in paths]
-    if all(VOICEBANK.match(name.stem) for name in names):
-        return [f"vctk:{name.stem.split('_')[0]}" for name in names], True
+    for pattern, corpus in ((VCTK, "vctk"), (DNS_READER, "dns")):
+        matches = [pattern.search(name.stem) for name in names]
+        if all(matches):
+            return [f"{corpus}:{match[1]}" for match in matches if match], True
     for depth in range(1, max(len(name.parts) for name in names)):
-        folders = ["/".join(name.parts[:depth]) if len(name.parts) > depth else str(name) for name in names]
+        folders = ["/".join(name.parent.parts[:depth]) for name in names]
         if len(set(folders)) > 1:
-            return [f"{home}:{folder}" for folder in folders], True
+            return [f"{place}:{folder}" for folder in folders], True
     starts = [re.split(r"[-_ ]", name.stem)[0] for name in names]
     if 2 <= len(set(starts)) <= len(starts) / 2:
-        return [f"{home}:{start}" for start in starts], True
-    return [f"{home}:{name}" for name in names], len(names) == 1
+        return [f"{place}:{start}" for start in starts], True
+    return [f"{place}:{name}" for name in names], len(names) == 1
 
 
 def _recording(path: Path) -> str:
@@ -145,8 +180,8 @@ def _official(names: Sequence[str]) -> set[str]:
 def _pairs(place: str, root: Path) -> Corpus | None:
     """`clean` and `noisy`, or `clean_NAME` and `noisy_NAME` as VoiceBank-DEMAND has them, here or one level down."""
     sets = {}
-    for folder in (root, *sorted(path for path in root.iterdir() if path.is_dir())):
-        for clean in sorted(path for path in folder.iterdir() if path.is_dir() and "clean" in path.name.lower()):
+    for folder in (root, *folders_in(root)):
+        for clean in (path for path in folders_in(folder) if "clean" in path.name.lower()):
             for word, other in (("clean", "noisy"), ("Clean", "Noisy")):
                 noisy = folder / clean.name.replace(word, other, 1)
                 if noisy != clean and noisy.is_dir():
@@ -158,11 +193,11 @@ def _pairs(place: str, root: Path) -> Corpus | None:
     left = [f"{name}: an official test or development set, not trained on" for name in sets if name not in used]
     known = True
     for name in sorted(used):
-        clean, noisy = sets[name]
+        clean, noisy = (find_root(str(side)) for side in sets[name])
         mates, problems = _match(clean, noisy)
         left += problems
         if mates:
-            groups, told = speakers(clean, [path for path, _ in mates])
+            groups, told = speakers(clean, [path for path, _ in mates], root)
             utterances += [Utterance(path, group, mate) for (path, mate), group in zip(mates, groups, strict=True)]
             known = known and told
     if not utterances:
@@ -172,11 +207,18 @@ def _pairs(place: str, root: Path) -> Corpus | None:
 
 
 def _match(clean: Path, noisy: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """The files of two folders that have the same name, whatever their format; and a line on each other one."""
+    """The files of two folders that have the same name, whatever their format, and a line on each other one.
+
+    Where all names end in `fileid_7` as those of DNS do, that alone has to be the same.
+    """
     sides: list[dict[str, list[Path]]] = [{}, {}]
-    for side, folder in zip(sides, (clean, noisy), strict=True):
-        for path in audio_below(folder):
-            side.setdefault(path.relative_to(folder).with_suffix("").as_posix(), []).append(path)
+    files = [audio_below(folder) for folder in (clean, noisy)]
+    numbered = all(DNS_PAIR.search(path.stem) for path in (*files[0], *files[1]))
+    for side, folder, paths in zip(sides, (clean, noisy), files, strict=True):
+        for path in paths:
+            number = DNS_PAIR.search(path.stem) if numbered else None
+            name = number[1] if number else path.relative_to(folder).with_suffix("").as_posix()
+            side.setdefault(name, []).append(path)
     mates, problems = [], []
     for name in sorted({*sides[0], *sides[1]}):
         ours, theirs = sides[0].get(name, []), sides[1].get(name, [])
@@ -196,30 +238,30 @@ def _vctk(place: str, root: Path) -> Corpus | None:
         if folder.is_dir():
             paths = audio_below(folder)
             used = [path for path in paths if not path.stem.endswith("_mic2")]
-            left = [f"{folder}: {len(paths) - len(used)} files of the second microphone"] * (len(paths) > len(used))
             utterances = (Utterance(path, f"vctk:{path.relative_to(folder).parts[0]}") for path in used)
-            return Corpus(place, layout, tuple(utterances), tuple(left))
+            return Corpus(place, layout, tuple(utterances), left_microphones(folder, paths, used))
     return None
 
 
 def _libri(place: str, root: Path) -> Corpus | None:
     """LibriSpeech and LibriTTS: `subset/reader/chapter/reader-chapter-utterance.flac`, or any part of that tree."""
     paths = audio_below(root)
-    matches = [LIBRI.match(path.stem) for path in paths]
-    if not all(match and path.parent.name == match[2] for match, path in zip(matches, paths, strict=True)):
+    found = [(path, match) for path in paths if (match := LIBRI.match(path.stem)) and path.parent.name == match[2]]
+    if len(found) < MOSTLY * len(paths):
         return None
-    subsets = [path.parts[-4] if len(path.parts) > 3 else "" for path in paths]
-    used = _official(sorted(set(subsets)))
+    subsets = {path: "/".join(path.relative_to(root.parent).parts[:-3]) for path, _ in found}
+    used = _official(sorted(set(subsets.values())))
+    ours = [(path, match) for path, match in found if subsets[path] in used]
     left = [
-        f"{subset}: {subsets.count(subset)} files of an official test or development set, not trained on"
-        for subset in sorted(set(subsets) - used)
+        f"{subset}: {n} files of an official test or development set, not trained on"
+        for subset, n in sorted(Counter(subsets.values()).items())
+        if subset not in used
     ]
+    left += [f"{path}: not named as its corpus names files" for path in sorted(set(paths) - subsets.keys())]
     utterances = tuple(
-        Utterance(path, f"librivox:{match[1]}")
-        for path, match, subset in zip(paths, matches, subsets, strict=True)
-        if match and subset in used
+        Utterance(path, f"librivox:{match[1]}") for path, match in sorted(ours, key=lambda both: both[0])
     )
-    layout = "LibriTTS" if any(match and match[3] for match in matches) else "LibriSpeech"
+    layout = "LibriTTS" if any(match[3] for _, match in ours) else "LibriSpeech"
     return Corpus(place, layout, utterances, tuple(left))
 
 
@@ -228,8 +270,11 @@ def _ljspeech(place: str, root: Path) -> Corpus | None:
     if not ((root / "metadata.csv").is_file() and (root / "wavs").is_dir()):
         return None
     paths = audio_below(root / "wavs")
-    group = "ljspeech:reader" if paths[0].stem.startswith("LJ") else f"{root.resolve()}:speaker"
-    return Corpus(place, "LJSpeech", tuple(Utterance(path, group) for path in paths))
+    used = [path for path in paths if LJSPEECH.match(path.stem)]
+    if len(used) < MOSTLY * len(paths):
+        return None
+    left = tuple(f"{path}: not named as its corpus names files" for path in sorted(set(paths) - set(used)))
+    return Corpus(place, "LJSpeech", tuple(Utterance(path, "ljspeech:reader") for path in used), left)
 
 
 def _common_voice(place: str, root: Path) -> Corpus | None:
@@ -237,14 +282,18 @@ def _common_voice(place: str, root: Path) -> Corpus | None:
     tables = [path for name in ("train", "validated") if (path := root / f"{name}.tsv").is_file()]
     if not tables or not (root / "clips").is_dir():
         return None
-    with tables[0].open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    try:
+        with tables[0].open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise CorpusError(f"{tables[0]}: not a table of text ({error})") from error
     if not rows or not {"client_id", "path"} <= set(rows[0]):
         raise CorpusError(f"{tables[0]}: no columns client_id and path in it; is it a table of Common Voice?")
     there = {path.name: path for path in audio_below(root / "clips")}
     utterances, left = [], []
     for row in rows:
-        name = row["path"] if row["path"].endswith(".mp3") or row["path"] in there else f"{row['path']}.mp3"
+        name = row["path"] or ""
+        name = name if name.endswith(".mp3") or name in there else f"{name}.mp3"
         if name in there:
             utterances.append(Utterance(there.pop(name), f"common-voice:{row['client_id']}"))
         else:

@@ -4,7 +4,6 @@ What a window holds depends on nothing but the seed, the step, the turn in it an
 any step can be drawn again, a resumed training sees what it would have seen, and processes share a batch by number.
 """
 
-import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -13,7 +12,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segan_cli.data.mixing import Source
+from segan_cli.data.mixing import Source, Spec
+from segan_cli.workers import belong
 
 AHEAD = 4  # batches that each worker keeps ready
 
@@ -39,9 +39,12 @@ class Drawn(Dataset[tuple[Tensor, Tensor, Key]]):
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor, Key]:
         """noisy [1, length], clean [1, length] and the key."""
-        spec = self.source.draw(window_rng(self.windows.seed, key), self.windows.length)
-        noisy, clean = (torch.from_numpy(side)[None] for side in self.source.render(spec))
+        noisy, clean = (torch.from_numpy(side)[None] for side in self.source.render(self.spec(key)))
         return noisy, clean, key
+
+    def spec(self, key: Key) -> Spec:
+        """What is drawn for a window."""
+        return self.source.draw(window_rng(self.windows.seed, key), self.windows.length)
 
 
 def window_rng(seed: int, key: Key, *purpose: int) -> np.random.Generator:
@@ -59,11 +62,16 @@ def batches(
             batch_sampler=_Turns(windows, first_step),
             num_workers=workers,
             collate_fn=collate,
-            worker_init_fn=_deaf,
+            worker_init_fn=_begin,
             prefetch_factor=AHEAD if workers else None,
             pin_memory=pin,
         )
     )
+
+
+def _begin(worker: int) -> None:
+    del worker
+    belong()
 
 
 class _Turns:
@@ -84,13 +92,6 @@ def collate(items: list[tuple[Tensor, Tensor, Key]]) -> tuple[Tensor, Tensor, li
     """Windows as a batch."""
     noisy, clean, keys = zip(*items, strict=True)
     return torch.stack(noisy), torch.stack(clean), list(keys)
-
-
-def _deaf(worker: int) -> None:
-    """Let the main process alone hear of interruptions, and end when it says so."""
-    del worker
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def drawn_apart(source: Source, windows: Windows, n: int) -> tuple[Tensor, Tensor, list[Key]]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,7 @@ class Recordings:
         return sorted({recording.group for recording in self.all})
 
 
-@lru_cache
+@cache
 def mapped(shard: Path) -> NDArray[np.int16]:
     """A file of samples in memory as far as it is used; each process maps its own."""
     return np.memmap(shard, np.int16, "r")

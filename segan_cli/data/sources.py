@@ -1,4 +1,4 @@
-"""From what the user named to a training source and a validation source that share no speaker, noise or room."""
+"""From what the user named to sources of training and validation that share no speaker, noise recording or room."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,9 +8,10 @@ from segan_cli.data.cache import Cache, Progress
 from segan_cli.data.gather import Found, Gatherer, Pool
 from segan_cli.data.mixing import Blend, MixedSource, PairedSource, Source
 from segan_cli.data.recordings import Recordings
-from segan_cli.data.split import SHARE, Split, apart, divide, hold_out
+from segan_cli.data.split import SHARE, Groups, Split, apart, divide, hold_out, joined, kept_apart
 from segan_cli.errors import CorpusError
 
+NOBODY: Groups = frozenset()
 MUCH = 5 * SHARE  # of the speech: validation that takes more is worth a word
 
 
@@ -72,8 +73,9 @@ def separate(pool: Pool, named: Pool, seed: int, before: Split) -> tuple[Pool, P
         if not any(map(len, ours.talkers())):
             raise CorpusError("validation has every speaker of --data; name another --valid-data, or none")
     else:
-        pool, notes = distinct(pool)
-        groups = before.get("speakers") or hold_out(pool.talkers(), seed)
+        speech, clean = joined(pool.talkers())
+        pool, notes = distinct(replace(pool, speech=speech, clean=clean))
+        groups = kept_apart(pool.talkers(), before.get("speakers", NOBODY)) or hold_out(pool.talkers(), seed)
         (speech, speech_held), (clean, clean_held) = (divide(kind, groups) for kind in pool.talkers())
         ours = replace(pool, speech=speech, clean=clean)
         theirs = Pool(speech_held, clean_held, pool.noisy)
@@ -88,13 +90,18 @@ def separate(pool: Pool, named: Pool, seed: int, before: Split) -> tuple[Pool, P
         if lost:
             notes.append(f"{lost} noises are left out of training: validation has the recording")
     else:
-        noise, valid_noise = divide(pool.noise, before.get("noise") or hold_out((pool.noise,), seed))
+        noise, valid_noise = divide(pool.noise, held_out(pool.noise, before.get("noise", NOBODY), seed))
         if len(noise) and not len(valid_noise):
             notes.append("one noise recording is all there is, so validation hears generated noises")
-    rooms, valid_rooms = divide(pool.rooms, before.get("rooms") or hold_out((pool.rooms,), seed))
+    rooms, valid_rooms = divide(pool.rooms, held_out(pool.rooms, before.get("rooms", NOBODY), seed))
     ours = replace(ours, noisy=mates(pool.noisy, ours.clean), noise=noise, rooms=rooms)
     theirs = replace(theirs, noisy=mates(theirs.noisy, theirs.clean), noise=valid_noise, rooms=valid_rooms)
     return ours, theirs, notes
+
+
+def held_out(recordings: Recordings, before: Groups, seed: int) -> Groups:
+    """Groups of noises or rooms for validation: those of an earlier start that are there, or new ones."""
+    return before & set(recordings.groups()) or hold_out((recordings,), seed)
 
 
 def distinct(pool: Pool) -> tuple[Pool, list[str]]:

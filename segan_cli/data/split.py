@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,42 @@ def hold_out(kinds: Sequence[Recordings], seed: int) -> Groups:
             taken += sizes[group]
         if taken >= wanted:
             break
-    return frozenset(held or [min(order, key=lambda group: (sizes[group], group))])
+    if taken < wanted / 2:  # all that is left is large: take the smallest of it
+        rest = [group for group in order if group not in held]
+        large = [group for group in rest if sizes[group] >= wanted]
+        if len(rest) > 1:
+            held.append(min(large or rest, key=lambda group: (sizes[group], group)))
+    return frozenset(held)
+
+
+def joined(kinds: Sequence[Recordings]) -> list[Recordings]:
+    """The same recordings, with groups that share a content made one."""
+    parent: dict[str, str] = {}
+
+    def top(group: str) -> str:
+        while parent.setdefault(group, group) != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
+
+    first: dict[str, str] = {}  # group in which a content was met first
+    for recordings in kinds:
+        for recording in recordings.all:
+            ours = top(recording.group)
+            theirs = top(first.setdefault(recording.entry.digest, ours))
+            parent[max(ours, theirs)] = min(ours, theirs)
+    return [
+        Recordings(tuple(replace(recording, group=top(recording.group)) for recording in recordings.all))
+        for recordings in kinds
+    ]
+
+
+def kept_apart(recordings: Sequence[Recordings], before: Groups) -> Groups:
+    """The groups that an earlier start held out; raises CorpusError when none of them is there any more."""
+    there = before & {group for kind in recordings for group in kind.groups()}
+    if before and not there:
+        raise CorpusError("nothing of what this run holds out for validation is in its data; bring it back")
+    return there
 
 
 def divide(recordings: Recordings, held: Groups) -> tuple[Recordings, Recordings]:

@@ -44,7 +44,7 @@ class MultiResolutionSTFT(nn.Module):
     """Distance of magnitude spectra at three resolutions: ‖|Y| - |X|‖ / ‖|Y|‖ + mean |log |Y| - log |X||.
 
     Frames of 600, 1200 and 240 samples every 120, 240 and 50, transforms of 1024, 2048 and 512; the mean over the three
-    (arXiv 1910.11480, equations 4 to 6).
+    and over windows (arXiv 1910.11480, equations 4 to 6).
     """
 
     def __init__(self) -> None:
@@ -59,8 +59,8 @@ class MultiResolutionSTFT(nn.Module):
         total = torch.zeros(())
         for spectrogram in self.spectrograms:
             x, y = (self.magnitude(spectrogram(waveform)) for waveform in (enhanced, clean))
-            convergence = torch.linalg.vector_norm(y - x) / torch.linalg.vector_norm(y)
-            total = total + convergence + (y.log() - x.log()).abs().mean()
+            distance, level = (torch.linalg.vector_norm(side, dim=(-2, -1)) for side in (y - x, y))
+            total = total + (distance / level).mean() + (y.log() - x.log()).abs().mean()
         return total / len(self.spectrograms)
 
     @staticmethod

@@ -1,5 +1,6 @@
 """The loop: steps, logs, validations, checkpoints."""
 
+import json
 import math
 import time
 from collections import deque
@@ -7,16 +8,18 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from segan_cli.checkpoint import save_model
-from segan_cli.data.loader import Windows, batches, drawn_apart
+from segan_cli.config import TrainingConfig
+from segan_cli.data.loader import Drawn, Key, Windows, batches, drawn_apart
 from segan_cli.data.mixing import Source
 from segan_cli.errors import TrainingError
+from segan_cli.schema import plain
 from segan_cli.training.adversary import Report
 from segan_cli.training.health import diversity
 from segan_cli.training.journal import Journal
@@ -26,6 +29,7 @@ from segan_cli.training.step import Batch, prepare, rate_by_pesq, train_step
 from segan_cli.training.validation import Scores, Validation
 
 Array = NDArray[np.float32]
+T = TypeVar("T")
 
 DIVERSITY_WINDOWS = 4  # on which the generator's diversity is measured
 RECENT = 50  # steps over which the pace is measured
@@ -62,7 +66,7 @@ class Clock:
         self.waited = 0.0
         self.marks = deque([(time.monotonic(), 0.0)], RECENT + 1)
 
-    def wait(self, feed: Iterator[Sequence[object]]) -> Sequence[object]:
+    def wait(self, feed: Iterator[T]) -> T:
         """The next of a feed, the time it takes counted as waiting."""
         began = time.monotonic()
         item = next(feed)
@@ -87,8 +91,10 @@ class Keeper:
         if journal.noisy is None:
             validation.start_noisy()
         at_validation = state.step and state.step % state.training.validate_every == 0
-        if not validation.go_on(state.step) and at_validation and not journal.validated(state.step):
+        if not validation.go_on(state.step, state.device) and at_validation and not journal.validated(state.step):
             validation.start(state.candidate())
+        if state.step == 0:
+            self.save()  # a resumption needs the weights that a training began with
 
     def log(self, pace: Pace, windows: Windows, source: Source) -> None:
         """Write and tell what is due after this step; raises TrainingError when the output is not finite."""
@@ -138,6 +144,12 @@ class Keeper:
         self.validation.forget()
         self.watcher.validated(step, scores, self.journal.noisy or {}, best)
 
+    def log_windows(self, drawn: Drawn, keys: Sequence[Key]) -> None:
+        """Write down how the windows of a turn are made."""
+        with (self.run / "windows.jsonl").open("a", encoding="utf-8") as file:
+            for key in keys:
+                file.write(json.dumps({"step": key[0] + 1, "key": key, **plain(drawn.spec(key))}) + "\n")
+
     def save(self) -> None:
         """Write the state that a resumed training starts from."""
         self.state.save(self.run / "last.pt")
@@ -160,46 +172,49 @@ def fit(
     loss or a gradient is not finite or memory runs out; the checkpoints before stay.
     """
     config, processes = state.training, state.processes
-    game = config.adversarial
-    numbers = processes.share(config.batch_size)
-    if len(numbers) % config.accumulate:
-        raise TrainingError(
-            f"a process' {len(numbers)} windows a step are no multiple of training.accumulate {config.accumulate}"
-        )
-    turns, start = (game.discriminator_steps, game.start) if game.weight else (1, 0)
-    windows = Windows(config.seed, state.model.window + 1, turns, start, numbers)
-    if state.step == 0 and state.model.discriminator.norm == "virtual":
-        reference = prepare(state, *drawn_apart(source, windows, config.reference_windows))
-        state.discriminator.set_reference(reference.clean, reference.noisy)
-    rate = rate_by_pesq(pool) if game.objective == "metricgan" else None
-    keeper = None
-    if processes.first:
-        journal = Journal(run, state.step, tensorboard)
-        keeper = Keeper(state, Validation(validation, pool, run), journal, run, watcher)
-    clock = Clock(config.batch_size * state.model.window / state.model.sample_rate_hz)
-    feed = batches(source, windows, state.step, workers, pin=state.device.type == "cuda")
-
-    def draw() -> Batch:
-        return prepare(state, *clock.wait(feed))  # type: ignore[arg-type]
-
+    windows = windows_of(config, state.model.window, processes)
     stopped = False
-    while state.step < config.steps and not stopped:
-        try:
-            report = train_step(state, draw, rate)
-            report, stopped = together(report, stop(), processes)
+    try:
+        if state.step == 0 and state.model.discriminator.norm == "virtual":
+            reference = prepare(state, *drawn_apart(source, windows, config.reference_windows))
+            state.discriminator.set_reference(reference.clean, reference.noisy)
+        rate = rate_by_pesq(pool) if config.adversarial.objective == "metricgan" else None
+        keeper = None
+        if processes.first:
+            journal = Journal(run, state.step, tensorboard)
+            keeper = Keeper(state, Validation(validation, pool, run), journal, run, watcher)
+        clock = Clock(config.batch_size * state.model.window / state.model.sample_rate_hz)
+        feed = batches(source, windows, state.step, workers, pin=state.device.type == "cuda")
+
+        def draw() -> Batch:
+            noisy, clean, keys = clock.wait(feed)
+            if keeper is not None and config.log_windows:
+                keeper.log_windows(Drawn(source, windows), keys)
+            return prepare(state, noisy, clean, keys)
+
+        while state.step < config.steps and not stopped:
+            report, stopped = together(train_step(state, draw, rate), stop(), processes)
             state.health.observe(report)
             if keeper is not None:
                 pace = clock.pace()
                 watcher.stepped(state.step, report, pace)
                 keeper.log(pace, windows, source)
-        except (TrainingError, RuntimeError) as error:
-            raise explained(error, state, run) from error
-    if keeper is not None:
-        if stopped:
+        if keeper is not None and stopped:
             keeper.save()
-        else:
-            keeper.collect(wait=True)
+    except (TrainingError, RuntimeError, MemoryError) as error:
+        raise explained(error, config, f"step {state.step + 1}", state.device, run) from error
     return not stopped
+
+
+def windows_of(config: TrainingConfig, window: int, processes: Processes) -> Windows:
+    """Which windows a process gets; raises TrainingError when a batch cannot be shared and sliced as asked."""
+    game, numbers = config.adversarial, processes.share(config.batch_size)
+    if len(numbers) % config.accumulate:
+        raise TrainingError(
+            f"a process' {len(numbers)} windows a step are no multiple of training.accumulate {config.accumulate}"
+        )
+    turns, start = (game.discriminator_steps, game.start) if game.weight else (1, 0)
+    return Windows(config.seed, window + 1, turns, start, numbers)
 
 
 def together(report: Report, stop: bool, processes: Processes) -> tuple[Report, bool]:
@@ -211,18 +226,26 @@ def together(report: Report, stop: bool, processes: Processes) -> tuple[Report, 
     return dict(zip(report, means, strict=True)), stopping > 0
 
 
-def explained(error: Exception, state: TrainState, run: Path) -> Exception:
-    """An error of a step in words for the user, or as it is where it is none of theirs."""
+def explained(error: Exception, config: TrainingConfig, when: str, device: torch.device, run: Path) -> Exception:
+    """An error of a training in words for the user, or as it is where it is none of theirs."""
     kept = f"; {run / 'last.pt'} keeps the last good state" if (run / "last.pt").exists() else ""
     if isinstance(error, TrainingError):
         return TrainingError(f"{error}{kept}")
-    if not any(words in str(error) for words in NO_MEMORY):
+    if "DataLoader worker" in str(error):
+        return TrainingError(
+            f"{when}: a process that prepares windows died; is there enough memory, in /dev/shm too? Use fewer"
+            f" --workers, or 0{kept}"
+        )
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        reason = " ".join(str(error).split())[:200]
+        return TrainingError(f"{when}: torch.compile does not work here ({reason}); set training.compile=false{kept}")
+    if not isinstance(error, MemoryError) and not any(words in str(error) for words in NO_MEMORY):
         return error
-    config = state.training
+    slices = [n for n in range(config.accumulate + 1, config.batch_size + 1) if config.batch_size % n == 0]
+    hint = f"training.accumulate={slices[0]} or " if slices else ""
     return TrainingError(
-        f"step {state.step + 1}: memory of {state.device} ran out with batch_size {config.batch_size} in"
-        f" {config.accumulate} slices; set training.accumulate={2 * config.accumulate} or a smaller training.batch_size"
-        + kept
+        f"{when}: memory of {device} ran out with batch_size {config.batch_size} in {config.accumulate} slices; set"
+        f" {hint}a smaller training.batch_size{kept}"
     )
 
 

@@ -44,7 +44,7 @@ class Health:
         self.strongest = state["strongest"]
 
     def means(self, steps: int = MEMORY) -> Report:
-        """Mean of every number over the last steps."""
+        """Mean of every number over the last steps, of MEMORY at most."""
         reports = list(self.recent)[-steps:]
         names = sorted({name for report in reports for name in report})
         return {name: float(np.mean([report[name] for report in reports if name in report])) for name in names}

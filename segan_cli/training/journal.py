@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,6 @@ class Journal:
     """Lines of numbers by step; on a resumption, what was written after the saved step is forgotten."""
 
     def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
-        """Raises TrainingError when TensorBoard is asked for and not installed."""
         self.path = run / "log.jsonl"
         self.lines = [line for line in read_lines(self.path) if line["step"] <= step]
         beside = self.path.with_suffix(".part")
@@ -30,10 +30,8 @@ class Journal:
         beside.replace(self.path)
         self.board: Any = None
         if tensorboard:
-            try:
-                from torch.utils.tensorboard import SummaryWriter
-            except ImportError as error:
-                raise TrainingError("TensorBoard is not installed; pip install 'segan-cli[tensorboard]'") from error
+            from torch.utils.tensorboard import SummaryWriter
+
             self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
 
     @property
@@ -70,6 +68,12 @@ class Journal:
             self.board.add_audio(name, samples[None], step, sample_rate=rate_hz)
             self.board.add_image(name, picture(samples), step)
         self.board.flush()
+
+
+def check_tensorboard() -> None:
+    """Raise TrainingError unless TensorBoard is installed."""
+    if find_spec("tensorboard") is None:
+        raise TrainingError("TensorBoard is not installed; pip install 'segan-cli[tensorboard]'")
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from segan_cli.errors import TrainingError
 
-PATIENCE = timedelta(hours=1)  # of the others while the first process reads data or validates
+PATIENCE = timedelta(days=1)  # of the others while the first process reads data or validates
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from segan_cli.checkpoint import Model, load_model, save_model
@@ -62,7 +63,7 @@ class Validation:
             model, self._submit(enhanced), [("noisy", noisy), ("enhanced", enhanced[0]), ("clean", clean)]
         )
 
-    def go_on(self, step: int) -> bool:
+    def go_on(self, step: int, device: torch.device) -> bool:
         """Start again what a stop of the training at this step or later interrupted; → whether there was something."""
         try:
             model = load_model(self.file)
@@ -70,6 +71,7 @@ class Validation:
             return False
         if model.provenance["steps"] > step:
             return False
+        model.generator.to(device)
         self._start(model)
         return True
 
