@@ -16,7 +16,7 @@ LAYERS = [  # every module may import from the lines above its own, and from its
     {"schema", "workers"},
     {"config", "framing", "audio", "metrics"},
     {"presets", "networks.layers", "data.layouts", "data.cache", "data.noises", "data.damage"},
-    {"recipes", "networks.generator", "networks.discriminator", "losses.reconstruction", "losses.adversarial"},
+    {"recipe", "networks.generator", "networks.discriminator", "losses.reconstruction", "losses.adversarial"},
     {"networks.summary", "losses.penalties", "checkpoint", "data.manifest", "data.recordings"},
     {"enhance", "data.rooms", "data.split", "data.gather"},
     {"data.mixing", "evaluate"},

@@ -17,7 +17,7 @@ from filelock import FileLock
 
 from segan_cli.checkpoint import find_model, load_model
 from segan_cli.cli import main
-from segan_cli.recipes import load_recipe
+from segan_cli.recipe import load_recipe
 from segan_cli.training.state import read_state
 
 

@@ -13,7 +13,7 @@ import click
 from segan_cli.config import ObjectiveName, Recipe
 from segan_cli.errors import ConfigError, TrainingError
 from segan_cli.presets import PRESETS, scaled
-from segan_cli.recipes import DEFAULT, load_recipe, shipped_recipes
+from segan_cli.recipe import DEFAULT, load_recipe, shipped_recipes
 from segan_cli.schema import override
 
 FOLDER = click.Path(path_type=Path)

@@ -24,7 +24,7 @@ from segan_cli.data.sources import Sources, open_sources
 from segan_cli.data.split import load_split, save_split
 from segan_cli.errors import ConfigError, CorpusError, StoppedError, TrainingError
 from segan_cli.metrics import worker_pool
-from segan_cli.recipes import recipe_text
+from segan_cli.recipe import recipe_text
 from segan_cli.schema import plain
 from segan_cli.training.adversary import Report
 from segan_cli.training.fit import Pace, explained, fit, windows_of

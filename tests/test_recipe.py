@@ -8,7 +8,7 @@ import pytest
 from segan_cli.config import AdversarialConfig, DataConfig, Recipe, TrainingConfig
 from segan_cli.errors import ConfigError
 from segan_cli.presets import PRESETS
-from segan_cli.recipes import DEFAULT, load_recipe, recipe_text, recipes_dir, shipped_recipes
+from segan_cli.recipe import DEFAULT, load_recipe, recipe_text, recipes_dir, shipped_recipes
 from segan_cli.schema import flat, from_dict, merged, override, plain
 
 
