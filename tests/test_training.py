@@ -630,6 +630,10 @@ def test_every_window_can_be_made_again_from_the_log(source, tmp_path):
     with ThreadPoolExecutor(1) as pool:
         validation = [source.render(spec) for spec in draw_utterances(source, 1, 0)]
         fit(state, source, validation, tmp_path, pool, Silent())
+    (tmp_path / "last.pt").unlink()
+    state.step = 2  # as after a kill in the third step
+    with ThreadPoolExecutor(1) as pool:
+        fit(state, source, validation, tmp_path, pool, Silent())
     logged = [json.loads(line) for line in (tmp_path / "windows.jsonl").read_text().splitlines()]
     assert [line.pop("step") for line in logged] == [1, 1, 2, 2, 3, 3]
     keys = [line.pop("key") for line in logged]

@@ -22,7 +22,7 @@ from segan_cli.errors import TrainingError
 from segan_cli.schema import plain
 from segan_cli.training.adversary import Report
 from segan_cli.training.health import diversity
-from segan_cli.training.journal import Journal
+from segan_cli.training.journal import Journal, rewind
 from segan_cli.training.processes import Processes
 from segan_cli.training.state import TrainState
 from segan_cli.training.step import Batch, prepare, rate_by_pesq, train_step
@@ -90,6 +90,8 @@ class Keeper:
         self.state, self.validation, self.journal, self.run, self.watcher = state, validation, journal, run, watcher
         if journal.noisy is None:
             validation.start_noisy()
+        if state.training.log_windows:
+            rewind(run / "windows.jsonl", state.step)
         at_validation = state.step and state.step % state.training.validate_every == 0
         if not validation.go_on(state.step, state.device) and at_validation and not journal.validated(state.step):
             validation.start(state.candidate())

@@ -24,10 +24,7 @@ class Journal:
 
     def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
         self.path = run / "log.jsonl"
-        self.lines = [line for line in read_lines(self.path) if line["step"] <= step]
-        beside = self.path.with_suffix(".part")
-        beside.write_text("".join(json.dumps(line) + "\n" for line in self.lines), encoding="utf-8")
-        beside.replace(self.path)
+        self.lines = rewind(self.path, step)
         self.board: Any = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -74,6 +71,15 @@ def check_tensorboard() -> None:
     """Raise TrainingError unless TensorBoard is installed."""
     if find_spec("tensorboard") is None:
         raise TrainingError("TensorBoard is not installed; pip install 'segan-cli[tensorboard]'")
+
+
+def rewind(path: Path, step: int) -> list[dict[str, Any]]:
+    """Drop the lines of a log that were written after a step; → the others."""
+    lines = [line for line in read_lines(path) if line["step"] <= step]
+    beside = path.with_suffix(".part")
+    beside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    beside.replace(path)
+    return lines
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
