@@ -4,6 +4,7 @@ import json
 import os
 import typing
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -103,10 +104,10 @@ def train(
     if (run / "recipe.toml").exists() and not resume and int(os.environ.get("RANK", 0)) == 0:
         raise TrainingError(f"{run}: holds a training already; add --resume to go on, or name another --run-dir")
 
-    from segan_cli.cli.trainer import start
+    from segan_cli.cli.trainer import claimed, start
     from segan_cli.training.processes import open_processes
 
-    with open_processes(device) as processes:
+    with open_processes(device) as processes, claimed(run) if processes.first else nullcontext():
         start(plan, run, resume, init, processes, cache or run.parent / "cache", workers, tensorboard)
 
 

@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 
@@ -66,20 +66,6 @@ def start(
     windows_of(recipe.training, recipe.model.window, processes)  # what cannot be shared is said before data is read
     if tensorboard:
         check_tensorboard()
-    with claimed(run) if processes.first else nullcontext():
-        _start(recipe, run, resume, init, processes, cache, workers, tensorboard)
-
-
-def _start(
-    recipe: Recipe,
-    run: Path,
-    resume: bool,
-    init: str | None,
-    processes: Processes,
-    cache: Path,
-    workers: int | None,
-    tensorboard: bool,
-) -> None:
     sources = read(recipe, run, resume, processes, cache)
     try:
         state = TrainState(recipe.model, recipe.training, processes)

@@ -79,9 +79,10 @@ class Cache:
         digests: list[str] = []
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
-            changed = [path for path in chunk if known(path, seen) is None]
+            unchanged = {path: known(path, seen) for path in chunk}
+            changed = [path for path, digest in unchanged.items() if digest is None]
             hashed = dict(zip(changed, pool.map(identify, changed), strict=True))
-            identified = [hashed.get(path) or (str(known(path, seen)), None) for path in chunk]
+            identified = [hashed.get(path) or (str(unchanged[path]), None) for path in chunk]
             digests += [digest for digest, _ in identified]
             new = {digest: path for path, (digest, _) in zip(chunk, identified, strict=True) if digest not in entries}
             entries |= self._add(index, pool, new)
