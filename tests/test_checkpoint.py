@@ -117,3 +117,11 @@ def test_contradictory_configs_are_refused(strides, kernel_size):
             GeneratorConfig(channels, tuple(strides), (1,) * len(strides), kernel_size, 0)
     with pytest.raises(ConfigError, match="one per layer"):
         GeneratorConfig((*channels, 4), tuple(strides), (1,) * len(strides), 3, 0)
+
+
+def test_a_model_of_another_format_is_refused_in_a_line(saved, tmp_path):
+    _, path = saved
+    changed = {"segan": json.dumps({**about(path), "format": 99})}
+    save_file(load_file(path), tmp_path / "later.safetensors", metadata=changed)
+    with pytest.raises(CheckpointError, match=r"later\.safetensors: a model of format 99, and this segan reads 1"):
+        load_model(tmp_path / "later.safetensors")
