@@ -16,7 +16,8 @@ from typing import Any, get_args
 import report
 import torch
 
-from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, ModelConfig, ObjectiveName, TrainingConfig
+from segan_cli.architecture import ModelConfig
+from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, ObjectiveName, TrainingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.mixing import Pair, draw_utterances
 from segan_cli.data.sources import Sources, open_sources

@@ -12,9 +12,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from segan_cli.config import ModelConfig
+from segan_cli.architecture import ModelConfig
 from segan_cli.errors import CheckpointError, ConfigError
-from segan_cli.networks.generator import Generator
+from segan_cli.networks.families import AnyGenerator, build_generator
 from segan_cli.schema import from_dict
 
 FORMAT = 1  # of model files; files without a number are of format 1
@@ -24,7 +24,7 @@ FORMAT = 1  # of model files; files without a number are of format 1
 class Model:
     """A generator ready to run, with the config that built it and the facts of its training."""
 
-    generator: Generator
+    generator: AnyGenerator
     config: ModelConfig
     provenance: dict[str, Any]
 
@@ -71,7 +71,7 @@ def load_model(path: Path) -> Model:
                 f"a model of format {about['format']}, and this segan reads {FORMAT}; use another segan"
             )
         config, provenance = from_dict(ModelConfig, about["config"]), about["provenance"]
-        generator = Generator(config.generator)
+        generator = build_generator(config.generator)
         generator.load_state_dict(weights)
     except (RuntimeError, LookupError, TypeError, ValueError, ConfigError, CheckpointError) as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error

@@ -1,96 +1,11 @@
-"""What a model is and how it is trained, as frozen data; nothing here knows torch."""
+"""How a model is trained, as frozen data; nothing here knows torch."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Literal
 
+from segan_cli.architecture import DiscriminatorConfig, ModelConfig
 from segan_cli.errors import ConfigError
 from segan_cli.schema import check_least, check_ranges, check_shares
-
-
-@dataclass(frozen=True)
-class GeneratorConfig:
-    """Encoder of strided convolutions, thought vector joined with latent z, mirrored decoder (arXiv 1703.09452)."""
-
-    channels: tuple[int, ...]  # output channels of each encoder layer
-    strides: tuple[int, ...]  # one per layer; their product divides the window
-    dilations: tuple[int, ...]  # one per layer
-    kernel_size: int  # taps, odd
-    latent_channels: int  # channels of z beside the thought vector; 0 switches z off
-    latent: Literal["normal", "uniform"] = "normal"  # z of mean 0 and deviation 1
-    skip_merge: Literal["concat", "sum"] = "concat"  # how a skip joins the decoder
-    skip_scale: Literal["fixed", "learned", "gated"] = (
-        "fixed"  # times 1, a weight a channel, or a sigmoid of the decoder
-    )
-    input_rms: float | None = None  # windows are brought to this level and back, and weights start to suit it
-
-    def __post_init__(self) -> None:
-        check_layers("generator", self.channels, self.strides, self.kernel_size)
-        check_least("generator", self, latent_channels=0)
-        if len(self.dilations) != len(self.channels):
-            raise ConfigError(
-                f"generator: {len(self.channels)} channels but {len(self.dilations)} dilations; give one per layer"
-            )
-        for stride, dilation in zip(self.strides, self.dilations, strict=True):
-            if math.gcd(stride, dilation) > 1:
-                raise ConfigError(
-                    f"generator: dilation {dilation} and stride {stride} have a common divisor, so that layer would"
-                    " skip samples; give dilations that are odd for even strides"
-                )
-
-    def field_of_view(self) -> int:
-        """Samples of the window that one frame of the thought vector hears."""
-        samples, step = 1, 1
-        for stride, dilation in zip(self.strides, self.dilations, strict=True):
-            samples += (self.kernel_size - 1) * dilation * step
-            step *= stride
-        return samples
-
-
-@dataclass(frozen=True)
-class DiscriminatorConfig:
-    """The encoder again over (candidate, noisy), then a head that makes one number of it (arXiv 1703.09452)."""
-
-    channels: tuple[int, ...]
-    strides: tuple[int, ...]
-    kernel_size: int  # taps, odd
-    leaky_slope: float | None = 0.3  # of LeakyReLU; None: PReLU, a slope a channel learned from 0 on
-    norm: Literal["virtual", "batch", "none"] = "virtual"  # virtual batch norm: arXiv 1606.03498, section 3.5
-    spectral_norm: bool = False  # arXiv 1802.05957
-    phase_shuffle: int = 0  # samples by which every layer's input is turned at most, in training (arXiv 1802.04208)
-    hidden: tuple[int, ...] = ()  # of the head; none: 1x1 convolution to one channel and a linear layer
-
-    def __post_init__(self) -> None:
-        check_layers("discriminator", self.channels, self.strides, self.kernel_size)
-        check_least("discriminator", self, phase_shuffle=0)
-        if any(units < 1 for units in self.hidden):
-            raise ConfigError(f"discriminator: hidden {list(self.hidden)}; every layer needs 1 unit or more")
-
-
-@dataclass(frozen=True)
-class ModelConfig:
-    """Everything needed to rebuild a model and to run it on audio."""
-
-    preset: str
-    generator: GeneratorConfig
-    discriminator: DiscriminatorConfig
-    sample_rate_hz: int = 16_000
-    window: int = 16_384  # samples
-    hop: int = 8_192  # samples between windows when enhancing
-    pre_emphasis: float = 0.95
-
-    def __post_init__(self) -> None:
-        for name, strides in (("generator", self.generator.strides), ("discriminator", self.discriminator.strides)):
-            total = math.prod(strides)
-            if self.window % total:
-                raise ConfigError(f"{name}: the window of {self.window} samples is no multiple of the stride {total}")
-        if self.sample_rate_hz != 16_000:
-            raise ConfigError(f"sample_rate_hz: {self.sample_rate_hz}; the measures and the tool are made for 16000")
-        if not 0 <= self.pre_emphasis < 1:
-            raise ConfigError(f"pre_emphasis: {self.pre_emphasis}; it must lie between 0 and 1, 1 excluded")
-        if not 0 < self.hop <= self.window:
-            raise ConfigError(f"hop: {self.hop} samples; it must lie between 1 and the window of {self.window}")
-
 
 NoiseKind = Literal["white", "pink", "brown", "hum", "speech-shaped"]
 CodecName = Literal["mu-law", "gsm", "opus", "vorbis", "mp3"]
@@ -111,6 +26,9 @@ class MixingConfig:
     second_noise_probability: float = 0.2  # two noise recordings at once
     generated_probability: float = 0.0  # noise is generated; always, babble aside, where there is no recording
     generated: tuple[NoiseKind, ...] = ("white", "pink", "brown", "hum", "speech-shaped")
+    clean_probability: float = 0.0  # speech without noise, which must pass unharmed
+    speechless_probability: float = 0.0  # noise alone, which must go quiet; never in validation
+    shaping_probability: float = 0.0  # speech and noise each through a random filter of second order (arXiv 1709.08243)
     reverb_probability: float = 0.3  # speech in a room, where room responses are given
     target: Literal["early", "dry"] = "early"  # in a room: direct sound and first 50 ms, or direct sound alone
     band_probability: float = 0.0
@@ -125,6 +43,8 @@ class MixingConfig:
     def __post_init__(self) -> None:
         check_shares("mixing", self, *(name for name in vars(self) if name.endswith("probability")))
         check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "band_hz", "clipping_db", "gap_ms")
+        if self.clean_probability + self.speechless_probability > 1:
+            raise ConfigError("mixing: clean_probability and speechless_probability add up to more than 1")
         if not self.generated or not self.codecs:
             raise ConfigError("mixing: generated and codecs need one entry or more; a probability of 0 switches off")
         if not (self.band_hz[0] >= 100 and self.band_hz[1] < 8_000):
@@ -196,6 +116,7 @@ class TrainingConfig:
     spectral_weight: float = 20.0  # compressed spectrum term; the paper has none
     deemphasised_losses: bool = True  # L1 and spectrum of windows as they are heard; the paper's are pre-emphasised
     stft_weight: float = 0.0  # multi-resolution STFT term; the paper has none
+    perceptual_weight: float = 0.0  # differentiable PESQ term; the paper has none
     reference_windows: int = 8  # reference batch of virtual batch norm
     ema_decay: float = 0.999  # of the generator's weights that are validated and shipped; 0: the weights themselves
     clip_norm: float | None = 5.0  # gradient norm of each network
@@ -212,9 +133,8 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_least("training", self, steps=1, batch_size=1, accumulate=1, reference_windows=1, log_every=1, keep=0)
         check_least("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
-        check_least(
-            "training", self, validate_every=1, validation_mixes=1, l1_weight=0, spectral_weight=0, stft_weight=0
-        )
+        check_least("training", self, validate_every=1, validation_mixes=1)
+        check_least("training", self, l1_weight=0, spectral_weight=0, stft_weight=0, perceptual_weight=0)
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
         if not 0 <= self.ema_decay < 1:
@@ -224,7 +144,7 @@ class TrainingConfig:
         if self.adversarial.mismatched_share and self.batch_size < 2 * self.accumulate:
             raise ConfigError("training: mismatched_share needs a second window to take noisy from; raise batch_size")
         if self.adversarial.gradient_share is not None and not (
-            self.l1_weight or self.spectral_weight or self.stft_weight
+            self.l1_weight or self.spectral_weight or self.stft_weight or self.perceptual_weight
         ):
             raise ConfigError("training: gradient_share is one of the reconstruction's gradient; give such a weight")
 
@@ -254,18 +174,9 @@ class Recipe:
     def __post_init__(self) -> None:
         game = self.training.adversarial
         penalised = game.r1_weight or game.objective == "wasserstein-gp"
-        if self.model.discriminator.norm == "batch" and penalised and game.unrolled_steps:
+        judge = self.model.discriminator
+        if isinstance(judge, DiscriminatorConfig) and judge.norm == "batch" and penalised and game.unrolled_steps:
             raise ConfigError(
                 "unrolled_steps: a gradient penalty cannot be unrolled through batch norm; set"
                 " model.discriminator.norm=none"
             )
-
-
-def check_layers(name: str, channels: tuple[int, ...], strides: tuple[int, ...], kernel_size: int) -> None:
-    """Raise ConfigError unless a stack of layers is well formed."""
-    if any(value < 1 for value in (*channels, *strides, kernel_size)):
-        raise ConfigError(f"{name}: channels, strides and kernel_size must be 1 or more")
-    if not channels or len(strides) != len(channels):
-        raise ConfigError(f"{name}: {len(channels)} channels but {len(strides)} strides; give one per layer")
-    if kernel_size % 2 == 0:
-        raise ConfigError(f"{name}: kernel_size {kernel_size} is even; it must be odd to keep windows aligned")

@@ -2,7 +2,13 @@
 
 from dataclasses import replace
 
-from segan_cli.config import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.architecture import (
+    DiscriminatorConfig,
+    GeneratorConfig,
+    ModelConfig,
+    SpectralConfig,
+    SpectralDiscriminatorConfig,
+)
 
 
 def scaled(model: ModelConfig, width: float) -> ModelConfig:
@@ -12,8 +18,15 @@ def scaled(model: ModelConfig, width: float) -> ModelConfig:
         return tuple(max(1, round(width * c)) for c in channels)
 
     g, d = model.generator, model.discriminator
-    generator = replace(g, channels=scale(g.channels), latent_channels=round(width * g.latent_channels))
-    discriminator = replace(d, channels=scale(d.channels), hidden=scale(d.hidden))
+    generator: GeneratorConfig | SpectralConfig
+    if isinstance(g, SpectralConfig):
+        channels, hidden, per_head = scale((g.channels, g.hidden, g.width // g.heads))
+        generator = replace(g, channels=channels, hidden=hidden, width=per_head * g.heads)
+    else:
+        generator = replace(g, channels=scale(g.channels), latent_channels=round(width * g.latent_channels))
+    if isinstance(d, DiscriminatorConfig):
+        d = replace(d, hidden=scale(d.hidden))
+    discriminator = replace(d, channels=scale(d.channels))
     return replace(model, generator=generator, discriminator=discriminator)
 
 
@@ -66,10 +79,21 @@ def segan_gated() -> ModelConfig:
     )
 
 
+def segan_spectral() -> ModelConfig:
+    """A mask on the compressed spectrum by a small dual-path network: the default."""
+    return ModelConfig(
+        preset="segan-spectral",
+        generator=SpectralConfig(channels=32, width=48, hidden=40),
+        discriminator=SpectralDiscriminatorConfig((16, 32, 64, 64)),
+        pre_emphasis=0.0,
+    )
+
+
 PRESETS: dict[str, ModelConfig] = {
     "segan": segan(),
     "segan-slim": replace(scaled(segan(), 0.25), preset="segan-slim"),
     "segan-plus": segan_plus(),
     "segan-dilated": segan_dilated(),
     "segan-gated": segan_gated(),
+    "segan-spectral": segan_spectral(),
 }

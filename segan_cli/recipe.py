@@ -11,7 +11,7 @@ from segan_cli.errors import ConfigError
 from segan_cli.presets import PRESETS
 from segan_cli.schema import from_dict, merged, plain, without_none
 
-DEFAULT = "segan-gated"
+DEFAULT = "segan-spectral"
 
 
 def recipes_dir() -> Path:

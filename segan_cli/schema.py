@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import math
+import types
 import typing
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
@@ -31,8 +32,8 @@ def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
     for name, f in fields.items():
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{where}{name}: missing")
-    types = typing.get_type_hints(cls)
-    return cls(**{key: _convert(types[key], value, where + key) for key, value in values.items()})
+    hints = typing.get_type_hints(cls)
+    return cls(**{key: _convert(hints[key], value, where + key) for key, value in values.items()})
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
@@ -40,6 +41,12 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     arguments = typing.get_args(kind)
     if type(None) in arguments:
         return None if value is None or value == NONE else _convert(arguments[0], value, where)
+    if isinstance(kind, types.UnionType):  # of configs: `family` says which, the first where it says nothing
+        families = {cls.family: cls for cls in arguments}
+        family = value.get("family", next(iter(families))) if isinstance(value, dict) else None
+        if family is not None and family not in families:
+            raise ConfigError(f"{where}.family: {family!r}; it must be one of {', '.join(families)}")
+        kind = families.get(family, arguments[0])
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: {value!r}; it has keys of its own, give one of them")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from segan_cli.config import AdversarialConfig, DiscriminatorConfig
+from segan_cli.architecture import DiscriminatorConfig
+from segan_cli.config import AdversarialConfig
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.training.adversary import Adversary, opinion
@@ -212,6 +213,25 @@ def test_a_metric_game_judges_noisy_speech_too():
     loss, _ = judge.discriminator_loss(real, fake, noisy, quality=quality)
     assert float(loss) == pytest.approx(0.25 + (0.0 + 0.25 + 0.0) / 3)
     assert float(judge.generator_loss(real, fake, noisy, quality=quality)) == pytest.approx(0.75**2)
+
+
+class Beside(torch.nn.Module):
+    """A judge that says how far a candidate is from what it is shown beside it."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+
+    def forward(self, candidate, condition):
+        return self.weight * (candidate - condition).mean((1, 2))
+
+
+@pytest.mark.parametrize(("objective", "distance"), [("metricgan", 0.25 - 0.5), ("least-squares", 0.25 - 0.125)])
+def test_a_metric_is_judged_beside_clean_and_all_else_beside_noisy(objective, distance):
+    judge = adversary(Beside(), objective=objective)
+    real, fake, noisy = (torch.full((2, 1, 4), x) for x in (0.5, 0.25, 0.125))
+    expected = judge.objective.generator(torch.full((2,), distance), torch.zeros(2))
+    torch.testing.assert_close(judge.generator_loss(real, fake, noisy, quality=torch.ones(4)), expected)
 
 
 def test_opinion_tells_who_is_ahead():

@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
+from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
 from segan_cli.checkpoint import Model, find_model, load_model, pretrained_dir, save_model
-from segan_cli.config import DiscriminatorConfig, GeneratorConfig, ModelConfig, TrainingConfig
+from segan_cli.config import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.generator import Generator
 from segan_cli.presets import PRESETS

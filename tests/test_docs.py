@@ -12,7 +12,7 @@ import torch
 from segan_cli.cli import segan
 from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.losses.adversarial import OBJECTIVES
-from segan_cli.networks.generator import Generator
+from segan_cli.networks.families import build_generator
 from segan_cli.networks.summary import macs_per_second, weights
 from segan_cli.presets import PRESETS
 
@@ -49,15 +49,20 @@ def test_every_preset_is_listed():
     assert [name for name, _ in listed] == list(PRESETS)
     for name, millions in listed:
         with torch.device("meta"):
-            weights = sum(p.numel() for p in Generator(PRESETS[name].generator).parameters())
+            weights = sum(p.numel() for p in build_generator(PRESETS[name].generator).parameters())
         assert float(millions) == pytest.approx(weights / 1e6, abs=0.06)
 
 
 def test_the_family_is_described_as_it_is():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(segan[\w-]*)` \|.*\| ([\d.]+) M \| ([\d.]+) G \| (\d+) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `(segan[\w-]*)` \|.*\| ([\d.]+) M \| ([\d.]+) G \| (\d+|window) \|$", page, re.MULTILINE)
     assert rows == [
-        (name, f"{weights(m)[0] / 1e6:.2f}", f"{macs_per_second(m) / 1e9:.2f}", str(m.generator.field_of_view()))
+        (
+            name,
+            f"{weights(m)[0] / 1e6:.2f}",
+            f"{macs_per_second(m) / 1e9:.2f}",
+            str(m.generator.field_of_view() or "window"),
+        )
         for name, m in PRESETS.items()
     ]
 

@@ -14,16 +14,20 @@ ROOT = Path(segan_cli.__file__).parent
 LAYERS = [  # every module may import from the lines above its own, and from its own
     {"errors", "segan_cli"},
     {"schema", "workers"},
-    {"config", "framing", "audio", "metrics"},
+    {"architecture", "framing", "audio", "metrics"},
+    {"config"},
     {"presets", "networks.layers", "data.groups", "data.cache", "data.noises", "data.damage"},
     {
         "data.layouts",
         "recipe",
         "networks.generator",
+        "networks.spectral",
         "networks.discriminator",
-        "losses.reconstruction",
+        "networks.spectral_discriminator",
+        "losses.perceptual",
         "losses.adversarial",
     },
+    {"networks.families", "losses.reconstruction"},
     {"networks.summary", "losses.penalties", "checkpoint", "data.manifest", "data.recordings"},
     {"enhance", "data.rooms", "data.split", "data.gather"},
     {"data.mixing", "evaluate"},
@@ -71,7 +75,9 @@ def test_imports_point_down(path):
         assert DEPTH[module] <= DEPTH[name_of(path)], f"{name_of(path)} imports {module}"
 
 
-@pytest.mark.parametrize("module", ["config", "framing", "audio", "metrics", "evaluate", "data.sources", "cli"])
+@pytest.mark.parametrize(
+    "module", ["architecture", "config", "framing", "audio", "metrics", "evaluate", "data.sources", "cli"]
+)
 def test_these_load_no_torch(module):
     program = f"import sys, segan_cli.{module}; assert not {{'torch', 'torchaudio'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

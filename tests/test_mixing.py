@@ -17,7 +17,7 @@ from segan_cli.config import CodecName, DataConfig, MixingConfig, NoiseKind
 from segan_cli.data.cache import Cache
 from segan_cli.data.damage import CODECS, Damage, damage, limit_band, through_codec
 from segan_cli.data.loader import Windows, batches
-from segan_cli.data.mixing import Blend, MixedSource, PairedSource, draw_utterances, spec_from_dict
+from segan_cli.data.mixing import Blend, MixedSource, PairedSource, draw_utterances, shape, spec_from_dict
 from segan_cli.data.noises import generate, smooth_spectrum
 from segan_cli.data.recordings import Recordings
 from segan_cli.data.rooms import Response, in_room, response
@@ -27,8 +27,8 @@ from segan_cli.schema import plain
 
 RATE = 16_000
 EVERYTHING = MixingConfig(
-    generated_probability=0.3, reverb_probability=0.5, band_probability=0.4, clipping_probability=0.4,
-    codec_probability=0.5, gap_probability=0.5,
+    clean_probability=0.1, speechless_probability=0.1, shaping_probability=0.5, generated_probability=0.3,
+    reverb_probability=0.5, band_probability=0.4, clipping_probability=0.4, codec_probability=0.5, gap_probability=0.5,
 )  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def test_a_spec_survives_json_and_renders_the_same(folder, speech):
         seen |= {name for name, value in plain(spec).items() if value}
         seen |= {f"damage.{name}" for name, value in plain(spec)["damage"].items() if value}
     assert {"damage.band_hz", "damage.clipping_db", "damage.codec", "damage.gaps"} <= seen
-    assert not noise or {"noises", "babble", "generated", "room"} <= seen
+    assert not noise or {"noises", "babble", "generated", "room", "shaping"} <= seen
 
 
 def test_mixtures_have_the_drawn_snr_and_level(folder):
@@ -100,6 +100,47 @@ def test_mixtures_have_the_drawn_snr_and_level(folder):
         level = rms(clean) / rms(whole) * source.speech[spec.speech.name].entry.level
         assert 20 * np.log10(level / rms(noisy - clean)) == pytest.approx(spec.snr_db, abs=0.1)
         assert 20 * np.log10(level) <= spec.level_db + 0.1
+
+
+def test_clean_windows_have_no_noise_and_speechless_ones_nothing_else(folder):
+    mixing = MixingConfig(clean_probability=0.3, speechless_probability=0.3, reverb_probability=0.0)
+    source = sources(folder, mixing).training
+    rng, n = np.random.default_rng(0), 200
+    clean, speechless = 0, 0
+    for _ in range(n):
+        spec = source.draw(rng, 4_000)
+        noisy, target = source.render(spec)
+        if spec.speechless:
+            speechless += 1
+            assert not target.any()
+            assert noisy.any()
+        elif not (spec.noises or spec.babble or spec.generated):
+            clean += 1
+            np.testing.assert_array_equal(noisy, target)
+        else:
+            assert (noisy != target).any()
+    assert clean / n == pytest.approx(0.3, abs=0.1)
+    assert speechless / n == pytest.approx(0.3, abs=0.1)
+    assert not any(source.draw(rng, None).speechless for _ in range(50))  # whole utterances are there to be scored
+
+
+def test_shaping_filters_speech_and_noise_apart_and_keeps_them_aligned(folder):
+    mixing = MixingConfig(shaping_probability=1.0, reverb_probability=0.0, babble_probability=0.0)
+    source = sources(folder, mixing).training
+    rng = np.random.default_rng(0)
+    for _ in range(5):
+        spec = source.draw(rng, 8_000)
+        noisy, clean = source.render(spec)
+        plain_noisy, plain_clean = source.render(dataclasses.replace(spec, shaping=()))
+        assert rms(clean) / rms(noisy - clean) == pytest.approx(rms(plain_clean) / rms(plain_noisy - plain_clean), 1e-3)
+        assert np.abs(clean - plain_clean).max() > 1e-4
+    samples = hiss(1.0)
+    a, b, c, d = spec.shaping[:4]
+    response = np.abs(np.polyval([b, a, 1.0], np.exp(-1j * np.linspace(0, np.pi, 9)))) / np.abs(
+        np.polyval([d, c, 1.0], np.exp(-1j * np.linspace(0, np.pi, 9)))
+    )
+    ratio = np.abs(np.fft.rfft(shape((a, b, c, d), samples))[::1000]) / np.abs(np.fft.rfft(samples)[::1000])
+    np.testing.assert_allclose(ratio / ratio[4], response / response[4], rtol=0.05)
 
 
 def test_babble_is_of_other_speakers(folder):

@@ -14,16 +14,9 @@ import torch
 from conftest import hiss, voice
 from torchaudio.functional import preemphasis
 
+from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
 from segan_cli.checkpoint import load_model
-from segan_cli.config import (
-    AdversarialConfig,
-    DataConfig,
-    DiscriminatorConfig,
-    GeneratorConfig,
-    MixingConfig,
-    ModelConfig,
-    TrainingConfig,
-)
+from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.loader import Windows, batches
 from segan_cli.data.mixing import draw_utterances, spec_from_dict

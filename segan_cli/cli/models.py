@@ -18,8 +18,8 @@ class Line:
     parameters: int  # of the generator
     discriminator_parameters: int
     macs_per_second: float  # multiply-accumulates for a second of audio, overlap included
-    field_of_view: int  # samples of the input that a frame of the thought vector hears
-    field_of_view_s: float
+    field_of_view: int | None  # samples of the input that a frame in the middle hears; none: all of a window
+    field_of_view_s: float | None
     bytes: int | None  # of the shipped file
     scores: dict[str, float] | None  # on the benchmark that the index names
     benchmark: str | None
@@ -56,7 +56,7 @@ def models(as_json: bool) -> None:
             line.name + " *" * line.default,
             f"{line.parameters / 1e6:.2f} M",
             f"{line.macs_per_second / 1e9:.2f} G",
-            f"{line.field_of_view_s * 1e3:.0f} ms",
+            f"{line.field_of_view_s * 1e3:.0f} ms" if line.field_of_view_s else "window",
             f"{line.bytes / 1e6:.1f} MB" if line.bytes else "",
             *(f"{scores[name]:.3f}" if name in scores else "" for name in ("pesq_wb", "stoi", "si_sdr_db")),
         )
@@ -79,6 +79,7 @@ def survey() -> list[Line]:
         model = load_model(path).config if path else PRESETS[name]
         generator, discriminator = weights(model)
         means = entry["benchmark"]["enhanced"] if entry else {}
+        view = model.generator.field_of_view()
         lines.append(
             Line(
                 name=name,
@@ -87,8 +88,8 @@ def survey() -> list[Line]:
                 parameters=generator,
                 discriminator_parameters=discriminator,
                 macs_per_second=macs_per_second(model),
-                field_of_view=model.generator.field_of_view(),
-                field_of_view_s=model.generator.field_of_view() / model.sample_rate_hz,
+                field_of_view=view,
+                field_of_view_s=view / model.sample_rate_hz if view else None,
                 bytes=path.stat().st_size if path else None,
                 scores={measure: score["mean"] for measure, score in means.items()} or None,
                 benchmark=entry["benchmark"]["set"] if entry else None,

@@ -3,11 +3,13 @@
 A spec names its recordings, so it can be written down as JSON and rendered again later.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import lfilter
 
 from segan_cli.config import MixingConfig, NoiseKind
 from segan_cli.data.damage import Damage, damage, draw_damage
@@ -20,6 +22,7 @@ Array = NDArray[np.float32]
 Pair = tuple[Array, Array]  # noisy [n] and clean [n]
 
 LONGEST_UTTERANCE_S = 10.0
+LARGEST_COEFFICIENT = 3 / 8  # of random filters
 PEAK = 0.99  # mixtures are scaled down to this, noisy and clean alike
 
 
@@ -52,6 +55,8 @@ class Spec:
     noises: tuple[Excerpt, ...] = ()  # from the noise recordings
     babble: tuple[Excerpt, ...] = ()  # from other speakers
     generated: Generated | None = None
+    speechless: bool = False  # noise alone, at the level it would have beside the speech
+    shaping: tuple[float, ...] = ()  # coefficients of the filters of speech and of noise, four each
     room: str | None = None
     damage: Damage = field(default_factory=Damage)
 
@@ -96,7 +101,11 @@ class MixedSource:
         noises: tuple[Excerpt, ...] = ()
         babble: tuple[Excerpt, ...] = ()
         generated = None
-        if rng.random() < config.babble_probability and self.crowd:
+        unmixed, shaped = rng.random(), rng.random() < config.shaping_probability
+        speechless = length is not None and unmixed < config.speechless_probability
+        if unmixed > 1 - config.clean_probability:
+            pass
+        elif rng.random() < config.babble_probability and self.crowd:
             babble = tuple(self._other(rng, speaker) for _ in range(rng.integers(3, 9)))
         elif not len(self.noise) or rng.random() < config.generated_probability:
             kind = config.generated[int(rng.integers(len(config.generated)))]
@@ -108,8 +117,9 @@ class MixedSource:
         if len(self.rooms) and rng.random() < config.reverb_probability:
             room = self.rooms.draw(rng).name
         snr_db, level_db = float(rng.uniform(*config.snr_db)), float(rng.uniform(*config.level_db))
+        shaping = tuple(rng.uniform(-LARGEST_COEFFICIENT, LARGEST_COEFFICIENT, 8).tolist()) if shaped else ()
         spoilt = draw_damage(rng, config, n, self.rate_hz)
-        return Spec(n, speech, False, level_db, snr_db, noises, babble, generated, room, spoilt)
+        return Spec(n, speech, False, level_db, snr_db, noises, babble, generated, speechless, shaping, room, spoilt)
 
     def _other(self, rng: np.random.Generator, speaker: Recording) -> Excerpt:
         """A place in a recording of another speaker."""
@@ -125,12 +135,16 @@ class MixedSource:
         level = 10 ** (spec.level_db / 20)
         gain = level / self.speech[spec.speech.name].entry.level
         lead = round(LONGEST_S * self.rate_hz) if spec.room else 0
-        speech = self.speech.excerpt(spec.speech.name, spec.speech.offset - lead, lead + spec.length)
-        heard = clean = gain * speech
+        speech = gain * self.speech.excerpt(spec.speech.name, spec.speech.offset - lead, lead + spec.length)
+        noise = self._noise(spec)
+        if spec.shaping:
+            speech, noise = shape(spec.shaping[:4], speech), shape(spec.shaping[4:], noise)
+        heard = clean = speech
         if spec.room:
             room = response(self.rooms, spec.room, self.rate_hz)
-            heard, clean = in_room(room, gain * speech, lead, self.config.target)
-        noise = self._noise(spec)
+            heard, clean = in_room(room, speech, lead, self.config.target)
+        if spec.speechless:
+            heard = clean = np.zeros(spec.length, np.float32)
         rms = max(float(np.sqrt(np.mean(np.square(noise)))), 0.1)  # of sounds at level 1: a pause is not blown up
         noisy, clean = fit(heard + noise * (level * 10 ** (-spec.snr_db / 20) / rms), clean)
         return damage(spec.damage, noisy, clean, self.rate_hz)
@@ -192,6 +206,14 @@ def fit(noisy: Array, clean: Array) -> Pair:
     """Both scaled down alike where one would clip."""
     scale = np.float32(min(1.0, PEAK / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)))
     return (noisy * scale).astype(np.float32), (clean * scale).astype(np.float32)
+
+
+def shape(coefficients: Sequence[float], samples: Array) -> Array:
+    """Samples [n] through (1 + a z⁻¹ + b z⁻²) / (1 + c z⁻¹ + d z⁻²), as loud as before."""
+    a, b, c, d = coefficients
+    filtered = np.asarray(lfilter([1.0, a, b], [1.0, c, d], samples), np.float32)
+    power = max(float(np.mean(np.square(filtered))), 1e-20)
+    return filtered * np.float32(np.sqrt(float(np.mean(np.square(samples))) / power))
 
 
 def place(rng: np.random.Generator, recording: Recording) -> Excerpt:

@@ -4,6 +4,8 @@ import torch
 from torch import Tensor, nn
 from torchaudio.transforms import Spectrogram
 
+from segan_cli.losses.perceptual import PerceptualDistance
+
 
 class L1(nn.Module):
     """Mean absolute difference of two waveforms (arXiv 1703.09452, equation 5)."""
@@ -73,9 +75,17 @@ class Reconstruction(nn.Module):
     """The weighted sum of the reconstruction terms, and each of them by name."""
 
     def __init__(self, weights: dict[str, float]) -> None:
-        """`weights` of "l1", "spectral" (compressed spectrum) and "stft" (multi-resolution); 0 leaves a term out."""
+        """`weights` of "l1", "spectral" (compressed spectrum), "stft" (multi-resolution) and "perceptual" (PESQ).
+
+        0 leaves a term out.
+        """
         super().__init__()
-        terms = {"l1": L1, "spectral": CompressedSpectrum, "stft": MultiResolutionSTFT}
+        terms = {
+            "l1": L1,
+            "spectral": CompressedSpectrum,
+            "stft": MultiResolutionSTFT,
+            "perceptual": PerceptualDistance,
+        }
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.terms = nn.ModuleDict({name: terms[name]() for name in self.weights})
 

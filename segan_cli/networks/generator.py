@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segan_cli.config import GeneratorConfig
+from segan_cli.architecture import GeneratorConfig
 from segan_cli.networks.layers import downsampling, initialise, initialise_he, upsampling
 
 

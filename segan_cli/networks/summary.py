@@ -4,9 +4,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segan_cli.config import ModelConfig
-from segan_cli.networks.discriminator import Discriminator
-from segan_cli.networks.generator import Generator
+from segan_cli.architecture import ModelConfig
+from segan_cli.networks.families import build_discriminator, build_generator
 
 
 def parameters(network: nn.Module) -> int:
@@ -17,13 +16,13 @@ def parameters(network: nn.Module) -> int:
 def weights(model: ModelConfig) -> tuple[int, int]:
     """Number of weights of the generator and of the discriminator; nothing is allocated."""
     with torch.device("meta"):
-        return parameters(Generator(model.generator)), parameters(Discriminator(model.discriminator, model.window, 1))
+        return parameters(build_generator(model.generator)), parameters(build_discriminator(model, 1))
 
 
 def macs_per_second(model: ModelConfig) -> float:
     """Multiply-accumulate operations of the generator for a second of audio, the overlap of windows included."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        generator = Generator(model.generator)
+        generator = build_generator(model.generator)
         shape = generator.latent_shape(1, model.window)
         generator(torch.empty(1, 1, model.window), None if shape is None else torch.empty(shape))
     return float(counter.get_total_flops()) / 2 * model.sample_rate_hz / model.hop

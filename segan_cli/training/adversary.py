@@ -43,6 +43,10 @@ class Adversary(nn.Module):
         logits: Tensor = functional_call(self.network, weights, arguments) if weights else self.network(*arguments)
         return full(logits)
 
+    def beside(self, real: Tensor, condition: Tensor) -> Tensor:
+        """What candidates are judged beside: the condition, but real where a measure is learned that looks at it."""
+        return real if self.objective.metric else condition
+
     def discriminator_loss(
         self,
         real: Tensor,
@@ -55,10 +59,11 @@ class Adversary(nn.Module):
         """The discriminator's loss, penalties included, and what it thinks of both kinds of candidates."""
         config, objective = self.config, self.objective
         blurred = blur(real, deviation)
-        on_real = self.judge(blurred, condition, weights)
-        on_fake = self.judge(blur(fake, deviation), condition, weights)
+        beside = self.beside(real, condition)
+        on_real = self.judge(blurred, beside, weights)
+        on_fake = self.judge(blur(fake, deviation), beside, weights)
         if objective.metric:
-            on_condition = self.judge(blur(condition, deviation), condition, weights)
+            on_condition = self.judge(blur(condition, deviation), beside, weights)
             loss = objective.discriminator(on_real, torch.cat((on_fake, on_condition)), quality)
         else:
             label = 1.0 - config.label_smoothing
@@ -68,9 +73,9 @@ class Adversary(nn.Module):
                 mismatched = objective.discriminator(on_real, on_mismatched, label)
                 loss = torch.lerp(loss, mismatched, config.mismatched_share)
         if config.r1_weight:
-            loss = loss + config.r1_weight * r1(lambda x: self.judge(x, condition, weights), blurred)
+            loss = loss + config.r1_weight * r1(lambda x: self.judge(x, beside, weights), blurred)
         if config.objective == "wasserstein-gp":
-            penalty = gradient_penalty(lambda x: self.judge(x, condition, weights), real, fake.detach())
+            penalty = gradient_penalty(lambda x: self.judge(x, beside, weights), real, fake.detach())
             loss = loss + config.gradient_penalty_weight * penalty
         return loss, opinion(on_real.detach(), on_fake.detach(), objective)
 
@@ -81,8 +86,9 @@ class Adversary(nn.Module):
     ) -> Tensor:
         """The generator's adversarial loss, by the discriminator as it is or as it would answer in some steps."""
         weights = self.unroll(real, fake, condition, deviation, quality) if self.config.unrolled_steps else None
-        on_fake = self.judge(blur(fake, deviation), condition, weights)
-        on_real = self.judge(blur(real, deviation), condition, weights) if self.objective.relativistic else on_fake
+        beside = self.beside(real, condition)
+        on_fake = self.judge(blur(fake, deviation), beside, weights)
+        on_real = self.judge(blur(real, deviation), beside, weights) if self.objective.relativistic else on_fake
         return self.objective.generator(on_fake, on_real)
 
     def unroll(

@@ -19,6 +19,7 @@ from segan_cli.config import TrainingConfig
 from segan_cli.data.loader import Drawn, Key, Windows, batches, drawn_apart
 from segan_cli.data.mixing import Source
 from segan_cli.errors import TrainingError
+from segan_cli.networks.discriminator import Discriminator
 from segan_cli.schema import plain
 from segan_cli.training.adversary import Report
 from segan_cli.training.health import diversity
@@ -177,9 +178,10 @@ def fit(
     windows = windows_of(config, state.model.window, processes)
     stopped = False
     try:
-        if state.step == 0 and state.model.discriminator.norm == "virtual":
+        judge = state.discriminator
+        if state.step == 0 and isinstance(judge, Discriminator) and judge.config.norm == "virtual":
             reference = prepare(state, *drawn_apart(source, windows, config.reference_windows))
-            state.discriminator.set_reference(reference.clean, reference.noisy)
+            judge.set_reference(reference.clean, reference.noisy)
         rate = rate_by_pesq(pool) if config.adversarial.objective == "metricgan" else None
         keeper = None
         if processes.first:

@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 
+from segan_cli.architecture import ModelConfig
 from segan_cli.checkpoint import Model, write_atomically
-from segan_cli.config import ModelConfig, TrainingConfig
+from segan_cli.config import TrainingConfig
 from segan_cli.errors import CheckpointError
 from segan_cli.losses.reconstruction import Reconstruction
-from segan_cli.networks.discriminator import Discriminator
-from segan_cli.networks.generator import Generator
+from segan_cli.networks.families import build_discriminator, build_generator
 from segan_cli.schema import flat, plain
 from segan_cli.training.adversary import Adversary
 from segan_cli.training.health import Health
@@ -35,9 +35,9 @@ class TrainState:
         torch.manual_seed(training.seed)
         self.model, self.training, self.processes = model, training, processes or Processes()
         device = self.device = self.processes.device
-        self.generator = Generator(model.generator).to(device)
+        self.generator = build_generator(model.generator).to(device)
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)  # EMA of the generator's weights
-        self.discriminator = Discriminator(model.discriminator, model.window, training.reference_windows).to(device)
+        self.discriminator = build_discriminator(model, training.reference_windows).to(device)
         self.generator_optimizer = optimizer(training.optimizer, self.generator, training.generator_learning_rate)
         self.discriminator_optimizer = optimizer(
             training.optimizer, self.discriminator, training.discriminator_learning_rate
@@ -47,7 +47,12 @@ class TrainState:
         self.discriminator_scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.adversary = Adversary(self.discriminator, self.discriminator_optimizer, training.adversarial)
         self.reconstruction = Reconstruction(
-            {"l1": training.l1_weight, "spectral": training.spectral_weight, "stft": training.stft_weight}
+            {
+                "l1": training.l1_weight,
+                "spectral": training.spectral_weight,
+                "stft": training.stft_weight,
+                "perceptual": training.perceptual_weight,
+            }
         ).to(device)
         if training.compile:
             self.generator.compile()

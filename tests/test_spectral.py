@@ -1,0 +1,142 @@
+"""What the spectral generator and discriminator promise."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from conftest import hiss, voice
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segan_cli.architecture import ModelConfig, SpectralConfig, SpectralDiscriminatorConfig
+from segan_cli.errors import ConfigError
+from segan_cli.networks.families import build_discriminator, build_generator
+from segan_cli.networks.spectral import SpectralGenerator
+from segan_cli.presets import PRESETS, scaled
+from segan_cli.schema import from_dict, plain
+
+TINY = SpectralConfig(channels=6, width=8, hidden=4, bands=8, heads=2, frame=64)
+
+
+def windows(*seeds):
+    return torch.from_numpy(np.stack([voice(1.024, seed=s) + hiss(1.024, seed=s) for s in seeds]))[:, None]
+
+
+def trained(config=TINY, seed=0):
+    """A generator whose last layer does something, unlike a fresh one's."""
+    torch.manual_seed(seed)
+    generator = SpectralGenerator(config).eval()
+    with torch.no_grad():
+        generator.outward.weight.normal_(0, 0.2)
+    return generator
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from([64, 128, 512]), st.integers(1, 40), st.integers(0, 2**31))
+def test_synthesis_gives_back_what_was_analysed(frame, n_frames, seed):
+    generator = SpectralGenerator(dataclasses.replace(TINY, frame=frame))
+    x = torch.randn(2, (1 + n_frames) * frame // 2, generator=torch.Generator().manual_seed(seed))
+    spectrum = generator.analyse(x)
+    assert spectrum.shape == (2, n_frames + 2, frame // 2 + 1)
+    torch.testing.assert_close(generator.synthesise(spectrum), x, atol=1e-5, rtol=0)
+
+
+def test_a_fresh_generator_lets_everything_through():
+    x = 0.05 * torch.randn(2, 1, 4096)
+    torch.testing.assert_close(SpectralGenerator(TINY)(x, None), x, atol=1e-5, rtol=1e-3)
+
+
+def test_the_mask_has_a_largest_gain():
+    generator = SpectralGenerator(TINY)
+    x = 0.05 * torch.randn(1, 1, 4096)
+    with torch.no_grad():
+        generator.outward.bias.fill_(100.0)
+        gain = (generator(x, None).square().mean() / x.square().mean()).sqrt()
+    assert float(gain) == pytest.approx(TINY.largest_gain, rel=0.05)
+
+
+def test_every_sample_of_a_window_is_heard_everywhere():
+    generator = trained()
+    x = windows(0).requires_grad_()
+    generator(x, None)[..., 8000].sum().backward()
+    assert (x.grad[0, 0].reshape(-1, 64).abs().amax(1) > 0).all()
+
+
+def test_windows_do_not_see_each_other():
+    generator = trained()
+    x = windows(0, 1, 2)
+    torch.testing.assert_close(generator(x, None)[:1], generator(x[:1], None), atol=1e-6, rtol=1e-4)
+
+
+def test_silence_stays_silence():
+    out = trained()(torch.zeros(1, 1, 4096), None).detach()
+    assert torch.isfinite(out).all()
+    assert float(out.abs().max()) < 1e-6
+
+
+@pytest.mark.parametrize("loud", [1e-4, 1.0, 30.0])
+def test_gradients_are_finite(loud):
+    generator = trained()
+    generator.train()
+    generator(loud * windows(0), None).square().sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in generator.parameters() if p.grad is not None)
+    assert sum(float(p.grad.abs().sum()) > 0 for p in generator.parameters() if p.grad is not None) > 30
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"width": 9}, "no multiple of the 2 heads"),
+        ({"frame": 60}, "no multiple of twice the 4 steps"),
+        ({"channels": 0}, "channels 0; it must be 1 or more"),
+        ({"largest_gain": 1.0}, "largest_gain above 1"),
+        ({"power": 0.0}, "power must lie between"),
+    ],
+)
+def test_a_generator_that_cannot_be_is_refused(changes, message):
+    with pytest.raises(ConfigError, match=message):
+        dataclasses.replace(TINY, **changes)
+    with pytest.raises(ConfigError, match="frame must be even"):
+        SpectralDiscriminatorConfig((4,), frame=33)
+
+
+def test_the_family_in_a_config_says_which_network_it_is():
+    for name in ("segan-spectral", "segan-gated"):
+        model = PRESETS[name]
+        assert from_dict(ModelConfig, plain(model)) == model
+        assert build_generator(scaled(model, 0.1).generator).config.family == model.generator.family
+    values = plain(PRESETS["segan-gated"])
+    del values["generator"]["family"], values["discriminator"]["family"]  # as models of before write it
+    assert from_dict(ModelConfig, values) == PRESETS["segan-gated"]
+    values["generator"]["family"] = "wavelet"
+    with pytest.raises(ConfigError, match=r"generator\.family: 'wavelet'; it must be one of convolutional, spectral"):
+        from_dict(ModelConfig, values)
+    values["generator"] = plain(PRESETS["segan-spectral"])["generator"] | {"strides": [2]}
+    with pytest.raises(ConfigError, match=r"generator\.strides: no such key"):
+        from_dict(ModelConfig, values)
+
+
+def test_width_scales_the_spectral_family():
+    wide = scaled(PRESETS["segan-spectral"], 0.5)
+    narrow = PRESETS["segan-spectral"]
+    assert (wide.generator.channels, wide.generator.hidden) == (
+        narrow.generator.channels // 2,
+        narrow.generator.hidden // 2,
+    )
+    assert wide.generator.width % wide.generator.heads == 0
+    assert wide.discriminator.channels == tuple(c // 2 for c in narrow.discriminator.channels)
+
+
+def test_the_spectral_discriminator_judges_the_candidate_under_its_condition():
+    torch.manual_seed(0)
+    d = build_discriminator(scaled(PRESETS["segan-spectral"], 0.25), 1).eval()
+    candidate, noisy = windows(0, 1, 2), windows(3, 4, 5)
+    logits = d(candidate, noisy)
+    assert logits.shape == (3,)
+    assert not torch.allclose(logits, d(candidate, noisy.flip(0)))
+    assert not torch.allclose(logits, d(noisy, noisy))
+    torch.testing.assert_close(d(candidate[:1], noisy[:1]), logits[:1])  # it judges each by itself
+    silence = torch.zeros(1, 1, 16384, requires_grad=True)
+    d(silence, silence).sum().backward()
+    assert torch.isfinite(silence.grad).all()
