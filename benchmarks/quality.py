@@ -1,0 +1,178 @@
+"""Score the shipped models on mixes by SNR and by kind of noise, on clean speech and on noise alone.
+
+python benchmarks/quality.py --data speech-valid/ --kind wind=noise/wind --kind typing=noise/keys,noise/typing
+
+Babble of other voices of --data and generated white noise are kinds of their own. A model whose file and conditions the
+results hold already is not scored again. Writes benchmarks/results/quality.json and the tables in docs/quality.md.
+"""
+
+import argparse
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import report
+from numpy.typing import NDArray
+
+from segan_cli.checkpoint import find_model, load_model, shipped_models
+from segan_cli.config import MixingConfig
+from segan_cli.data.cache import Cache
+from segan_cli.data.gather import Gatherer
+from segan_cli.data.mixing import MixedSource, draw_utterances, looped, place
+from segan_cli.data.recordings import Recordings
+from segan_cli.enhance import Enhancer
+from segan_cli.metrics import MEASURES, mean, measure_all, worker_pool
+
+Array = NDArray[np.float32]
+Cells = dict[str, dict[str, list[float]]]  # kind → condition → means of the measures
+
+RATE_HZ = 16_000
+SNRS_DB = (-5, 0, 5, 10, 15, 20)
+LEVEL_DB = (-30.0, -20.0)  # active speech level
+EACH = 8  # utterances a cell
+CLEAN = 32  # clean utterances
+ALONE_S = 6  # seconds of noise alone
+NOISY = "noisy"
+PLAIN = {"babble_probability": 0.0, "second_noise_probability": 0.0, "reverb_probability": 0.0, "level_db": LEVEL_DB}
+
+
+@dataclass(frozen=True)
+class Mix:
+    """An utterance with a noise."""
+
+    kind: str
+    condition: str  # SNR in dB, or "clean"
+    noisy: Array
+    clean: Array
+
+
+def mixes(speech: Recordings, kinds: dict[str, Recordings]) -> Iterator[Mix]:
+    """Every kind of noise at every SNR, then clean speech; the same for the same recordings."""
+    nothing = Recordings(())
+    ways = {kind: (noise, PLAIN) for kind, noise in kinds.items()}
+    ways["babble"] = nothing, PLAIN | {"babble_probability": 1.0}
+    ways["white"] = nothing, PLAIN | {"generated": ("white",)}
+    for number, (kind, (noise, way)) in enumerate(ways.items()):
+        for snr_db in SNRS_DB:
+            config = MixingConfig(snr_db=(snr_db, snr_db), **way)  # type: ignore[arg-type]
+            source = MixedSource(speech, noise, nothing, config, RATE_HZ)
+            for spec in draw_utterances(source, EACH, 100 * number + snr_db + 5):
+                yield Mix(kind, str(snr_db), *source.render(spec))
+    source = MixedSource(speech, nothing, nothing, MixingConfig(clean_probability=1.0, **PLAIN), RATE_HZ)  # type: ignore[arg-type]
+    for spec in draw_utterances(source, CLEAN, 0):
+        yield Mix("none", "clean", *source.render(spec))
+
+
+def score(mixed: Sequence[Mix], signals: Sequence[Array], pool: Executor) -> Cells:
+    """Means of the measures by kind and condition, where they are defined."""
+    rows = list(pool.map(measure_all, [mix.clean for mix in mixed], signals, chunksize=8))
+    cells: Cells = {}
+    for kind, condition in dict.fromkeys((mix.kind, mix.condition) for mix in mixed):
+        here = [row for row, mix in zip(rows, mixed, strict=True) if (mix.kind, mix.condition) == (kind, condition)]
+        means = [mean([row[name] for row in here]) for name in MEASURES]
+        cells.setdefault(kind, {})[condition] = [round(value, 4) for value in means if value is not None]
+    return cells
+
+
+def attenuation(enhancer: Enhancer, kinds: dict[str, Recordings]) -> dict[str, float]:
+    """By how many dB noise alone falls, the mean over excerpts of each kind."""
+    result = {}
+    for number, (kind, noise) in enumerate(kinds.items()):
+        rng, falls = np.random.default_rng(number), []
+        for _ in range(EACH):
+            recording = noise.draw(rng)
+            sound = looped(noise, place(rng, recording), ALONE_S * RATE_HZ) * (0.03 / recording.entry.level)
+            left = enhancer.enhance(sound, RATE_HZ)
+            falls.append(10 * np.log10(np.mean(np.square(sound)) / max(float(np.mean(np.square(left))), 1e-12)))
+        result[kind] = round(float(np.mean(falls)), 2)
+    return result
+
+
+def over(cells: Cells, kinds: Sequence[str], conditions: Sequence[str]) -> list[float]:
+    """Mean of the measures over kinds and conditions."""
+    return [
+        float(value) for value in np.mean([cells[kind][condition] for kind in kinds for condition in conditions], 0)
+    ]
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Markdown tables by heading: by SNR, by kind, clean speech, noise alone."""
+    noisy = results[NOISY]["cells"]
+    models = {name: result for name, result in results.items() if name != NOISY}
+    kinds, snrs = [kind for kind in noisy if kind != "none"], [str(snr_db) for snr_db in SNRS_DB]
+    rows = {NOISY: noisy} | {name: model["cells"] for name, model in models.items()}
+
+    def grid(places: dict[str, tuple[Sequence[str], Sequence[str]]]) -> list[list[str]]:
+        return [[where, *(cell(over(cells, *place)) for cells in rows.values())] for where, place in places.items()]
+
+    by_snr = grid({f"{snr} dB": (kinds, [snr]) for snr in snrs} | {"all": (kinds, snrs)})
+    by_kind = grid({kind: ([kind], snrs) for kind in kinds})
+    clean = [[name, *(f"{value:.3f}" for value in cells["none"]["clean"][:2])] for name, cells in rows.items()]
+    alone = [
+        [kind, *(f"{model['alone_db'][kind]:.1f} dB" for model in models.values())]
+        for kind in next(iter(models.values()))["alone_db"]
+    ]
+    return {
+        "by SNR": report.table(["SNR", *rows], by_snr),
+        "by kind of noise": report.table(["kind", *rows], by_kind),
+        "clean speech": report.table(["", "PESQ-WB", "STOI"], clean),
+        "noise alone": report.table(["kind", *models], alone),
+    }
+
+
+def cell(means: Sequence[float]) -> str:
+    """Three means as a cell of a table."""
+    pesq, stoi, si_sdr = means
+    return f"{pesq:.2f} / {stoi:.3f} / {si_sdr:.1f}"
+
+
+def worse(noisy: Cells, enhanced: Cells) -> list[str]:
+    """Cells of kind and SNR in which a model loses on every measure."""
+    return [
+        f"{kind} at {condition} dB"
+        for kind, conditions in noisy.items()
+        for condition, before in conditions.items()
+        if kind != "none" and all(new < old for new, old in zip(enhanced[kind][condition], before, strict=True))
+    ]
+
+
+def main() -> None:
+    """Score what has changed, write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="clean speech that no model was trained on")
+    parser.add_argument("--kind", action="append", required=True, metavar="NAME=DIR[,DIR]", help="noise; repeatable")
+    parser.add_argument("--model", action="append", help="shipped model; repeatable  [default: all]")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    arguments = parser.parse_args()
+    gatherer = Gatherer(Cache(arguments.cache, RATE_HZ), None)
+    named = dict(kind.split("=", 1) for kind in arguments.kind)
+    kinds = {kind: gatherer.gather((), places.split(","), (), "validation").noise for kind, places in named.items()}
+    mixed = list(mixes(gatherer.gather((arguments.data,), (), (), "validation").speech, kinds))
+    heard = hashlib.sha256(b"".join(mix.noisy.tobytes() for mix in mixed)).hexdigest()
+    results = report.load("quality")
+    if results.get(NOISY, {}).get("mixes") != heard:
+        results = {}
+    with worker_pool() as pool:
+        if not results:
+            results = {NOISY: {"mixes": heard, "cells": score(mixed, [mix.noisy for mix in mixed], pool)}}
+        for name in arguments.model or shipped_models()[1]:
+            file = hashlib.sha256(find_model(name).read_bytes()).hexdigest()
+            if results.get(name, {}).get("file") == file:
+                continue
+            enhancer = Enhancer(load_model(find_model(name)))
+            cells = score(mixed, [enhancer.enhance(mix.noisy, RATE_HZ) for mix in mixed], pool)
+            lost = worse(results[NOISY]["cells"], cells)
+            alone = attenuation(enhancer, kinds)
+            results[name] = {"file": file, "cells": cells, "alone_db": alone, "worse_on_every_measure": lost}
+            report.save("quality", results)
+            print(f"{name}: worse on every measure in {len(lost)} cells {lost}")
+    for heading, text in tables(results).items():
+        report.insert(report.ROOT / "docs" / "quality.md", heading, text)
+
+
+if __name__ == "__main__":
+    main()
