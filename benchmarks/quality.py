@@ -2,15 +2,15 @@
 
 python benchmarks/quality.py --data speech-valid/ --kind wind=noise/wind --kind typing=noise/keys,noise/typing
 
-Babble of other voices of --data and generated white noise are kinds of their own. A model whose file and conditions the
-results hold already is not scored again. Writes benchmarks/results/quality.json and the tables in docs/quality.md.
+Babble of other voices of --data and generated white noise are kinds of their own. All shipped models are scored anew.
+Writes benchmarks/results/quality.json and the tables in docs/quality.md.
 """
 
 import argparse
-import hashlib
+import zlib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,8 @@ from segan_cli.enhance import Enhancer
 from segan_cli.metrics import MEASURES, mean, measure_all, worker_pool
 
 Array = NDArray[np.float32]
-Cells = dict[str, dict[str, list[float]]]  # kind → condition → means of the measures
+Means = dict[str, float | None]  # of a measure, where it is defined
+Cells = dict[str, dict[str, Means]]  # kind → condition → means
 
 RATE_HZ = 16_000
 SNRS_DB = (-5, 0, 5, 10, 15, 20)
@@ -56,15 +57,14 @@ def mixes(speech: Recordings, kinds: dict[str, Recordings]) -> Iterator[Mix]:
     ways = {kind: (noise, PLAIN) for kind, noise in kinds.items()}
     ways["babble"] = nothing, PLAIN | {"babble_probability": 1.0}
     ways["white"] = nothing, PLAIN | {"generated": ("white",)}
-    for number, (kind, (noise, way)) in enumerate(ways.items()):
-        for snr_db in SNRS_DB:
-            config = MixingConfig(snr_db=(snr_db, snr_db), **way)  # type: ignore[arg-type]
-            source = MixedSource(speech, noise, nothing, config, RATE_HZ)
-            for spec in draw_utterances(source, EACH, 100 * number + snr_db + 5):
-                yield Mix(kind, str(snr_db), *source.render(spec))
-    source = MixedSource(speech, nothing, nothing, MixingConfig(clean_probability=1.0, **PLAIN), RATE_HZ)  # type: ignore[arg-type]
+    for kind, (noise, way) in ways.items():
+        source = MixedSource(speech, noise, nothing, MixingConfig(**way), RATE_HZ)  # type: ignore[arg-type]
+        for spec in draw_utterances(source, EACH, zlib.crc32(kind.encode())):  # the same voices at every SNR
+            for snr_db in SNRS_DB:
+                yield Mix(kind, str(snr_db), *source.render(replace(spec, snr_db=snr_db)))
     for spec in draw_utterances(source, CLEAN, 0):
-        yield Mix("none", "clean", *source.render(spec))
+        _, clean = source.render(spec)
+        yield Mix("none", "clean", clean, clean)
 
 
 def score(mixed: Sequence[Mix], signals: Sequence[Array], pool: Executor) -> Cells:
@@ -73,22 +73,21 @@ def score(mixed: Sequence[Mix], signals: Sequence[Array], pool: Executor) -> Cel
     cells: Cells = {}
     for kind, condition in dict.fromkeys((mix.kind, mix.condition) for mix in mixed):
         here = [row for row, mix in zip(rows, mixed, strict=True) if (mix.kind, mix.condition) == (kind, condition)]
-        means = [mean([row[name] for row in here]) for name in MEASURES]
-        cells.setdefault(kind, {})[condition] = [round(value, 4) for value in means if value is not None]
+        cells.setdefault(kind, {})[condition] = {name: mean([row[name] for row in here]) for name in MEASURES}
     return cells
 
 
 def attenuation(enhancer: Enhancer, kinds: dict[str, Recordings]) -> dict[str, float]:
-    """By how many dB noise alone falls, the mean over excerpts of each kind."""
+    """By how many dB noise alone falls, over excerpts of each kind together."""
     result = {}
-    for number, (kind, noise) in enumerate(kinds.items()):
-        rng, falls = np.random.default_rng(number), []
+    for kind, noise in kinds.items():
+        rng, before, after = np.random.default_rng(zlib.crc32(kind.encode())), 0.0, 0.0
         for _ in range(EACH):
             recording = noise.draw(rng)
             sound = looped(noise, place(rng, recording), ALONE_S * RATE_HZ) * (0.03 / recording.entry.level)
-            left = enhancer.enhance(sound, RATE_HZ)
-            falls.append(10 * np.log10(np.mean(np.square(sound)) / max(float(np.mean(np.square(left))), 1e-12)))
-        result[kind] = round(float(np.mean(falls)), 2)
+            before += float(np.sum(np.square(sound)))
+            after += float(np.sum(np.square(enhancer.enhance(sound, RATE_HZ))))
+        result[kind] = 10 * np.log10(before / max(after, 1e-12))
     return result
 
 
@@ -107,11 +106,11 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     rows = {NOISY: noisy} | {name: model["cells"] for name, model in models.items()}
 
     def grid(places: dict[str, tuple[Sequence[str], Sequence[str]]]) -> list[list[str]]:
-        return [[where, *(cell(over(cells, *place)) for cells in rows.values())] for where, place in places.items()]
+        return [[where, *(over(cells, *place) for cells in rows.values())] for where, place in places.items()]
 
     by_snr = grid({f"{snr} dB": (kinds, [snr]) for snr in snrs} | {"all": (kinds, snrs)})
     by_kind = grid({kind: ([kind], snrs) for kind in kinds})
-    clean = [[name, *(f"{value:.3f}" for value in cells["none"]["clean"][:2])] for name, cells in rows.items()]
+    clean = [[name, *(shown(value) for value in cells["none"]["clean"].values())] for name, cells in rows.items()]
     alone = [
         [kind, *(f"{model['alone_db'][kind]:.1f} dB" for model in models.values())]
         for kind in next(iter(models.values()))["alone_db"]
@@ -119,15 +118,14 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     return {
         "by SNR": report.table(["SNR", *rows], by_snr),
         "by kind of noise": report.table(["kind", *rows], by_kind),
-        "clean speech": report.table(["", "PESQ-WB", "STOI"], clean),
+        "clean speech": report.table(["", "PESQ-WB", "STOI", "SI-SDR (dB)"], clean),
         "noise alone": report.table(["kind", *models], alone),
     }
 
 
-def cell(means: Sequence[float]) -> str:
-    """Three means as a cell of a table."""
-    pesq, stoi, si_sdr = means
-    return f"{pesq:.2f} / {stoi:.3f} / {si_sdr:.1f}"
+def shown(value: float | None) -> str:
+    """A mean as a cell of a table."""
+    return "–" if value is None else f"{value:.3f}"
 
 
 def worse(noisy: Cells, enhanced: Cells) -> list[str]:
@@ -136,7 +134,7 @@ def worse(noisy: Cells, enhanced: Cells) -> list[str]:
         f"{kind} at {condition} dB"
         for kind, conditions in noisy.items()
         for condition, before in conditions.items()
-        if kind != "none" and all(new < old for new, old in zip(enhanced[kind][condition], before, strict=True))
+        if kind != "none" and all((enhanced[kind][condition][name] or 0) < (before[name] or 0) for name in MEASURES)
     ]
 
 
@@ -145,31 +143,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="clean speech that no model was trained on")
     parser.add_argument("--kind", action="append", required=True, metavar="NAME=DIR[,DIR]", help="noise; repeatable")
-    parser.add_argument("--model", action="append", help="shipped model; repeatable  [default: all]")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     arguments = parser.parse_args()
     gatherer = Gatherer(Cache(arguments.cache, RATE_HZ), None)
     named = dict(kind.split("=", 1) for kind in arguments.kind)
     kinds = {kind: gatherer.gather((), places.split(","), (), "validation").noise for kind, places in named.items()}
     mixed = list(mixes(gatherer.gather((arguments.data,), (), (), "validation").speech, kinds))
-    heard = hashlib.sha256(b"".join(mix.noisy.tobytes() for mix in mixed)).hexdigest()
-    results = report.load("quality")
-    if results.get(NOISY, {}).get("mixes") != heard:
-        results = {}
     with worker_pool() as pool:
-        if not results:
-            results = {NOISY: {"mixes": heard, "cells": score(mixed, [mix.noisy for mix in mixed], pool)}}
-        for name in arguments.model or shipped_models()[1]:
-            file = hashlib.sha256(find_model(name).read_bytes()).hexdigest()
-            if results.get(name, {}).get("file") == file:
-                continue
+        noisy = score(mixed, [mix.noisy for mix in mixed], pool)
+        results: dict[str, Any] = {NOISY: {"cells": noisy}}
+        for name in shipped_models()[1]:
             enhancer = Enhancer(load_model(find_model(name)))
             cells = score(mixed, [enhancer.enhance(mix.noisy, RATE_HZ) for mix in mixed], pool)
-            lost = worse(results[NOISY]["cells"], cells)
-            alone = attenuation(enhancer, kinds)
-            results[name] = {"file": file, "cells": cells, "alone_db": alone, "worse_on_every_measure": lost}
-            report.save("quality", results)
-            print(f"{name}: worse on every measure in {len(lost)} cells {lost}")
+            lost, alone = worse(noisy, cells), attenuation(enhancer, kinds)
+            results[name] = {"cells": cells, "alone_db": alone, "worse_on_every_measure": lost}
+            print(f"{name}: worse on every measure in {len(lost)} cells {lost}", flush=True)
+    report.save("quality", results)
     for heading, text in tables(results).items():
         report.insert(report.ROOT / "docs" / "quality.md", heading, text)
 

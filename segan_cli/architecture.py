@@ -67,8 +67,8 @@ class SpectralConfig:
     family: Literal["spectral"] = "spectral"
 
     def __post_init__(self) -> None:
-        sizes = ("channels", "width", "hidden", "depth", "blocks", "bands", "heads", "frame", "steps")
-        check_least("generator", self, **dict.fromkeys(sizes, 1))
+        sizes = ("channels", "width", "hidden", "depth", "blocks", "bands", "heads", "frame")
+        check_least("generator", self, **dict.fromkeys(sizes, 1), steps=2)
         if self.width % self.heads:
             raise ConfigError(f"generator: width {self.width} is no multiple of the {self.heads} heads")
         if self.frame % (2 * self.steps):
@@ -144,6 +144,9 @@ class ModelConfig:
             total = math.prod(each)
             if self.window % total:
                 raise ConfigError(f"{name}: the window of {self.window} samples is no multiple of the stride {total}")
+        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
+            if not isinstance(network, GeneratorConfig | DiscriminatorConfig) and network.frame >= 2 * self.window:
+                raise ConfigError(f"{name}: frames of {network.frame} samples do not fit windows of {self.window}")
         if self.sample_rate_hz != 16_000:
             raise ConfigError(f"sample_rate_hz: {self.sample_rate_hz}; the measures and the tool are made for 16000")
         if not 0 <= self.pre_emphasis < 1:

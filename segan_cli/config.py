@@ -26,8 +26,8 @@ class MixingConfig:
     second_noise_probability: float = 0.2  # two noise recordings at once
     generated_probability: float = 0.0  # noise is generated; always, babble aside, where there is no recording
     generated: tuple[NoiseKind, ...] = ("white", "pink", "brown", "hum", "speech-shaped")
-    clean_probability: float = 0.0  # speech without noise, which must pass unharmed
-    speechless_probability: float = 0.0  # noise alone, which must go quiet; never in validation
+    clean_probability: float = 0.0  # speech alone, which must pass unharmed; like the next never in validation
+    speechless_probability: float = 0.0  # noise alone, which must go quiet
     shaping_probability: float = 0.0  # speech and noise each through a random filter of second order (arXiv 1709.08243)
     reverb_probability: float = 0.3  # speech in a room, where room responses are given
     target: Literal["early", "dry"] = "early"  # in a room: direct sound and first 50 ms, or direct sound alone
@@ -114,7 +114,7 @@ class TrainingConfig:
     schedule: Literal["cosine", "linear", "constant"] = "cosine"  # afterwards: down to a hundredth, or level
     l1_weight: float = 100.0
     spectral_weight: float = 20.0  # compressed spectrum term; the paper has none
-    deemphasised_losses: bool = True  # L1 and spectrum of windows as they are heard; the paper's are pre-emphasised
+    deemphasised_losses: bool = True  # reconstruction of windows as they are heard; the paper's are pre-emphasised
     stft_weight: float = 0.0  # multi-resolution STFT term; the paper has none
     perceptual_weight: float = 0.0  # differentiable PESQ term; the paper has none
     reference_windows: int = 8  # reference batch of virtual batch norm
@@ -172,6 +172,8 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
+        if self.training.perceptual_weight and self.model.window < 512:
+            raise ConfigError("perceptual_weight: PESQ needs windows of 512 samples or more")
         game = self.training.adversarial
         penalised = game.r1_weight or game.objective == "wasserstein-gp"
         judge = self.model.discriminator

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import tomli_w
 
+from segan_cli.architecture import ModelConfig
 from segan_cli.config import Recipe
 from segan_cli.errors import ConfigError
 from segan_cli.presets import PRESETS
 from segan_cli.schema import from_dict, merged, plain, without_none
 
 DEFAULT = "segan-spectral"
+FAMILIES = {"convolutional": "segan-gated", "spectral": "segan-spectral"}
 
 
 def recipes_dir() -> Path:
@@ -24,6 +26,11 @@ def recipes_dir() -> Path:
 def shipped_recipes() -> list[str]:
     """Names of the shipped recipes."""
     return sorted(path.stem for path in recipes_dir().glob("*.toml"))
+
+
+def recipe_of(model: ModelConfig) -> str:
+    """Name of the shipped recipe that suits a model best: its preset's own, or that of its family."""
+    return model.preset if model.preset in shipped_recipes() else FAMILIES[model.generator.family]
 
 
 def load_recipe(name: str) -> Recipe:

@@ -44,7 +44,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if isinstance(kind, types.UnionType):  # of configs: `family` says which, the first where it says nothing
         families = {cls.family: cls for cls in arguments}
         family = value.get("family", next(iter(families))) if isinstance(value, dict) else None
-        if family is not None and family not in families:
+        if family is not None and (not isinstance(family, str) or family not in families):
             raise ConfigError(f"{where}.family: {family!r}; it must be one of {', '.join(families)}")
         kind = families.get(family, arguments[0])
     if dataclasses.is_dataclass(kind):

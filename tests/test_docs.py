@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from segan_cli.cli import segan
+from segan_cli.cli.train import SHORT, resolve
 from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.networks.families import build_generator
@@ -29,7 +30,10 @@ COMMANDS = [line.split(">")[0] for line in LINES if line.startswith("segan ")] +
 def test_every_printed_command_is_understood(line):
     _, name, *arguments = shlex.split(line)
     command = segan.commands[name]
-    command.make_context(name, arguments)
+    parameters = command.make_context(name, arguments).params
+    if name == "train" and not (parameters["resume"] or parameters["recipe"]):
+        short = {option: parameters[option] for option in SHORT}
+        resolve(None, *(parameters[option] for option in ("preset", "width", "init")), short, parameters["assignments"])
 
 
 def test_ci_runs_the_printed_test_command():

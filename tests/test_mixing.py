@@ -103,7 +103,7 @@ def test_mixtures_have_the_drawn_snr_and_level(folder):
 
 
 def test_clean_windows_have_no_noise_and_speechless_ones_nothing_else(folder):
-    mixing = MixingConfig(clean_probability=0.3, speechless_probability=0.3, reverb_probability=0.0)
+    mixing = dataclasses.replace(EVERYTHING, clean_probability=0.3, speechless_probability=0.3)
     source = sources(folder, mixing).training
     rng, n = np.random.default_rng(0), 200
     clean, speechless = 0, 0
@@ -116,12 +116,15 @@ def test_clean_windows_have_no_noise_and_speechless_ones_nothing_else(folder):
             assert noisy.any()
         elif not (spec.noises or spec.babble or spec.generated):
             clean += 1
+            assert spec.room is None
+            assert spec.damage == Damage()
             np.testing.assert_array_equal(noisy, target)
         else:
             assert (noisy != target).any()
     assert clean / n == pytest.approx(0.3, abs=0.1)
     assert speechless / n == pytest.approx(0.3, abs=0.1)
-    assert not any(source.draw(rng, None).speechless for _ in range(50))  # whole utterances are there to be scored
+    whole = [source.draw(rng, None) for _ in range(50)]  # they are there to be scored
+    assert not any(spec.speechless or not (spec.noises or spec.babble or spec.generated) for spec in whole)
 
 
 def test_shaping_filters_speech_and_noise_apart_and_keeps_them_aligned(folder):
@@ -132,8 +135,11 @@ def test_shaping_filters_speech_and_noise_apart_and_keeps_them_aligned(folder):
         spec = source.draw(rng, 8_000)
         noisy, clean = source.render(spec)
         plain_noisy, plain_clean = source.render(dataclasses.replace(spec, shaping=()))
-        assert rms(clean) / rms(noisy - clean) == pytest.approx(rms(plain_clean) / rms(plain_noisy - plain_clean), 1e-3)
-        assert np.abs(clean - plain_clean).max() > 1e-4
+        noise, plain_noise = noisy - clean, plain_noisy - plain_clean
+        assert rms(clean) / rms(noise) == pytest.approx(rms(plain_clean) / rms(plain_noise), 1e-3)
+        for shaped, before in ((clean, plain_clean), (noise, plain_noise)):
+            assert np.corrcoef(shaped, before)[0, 1] < 0.9999  # no mere change of level
+    assert spec.shaping[:4] != spec.shaping[4:]
     samples = hiss(1.0)
     a, b, c, d = spec.shaping[:4]
     response = np.abs(np.polyval([b, a, 1.0], np.exp(-1j * np.linspace(0, np.pi, 9)))) / np.abs(

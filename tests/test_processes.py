@@ -12,6 +12,7 @@ from segan_cli.data.cache import Cache
 from segan_cli.data.loader import Windows, batches
 from segan_cli.data.sources import open_sources
 from segan_cli.errors import TrainingError
+from segan_cli.networks.discriminator import Discriminator
 from segan_cli.presets import PRESETS, scaled
 from segan_cli.training.processes import Processes, choose_device, open_processes
 from segan_cli.training.state import TrainState
@@ -25,6 +26,7 @@ GAMES = {
     "in slices": ({}, {"accumulate": 2}),
     "spectral norm": ({"objective": "hinge"}, {"spectral_norm": True}),
     "no adversary": ({"weight": 0.0}, {}),
+    "spectra": ({}, {"perceptual": 1.0}),
 }
 
 
@@ -35,21 +37,23 @@ def gradients(processes, folder):
     ).training
     found = {}
     for name, (game, changes) in GAMES.items():
-        model = dataclasses.replace(scaled(PRESETS["segan"], 0.03), window=4096, hop=2048)
+        preset = scaled(PRESETS["segan-spectral"], 0.2) if "perceptual" in changes else scaled(PRESETS["segan"], 0.03)
+        model = dataclasses.replace(preset, window=4096, hop=2048)
         if changes.get("spectral_norm"):
             model = dataclasses.replace(
                 model, discriminator=dataclasses.replace(model.discriminator, spectral_norm=True)
             )
         training = TrainingConfig(
             batch_size=8, reference_windows=2, clip_norm=None, accumulate=changes.get("accumulate", 1),
-            adversarial=AdversarialConfig(**game),
+            perceptual_weight=changes.get("perceptual", 0.0), adversarial=AdversarialConfig(**game),
         )  # fmt: skip
         state = TrainState(model, training, processes)
         windows = Windows(0, 4097, state.training.adversarial.discriminator_steps, 0, processes.share(8))
         feed = batches(source, windows, 0, 0)
         generator = torch.Generator().manual_seed(0)
         reference = torch.randn(2, 1, 4096, generator=generator), torch.randn(2, 1, 4096, generator=generator)
-        state.discriminator.set_reference(*reference)
+        if isinstance(state.discriminator, Discriminator):
+            state.discriminator.set_reference(*reference)
         report = train_step(state, lambda feed=feed, state=state: prepare(state, *next(feed)))
         found[name] = {
             "generator": torch.cat([p.grad.flatten() for p in state.generator.parameters()]),

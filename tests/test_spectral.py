@@ -90,6 +90,7 @@ def test_gradients_are_finite(loud):
         ({"width": 9}, "no multiple of the 2 heads"),
         ({"frame": 60}, "no multiple of twice the 4 steps"),
         ({"channels": 0}, "channels 0; it must be 1 or more"),
+        ({"steps": 1}, "steps 1; it must be 2 or more"),
         ({"largest_gain": 1.0}, "largest_gain above 1"),
         ({"power": 0.0}, "power must lie between"),
     ],
@@ -99,6 +100,8 @@ def test_a_generator_that_cannot_be_is_refused(changes, message):
         dataclasses.replace(TINY, **changes)
     with pytest.raises(ConfigError, match="frame must be even"):
         SpectralDiscriminatorConfig((4,), frame=33)
+    with pytest.raises(ConfigError, match="generator: frames of 32768 samples do not fit windows of 16384"):
+        dataclasses.replace(PRESETS["segan-spectral"], generator=dataclasses.replace(TINY, frame=32_768))
 
 
 def test_the_family_in_a_config_says_which_network_it_is():
@@ -111,6 +114,9 @@ def test_the_family_in_a_config_says_which_network_it_is():
     assert from_dict(ModelConfig, values) == PRESETS["segan-gated"]
     values["generator"]["family"] = "wavelet"
     with pytest.raises(ConfigError, match=r"generator\.family: 'wavelet'; it must be one of convolutional, spectral"):
+        from_dict(ModelConfig, values)
+    values["generator"]["family"] = [1]
+    with pytest.raises(ConfigError, match=r"generator\.family: \[1\]"):
         from_dict(ModelConfig, values)
     values["generator"] = plain(PRESETS["segan-spectral"])["generator"] | {"strides": [2]}
     with pytest.raises(ConfigError, match=r"generator\.strides: no such key"):

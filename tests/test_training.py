@@ -149,7 +149,7 @@ def test_every_family_plays_every_game(preset, objective):
         error = [float(np.mean((c - x) ** 2)) for c, x in zip(clean, candidates, strict=True)]
         return torch.tensor([np.nan if i == 1 else 1 / (1 + 1e3 * e) for i, e in enumerate(error)])
 
-    if model.discriminator.norm == "virtual":
+    if isinstance(model.discriminator, DiscriminatorConfig) and model.discriminator.norm == "virtual":
         state.discriminator.set_reference(draw().clean, draw().noisy)
     before = copy.deepcopy((state.generator.state_dict(), state.discriminator.state_dict()))
     for _ in range(20):
@@ -434,12 +434,13 @@ def test_a_batch_in_slices_gives_the_gradients_of_the_whole(source, objective):
     results = []
     for accumulate in (1, 2, 4):
         game = AdversarialConfig(objective)
-        state = TrainState(TINY, fast(batch_size=4, accumulate=accumulate, adversarial=game, spectral_weight=1.0))
+        terms = {"spectral_weight": 1.0, "perceptual_weight": 1.0}
+        state = TrainState(TINY, fast(batch_size=4, accumulate=accumulate, adversarial=game, **terms))
         results.append(gradients(state, drawing(source, state, 4)))
     (whole, report), *others = results
     for parts, other in others:
         assert all(relative(a, b) < 1e-4 for a, b in zip(whole, parts, strict=True))
-        for name in ("l1", "spectral", "discriminator", "adversarial", "d_real", "generator_gradient"):
+        for name in ("l1", "spectral", "perceptual", "discriminator", "adversarial", "d_real", "generator_gradient"):
             assert other[name] == pytest.approx(report[name], rel=1e-3), name
 
 

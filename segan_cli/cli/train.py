@@ -14,7 +14,7 @@ import click
 from segan_cli.config import ObjectiveName, Recipe
 from segan_cli.errors import ConfigError, TrainingError
 from segan_cli.presets import PRESETS, scaled
-from segan_cli.recipe import DEFAULT, load_recipe, shipped_recipes
+from segan_cli.recipe import DEFAULT, load_recipe, recipe_of, shipped_recipes
 from segan_cli.schema import override
 
 FOLDER = click.Path(path_type=Path)
@@ -43,7 +43,7 @@ SHORT = {  # options that are short for a field of the recipe
 @click.option("--run-dir", "run", type=FOLDER, help="Folder for what comes of it.  [default: runs/PRESET, numbered]")
 @click.option("--resume", is_flag=True, help="Go on with the training in --run-dir.")
 @click.option(
-    "--recipe", metavar="NAME|FILE", help=f"{', '.join(shipped_recipes())} or a TOML file.  [default: {DEFAULT}]"
+    "--recipe", metavar="NAME|FILE", help=f"{', '.join(shipped_recipes())} or a TOML file.  [default: by preset]"
 )
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Networks other than the recipe's.")
 @click.option("--width", type=click.FloatRange(0, min_open=True), help="Times channels.")
@@ -94,8 +94,8 @@ def train(
     if resume and (run is None or not (run / "recipe.toml").is_file()):
         raise TrainingError(f"{run or '--resume'}: holds no training to resume; name its folder by --run-dir")
     try:
-        base = str(run / "recipe.toml") if run and resume and recipe is None else recipe or DEFAULT
-        plan = resolve(base, preset, width, init if recipe is None and not resume else None, short, assignments)
+        base = str(run / "recipe.toml") if run and resume and recipe is None else recipe
+        plan = resolve(base, preset, width, None if base else init, short, assignments)
     except ConfigError as error:
         raise click.UsageError(f"{error}.".replace("?.", "?")) from error
     run = run or unused(Path("runs"), plan.model.preset)
@@ -112,7 +112,7 @@ def train(
 
 
 def resolve(
-    base: str,
+    base: str | None,
     preset: str | None,
     width: float | None,
     init: str | None,
@@ -121,17 +121,20 @@ def resolve(
 ) -> Recipe:
     """The recipe of a name or file with everything that options change; `init` brings its own model.
 
-    Raises ConfigError when an option does not fit.
+    Where none is named, the one that suits the model. Raises ConfigError when an option does not fit.
     """
-    if any(assignment.startswith("model.preset") for assignment in assignments):
-        raise ConfigError("model.preset names a set of fields; choose another by --preset")
-    recipe = load_recipe(base)
+    if any(assignment.startswith(("model.preset", "model.generator.family")) for assignment in assignments):
+        raise ConfigError("model.preset and families name sets of fields; choose another by --preset")
+    model = None
     if preset is not None:
-        recipe = replace(recipe, model=PRESETS[preset])
+        model = PRESETS[preset]
     elif init is not None:
         from segan_cli.training.start import model_of
 
-        recipe = replace(recipe, model=model_of(init))
+        model = model_of(init)
+    recipe = load_recipe(base or (recipe_of(model) if model else DEFAULT))
+    if model is not None:
+        recipe = replace(recipe, model=model)
     if width is not None:
         recipe = replace(recipe, model=scaled(recipe.model, width))
     given = [f"{SHORT[name]}={json.dumps(value)}" for name, value in short.items() if value not in (None, ())]

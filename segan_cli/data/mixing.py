@@ -4,7 +4,7 @@ A spec names its recordings, so it can be written down as JSON and rendered agai
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -55,10 +55,10 @@ class Spec:
     noises: tuple[Excerpt, ...] = ()  # from the noise recordings
     babble: tuple[Excerpt, ...] = ()  # from other speakers
     generated: Generated | None = None
-    speechless: bool = False  # noise alone, at the level it would have beside the speech
-    shaping: tuple[float, ...] = ()  # coefficients of the filters of speech and of noise, four each
     room: str | None = None
     damage: Damage = field(default_factory=Damage)
+    shaping: tuple[float, ...] = ()  # coefficients of the filters of speech and of noise, four each
+    speechless: bool = False  # noise alone, at the level it would have beside the speech
 
 
 def spec_from_dict(values: dict[str, Any]) -> Spec:
@@ -101,11 +101,7 @@ class MixedSource:
         noises: tuple[Excerpt, ...] = ()
         babble: tuple[Excerpt, ...] = ()
         generated = None
-        unmixed, shaped = rng.random(), rng.random() < config.shaping_probability
-        speechless = length is not None and unmixed < config.speechless_probability
-        if unmixed > 1 - config.clean_probability:
-            pass
-        elif rng.random() < config.babble_probability and self.crowd:
+        if rng.random() < config.babble_probability and self.crowd:
             babble = tuple(self._other(rng, speaker) for _ in range(rng.integers(3, 9)))
         elif not len(self.noise) or rng.random() < config.generated_probability:
             kind = config.generated[int(rng.integers(len(config.generated)))]
@@ -117,9 +113,17 @@ class MixedSource:
         if len(self.rooms) and rng.random() < config.reverb_probability:
             room = self.rooms.draw(rng).name
         snr_db, level_db = float(rng.uniform(*config.snr_db)), float(rng.uniform(*config.level_db))
-        shaping = tuple(rng.uniform(-LARGEST_COEFFICIENT, LARGEST_COEFFICIENT, 8).tolist()) if shaped else ()
         spoilt = draw_damage(rng, config, n, self.rate_hz)
-        return Spec(n, speech, False, level_db, snr_db, noises, babble, generated, speechless, shaping, room, spoilt)
+        spec = Spec(n, speech, False, level_db, snr_db, noises, babble, generated, room, spoilt)
+        if rng.random() < config.shaping_probability:
+            shaping = rng.uniform(-LARGEST_COEFFICIENT, LARGEST_COEFFICIENT, 8)
+            spec = replace(spec, shaping=tuple(shaping.tolist()))
+        if length is not None:  # whole utterances are there to be scored
+            one = rng.random()
+            if one < config.clean_probability:
+                return replace(spec, noises=(), babble=(), generated=None, room=None, damage=Damage())
+            spec = replace(spec, speechless=one > 1 - config.speechless_probability)
+        return spec
 
     def _other(self, rng: np.random.Generator, speaker: Recording) -> Excerpt:
         """A place in a recording of another speaker."""
@@ -156,8 +160,9 @@ class MixedSource:
             for excerpt in excerpts:
                 noise += looped(recordings, excerpt, spec.length) / recordings[excerpt.name].entry.level
         if spec.generated is not None:
-            kind, seed, shape = spec.generated.kind, spec.generated.seed, spec.generated.shape
-            noise += generate(kind, seed, spec.length, self.rate_hz, looped(self.speech, shape, 2 * self.rate_hz))
+            drawn = spec.generated
+            voice = looped(self.speech, drawn.shape, 2 * self.rate_hz)
+            noise += generate(drawn.kind, drawn.seed, spec.length, self.rate_hz, voice)
         return noise
 
 

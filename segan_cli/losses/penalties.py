@@ -17,7 +17,7 @@ def gradient_norm_squared(judge: Callable[[Tensor], Tensor], candidates: Tensor)
 
 def gradient_penalty(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """E (‖∇ D(x̂)‖ - 1)² at random places x̂ between real and fake [B, …] (arXiv 1704.00028, equation 3)."""
-    share = torch.rand(len(real), *[1] * (real.dim() - 1))
+    share = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
     norm = (gradient_norm_squared(judge, share * real + (1 - share) * fake) + 1e-12).sqrt()
     return (norm - 1).square().mean()
 

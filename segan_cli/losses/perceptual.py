@@ -53,7 +53,7 @@ class PerceptualDistance(nn.Module):
 
     Windows count as aligned in time, level is aligned over the whole window, and the input filter works on frames; the
     rest is the standard's: Bark powers, partial compensation of transfer function and gain, Zwicker loudness, dead
-    zone, asymmetry, and means that stress the worst. Windows without speech count nothing.
+    zone, asymmetry, and means that stress the worst. Windows without speech count as 0.
     """
 
     bands: Tensor
@@ -87,18 +87,16 @@ class PerceptualDistance(nn.Module):
             self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32), persistent=False)
 
     def forward(self, enhanced: Tensor, clean: Tensor) -> Tensor:
-        """enhanced, clean [B, 1, T], T at least 5,120 → scalar, the mean over windows with speech."""
+        """enhanced, clean [B, 1, T], T at least 512 → scalar, the mean over windows."""
         heard = clean.square().mean((1, 2)) > SPEECH_FLOOR
-        distance = self.distance(enhanced, clean)
-        return torch.where(heard, distance, 0.0).sum() / heard.sum().clamp_min(1)
+        return torch.where(heard, self.distance(enhanced, clean), 0.0).mean()
 
     def distance(self, enhanced: Tensor, clean: Tensor) -> Tensor:
         """enhanced, clean [B, 1, T] → [B]."""
         degraded, reference = self.bark(enhanced), self.bark(clean)
         reference = reference * self.transfer_ratio(degraded, reference)
         ratio = (self.audible(reference) + 5e3) / (self.audible(degraded) + 5e3)
-        ratio = 0.8 * ratio + 0.2 * pad(ratio[:, :-1], (1, 0), value=1.0)
-        degraded = degraded * ratio.clamp(3e-4, 5.0)[..., None]
+        degraded = degraded * smoothed(ratio).clamp(3e-4, 5.0)[..., None]
 
         loud, target = self.loudness(degraded), self.loudness(reference)
         difference = loud - target
@@ -142,8 +140,20 @@ class PerceptualDistance(nn.Module):
         return torch.where(bark > self.thresholds, loud, 0.0)
 
 
+def smoothed(ratio: Tensor) -> Tensor:
+    """Frames [B, N] → y[n] = 0.8 x[n] + 0.2 y[n - 1], from y[0] = x[0] on, as one product of matrices."""
+    n = torch.arange(ratio.shape[1], device=ratio.device)
+    lag = n[:, None] - n
+    weights = torch.where(lag >= 0, 0.2 ** lag.clamp_min(0).float(), 0.0) * torch.where(n == 0, 1.0, 0.8)
+    return ratio @ weights.T
+
+
 def pooled(disturbance: Tensor) -> Tensor:
-    """Frames [B, N], N at least 20 → [B]: mean of power 6 over stretches of 20 frames, of power 2 over stretches."""
-    stretches = (disturbance.clamp(1e-4, 45.0) ** 6).unfold(1, 20, 10).mean(-1)
+    """Frames [B, N] → [B]: mean of power 6 over stretches of 20 frames, every 10, of power 2 over stretches.
+
+    The last stretches may reach beyond the end, where nothing disturbs.
+    """
+    missing = 20 + -disturbance.shape[1] % 10 - 10
+    stretches = pad(disturbance.clamp(1e-4, 45.0) ** 6, (0, missing)).unfold(1, 20, 10).mean(-1)
     result: Tensor = (stretches ** (1 / 3)).mean(1).sqrt()
     return result

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention, silu
 
 from segan_cli.architecture import SpectralConfig
+from segan_cli.networks.layers import full
 
 TINY = 1e-8  # power beside which a bin counts as silent, where windows have a level of 1
 
@@ -21,11 +22,14 @@ class SpectralGenerator(nn.Module):
     """
 
     taper: Tensor
+    open: Tensor  # what goes through the bound and comes out as a mask of 1
 
     def __init__(self, config: SpectralConfig) -> None:
         super().__init__()
         self.config, self.stride = config, config.frame // 2
         self.register_buffer("taper", torch.hann_window(config.frame).sqrt(), persistent=False)
+        self.bound = config.largest_gain**config.power
+        self.register_buffer("open", torch.tensor((self.bound * math.atanh(1 / self.bound), 0.0)), persistent=False)
         c, steps = config.channels, config.steps
         positions = config.frame // 2 // steps
         self.inward = Convolution(3, c, 2 * steps, steps)
@@ -70,14 +74,12 @@ class SpectralGenerator(nn.Module):
     def masked(self, spectrum: Tensor, mask: Tensor) -> Tensor:
         """Compressed spectrum [B, N, F, 2] times a mask of bounded size, decompressed.
 
-        `mask` [B, N, F - 1, 2] is what goes through the bound, less what comes out as 1. The highest bin gets the mask
-        of the one below it.
+        `mask` [B, N, F - 1, 2] is what goes through the bound, less the open mask. The highest bin gets the mask of the
+        one below it.
         """
-        bound = self.config.largest_gain**self.config.power
-        mask = pad(mask, (0, 0, 0, 1), mode="replicate")
-        mask = mask + mask.new_tensor((bound * math.atanh(1 / bound), 0.0))
+        mask = pad(full(mask), (0, 0, 0, 1), mode="replicate") + self.open
         size = (mask.square().sum(-1, keepdim=True) + TINY).sqrt()
-        mask = mask * (bound * torch.tanh(size / bound) / size)
+        mask = mask * (self.bound * torch.tanh(size / self.bound) / size)
         (a, b), (c, d) = spectrum.unbind(-1), mask.unbind(-1)
         product = torch.stack((a * c - b * d, a * d + b * c), -1)
         power = product.square().sum(-1, keepdim=True) + TINY

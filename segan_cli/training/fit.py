@@ -181,7 +181,7 @@ def fit(
         judge = state.discriminator
         if state.step == 0 and isinstance(judge, Discriminator) and judge.config.norm == "virtual":
             reference = prepare(state, *drawn_apart(source, windows, config.reference_windows))
-            judge.set_reference(reference.clean, reference.noisy)
+            judge.set_reference(reference.clean, state.adversary.beside(reference.clean, reference.noisy))
         rate = rate_by_pesq(pool) if config.adversarial.objective == "metricgan" else None
         keeper = None
         if processes.first:

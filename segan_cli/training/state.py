@@ -1,10 +1,10 @@
 """Everything a training carries from step to step, and its way to disk and back."""
 
-import copy
 import io
 import json
 import pickle
 from contextlib import AbstractContextManager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,10 @@ import torch
 from segan_cli.architecture import ModelConfig
 from segan_cli.checkpoint import Model, write_atomically
 from segan_cli.config import TrainingConfig
-from segan_cli.errors import CheckpointError
+from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.losses.reconstruction import Reconstruction
-from segan_cli.networks.families import build_discriminator, build_generator
-from segan_cli.schema import flat, plain
+from segan_cli.networks.families import AnyGenerator, build_discriminator, build_generator
+from segan_cli.schema import flat, from_dict, plain
 from segan_cli.training.adversary import Adversary
 from segan_cli.training.health import Health
 from segan_cli.training.processes import Processes
@@ -36,7 +36,7 @@ class TrainState:
         self.model, self.training, self.processes = model, training, processes or Processes()
         device = self.device = self.processes.device
         self.generator = build_generator(model.generator).to(device)
-        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)  # EMA of the generator's weights
+        self.average = copied(self.generator).eval().requires_grad_(False)  # EMA of the generator's weights
         self.discriminator = build_discriminator(model, training.reference_windows).to(device)
         self.generator_optimizer = optimizer(training.optimizer, self.generator, training.generator_learning_rate)
         self.discriminator_optimizer = optimizer(
@@ -75,7 +75,7 @@ class TrainState:
 
     def candidate(self) -> Model:
         """The averaged generator as a model, as it is now."""
-        generator = copy.deepcopy(self.average)
+        generator = copied(self.average)
         return Model(
             generator, self.model, {"runs": self.history, "steps": self.step, "training": plain(self.training)}
         )
@@ -114,7 +114,7 @@ class TrainState:
         """
         state, about = read_state(path, self.device)
         try:
-            if about["model"] != plain(self.model):
+            if from_dict(ModelConfig, about["model"]) != self.model:
                 raise CheckpointError(
                     f"{path}: saved by a training of another model; give its preset, or another --run-dir"
                 )
@@ -127,10 +127,11 @@ class TrainState:
                 part.load_state_dict(state[name])
             self.health.restore(about["health"])
             self.step, self.history = about["step"], about["history"]
-            before, now = flat(about["training"], "training."), flat(plain(self.training), "training.")
-        except (RuntimeError, LookupError, TypeError, ValueError) as error:
+            then = from_dict(TrainingConfig, about["training"])
+            before, now = (flat(plain(config), "training.") for config in (then, self.training))
+        except (RuntimeError, LookupError, TypeError, ValueError, ConfigError) as error:
             raise CheckpointError(f"{path}: not a whole training state") from error
-        return [f"{name}: {before.get(name)} before, {now[name]} now" for name in now if before.get(name) != now[name]]
+        return [f"{name}: {before[name]} before, {now[name]} now" for name in now if before[name] != now[name]]
 
     def start_from(self, networks: dict[str, dict[str, torch.Tensor]], history: list[dict[str, Any]]) -> None:
         """Begin with the weights of another training, generator and, where there is one, discriminator.
@@ -163,6 +164,15 @@ def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[s
             f"{path}: a training state of format {version}, and this segan reads {FORMAT}; use another"
         )
     return state, about
+
+
+def copied(generator: AnyGenerator) -> AnyGenerator:
+    """A generator of its own weights, those of a GRU in one piece again, as CUDA wants them."""
+    copy = deepcopy(generator)
+    for module in copy.modules():
+        if isinstance(module, torch.nn.RNNBase):
+            module.flatten_parameters()
+    return copy
 
 
 def derived_twice(training: TrainingConfig) -> bool:
