@@ -1,6 +1,6 @@
-"""Put a trained model into pretrained/: half-precision weights, scored as they ship, and an entry in index.json.
+"""Put a trained model into pretrained/: its weights, scored as they ship, and an entry in index.json.
 
-python tools/ship_model.py segan-gated runs/gated/best.safetensors --licences tools/licences.json \\
+python tools/ship_model.py segan-spectral runs/one/best.safetensors --default --licences tools/licences.json \\
     --noisy bench/noisy --clean bench/clean --benchmark "name of the set"
 """
 
@@ -25,16 +25,19 @@ def main() -> None:
     parser.add_argument("--noisy", type=Path, required=True, help="benchmark folder, used for nothing but this score")
     parser.add_argument("--clean", type=Path, required=True)
     parser.add_argument("--benchmark", required=True, help="what the benchmark is")
+    parser.add_argument("--default", action="store_true", help="make it the model that enhance takes unasked")
+    parser.add_argument("--half", action="store_true", help="weights in half precision, for a smaller file")
     arguments = parser.parse_args()
 
     folder = pretrained_dir()
     model = load_model(arguments.model)
     target = folder / f"{arguments.name}.safetensors"
-    save_model(target, model, torch.float16)
+    save_model(target, model, torch.float16 if arguments.half else torch.float32)
     scores = summarise(evaluate(arguments.noisy, arguments.clean, enhancer=Enhancer(load_model(target))))
     index_file = folder / "index.json"
     index = json.loads(index_file.read_text())
-    index["default"] = arguments.name
+    if arguments.default:
+        index["default"] = arguments.name
     index["models"][arguments.name] = {
         "file": target.name,
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
