@@ -11,15 +11,18 @@ import torch
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
-bilinear, density, mixtures, report, speech, toys, training = (
+bilinear, density, mixtures, quality, report, speech, toys, training = (
     importlib.import_module(name)
-    for name in ("bilinear", "density", "mixtures", "report", "speech", "toys", "training")
+    for name in ("bilinear", "density", "mixtures", "quality", "report", "speech", "toys", "training")
 )
+PAGES = {"training": "training", "quality": "quality"}  # adversarial has the others
 
 
-@pytest.mark.parametrize("module", [bilinear, density, mixtures, speech, training], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [bilinear, density, mixtures, quality, speech, training], ids=lambda module: module.__name__
+)
 def test_the_documentation_shows_the_results(module):
-    page = (report.ROOT / "docs" / f"{'training' if module is training else 'adversarial'}.md").read_text("utf-8")
+    page = (report.ROOT / "docs" / f"{PAGES.get(module.__name__, 'adversarial')}.md").read_text("utf-8")
     for heading, text in module.tables(report.load(module.__name__)).items():
         assert f"<!-- {heading} -->\n{text}\n<!-- end of {heading} -->" in page
 
