@@ -91,11 +91,11 @@ def attenuation(enhancer: Enhancer, kinds: dict[str, Recordings]) -> dict[str, f
     return result
 
 
-def over(cells: Cells, kinds: Sequence[str], conditions: Sequence[str]) -> list[float]:
-    """Mean of the measures over kinds and conditions."""
-    return [
-        float(value) for value in np.mean([cells[kind][condition] for kind in kinds for condition in conditions], 0)
-    ]
+def over(cells: Cells, kinds: Sequence[str], conditions: Sequence[str]) -> str:
+    """Means over kinds and conditions as a cell of a table."""
+    means = [cells[kind][condition] for kind in kinds for condition in conditions]
+    pesq, stoi, si_sdr = (float(np.mean([each[name] for each in means if each[name] is not None])) for name in MEASURES)
+    return f"{pesq:.2f} / {stoi:.3f} / {si_sdr:.1f}"
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
