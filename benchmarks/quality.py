@@ -58,11 +58,11 @@ def mixes(speech: Recordings, kinds: dict[str, Recordings]) -> Iterator[Mix]:
     ways["babble"] = nothing, PLAIN | {"babble_probability": 1.0}
     ways["white"] = nothing, PLAIN | {"generated": ("white",)}
     for kind, (noise, way) in ways.items():
-        source = MixedSource(speech, noise, nothing, MixingConfig(**way), RATE_HZ)  # type: ignore[arg-type]
+        source = MixedSource(speech, noise, nothing, MixingConfig(**way), RATE_HZ)  # type: ignore[arg-type]  # of many types
         for spec in draw_utterances(source, EACH, zlib.crc32(kind.encode())):  # the same voices at every SNR
             for snr_db in SNRS_DB:
                 yield Mix(kind, str(snr_db), *source.render(replace(spec, snr_db=snr_db)))
-    for spec in draw_utterances(source, CLEAN, 0):
+    for spec in draw_utterances(source, CLEAN, 0):  # whatever the noise, the speech alone is taken
         _, clean = source.render(spec)
         yield Mix("none", "clean", clean, clean)
 
@@ -139,7 +139,7 @@ def worse(noisy: Cells, enhanced: Cells) -> list[str]:
 
 
 def main() -> None:
-    """Score what has changed, write the tables."""
+    """Score all shipped models, write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="clean speech that no model was trained on")
     parser.add_argument("--kind", action="append", required=True, metavar="NAME=DIR[,DIR]", help="noise; repeatable")

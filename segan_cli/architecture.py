@@ -145,7 +145,7 @@ class ModelConfig:
             if self.window % total:
                 raise ConfigError(f"{name}: the window of {self.window} samples is no multiple of the stride {total}")
         for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
-            if not isinstance(network, GeneratorConfig | DiscriminatorConfig) and network.frame >= 2 * self.window:
+            if isinstance(network, SpectralConfig | SpectralDiscriminatorConfig) and network.frame >= 2 * self.window:
                 raise ConfigError(f"{name}: frames of {network.frame} samples do not fit windows of {self.window}")
         if self.sample_rate_hz != 16_000:
             raise ConfigError(f"sample_rate_hz: {self.sample_rate_hz}; the measures and the tool are made for 16000")

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from conftest import hiss, voice
 
-from segan_cli.checkpoint import find_model, load_model
+from segan_cli.checkpoint import find_model, load_model, shipped_models
 from segan_cli.data.noises import generate
 from segan_cli.enhance import Enhancer
 from segan_cli.metrics import measure_all
@@ -44,8 +44,6 @@ def scores(name):
 
 
 def main():
-    from segan_cli.checkpoint import shipped_models
-
     FILE.write_text(json.dumps({name: scores(name) for name in shipped_models()[1]}, indent=1) + "\n")
 
 

@@ -153,7 +153,7 @@ def pooled(disturbance: Tensor) -> Tensor:
 
     The last stretches may reach beyond the end, where nothing disturbs.
     """
-    missing = 20 + -disturbance.shape[1] % 10 - 10
+    missing = 10 + -disturbance.shape[1] % 10
     stretches = pad(disturbance.clamp(1e-4, 45.0) ** 6, (0, missing)).unfold(1, 20, 10).mean(-1)
     result: Tensor = (stretches ** (1 / 3)).mean(1).sqrt()
     return result
