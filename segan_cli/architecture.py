@@ -64,6 +64,7 @@ class SpectralConfig:
     power: float = 0.3  # of magnitudes, for what the network sees and masks
     largest_gain: float = 4.0  # of the mask, as amplitude
     input_rms: float = 0.05  # windows are brought to this level and back
+    closed: int = 0  # lowest bins that never pass
     family: Literal["spectral"] = "spectral"
 
     def __post_init__(self) -> None:
@@ -73,6 +74,8 @@ class SpectralConfig:
             raise ConfigError(f"generator: width {self.width} is no multiple of the {self.heads} heads")
         if self.frame % (2 * self.steps):
             raise ConfigError(f"generator: frame {self.frame} is no multiple of twice the {self.steps} steps")
+        if not 0 <= self.closed < self.frame // 2:
+            raise ConfigError(f"generator: closed {self.closed} is not among the {self.frame // 2} bins")
         if not 0 < self.power <= 1 or self.largest_gain <= 1 or self.input_rms <= 0:
             raise ConfigError("generator: power must lie between 0 and 1, largest_gain above 1, input_rms above 0")
 

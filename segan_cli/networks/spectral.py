@@ -75,11 +75,12 @@ class SpectralGenerator(nn.Module):
         """Compressed spectrum [B, N, F, 2] times a mask of bounded size, decompressed.
 
         `mask` [B, N, F - 1, 2] is what goes through the bound, less the open mask. The highest bin gets the mask of the
-        one below it.
+        one below it, the lowest are closed.
         """
         mask = pad(full(mask), (0, 0, 0, 1), mode="replicate") + self.open
         size = (mask.square().sum(-1, keepdim=True) + TINY).sqrt()
         mask = mask * (self.bound * torch.tanh(size / self.bound) / size)
+        mask = pad(mask[:, :, self.config.closed :], (0, 0, self.config.closed, 0))
         (a, b), (c, d) = spectrum.unbind(-1), mask.unbind(-1)
         product = torch.stack((a * c - b * d, a * d + b * c), -1)
         power = product.square().sum(-1, keepdim=True) + TINY
