@@ -23,7 +23,7 @@ import soundfile
 import torch
 
 from segan_cli.data.cache import Cache
-from segan_cli.training.processes import choose_device
+from segan_cli.device import choose_device
 
 MINUTES = 20.0  # of the generated corpus
 RATE_HZ = 48_000

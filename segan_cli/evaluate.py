@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from segan_cli.audio import read_mono
+from segan_cli.audio.sources import read_mono
 from segan_cli.data.layouts import audio_below
 from segan_cli.errors import CorpusError
 from segan_cli.metrics import MEASURES, RATE_HZ, Array, Score, Undefined, mean, measure_all, worker_pool

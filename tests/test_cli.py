@@ -61,7 +61,7 @@ def bad_inputs(tmp_path):
     ("name", "says"),
     [
         ("missing.wav", "no such file"),
-        ("folder", "is a folder"),
+        ("folder", "one file cannot take a folder"),
         ("text.wav", "not a readable audio file"),
         ("empty.wav", "is empty"),
         ("headeronly.wav", "no samples"),
@@ -85,13 +85,13 @@ def test_a_bad_input_gets_one_line_and_leaves_nothing(tmp_path, name, says):
             "cannot be written",
             marks=pytest.mark.skipif(not Path("/proc/self").exists(), reason="no folder that not even root can write"),
         ),
-        ("folder", "is a folder"),
         ("out.xyz", "audio format"),
-        ("noisy.wav", "--force"),
+        ("noisy.wav", "is the input itself"),
+        ("other.wav", "--force"),
     ],
 )
 def test_a_bad_output_gets_one_line_and_leaves_nothing(noisy, tmp_path, output, says):
-    (tmp_path / "folder").mkdir()
+    (tmp_path / "other.wav").write_bytes(b"before")
     content, before = noisy.read_bytes(), sorted(tmp_path.iterdir())
     assert says in complaint(segan("enhance", noisy, "-o", tmp_path / output))
     assert sorted(tmp_path.iterdir()) == before

@@ -45,7 +45,7 @@ def test_the_printed_first_command_works_on_a_shipped_sample():
     (line,) = [line for line in LINES if "samples/" in line]
     name, *arguments = shlex.split(line.rpartition("&& .venv/bin/segan ")[2])
     context = segan.commands[name].make_context(name, arguments)
-    assert (ROOT / context.params["noisy"]).is_file()
+    assert (ROOT / context.params["inputs"][0]).is_file()
 
 
 def test_every_preset_is_listed():

@@ -54,6 +54,17 @@ def test_an_identity_network_returns_the_input(length, cuts, hop, input_rms, cha
     np.testing.assert_allclose(enhancer.enhance(signal, 16_000), output, atol=1e-6)
 
 
+@pytest.mark.parametrize("rate_hz", [8000, 11025, 16000, 22050, 44100, 48000, 96000])
+def test_what_the_model_changes_comes_back_at_its_time(rate_hz):
+    """A network that halves everything: were its change late by a sample, it would not cancel half of the input."""
+    t = np.arange(round(1.7 * rate_hz)) / rate_hz
+    chirp = (0.5 * np.sin(2 * np.pi * (100 * t + 800 * t**2))).astype(np.float32)  # 100 … 2,800 Hz
+    halving = identity()
+    halving.model.generator.forward = lambda noisy, z: 0.5 * noisy
+    error = (halving.enhance(chirp, rate_hz) - 0.5 * chirp)[rate_hz // 20 : -rate_hz // 20]
+    assert 10 * np.log10(np.mean(error**2) / np.mean((0.5 * chirp) ** 2)) < -60
+
+
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 60_000), st.sampled_from([8000, 11025, 22050, 32000, 44100, 48000, 96000]))
 def test_the_length_is_kept_at_every_rate(length, rate_hz):
@@ -92,9 +103,9 @@ def test_the_level_of_a_recording_does_not_matter(shipped, gain):
     np.testing.assert_allclose(enhancer.enhance(gain * noisy, 16_000), expected, atol=1e-3 * np.abs(expected).max())
 
 
-def test_channels_are_enhanced_each_on_its_own(shipped):
+def test_independent_channels_are_enhanced_each_on_its_own(shipped):
     left, right = voice(1.5, seed=1) + hiss(1.5, seed=1), voice(1.5, seed=2) + hiss(1.5, seed=2)
-    enhancer = Enhancer(shipped)
+    enhancer = Enhancer(shipped, channels="independent")
     both = enhancer.enhance(np.stack((left, right), 1), 16_000)
     for channel, alone in enumerate((left, right)):
         np.testing.assert_allclose(both[:, channel], enhancer.enhance(alone, 16_000), atol=1e-5)

@@ -11,10 +11,11 @@ from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, Traini
 from segan_cli.data.cache import Cache
 from segan_cli.data.loader import Windows, batches
 from segan_cli.data.sources import open_sources
+from segan_cli.device import choose_device
 from segan_cli.errors import TrainingError
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.presets import PRESETS, scaled
-from segan_cli.training.processes import Processes, choose_device, open_processes
+from segan_cli.training.processes import Processes, open_processes
 from segan_cli.training.state import TrainState
 from segan_cli.training.step import prepare, train_step
 

@@ -1,5 +1,7 @@
 """The command line: one file a command, and one place that turns errors into words and exit codes."""
 
+import os
+import signal
 import sys
 
 import click
@@ -34,6 +36,9 @@ def main() -> None:
     try:
         segan.main(prog_name="segan", standalone_mode=False)
     except StoppedError as error:
+        if error.signal_number == signal.SIGPIPE:  # nobody listens, as after `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(128 + error.signal_number)
         _fail(str(error), 128 + error.signal_number)
     except SeganError as error:
         _fail(str(error), 1)

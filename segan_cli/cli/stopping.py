@@ -1,9 +1,12 @@
 """Signals that ask a long command to stop in good order."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from segan_cli.errors import StoppedError
 
 
 class Stop:
@@ -30,6 +33,39 @@ def stopping() -> Iterator[Stop]:
     before = {number: signal.signal(number, stop.hear) for number in numbers}
     try:
         yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Leave:
+    """Has the first SIGINT or SIGTERM raise StoppedError where the main thread is; the third ends the process."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> bool:
+        """Whether one has come; an error that is raised in a library's callback may not have got through."""
+        return self.times > 0
+
+    def hear(self, number: int, frame: FrameType | None) -> None:
+        """Handle a signal."""
+        del frame
+        self.times += 1
+        if self.times == 1:
+            raise StoppedError("stopped; what was not finished is removed", number)
+        if self.times > 2:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+@contextmanager
+def leaving() -> Iterator[Leave]:
+    """Stop at signals while the block runs."""
+    leave, numbers = Leave(), (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, leave.hear) for number in numbers}
+    try:
+        yield leave
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

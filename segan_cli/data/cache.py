@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.audio import Resampler, probe, read_blocks
+from segan_cli.audio.filters import Resampler
+from segan_cli.audio.sources import open_file
 from segan_cli.errors import AudioError, CorpusError
 
 Array = NDArray[np.float32]
@@ -25,7 +26,6 @@ Progress = Callable[[int, int], None]  # files done, files in all
 
 FULL_SCALE = 32_767.0
 FORMAT = 1  # of the index; another makes an index of its own
-BLOCK_S = 60.0  # decoded at a time
 CHUNK = 256  # files decoded between two entries in the index
 THREADS = min(8, os.cpu_count() or 1)
 PATIENCE_S = 60.0  # for an index that another process is writing
@@ -170,15 +170,16 @@ def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, fl
     parts: list[NDArray[np.int16]] = []
     clipped = n = 0
     try:
-        info = probe(path)
-        resampler = Resampler(info.rate_hz, rate_hz, 1)
-        for block in read_blocks(path, BLOCK_S):
-            mono = block.mean(axis=1, keepdims=True)
-            if not np.isfinite(mono).all():
-                return f"{path}: holds samples that are not numbers (NaN or infinity)"
-            clipped += flat_tops(mono[:, 0])
-            n += len(mono)
-            parts.append(sixteen_bits(resampler.push(mono)))
+        with open_file(path) as source:
+            info = source.info
+            resampler = Resampler(info.rate_hz, rate_hz, 1)
+            for block in source.blocks:
+                mono = block.mean(axis=1, keepdims=True)
+                if not np.isfinite(mono).all():
+                    return f"{path}: holds samples that are not numbers (NaN or infinity)"
+                clipped += flat_tops(mono[:, 0])
+                n += len(mono)
+                parts.append(sixteen_bits(resampler.push(mono)))
     except (AudioError, OSError) as error:
         return str(error)
     parts.append(sixteen_bits(resampler.push(np.zeros((0, 1), np.float32), last=True)))

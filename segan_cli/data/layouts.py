@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from segan_cli.audio import EXTENSIONS
+from segan_cli.audio.files import FORMATS
 from segan_cli.data.groups import VCTK, recording, speakers
 from segan_cli.errors import CorpusError
 
@@ -96,7 +96,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 def is_audio(path: PurePath) -> bool:
     """Whether a name is one of a sound file; hidden ones are not."""
-    return path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")
+    return path.suffix.lower() in FORMATS and not path.name.startswith(".")
 
 
 def second_microphone(path: Path) -> bool:
@@ -131,7 +131,7 @@ def audio_below(folder: Path) -> list[Path]:
         raise CorpusError(f"{folder}: no such folder; give a folder of audio files")
     paths = sorted(walk(folder))
     if not paths:
-        raise CorpusError(f"{folder}: no audio files in it; expected {', '.join(sorted(EXTENSIONS))}")
+        raise CorpusError(f"{folder}: no audio files in it; expected {', '.join(sorted(FORMATS))}")
     return paths
 
 

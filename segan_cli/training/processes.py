@@ -10,6 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from segan_cli.device import choose_device
 from segan_cli.errors import TrainingError
 
 PATIENCE = timedelta(days=1)  # of the others while the first process reads data or validates
@@ -61,7 +62,7 @@ class Processes:
 def open_processes(device: str) -> Iterator[Processes]:
     """The processes that `torchrun` started, or this one alone, each on its device (`auto`, `cpu`, `mps`, `cuda` …).
 
-    Raises TrainingError when there is no such device.
+    Raises ConfigError when there is no such device.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
@@ -73,26 +74,3 @@ def open_processes(device: str) -> Iterator[Processes]:
         yield Processes(rank, size, chosen)
     finally:
         distributed.destroy_process_group()
-
-
-def choose_device(name: str, number: int = 0) -> torch.device:
-    """The device of a name, `auto` being the fastest there is; `number` tells processes with a GPU each apart.
-
-    Raises TrainingError when there is no such device.
-    """
-    there = ["cpu"] + ["mps"] * torch.backends.mps.is_available() + ["cuda"] * torch.cuda.is_available()
-    if name == "auto":
-        name = there[-1]
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise TrainingError(f"device {name}: no such kind; use auto, {', '.join(there)}") from error
-    if device.type not in there:
-        raise TrainingError(f"device {name}: not available here; use auto, {', '.join(there)}")
-    if device.type != "cuda":
-        return device
-    index = number if device.index is None else device.index
-    if index >= torch.cuda.device_count():
-        raise TrainingError(f"device {name}: process {number} needs a GPU of its own, and there are too few")
-    torch.cuda.set_device(index)
-    return torch.device("cuda", index)

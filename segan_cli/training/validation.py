@@ -57,7 +57,8 @@ class Validation:
 
     def _start(self, model: Model) -> None:
         rate_hz = model.config.sample_rate_hz
-        enhanced = [Enhancer(model).enhance(noisy, rate_hz) for noisy, _ in self.pairs]
+        enhancer = Enhancer(model, str(next(model.generator.parameters()).device))
+        enhanced = [enhancer.enhance(noisy, rate_hz) for noisy, _ in self.pairs]
         noisy, clean = self.pairs[0]
         self.pending = Pending(
             model, self._submit(enhanced), [("noisy", noisy), ("enhanced", enhanced[0]), ("clean", clean)]

@@ -9,8 +9,13 @@ from conftest import voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segan_cli.audio import Emphasis, Resampler, atomic_writer, check_writable, probe, read_blocks, read_mono
+from segan_cli.audio.files import AudioInfo, check_writable, probe
+from segan_cli.audio.filters import Emphasis, Resampler
+from segan_cli.audio.sinks import open_target
+from segan_cli.audio.sources import open_file, read_mono
 from segan_cli.errors import AudioError
+
+PLAIN = AudioInfo(16_000, 1, None, "WAV", "PCM_16")
 
 
 @settings(deadline=None, max_examples=50)
@@ -47,14 +52,15 @@ def test_reading_takes_the_mean_of_the_channels(tmp_path):
     soundfile.write(tmp_path / "s.wav", np.stack((left, right), 1), 16_000, "FLOAT")
     np.testing.assert_allclose(read_mono(tmp_path / "s.wav", 16_000), (left + right) / 2, atol=1e-6)
     assert probe(tmp_path / "s.wav").channels == 2
-    assert sum(len(block) for block in read_blocks(tmp_path / "s.wav", 0.1)) == 8000
+    with open_file(tmp_path / "s.wav") as source:
+        assert sum(len(block) for block in source.blocks) == 8000
 
 
 def test_nothing_appears_when_writing_fails(tmp_path):
     target = tmp_path / "out.wav"
     target.write_bytes(b"before")
-    with contextlib.suppress(ZeroDivisionError), atomic_writer(target, 16_000, 1) as file:
-        file.write(voice(0.5))
+    with contextlib.suppress(ZeroDivisionError), open_target(target, PLAIN) as write:
+        write(voice(0.5))
         raise ZeroDivisionError
     assert target.read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["out.wav"]
@@ -75,8 +81,8 @@ def test_a_lossy_input_can_become_any_format(tmp_path):
     for source in ("in.mp3", "in.ogg"):
         soundfile.write(tmp_path / source, voice(0.5), 16_000)
         for target in ("out.wav", "out.flac", "out.ogg", "out.mp3"):
-            with atomic_writer(tmp_path / target, 16_000, 1, like=probe(tmp_path / source)) as file:
-                file.write(voice(0.5))
+            with open_target(tmp_path / target, probe(tmp_path / source)) as write:
+                write(voice(0.5))
             assert probe(tmp_path / target).n_samples >= 8000
 
 
@@ -86,7 +92,7 @@ def test_a_lossy_input_can_become_any_format(tmp_path):
 )
 def test_the_name_chooses_the_format_and_the_input_the_encoding(tmp_path, name, format, subtype):
     soundfile.write(tmp_path / "in.wav", voice(0.5), 16_000, "PCM_24")
-    with atomic_writer(tmp_path / name, 16_000, 1, like=probe(tmp_path / "in.wav")) as file:
-        file.write(voice(0.5))
+    with open_target(tmp_path / name, probe(tmp_path / "in.wav")) as write:
+        write(voice(0.5))
     info = probe(tmp_path / name)
     assert (info.format, info.subtype) == (format, subtype)

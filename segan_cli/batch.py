@@ -1,0 +1,201 @@
+"""Enhancing recordings one after the other or several at once: each with an account, none stopping the rest."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segan_cli.audio.files import AudioInfo, check_writable
+from segan_cli.audio.filters import Resampler
+from segan_cli.audio.meter import Meter
+from segan_cli.audio.sinks import Write, normalising, open_output, open_target
+from segan_cli.audio.sources import Source, open_file, open_stream
+from segan_cli.audio.streams import BYTES, Encoding
+from segan_cli.errors import AudioError, SeganError, StoppedError
+from segan_cli.plan import STREAM, Job
+
+Array = NDArray[np.float32]
+Progress = Callable[[int, int | None], None]  # samples done, of so many
+Watch = Callable[[Job, int, int | None], None]  # the same of a job
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks of every recording."""
+
+    model: str = "default"
+    device: str = "auto"
+    threads: int | None = None  # of a process
+    settings: dict[str, Any] = field(default_factory=dict)  # of the Enhancer
+    raw: Encoding | None = None  # of standard input and output, in place of WAV
+    rate_hz: int | None = None  # of the output; none: the input's
+    subtype: str | None = None  # libsndfile's encoding of the output; none: the input's
+    normalize_db: float | None = None  # peak of the output relative to full scale; none: as it comes
+    residual: Path | None = None  # file for what was removed
+    force: bool = False  # overwrite
+    skip_existing: bool = False
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of one recording."""
+
+    source: str
+    target: str
+    error: str | None = None
+    skipped: bool = False
+    seconds: float = 0.0
+    rate_hz: int = 0
+    channels: int = 0
+    level_db: float = 0.0  # of the input, RMS relative to full scale
+    enhanced_level_db: float = 0.0
+    noise_reduction_db: float = 0.0  # by which the pauses became quieter: the frames of the lowest tenth
+    real_time_factor: float = 0.0
+
+
+class Worker:
+    """Enhances one recording after the other by one model."""
+
+    def __init__(self, request: Request) -> None:
+        from segan_cli.enhance import Enhancer
+
+        if request.threads is not None:
+            import torch
+
+            torch.set_num_threads(request.threads)
+        self.request = request
+        self.enhancer = Enhancer(request.model, request.device, **request.settings)
+
+    def run(self, job: Job, progress: Progress = lambda done, of: None) -> Outcome:
+        """Do a job; what goes wrong with this recording is told in the outcome."""
+        source, target = str(job.source), str(job.target)
+        try:
+            if job.target != STREAM and self.request.skip_existing and job.target.is_file():
+                return Outcome(source, target, skipped=True)
+            return self._enhance(job, progress)
+        except StoppedError:
+            raise
+        except SeganError as error:
+            return Outcome(source, target, error=str(error))
+        except OSError as error:
+            return Outcome(source, target, error=f"{error.filename or source}: {error.strerror or error}")
+        except RuntimeError as error:  # of torch, such as that there is not enough memory
+            return Outcome(source, target, error=f"{source}: {str(error).splitlines()[0]}")
+
+    def _enhance(self, job: Job, progress: Progress) -> Outcome:
+        request, began = self.request, time.monotonic()
+        with ExitStack() as stack:
+            noisy = stack.enter_context(self._source(job.source))
+            info = noisy.info
+            kept = info.at(request.rate_hz or info.rate_hz)
+            write = stack.enter_context(self._target(job, kept))
+            if request.normalize_db is not None:
+                write = stack.enter_context(normalising(kept.channels, request.normalize_db, write))
+            residual = None
+            if request.residual is not None:
+                check_writable(request.residual, request.force)
+                residual = stack.enter_context(open_target(request.residual, info))
+            rate = Resampler(info.rate_hz, kept.rate_hz, info.channels)
+            before, after, done = Meter(info.rate_hz), Meter(info.rate_hz), 0
+            stream = self.enhancer.stream(info.rate_hz, info.channels)
+            for original, block in stream.through(noisy.name, noisy.blocks):
+                before.push(original)
+                after.push(block)
+                if residual is not None:
+                    residual(original - block)
+                write(rate.push(block))
+                done += len(block)
+                progress(done, info.n_samples)
+            write(rate.push(np.zeros((0, info.channels), np.float32), last=True))
+            if not done:
+                raise AudioError(f"{noisy.name}: holds no samples; nothing was recorded in it")
+        seconds = done / info.rate_hz
+        return Outcome(
+            str(job.source), str(job.target), seconds=seconds, rate_hz=info.rate_hz, channels=info.channels,
+            level_db=before.level_db(), enhanced_level_db=after.level_db(),
+            noise_reduction_db=before.pauses_db() - after.pauses_db(),
+            real_time_factor=(time.monotonic() - began) / seconds,
+        )  # fmt: skip
+
+    @contextmanager
+    def _source(self, place: Path) -> Iterator[Source]:
+        if place == STREAM:
+            with open_stream(standard("input").buffer, self.request.raw) as source:
+                yield source
+        else:
+            with open_file(place) as source:
+                yield source
+
+    @contextmanager
+    def _target(self, job: Job, info: AudioInfo) -> Iterator[Write]:
+        if job.target == STREAM:
+            subtype = self.request.subtype or info.subtype
+            subtype = subtype if subtype in BYTES and subtype != "PCM_S8" else "PCM_16"
+            raw = self.request.raw
+            encoding = Encoding(info.rate_hz, info.channels, raw.subtype if raw else subtype)
+            with open_output(standard("output").buffer, encoding, raw is not None) as write:
+                yield write
+            return
+        if job.in_tree:
+            job.target.parent.mkdir(parents=True, exist_ok=True)
+        check_writable(job.target, self.request.force)
+        original = None if job.source == STREAM else job.source
+        with open_target(job.target, info, original, self.request.subtype) as write:
+            yield write
+
+
+def standard(name: str) -> Any:
+    """Standard input or output; raises AudioError where the command has none."""
+    stream = sys.stdin if name == "input" else sys.stdout
+    if stream is None:
+        raise AudioError(f"standard {name}: is closed; name a file")
+    return stream
+
+
+def run(
+    request: Request,
+    jobs: Sequence[Job],
+    n_workers: int,
+    told: Callable[[Outcome], None],
+    watch: Watch,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Do all jobs, several at once in threads, as the network runs without Python's lock.
+
+    `told` hears of each when it is done, `watch` now and then how far one is. What is not done is left once `stopped`,
+    or when an error comes to this thread.
+    """
+    n_workers = min(n_workers, len(jobs))
+    if request.threads is None and n_workers > 1:
+        request = replace(request, threads=max(1, (os.cpu_count() or 1) // n_workers))
+    worker, leave = Worker(request), Event()
+
+    def do(job: Job) -> Outcome:
+        def progress(done: int, of: int | None) -> None:
+            if leave.is_set() or stopped():
+                raise StoppedError(f"{job.source}: stopped", signal.SIGTERM)
+            watch(job, done, of)
+
+        return worker.run(job, progress)
+
+    if n_workers == 1:
+        for job in jobs:
+            told(do(job))
+        return
+    pool = ThreadPoolExecutor(n_workers)
+    try:
+        for future in as_completed([pool.submit(do, job) for job in jobs]):
+            told(future.result())
+    finally:
+        leave.set()
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,189 @@
+"""Folders, pipes, lists and interruptions, in real processes on real files."""
+
+import io
+import json
+import signal
+import subprocess
+import time
+
+import numpy as np
+import pytest
+import soundfile
+from commands import alone, command, complaint, segan
+from conftest import hiss, voice
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """195 recordings and five broken ones, in a tree."""
+    place = tmp_path_factory.mktemp("batch") / "in"
+    for i in range(195):
+        path = place / f"{i % 3}" / "deep" / f"r{i}.{('wav', 'flac')[i % 2]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, voice(0.2, seed=i % 7) + hiss(0.2, seed=i), 16_000)
+    (place / "0" / "text.wav").write_text("no audio")
+    (place / "0" / "empty.flac").write_bytes(b"")
+    soundfile.write(place / "1" / "nothing.wav", np.zeros(0), 16_000)
+    soundfile.write(place / "1" / "nan.wav", np.full(9_000, np.nan), 16_000, "FLOAT")
+    (place / "2" / "cut.flac").write_bytes((place / "1" / "deep" / "r1.flac").read_bytes()[:60])
+    return place
+
+
+BROKEN = ("0/empty.flac", "0/text.wav", "1/nan.wav", "1/nothing.wav", "2/cut.flac")
+
+
+def results(place):
+    return {str(path.relative_to(place)): path for path in place.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_folder_is_done_but_for_what_is_broken(folder, tmp_path, jobs):
+    result = segan("enhance", folder, "-o", tmp_path / "out", "--jobs", jobs, "--json")
+    assert result.returncode == 1
+    assert sorted(results(tmp_path / "out")) == sorted(set(results(folder)) - set(BROKEN))
+    *named, summary, last = result.stderr.splitlines()
+    assert sorted(line.split(": ")[1] for line in named) == [str(folder / name) for name in BROKEN]
+    assert summary == "195 enhanced, 5 failed"
+    assert last == "segan: 5 of 200 recordings failed"
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert sum(line["error"] is not None for line in lines) == 5
+    done = [line for line in lines if line["error"] is None]
+    assert all(line["seconds"] == 0.2 and line["rate_hz"] == 16_000 and line["channels"] == 1 for line in done)
+    assert np.mean([line["noise_reduction_db"] for line in done]) > 1
+
+
+def test_a_killed_batch_goes_on_where_it_was(folder, tmp_path):
+    out = tmp_path / "out"
+    arguments = command("enhance", folder, "-o", out, "--skip-existing", "--json")
+    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=alone())
+    told = [json.loads(process.stdout.readline()) for _ in range(50)]
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before = {name: path.stat().st_mtime_ns for name, path in results(out).items() if ".part." not in name}
+    assert len(before) >= sum(line["error"] is None for line in told) > 40
+    for path in results(out).values():
+        assert ".part." in path.name or soundfile.info(path).frames == 3_200
+    result = subprocess.run(arguments, capture_output=True, text=True, check=False, env=alone())
+    assert result.returncode == 1
+    again = [json.loads(line) for line in result.stdout.splitlines()]
+    assert sum(line["skipped"] for line in again) == len(before)
+    assert all(results(out)[name].stat().st_mtime_ns == then for name, then in before.items())
+    assert sorted(results(out)) == sorted(set(results(folder)) - set(BROKEN))
+
+
+@pytest.mark.parametrize(
+    ("number", "jobs", "times"), [(signal.SIGINT, 1, 1), (signal.SIGTERM, 2, 1), (signal.SIGINT, 2, 2)]
+)
+def test_a_signal_leaves_no_partial_file(tmp_path, number, jobs, times):
+    for name in "ab":
+        soundfile.write(tmp_path / f"{name}.wav", np.tile(voice(10.0) + hiss(10.0), 60), 16_000)
+    recordings = (tmp_path / "a.wav", tmp_path / "b.wav")
+    arguments = command("enhance", *recordings, "-o", tmp_path / "out", "--jobs", jobs)
+    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, env=alone())
+    while len(list(tmp_path.glob("out/.*.part.wav"))) < jobs:
+        assert process.poll() is None
+        time.sleep(0.02)
+    for _ in range(times):
+        process.send_signal(number)
+        time.sleep(0.05)
+    _, said = process.communicate()
+    assert process.returncode == 128 + number
+    assert len(said.splitlines()) == 1
+    assert sorted(results(tmp_path)) == ["a.wav", "b.wav"]
+
+
+def test_a_model_that_is_missing_is_said_once(folder, tmp_path):
+    line = complaint(segan("enhance", folder, "-o", tmp_path / "out", "--jobs", 2, "--model", "nonesuch"))
+    assert "nonesuch" in line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_file_does_not_stop_the_others(folder, tmp_path):
+    there = next(folder.rglob("*.wav"))
+    result = segan("enhance", tmp_path / "missing.wav", there, "-o", tmp_path / "out")
+    assert result.returncode == 1
+    assert "missing.wav: no such file" in result.stderr
+    assert list(results(tmp_path / "out")) == [there.name]
+
+
+def test_a_header_may_come_in_pieces(tmp_path):
+    process = subprocess.Popen(command("enhance", "-", "-o", "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    content = io.BytesIO()
+    soundfile.write(content, voice(3.0), 16_000, format="WAV")
+    for piece in (content.getvalue()[:4], content.getvalue()[4:50], content.getvalue()[50:70_000]):
+        process.stdin.write(piece)
+        process.stdin.flush()
+        time.sleep(0.1)
+    assert len(process.stdout.read(44 + 2_000)) == 44 + 2_000
+    process.stdin.close()
+    process.stdout.read()
+    assert process.wait() == 0
+
+
+def through_pipe(content, *options):
+    arguments = command("enhance", "-", "-o", "-", *options)
+    result = subprocess.run(arguments, input=content, capture_output=True, check=True, env=alone())
+    assert result.stderr == b""
+    return result.stdout
+
+
+def test_a_pipe_gives_the_samples_that_a_file_gives(tmp_path):
+    path = tmp_path / "in.wav"
+    soundfile.write(path, 0.5 * np.stack((voice(2.0), hiss(2.0)), 1), 22_050, "FLOAT")
+    assert segan("enhance", path, "-o", tmp_path / "out.wav").returncode == 0
+    expected, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    piped, rate_hz = soundfile.read(io.BytesIO(through_pipe(path.read_bytes())), dtype="float32")
+    assert rate_hz == 22_050
+    np.testing.assert_allclose(piped, expected, atol=1e-6)
+    samples, _ = soundfile.read(path, dtype="float32")
+    bare = through_pipe(samples.tobytes(), "--raw", "--rate", "22050", "--channels", "2", "--encoding", "f32")
+    np.testing.assert_allclose(np.frombuffer(bare, np.float32).reshape(-1, 2), expected, atol=1e-6)
+    soundfile.write(tmp_path / "in.flac", samples, 22_050, "PCM_24")
+    flac, _ = soundfile.read(io.BytesIO(through_pipe((tmp_path / "in.flac").read_bytes())), dtype="float32")
+    np.testing.assert_allclose(flac, expected, atol=1e-3)
+
+
+def test_a_reader_that_leaves_ends_it_quietly(tmp_path):
+    soundfile.write(tmp_path / "in.wav", np.tile(voice(5.0), 20), 16_000)
+    program = " ".join(command("enhance", "-", "-o", "-"))
+    line = f"{program} < in.wav | head -c 1000 | wc -c; echo ${{PIPESTATUS[0]}}"
+    result = subprocess.run(["bash", "-c", line], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert result.stdout.split() == ["1000", str(128 + signal.SIGPIPE)]
+    assert result.stderr == ""
+
+
+def test_the_first_sound_leaves_a_pipe_after_two_windows(tmp_path):
+    process = subprocess.Popen(command("enhance", "-", "-o", "-"), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    content = io.BytesIO()
+    soundfile.write(content, voice(3.0), 16_000, format="WAV")
+    process.stdin.write(content.getvalue()[: 44 + 2 * 2 * 16_384])
+    process.stdin.flush()
+    assert len(process.stdout.read(44 + 2_000)) == 44 + 2_000  # while the input is still open
+    process.stdin.close()
+    process.stdout.read()
+    assert process.wait() == 0
+
+
+def test_lists_of_files_come_from_find(folder, tmp_path):
+    find = ["find", str(folder), "-name", "*9.flac", "-print0"]
+    listing = subprocess.run(find, capture_output=True, check=True).stdout
+    out = tmp_path / "out"
+    arguments = command("enhance", "--files-from", "-", "-o", out)
+    subprocess.run(arguments, input=listing, capture_output=True, check=True, env=alone())
+    assert len(list(out.iterdir())) == len(list(folder.rglob("*9.flac"))) == 19
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "Nothing to enhance"),
+        (["-", "-o", "-", "--raw"], "give --rate"),
+        (["-", "-o", "-", "--channels", "3"], "linked or independent"),
+        (["-", "-o", "-", "--normalize", "-1"], "give -o FILE"),
+        (["-", "-o", "-", "--strength", "0.5", "--max-attenuation", "6"], "give one"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(arguments, says):
+    result = segan("enhance", *arguments)
+    assert result.returncode == 2
+    assert says in complaint(result)

@@ -1,0 +1,173 @@
+"""What only ffmpeg knows: other containers, video, and pipes from and to it."""
+
+import os
+import shutil
+import subprocess
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import soundfile
+from commands import command, complaint, segan
+from conftest import hiss, voice
+
+from segan_cli.audio.sources import open_file
+
+SECONDS = 2.0
+PICTURE = ("-f", "lavfi", "-i", f"testsrc=duration={SECONDS}:size=64x48:rate=10")
+CONTAINERS = {  # ending → how to make one, with pictures where it has some
+    "m4a": ("-c:a", "aac"),
+    "mp4": ("-c:a", "aac", "-c:v", "mpeg4", "-map", "0:a", "-map", "1:v"),
+    "mov": ("-c:a", "pcm_s16le", "-c:v", "mpeg4", "-map", "0:a", "-map", "1:v"),
+    "mkv": ("-c:a", "flac", "-c:v", "mpeg4", "-map", "0:a", "-map", "1:v"),
+    "webm": ("-c:a", "libopus", "-c:v", "libvpx", "-map", "0:a", "-map", "1:v"),
+    "mka": ("-c:a", "ac3"),
+}
+WITH_PICTURES = ("mp4", "mov", "mkv", "webm")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    """A PATH with an ffmpeg on it."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    return f"{folder}{os.pathsep}{os.environ['PATH']}"
+
+
+def ffmpeg(path, *arguments, **options):
+    program = [shutil.which("ffmpeg", path=path), "-nostdin", "-v", "error", "-y", *map(str, arguments)]
+    return subprocess.run(program, check=True, capture_output=True, **options).stdout
+
+
+def pictures(path, file):
+    """The coded pictures as they lie in a file."""
+    return ffmpeg(path, "-i", file, "-map", "0:v", "-c", "copy", "-f", "framemd5", "-")
+
+
+def sound(file):
+    with open_file(file) as source:
+        return source.info.rate_hz, np.concatenate(list(source.blocks))
+
+
+@pytest.mark.parametrize("ending", CONTAINERS)
+def test_other_containers_keep_pictures_rate_channels_and_time(path, tmp_path, monkeypatch, ending):
+    monkeypatch.setenv("PATH", path)
+    stereo = np.stack((voice(SECONDS, 48_000), voice(SECONDS, 48_000, seed=1)), 1)
+    soundfile.write(tmp_path / "sound.wav", stereo, 48_000)
+    source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
+    ffmpeg(path, "-i", tmp_path / "sound.wav", *PICTURE, *CONTAINERS[ending], "-metadata", "title=A talk", source)
+    before = source.read_bytes()
+    result = segan("enhance", source, "-o", target, "--strength", "0")
+    assert (result.returncode, result.stderr) == (0, "")
+    assert source.read_bytes() == before
+    if ending in WITH_PICTURES:
+        assert pictures(path, target) == pictures(path, source)
+    assert b"A talk" in ffmpeg(path, "-i", target, "-f", "ffmetadata", "-")
+    (rate_hz, heard), (_, expected) = sound(target), sound(source)
+    assert rate_hz == 48_000
+    assert heard.shape[1] == 2
+    n = min(len(heard), len(expected))
+    assert n >= SECONDS * 48_000 - 2_048  # a frame of the codec at either end
+    assert abs(len(heard) - len(expected)) <= 4_096
+    for channel in range(2):
+        lags = np.fft.irfft(np.fft.rfft(heard[:n, channel], 2 * n) * np.conj(np.fft.rfft(expected[:n, channel], 2 * n)))
+        assert np.argmax(lags) == 0
+
+
+def test_a_video_can_become_a_sound_file(path, tmp_path):
+    soundfile.write(tmp_path / "sound.wav", voice(SECONDS) + hiss(SECONDS), 16_000)
+    ffmpeg(path, "-i", tmp_path / "sound.wav", *PICTURE, *CONTAINERS["mkv"], tmp_path / "in.mkv")
+    assert segan("enhance", tmp_path / "in.mkv", "-o", tmp_path / "out.flac", PATH=path).returncode == 0
+    assert segan("enhance", tmp_path / "sound.wav", "-o", tmp_path / "direct.flac").returncode == 0
+    heard, expected = (soundfile.read(tmp_path / name)[0] for name in ("out.flac", "direct.flac"))
+    np.testing.assert_allclose(heard, expected, atol=2e-4)
+
+
+def test_without_ffmpeg_the_line_says_what_is_missing(tmp_path):
+    (tmp_path / "talk.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
+    line = complaint(segan("enhance", tmp_path / "talk.mp4", "-o", tmp_path / "out.wav", PATH=str(tmp_path)))
+    assert "talk.mp4" in line
+    assert "install ffmpeg" in line
+    soundfile.write(tmp_path / "in.wav", voice(0.5), 16_000)
+    line = complaint(segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.m4a", PATH=str(tmp_path)))
+    assert "out.m4a" in line
+    assert "install ffmpeg" in line
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["in.wav", "talk.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("talk.mp4", b"no video"), ("talk.xyz", b"no sound"), ("talk.mp3", b"x")]
+)
+def test_what_ffmpeg_cannot_read_either_gets_one_line(path, tmp_path, name, content):
+    (tmp_path / name).write_bytes(content)
+    line = complaint(segan("enhance", tmp_path / name, "-o", tmp_path / "out.wav", PATH=path))
+    assert f"{name}: not a readable audio file" in line
+    assert [place.name for place in tmp_path.iterdir()] == [name]
+
+
+def test_sound_that_begins_after_the_pictures_stays_there(path, tmp_path):
+    burst = np.zeros(24_000, np.float32)
+    burst[12_000:12_800] = 0.5
+    soundfile.write(tmp_path / "sound.wav", burst, 16_000)
+    late = ("-itsoffset", "0.5", "-i", tmp_path / "sound.wav")
+    ffmpeg(
+        path, *late, *PICTURE, "-map", "0:a", "-map", "1:v", "-c:a", "pcm_s16le", "-c:v", "mpeg4", tmp_path / "in.mov"
+    )
+    assert segan("enhance", tmp_path / "in.mov", "-o", tmp_path / "out.mov", "--strength", 0, PATH=path).returncode == 0
+    raw = ffmpeg(path, "-i", tmp_path / "out.mov", "-af", "aresample=async=1:first_pts=0", "-f", "f32le", "-")
+    assert np.argmax(np.frombuffer(raw, np.float32)) == pytest.approx(16_000 * 1.25, abs=2)
+
+
+def test_long_tags_do_no_harm(path, tmp_path):
+    soundfile.write(tmp_path / "sound.wav", voice(0.5), 16_000)
+    (tmp_path / "tags.txt").write_text(";FFMETADATA1\ncomment=" + "x" * 1_300_000)
+    tagged = ("-i", tmp_path / "tags.txt", "-map_metadata", "1", "-c:a", "flac", tmp_path / "in.mka")
+    ffmpeg(path, "-i", tmp_path / "sound.wav", *tagged)
+    assert segan("enhance", tmp_path / "in.mka", "-o", tmp_path / "out.wav", PATH=path).returncode == 0
+
+
+def test_the_codec_of_the_sound_stays(path, tmp_path):
+    soundfile.write(tmp_path / "sound.wav", voice(0.5), 16_000)
+    ffmpeg(path, "-i", tmp_path / "sound.wav", "-c:a", "flac", tmp_path / "in.mka")
+    assert segan("enhance", tmp_path / "in.mka", "-o", tmp_path / "out.mka", PATH=path).returncode == 0
+    told = subprocess.run(
+        ["ffmpeg", "-i", "out.mka"], cwd=tmp_path, capture_output=True, text=True, check=False, env={"PATH": path}
+    )
+    assert "Audio: flac" in told.stderr
+
+
+def test_a_damaged_video_leaves_nothing(path, tmp_path):
+    soundfile.write(tmp_path / "sound.wav", voice(SECONDS), 16_000)
+    ffmpeg(path, "-i", tmp_path / "sound.wav", *PICTURE, *CONTAINERS["mov"], tmp_path / "whole.mov")
+    (tmp_path / "cut.mov").write_bytes((tmp_path / "whole.mov").read_bytes()[:20_000])  # its index lies at the end
+    complaint(segan("enhance", tmp_path / "cut.mov", "-o", tmp_path / "out.mov", PATH=path))
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_recording_is_known_by_what_it_holds(path, tmp_path):
+    soundfile.write(tmp_path / "in.flac", voice(0.5), 16_000)
+    (tmp_path / "in.recording").write_bytes((tmp_path / "in.flac").read_bytes())
+    for place in (os.environ["PATH"], path):
+        result = segan("enhance", tmp_path / "in.recording", "-o", tmp_path / "out.wav", "--force", PATH=place)
+        assert (result.returncode, result.stderr) == (0, "")
+
+
+def test_ffmpeg_on_both_ends_of_a_pipe(path, tmp_path):
+    soundfile.write(tmp_path / "in.flac", voice(SECONDS, 44_100) + hiss(SECONDS, 44_100), 44_100)
+    program = " ".join(command())
+    line = (
+        f"ffmpeg -v error -i in.flac -f wav - | {program} enhance - -o - | ffmpeg -v error -i - -c:a flac out.flac;"
+        f" ffmpeg -v error -i in.flac -f s16le - | {program} enhance - -o - --raw --rate 44100"
+        " | ffmpeg -v error -f s16le -ar 44100 -ac 1 -i - raw.flac"
+    )
+    result = subprocess.run(
+        ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, cwd=tmp_path, check=True,
+        env=os.environ | {"PATH": path},
+    )  # fmt: skip
+    assert result.stderr == ""
+    assert segan("enhance", tmp_path / "in.flac", "-o", tmp_path / "file.flac").returncode == 0
+    expected, _ = soundfile.read(tmp_path / "file.flac")
+    for name in ("out.flac", "raw.flac"):
+        heard, rate_hz = soundfile.read(tmp_path / name)
+        assert rate_hz == 44_100
+        np.testing.assert_allclose(heard, expected, atol=1e-4)

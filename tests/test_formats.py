@@ -1,0 +1,86 @@
+"""Every container, rate and channel count comes back as it went in, and at the same time."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import voice
+
+from segan_cli.checkpoint import Model
+from segan_cli.enhance import Enhancer
+from segan_cli.presets import PRESETS
+
+RATES_HZ = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)
+CHANNELS = (1, 2, 6)
+ENCODINGS = {  # ending → libsndfile's format and encodings to try
+    "wav": ("WAV", ("PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT", "DOUBLE", "ULAW", "ALAW")),
+    "w64": ("W64", ("PCM_16", "FLOAT")),
+    "rf64": ("RF64", ("PCM_16", "FLOAT")),
+    "flac": ("FLAC", ("PCM_S8", "PCM_16", "PCM_24")),
+    "aiff": ("AIFF", ("PCM_16", "FLOAT")),
+    "caf": ("CAF", ("PCM_16", "ALAC_16")),
+    "au": ("AU", ("PCM_16", "ULAW")),
+    "ogg": ("OGG", ("VORBIS",)),
+    "opus": ("OGG", ("OPUS",)),
+    "mp3": ("MP3", ("MPEG_LAYER_III",)),
+}
+LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER_III")
+STEPS = {"PCM_U8": 2**-7, "PCM_S8": 2**-7, "PCM_16": 2**-15, "ALAC_16": 2**-15, "PCM_24": 2**-23, "PCM_32": 1e-6}
+
+
+class Identity(torch.nn.Module):
+    def draw_latent(self, rng, n_windows, n_samples):
+        return None
+
+    def forward(self, noisy, z):
+        return noisy
+
+
+@pytest.fixture(scope="module")
+def identity():
+    return Enhancer(Model(Identity(), dataclasses.replace(PRESETS["segan-spectral"]), {}), "cpu")
+
+
+def write(path, samples, rate_hz, format, subtype):
+    """Whether libsndfile can write this at all."""
+    try:
+        soundfile.write(path, samples, rate_hz, subtype, format=format)
+    except soundfile.LibsndfileError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("ending", ENCODINGS)
+def test_length_rate_channels_and_encoding_stay(identity, ending, tmp_path):
+    format, subtypes = ENCODINGS[ending]
+    tried = 0
+    for subtype in subtypes:
+        for rate_hz in RATES_HZ:
+            for channels in CHANNELS:
+                source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
+                samples = 0.5 * np.stack([voice(0.6, rate_hz, seed=s) for s in range(channels)], 1)
+                if not write(source, samples, rate_hz, format, subtype):
+                    continue
+                tried += 1
+                identity.enhance_file(source, target, force=True)
+                before, after = soundfile.info(source), soundfile.info(target)
+                what = f"{subtype} {rate_hz} Hz {channels} channels"
+                assert (after.samplerate, after.channels) == (before.samplerate, before.channels), what
+                assert (after.format, after.subtype) == (before.format, before.subtype), what
+                heard, expected = (soundfile.read(path, always_2d=True)[0] for path in (target, source))
+                assert len(heard) == len(expected), what
+                if subtype not in LOSSY:
+                    assert np.abs(heard - expected).max() <= STEPS.get(subtype, 0.04) * 1.01 + 2e-5, what
+                else:
+                    assert delay(heard[:, 0], expected[:, 0]) == 0, what
+    assert tried >= 6
+
+
+def delay(late, early):
+    """Samples by which one lags behind the other, to the nearest."""
+    n = 2 * max(len(late), len(early))
+    correlation = np.fft.irfft(np.fft.rfft(late, n) * np.conj(np.fft.rfft(early, n)), n)
+    lag = int(np.argmax(correlation))
+    return lag - n if lag > n // 2 else lag

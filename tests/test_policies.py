@@ -1,0 +1,281 @@
+"""What a user may ask of the enhancement: how much, which channels together, what happens above the model's band."""
+
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import soundfile
+from commands import complaint, segan
+from conftest import hiss, voice
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.signal import butter, sosfiltfilt
+
+from segan_cli import Enhancer
+from segan_cli.errors import AudioError, ConfigError
+
+
+def stereo(seconds, rate_hz=16_000, delay=7, gain=0.5):
+    """A voice that reaches the second channel later and quieter, in the noise of a room."""
+    sound = voice(seconds, rate_hz) + hiss(seconds, rate_hz, level=0.01)
+    return np.stack((sound, gain * np.roll(sound, delay)), 1)
+
+
+def decibels(signal, beside):
+    return 10 * np.log10(np.mean(np.square(signal)) / np.mean(np.square(beside)))
+
+
+def above(signal, rate_hz, low_hz=9_000):
+    return sosfiltfilt(butter(8, low_hz, "highpass", fs=rate_hz, output="sos"), signal, axis=0)
+
+
+@pytest.fixture(scope="module")
+def enhancer():
+    return Enhancer()
+
+
+@settings(deadline=None, max_examples=12)
+@given(
+    st.sampled_from([8_000, 16_000, 22_050, 44_100, 96_000]),
+    st.integers(1, 40_000),
+    st.sampled_from(["linked", "independent"]),
+    st.sampled_from(["gain", "keep", "drop"]),
+)
+def test_no_strength_leaves_every_sample_as_it_is(rate_hz, n, channels, high_band):
+    noisy = np.random.default_rng(n).standard_normal((n, 2)).astype(np.float32)
+    untouched = Enhancer(strength=0.0, channels=channels, high_band=high_band).enhance(noisy, rate_hz)
+    np.testing.assert_array_equal(untouched, noisy)
+
+
+def test_half_the_strength_is_half_the_change(enhancer):
+    noisy = voice(1.5, 44_100) + hiss(1.5, 44_100)
+    half = Enhancer(strength=0.5).enhance(noisy, 44_100)
+    np.testing.assert_allclose(half, (noisy + enhancer.enhance(noisy, 44_100)) / 2, atol=1e-6)
+
+
+def test_linked_channels_keep_level_and_delay_between_them(enhancer):
+    delay, gain = 7, 0.5
+    both = enhancer.enhance(stereo(3.0, delay=delay, gain=gain), 16_000)
+    inner = slice(2_000, -2_000)
+    expected = gain * np.roll(both[:, 0], delay)[inner]
+    assert decibels(both[inner, 1] - expected, expected) < -20
+    assert abs(decibels(both[inner, 1], both[inner, 0]) - 20 * np.log10(gain)) < 0.1
+    lags = np.correlate(both[inner, 1], both[20_000:20_800, 0], "valid")
+    assert np.argmax(lags) == 20_000 - 2_000 + delay
+
+
+def test_channels_that_cancel_each_other_are_enhanced_all_the_same(enhancer):
+    left = voice(2.0) + hiss(2.0, level=0.01)
+    both = enhancer.enhance(np.stack((left, -left), 1), 16_000)
+    np.testing.assert_allclose(both[:, 0], -both[:, 1], atol=1e-5)
+    expected = enhancer.enhance(left, 16_000)
+    assert decibels(both[:, 0] - expected, expected) < -25
+
+
+def test_equal_channels_are_enhanced_as_one_is(enhancer):
+    mono = voice(2.0) + hiss(2.0, level=0.01)
+    both = enhancer.enhance(np.stack((mono, mono), 1), 16_000)
+    expected = enhancer.enhance(mono, 16_000)
+    for channel in range(2):
+        assert decibels(both[:, channel] - expected, expected) < -25
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 48_000])
+def test_the_high_band_is_kept_dropped_or_follows(rate_hz):
+    noise = hiss(3.0, rate_hz)
+    kept, dropped, follows = (
+        Enhancer(high_band=policy).enhance(noise, rate_hz)[8_000:-8_000] for policy in ("keep", "drop", "gain")
+    )
+    high = above(noise, rate_hz)[8_000:-8_000]
+    assert decibels(above(kept, rate_hz) - high, high) < -25
+    assert decibels(above(dropped, rate_hz), high) < -40
+    assert decibels(above(follows, rate_hz), high) < -12  # the noise below went too
+
+
+def test_the_high_band_of_clear_speech_stays():
+    rate_hz = 48_000
+    clear = voice(3.0, rate_hz)
+    t = np.arange(len(clear)) / rate_hz
+    clear += 0.3 * clear * np.sin(2 * np.pi * 10_000 * t).astype(np.float32)  # the voice again, around 10 kHz
+    enhanced = Enhancer().enhance(clear, rate_hz)
+    assert abs(decibels(above(enhanced, rate_hz), above(clear, rate_hz))) < 3
+
+
+def test_half_the_precision_says_nearly_the_same(enhancer):
+    noisy = voice(2.0) + hiss(2.0)
+    whole = enhancer.enhance(noisy, 16_000)
+    assert decibels(Enhancer(precision="bf16").enhance(noisy, 16_000) - whole, whole) < -15
+
+
+def test_one_enhancer_serves_several_threads(enhancer):
+    recordings = [voice(1.5, seed=seed) + hiss(1.5, seed=seed) for seed in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda noisy: enhancer.enhance(noisy, 16_000), recordings))
+    for noisy, result in zip(recordings, together, strict=True):
+        np.testing.assert_array_equal(result, enhancer.enhance(noisy, 16_000))
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 44_100])
+def test_a_stream_holds_no_more_the_longer_it_gets(enhancer, rate_hz):
+    stream = enhancer.stream(rate_hz, 2)
+    stream.settings = Enhancer(strength=0.0).settings
+    block, held = np.zeros((rate_hz, 2), np.float32), []
+    for _ in range(12):
+        stream.push(block)
+        held.append(len(stream.outer) + len(stream.inner))
+    assert max(held[6:]) <= max(held[:6]) < 4 * rate_hz
+
+
+@pytest.mark.parametrize(
+    "setting", [{"strength": 1.5}, {"batch": 0}, {"channels": "both"}, {"high_band": "half"}, {"precision": "int4"}]
+)
+def test_a_setting_that_cannot_be_is_named(setting):
+    with pytest.raises(ConfigError, match=next(iter(setting))):
+        Enhancer(**setting)
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / "in.wav"
+    soundfile.write(path, stereo(2.0, 44_100), 44_100, "FLOAT")
+    return path
+
+
+def test_what_was_removed_and_what_is_left_add_up(recording, tmp_path):
+    assert segan("enhance", recording, "-o", tmp_path / "o.wav", "--residual", tmp_path / "r.wav").returncode == 0
+    noisy, left, removed = (soundfile.read(tmp_path / name)[0] for name in ("in.wav", "o.wav", "r.wav"))
+    np.testing.assert_allclose(left + removed, noisy, atol=1e-6)
+    assert decibels(removed, noisy) > -30
+
+
+def test_the_attenuation_can_be_bounded(tmp_path):
+    soundfile.write(tmp_path / "in.wav", hiss(3.0), 16_000, "FLOAT")
+    assert segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--max-attenuation", 6).returncode == 0
+    noise, left = (soundfile.read(tmp_path / name)[0] for name in ("in.wav", "out.wav"))
+    assert -6.1 < decibels(left, noise) < -4.5
+
+
+def test_the_peak_and_the_rate_and_the_encoding_can_be_asked_for(recording, tmp_path):
+    options = ("--normalize", -3, "--rate", 48_000, "--subtype", "pcm24")
+    assert segan("enhance", recording, "-o", tmp_path / "out.flac", *options).returncode == 0
+    info = soundfile.info(tmp_path / "out.flac")
+    assert (info.samplerate, info.channels, info.frames, info.subtype) == (48_000, 2, 96_000, "PCM_24")
+    assert np.abs(soundfile.read(tmp_path / "out.flac")[0]).max() == pytest.approx(10 ** (-3 / 20), abs=1e-3)
+
+
+def test_a_picture_shows_before_and_after(recording, tmp_path):
+    assert segan("enhance", recording, "-o", tmp_path / "out.wav", "--plot", tmp_path / "p.png").returncode == 0
+    from matplotlib.image import imread
+
+    picture = imread(tmp_path / "p.png")
+    assert picture.shape[:2] == (800, 1_400)
+    before, after = picture[:, :700, :3], picture[:, 700:, :3]
+    assert np.abs(before - after).mean() > 0.01
+
+
+@pytest.mark.parametrize("ending", ["flac", "ogg", "mp3", "wav", "aiff"])
+def test_tags_stay(tmp_path, ending):
+    with soundfile.SoundFile(tmp_path / f"in.{ending}", "w", 16_000, 1) as file:
+        file.title, file.artist = "A talk", "Somebody"
+        file.write(voice(0.5))
+    assert segan("enhance", tmp_path / f"in.{ending}", "-o", tmp_path / f"out.{ending}").returncode == 0
+    with soundfile.SoundFile(tmp_path / f"out.{ending}") as file:
+        assert (file.title, file.artist) == ("A talk", "Somebody")
+
+
+def test_an_account_in_json(recording, tmp_path):
+    result = segan("enhance", recording, "-o", tmp_path / "out.wav", "--json")
+    account = json.loads(result.stdout)
+    assert account["error"] is None
+    assert (account["seconds"], account["rate_hz"], account["channels"]) == (2.0, 44_100, 2)
+    noisy, left = (soundfile.read(tmp_path / name)[0] for name in ("in.wav", "out.wav"))
+    assert account["level_db"] == pytest.approx(decibels(noisy, np.ones(1)), abs=0.1)
+    assert account["enhanced_level_db"] == pytest.approx(decibels(left, np.ones(1)), abs=0.1)
+    assert account["noise_reduction_db"] > 3
+    assert account["real_time_factor"] > 0
+
+
+def test_the_input_survives_every_way_of_naming_it(recording, tmp_path):
+    content = recording.read_bytes()
+    (tmp_path / "soft.wav").symlink_to(recording)
+    (tmp_path / "hard.wav").hardlink_to(recording)
+    for name in ("in.wav", "soft.wav", "hard.wav"):
+        line = complaint(segan("enhance", recording, "-o", tmp_path / name, "--force"))
+        assert "is the input itself" in line
+        assert recording.read_bytes() == content
+
+
+@pytest.mark.parametrize("option", ["--residual", "--plot"])
+def test_no_other_output_harms_a_file_either(recording, tmp_path, option):
+    content = recording.read_bytes()
+    (tmp_path / "there").write_bytes(b"before")
+    for name, says in (("in.wav", "is the input itself"), ("out.wav", "would become this file"), ("there", "--force")):
+        path = (
+            tmp_path / name
+            if option == "--plot" or name != "there"
+            else (tmp_path / "there").rename(tmp_path / "t.wav")
+        )
+        assert says in complaint(segan("enhance", recording, "-o", tmp_path / "out.wav", option, path))
+        assert not (tmp_path / "out.wav").exists()
+    assert recording.read_bytes() == content
+    assert next(tmp_path.glob("t*")).read_bytes() == b"before"
+
+
+@pytest.mark.parametrize("ending", ["wav", "flac", "ogg", "opus", "mp3", "aiff"])
+def test_a_full_disk_is_told_whatever_the_format(tmp_path, ending):
+    """The size limit of the process stands in for the disk; some formats write most when they are closed."""
+    soundfile.write(tmp_path / "in.wav", voice(1.0) + hiss(1.0), 16_000)
+    target = tmp_path / f"out.{ending}"
+    target.write_bytes(b"before")
+    program = (
+        "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (3000, 3000))\n"
+        "from segan_cli import Enhancer\n"
+        f"Enhancer(strength=0.0).enhance_file({str(tmp_path / 'in.wav')!r}, {str(target)!r}, force=True)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert "cannot be written" in result.stderr
+    assert target.read_bytes() == b"before"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_in_python_too_nothing_is_overwritten_unasked(enhancer, recording, tmp_path):
+    (tmp_path / "out.wav").write_bytes(b"before")
+    with pytest.raises(AudioError, match="exists already"):
+        enhancer.enhance_file(recording, tmp_path / "out.wav")
+    with pytest.raises(AudioError, match="is the input itself"):
+        enhancer.enhance_file(recording, recording, force=True)
+    enhancer.enhance_file(str(recording), str(tmp_path / "out.wav"), force=True)
+    assert soundfile.info(tmp_path / "out.wav").frames == 88_200
+
+
+@pytest.mark.parametrize("sample", [np.nan, np.inf, 3e38])
+def test_no_sample_spoils_the_others(enhancer, sample):
+    noisy = hiss(1.0)
+    noisy[100] = sample
+    with pytest.raises(AudioError, match="not numbers"):
+        enhancer.enhance(noisy, 16_000)
+    assert enhancer.enhance(noisy[:0], 16_000).shape == (0,)
+
+
+@pytest.mark.parametrize(("name", "subtype"), [("out.flac", "vorbis"), ("out.ogg", "pcm16"), ("out.wav", "opus")])
+def test_an_encoding_that_a_format_has_not_is_refused(recording, tmp_path, name, subtype):
+    assert "--subtype" in complaint(segan("enhance", recording, "-o", tmp_path / name, "--subtype", subtype))
+    assert (
+        segan("enhance", recording, "-o", tmp_path / "out.opus", "--subtype", "opus", "--rate", 48_000).returncode == 0
+    )
+    assert segan("enhance", recording, "-o", tmp_path / "eight.flac", "--subtype", "pcm8").returncode == 0
+    assert soundfile.info(tmp_path / "eight.flac").subtype == "PCM_S8"
+
+
+def test_existing_results_stay_or_are_replaced_as_told(recording, tmp_path):
+    target = tmp_path / "out.wav"
+    target.write_bytes(b"before")
+    assert "--force" in complaint(segan("enhance", recording, "-o", target))
+    assert segan("enhance", recording, "-o", target, "--skip-existing").returncode == 0
+    assert target.read_bytes() == b"before"
+    assert segan("enhance", recording, "-o", target, "--force", "-q").returncode == 0
+    assert soundfile.info(target).frames == 88_200

@@ -1,0 +1,101 @@
+"""Samples in streams of bytes: what is written is read, and what lies is refused in a line."""
+
+import contextlib
+import io
+import struct
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segan_cli.audio.streams import BYTES, SUBTYPES, Encoding, read_samples, read_wav_header, wav_header
+from segan_cli.errors import AudioError
+
+KINDS = sorted(set(SUBTYPES.values()))
+
+
+def wav(samples, rate_hz, subtype, format="WAV"):
+    content = io.BytesIO()
+    soundfile.write(content, samples, rate_hz, subtype, format=format)
+    return content.getvalue()
+
+
+def noise(n, channels, seed=0):
+    return np.random.default_rng(seed).uniform(-0.9, 0.9, (n, channels)).astype(np.float32)
+
+
+def read(content, largest=1000):
+    stream = io.BytesIO(content)
+    encoding, n_bytes = read_wav_header(stream, "a pipe")
+    blocks = list(read_samples(stream.read1, encoding, largest, n_bytes))
+    assert all(0 < len(block) <= largest for block in blocks)
+    return encoding, np.concatenate([np.zeros((0, encoding.channels), np.float32), *blocks])
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(KINDS), st.integers(1, 6), st.integers(0, 3000), st.sampled_from(["WAV", "WAVEX", "RF64"]))
+def test_wav_streams_are_read_as_libsndfile_reads_them(subtype, channels, n, format):
+    content = wav(noise(n, channels), 22_050, subtype, format)
+    encoding, samples = read(content)
+    assert encoding == Encoding(22_050, channels, subtype)
+    expected, _ = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
+    np.testing.assert_array_equal(samples, expected)
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(KINDS), st.integers(1, 6), st.lists(st.integers(0, 500), max_size=5))
+def test_a_stream_without_an_end_carries_what_was_written(subtype, channels, lengths):
+    encoding = Encoding(48_000, channels, subtype)
+    blocks = [noise(n, channels, n) for n in lengths]
+    content = wav_header(encoding) + b"".join(encoding.encode(block) for block in blocks)
+    found, samples = read(content, 77)
+    assert found == encoding
+    expected = np.concatenate([noise(0, channels), *blocks])
+    error = {"PCM_U8": 1 / 64, "ALAW": 0.04, "ULAW": 0.04, "PCM_16": 1e-4}.get(subtype, 1e-6)
+    np.testing.assert_allclose(samples, expected, atol=error)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.binary(max_size=200))
+def test_anything_but_a_wav_stream_is_refused_in_a_line(content):
+    for start in (b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0"):
+        with contextlib.suppress(AudioError):  # or it was one
+            read(start + content)
+
+
+@pytest.mark.parametrize(
+    ("fields", "complaint"),
+    [
+        ((1, 0, 16_000, 0, 0, 16), "contradicts itself"),
+        ((1, 2, 16_000, 0, 2, 16), "contradicts itself"),
+        ((2, 1, 16_000, 0, 1, 4), "not known"),
+        ((85, 1, 16_000, 0, 1, 0), "not known"),
+    ],
+)
+def test_headers_that_lie_are_refused(fields, complaint):
+    content = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<HHIIHH", *fields) + b"data\0\0\0\0"
+    with pytest.raises(AudioError, match=complaint):
+        read(content)
+
+
+def test_a_header_cannot_ask_for_unbounded_memory():
+    with pytest.raises(AudioError, match="ends before"):
+        read(b"RIFF\0\0\0\0WAVEjunk\xf0\xff\xff\xff" + bytes(100))
+    with pytest.raises(AudioError, match="says that it has 4294967280 bytes"):
+        read(b"RIFF\0\0\0\0WAVEfmt \xf0\xff\xff\xff" + bytes(100))
+
+
+def test_whatever_lies_before_the_samples_is_passed_over():
+    content = wav(noise(50, 1), 16_000, "PCM_16")
+    long = content[:12] + b"id3 " + struct.pack("<I", 3 << 20) + bytes(3 << 20) + content[12:]
+    np.testing.assert_array_equal(read(long)[1], read(content)[1])
+
+
+def test_a_cut_frame_is_left_out():
+    encoding = Encoding(16_000, 2, "PCM_16")
+    content = wav_header(encoding) + encoding.encode(noise(10, 2)) + b"\1\2\3"
+    assert len(read(content)[1]) == 10
+    assert encoding.frame_bytes == 4
+    assert set(BYTES) >= set(KINDS)
