@@ -36,7 +36,7 @@ def results(place):
     return {str(path.relative_to(place)): path for path in place.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [2])
 def test_a_folder_is_done_but_for_what_is_broken(folder, tmp_path, jobs):
     result = segan("enhance", folder, "-o", tmp_path / "out", "--jobs", jobs, "--json")
     assert result.returncode == 1

@@ -49,7 +49,7 @@ def sound(file):
         return source.info.rate_hz, np.concatenate(list(source.blocks))
 
 
-@pytest.mark.parametrize("ending", CONTAINERS)
+@pytest.mark.parametrize("ending", ["m4a", "mp4", "mkv", "webm"])
 def test_other_containers_keep_pictures_rate_channels_and_time(path, tmp_path, monkeypatch, ending):
     monkeypatch.setenv("PATH", path)
     stereo = np.stack((voice(SECONDS, 48_000), voice(SECONDS, 48_000, seed=1)), 1)
