@@ -21,7 +21,6 @@ CONTAINERS = {  # ending → how to make one, with pictures where it has some
     "mov": ("-c:a", "pcm_s16le", "-c:v", "mpeg4", "-map", "0:a", "-map", "1:v"),
     "mkv": ("-c:a", "flac", "-c:v", "mpeg4", "-map", "0:a", "-map", "1:v"),
     "webm": ("-c:a", "libopus", "-c:v", "libvpx", "-map", "0:a", "-map", "1:v"),
-    "mka": ("-c:a", "ac3"),
 }
 WITH_PICTURES = ("mp4", "mov", "mkv", "webm")
 
