@@ -35,7 +35,7 @@ PLAIN = MixingConfig(
     babble_probability=0.0, second_noise_probability=0.0, reverb_probability=0.0, level_db=(-30.0, -20.0)
 )
 DELAY, BALANCE_DB = 11, -6.0  # of the second channel
-IMAGES = {"linked": {"channels": "linked"}, "independent": {"channels": "independent"}}
+CHANNELS = ("linked", "independent")
 POLICIES = ("keep", "gain", "drop")
 
 
@@ -66,9 +66,9 @@ def harm(enhancer: Enhancer, speech: list[Array], music: list[Array]) -> dict[st
     return rows
 
 
-def image(pairs: list[tuple[Array, Array]], settings: dict[str, Any]) -> dict[str, float]:
+def image(pairs: list[tuple[Array, Array]], enhancer: Enhancer) -> dict[str, float]:
     """How level and delay between channels of a voice in noises of their own come out."""
-    enhancer, errors, lags, scores = Enhancer(**settings), [], [], []
+    errors, lags, scores = [], [], []
     for (noisy, clean), (other_noisy, other_clean) in zip(pairs, pairs[1:] + pairs[:1], strict=True):
         n = min(len(clean), len(other_clean))
         gain = 10 ** (BALANCE_DB / 20)
@@ -174,7 +174,7 @@ def main() -> None:
     noisy = {f"{snr_db} dB": list(mixes(data.speech, data.noise, snr_db)) for snr_db in SNRS_DB}
     results = {
         "harm": harm(Enhancer(), speech, music),
-        "image": {name: image(noisy["10 dB"], settings) for name, settings in IMAGES.items()},
+        "image": {how: image(noisy["10 dB"], Enhancer(channels=how)) for how in CHANNELS},
         "high_band": high_band(noisy | {"clean": [(clean, clean) for clean in speech]}),
     }
     report.save("recordings", results)

@@ -76,7 +76,7 @@ class Worker:
         self.request = request
         self.enhancer = Enhancer(request.model, request.device, **request.settings)
 
-    def run(self, job: Job, progress: Progress = lambda done, of: None) -> Outcome:
+    def run(self, job: Job, progress: Progress) -> Outcome:
         """Do a job; what goes wrong with this recording is told in the outcome."""
         source, target = str(job.source), str(job.target)
         try:
@@ -168,7 +168,7 @@ def run(
     n_workers: int,
     told: Callable[[Outcome], None],
     watch: Watch,
-    stopped: Callable[[], bool] = lambda: False,
+    stopped: Callable[[], bool],
 ) -> None:
     """Do all jobs, several at once in threads, as the network runs without Python's lock.
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segan_cli.audio.files import check_apart, check_writable
+from segan_cli.audio.files import check_writable
 from segan_cli.audio.filters import BandGain, Emphasis, Resampler
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import open_file
@@ -19,6 +19,7 @@ from segan_cli.device import choose_device
 from segan_cli.errors import AudioError, ConfigError
 from segan_cli.framing import OverlapAdd
 from segan_cli.networks.layers import level_gain
+from segan_cli.plan import Job, check
 
 Array = NDArray[np.float32]
 Channels = Literal["linked", "independent"]
@@ -84,7 +85,7 @@ class Enhancer:
         then stays.
         """
         source, target = Path(source), Path(target)
-        check_apart(target, source)
+        check([Job(source, target)])
         check_writable(target, force)
         with open_file(source) as noisy, open_target(target, noisy.info, source) as write:
             for _, block in self.stream(noisy.info.rate_hz, noisy.info.channels).through(noisy.name, noisy.blocks):
@@ -121,29 +122,31 @@ class EnhancerStream:
 
         Raises AudioError where it holds samples that are not numbers, or larger than any recording's.
         """
-        return self._step(block, last=False)
+        return self._step(block, last=False)[1]
 
     def flush(self) -> Array:
         """The rest of the output, after which as many samples have come out as went in."""
-        return self._step(np.zeros((0, self.channels), np.float32), last=True)
+        return self._end()[1]
 
     def through(self, name: str, blocks: Iterable[Array]) -> Iterator[tuple[Array, Array]]:
         """All of a recording, as pairs of original and enhanced [n, channels].
 
         Raises AudioError, by the recording's name, where it holds no numbers.
         """
-        original = Queue(self.channels)
         for block in blocks:
-            original.push(block)
             try:
-                enhanced = self.push(block)
+                original, enhanced = self._step(block, last=False)
             except AudioError as error:
                 raise AudioError(f"{name}: {error}") from error
             if len(enhanced):
-                yield original.pop(len(enhanced)), enhanced
-        yield original.pop(len(original)), self.flush()
+                yield original, enhanced
+        yield self._end()
 
-    def _step(self, block: Array, last: bool) -> Array:
+    def _end(self) -> tuple[Array, Array]:
+        return self._step(np.zeros((0, self.channels), np.float32), last=True)
+
+    def _step(self, block: Array, last: bool) -> tuple[Array, Array]:
+        """What is final now, as it came and enhanced, [m, channels] each."""
         if not (np.abs(block) <= LARGEST_SAMPLE).all():
             raise AudioError(
                 "holds samples that are not numbers (NaN, infinity, or beyond all measure); repair it first"
@@ -162,7 +165,7 @@ class EnhancerStream:
         change = fitted(change, n)
         if self.high is not None:
             change += self.high.push(noisy, enhanced, original, last)
-        return original + np.float32(self.settings.strength) * change
+        return original, original + np.float32(self.settings.strength) * change
 
     def _network(self, windows: Array) -> Array:
         """[N, channels, window] → enhanced; channels share the latent z of their window."""

@@ -20,7 +20,7 @@ LOWEST_DB = -100.0
 def check_plot() -> None:
     """Raise AudioError unless there is a library to draw with."""
     try:
-        import matplotlib  # noqa: F401
+        import matplotlib  # noqa: F401  # whether it is there
     except ImportError as error:
         raise AudioError("--plot needs matplotlib; pip install 'segan-cli[plot]'") from error
 

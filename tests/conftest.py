@@ -28,6 +28,16 @@ def hiss(seconds, rate_hz=16_000, seed=0, level=0.02):
     return (level * np.random.default_rng(seed).standard_normal(int(seconds * rate_hz))).astype(np.float32)
 
 
+class Identity(torch.nn.Module):
+    """A generator that gives what it gets."""
+
+    def draw_latent(self, rng, n_windows, n_samples):
+        return None
+
+    def forward(self, noisy, z):
+        return noisy
+
+
 @pytest.fixture
 def pairs(tmp_path):
     """A folder with clean/ and noisy/: four pairs of two seconds."""

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import soundfile
-import torch
-from conftest import hiss, voice
+from conftest import Identity, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,14 +13,6 @@ from segan_cli.checkpoint import Model, find_model, load_model
 from segan_cli.enhance import Enhancer
 from segan_cli.errors import AudioError
 from segan_cli.presets import PRESETS
-
-
-class Identity(torch.nn.Module):
-    def draw_latent(self, rng, n_windows, n_samples):
-        return None
-
-    def forward(self, noisy, z):
-        return noisy
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import soundfile
-import torch
-from conftest import voice
+from conftest import Identity, voice
 
 from segan_cli.checkpoint import Model
 from segan_cli.enhance import Enhancer
@@ -28,14 +27,6 @@ ENCODINGS = {  # ending → libsndfile's format and encodings to try
 }
 LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER_III")
 STEPS = {"PCM_U8": 2**-7, "PCM_S8": 2**-7, "PCM_16": 2**-15, "ALAC_16": 2**-15, "PCM_24": 2**-23, "PCM_32": 1e-6}
-
-
-class Identity(torch.nn.Module):
-    def draw_latent(self, rng, n_windows, n_samples):
-        return None
-
-    def forward(self, noisy, z):
-        return noisy
 
 
 @pytest.fixture(scope="module")

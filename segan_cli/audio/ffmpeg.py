@@ -9,15 +9,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from segan_cli.audio.files import VIDEO
 from segan_cli.audio.streams import Encoding, read_wav_header
 from segan_cli.errors import AudioError
 
 QUIET = ("-nostdin", "-hide_banner", "-v", "error")
 BARE = ("-map_metadata", "-1", "-fflags", "+bitexact")  # a header of nothing but the format
 IN_TIME = ("-af", "aresample=async=1:first_pts=0")  # silence where the sound begins after the pictures, or is missing
-VIDEO = frozenset((
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".3gp", ".mpg", ".mpeg", ".ts", ".mts",
-))  # fmt: skip
 CODEC = re.compile(r"Stream #\d+:\d+.*: Audio: (\w+)")
 ENCODERS = {"opus": "libopus", "vorbis": "libvorbis", "mp3": "libmp3lame"}  # of codecs that are not called the same
 

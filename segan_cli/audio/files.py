@@ -32,10 +32,12 @@ FORMATS = {  # libsndfile's major format by a name's ending
     ".rf64": "RF64",
     ".au": "AU",
 }
-FOREIGN = frozenset((  # endings of what is ffmpeg's
-    ".m4a", ".m4b", ".aac", ".mp4", ".m4v", ".mov", ".mkv", ".mka", ".webm", ".avi", ".wma", ".wmv", ".asf", ".flv",
-    ".3gp", ".amr", ".mpg", ".mpeg", ".ts", ".mts", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta", ".spx", ".gsm",
+VIDEO = frozenset((
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".3gp", ".mpg", ".mpeg", ".ts", ".mts",
 ))  # fmt: skip
+FOREIGN = VIDEO | {  # endings of what is ffmpeg's
+    ".m4a", ".m4b", ".aac", ".mka", ".wma", ".amr", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta", ".spx", ".gsm",
+}  # fmt: skip
 SIGNED = ("FLAC", "AIFF", "CAF", "AU")  # their samples of 8 bits are
 PLAIN = ("PCM_", "FLOAT", "DOUBLE")  # encodings that most formats have
 SIZE_FIELD = 2**32 - 2**20  # bytes of samples that a WAV file can tell
@@ -197,12 +199,6 @@ def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None
     if like is not None and kept and soundfile.check_format(format, like.subtype):
         return format, like.subtype
     return format, soundfile.default_subtype(format)
-
-
-def check_apart(path: Path, source: Path) -> None:
-    """Raise AudioError where an output is an input, by whatever name."""
-    if path.exists() and source.exists() and path.samefile(source):
-        raise AudioError(f"{path}: is the input itself; name another output")
 
 
 def check_writable(path: Path, force: bool = False) -> None:

@@ -16,11 +16,11 @@ from segan_cli.audio.files import FOREIGN, SIZE_FIELD, AudioInfo, atomically, op
 from segan_cli.audio.streams import BYTES, Encoding, wav_header
 from segan_cli.errors import AudioError, StoppedError
 
-PACKED = ("FLAC", "OGG", "MP3")  # formats that are finished when they are closed
+PACKED = ("FLAC", "OGG", "MP3")  # formats that are finished when they are closed, as is Apple Lossless
 RF64_AUTO_DOWNGRADE = 0x1210  # libsndfile's command, which soundfile has no name for
 
 Array = NDArray[np.float32]
-Write = Callable[[Array], None]  # takes the next samples [n, channels]
+Write = Callable[[Array], object]  # takes the next samples [n, channels]
 
 
 @contextmanager
@@ -30,16 +30,15 @@ def open_target(
     """A file that appears under its name when the block ends without an error, of the format that its ending names.
 
     `info` has its rate and channels, and the encoding to keep where the format has it and no `subtype` is asked for;
-    tags are kept where it can.
-    What libsndfile does not know goes through ffmpeg, with the pictures of `original`. Raises AudioError when it
-    cannot be written; what was there before then stays.
+    tags are kept where it can. What libsndfile does not know goes through ffmpeg, with the pictures of `original`.
+    Raises AudioError when it cannot be written; what was there before then stays.
     """
     with atomically(path) as beside:
         if path.suffix.lower() in FOREIGN:
             encoding = Encoding(info.rate_hz, info.channels, "FLOAT")
             try:
                 with encoding_into(beside, encoding, original) as stream:
-                    yield lambda samples: void(stream.write(encoding.encode(samples)))
+                    yield lambda samples: stream.write(encoding.encode(samples))
             except AudioError as error:
                 raise AudioError(str(error).replace(str(beside), str(path))) from error
             return
@@ -62,9 +61,8 @@ def open_target(
                 n_written += len(samples)
 
             yield write
-        if (format in PACKED or subtype.startswith("ALAC")) and decodable(
-            beside
-        ) < n_written:  # what it wrote at the end, it does not tell of
+        silent = format in PACKED or subtype.startswith("ALAC")  # when what they write at their end fails
+        if silent and decodable(beside) < n_written:
             raise AudioError(f"{path}: cannot be written whole; is the disk full?")
 
 
@@ -112,7 +110,3 @@ def decodable(path: Path) -> int:
             return sum(map(len, read_blocks(file, path, 1 << 18)))
     except AudioError:
         return 0
-
-
-def void(_: object) -> None:
-    """Nothing, of what a call gave."""

@@ -95,7 +95,7 @@ class Rejoined(io.RawIOBase):
 
     def readinto(self, buffer: Any) -> int:
         """What there is, at once."""
-        content = self.head[: len(buffer)] or self.rest.read1(len(buffer))  # type: ignore[attr-defined]
+        content = self.head[: len(buffer)] or self.rest.read1(len(buffer))  # type: ignore[attr-defined]  # buffered
         self.head = self.head[len(buffer) :]
         buffer[: len(content)] = content
         return len(content)

@@ -104,7 +104,7 @@ def enhance(
     """
     from segan_cli.audio.streams import Encoding
     from segan_cli.batch import Request, run, standard
-    from segan_cli.cli.stopping import leaving
+    from segan_cli.cli.stopping import Leave, hearing
     from segan_cli.plan import STREAM, check, listed, plan
 
     if files_from is not None:
@@ -132,7 +132,9 @@ def enhance(
     work = plan(inputs, output, suffix, f".{ending.lstrip('.')}" if ending else None)
     if len(work) > 1 and (residual is not None or picture is not None):
         raise click.UsageError("--residual and --plot take one recording.")
-    check(work, [path for path in (residual, picture) if path is not None])
+    others = [path for path in (residual, picture) if path is not None]
+    if others:
+        check(work, others)
     if picture is not None:
         from segan_cli.audio.files import check_place
         from segan_cli.picture import check_plot
@@ -161,7 +163,7 @@ def enhance(
     if to_stream and normalize is not None:
         raise click.UsageError("--normalize needs the whole recording before its first sample; give -o FILE.")
     account = Account(len(work), as_json, to_stream, quiet, verbose)
-    with account, leaving() as stopped:
+    with account, hearing(Leave()) as stopped:
         run(request, work, jobs, account.told, account.watch, stopped)
     account.close()
     if picture is not None:
@@ -172,11 +174,13 @@ def enhance(
 
 def policy(words: tuple[str, ...], raw: bool) -> tuple[str, int]:
     """What --channels says: how channels hang together, and how many raw samples have."""
+    from segan_cli.audio.files import MOST_CHANNELS
+
     how, n = "linked", 1
     for word in words:
         if word in ("linked", "independent"):
             how = word
-        elif word.isdecimal() and raw and 1 <= int(word) <= 64:
+        elif word.isdecimal() and raw and 1 <= int(word) <= MOST_CHANNELS:
             n = int(word)
         else:
             says = f"{word}; give linked or independent, and with --raw a number"

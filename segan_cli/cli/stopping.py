@@ -5,8 +5,11 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import TypeVar
 
 from segan_cli.errors import StoppedError
+
+Listener = TypeVar("Listener", "Stop", "Leave")
 
 
 class Stop:
@@ -24,18 +27,6 @@ class Stop:
         del frame
         self.signal_number = number
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-
-
-@contextmanager
-def stopping() -> Iterator[Stop]:
-    """Hear signals while the block runs."""
-    stop, numbers = Stop(), (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, stop.hear) for number in numbers}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 class Leave:
@@ -60,12 +51,11 @@ class Leave:
 
 
 @contextmanager
-def leaving() -> Iterator[Leave]:
-    """Stop at signals while the block runs."""
-    leave, numbers = Leave(), (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.signal(number, leave.hear) for number in numbers}
+def hearing(listener: Listener) -> Iterator[Listener]:
+    """Have a listener hear SIGINT and SIGTERM while the block runs."""
+    before = {number: signal.signal(number, listener.hear) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield leave
+        yield listener
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -15,7 +15,7 @@ from rich.progress import Progress
 from segan_cli import __version__
 from segan_cli.checkpoint import write_atomically
 from segan_cli.cli.console import progress_bar, talk
-from segan_cli.cli.stopping import stopping
+from segan_cli.cli.stopping import Stop, hearing
 from segan_cli.config import Recipe
 from segan_cli.data.cache import Cache
 from segan_cli.data.gather import Found
@@ -92,7 +92,7 @@ def start(
     if workers is None:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         workers = 1 if processes.device.type == "cpu" else min(8, max(1, (os.cpu_count() or 2) // here - 1))
-    with stopping() as stop, progress_bar(processes.first) as bar, worker_pool() as pool:
+    with hearing(Stop()) as stop, progress_bar(processes.first) as bar, worker_pool() as pool:
         screen = Screen(bar, recipe.training.steps, state.step)
         finished = fit(state, sources.training, mixes, run, pool, screen, workers, tensorboard, stop)
     if not processes.first:
