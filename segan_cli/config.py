@@ -117,6 +117,7 @@ class TrainingConfig:
     deemphasised_losses: bool = True  # reconstruction of windows as they are heard; the paper's are pre-emphasised
     stft_weight: float = 0.0  # multi-resolution STFT term; the paper has none
     perceptual_weight: float = 0.0  # differentiable PESQ term; the paper has none
+    stoi_weight: float = 0.0  # differentiable STOI term; the paper has none
     reference_windows: int = 8  # reference batch of virtual batch norm
     ema_decay: float = 0.999  # of the generator's weights that are validated and shipped; 0: the weights themselves
     clip_norm: float | None = 5.0  # gradient norm of each network
@@ -134,7 +135,7 @@ class TrainingConfig:
         check_least("training", self, steps=1, batch_size=1, accumulate=1, reference_windows=1, log_every=1, keep=0)
         check_least("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
         check_least("training", self, validate_every=1, validation_mixes=1)
-        check_least("training", self, l1_weight=0, spectral_weight=0, stft_weight=0, perceptual_weight=0)
+        check_least("training", self, l1_weight=0, spectral_weight=0, stft_weight=0, perceptual_weight=0, stoi_weight=0)
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
         if not 0 <= self.ema_decay < 1:
@@ -144,7 +145,11 @@ class TrainingConfig:
         if self.adversarial.mismatched_share and self.batch_size < 2 * self.accumulate:
             raise ConfigError("training: mismatched_share needs a second window to take noisy from; raise batch_size")
         if self.adversarial.gradient_share is not None and not (
-            self.l1_weight or self.spectral_weight or self.stft_weight or self.perceptual_weight
+            self.l1_weight
+            or self.spectral_weight
+            or self.stft_weight
+            or self.perceptual_weight
+            or self.stoi_weight
         ):
             raise ConfigError("training: gradient_share is one of the reconstruction's gradient; give such a weight")
 
@@ -174,6 +179,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.training.perceptual_weight and self.model.window < 512:
             raise ConfigError("perceptual_weight: PESQ needs windows of 512 samples or more")
+        if self.training.stoi_weight and self.model.window < 7_000:
+            raise ConfigError("stoi_weight: STOI needs windows of 7000 samples or more")
         game = self.training.adversarial
         penalised = game.r1_weight or game.objective == "wasserstein-gp"
         judge = self.model.discriminator

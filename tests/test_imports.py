@@ -26,6 +26,7 @@ LAYERS = [  # every module may import from the lines above its own, and from its
         "networks.spectral",
         "networks.discriminator",
         "networks.spectral_discriminator",
+        "losses.intelligibility",
         "losses.perceptual",
         "losses.adversarial",
     },

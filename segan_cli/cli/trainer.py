@@ -35,7 +35,7 @@ from segan_cli.training.state import TrainState
 from segan_cli.training.validation import Scores
 
 NAMED = 3  # files left out that are named on the screen; all are in data.json
-LOSSES = ("l1", "spectral", "stft", "perceptual", "adversarial", "discriminator")
+LOSSES = ("l1", "spectral", "stft", "perceptual", "stoi", "adversarial", "discriminator")
 SIGNS = {
     "d_real": "D(clean)",
     "d_real_accuracy": "right on",

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.transforms import Spectrogram
 
+from segan_cli.losses.intelligibility import IntelligibilityDistance
 from segan_cli.losses.perceptual import PerceptualDistance
 
 
@@ -75,7 +76,7 @@ class Reconstruction(nn.Module):
     """The weighted sum of the reconstruction terms, and each of them by name."""
 
     def __init__(self, weights: dict[str, float]) -> None:
-        """`weights` of "l1", "spectral" (compressed spectrum), "stft" (multi-resolution) and "perceptual" (PESQ).
+        """`weights` of "l1", "spectral" (compressed spectrum), "stft" (multi-resolution), "perceptual" (PESQ), "stoi".
 
         0 leaves a term out.
         """
@@ -85,6 +86,7 @@ class Reconstruction(nn.Module):
             "spectral": CompressedSpectrum,
             "stft": MultiResolutionSTFT,
             "perceptual": PerceptualDistance,
+            "stoi": IntelligibilityDistance,
         }
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.terms = nn.ModuleDict({name: terms[name]() for name in self.weights})

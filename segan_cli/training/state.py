@@ -52,6 +52,7 @@ class TrainState:
                 "spectral": training.spectral_weight,
                 "stft": training.stft_weight,
                 "perceptual": training.perceptual_weight,
+                "stoi": training.stoi_weight,
             }
         ).to(device)
         if training.compile:
