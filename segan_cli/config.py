@@ -145,11 +145,7 @@ class TrainingConfig:
         if self.adversarial.mismatched_share and self.batch_size < 2 * self.accumulate:
             raise ConfigError("training: mismatched_share needs a second window to take noisy from; raise batch_size")
         if self.adversarial.gradient_share is not None and not (
-            self.l1_weight
-            or self.spectral_weight
-            or self.stft_weight
-            or self.perceptual_weight
-            or self.stoi_weight
+            self.l1_weight or self.spectral_weight or self.stft_weight or self.perceptual_weight or self.stoi_weight
         ):
             raise ConfigError("training: gradient_share is one of the reconstruction's gradient; give such a weight")
 

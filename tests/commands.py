@@ -1,8 +1,17 @@
 """The command line in processes of its own, and small trainings for it."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from segan_cli.cli import main
+
+WARM = multiprocessing.get_context("forkserver")  # has the libraries loaded; its children begin where `segan` begins
+WARM.set_forkserver_preload(["segan_cli.cli", "segan_cli.training.fit", "segan_cli.evaluate", "segan_cli.enhance"])
 
 TINY = """
 [model]
@@ -33,9 +42,48 @@ validation_mixes = 1
 
 def segan(*arguments, **environment):
     """`segan` with arguments, to its end."""
-    return subprocess.run(
-        command(*arguments), capture_output=True, text=True, timeout=300, env=alone(**environment), check=False
-    )
+    return Running(*arguments, **environment).end()
+
+
+class Running:
+    """`segan` at work, in a process of its own that need not load the libraries first."""
+
+    def __init__(self, *arguments, **environment):
+        self.words = command(*arguments)
+        self.folder = TemporaryDirectory()
+        self.streams = [Path(self.folder.name, name) for name in ("stdout", "stderr")]
+        place = (Path.cwd(), alone(**environment), self.streams)
+        self.process = WARM.Process(target=_segan, args=(self.words[2:], *place))
+        self.process.start()
+
+    def wait_until(self, reached):
+        """Wait for something to be so while the command is at work."""
+        while not reached():
+            assert self.process.is_alive(), self.end()
+            time.sleep(0.01)
+
+    def send_signal(self, number):
+        os.kill(self.process.pid, number)
+
+    def end(self, timeout_s=300):
+        """Wait for the end of it: exit code and what it said."""
+        self.process.join(timeout_s)
+        if self.process.is_alive():
+            self.process.kill()
+            raise subprocess.TimeoutExpired(self.words, timeout_s)
+        said = [stream.read_text() for stream in self.streams]
+        self.folder.cleanup()
+        return subprocess.CompletedProcess(self.words, self.process.exitcode, *said)
+
+
+def _segan(words, folder, environment, streams):
+    for number, path in enumerate((os.devnull, *streams)):
+        os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.argv = words
+    main()
 
 
 def command(*arguments):

@@ -4,12 +4,13 @@ import io
 import json
 import signal
 import subprocess
+import sys
 import time
 
 import numpy as np
 import pytest
 import soundfile
-from commands import alone, command, complaint, segan
+from commands import Running, alone, command, complaint, segan
 from conftest import hiss, voice
 
 
@@ -54,16 +55,16 @@ def test_a_folder_is_done_but_for_what_is_broken(folder, tmp_path, jobs):
 
 def test_a_killed_batch_goes_on_where_it_was(folder, tmp_path):
     out = tmp_path / "out"
-    arguments = command("enhance", folder, "-o", out, "--skip-existing", "--json")
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=alone())
-    told = [json.loads(process.stdout.readline()) for _ in range(50)]
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    arguments = ("enhance", folder, "-o", out, "--skip-existing", "--json")
+    running = Running(*arguments)
+    running.wait_until(lambda: running.streams[0].exists() and running.streams[0].read_text().count("\n") >= 50)
+    running.send_signal(signal.SIGKILL)
+    told = [json.loads(line) for line in running.end().stdout.splitlines()[:50]]
     before = {name: path.stat().st_mtime_ns for name, path in results(out).items() if ".part." not in name}
     assert len(before) >= sum(line["error"] is None for line in told) > 40
     for path in results(out).values():
         assert ".part." in path.name or soundfile.info(path).frames == 3_200
-    result = subprocess.run(arguments, capture_output=True, text=True, check=False, env=alone())
+    result = segan(*arguments)
     assert result.returncode == 1
     again = [json.loads(line) for line in result.stdout.splitlines()]
     assert sum(line["skipped"] for line in again) == len(before)
@@ -78,17 +79,14 @@ def test_a_signal_leaves_no_partial_file(tmp_path, number, jobs, times):
     for name in "ab":
         soundfile.write(tmp_path / f"{name}.wav", np.tile(voice(10.0) + hiss(10.0), 60), 16_000)
     recordings = (tmp_path / "a.wav", tmp_path / "b.wav")
-    arguments = command("enhance", *recordings, "-o", tmp_path / "out", "--jobs", jobs)
-    process = subprocess.Popen(arguments, stderr=subprocess.PIPE, env=alone())
-    while len(list(tmp_path.glob("out/.*.part.wav"))) < jobs:
-        assert process.poll() is None
-        time.sleep(0.02)
+    running = Running("enhance", *recordings, "-o", tmp_path / "out", "--jobs", jobs)
+    running.wait_until(lambda: len(list(tmp_path.glob("out/.*.part.wav"))) == jobs)
     for _ in range(times):
-        process.send_signal(number)
+        running.send_signal(number)
         time.sleep(0.05)
-    _, said = process.communicate()
-    assert process.returncode == 128 + number
-    assert len(said.splitlines()) == 1
+    ended = running.end()
+    assert ended.returncode == 128 + number
+    assert len(ended.stderr.splitlines()) == 1
     assert sorted(results(tmp_path)) == ["a.wav", "b.wav"]
 
 
@@ -187,3 +185,21 @@ def test_options_that_do_not_go_together_are_wrong_usage(arguments, says):
     result = segan("enhance", *arguments)
     assert result.returncode == 2
     assert says in complaint(result)
+
+
+def test_no_line_is_lost_while_a_job_has_standard_error_muted():
+    program = (
+        "import threading\n"
+        "from segan_cli.audio.files import muted\n"
+        "from segan_cli.cli.enhance import Account\n"
+        "over = threading.Event()\n"
+        "def mute():\n"
+        "    while not over.is_set():\n"
+        "        with muted(): over.wait(0.001)\n"
+        "threading.Thread(target=mute).start()\n"
+        "account = Account(2, False, False, False, False)\n"
+        "for i in range(300): account.say(f'line {i}')\n"
+        "over.set()\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=alone())
+    assert result.stderr.splitlines() == [f"line {i}" for i in range(300)]

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from commands import complaint, segan
+from commands import TINY, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.presets import PRESETS
@@ -156,7 +156,8 @@ def test_enhance_neither_unpickles_nor_reaches_for_the_network(noisy, tmp_path):
 def test_train_then_enhance_then_evaluate(pairs, tmp_path):
     """The whole line: a model from a folder of pairs, used and scored."""
     run = tmp_path / "run"
-    options = ["--run-dir", run, "--batch-size", 2, "--set", "training.validation_mixes=1"]
+    (tmp_path / "tiny.toml").write_text(TINY)
+    options = ["--run-dir", run, "--recipe", tmp_path / "tiny.toml"]
     result = segan("train", "--data", pairs, *options, "--steps", 1)
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""

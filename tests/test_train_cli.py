@@ -11,7 +11,7 @@ import time
 
 import pytest
 import torch
-from commands import TINY, alone, command, complaint, segan
+from commands import TINY, Running, alone, command, complaint, segan
 from corpora import noises, plain, vctk80
 from filelock import FileLock
 
@@ -66,16 +66,14 @@ def tensors(state):
     return found, about["step"]
 
 
-def test_vctk_alone_trains_and_improves_its_scores(tmp_path, recipe):
+def test_vctk_alone_trains_and_improves_its_scores(tmp_path, recipe, monkeypatch):
     """One option: the corpus is found, noises are generated, validation gets better, and the model works."""
     vctk80(tmp_path / "vctk")
-    result = subprocess.run(
-        command(
-            "train", "--data", "vctk/", "--recipe", recipe, "--steps", 150, "--batch-size", 4, "--learning-rate", 0.003,
-            "--set", "training.validate_every=50", "--set", "training.validation_mixes=4",
-            "--set", "training.log_every=50",
-        ),
-        cwd=tmp_path, capture_output=True, text=True, timeout=300, env=alone(), check=False,
+    monkeypatch.chdir(tmp_path)
+    result = segan(
+        "train", "--data", "vctk/", "--recipe", recipe, "--steps", 150, "--batch-size", 4, "--learning-rate", 0.003,
+        "--set", "training.validate_every=50", "--set", "training.validation_mixes=4",
+        "--set", "training.log_every=50",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     assert "vctk/: VCTK 0.80, 9 files, 0.00 h of speech, 3 speakers, 48 kHz" in result.stderr
@@ -87,7 +85,7 @@ def test_vctk_alone_trains_and_improves_its_scores(tmp_path, recipe):
     assert scores[-1]["stoi"] > scores[0]["stoi"]
     use = next(line for line in result.stderr.splitlines() if line.startswith("use it:"))
     arguments = shlex.split(use.replace("noisy.wav", str(tmp_path / "vctk/VCTK-Corpus/wav48/p225/p225_000.wav")))[3:]
-    done = subprocess.run(command(*arguments), cwd=tmp_path, capture_output=True, text=True, check=False)
+    done = segan(*arguments)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "clean.wav").exists()
 
@@ -141,12 +139,12 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, uninterrup
     arguments = ["train", "--data", whole.parent / "pairs", "--run-dir", run, "--recipe", recipe, *STEPS]
     resume = ["train", "--run-dir", run, "--resume", "--cache", tmp_path / "cache"]
     for cut in cuts:
-        process = subprocess.Popen(command(*arguments), stderr=subprocess.PIPE, text=True, env=alone())
-        while process.poll() is None and count(run) < cut:
-            time.sleep(0.005)
-        process.send_signal(number)
-        _, said = process.communicate(timeout=120)
-        assert process.returncode == (-9 if number == signal.SIGKILL else 128 + number), (said, cuts)
+        running = Running(*arguments)
+        running.wait_until(lambda cut=cut: count(run) >= cut)
+        running.send_signal(number)
+        ended = running.end()
+        said = ended.stderr
+        assert ended.returncode == (-9 if number == signal.SIGKILL else 128 + number), (said, cuts)
         assert "Traceback" not in said, (said, cuts)
         if number != signal.SIGKILL:
             last = said.splitlines()[-1]
@@ -319,18 +317,14 @@ def test_a_training_killed_before_its_first_validation_keeps_where_it_began(tmp_
     run, cache = tmp_path / "run", tmp_path / "cache"
     first = segan("train", "--data", pairs, "--recipe", recipe, "--run-dir", tmp_path / "first", "--cache", cache)
     assert first.returncode == 0, first.stderr
-    process = subprocess.Popen(
-        command(
-            "train", "--data", pairs, "--recipe", recipe, "--run-dir", run, "--cache", cache, "--learning-rate", 0,
-            "--init", tmp_path / "first" / "best.safetensors", "--steps", 5000, "--set", "training.validate_every=5000",
-            "--set", "training.adversarial.weight=0",
-        ),
-        stderr=subprocess.PIPE, env=alone(),
+    running = Running(
+        "train", "--data", pairs, "--recipe", recipe, "--run-dir", run, "--cache", cache, "--learning-rate", 0,
+        "--init", tmp_path / "first" / "best.safetensors", "--steps", 5000, "--set", "training.validate_every=5000",
+        "--set", "training.adversarial.weight=0",
     )  # fmt: skip
-    while process.poll() is None and count(run) < 3:
-        time.sleep(0.01)
-    process.kill()
-    process.communicate()
+    running.wait_until(lambda: count(run) >= 3)
+    running.send_signal(signal.SIGKILL)
+    running.end()
     resumed = segan("train", "--run-dir", run, "--resume", "--cache", cache, "--steps", 2)
     assert resumed.returncode == 0, resumed.stderr
     init, ours = (load_model(folder / "best.safetensors").generator for folder in (tmp_path / "first", run))

@@ -222,7 +222,7 @@ class Account:
         self.skipped += outcome.skipped
         self.done += outcome.error is None and not outcome.skipped
         if self.as_json:
-            click.echo(json.dumps(asdict(outcome)), err=self.to_stream)
+            (self.say if self.to_stream else click.echo)(json.dumps(asdict(outcome)))
         if outcome.error is not None and self.n > 1:
             self.say(f"segan: {' '.join(outcome.error.split())}")
         elif self.verbose and outcome.error is None and not outcome.skipped:
@@ -233,8 +233,11 @@ class Account:
         self.last = outcome
 
     def say(self, line: str) -> None:
-        """A line on standard error, above the bars."""
-        self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        """A line on standard error, above the bars, and not while a job has it muted."""
+        from segan_cli.audio.files import MUTING
+
+        with MUTING:
+            self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """The end: a summary of several; raises SeganError when something failed."""
