@@ -7,11 +7,12 @@ import sys
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import ModuleType
 
 from segan_cli.cli import main
 
 WARM = multiprocessing.get_context("forkserver")  # has the libraries loaded; its children begin where `segan` begins
-WARM.set_forkserver_preload(["segan_cli.cli", "segan_cli.training.fit", "segan_cli.evaluate", "segan_cli.enhance"])
+WARM.set_forkserver_preload(["segan_cli.cli", "segan_cli.training.fit", "segan_cli.evaluate", "torch._dynamo"])
 
 TINY = """
 [model]
@@ -83,6 +84,7 @@ def _segan(words, folder, environment, streams):
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = words
+    sys.modules["__main__"] = ModuleType("__main__")  # what workers would load once more
     main()
 
 

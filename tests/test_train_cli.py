@@ -103,6 +103,8 @@ def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe,
         run,
         "--recipe",
         recipe,
+        "--workers",
+        0,
     )
     assert first.returncode == 0, first.stderr
     for words in (f"{spoiled['left']} left out", "bad_clipped.wav: clipped", "speakers: 3 in 9 files", "noise: 5 in"):
@@ -116,7 +118,7 @@ def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe,
     assert stored.data.speech == (str(tmp_path / "corpus"),)
     assert load_model(run / "best.safetensors").provenance["training"]["warmup_steps"] == 1
 
-    again = segan("train", "--run-dir", run, "--resume", "--steps", 6)
+    again = segan("train", "--run-dir", run, "--resume", "--steps", 6, "--workers", 0)
     assert again.returncode == 0, again.stderr
     assert "training.steps: 4 before, 6 now" in again.stderr
     assert tensors(run / "last.pt")[1] == 6
@@ -137,7 +139,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, uninterrup
     run, whole = tmp_path / "run", uninterrupted
     cuts = sorted(random.Random(time.time_ns()).sample(range(3, 36), times))
     arguments = ["train", "--data", whole.parent / "pairs", "--run-dir", run, "--recipe", recipe, *STEPS]
-    resume = ["train", "--run-dir", run, "--resume", "--cache", tmp_path / "cache"]
+    resume = ["train", "--run-dir", run, "--resume", "--cache", tmp_path / "cache", "--workers", 0]
     for cut in cuts:
         running = Running(*arguments)
         running.wait_until(lambda cut=cut: count(run) >= cut)
@@ -194,6 +196,7 @@ def test_train_takes_families_objectives_and_any_field(pairs, tmp_path):
     result = segan(
         "train", "--data", pairs, "--run-dir", run, "--preset", "segan-dilated", "--width", 0.05,
         "--adversarial", "hinge", "--steps", 2, "--batch-size", 2, "--snr", 5, 10, "--learning-rate", 0.0005,
+        "--workers", 0,
         "--set", "training.validation_mixes=1", "--set", "training.adversarial.start=0",
         "--set", "model.generator.skip_merge=sum", "--set", "model.generator.latent_channels=0",
         "--set", "model.discriminator.spectral_norm=true", "--set", "training.adversarial.r1_weight=0.1",
@@ -213,7 +216,7 @@ def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
     run = tmp_path / "run"
     result = segan(
         "train", "--data", pairs, "--run-dir", run, "--init", "default", "--steps", 1, "--batch-size", 2,
-        "--learning-rate", 0, "--set", "training.validation_mixes=1", "--set", "training.adversarial.weight=0",
+        "--workers", 0, "--learning-rate", 0, "--set", "training.validation_mixes=1", "--set", "training.adversarial.weight=0",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     ours = load_model(run / "best.safetensors")
@@ -282,7 +285,7 @@ def test_what_cannot_be_trained_gets_one_line(pairs, tmp_path, complain, argumen
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(pairs, tmp_path, recipe):
     result = segan(
-        "train", "--data", pairs, "--run-dir", tmp_path / "run", "--recipe", recipe, "--steps", 30,
+        "train", "--data", pairs, "--run-dir", tmp_path / "run", "--recipe", recipe, "--steps", 30, "--workers", 0,
         "--learning-rate", 1e30, "--set", "training.clip_norm=none", "--set", "training.validate_every=30",
     )  # fmt: skip
     assert "not finite; lower the learning rates" in complaint(result)
@@ -315,17 +318,18 @@ def test_a_run_folder_is_one_trainings_alone(tmp_path, complain, pairs):
 def test_a_training_killed_before_its_first_validation_keeps_where_it_began(tmp_path, pairs, recipe):
     """`--init` is part of the first state, so that a resumption does not begin with other weights."""
     run, cache = tmp_path / "run", tmp_path / "cache"
-    first = segan("train", "--data", pairs, "--recipe", recipe, "--run-dir", tmp_path / "first", "--cache", cache)
+    options = ("--cache", cache, "--workers", 0)
+    first = segan("train", "--data", pairs, "--recipe", recipe, "--run-dir", tmp_path / "first", *options)
     assert first.returncode == 0, first.stderr
     running = Running(
-        "train", "--data", pairs, "--recipe", recipe, "--run-dir", run, "--cache", cache, "--learning-rate", 0,
+        "train", "--data", pairs, "--recipe", recipe, "--run-dir", run, *options, "--learning-rate", 0,
         "--init", tmp_path / "first" / "best.safetensors", "--steps", 5000, "--set", "training.validate_every=5000",
         "--set", "training.adversarial.weight=0",
     )  # fmt: skip
     running.wait_until(lambda: count(run) >= 3)
     running.send_signal(signal.SIGKILL)
     running.end()
-    resumed = segan("train", "--run-dir", run, "--resume", "--cache", cache, "--steps", 2)
+    resumed = segan("train", "--run-dir", run, "--resume", *options, "--steps", 2)
     assert resumed.returncode == 0, resumed.stderr
     init, ours = (load_model(folder / "best.safetensors").generator for folder in (tmp_path / "first", run))
     assert all(map(torch.equal, init.state_dict().values(), ours.state_dict().values()))
