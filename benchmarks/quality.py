@@ -25,7 +25,9 @@ from segan_cli.data.gather import Gatherer
 from segan_cli.data.mixing import MixedSource, draw_utterances, looped, place
 from segan_cli.data.recordings import Recordings
 from segan_cli.enhance import Enhancer
-from segan_cli.metrics import MEASURES, mean, measure_all, worker_pool
+from segan_cli.measures.catalog import CORE, measure_all
+from segan_cli.measures.score import mean
+from segan_cli.workers import worker_pool
 
 Array = NDArray[np.float32]
 Means = dict[str, float | None]  # of a measure, where it is defined
@@ -73,7 +75,7 @@ def score(mixed: Sequence[Mix], signals: Sequence[Array], pool: Executor) -> Cel
     cells: Cells = {}
     for kind, condition in dict.fromkeys((mix.kind, mix.condition) for mix in mixed):
         here = [row for row, mix in zip(rows, mixed, strict=True) if (mix.kind, mix.condition) == (kind, condition)]
-        cells.setdefault(kind, {})[condition] = {name: mean([row[name] for row in here]) for name in MEASURES}
+        cells.setdefault(kind, {})[condition] = {name: mean([row[name] for row in here]) for name in CORE}
     return cells
 
 
@@ -94,7 +96,7 @@ def attenuation(enhancer: Enhancer, kinds: dict[str, Recordings]) -> dict[str, f
 def over(cells: Cells, kinds: Sequence[str], conditions: Sequence[str]) -> str:
     """Means over kinds and conditions as a cell of a table."""
     means = [cells[kind][condition] for kind in kinds for condition in conditions]
-    pesq, stoi, si_sdr = (float(np.mean([each[name] for each in means if each[name] is not None])) for name in MEASURES)
+    pesq, stoi, si_sdr = (float(np.mean([each[name] for each in means if each[name] is not None])) for name in CORE)
     return f"{pesq:.2f} / {stoi:.3f} / {si_sdr:.1f}"
 
 
@@ -134,7 +136,7 @@ def worse(noisy: Cells, enhanced: Cells) -> list[str]:
         f"{kind} at {condition} dB"
         for kind, conditions in noisy.items()
         for condition, before in conditions.items()
-        if kind != "none" and all((enhanced[kind][condition][name] or 0) < (before[name] or 0) for name in MEASURES)
+        if kind != "none" and all((enhanced[kind][condition][name] or 0) < (before[name] or 0) for name in CORE)
     ]
 
 

@@ -105,7 +105,7 @@ def main() -> None:
     results: dict[str, dict[str, float]] = {"size": {"recordings": len(texts), "words": n_words}}
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         for side in ("noisy", "clean"):
-            signals = [read_mono(folders[side] / name, RATE_HZ) for name in texts]
+            signals = [read_mono(folders[side] / name, RATE_HZ)[0] for name in texts]
             results[side] = {}
             for strength in STRENGTHS:
                 enhancer = Enhancer(strength=strength)

@@ -23,7 +23,7 @@ from segan_cli.data.cache import Cache
 from segan_cli.data.gather import Gatherer
 from segan_cli.data.mixing import MixedSource, draw_utterances
 from segan_cli.data.recordings import Recordings
-from segan_cli.metrics import measure_all
+from segan_cli.measures.catalog import measure_all
 
 Array = NDArray[np.float32]
 

@@ -21,11 +21,13 @@ from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, Object
 from segan_cli.data.cache import Cache
 from segan_cli.data.mixing import Pair, draw_utterances
 from segan_cli.data.sources import Sources, open_sources
-from segan_cli.metrics import MEASURES, mean, measure_all, worker_pool
+from segan_cli.measures.catalog import CORE, measure_all
+from segan_cli.measures.score import mean
 from segan_cli.networks.summary import macs_per_second, weights
 from segan_cli.presets import PRESETS, scaled
 from segan_cli.training.fit import Pace, fit
 from segan_cli.training.state import TrainState
+from segan_cli.workers import worker_pool
 
 FAMILIES = {  # of one class of width: 256 channels in the thought vector
     "segan (width 0.25)": scaled(PRESETS["segan"], 0.25),
@@ -90,7 +92,7 @@ def run_row(model: ModelConfig, config: TrainingConfig, sources: Sources, run: P
     with worker_pool() as pool:
         fit(TrainState(model, config), sources.training, mixes(sources, config.validation_mixes), run, pool, notes)
     return {
-        **{name: notes.scores[name] for name in MEASURES},
+        **{name: notes.scores[name] for name in CORE},
         "signs": notes.signs,
         "illnesses": sorted(notes.illnesses),
         "seconds": round(time.monotonic() - began),
@@ -129,7 +131,7 @@ def main() -> None:
         validation = mixes(sources, base.validation_mixes)
         with worker_pool() as pool:
             scores = list(pool.map(measure_all, *zip(*((clean, noisy) for noisy, clean in validation), strict=True)))
-        results = {"budget": budget, "noisy": {name: mean([row[name] for row in scores]) for name in MEASURES}}
+        results = {"budget": budget, "noisy": {name: mean([row[name] for row in scores]) for name in CORE}}
     for name, (model, game, seed) in rows().items():
         if name in results or (arguments.only and name not in arguments.only):
             continue

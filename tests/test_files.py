@@ -50,7 +50,7 @@ def sweep(rate_hz):
 def test_reading_takes_the_mean_of_the_channels(tmp_path):
     left, right = voice(0.5, seed=1), voice(0.5, seed=2)
     soundfile.write(tmp_path / "s.wav", np.stack((left, right), 1), 16_000, "FLOAT")
-    np.testing.assert_allclose(read_mono(tmp_path / "s.wav", 16_000), (left + right) / 2, atol=1e-6)
+    np.testing.assert_allclose(read_mono(tmp_path / "s.wav", 16_000)[0], (left + right) / 2, atol=1e-6)
     assert probe(tmp_path / "s.wav").channels == 2
     with open_file(tmp_path / "s.wav") as source:
         assert sum(len(block) for block in source.blocks) == 8000

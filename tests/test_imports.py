@@ -13,8 +13,10 @@ ROOT = Path(segan_cli.__file__).parent
 
 LAYERS = [  # every module may import from the lines above its own, and from its own
     {"errors", "segan_cli"},
-    {"schema", "workers"},
-    {"architecture", "framing", "metrics", "device", "audio.files", "audio.filters", "audio.meter", "audio.streams"},
+    {"schema", "workers", "measures.score"},
+    {"measures.composite", "measures.distortion", "measures.standard", "measures.unaided"},
+    {"measures.catalog"},
+    {"architecture", "framing", "device", "audio.files", "audio.filters", "audio.meter", "audio.streams"},
     {"audio.ffmpeg"},
     {"audio.sources", "audio.sinks"},
     {"config"},
@@ -34,7 +36,11 @@ LAYERS = [  # every module may import from the lines above its own, and from its
     {"networks.summary", "losses.penalties", "checkpoint", "data.manifest", "data.recordings"},
     {"enhance", "plan", "picture", "data.rooms", "data.split", "data.gather"},
     {"batch"},
-    {"data.mixing", "evaluate"},
+    {"data.mixing", "evaluation.cases", "evaluation.store"},
+    {"evaluation.scoring", "evaluation.statistics"},
+    {"evaluation.run"},
+    {"evaluation.report"},
+    {"evaluation.compare", "evaluation.page"},
     {"data.sources", "data.loader"},
     {"training.adversary", "training.processes"},
     {"training.health"},
@@ -69,7 +75,15 @@ def own_imports(path):
                 yield module
 
 
-PACKAGES = ("audio", "networks", "losses", "data", "training")  # empty but for a line on what they hold
+PACKAGES = (
+    "audio",
+    "networks",
+    "losses",
+    "data",
+    "training",
+    "measures",
+    "evaluation",
+)  # empty but for a line on what they hold
 LAZY = ("segan_cli",)  # hands out what it imports when it is asked for
 MODULES = [path for path in sorted(ROOT.rglob("*.py")) if name_of(path) not in (*PACKAGES, *LAZY)]
 
@@ -90,8 +104,8 @@ def test_imports_point_down(path):
         "audio.sinks",
         "plan",
         "batch",
-        "metrics",
-        "evaluate",
+        "measures.catalog",
+        "evaluation.page",
         "data.sources",
         "cli",
     ],

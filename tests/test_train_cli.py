@@ -216,7 +216,8 @@ def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
     run = tmp_path / "run"
     result = segan(
         "train", "--data", pairs, "--run-dir", run, "--init", "default", "--steps", 1, "--batch-size", 2,
-        "--workers", 0, "--learning-rate", 0, "--set", "training.validation_mixes=1", "--set", "training.adversarial.weight=0",
+        "--workers", 0, "--learning-rate", 0, "--set", "training.validation_mixes=1",
+        "--set", "training.adversarial.weight=0",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
     ours = load_model(run / "best.safetensors")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import hiss, voice
+from segan_cli.metrics import worker_pool
 from torchaudio.functional import preemphasis
 
 from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
@@ -23,7 +24,6 @@ from segan_cli.data.mixing import draw_utterances, spec_from_dict
 from segan_cli.data.sources import open_sources
 from segan_cli.errors import CheckpointError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
-from segan_cli.metrics import worker_pool
 from segan_cli.presets import PRESETS, scaled
 from segan_cli.training.fit import fit
 from segan_cli.training.start import model_of, start_from

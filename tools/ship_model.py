@@ -13,7 +13,10 @@ import torch
 
 from segan_cli.checkpoint import load_model, pretrained_dir, save_model
 from segan_cli.enhance import Enhancer
-from segan_cli.evaluate import evaluate, summarise
+from segan_cli.evaluation.cases import from_folders
+from segan_cli.evaluation.report import summary
+from segan_cli.evaluation.run import NOISY, Request, evaluate
+from segan_cli.measures.catalog import WITH_REFERENCE
 
 
 def main() -> None:
@@ -33,7 +36,9 @@ def main() -> None:
     model = load_model(arguments.model)
     target = folder / f"{arguments.name}.safetensors"
     save_model(target, model, torch.float16 if arguments.half else torch.float32)
-    scores = summarise(evaluate(arguments.noisy, arguments.clean, enhancer=Enhancer(load_model(target))))
+    cases = from_folders(arguments.noisy, arguments.clean)
+    run = evaluate(Request(cases, tuple(WITH_REFERENCE), models={"enhanced": Enhancer(load_model(target))}))
+    scores = {system: summary(run.rows, system, run.measures) for system in (NOISY, "enhanced")}
     index_file = folder / "index.json"
     index = json.loads(index_file.read_text())
     if arguments.default:

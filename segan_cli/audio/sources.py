@@ -108,12 +108,16 @@ def foreign(path: Path) -> bool:
     return path.suffix.lower() in FOREIGN or (not known(path) and shutil.which("ffmpeg") is not None)
 
 
-def read_mono(path: Path, rate_hz: int) -> Array:
-    """A whole file as the mean of its channels at `rate_hz`, [n]; raises AudioError when it cannot be read."""
+def read_mono(path: Path, rate_hz: int) -> tuple[Array, AudioInfo]:
+    """A whole file as the mean of its channels at `rate_hz`, [n], and what it says of itself.
+
+    Raises AudioError when it cannot be read.
+    """
     with open_file(path) as source:
         blocks = [block.mean(axis=1) for block in source.blocks]
     mono = np.concatenate(blocks or [np.zeros(0, np.float32)])
-    return mono if source.info.rate_hz == rate_hz else soxr.resample(mono, source.info.rate_hz, rate_hz)
+    rate = source.info.rate_hz
+    return np.asarray(mono if rate == rate_hz else soxr.resample(mono, rate, rate_hz), np.float32), source.info
 
 
 def block_of(rate_hz: int, channels: int) -> int:

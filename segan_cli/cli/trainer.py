@@ -23,7 +23,6 @@ from segan_cli.data.mixing import Pair, draw_utterances, spec_from_dict
 from segan_cli.data.sources import Sources, open_sources
 from segan_cli.data.split import load_split, save_split
 from segan_cli.errors import ConfigError, CorpusError, StoppedError, TrainingError
-from segan_cli.metrics import worker_pool
 from segan_cli.recipe import recipe_text
 from segan_cli.schema import plain
 from segan_cli.training.adversary import Report
@@ -33,6 +32,7 @@ from segan_cli.training.processes import Processes
 from segan_cli.training.start import start_from
 from segan_cli.training.state import TrainState
 from segan_cli.training.validation import Scores
+from segan_cli.workers import worker_pool
 
 NAMED = 3  # files left out that are named on the screen; all are in data.json
 LOSSES = ("l1", "spectral", "stft", "perceptual", "stoi", "adversarial", "discriminator")

@@ -157,7 +157,7 @@ def _pairs(place: str, root: Path) -> Corpus | None:
     known = True
     for name in sorted(used):
         clean, noisy = (find_root(str(side)) for side in sets[name])
-        mates, problems = _match(clean, noisy)
+        mates, problems = match_names(clean, noisy)
         left += problems
         if mates:
             groups, told = speakers(clean, [path for path, _ in mates], root)
@@ -169,7 +169,7 @@ def _pairs(place: str, root: Path) -> Corpus | None:
     return Corpus(place, layout, tuple(utterances), tuple(left), known)
 
 
-def _match(clean: Path, noisy: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+def match_names(clean: Path, noisy: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     """The files of two folders that have the same name, whatever their format, and a line on each other one.
 
     Where all names end in `fileid_7` as those of DNS do, that alone has to be the same.

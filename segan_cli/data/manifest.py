@@ -20,38 +20,39 @@ def read_manifest(place: str, split: str, needs_speaker: bool) -> Corpus:
     or `validation`, are marked, the others are left. Other columns do not matter. Raises CorpusError, naming file and
     line, when it cannot be read or no row can be used.
     """
-    rows = _rows(Path(place))
+    rows = rows_of(Path(place))
     column = next((name for name in CLEAN if name in rows[0][1]), None)
     if column is None:
         raise CorpusError(f"{place}: no column with paths; name one of its columns {', '.join(CLEAN)}")
-    marked = any(_text(row, "split") in SPLITS[split] for _, row in rows) and "split" in rows[0][1]
+    marked = any(text_of(row, "split") in SPLITS[split] for _, row in rows) and "split" in rows[0][1]
     utterances, left, others = [], [], 0
     folder = Path(place).parent
     for line, row in rows:
-        if marked and _text(row, "split") not in SPLITS[split]:
+        if marked and text_of(row, "split") not in SPLITS[split]:
             others += 1
             continue
-        path, noisy = _text(row, column), _text(row, "noisy")
+        path, noisy = text_of(row, column), text_of(row, "noisy")
         missing = next((name for name in (path, noisy) if name and not (folder / name).is_file()), None)
         if not path or missing:
             left.append(f"{place}, line {line}: {f'{missing}: no such file' if missing else f'no {column}'}")
             continue
-        group = _text(row, "speaker") or _text(row, "recording") or path
+        group = text_of(row, "speaker") or text_of(row, "recording") or path
         utterances.append(Utterance(folder / path, f"{folder.resolve()}:{group}", folder / noisy if noisy else None))
     if others:
         left.append(f"{place}: {others} rows of other splits")
     if not utterances:
         raise CorpusError(f"{place}: none of its {len(rows)} rows can be used; first: {left[0]}")
-    known = not needs_speaker or all(_text(row, "speaker") for _, row in rows)
+    known = not needs_speaker or all(text_of(row, "speaker") for _, row in rows)
     return Corpus(place, "manifest", tuple(utterances), tuple(left), known)
 
 
-def _text(row: dict[str, Any], column: str) -> str:
+def text_of(row: dict[str, Any], column: str) -> str:
+    """What a row says in a column, "" for nothing."""
     value = row.get(column)
     return "" if value is None else str(value).strip()
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, Any]]]:
+def rows_of(path: Path) -> list[tuple[int, dict[str, Any]]]:
     """Line number and content of every row; raises CorpusError when there is none or one cannot be read."""
     rows: list[tuple[int, dict[str, Any]]] = []
     try:

@@ -16,7 +16,8 @@ from torchaudio.functional import fftconvolve, preemphasis
 from segan_cli.config import TrainingConfig
 from segan_cli.data.loader import Key, window_rng
 from segan_cli.errors import TrainingError
-from segan_cli.metrics import Undefined, pesq_wb
+from segan_cli.measures.score import Undefined
+from segan_cli.measures.standard import pesq_wb
 from segan_cli.networks.layers import level_gain
 from segan_cli.training.adversary import Report
 from segan_cli.training.state import TrainState

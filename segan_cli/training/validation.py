@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from segan_cli.checkpoint import Model, load_model, save_model
 from segan_cli.enhance import Enhancer
 from segan_cli.errors import CheckpointError
-from segan_cli.metrics import MEASURES, Score, mean, measure_all
+from segan_cli.measures.catalog import CORE, measure_all
+from segan_cli.measures.score import Score, mean
 
 Array = NDArray[np.float32]
 Scores = dict[str, float | None]
@@ -96,4 +97,4 @@ class Validation:
 def means(jobs: Jobs) -> Scores:
     """Mean of every measure over the jobs, once they are done."""
     rows = [job.result() for job in jobs]
-    return {name: mean([row[name] for row in rows]) for name in MEASURES}
+    return {name: mean([row[name] for row in rows]) for name in CORE}

@@ -1,0 +1,1 @@
+"""Evaluation: cases to compare, their scores, statistics over them, and reports."""

@@ -1,0 +1,214 @@
+"""A run as a report: plain data, and from it JSON, CSV and Markdown."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from segan_cli.evaluation.cases import Mix
+from segan_cli.evaluation.run import NOISY, Row, Run, scores_of
+from segan_cli.evaluation.statistics import differences, summarise
+from segan_cli.measures.catalog import MEASURES
+from segan_cli.measures.score import Score, Undefined
+
+FORMAT = 1  # of the report
+MOST_VALUES = 12  # of a column by which scores are broken down unasked
+
+Report = dict[str, Any]
+
+
+def build(run: Run, about: Mapping[str, Any], columns: Sequence[str] | None = None) -> Report:
+    """Everything there is to say of a run, as JSON has it.
+
+    `about` says where it comes from (command, versions, models); `columns` are those to break scores down by, unasked
+    all that have few values. Undefined scores are {"undefined": reason}.
+    """
+    rows, systems, measures = run.rows, run.systems, run.measures
+    pairs = [(ours, NOISY) for ours in systems if ours != NOISY]
+    others = [system for system in systems if system != NOISY]
+    pairs += [(ours, theirs) for i, theirs in enumerate(others) for ours in others[i + 1 :]]
+    return {
+        "format": FORMAT,
+        **about,
+        "measures": {
+            name: {
+                "label": MEASURES[name].label,
+                "unit": MEASURES[name].unit,
+                "range": [bound if math.isfinite(bound) else None for bound in MEASURES[name].range],
+                "higher_is_better": MEASURES[name].higher_is_better,
+                "source": MEASURES[name].source,
+            }
+            for name in measures
+        },
+        "systems": list(systems),
+        "pairs": len(rows),
+        "account": {
+            "left": run.account.left,
+            "rates_hz": {str(rate): n for rate, n in sorted(run.account.rates_hz.items())},
+            "channels": {str(channels): n for channels, n in sorted(run.account.channels.items())},
+            "cut": run.account.cut,
+            "delays": run.account.delays,
+            "aligned": run.account.aligned,
+        },
+        "summary": {system: summary(rows, system, measures) for system in systems},
+        "differences": [
+            {
+                "system": ours,
+                "against": theirs,
+                "measures": {
+                    name: asdict(summarise(differences(scores_of(rows, ours, name), scores_of(rows, theirs, name))))
+                    for name in measures
+                },
+            }
+            for ours, theirs in pairs
+        ],
+        "breakdown": {
+            column: [
+                {"value": value, "pairs": len(some), "summary": {s: summary(some, s, measures) for s in systems}}
+                for value, some in grouped(rows, column)
+            ]
+            for column in (columns if columns is not None else telling(rows))
+        },
+        "files": [
+            {
+                "name": row.case.name,
+                "about": row.case.about,
+                "paths": {
+                    "noisy": None if isinstance(row.case.noisy, Mix) else str(row.case.noisy),
+                    "clean": str(row.case.clean) if row.case.clean else None,
+                },
+                "scores": {
+                    system: {name: plain(score) for name, score in scores.items()}
+                    for system, scores in row.scores.items()
+                },
+            }
+            for row in rows
+        ],
+    }
+
+
+def summary(rows: Sequence[Row], system: str, measures: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Statistics of a system by measure."""
+    return {name: asdict(summarise(scores_of(rows, system, name))) for name in measures}
+
+
+def plain(score: Score) -> Any:
+    """A score as JSON has it."""
+    return {"undefined": score.reason} if isinstance(score, Undefined) else score
+
+
+def telling(rows: Sequence[Row]) -> list[str]:
+    """Columns with several values, and few of them."""
+    columns = list(dict.fromkeys(column for row in rows for column in row.case.about))
+    return [column for column in columns if 2 <= len(values(rows, column)) <= MOST_VALUES]
+
+
+def values(rows: Sequence[Row], column: str) -> list[str]:
+    """Values of a column: numbers by size, then words."""
+    found = {row.case.about.get(column, "") for row in rows}
+    return sorted(found, key=lambda value: (0, float(value), "") if is_number(value) else (1, 0.0, value))
+
+
+def is_number(text: str) -> bool:
+    """Whether a text is a finite number."""
+    try:
+        return bool(np.isfinite(float(text)))
+    except ValueError:
+        return False
+
+
+def grouped(rows: Sequence[Row], column: str) -> list[tuple[str, list[Row]]]:
+    """Rows by their value in a column."""
+    return [(value, [row for row in rows if row.case.about.get(column, "") == value]) for value in values(rows, column)]
+
+
+def to_json(report: Report) -> str:
+    """As JSON."""
+    return json.dumps(report, indent=1, allow_nan=False)
+
+
+def to_csv(report: Report) -> str:
+    """A row a file: its columns, then every score; an undefined one is empty."""
+    columns = list(dict.fromkeys(column for file in report["files"] for column in file["about"]))
+    scores = [(system, measure) for system in report["systems"] for measure in report["measures"]]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["name", *columns, *(f"{system} {measure}" for system, measure in scores)])
+    for file in report["files"]:
+        found = [file["scores"].get(system, {}).get(measure) for system, measure in scores]
+        cells = ["" if score is None or isinstance(score, dict) else repr(score) for score in found]
+        writer.writerow([file["name"], *(file["about"].get(column, "") for column in columns), *cells])
+    return text.getvalue()
+
+
+def to_markdown(report: Report) -> str:
+    """Tables of means, of differences and by column."""
+    headings = [label(report, name) for name in report["measures"]]
+    parts = [
+        f"Means over {report['pairs']} recordings, with 95 % bootstrap intervals.",
+        table(["system", *headings], [[s, *cells(report["summary"][s])] for s in report["systems"]]),
+    ]
+    if report["differences"]:
+        rows = [[f"{d['system']} - {d['against']}", *cells(d["measures"], sign=True)] for d in report["differences"]]
+        parts += ["Paired differences.", table(["systems", *headings], rows)]
+    for column, groups in report["breakdown"].items():
+        rows = [
+            [f"{group['value'] or '(none)'} ({group['pairs']})", s, *cells(group["summary"][s], interval=False)]
+            for group in groups
+            for s in report["systems"]
+        ]
+        parts += [f"By {column}.", table([f"{column} (recordings)", "system", *headings], rows)]
+    parts += ["\n".join(f"- {line}" for line in account(report) + report["account"]["left"])]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [headings, ["---"] * len(headings), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def label(report: Report, name: str) -> str:
+    """A measure with its unit, and an arrow to where better is."""
+    measure = report["measures"][name]
+    unit = f" ({measure['unit']})" if measure["unit"] else ""
+    return f"{measure['label']}{unit}" + ("" if measure["higher_is_better"] else " ↓")
+
+
+def cells(summaries: Mapping[str, Any], interval: bool = True, sign: bool = False) -> list[str]:
+    """Each measure's mean, interval and number of undefined scores, for a table."""
+    texts = []
+    for one in summaries.values():
+        if one["mean"] is None:
+            texts.append("undefined")
+            continue
+        digits = ("+" if sign else "") + ".3f"
+        text = format(one["mean"], digits)
+        if interval and one["low"] is not None:
+            text += f" [{one['low']:{digits}}, {one['high']:{digits}}]"
+        texts.append(text + (f" ({one['undefined']} undefined)" if one["undefined"] else ""))
+    return texts
+
+
+def account(report: Report) -> list[str]:
+    """What was used otherwise than as it lies there, a line each."""
+    facts = report["account"]
+    lines = []
+    rates = {rate: n for rate, n in facts["rates_hz"].items() if rate != "16000"}
+    if rates:
+        lines.append("resampled to 16 kHz: " + ", ".join(f"{n} files of {rate} Hz" for rate, n in rates.items()))
+    several = sum(n for channels, n in facts["channels"].items() if channels != "1")
+    if several:
+        lines.append(f"taken as the mean of their channels: {several} files")
+    if facts["cut"]:
+        lines.append(f"of unequal length, the longer cut at its end: {facts['cut']} pairs")
+    for system, late in facts["delays"].items():
+        side = "late" if late > 0 else "early"
+        done = "taken away before scoring" if facts["aligned"] else "--align takes it away before scoring"
+        lines.append(f"{system} comes {abs(late)} samples ({abs(late) / 16:.2f} ms) {side}: {done}")
+    return lines

@@ -1,0 +1,1 @@
+"""Measures of quality: what each is, and a number or Undefined for a pair of signals."""

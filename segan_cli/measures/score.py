@@ -1,0 +1,25 @@
+"""What a measure gives: a number, or Undefined with the reason."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Undefined:
+    """A measure that has no value for a pair."""
+
+    reason: str
+
+
+Score = float | Undefined
+
+
+def defined(scores: Sequence[Score]) -> list[float]:
+    """The scores that are numbers."""
+    return [score for score in scores if not isinstance(score, Undefined)]
+
+
+def mean(scores: Sequence[Score]) -> float | None:
+    """Mean of the defined scores, None when there is none."""
+    values = defined(scores)
+    return sum(values) / len(values) if values else None

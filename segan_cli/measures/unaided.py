@@ -1,0 +1,40 @@
+"""DNSMOS: what listeners would say of a recording, predicted without a clean reference, by the package speechmos."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segan_cli.errors import SeganError
+from segan_cli.measures.score import Score, Undefined
+
+Array = NDArray[np.float32]
+
+RATE_HZ = 16_000
+SHORTEST_S = 1.0
+SCORES = ("sig_mos", "bak_mos", "ovrl_mos", "p808_mos")
+
+
+def check_dnsmos() -> None:
+    """Raise SeganError when the package is not installed."""
+    try:
+        import speechmos.dnsmos  # noqa: F401
+    except ImportError as error:
+        raise SeganError(f"DNSMOS needs the extra: pip install 'segan-cli[dnsmos]' ({error})") from error
+
+
+def dnsmos(samples: Array) -> dict[str, Score]:
+    """P.835 scores of signal, background and whole, and the P.808 score, 1 … 5 (arXiv 2110.01763, 2010.15258).
+
+    samples [n] at 16 kHz; the model hears windows of 9 s, shorter recordings are repeated.
+    """
+    from speechmos import dnsmos as package
+
+    reason = None
+    if not samples.any():
+        reason = "silent signal"
+    elif len(samples) < SHORTEST_S * RATE_HZ:
+        reason = "shorter than 1 s"
+    elif np.abs(samples).max() > 1:
+        reason = "samples above full scale"
+    if reason is not None:
+        return dict.fromkeys(SCORES, Undefined(reason))
+    return {name: float(score) for name, score in package.run(samples, RATE_HZ).items()}

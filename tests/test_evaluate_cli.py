@@ -1,0 +1,136 @@
+"""`segan evaluate` as a user meets it: real processes on generated audio."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+import soundfile
+from commands import Running, complaint, segan
+from conftest import hiss, voice
+
+from segan_cli.measures.catalog import WITH_REFERENCE
+
+
+@pytest.fixture
+def folders(pairs, tmp_path):
+    return ("--noisy", pairs / "noisy", "--clean", pairs / "clean", "--cache", tmp_path / "scores")
+
+
+def test_systems_side_by_side_in_every_report(pairs, folders, tmp_path):
+    files = {kind: tmp_path / f"report.{kind}" for kind in ("csv", "markdown", "html")}
+    outputs = [part for kind, path in files.items() for part in (f"--{kind}", path)]
+    systems = ("--enhanced", f"itself={pairs / 'clean'}", "--enhanced", f"same={pairs / 'noisy'}")
+    result = segan("evaluate", *folders, *systems, *outputs, "--align", COLUMNS="120")
+    assert (result.returncode, result.stderr) == (0, "")
+    for words in ("Means over 4 recordings", "PESQ-WB", "4.644", "itself - noisy", "COVL"):
+        assert words in result.stdout, words
+    assert all(path.stat().st_size > 200 for path in files.values())
+    assert files["csv"].read_text().count("\n") == 5
+    again = complaint(segan("evaluate", *folders, "--csv", files["csv"]))
+    assert "--force" in again
+
+
+def test_what_cannot_be_used_is_told_and_the_rest_is_scored(pairs, folders):
+    (pairs / "clean" / "u2.wav").unlink()
+    (pairs / "noisy" / "u1.wav").write_text("no audio")
+    result = segan("evaluate", *folders, "--json")
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["pairs"] == 2
+    lines = result.stderr.splitlines()
+    assert sum(line.startswith("left out: ") for line in lines) == 2
+    assert lines[-1] == "segan: 2 left out of 4; --json names all"
+
+
+def test_two_runs_are_compared(pairs, folders, tmp_path):
+    for name in ("a", "b"):
+        result = segan("evaluate", *folders, "--measure", "si_sdr_db", "--json")
+        (tmp_path / f"{name}.json").write_text(result.stdout)
+        for path in (pairs / "noisy").iterdir():
+            samples, rate_hz = soundfile.read(path)
+            soundfile.write(path, samples + hiss(2.0, seed=5, level=0.05), rate_hz)
+    result = segan("evaluate", "--compare", tmp_path / "a.json", tmp_path / "b.json")
+    assert result.returncode == 0, result.stderr
+    assert "SI-SDR (dB)" in result.stdout
+    assert " -" in result.stdout
+
+
+def test_mixes_and_recordings_without_a_reference(pairs, tmp_path):
+    soundfile.write(tmp_path / "noise.wav", hiss(3.0, level=0.1), 16_000)
+    (tmp_path / "noises").mkdir()
+    (tmp_path / "noise.wav").rename(tmp_path / "noises" / "hiss.wav")
+    mixes = ("--clean", pairs / "clean", "--noise", tmp_path / "noises", "--snr", 0, "--snr", 15, "--seed", 4)
+    first, second = (
+        segan("evaluate", *mixes, "--measure", "si_sdr_db", "--json", "--cache", tmp_path / "scores") for _ in range(2)
+    )
+    assert first.returncode == 0, first.stderr
+    assert first.stdout == second.stdout
+    assert [group["value"] for group in json.loads(first.stdout)["breakdown"]["snr_db"]] == ["0", "15"]
+    alone = segan("evaluate", "--noisy", pairs / "noisy", "--dnsmos", "--json", "--no-cache")
+    assert alone.returncode == 0, alone.stderr
+    assert set(json.loads(alone.stdout)["measures"]) == {"dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        ((), 2, "What is to be scored?"),
+        (("--data", "set", "--noisy", "x"), 2, "--data is the whole set"),
+        (("--data", "none"), 1, "no such folder"),
+        (("--noise", "x"), 2, "--noise is mixed into --clean"),
+        (("--noisy", "noisy", "--clean", "clean", "--snr", "3"), 2, "--snr is that of mixes"),
+        (("--noisy", "noisy", "--clean", "clean", "--measure", "mos"), 2, "choose pesq_wb"),
+        (("--noisy", "noisy"), 2, "DNSMOS alone"),
+        (("--noisy", "noisy", "--measure", "stoi"), 2, "stoi needs --clean"),
+        (("--noisy", "noisy", "--clean", "empty"), 1, "no audio files"),
+        (("--noisy", "noisy", "--clean", "clean", "--enhanced", "clean", "--enhanced", "clean"), 2, "NAME=FOLDER"),
+        (("--noisy", "noisy", "--clean", "clean", "--enhanced", "none"), 1, "none: no such folder"),
+        (("--noisy", "noisy", "--clean", "clean", "--model", "none"), 1, "no such model"),
+        (("--noisy", "noisy", "--clean", "clean", "--csv", "none/a.csv"), 1, "cannot be written"),
+        (("--compare", "a.json", "b.json"), 1, "a.json: cannot be read"),
+    ],
+)
+def test_what_cannot_be_evaluated_gets_one_line(pairs, monkeypatch, arguments, code, says):
+    (pairs / "empty").mkdir()
+    monkeypatch.chdir(pairs)
+    result = segan("evaluate", *arguments)
+    assert says in complaint(result)
+    assert result.returncode == code
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_a_stopped_evaluation_goes_on_with_the_same_figures(tmp_path):
+    """Killed in the midst and run again, it measures what is missing and says what an undisturbed run says."""
+    for side in ("clean", "noisy"):
+        (tmp_path / side).mkdir()
+    for i in range(30):
+        clean = voice(2.0, seed=i)
+        soundfile.write(tmp_path / "clean" / f"{i}.wav", clean, 16_000)
+        soundfile.write(tmp_path / "noisy" / f"{i}.wav", clean + hiss(2.0, seed=i), 16_000)
+    folders = ("--noisy", tmp_path / "noisy", "--clean", tmp_path / "clean", "--json")
+    store = tmp_path / "scores"
+    running = Running("evaluate", *folders, "--cache", store, "--jobs", 1)
+    running.wait_until(lambda: store.exists() and kept(store) >= 5 * len(WITH_REFERENCE))
+    running.send_signal(signal.SIGKILL)
+    running.end()
+    before = kept(store)
+    assert 0 < before < 30 * len(WITH_REFERENCE)
+    resumed = segan("evaluate", *folders, "--cache", store)
+    whole = segan("evaluate", *folders, "--no-cache", "--jobs", 2)
+    assert resumed.returncode == whole.returncode == 0, resumed.stderr
+    reports = [json.loads(result.stdout) for result in (resumed, whole)]
+    for report in reports:
+        del report["command"]
+    assert reports[0] == reports[1]
+    assert kept(store) == 30 * len(WITH_REFERENCE)
+    assert np.isfinite(reports[0]["summary"]["noisy"]["covl"]["mean"])
+
+
+def kept(store):
+    import sqlite3
+
+    try:
+        with sqlite3.connect(store) as database:
+            return database.execute("SELECT count(*) FROM scores").fetchone()[0]
+    except sqlite3.Error:
+        return 0
