@@ -18,7 +18,7 @@ import numpy as np
 import report
 from numpy.typing import NDArray
 
-from segan_cli.checkpoint import find_model, load_model, shipped_models
+from segan_cli.checkpoint import load_model
 from segan_cli.config import MixingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.gather import Gatherer
@@ -27,6 +27,7 @@ from segan_cli.data.recordings import Recordings
 from segan_cli.enhance import Enhancer
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import mean
+from segan_cli.pretrained import find_model, shipped_models
 from segan_cli.workers import worker_pool
 
 Array = NDArray[np.float32]

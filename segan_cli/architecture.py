@@ -2,10 +2,14 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from segan_cli.errors import ConfigError
 from segan_cli.schema import check_least
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,21 @@ class GeneratorConfig:
             step *= stride
         return samples
 
+    def latent_shape(self, n_windows: int, n_samples: int) -> tuple[int, int, int] | None:
+        """Shape [B, C, T / stride] of z, or None when the model has none."""
+        if not self.latent_channels:
+            return None
+        return n_windows, self.latent_channels, n_samples // math.prod(self.strides)
+
+    def draw_latent(self, rng: "np.random.Generator", n_windows: int, n_samples: int) -> "NDArray[np.float32] | None":
+        """z [B, C, T / stride] of mean 0 and deviation 1, normal or uniform, or None when the model has none."""
+        shape = self.latent_shape(n_windows, n_samples)
+        if shape is None:
+            return None
+        if self.latent == "uniform":
+            return (rng.random(shape, dtype="float32") - 0.5) * math.sqrt(12)
+        return rng.standard_normal(shape, dtype="float32")
+
 
 @dataclass(frozen=True)
 class SpectralConfig:
@@ -86,6 +105,12 @@ class SpectralConfig:
 
     def field_of_view(self) -> None:
         """All of the window, through the GRUs."""
+
+    def latent_shape(self, n_windows: int, n_samples: int) -> None:
+        """This family has no z."""
+
+    def draw_latent(self, rng: "np.random.Generator", n_windows: int, n_samples: int) -> None:
+        """This family has no z."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from segan_cli.audio.meter import Meter
 from segan_cli.audio.sinks import Write, normalising, open_output, open_target
 from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
+from segan_cli.backends.network import BackendName
+from segan_cli.enhance import Enhancer
 from segan_cli.errors import AudioError, SeganError, StoppedError
 from segan_cli.plan import STREAM, Job
 
@@ -35,7 +37,8 @@ class Request:
 
     model: str = "default"
     device: str = "auto"
-    threads: int | None = None  # of a process
+    backend: BackendName = "auto"
+    threads: int | None = None  # of the network
     settings: dict[str, Any] = field(default_factory=dict)  # of the Enhancer
     raw: Encoding | None = None  # of standard input and output, in place of WAV
     rate_hz: int | None = None  # of the output; none: the input's
@@ -67,14 +70,8 @@ class Worker:
     """Enhances one recording after the other by one model."""
 
     def __init__(self, request: Request) -> None:
-        from segan_cli.enhance import Enhancer
-
-        if request.threads is not None:
-            import torch
-
-            torch.set_num_threads(request.threads)
         self.request = request
-        self.enhancer = Enhancer(request.model, request.device, **request.settings)
+        self.enhancer = Enhancer(request.model, request.device, request.backend, request.threads, **request.settings)
 
     def run(self, job: Job, progress: Progress) -> Outcome:
         """Do a job; what goes wrong with this recording is told in the outcome."""
@@ -89,7 +86,7 @@ class Worker:
             return Outcome(source, target, error=str(error))
         except OSError as error:
             return Outcome(source, target, error=f"{error.filename or source}: {error.strerror or error}")
-        except RuntimeError as error:  # of torch, such as that there is not enough memory
+        except RuntimeError as error:  # of the backend, such as that there is not enough memory
             return Outcome(source, target, error=f"{source}: {str(error).splitlines()[0]}")
 
     def _enhance(self, job: Job, progress: Progress) -> Outcome:

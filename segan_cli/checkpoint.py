@@ -1,7 +1,6 @@
 """Models on disk: safetensors with the config and the provenance in its metadata; nothing is unpickled."""
 
 import dataclasses
-import hashlib
 import json
 import os
 from dataclasses import dataclass
@@ -76,34 +75,3 @@ def load_model(path: Path) -> Model:
     except (RuntimeError, LookupError, TypeError, ValueError, ConfigError, CheckpointError) as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error
     return Model(generator.eval().requires_grad_(False), config, provenance)
-
-
-def pretrained_dir() -> Path:
-    """The folder of shipped models: inside the installed package, or beside it in a source checkout."""
-    package = Path(__file__).parent
-    installed = package / "pretrained"
-    return installed if installed.is_dir() else package.parent / "pretrained"
-
-
-def shipped_models() -> tuple[str, dict[str, dict[str, Any]]]:
-    """Name of the default model, and what the index says of every shipped one by name."""
-    index = json.loads((pretrained_dir() / "index.json").read_text(encoding="utf-8"))
-    return index["default"], index["models"]
-
-
-def find_model(name: str) -> Path:
-    """The file of a shipped model's name (its sha256 checked) or of a path.
-
-    Raises CheckpointError when there is neither, or when the shipped file is not the one that was measured.
-    """
-    default, shipped = shipped_models()
-    if name == "default":
-        name = default
-    if name in shipped:
-        path = Path(pretrained_dir(), shipped[name]["file"])
-        if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != shipped[name]["sha256"]:
-            raise CheckpointError(f"{path}: missing or changed since it was shipped; install segan again")
-        return path
-    if Path(name).is_file():
-        return Path(name)
-    raise CheckpointError(f"{name}: no such model; give a file or one of: default, {', '.join(sorted(shipped))}")

@@ -3,31 +3,31 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from segan_cli.audio.files import check_writable
 from segan_cli.audio.filters import BandGain, Emphasis, Resampler
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import open_file
-from segan_cli.checkpoint import Model, find_model, load_model
-from segan_cli.device import choose_device
+from segan_cli.backends.choice import open_network
+from segan_cli.backends.network import BackendName, Network, Precision
 from segan_cli.errors import AudioError, ConfigError
 from segan_cli.framing import OverlapAdd
-from segan_cli.networks.layers import level_gain
 from segan_cli.plan import Job, check
+
+if TYPE_CHECKING:
+    from segan_cli.checkpoint import Model
 
 Array = NDArray[np.float32]
 Channels = Literal["linked", "independent"]
 HighBandPolicy = Literal["gain", "keep", "drop"]
-Precision = Literal["fp32", "bf16"]
 
 LARGEST_SAMPLE = 1e6  # full scale is 1
-LINK_FRAME = 1_024  # samples of the frames in which channels follow their mid
+LINK_FRAME, LINK_HOP = 1_024, 256  # samples of the frames in which channels follow their mid
+LINK_TAPER = np.sin(np.pi * np.arange(LINK_FRAME) / LINK_FRAME) ** 2
 LARGEST_LINK = 2.0  # gain with which a channel may follow it
 CANCELLED = 0.05  # share of the channels' power below which their mid tells nothing of them
 
@@ -56,15 +56,26 @@ class Settings:
 class Enhancer:
     """Runs a model on audio of any length, rate and channel count; one may serve several threads."""
 
-    def __init__(self, model: Model | str | Path = "default", device: str = "auto", **settings: Any) -> None:
+    def __init__(
+        self,
+        model: "Model | str | Path" = "default",
+        device: str = "auto",
+        backend: BackendName = "auto",
+        threads: int | None = None,
+        **settings: Any,
+    ) -> None:
         """`model` is a shipped model's name, a file or a model; `settings` are the fields of `Settings`.
 
-        Raises CheckpointError when there is no such model, ConfigError when a setting cannot be.
+        `backend` is "torch", "onnx", or "auto" for the one that suits; `threads` are those of the network. Raises
+        CheckpointError when there is no such model, ConfigError when a setting cannot be.
         """
-        self.model = model if isinstance(model, Model) else load_model(find_model(str(model)))
-        self.device = choose_device(device)
-        self.model.generator.to(self.device)
         self.settings = Settings(**settings)
+        if isinstance(model, str | Path):
+            self.network: Network = open_network(model, device, backend, self.settings.precision, threads)
+        else:
+            from segan_cli.backends.pytorch import TorchNetwork
+
+            self.network = TorchNetwork(model, device, self.settings.precision, threads)
 
     def stream(self, rate_hz: int, channels: int = 1) -> "EnhancerStream":
         """A fresh stream for one signal."""
@@ -101,8 +112,8 @@ class EnhancerStream:
     """
 
     def __init__(self, enhancer: Enhancer, rate_hz: int, channels: int) -> None:
-        config, settings = enhancer.model.config, enhancer.settings
-        self.generator, self.device, self.settings = enhancer.model.generator, enhancer.device, settings
+        config, settings = enhancer.network.config, enhancer.settings
+        self.network, self.settings = enhancer.network, settings
         self.input_rms = config.generator.input_rms
         self.rng = np.random.default_rng(settings.seed)
         self.channels = channels
@@ -110,7 +121,7 @@ class EnhancerStream:
         self.inward = Resampler(rate_hz, inner_hz, channels)
         self.emphasis = Emphasis(config.pre_emphasis, channels)
         batch = max(1, settings.batch // channels)
-        self.frames = OverlapAdd(self._network, channels, config.window, config.hop, batch)
+        self.frames = OverlapAdd(self._windows, channels, config.window, config.hop, batch)
         self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
         self.change = Resampler(inner_hz, rate_hz, channels)
         high = rate_hz > inner_hz and settings.high_band != "keep"
@@ -167,29 +178,22 @@ class EnhancerStream:
             change += self.high.push(noisy, enhanced, original, last)
         return original, original + np.float32(self.settings.strength) * change
 
-    def _network(self, windows: Array) -> Array:
+    def _windows(self, noisy: Array) -> Array:
         """[N, channels, window] → enhanced; channels share the latent z of their window."""
-        low = self.settings.precision == "bf16"
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=low):
-            noisy = torch.from_numpy(windows).to(self.device)
-            if self.channels > 1 and self.settings.channels == "linked":
-                mid = middle(noisy)
-                enhanced = follow(noisy, mid, self._enhanced(mid))
-            else:
-                enhanced = self._enhanced(noisy)
-            result: Array = enhanced.cpu().numpy()
-        return result
+        if self.channels > 1 and self.settings.channels == "linked":
+            mid = middle(noisy)
+            return follow(noisy, mid, self._enhanced(mid))
+        return self._enhanced(noisy)
 
-    def _enhanced(self, noisy: Tensor) -> Tensor:
+    def _enhanced(self, noisy: Array) -> Array:
         """[N, C, window] → each channel of each window through the network, same shape."""
         n, channels, samples = noisy.shape
-        z = self.generator.draw_latent(self.rng, n, samples)
+        z = self.network.draw_latent(self.rng, n)
         if z is not None:
-            z = z.repeat_interleave(channels, 0).to(self.device)
-        alone = noisy.reshape(n * channels, 1, samples)
-        gain = level_gain(alone, self.input_rms) if self.input_rms else 1.0
-        enhanced: Tensor = self.generator(alone * gain, z).float() / gain
-        return enhanced.view_as(noisy)
+            z = np.repeat(z, channels, 0)
+        alone = np.ascontiguousarray(noisy, np.float32).reshape(n * channels, 1, samples)
+        gain = level_gain(alone, self.input_rms) if self.input_rms else np.float32(1.0)
+        return (self.network(alone * gain, z) / gain).reshape(noisy.shape)
 
 
 class HighBand:
@@ -240,29 +244,48 @@ def fitted(samples: Array, n: int) -> Array:
     return np.pad(samples[:n], ((0, max(0, n - len(samples))), (0, 0)))
 
 
-def middle(channels: Tensor) -> Tensor:
+def level_gain(noisy: Array, rms: float) -> Array:
+    """Gain [B, 1, 1] that brings windows [B, 1, T] to an RMS, or less where the peak would pass 0.9."""
+    level = np.sqrt(np.mean(np.square(noisy), axis=-1, keepdims=True))
+    peak = np.abs(noisy).max(axis=-1, keepdims=True)
+    return np.asarray(np.minimum(rms / np.maximum(level, 1e-6), 0.9 / np.maximum(peak, 1e-6)), np.float32)
+
+
+def middle(channels: Array) -> Array:
     """[N, C, T] → their mean [N, 1, T]; the first channel where they cancel each other out."""
-    mid = channels.mean(1, keepdim=True)
-    there = mid.square().mean(2, keepdim=True) >= CANCELLED * channels.square().mean((1, 2), keepdim=True)
-    return torch.where(there, mid, channels[:, :1])
+    mid = channels.mean(1, keepdims=True)
+    power = np.square(channels).mean((1, 2), keepdims=True)
+    there = np.square(mid).mean(2, keepdims=True) >= CANCELLED * power
+    return np.where(there, mid, channels[:, :1])
 
 
-def follow(channels: Tensor, mid: Tensor, enhanced: Tensor) -> Tensor:
+def follow(channels: Array, mid: Array, enhanced: Array) -> Array:
     """Channels [N, C, T] through the filter that makes mid [N, 1, T] enhanced [N, 1, T], frame by frame.
 
     As all of a window's channels pass the same filter, levels and delays between them stay.
     """
-    n_fft = min(LINK_FRAME, channels.shape[-1])
-    window = torch.hann_window(n_fft, device=channels.device)
+    before, after = spectra(mid), spectra(enhanced)
+    gain = after * before.conj() / np.maximum(np.square(np.abs(before)), 1e-12)
+    gain *= LARGEST_LINK / np.maximum(np.abs(gain), LARGEST_LINK)
+    return resynthesis(spectra(channels) * gain, channels.shape[-1])
 
-    def spectrum(x: Tensor) -> Tensor:
-        frames = torch.stft(x.flatten(0, 1), n_fft, window=window, return_complex=True)
-        return frames.view(*x.shape[:2], *frames.shape[1:])
 
-    before, after = spectrum(mid), spectrum(enhanced)
-    power = before.abs().square()
-    gain = after * before.conj() / power.clamp_min(1e-12)
-    gain = gain * (LARGEST_LINK / gain.abs().clamp_min(LARGEST_LINK))
-    filtered = (spectrum(channels) * gain).flatten(0, 1)
-    result: Tensor = torch.istft(filtered, n_fft, window=window, length=channels.shape[-1])
-    return result.view_as(channels)
+def spectra(signals: Array) -> NDArray[np.complex64]:
+    """[N, C, T] → [N, C, frames, F] of tapered frames, three quarters overlapping, centred from the first sample on."""
+    half = LINK_FRAME // 2
+    padded = np.pad(signals, ((0, 0), (0, 0), (half, half + -signals.shape[-1] % LINK_HOP)))
+    frames = np.lib.stride_tricks.sliding_window_view(padded, LINK_FRAME, axis=-1)[:, :, ::LINK_HOP]
+    return np.asarray(np.fft.rfft(frames * LINK_TAPER), np.complex64)
+
+
+def resynthesis(frames: NDArray[Any], n: int) -> Array:
+    """What `spectra` gives back to signals [N, C, n]."""
+    pieces = np.fft.irfft(frames) * LINK_TAPER
+    total = np.zeros((*pieces.shape[:2], (pieces.shape[2] - 1) * LINK_HOP + LINK_FRAME))
+    weight = np.zeros(total.shape[-1])
+    for i in range(pieces.shape[2]):
+        place = slice(i * LINK_HOP, i * LINK_HOP + LINK_FRAME)
+        total[:, :, place] += pieces[:, :, i]
+        weight[place] += LINK_TAPER**2
+    half = LINK_FRAME // 2
+    return np.asarray((total[..., half : half + n] / weight[half : half + n]), np.float32)

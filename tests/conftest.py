@@ -31,9 +31,6 @@ def hiss(seconds, rate_hz=16_000, seed=0, level=0.02):
 class Identity(torch.nn.Module):
     """A generator that gives what it gets."""
 
-    def draw_latent(self, rng, n_windows, n_samples):
-        return None
-
     def forward(self, noisy, z):
         return noisy
 

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 from conftest import hiss, voice
 
-from segan_cli.checkpoint import find_model, load_model, shipped_models
+from segan_cli.checkpoint import load_model
 from segan_cli.data.noises import generate
 from segan_cli.enhance import Enhancer
 from segan_cli.measures.catalog import measure_all
+from segan_cli.pretrained import find_model, shipped_models
 
 FILE = Path(__file__).parent / "golden" / "scores.json"
 RATE_HZ = 16_000

@@ -10,11 +10,12 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
-from segan_cli.checkpoint import Model, find_model, load_model, pretrained_dir, save_model
+from segan_cli.checkpoint import Model, load_model, save_model
 from segan_cli.config import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.generator import Generator
 from segan_cli.presets import PRESETS
+from segan_cli.pretrained import find_model, pretrained_dir
 from segan_cli.schema import from_dict
 
 TINY = ModelConfig(

@@ -9,10 +9,11 @@ from conftest import Identity, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segan_cli.checkpoint import Model, find_model, load_model
+from segan_cli.checkpoint import Model, load_model
 from segan_cli.enhance import Enhancer
 from segan_cli.errors import AudioError
 from segan_cli.presets import PRESETS
+from segan_cli.pretrained import find_model
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +52,7 @@ def test_what_the_model_changes_comes_back_at_its_time(rate_hz):
     t = np.arange(round(1.7 * rate_hz)) / rate_hz
     chirp = (0.5 * np.sin(2 * np.pi * (100 * t + 800 * t**2))).astype(np.float32)  # 100 … 2,800 Hz
     halving = identity()
-    halving.model.generator.forward = lambda noisy, z: 0.5 * noisy
+    halving.network.generator.forward = lambda noisy, z: 0.5 * noisy
     error = (halving.enhance(chirp, rate_hz) - 0.5 * chirp)[rate_hz // 20 : -rate_hz // 20]
     assert 10 * np.log10(np.mean(error**2) / np.mean((0.5 * chirp) ** 2)) < -60
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from conftest import hiss, voice
 
-from segan_cli.checkpoint import find_model, load_model, shipped_models
+from segan_cli.checkpoint import load_model
 from segan_cli.enhance import Enhancer
+from segan_cli.pretrained import find_model, shipped_models
 
 DEFAULT, MODELS = shipped_models()
 
@@ -43,7 +44,7 @@ def test_noise_alone_drops_by_20_db(enhancer, kind):
 
 def test_where_windows_begin_is_not_heard(enhancer):
     noisy = voice(12.0) + hiss(12.0)
-    shift = enhancer.model.config.hop // 3
+    shift = enhancer.network.config.hop // 3
     whole = enhancer.enhance(noisy, 16_000)
     shifted = enhancer.enhance(np.concatenate((np.zeros(shift, np.float32), noisy)), 16_000)[shift:]
     assert 10 * np.log10(np.mean(whole**2) / np.mean((shifted - whole) ** 2)) > 15

@@ -15,8 +15,9 @@ from commands import TINY, Running, alone, command, complaint, segan
 from corpora import noises, plain, vctk80
 from filelock import FileLock
 
-from segan_cli.checkpoint import find_model, load_model
+from segan_cli.checkpoint import load_model
 from segan_cli.cli import main
+from segan_cli.pretrained import find_model
 from segan_cli.recipe import load_recipe
 from segan_cli.training.state import read_state
 

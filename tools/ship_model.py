@@ -11,12 +11,14 @@ from pathlib import Path
 
 import torch
 
-from segan_cli.checkpoint import load_model, pretrained_dir, save_model
+from segan_cli.backends.export import export
+from segan_cli.checkpoint import load_model, save_model
 from segan_cli.enhance import Enhancer
 from segan_cli.evaluation.cases import from_folders
 from segan_cli.evaluation.report import summary
 from segan_cli.evaluation.run import NOISY, Request, evaluate
 from segan_cli.measures.catalog import WITH_REFERENCE
+from segan_cli.pretrained import pretrained_dir
 
 
 def main() -> None:
@@ -39,6 +41,8 @@ def main() -> None:
     cases = from_folders(arguments.noisy, arguments.clean)
     run = evaluate(Request(cases, tuple(WITH_REFERENCE), models={"enhanced": Enhancer(load_model(target))}))
     scores = {system: summary(run.rows, system, run.measures) for system in (NOISY, "enhanced")}
+    onnx = target.with_suffix(".onnx")
+    export(load_model(target), onnx, arguments.half)
     index_file = folder / "index.json"
     index = json.loads(index_file.read_text())
     if arguments.default:
@@ -46,6 +50,7 @@ def main() -> None:
     index["models"][arguments.name] = {
         "file": target.name,
         "sha256": hashlib.sha256(target.read_bytes()).hexdigest(),
+        "onnx": {"file": onnx.name, "sha256": hashlib.sha256(onnx.read_bytes()).hexdigest()},
         "preset": model.config.preset,
         "steps": model.provenance["steps"],
         "runs": model.provenance["runs"],

@@ -1,15 +1,18 @@
 """Filters with a state that is carried from block to block: change of rate, emphasis."""
 
+from typing import Any
+
 import numpy as np
 import soxr
 from numpy.typing import NDArray
-from scipy.signal import butter, lfilter, sosfilt
 
 Array = NDArray[np.float32]
 
 FOLLOWED_HZ = 4_000, 7_500  # part of the band whose gain the band above it takes
 FOLLOWING_S = 0.02
 TINY = 1e-12
+RUN = 128  # samples that a recursion takes at once
+TAPS = 65  # of the filter that finds that part
 
 
 class Resampler:
@@ -27,31 +30,59 @@ class Resampler:
         return resampled.reshape(-1, self.channels)
 
 
+class OnePole:
+    """y[n] = x[n] + a y[n-1] along the first axis, its state carried from block to block.
+
+    Runs of 128 samples are products with the matrix of a's powers, so that little is left to do one by one.
+    """
+
+    def __init__(self, a: float, channels: int) -> None:
+        lag = np.arange(RUN)[:, None] - np.arange(RUN)
+        self.within = np.where(lag >= 0, a ** np.maximum(lag, 0), 0.0)
+        self.onward = a ** np.arange(1, RUN + 1)[:, None]
+        self.state = np.zeros(channels)
+
+    def push(self, block: NDArray[Any]) -> NDArray[np.float64]:
+        """block [n, channels] → filtered, same shape."""
+        n = len(block)
+        runs = np.pad(np.asarray(block, np.float64), ((0, -n % RUN), (0, 0))).reshape(-1, RUN, block.shape[1])
+        filtered = np.einsum("kj,mjc->mkc", self.within, runs, optimize=True)
+        for run in filtered:
+            run += self.onward * self.state
+            self.state = run[-1]
+        flat = filtered.reshape(-1, block.shape[1])[:n]
+        if n:
+            self.state = flat[-1].copy()
+        return np.asarray(flat)
+
+
 class Emphasis:
     """Pre-emphasis y[n] = x[n] - a x[n-1] or its inverse, with the filter's state carried from block to block."""
 
     def __init__(self, coefficient: float, channels: int, inverse: bool = False) -> None:
-        forward, one = [1.0, -coefficient], [1.0]
-        self.b, self.a = (one, forward) if inverse else (forward, one)
-        self.state = np.zeros((channels, 1))
+        self.coefficient = coefficient
+        self.before = np.zeros((channels, 1), np.float32)
+        self.pole = OnePole(coefficient, channels) if inverse and coefficient else None
 
     def push(self, block: Array) -> Array:
         """block [channels, n] → filtered, same shape."""
-        if not block.size:
+        if not block.size or not self.coefficient:
             return block
-        filtered, self.state = lfilter(self.b, self.a, block, axis=1, zi=self.state)
-        return np.asarray(filtered, np.float32)
+        if self.pole is not None:
+            return np.asarray(self.pole.push(block.T).T, np.float32)
+        shifted = np.concatenate((self.before, block[:, :-1]), axis=1)
+        self.before = block[:, -1:].copy()
+        return np.asarray(block - self.coefficient * shifted, np.float32)
 
 
 class BandGain:
     """How much of the upper part of a band an enhancement has left, followed over time."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
-        self.section = butter(4, FOLLOWED_HZ, "bandpass", fs=rate_hz, output="sos")
-        self.sections = np.zeros((2, len(self.section), 2, channels))
-        decay = np.exp(-1 / (FOLLOWING_S * rate_hz))
-        self.smoothing = [1 - decay], [1.0, -decay]
-        self.powers = np.zeros((2, 1, channels))
+        self.taps = band_pass(*FOLLOWED_HZ, rate_hz)
+        self.before = np.zeros((2, len(self.taps) - 1, channels))
+        self.decay = float(np.exp(-1 / (FOLLOWING_S * rate_hz)))
+        self.smoothing = [OnePole(self.decay, channels) for _ in range(2)]
 
     def push(self, noisy: Array, enhanced: Array) -> Array:
         """noisy, enhanced [n, channels] → gain [n, channels], 0 … 1."""
@@ -59,7 +90,16 @@ class BandGain:
             return noisy
         powers = []
         for side, samples in enumerate((noisy, enhanced)):
-            band, self.sections[side] = sosfilt(self.section, samples, axis=0, zi=self.sections[side])
-            power, self.powers[side] = lfilter(*self.smoothing, np.square(band), axis=0, zi=self.powers[side])
+            joined = np.concatenate((self.before[side], samples))
+            self.before[side] = joined[len(samples) :]
+            band = np.stack([np.convolve(channel, self.taps, "valid") for channel in joined.T], axis=1)
+            power = self.smoothing[side].push((1 - self.decay) * np.square(band))
             powers.append(np.maximum(power, 0.0))
         return np.asarray(np.sqrt(np.clip((powers[1] + TINY) / (powers[0] + TINY), 0.0, 1.0)), np.float32)
+
+
+def band_pass(low_hz: float, high_hz: float, rate_hz: int) -> NDArray[np.float64]:
+    """Taps of a band-pass of linear phase: the difference of two windowed sincs (Hamming)."""
+    n = np.arange(TAPS) - TAPS // 2
+    low, high = (2 * edge / rate_hz * np.sinc(2 * edge / rate_hz * n) for edge in (low_hz, high_hz))
+    return np.asarray((high - low) * np.hamming(TAPS))

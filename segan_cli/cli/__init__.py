@@ -9,6 +9,7 @@ import click
 from segan_cli import __version__
 from segan_cli.cli.enhance import enhance
 from segan_cli.cli.evaluate import evaluate
+from segan_cli.cli.export import export
 from segan_cli.cli.models import models
 from segan_cli.cli.train import train
 from segan_cli.errors import SeganError, StoppedError
@@ -29,6 +30,7 @@ segan.add_command(enhance)
 segan.add_command(train)
 segan.add_command(evaluate)
 segan.add_command(models)
+segan.add_command(export)
 
 
 def main() -> None:

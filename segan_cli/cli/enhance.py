@@ -55,6 +55,10 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 @click.option("--threads", type=click.IntRange(1), help="Of each job.  [default: all cores by --jobs]")
 @click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
 @click.option(
+    "--backend", type=click.Choice(["auto", "torch", "onnx"]), default="auto", show_default=True,
+    help="What runs the network; auto: onnx on the cpu.",
+)  # fmt: skip
+@click.option(
     "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of the network."
 )
 @click.option("--batch-size", "batch", type=click.IntRange(1), default=16, show_default=True, help="Windows at once.")
@@ -85,6 +89,7 @@ def enhance(
     jobs: int,
     threads: int | None,
     device: str,
+    backend: str,
     precision: str,
     batch: int,
     seed: int,
@@ -146,6 +151,7 @@ def enhance(
     request = Request(
         model=model,
         device=device,
+        backend=backend,  # type: ignore[arg-type]  # one of the choices
         threads=threads,
         settings={
             "strength": 1.0 if strength is None else strength, "channels": how, "high_band": high_band,

@@ -173,14 +173,14 @@ def load_models(names: Sequence[str], folders: dict[str, Path]) -> tuple[dict[st
     if names:
         import hashlib
 
-        from segan_cli.checkpoint import find_model
         from segan_cli.enhance import Enhancer
+        from segan_cli.pretrained import find_model
 
         for name in names:
             path = find_model(name)
             short = path.stem if name != "default" else name
             check_name(short, {**folders, **enhancers}, "--model")
-            enhancers[short] = Enhancer(path)
+            enhancers[short] = Enhancer(name)
             hashes[short] = hashlib.sha256(path.read_bytes()).hexdigest()
     return enhancers, hashes
 

@@ -68,8 +68,9 @@ def models(as_json: bool) -> None:
 
 def survey() -> list[Line]:
     """All presets in their order, each with the model that is shipped under its name, and other shipped models."""
-    from segan_cli.checkpoint import find_model, load_model, shipped_models
+    from segan_cli.checkpoint import load_model
     from segan_cli.networks.summary import macs_per_second, weights
+    from segan_cli.pretrained import find_model, shipped_models
 
     default, shipped = shipped_models()
     lines = []

@@ -1,8 +1,5 @@
 """The SEGAN generator."""
 
-import math
-
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,7 +18,6 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        self.stride = math.prod(config.strides)
         self.unit = config.input_rms or 1.0  # the level that counts as 1 between first and last layer
         layers = list(zip((1, *config.channels[:-1]), config.channels, config.strides, config.dilations, strict=True))
         k = config.kernel_size
@@ -41,21 +37,6 @@ class Generator(nn.Module):
         if config.input_rms is not None:  # all layers but the last, which starts near silence
             for layer in (*self.encoder, *self.decoder[:-1]):
                 initialise_he(layer, slope)
-
-    def draw_latent(self, rng: np.random.Generator, n_windows: int, n_samples: int) -> Tensor | None:
-        """z [B, C, T / stride] of mean 0 and deviation 1, normal or uniform, or None when the model has none."""
-        shape = self.latent_shape(n_windows, n_samples)
-        if shape is None:
-            return None
-        if self.config.latent == "uniform":
-            return torch.from_numpy(rng.random(shape, dtype=np.float32) - np.float32(0.5)) * math.sqrt(12)
-        return torch.from_numpy(rng.standard_normal(shape, dtype=np.float32))
-
-    def latent_shape(self, n_windows: int, n_samples: int) -> tuple[int, int, int] | None:
-        """Shape [B, C, T / stride] of the z that `forward` expects, or None when the model has none."""
-        if not self.config.latent_channels:
-            return None
-        return n_windows, self.config.latent_channels, n_samples // self.stride
 
     def forward(self, noisy: Tensor, z: Tensor | None) -> Tensor:
         """noisy [B, 1, T], T a multiple of the stride, and z [B, C, T / stride] or None → enhanced [B, 1, T]."""

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad, scaled_dot_product_attention, silu
@@ -21,13 +20,12 @@ class SpectralGenerator(nn.Module):
     is joined by skips and ends in a mask. Everything between the two transforms is [B, N frames, F, C].
     """
 
-    taper: Tensor
     open: Tensor  # what goes through the bound and comes out as a mask of 1
 
     def __init__(self, config: SpectralConfig) -> None:
         super().__init__()
         self.config, self.stride = config, config.frame // 2
-        self.register_buffer("taper", torch.hann_window(config.frame).sqrt(), persistent=False)
+        self.fourier = Fourier(config.frame)
         self.bound = config.largest_gain**config.power
         self.register_buffer("open", torch.tensor((self.bound * math.atanh(1 / self.bound), 0.0)), persistent=False)
         c, steps = config.channels, config.steps
@@ -44,15 +42,9 @@ class SpectralGenerator(nn.Module):
         nn.init.zeros_(self.outward.weight)
         nn.init.zeros_(self.outward.bias)  # type: ignore[arg-type]  # there is one
 
-    def draw_latent(self, rng: np.random.Generator, n_windows: int, n_samples: int) -> None:
-        """This family has no z."""
-
-    def latent_shape(self, n_windows: int, n_samples: int) -> None:
-        """This family has no z."""
-
     def forward(self, noisy: Tensor, z: None = None) -> Tensor:
         """noisy [B, 1, T], T a multiple of half a frame → enhanced [B, 1, T]."""
-        spectrum = torch.view_as_real(self.analyse(noisy[:, 0] / self.config.input_rms))
+        spectrum = self.analyse(noisy[:, 0] / self.config.input_rms)
         power = spectrum.square().sum(-1, keepdim=True) + TINY
         spectrum = spectrum * power ** ((self.config.power - 1) / 2)
         h = self.inward(torch.cat((spectrum, power ** (self.config.power / 2)), -1)[:, :, :-1])
@@ -69,7 +61,7 @@ class SpectralGenerator(nn.Module):
             h = h + layer(h)
         h = convolve(self.outward, torch.cat((h, skips.pop()), -1))
         enhanced = self.masked(spectrum, h.reshape(*h.shape[:2], -1, 2))
-        return self.config.input_rms * self.synthesise(torch.view_as_complex(enhanced))[:, None]
+        return self.config.input_rms * self.synthesise(enhanced)[:, None]
 
     def masked(self, spectrum: Tensor, mask: Tensor) -> Tensor:
         """Compressed spectrum [B, N, F, 2] times a mask of bounded size, decompressed.
@@ -87,16 +79,39 @@ class SpectralGenerator(nn.Module):
         return product * power ** ((1 / self.config.power - 1) / 2)
 
     def analyse(self, waveform: Tensor) -> Tensor:
-        """[B, T] → spectra of frames that overlap by half, the first and the last centred on the window's ends."""
-        frames = pad(waveform, (self.stride, self.stride), mode="reflect").unfold(-1, 2 * self.stride, self.stride)
-        spectrum: Tensor = torch.fft.rfft(frames * self.taper, norm="ortho")
+        """[B, T] → spectra [B, N, F, 2] of frames that overlap by half.
+
+        The first and the last frame are centred on the window's ends.
+        """
+        padded = pad(waveform, (self.stride, self.stride), mode="reflect")
+        halves = padded.view(-1, waveform.shape[-1] // self.stride + 2, self.stride)
+        spectrum: Tensor = self.fourier.analyse(torch.cat((halves[:, :-1], halves[:, 1:]), -1))
         return spectrum
 
     def synthesise(self, spectrum: Tensor) -> Tensor:
-        """Spectra [B, N, F] → [B, T]: what `analyse` gives comes back, as the squares of both tapers add up to 1."""
-        first, second = (torch.fft.irfft(spectrum, norm="ortho") * self.taper).chunk(2, -1)
+        """Spectra [B, N, F, 2] → [B, T]: what `analyse` gives comes back, as both tapers' squares add up to 1."""
+        first, second = self.fourier.synthesise(spectrum).chunk(2, -1)
         waveform: Tensor = (first[:, 1:] + second[:, :-1]).flatten(1)
         return waveform
+
+
+class Fourier(nn.Module):
+    """Tapered frames to spectra and back."""
+
+    taper: Tensor
+
+    def __init__(self, frame: int) -> None:
+        super().__init__()
+        self.register_buffer("taper", torch.hann_window(frame).sqrt(), persistent=False)
+
+    def analyse(self, frames: Tensor) -> Tensor:
+        """Frames [B, N, frame] → spectra [B, N, F, 2]."""
+        return torch.view_as_real(torch.fft.rfft(frames * self.taper, norm="ortho"))
+
+    def synthesise(self, spectra: Tensor) -> Tensor:
+        """Spectra [B, N, F, 2] → frames [B, N, frame]."""
+        frames: Tensor = torch.fft.irfft(torch.view_as_complex(spectra), norm="ortho") * self.taper
+        return frames
 
 
 class Convolution(nn.Module):

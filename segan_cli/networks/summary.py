@@ -23,6 +23,6 @@ def macs_per_second(model: ModelConfig) -> float:
     """Multiply-accumulate operations of the generator for a second of audio, the overlap of windows included."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         generator = build_generator(model.generator)
-        shape = generator.latent_shape(1, model.window)
+        shape = model.generator.latent_shape(1, model.window)
         generator(torch.empty(1, 1, model.window), None if shape is None else torch.empty(shape))
     return float(counter.get_total_flops()) / 2 * model.sample_rate_hz / model.hop

@@ -5,7 +5,8 @@ from pathlib import Path
 import torch
 
 from segan_cli.architecture import ModelConfig
-from segan_cli.checkpoint import find_model, load_model
+from segan_cli.checkpoint import load_model
+from segan_cli.pretrained import find_model
 from segan_cli.schema import from_dict
 from segan_cli.training.state import TrainState, read_state
 

@@ -54,9 +54,9 @@ def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]
         gain = level_gain(noisy, model.generator.input_rms)
         noisy, clean = noisy * gain, clean * gain
     latents = [
-        state.generator.draw_latent(window_rng(state.training.seed, key, LATENT), 1, model.window) for key in keys
+        model.generator.draw_latent(window_rng(state.training.seed, key, LATENT), 1, model.window) for key in keys
     ]
-    drawn = [z for z in latents if z is not None]
+    drawn = [torch.from_numpy(z) for z in latents if z is not None]
     return Batch(noisy, clean, torch.cat(drawn).to(device) if drawn else None)
 
 

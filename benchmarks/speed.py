@@ -1,0 +1,224 @@
+"""Cold start, real-time factor, overhead and share of the machine's limit of `segan enhance`, beside other denoisers.
+
+python benchmarks/speed.py [--minutes 60]
+
+Everything is measured in one run on generated 48 kHz (peers) and 16 kHz recordings, so that ratios hold whatever the
+machine. Writes benchmarks/results/speed.json and the tables in docs/performance.md.
+"""
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import report
+import soundfile
+from imageio_ffmpeg import get_ffmpeg_exe
+from memory import COMMAND, RATE_HZ, write_recording
+
+from segan_cli.backends.choice import open_network
+from segan_cli.networks.summary import macs_per_second
+from segan_cli.pretrained import shipped_models
+
+TIMES = 7  # repetitions of a start, of which the median counts
+BATCH = 16  # windows, as the command has them
+MATRIX = 1_024  # rows and columns of the product that tells the machine's rate
+PEERS = {  # processes that denoise a file: a program and what must be there for it
+    "ffmpeg afftdn": (("ffmpeg", "-v", "error", "-y", "-i", "{0}", "-af", "afftdn", "{1}"), "ffmpeg"),
+    "noisereduce": (
+        (
+            sys.executable, "-c",
+            "import sys, soundfile, noisereduce\n"
+            "x, rate = soundfile.read(sys.argv[1])\n"
+            "soundfile.write(sys.argv[2], noisereduce.reduce_noise(y=x, sr=rate), rate)",
+            "{0}", "{1}",
+        ),
+        "noisereduce",
+    ),
+    "pyrnnoise": (
+        (
+            sys.executable, "-c",
+            "import sys\nfrom pyrnnoise import RNNoise\n"
+            "for _ in RNNoise(48000).denoise_wav(sys.argv[1], sys.argv[2]): pass",
+            "{0}", "{1}",
+        ),
+        "pyrnnoise",
+    ),
+}  # fmt: skip
+
+
+def median_s(words: list[str], times: int = TIMES, threads: int = 1) -> float:
+    """Wall time of a command, the median of several."""
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        subprocess.run(words, check=True, stdout=subprocess.DEVNULL, env=environment)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
+
+
+def starts(noisy: Path, folder: str) -> dict[str, float]:
+    """Seconds of whole processes, in turns so that a change of the machine's mood meets all."""
+    clean = f"{folder}/clean.wav"
+    enhance = [*COMMAND, str(noisy), "-o", clean, "--force", "-q"]
+    commands = {
+        "python -c 'import torch'": [sys.executable, "-c", "import torch"],
+        "segan enhance, 3 s of sound": enhance,
+        "the same, --backend torch": [*enhance, "--backend", "torch"],
+        "segan --help": [*COMMAND[:-1], "--help"],
+        "segan enhance --help": [*COMMAND, "--help"],
+    }
+    turns = [{name: median_s(words, 1) for name, words in commands.items()} for _ in range(TIMES)]
+    return {name: statistics.median(turn[name] for turn in turns) for name in commands}
+
+
+def network_s(name: str, backend: str, windows: int, threads: int) -> float:
+    """Seconds of a bare network for so many windows in batches, its best of three."""
+    network = open_network(name, "cpu", backend, threads=threads)  # type: ignore[arg-type]
+    noisy = (0.05 * np.random.default_rng(0).standard_normal((BATCH, 1, network.config.window))).astype(np.float32)
+    z = network.draw_latent(np.random.default_rng(0), BATCH)
+    network(noisy, z)
+    rounds = max(1, min(windows, 4 * BATCH) // BATCH)
+    return best(lambda: [network(noisy, z) for _ in range(rounds)]) * windows / (rounds * BATCH)
+
+
+def best(run: Callable[[], Any], times: int = 3) -> float:
+    """Seconds of the quickest of several."""
+    seconds = []
+    for _ in range(times):
+        began = time.perf_counter()
+        run()
+        seconds.append(time.perf_counter() - began)
+    return min(seconds)
+
+
+def matrix_rate() -> float:
+    """Multiply-accumulates a second of a large product of matrices on one thread."""
+    import torch
+
+    torch.set_num_threads(1)
+    a, b = torch.randn(MATRIX, MATRIX), torch.randn(MATRIX, MATRIX)
+    a @ b
+    return float(MATRIX**3 / best(lambda: a @ b, 9))
+
+
+def long_files(minutes: float, folder: str) -> dict[str, dict[str, float]]:
+    """Seconds, peak memory and overhead by length and threads."""
+    results = {}
+    for length in (1.0, minutes):
+        noisy = Path(folder, "long.wav")
+        write_recording(noisy, length)
+        seconds = 60 * length
+        for threads in (1, 2):
+            words = [*COMMAND, str(noisy), "-o", f"{folder}/clean.wav", "--force", "-q", "--threads", str(threads)]
+            began = time.perf_counter()
+            process = subprocess.Popen(words)
+            _, status, usage = os.wait4(process.pid, 0)
+            took = time.perf_counter() - began
+            if status:
+                raise SystemExit(f"{' '.join(words)}: failed")
+            hop = open_network("default", "cpu").config.hop
+            bare = network_s("default", "onnx", round(seconds * RATE_HZ / hop) + 1, threads)
+            results[f"{length:g} min, {threads} thread{'s' * (threads > 1)}"] = {
+                "seconds": took, "factor": took / seconds, "overhead": took / bare - 1,
+                "peak_mb": usage.ru_maxrss / 1e3,
+            }  # fmt: skip
+            print(results, flush=True)
+    return results
+
+
+def limits() -> dict[str, dict[str, float]]:
+    """Share of the machine's matrix rate that each shipped model's network reaches on one thread."""
+    from segan_cli.checkpoint import load_model
+    from segan_cli.pretrained import find_model
+
+    rate, results = matrix_rate(), {}
+    for name in shipped_models()[1]:
+        config = load_model(find_model(name)).config
+        macs = macs_per_second(config) * config.hop / config.sample_rate_hz
+        for backend in ("onnx", "torch"):
+            seconds = network_s(name, backend, 2 * BATCH, 1) / (2 * BATCH)
+            results[f"{name}, {backend}"] = {"macs": macs, "window_s": seconds, "share": macs / seconds / rate}
+    return results
+
+
+def peers(folder: str) -> dict[str, float]:
+    """Seconds of other denoisers for a minute at 48 kHz, those that are there, beside ours."""
+    noisy, clean = Path(folder, "minute.wav"), f"{folder}/clean.wav"
+    rng = np.random.default_rng(0)
+    soundfile.write(noisy, 0.05 * rng.standard_normal(60 * 48_000), 48_000)
+    found = {"segan enhance": median_s([*COMMAND, str(noisy), "-o", clean, "--force", "-q", "--threads", "1"], 3)}
+    for name, (words, needs) in PEERS.items():
+        if needs == "ffmpeg" and not shutil.which(needs):
+            words = (get_ffmpeg_exe(), *words[1:])
+        elif needs != "ffmpeg" and not find_spec(needs):
+            continue
+        found[name] = median_s([word.format(noisy, clean) if word in ("{0}", "{1}") else word for word in words], 3)
+    return found
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Markdown tables by heading."""
+    unit, ours = results["starts"]["python -c 'import torch'"], results["peers"]["segan enhance"]
+    return {
+        "starts": report.table(
+            ["process", "wall time", "ratio to importing torch"],
+            [[name, f"{s:.2f} s", f"{s / unit:.2f}"] for name, s in results["starts"].items()],
+        ),
+        "long": report.table(
+            ["recording", "wall time", "real-time factor", "over the bare network", "peak memory"],
+            [
+                [
+                    name,
+                    f"{r['seconds']:.1f} s",
+                    f"{r['factor']:.4f}",
+                    f"{r['overhead']:+.0%}",
+                    f"{r['peak_mb']:.0f} MB",
+                ]
+                for name, r in results["long"].items()
+            ],
+        ),
+        "limits": report.table(
+            ["network", "multiply-accumulates a window", "time a window", "share of the matrix rate"],
+            [
+                [name, f"{r['macs'] / 1e6:.0f} M", f"{1e3 * r['window_s']:.1f} ms", f"{r['share']:.0%}"]
+                for name, r in results["limits"].items()
+            ],
+        ),
+        "peers": report.table(
+            ["denoiser, one minute at 48 kHz", "wall time", "ratio to ours"],
+            [[name, f"{s:.2f} s", f"{s / ours:.2f}"] for name, s in results["peers"].items()],
+        ),
+    }
+
+
+def main() -> None:
+    """Measure, write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--minutes", type=float, default=60, help="of the long recording")
+    minutes = parser.parse_args().minutes
+    with tempfile.TemporaryDirectory() as folder:
+        short = Path(folder, "short.wav")
+        write_recording(short, 1 / 6)
+        samples, _ = soundfile.read(short, frames=3 * RATE_HZ)
+        soundfile.write(short, samples, RATE_HZ)
+        results: dict[str, Any] = {"starts": starts(short, folder), "limits": limits(), "peers": peers(folder)}
+        print(results, flush=True)
+        results["long"] = long_files(minutes, folder)
+    report.save("speed", results)
+    for heading, text in tables(results).items():
+        report.insert(report.ROOT / "docs" / "performance.md", heading, text)
+
+
+if __name__ == "__main__":
+    main()

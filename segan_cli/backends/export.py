@@ -1,0 +1,111 @@
+"""A model as an ONNX file: one graph from noisy windows to enhanced ones, its config in the metadata."""
+
+import dataclasses
+import io
+import json
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from segan_cli.backends.onnx import OnnxNetwork
+from segan_cli.backends.pytorch import TorchNetwork
+from segan_cli.checkpoint import FORMAT, Model, write_atomically
+from segan_cli.errors import ConfigError
+from segan_cli.networks.spectral import Fourier, SpectralGenerator
+
+OPSET = 17
+PARITY = 1e-4  # largest difference from torch, where full scale is 1
+LARGE = 1_024  # numbers from which a constant is stored in half precision, when that is asked for
+
+
+class MatrixFourier(Fourier):
+    """The transforms of `Fourier` as products with matrices, which every runtime has."""
+
+    forth: Tensor
+    back: Tensor
+
+    def __init__(self, frame: int) -> None:
+        super().__init__(frame)
+        turn = 2 * math.pi / frame * torch.arange(frame)[:, None].double() * torch.arange(frame // 2 + 1)
+        waves = torch.stack((turn.cos(), -turn.sin()), -1) / math.sqrt(frame)
+        twice = torch.full((frame // 2 + 1, 1), 2.0).double()
+        twice[0] = twice[-1] = 1.0
+        taper = torch.hann_window(frame, dtype=torch.float64).sqrt()[:, None, None]
+        self.register_buffer("forth", (taper * waves).flatten(1).float())
+        self.register_buffer("back", (taper * waves * twice).flatten(1).T.contiguous().float())
+
+    def analyse(self, frames: Tensor) -> Tensor:
+        """Frames [B, N, frame] → spectra [B, N, F, 2]."""
+        return (frames @ self.forth).view(*frames.shape[:2], -1, 2)
+
+    def synthesise(self, spectra: Tensor) -> Tensor:
+        """Spectra [B, N, F, 2] → frames [B, N, frame]."""
+        frames: Tensor = spectra.flatten(-2) @ self.back
+        return frames
+
+
+def export(model: Model, path: Path, half: bool = False) -> float:
+    """Write a model as ONNX; → the largest difference from torch, full scale 1.
+
+    Inputs `noisy` [n, 1, window] and, for models with a latent, `z` [n, C, T]; output `enhanced` [n, 1, window]; n is
+    free. `half` stores large weights as float16 and computes in float32. Raises ConfigError when the package onnx is
+    missing or the file would differ from torch by more than 1e-4.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ConfigError("export needs the extra: pip install 'segan-cli[export]'") from error
+    generator, config = model.generator, model.config
+    rng = np.random.default_rng(0)
+    noisy = (0.1 * rng.standard_normal((3, 1, config.window))).astype(np.float32)
+    z = config.generator.draw_latent(rng, len(noisy), config.window)
+    inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
+    names = [*inputs, "enhanced"]
+    content: Any = io.BytesIO()
+    fourier = generator.fourier if isinstance(generator, SpectralGenerator) else None
+    if isinstance(generator, SpectralGenerator):
+        generator.fourier = MatrixFourier(generator.config.frame)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the exporter, on what it has proved to do right below
+            torch.onnx.export(
+                generator, (torch.from_numpy(noisy), None if z is None else torch.from_numpy(z)), content,
+                input_names=names[:-1], output_names=["enhanced"], opset_version=OPSET, dynamo=False,
+                dynamic_axes={name: {0: "n"} for name in names},
+            )  # fmt: skip
+    finally:
+        if isinstance(generator, SpectralGenerator) and fourier is not None:
+            generator.fourier = fourier
+    proto = onnx.load_from_string(content.getvalue())
+    if half:
+        _store_half(proto)
+    about = {"format": FORMAT, "config": dataclasses.asdict(config), "provenance": model.provenance}
+    onnx.helper.set_model_props(proto, {"segan": json.dumps(about)})
+    onnx.checker.check_model(proto)
+    write_atomically(path, proto.SerializeToString())
+    difference = np.abs(OnnxNetwork(path)(noisy, z) - TorchNetwork(model, "cpu")(noisy, z)).max()
+    if not half and difference > PARITY:
+        path.unlink()
+        raise ConfigError(f"{path}: would differ from torch by {difference:.1e}; this model cannot be exported")
+    return float(difference)
+
+
+def _store_half(proto: Any) -> None:
+    """Large constants of an ONNX model as float16, each cast to float32 before its use."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    casts = []
+    for constant in proto.graph.initializer:
+        values = numpy_helper.to_array(constant)
+        if values.dtype == np.float32 and values.size >= LARGE:
+            name = constant.name
+            constant.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
+            casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+    nodes = [*casts, *proto.graph.node]
+    del proto.graph.node[:]
+    proto.graph.node.extend(nodes)

@@ -1,0 +1,44 @@
+"""A generator in ONNX Runtime on the CPU; torch is not loaded."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from segan_cli.architecture import ModelConfig
+from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.schema import from_dict
+
+Array = NDArray[np.float32]
+
+
+class OnnxNetwork:
+    """An ONNX file that `segan export` wrote as a function on arrays."""
+
+    def __init__(self, path: Path, threads: int | None = None) -> None:
+        """`threads` of each call, unasked one a core; raises CheckpointError when the file is no such model."""
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or 0
+        options.log_severity_level = 3
+        try:
+            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            about = json.loads(self.session.get_modelmeta().custom_metadata_map["segan"])
+            self.config = from_dict(ModelConfig, about["config"])
+        except KeyError as error:
+            raise CheckpointError(f"{path}: an ONNX file, but not written by segan export") from error
+        except (ValueError, TypeError, ConfigError) as error:
+            raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error
+        except Exception as error:  # ONNX Runtime's own, which have no base of their own
+            raise CheckpointError(f"{path}: not a readable ONNX file ({' '.join(str(error).split())})") from error
+
+    def draw_latent(self, rng: np.random.Generator, n_windows: int) -> Array | None:
+        """z [n_windows, C, T], or None where the model has none."""
+        return self.config.generator.draw_latent(rng, n_windows, self.config.window)
+
+    def __call__(self, noisy: Array, z: Array | None) -> Array:
+        """noisy [B, 1, window] → enhanced, same shape."""
+        inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
+        enhanced: Array = self.session.run(None, inputs)[0]
+        return enhanced

@@ -1,0 +1,39 @@
+"""`segan export`."""
+
+from pathlib import Path
+
+import click
+
+from segan_cli.errors import ConfigError
+
+PATH = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("model")
+@click.option("-o", "--output", required=True, type=PATH, metavar="FILE.onnx", help="File to write.")
+@click.option("--half", is_flag=True, help="Store large weights as float16, for a smaller file.")
+@click.option("--force", is_flag=True, help="Overwrite a file that exists.")
+def export(model: str, output: Path, half: bool, force: bool) -> None:
+    """Write a model as ONNX, for segan enhance without torch, and for other programs.
+
+    MODEL is a shipped model's name or a file that segan train wrote. The graph takes `noisy` [n, 1, 16384] at 16 kHz,
+    each window brought to the level that the config in the metadata names, and gives `enhanced` of the same shape.
+
+    \b
+    Example:
+      segan export runs/first/best.safetensors -o mine.onnx
+      segan enhance noisy.wav -o clean.wav --model mine.onnx
+    """
+    if output.suffix != ".onnx":
+        raise ConfigError(f"{output}: give a name that ends in .onnx")
+    if output.exists() and not force:
+        raise ConfigError(f"{output}: exists already; add --force to overwrite it")
+    if not output.parent.is_dir():
+        raise ConfigError(f"{output.parent}: no such folder; make it first")
+    from segan_cli.backends.export import export as write
+    from segan_cli.checkpoint import load_model
+    from segan_cli.pretrained import find_model
+
+    difference = write(load_model(find_model(model)), output, half)
+    click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB, differs from torch by {difference:.1e}", err=True)

@@ -1,0 +1,148 @@
+"""ONNX Runtime and torch give the same, the one that suits is taken, and torch stays out where it is not needed."""
+
+import dataclasses
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+import torch
+from commands import complaint, segan
+from conftest import hiss, voice
+
+from segan_cli import Enhancer
+from segan_cli.backends import choice
+from segan_cli.backends.export import MatrixFourier, export
+from segan_cli.backends.onnx import OnnxNetwork
+from segan_cli.backends.pytorch import TorchNetwork
+from segan_cli.checkpoint import Model, save_model
+from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.networks.families import build_generator
+from segan_cli.networks.spectral import Fourier
+from segan_cli.presets import PRESETS, scaled
+from segan_cli.pretrained import find_onnx, shipped_models
+
+SHIPPED = sorted(shipped_models()[1])
+
+
+@pytest.fixture(params=["segan-plus", "segan-dilated", "segan-gated", "segan-spectral"])
+def model(request):
+    """A small untrained model of each kind, its last layer awake."""
+    config = scaled(PRESETS[request.param], 0.1 if request.param != "segan-spectral" else 0.5)
+    torch.manual_seed(0)
+    generator = build_generator(config.generator).eval()
+    if request.param == "segan-spectral":
+        torch.nn.init.normal_(generator.outward.weight, std=0.1)
+    return Model(generator, config, {"steps": 0, "runs": []})
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_models_are_the_same_in_both(name):
+    noisy = voice(5.0) + hiss(5.0)
+    ours, theirs = (Enhancer(name, "cpu", backend).enhance(noisy, 16_000) for backend in ("onnx", "torch"))
+    assert np.abs(ours - theirs).max() < 1e-4
+    assert np.abs(ours - noisy).max() > 0.01
+
+
+def test_any_model_can_be_exported(model, tmp_path):
+    assert export(model, tmp_path / "m.onnx") < 1e-4
+    ours, theirs = OnnxNetwork(tmp_path / "m.onnx"), TorchNetwork(model, "cpu")
+    assert ours.config == model.config
+    rng = np.random.default_rng(1)
+    for n in (1, 5):
+        noisy = (0.1 * rng.standard_normal((n, 1, model.config.window))).astype(np.float32)
+        z = ours.draw_latent(np.random.default_rng(2), n)
+        np.testing.assert_allclose(ours(noisy, z), theirs(noisy, z), atol=1e-4)
+    about = onnx.load(tmp_path / "m.onnx")
+    assert [value.name for value in about.graph.output] == ["enhanced"]
+    assert about.opset_import[0].version == 17
+
+
+def test_half_the_size_is_nearly_the_same(model, tmp_path):
+    export(model, tmp_path / "whole.onnx")
+    assert export(model, tmp_path / "half.onnx", half=True) < 5e-3
+    assert (tmp_path / "half.onnx").stat().st_size < 0.75 * (tmp_path / "whole.onnx").stat().st_size
+
+
+def test_the_exported_transforms_are_the_transforms():
+    frames = torch.randn(2, 3, 512)
+    ours, theirs = MatrixFourier(512), Fourier(512)
+    torch.testing.assert_close(ours.analyse(frames), theirs.analyse(frames), atol=1e-5, rtol=0)
+    spectra = theirs.analyse(frames)
+    torch.testing.assert_close(ours.synthesise(spectra), theirs.synthesise(spectra), atol=1e-5, rtol=0)
+
+
+def test_the_backend_that_suits_is_taken(monkeypatch, tmp_path):
+    assert isinstance(Enhancer(device="cpu").network, OnnxNetwork)
+    assert isinstance(Enhancer(device="cpu", precision="bf16").network, TorchNetwork)
+    assert isinstance(Enhancer(device="cpu", backend="torch").network, TorchNetwork)
+    monkeypatch.setattr(choice, "accelerator_there", lambda: True)
+    assert isinstance(Enhancer(device="auto").network, TorchNetwork)
+    monkeypatch.setattr(choice, "accelerator_there", lambda: False)
+    assert isinstance(Enhancer(device="auto").network, OnnxNetwork)
+    monkeypatch.setattr(choice, "find_spec", lambda name: None)
+    assert isinstance(Enhancer(device="auto").network, TorchNetwork)
+    with pytest.raises(ConfigError, match="not installed"):
+        Enhancer(backend="onnx")
+
+
+def test_what_a_backend_cannot_do_is_refused(model, tmp_path):
+    save_model(tmp_path / "m.safetensors", model)
+    with pytest.raises(ConfigError, match="segan export"):
+        Enhancer(tmp_path / "m.safetensors", backend="onnx")
+    with pytest.raises(ConfigError, match="cpu with precision fp32"):
+        Enhancer(backend="onnx", precision="bf16")
+    with pytest.raises(ConfigError, match="does not read ONNX"):
+        Enhancer(find_onnx("default"), backend="torch")
+    (tmp_path / "bad.onnx").write_text("no graph")
+    with pytest.raises(CheckpointError, match="not a readable ONNX file"):
+        Enhancer(tmp_path / "bad.onnx")
+    proto = onnx.load(find_onnx("segan-spectral"))
+    del proto.metadata_props[:]
+    onnx.save(proto, tmp_path / "foreign.onnx")
+    with pytest.raises(CheckpointError, match="not written by segan export"):
+        Enhancer(tmp_path / "foreign.onnx")
+
+
+def test_a_changed_file_of_the_package_is_refused(monkeypatch, tmp_path):
+    monkeypatch.setattr("segan_cli.pretrained.pretrained_dir", lambda: tmp_path)
+    (tmp_path / "m.onnx").write_text("changed")
+    index = '{"default": "m", "models": {"m": {"file": "m", "sha256": "", "onnx": {"file": "m.onnx", "sha256": "0"}}}}'
+    (tmp_path / "index.json").write_text(index)
+    with pytest.raises(CheckpointError, match="install segan again"):
+        find_onnx("default")
+
+
+def test_enhance_loads_neither_torch_nor_scipy(tmp_path):
+    """At any rate and channel count, with the high band followed and channels linked."""
+    soundfile.write(tmp_path / "in.wav", np.stack((voice(2.0, 48_000), hiss(2.0, 48_000)), 1), 48_000)
+    program = (
+        "import sys\n"
+        f"sys.argv = ['segan', 'enhance', {str(tmp_path / 'in.wav')!r}, '-o', {str(tmp_path / 'out.wav')!r},"
+        " '--device', 'cpu']\n"
+        "try:\n    from segan_cli.cli import main; main()\n"
+        "finally:\n    print(sorted({'torch', 'torchaudio', 'scipy'} & set(sys.modules)))\n"
+    )
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == ["[]"]
+    assert soundfile.info(tmp_path / "out.wav").frames == 96_000
+
+
+def test_a_model_of_ones_own_goes_the_same_way(tmp_path):
+    config = dataclasses.replace(scaled(PRESETS["segan-gated"], 0.1))
+    save_model(tmp_path / "own.safetensors", Model(build_generator(config.generator).eval(), config, {"runs": []}))
+    result = segan("export", tmp_path / "own.safetensors", "-o", tmp_path / "own.onnx")
+    assert result.returncode == 0, result.stderr
+    assert "differs from torch by" in result.stderr
+    assert "--force" in complaint(segan("export", "default", "-o", tmp_path / "own.onnx"))
+    assert ".onnx" in complaint(segan("export", "default", "-o", tmp_path / "own.bin"))
+    assert "no such model" in complaint(segan("export", "none", "-o", tmp_path / "none.onnx"))
+    soundfile.write(tmp_path / "in.wav", voice(1.5) + hiss(1.5), 16_000)
+    for kind in ("onnx", "safetensors"):
+        paths = (tmp_path / "in.wav", "-o", tmp_path / f"{kind}.wav", "--model", tmp_path / f"own.{kind}")
+        result = segan("enhance", *paths, "--device", "cpu")
+        assert result.returncode == 0, result.stderr
+    ours, theirs = (soundfile.read(tmp_path / f"{kind}.wav")[0] for kind in ("onnx", "safetensors"))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
