@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -139,6 +140,25 @@ def test_a_pipe_gives_the_samples_that_a_file_gives(tmp_path):
     soundfile.write(tmp_path / "in.flac", samples, 22_050, "PCM_24")
     flac, _ = soundfile.read(io.BytesIO(through_pipe((tmp_path / "in.flac").read_bytes())), dtype="float32")
     np.testing.assert_allclose(flac, expected, atol=1e-3)
+
+
+@pytest.mark.skipif(shutil.which("sox") is None, reason="no sox on this machine")
+def test_sox_on_both_ends_of_a_pipe(tmp_path):
+    """As WAV, of whose open end sox warns, and as bare samples."""
+    soundfile.write(tmp_path / "in.wav", voice(2.0, 22_050) + hiss(2.0, 22_050), 22_050)
+    program = " ".join(command("enhance", "-", "-o", "-"))
+    bare = "-t raw -r 22050 -e signed -b 16 -c 1"
+    line = (
+        f"sox in.wav -t wav - | {program} | sox -V1 -t wav - out.flac;"
+        f" sox in.wav {bare} - | {program} --raw --rate 22050 | sox {bare} - raw.flac"
+    )
+    subprocess.run(["bash", "-o", "pipefail", "-c", line], cwd=tmp_path, check=True, env=alone())
+    assert segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "file.wav").returncode == 0
+    expected, _ = soundfile.read(tmp_path / "file.wav")
+    for name in ("out.flac", "raw.flac"):
+        heard, rate_hz = soundfile.read(tmp_path / name)
+        assert rate_hz == 22_050
+        np.testing.assert_allclose(heard, expected, atol=1e-4)
 
 
 def test_a_reader_that_leaves_ends_it_quietly(tmp_path):

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from conftest import hiss, voice
-from segan_cli.metrics import worker_pool
 from torchaudio.functional import preemphasis
 
 from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
@@ -37,6 +36,7 @@ from segan_cli.training.step import (
     rate_by_pesq,
     train_step,
 )
+from segan_cli.workers import worker_pool
 
 TINY = ModelConfig(
     "tiny",
