@@ -1,6 +1,8 @@
 """A generator in ONNX Runtime on the CPU; torch is not loaded."""
 
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -13,14 +15,21 @@ from segan_cli.schema import from_dict
 
 Array = NDArray[np.float32]
 
+TOGETHER = 4  # windows of a call, so that what lies between two layers stays in the cache
+
 
 class OnnxNetwork:
-    """An ONNX file that `segan export` wrote as a function on arrays."""
+    """An ONNX file that `segan export` wrote as a function on arrays.
+
+    Threads take windows each, in calls of a few: the network's own products are too small to share.
+    """
 
     def __init__(self, path: Path, threads: int | None = None) -> None:
-        """`threads` of each call, unasked one a core; raises CheckpointError when the file is no such model."""
+        """`threads` work at once, unasked one a core; raises CheckpointError when the file is no such model."""
+        self.threads = threads or cores()
+        self.pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = 1
         options.log_severity_level = 3
         try:
             self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -39,6 +48,17 @@ class OnnxNetwork:
 
     def __call__(self, noisy: Array, z: Array | None) -> Array:
         """noisy [B, 1, window] → enhanced, same shape."""
-        inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
-        enhanced: Array = self.session.run(None, inputs)[0]
-        return enhanced
+        size = min(TOGETHER, -(-len(noisy) // self.threads))
+        parts = [slice(first, first + size) for first in range(0, len(noisy), size)]
+
+        def run(part: slice) -> Array:
+            inputs = {"noisy": noisy[part]} if z is None else {"noisy": noisy[part], "z": z[part]}
+            enhanced: Array = self.session.run(None, inputs)[0]
+            return enhanced
+
+        return np.concatenate(list((self.pool.map if self.pool else map)(run, parts)))
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
