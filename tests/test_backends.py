@@ -1,8 +1,11 @@
 """ONNX Runtime and torch give the same, the one that suits is taken, and torch stays out where it is not needed."""
 
 import dataclasses
+import gc
 import subprocess
 import sys
+import threading
+import time
 
 import numpy as np
 import onnx
@@ -146,3 +149,25 @@ def test_a_model_of_ones_own_goes_the_same_way(tmp_path):
         assert result.returncode == 0, result.stderr
     ours, theirs = (soundfile.read(tmp_path / f"{kind}.wav")[0] for kind in ("onnx", "safetensors"))
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+def test_threads_share_the_windows_and_go_with_their_network():
+    noisy = voice(8.0) + hiss(8.0)
+    before = threading.active_count()
+    enhancers = [Enhancer(device="cpu", threads=n) for n in (1, 3)]
+    assert threading.active_count() == before + 3
+    one, three = (enhancer.enhance(noisy, 16_000) for enhancer in enhancers)
+    np.testing.assert_allclose(one, three, atol=1e-6)
+    del enhancers
+    gc.collect()  # a stream and its windows hold each other
+    for _ in range(100):
+        if threading.active_count() == before:
+            break
+        time.sleep(0.02)
+    assert threading.active_count() == before
+
+
+def test_what_goes_wrong_in_a_thread_is_told():
+    network = Enhancer(device="cpu", threads=2).network
+    with pytest.raises(ValueError, match="went wrong"):
+        network.crew.map(lambda part: (_ for _ in ()).throw(ValueError("went wrong")), [slice(0, 1), slice(1, 2)])

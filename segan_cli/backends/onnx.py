@@ -2,8 +2,13 @@
 
 import json
 import os
-from concurrent.futures import ThreadPoolExecutor
+import weakref
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -27,7 +32,7 @@ class OnnxNetwork:
     def __init__(self, path: Path, threads: int | None = None) -> None:
         """`threads` work at once, unasked one a core; raises CheckpointError when the file is no such model."""
         self.threads = threads or cores()
-        self.pool = ThreadPoolExecutor(self.threads) if self.threads > 1 else None
+        self.crew = Crew(self.threads) if self.threads > 1 else None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.log_severity_level = 3
@@ -56,7 +61,46 @@ class OnnxNetwork:
             enhanced: Array = self.session.run(None, inputs)[0]
             return enhanced
 
-        return np.concatenate(list((self.pool.map if self.pool else map)(run, parts)))
+        return np.concatenate(list((self.crew.map if self.crew else map)(run, parts)))
+
+
+class Crew:
+    """Threads that call a function for others.
+
+    They are daemons: an executor's thread that a signal's error meets while it starts would keep the process for ever.
+    """
+
+    def __init__(self, n: int) -> None:
+        self.work: SimpleQueue[Any] = SimpleQueue()
+        for _ in range(n):
+            Thread(target=serve, args=(self.work,), daemon=True).start()
+        weakref.finalize(self, dismiss, self.work, n)
+
+    def map(self, call: Callable[[slice], Array], parts: Iterable[slice]) -> list[Array]:
+        """What a function gives for each part, in order."""
+        futures = []
+        for part in parts:
+            future: Future[Array] = Future()
+            self.work.put((future, call, part))
+            futures.append(future)
+        return [future.result() for future in futures]
+
+
+def serve(work: "SimpleQueue[Any]") -> None:
+    """Do what comes until nothing comes."""
+    while (task := work.get()) is not None:
+        future, call, part = task
+        try:
+            future.set_result(call(part))
+        except BaseException as error:  # whoever waits gets it
+            future.set_exception(error)
+        del task, future, call, part
+
+
+def dismiss(work: "SimpleQueue[Any]", n: int) -> None:
+    """Let so many threads end."""
+    for _ in range(n):
+        work.put(None)
 
 
 def cores() -> int:
