@@ -77,7 +77,7 @@ def network_s(name: str, backend: str, windows: int, threads: int) -> float:
     """Seconds of a bare network for so many windows in batches, its best of three."""
     network = open_network(name, "cpu", backend, threads=threads)  # type: ignore[arg-type]
     noisy = (0.05 * np.random.default_rng(0).standard_normal((BATCH, 1, network.config.window))).astype(np.float32)
-    z = network.draw_latent(np.random.default_rng(0), BATCH)
+    z = network.config.generator.draw_latent(np.random.default_rng(0), BATCH, network.config.window)
     network(noisy, z)
     rounds = max(1, min(windows, 4 * BATCH) // BATCH)
     return best(lambda: [network(noisy, z) for _ in range(rounds)]) * windows / (rounds * BATCH)

@@ -188,7 +188,7 @@ class EnhancerStream:
     def _enhanced(self, noisy: Array) -> Array:
         """[N, C, window] → each channel of each window through the network, same shape."""
         n, channels, samples = noisy.shape
-        z = self.network.draw_latent(self.rng, n)
+        z = self.network.config.generator.draw_latent(self.rng, n, samples)
         if z is not None:
             z = np.repeat(z, channels, 0)
         alone = np.ascontiguousarray(noisy, np.float32).reshape(n * channels, 1, samples)

@@ -28,6 +28,13 @@ def hiss(seconds, rate_hz=16_000, seed=0, level=0.02):
     return (level * np.random.default_rng(seed).standard_normal(int(seconds * rate_hz))).astype(np.float32)
 
 
+def assert_same_sound(ours, theirs):
+    """Two files hold the same, up to the rounding of 16 bits."""
+    (heard, rate_hz), (expected, expected_hz) = map(soundfile.read, (ours, theirs))
+    assert rate_hz == expected_hz
+    np.testing.assert_allclose(heard, expected, atol=1e-4)
+
+
 class Identity(torch.nn.Module):
     """A generator that gives what it gets."""
 

@@ -56,7 +56,7 @@ def test_any_model_can_be_exported(model, tmp_path):
     rng = np.random.default_rng(1)
     for n in (1, 5):
         noisy = (0.1 * rng.standard_normal((n, 1, model.config.window))).astype(np.float32)
-        z = ours.draw_latent(np.random.default_rng(2), n)
+        z = model.config.generator.draw_latent(np.random.default_rng(2), n, model.config.window)
         np.testing.assert_allclose(ours(noisy, z), theirs(noisy, z), atol=1e-4)
     about = onnx.load(tmp_path / "m.onnx")
     assert [value.name for value in about.graph.output] == ["enhanced"]

@@ -17,8 +17,5 @@ class Network(Protocol):
 
     config: ModelConfig
 
-    def draw_latent(self, rng: np.random.Generator, n_windows: int) -> Array | None:
-        """z of so many windows, or None where the model has none."""
-
     def __call__(self, noisy: Array, z: Array | None) -> Array:
-        """noisy [B, 1, window] → enhanced, same shape."""
+        """noisy [B, 1, window], and z as the config draws it → enhanced, same shape."""

@@ -47,10 +47,6 @@ class OnnxNetwork:
         except Exception as error:  # ONNX Runtime's own, which have no base of their own
             raise CheckpointError(f"{path}: not a readable ONNX file ({' '.join(str(error).split())})") from error
 
-    def draw_latent(self, rng: np.random.Generator, n_windows: int) -> Array | None:
-        """z [n_windows, C, T], or None where the model has none."""
-        return self.config.generator.draw_latent(rng, n_windows, self.config.window)
-
     def __call__(self, noisy: Array, z: Array | None) -> Array:
         """noisy [B, 1, window] → enhanced, same shape."""
         size = min(TOGETHER, -(-len(noisy) // self.threads))

@@ -25,10 +25,6 @@ class TorchNetwork:
         self.low = precision == "bf16"
         self.generator.to(self.device)
 
-    def draw_latent(self, rng: np.random.Generator, n_windows: int) -> Array | None:
-        """z [n_windows, C, T], or None where the model has none."""
-        return self.config.generator.draw_latent(rng, n_windows, self.config.window)
-
     def __call__(self, noisy: Array, z: Array | None) -> Array:
         """noisy [B, 1, window] → enhanced, same shape."""
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.low):

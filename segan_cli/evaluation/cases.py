@@ -53,12 +53,11 @@ def from_folders(noisy: Path, clean: Path | None) -> Cases:
     if not mates:
         raise CorpusError(f"{noisy}: none of its files has one of the same name in {clean}; first: {left[0]}")
     table = noise_log(noisy.parent)
-    voices, known = speakers(clean, [path for path, _ in mates])
-    told = known and len(mates) > 1
-    cases = []
-    for (path, mate), voice in zip(mates, voices, strict=True):
-        about = {"speaker": voice.rsplit(":", 1)[-1]} if told else {}
-        cases.append(Case(name_in(clean, path), mate, path, about | table.get(path.stem, {})))
+    told = talkers(clean, [path for path, _ in mates])
+    cases = (
+        Case(name_in(clean, path), mate, path, about | table.get(path.stem, {}))
+        for (path, mate), about in zip(mates, told, strict=True)
+    )
     return Cases(tuple(cases), tuple(left))
 
 
@@ -115,11 +114,9 @@ def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) ->
     Raises CorpusError when a folder is missing or empty.
     """
     paths, noises = audio_below(clean), audio_below(noise)
-    voices, known = speakers(clean, paths)
     rng = np.random.default_rng(seed)
     cases = []
-    for path, voice in zip(paths, voices, strict=True):
-        about = {"speaker": voice.rsplit(":", 1)[-1]} if known and len(paths) > 1 else {}
+    for path, about in zip(paths, talkers(clean, paths), strict=True):
         for snr_db in snrs_db:
             drawn = noises[int(rng.integers(len(noises)))]
             kind = drawn.relative_to(noise).parts[0]
@@ -127,6 +124,13 @@ def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) ->
             mix = Mix(drawn, snr_db, int(rng.integers(2**31)))
             cases.append(Case(name, mix, path, about | {"noise": Path(kind).stem, "snr_db": f"{snr_db:g}"}))
     return Cases(tuple(cases))
+
+
+def talkers(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
+    """The speaker of each file as a column, where paths tell."""
+    voices, known = speakers(root, paths)
+    told = known and len(paths) > 1
+    return [{"speaker": voice.rsplit(":", 1)[-1]} if told else {} for voice in voices]
 
 
 def noise_log(folder: Path) -> dict[str, dict[str, str]]:

@@ -94,7 +94,7 @@ def evaluate(request: Request, progress: Progress | None = None) -> Run:
         tasks = Tasks(request, files)
         if request.align:
             for system in (NOISY, *files):
-                account.delays |= constant(system, list(pool.map(lag, tasks.of_files(system))))
+                account.delays |= constant(system, list(pool.map(lag, tasks.of_files(system).values())))
         results = tasks.run(pool, account.delays, progress)
     systems = (NOISY, *files, *request.models)
     rows = []
@@ -136,27 +136,26 @@ class Tasks:
     def __init__(self, request: Request, files: Mapping[str, Mapping[str, Path]]) -> None:
         self.request, self.files = request, files
 
-    def of_files(self, system: str) -> list[Job]:
-        """Jobs on what lies in files, or is mixed from such."""
+    def of_files(self, system: str) -> dict[str, Job]:
+        """Jobs by case on what lies in files, or is mixed from such."""
         measures, store = self.request.measures, self.request.store
-        return [
-            Job(case.clean, case.noisy if system == NOISY else self.files[system][case.name], measures, store=store)
+        return {
+            case.name: Job(
+                case.clean, case.noisy if system == NOISY else self.files[system][case.name], measures, store=store
+            )
             for case in self.request.cases.all
             if system == NOISY or case.name in self.files[system]
-        ]
+        }
 
-    def named(self) -> Iterator[tuple[str, str, Job | str]]:
-        """Case, system, and the job or why there is none; models run here, case by case."""
+    def named(self) -> Iterator[tuple[str, str, Job]]:
+        """Case, system and job; models run here, case by case, and not on what the noisy's own job will tell of."""
         for system in (NOISY, *self.files):
-            jobs = iter(self.of_files(system))
-            for case in self.request.cases.all:
-                if system == NOISY or case.name in self.files[system]:
-                    yield case.name, system, next(jobs)
+            for name, job in self.of_files(system).items():
+                yield name, system, job
         for case in self.request.cases.all if self.request.models else ():
             try:
                 noisy = signals(case.clean, case.noisy)[1].samples
-            except (AudioError, OSError) as error:
-                yield case.name, next(iter(self.request.models)), str(error)
+            except (AudioError, OSError):
                 continue
             for system, model in self.request.models.items():
                 job = Job(case.clean, model.enhance(noisy, RATE_HZ), self.request.measures, store=self.request.store)
@@ -182,9 +181,6 @@ class Tasks:
                 progress(done, total)
 
         for case, system, job in self.named():
-            if isinstance(job, str):
-                results[case][system] = job
-                continue
             waiting.append((case, system, pool.submit(score, replace(job, shift=shifts.get(system, 0)))))
             if len(waiting) > AHEAD:
                 finish()

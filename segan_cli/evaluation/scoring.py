@@ -20,7 +20,6 @@ Array = NDArray[np.float32]
 CUT_S = 0.05  # difference of a pair's lengths up to which the longer is cut at its end
 LAG_S = 1.0  # of the longest delay that is looked for
 SURE = 0.3  # correlation from which a delay counts as found
-PEAK = 0.99  # of a mix, at most
 
 
 @dataclass(frozen=True)
