@@ -32,20 +32,21 @@ class MatrixFourier(Fourier):
     def __init__(self, frame: int) -> None:
         super().__init__(frame)
         turn = 2 * math.pi / frame * torch.arange(frame)[:, None].double() * torch.arange(frame // 2 + 1)
-        waves = torch.stack((turn.cos(), -turn.sin()), -1) / math.sqrt(frame)
-        twice = torch.full((frame // 2 + 1, 1), 2.0).double()
+        waves = torch.stack((turn.cos(), -turn.sin()), 1) / math.sqrt(frame)
+        twice = torch.full((frame // 2 + 1,), 2.0).double()
         twice[0] = twice[-1] = 1.0
         taper = torch.hann_window(frame, dtype=torch.float64).sqrt()[:, None, None]
         self.register_buffer("forth", (taper * waves).flatten(1).float())
         self.register_buffer("back", (taper * waves * twice).flatten(1).T.contiguous().float())
 
-    def analyse(self, frames: Tensor) -> Tensor:
-        """Frames [B, N, frame] → spectra [B, N, F, 2]."""
-        return (frames @ self.forth).view(*frames.shape[:2], -1, 2)
+    def analyse(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames [B, N, frame] → real and imaginary parts [B, N, F]."""
+        real, imaginary = (frames @ self.forth).chunk(2, -1)
+        return real, imaginary
 
-    def synthesise(self, spectra: Tensor) -> Tensor:
-        """Spectra [B, N, F, 2] → frames [B, N, frame]."""
-        frames: Tensor = spectra.flatten(-2) @ self.back
+    def synthesise(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """Parts [B, N, F] → frames [B, N, frame]."""
+        frames: Tensor = torch.cat((real, imaginary), -1) @ self.back
         return frames
 
 

@@ -4,7 +4,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad, scaled_dot_product_attention, silu
+from torch.nn.functional import linear, pad, silu
 
 from segan_cli.architecture import SpectralConfig
 from segan_cli.networks.layers import full
@@ -44,53 +44,62 @@ class SpectralGenerator(nn.Module):
 
     def forward(self, noisy: Tensor, z: None = None) -> Tensor:
         """noisy [B, 1, T], T a multiple of half a frame → enhanced [B, 1, T]."""
-        spectrum = self.analyse(noisy[:, 0] / self.config.input_rms)
-        power = spectrum.square().sum(-1, keepdim=True) + TINY
-        spectrum = spectrum * power ** ((self.config.power - 1) / 2)
-        h = self.inward(torch.cat((spectrum, power ** (self.config.power / 2)), -1)[:, :, :-1])
+        real, imaginary = self.analyse(noisy[:, 0] / self.config.input_rms)
+        power = real.square() + imaginary.square() + TINY
+        gain = power ** ((self.config.power - 1) / 2)
+        h = torch.stack((real * gain, imaginary * gain, power.sqrt() * gain), 1)
+        h = self.inward(h[..., :-1])
         skips = [h]
         for layer in self.encoder:
-            h = h + layer(h)
+            h = h + layer(channels_first(h))
             skips.append(h)
-        h = self.to_bands(self.to_width(h).transpose(2, 3)).transpose(2, 3) + self.places
+        h = self.banded(h)
         for block in self.blocks:
             h = block(h)
         h = self.from_bands(self.from_width(h).transpose(2, 3)).transpose(2, 3)
         for merge, layer in zip(self.merges, self.decoder, strict=True):
             h = merge(torch.cat((h, skips.pop()), -1))
-            h = h + layer(h)
-        h = convolve(self.outward, torch.cat((h, skips.pop()), -1))
-        enhanced = self.masked(spectrum, h.reshape(*h.shape[:2], -1, 2))
-        return self.config.input_rms * self.synthesise(enhanced)[:, None]
+            h = h + layer(channels_first(h))
+        a, b = self.mask(self.outward(channels_first(torch.cat((h, skips.pop()), -1))))
+        enhanced = self.synthesise(real * a - imaginary * b, real * b + imaginary * a)
+        return self.config.input_rms * enhanced[:, None]
 
-    def masked(self, spectrum: Tensor, mask: Tensor) -> Tensor:
-        """Compressed spectrum [B, N, F, 2] times a mask of bounded size, decompressed.
+    def banded(self, h: Tensor) -> Tensor:
+        """[B, N, positions, channels] → [B, N, bands, width], what tells bands apart added.
 
-        `mask` [B, N, F - 1, 2] is what goes through the bound, less the open mask. The highest bin gets the mask of the
-        one below it, the lowest are closed.
+        The two layers commute but for their biases; bands first need fewer multiplications.
         """
-        mask = pad(full(mask), (0, 0, 0, 1), mode="replicate") + self.open
-        size = (mask.square().sum(-1, keepdim=True) + TINY).sqrt()
-        mask = mask * (self.bound * torch.tanh(size / self.bound) / size)
-        mask = pad(mask[:, :, self.config.closed :], (0, 0, self.config.closed, 0))
-        (a, b), (c, d) = spectrum.unbind(-1), mask.unbind(-1)
-        product = torch.stack((a * c - b * d, a * d + b * c), -1)
-        power = product.square().sum(-1, keepdim=True) + TINY
-        return product * power ** ((1 / self.config.power - 1) / 2)
+        bands, width = self.to_bands, self.to_width
+        offset = torch.outer(bands.weight.sum(1), width.bias) + bands.bias[:, None]
+        return linear(linear(h.transpose(2, 3), bands.weight).transpose(2, 3), width.weight) + (offset + self.places)
 
-    def analyse(self, waveform: Tensor) -> Tensor:
-        """[B, T] → spectra [B, N, F, 2] of frames that overlap by half.
+    def mask(self, h: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 2 · steps, N, positions] → the complex mask's two parts [B, N, F], bounded, of uncompressed spectra.
+
+        `h` is what goes through the bound, less the open mask. The highest bin gets the mask of the one below it, the
+        lowest are closed. A mask m on compressed spectra is m |m|^(1 / power - 1) on the uncompressed.
+        """
+        h = full(h).reshape(-1, self.config.steps, 2, *h.shape[2:]).permute(2, 0, 3, 4, 1).flatten(3)
+        h = torch.cat((h, h[..., -1:]), -1)[..., self.config.closed :]
+        a, b = h[0] + self.open[0], h[1] + self.open[1]
+        size = (a.square() + b.square() + TINY).sqrt()
+        gain = (self.bound * torch.tanh(size / self.bound)) ** (1 / self.config.power) / size
+        a, b = (pad(part * gain, (self.config.closed, 0)) for part in (a, b))
+        return a, b
+
+    def analyse(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, T] → real and imaginary parts [B, N, F] of frames that overlap by half.
 
         The first and the last frame are centred on the window's ends.
         """
         padded = pad(waveform, (self.stride, self.stride), mode="reflect")
         halves = padded.view(-1, waveform.shape[-1] // self.stride + 2, self.stride)
-        spectrum: Tensor = self.fourier.analyse(torch.cat((halves[:, :-1], halves[:, 1:]), -1))
-        return spectrum
+        real, imaginary = self.fourier.analyse(torch.cat((halves[:, :-1], halves[:, 1:]), -1))
+        return real, imaginary
 
-    def synthesise(self, spectrum: Tensor) -> Tensor:
-        """Spectra [B, N, F, 2] → [B, T]: what `analyse` gives comes back, as both tapers' squares add up to 1."""
-        first, second = self.fourier.synthesise(spectrum).chunk(2, -1)
+    def synthesise(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """Parts [B, N, F] → [B, T]: what `analyse` gives comes back, as both tapers' squares add up to 1."""
+        first, second = self.fourier.synthesise(real, imaginary).chunk(2, -1)
         waveform: Tensor = (first[:, 1:] + second[:, :-1]).flatten(1)
         return waveform
 
@@ -104,13 +113,14 @@ class Fourier(nn.Module):
         super().__init__()
         self.register_buffer("taper", torch.hann_window(frame).sqrt(), persistent=False)
 
-    def analyse(self, frames: Tensor) -> Tensor:
-        """Frames [B, N, frame] → spectra [B, N, F, 2]."""
-        return torch.view_as_real(torch.fft.rfft(frames * self.taper, norm="ortho"))
+    def analyse(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames [B, N, frame] → real and imaginary parts [B, N, F]."""
+        spectra = torch.fft.rfft(frames * self.taper, norm="ortho")
+        return spectra.real, spectra.imag
 
-    def synthesise(self, spectra: Tensor) -> Tensor:
-        """Spectra [B, N, F, 2] → frames [B, N, frame]."""
-        frames: Tensor = torch.fft.irfft(torch.view_as_complex(spectra), norm="ortho") * self.taper
+    def synthesise(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """Parts [B, N, F] → frames [B, N, frame]."""
+        frames: Tensor = torch.fft.irfft(torch.complex(real, imaginary), norm="ortho") * self.taper
         return frames
 
 
@@ -123,8 +133,8 @@ class Convolution(nn.Module):
         self.norm = nn.LayerNorm(n_out)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[B, N, F, C] → [B, N, F / stride, C']."""
-        return silu(self.norm(convolve(self.convolution, x)))
+        """[B, C, N, F] → [B, N, F / stride, C']: channels first for the convolution, last for what follows."""
+        return silu(self.norm(self.convolution(x).permute(0, 2, 3, 1)))
 
 
 class Block(nn.Module):
@@ -134,7 +144,7 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.time_norm, self.frequency_norm, self.channel_norm = (nn.LayerNorm(width) for _ in range(3))
-        self.gru = nn.GRU(width, hidden, batch_first=True, bidirectional=True)
+        self.gru = nn.GRU(width, hidden, bidirectional=True)
         self.gru_out = nn.Linear(2 * hidden, width)
         self.attention_in, self.attention_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
         self.wide, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
@@ -142,17 +152,17 @@ class Block(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, F, C] → same shape."""
         n_windows, n_frames, n_bands, _ = x.shape
-        h, _ = self.gru(self.time_norm(x).transpose(1, 2).flatten(0, 1))
-        x = x + self.gru_out(h).view(n_windows, n_bands, n_frames, -1).transpose(1, 2)
+        h, _ = self.gru(self.time_norm(x).transpose(0, 1).flatten(1, 2))
+        x = x + self.gru_out(h).view(n_frames, n_windows, n_bands, -1).transpose(0, 1)
         parts = self.attention_in(self.frequency_norm(x)).view(-1, n_bands, 3, self.heads, x.shape[-1] // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
-        h = scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
+        weights = (query @ key.transpose(-2, -1) / math.sqrt(key.shape[-1])).softmax(-1)
+        h = (weights @ value).transpose(1, 2).flatten(2)
         x = x + self.attention_out(h).view_as(x)
         narrowed: Tensor = self.narrow(silu(self.wide(self.channel_norm(x))))
         return x + narrowed
 
 
-def convolve(layer: nn.Conv2d, x: Tensor) -> Tensor:
-    """A convolution on [B, N, F, C], channels last."""
-    result: Tensor = layer(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
-    return result
+def channels_first(x: Tensor) -> Tensor:
+    """[B, N, F, C] → [B, C, N, F], as convolutions want it."""
+    return x.permute(0, 3, 1, 2)
