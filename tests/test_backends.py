@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 from commands import complaint, segan
-from conftest import hiss, voice
+from conftest import Identity, hiss, voice
 
 from segan_cli import Enhancer
 from segan_cli.backends import choice
@@ -89,6 +89,31 @@ def test_the_backend_that_suits_is_taken(monkeypatch, tmp_path):
     assert isinstance(Enhancer(device="auto").network, TorchNetwork)
     with pytest.raises(ConfigError, match="not installed"):
         Enhancer(backend="onnx")
+
+
+@pytest.mark.parametrize("holds", [1, 3])
+def test_a_device_that_runs_out_of_memory_takes_less_at_once(holds):
+    class Narrow(Identity):
+        def forward(self, noisy, z=None):
+            if len(noisy) > holds:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return 2 * noisy
+
+    network = TorchNetwork(Model(Narrow(), PRESETS["segan-spectral"], {}), "cpu")
+    noisy = np.random.default_rng(0).standard_normal((11, 1, 16_384)).astype(np.float32)
+    for _ in range(2):
+        np.testing.assert_array_equal(network(noisy, None), 2 * noisy)
+    assert network.most == (2 if holds == 3 else 1)
+
+
+def test_a_device_without_room_for_a_window_says_so():
+    class Full(Identity):
+        def forward(self, noisy, z=None):
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+    network = TorchNetwork(Model(Full(), PRESETS["segan-spectral"], {}), "cpu")
+    with pytest.raises(ConfigError, match="does not hold one window; use cpu"):
+        network(np.zeros((4, 1, 16_384), np.float32), None)
 
 
 def test_what_a_backend_cannot_do_is_refused(model, tmp_path):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from segan_cli.backends.network import Precision
 from segan_cli.checkpoint import Model
 from segan_cli.device import choose_device
+from segan_cli.errors import ConfigError
 
 Array = NDArray[np.float32]
 
@@ -23,11 +24,32 @@ class TorchNetwork:
         self.config, self.generator = model.config, model.generator
         self.device = choose_device(device)
         self.low = precision == "bf16"
+        self.most: int | None = None  # windows that the device's memory holds, where it has run out
         self.generator.to(self.device)
 
     def __call__(self, noisy: Array, z: Array | None) -> Array:
-        """noisy [B, 1, window] → enhanced, same shape."""
+        """noisy [B, 1, window] → enhanced, same shape, in as many parts as the device's memory asks for.
+
+        Raises ConfigError when it does not hold one window.
+        """
+        parts: list[Array] = []
+        while (first := sum(map(len, parts))) < len(noisy):
+            here = slice(first, first + (self.most or len(noisy)))
+            try:
+                parts.append(self._run(noisy[here], None if z is None else z[here]))
+            except torch.OutOfMemoryError as error:
+                n_windows = len(noisy[here])
+                if n_windows == 1:
+                    raise ConfigError(f"device {self.device}: its memory does not hold one window; use cpu") from error
+                self.most = n_windows // 2
+        return np.concatenate(parts)
+
+    def _run(self, noisy: Array, z: Array | None) -> Array:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.low):
-            latent = None if z is None else torch.from_numpy(z).to(self.device)
-            enhanced: Array = self.generator(torch.from_numpy(noisy).to(self.device), latent).float().cpu().numpy()
-        return enhanced
+            enhanced = self.generator(self._there(noisy), None if z is None else self._there(z))
+            return enhanced.float().cpu().numpy()  # type: ignore[no-any-return]
+
+    def _there(self, values: Array) -> torch.Tensor:
+        """An array on the device; a GPU fetches it by itself from pinned memory."""
+        here = torch.from_numpy(values)
+        return (here.pin_memory() if self.device.type == "cuda" else here).to(self.device, non_blocking=True)
