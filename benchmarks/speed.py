@@ -26,8 +26,9 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from memory import COMMAND, RATE_HZ, write_recording
 
 from segan_cli.backends.choice import open_network
+from segan_cli.backends.network import Network
 from segan_cli.networks.summary import macs_per_second
-from segan_cli.pretrained import shipped_models
+from segan_cli.pretrained import find_onnx, shipped_models
 
 TIMES = 7  # repetitions of a start, of which the median counts
 BATCH = 16  # windows, as the command has them
@@ -73,9 +74,8 @@ def starts(noisy: Path, folder: str) -> dict[str, float]:
     return {name: statistics.median(turn[name] for turn in turns) for name in commands}
 
 
-def network_s(name: str, backend: str, windows: int, threads: int) -> float:
+def network_s(network: Network, windows: int) -> float:
     """Seconds of a bare network for so many windows in batches, its best of three."""
-    network = open_network(name, "cpu", backend, threads=threads)  # type: ignore[arg-type]
     noisy = (0.05 * np.random.default_rng(0).standard_normal((BATCH, 1, network.config.window))).astype(np.float32)
     z = network.config.generator.draw_latent(np.random.default_rng(0), BATCH, network.config.window)
     network(noisy, z)
@@ -115,8 +115,8 @@ def long_files(minutes: float, folder: str) -> dict[str, dict[str, float]]:
             began = time.perf_counter()
             subprocess.run(words, check=True)
             took = time.perf_counter() - began
-            hop = open_network("default", "cpu").config.hop
-            bare = network_s("default", "onnx", round(seconds * RATE_HZ / hop) + 1, threads)
+            network = open_network("default", "cpu", "onnx", threads=threads)
+            bare = network_s(network, round(seconds * RATE_HZ / network.config.hop) + 1)
             results[f"{length:g} min, {threads} thread{'s' * (threads > 1)}"] = {
                 "seconds": took, "factor": took / seconds, "overhead": took / bare - 1,
             }  # fmt: skip
@@ -124,19 +124,34 @@ def long_files(minutes: float, folder: str) -> dict[str, dict[str, float]]:
     return results
 
 
-def limits() -> dict[str, dict[str, float]]:
-    """Share of the machine's matrix rate that each shipped model's network reaches on one thread."""
-    from segan_cli.checkpoint import load_model
-    from segan_cli.pretrained import find_model
+def limits(folder: str) -> dict[str, dict[str, float]]:
+    """Share of the machine's matrix rate that each shipped model's network reaches on one thread.
 
+    The default's also with weights of 8 bits in its products and convolutions, and in bfloat16.
+    """
     rate, results = matrix_rate(), {}
+    networks: dict[str, Network] = {}
     for name in shipped_models()[1]:
-        config = load_model(find_model(name)).config
+        networks[f"{name}, onnx"] = open_network(name, "cpu", "onnx", threads=1)
+        networks[f"{name}, torch"] = open_network(name, "cpu", "torch", threads=1)
+    default = shipped_models()[0]
+    networks[f"{default}, onnx, 8 bits"] = open_network(eight_bits(default, folder), "cpu", "onnx", threads=1)
+    networks[f"{default}, torch, bfloat16"] = open_network(default, "cpu", "torch", "bf16", 1)
+    for name, network in networks.items():
+        config = network.config
         macs = macs_per_second(config) * config.hop / config.sample_rate_hz
-        for backend in ("onnx", "torch"):
-            seconds = network_s(name, backend, 2 * BATCH, 1) / (2 * BATCH)
-            results[f"{name}, {backend}"] = {"macs": macs, "window_s": seconds, "share": macs / seconds / rate}
+        seconds = network_s(network, 2 * BATCH) / (2 * BATCH)
+        results[name] = {"macs": macs, "window_s": seconds, "share": macs / seconds / rate}
     return results
+
+
+def eight_bits(name: str, folder: str) -> Path:
+    """A shipped model with weights of 8 bits and activations quantised on the way."""
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    path = Path(folder, "eight.onnx")
+    quantize_dynamic(find_onnx(name), path, op_types_to_quantize=["MatMul", "Conv"], weight_type=QuantType.QUInt8)
+    return path
 
 
 def peers(folder: str) -> dict[str, float]:
@@ -193,7 +208,7 @@ def main() -> None:
         write_recording(short, 1 / 6)
         samples, _ = soundfile.read(short, frames=3 * RATE_HZ)
         soundfile.write(short, samples, RATE_HZ)
-        results: dict[str, Any] = {"starts": starts(short, folder), "limits": limits(), "peers": peers(folder)}
+        results: dict[str, Any] = {"starts": starts(short, folder), "limits": limits(folder), "peers": peers(folder)}
         print(results, flush=True)
         results["long"] = long_files(minutes, folder)
     report.save("speed", results)
