@@ -1,6 +1,5 @@
 """Enhancing recordings one after the other or several at once: each with an account, none stopping the rest."""
 
-import os
 import signal
 import sys
 import time
@@ -24,6 +23,7 @@ from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.backends.network import BackendName
 from segan_cli.enhance import Enhancer
 from segan_cli.errors import AudioError, SeganError, StoppedError
+from segan_cli.machine import cores
 from segan_cli.plan import STREAM, Job
 
 Array = NDArray[np.float32]
@@ -174,7 +174,7 @@ def run(
     """
     n_workers = min(n_workers, len(jobs))
     if request.threads is None and n_workers > 1:
-        request = replace(request, threads=max(1, (os.cpu_count() or 1) // n_workers))
+        request = replace(request, threads=max(1, cores() // n_workers))
     worker, leave = Worker(request), Event()
 
     def do(job: Job) -> Outcome:

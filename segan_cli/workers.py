@@ -12,6 +12,7 @@ from threading import Thread, Timer
 from types import FrameType
 
 from segan_cli.errors import SeganError
+from segan_cli.machine import cores
 
 GRACE_S = 20.0  # a signal to all processes lets a worker serve the main one for so long
 
@@ -22,7 +23,7 @@ def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
 
     Raises SeganError when a worker dies.
     """
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), initializer=belong)
+    pool = ProcessPoolExecutor(jobs or cores(), mp_context=get_context("spawn"), initializer=belong)
     try:
         yield pool
     except BrokenProcessPool as error:

@@ -12,7 +12,7 @@ import segan_cli
 ROOT = Path(segan_cli.__file__).parent
 
 LAYERS = [  # every module may import from the lines above its own, and from its own
-    {"errors", "segan_cli"},
+    {"errors", "machine", "segan_cli"},
     {"schema", "workers", "measures.score"},
     {"measures.composite", "measures.distortion", "measures.standard", "measures.unaided"},
     {"measures.catalog"},

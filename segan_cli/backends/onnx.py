@@ -1,7 +1,6 @@
 """A generator in ONNX Runtime on the CPU; torch is not loaded."""
 
 import json
-import os
 import weakref
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from segan_cli.architecture import ModelConfig
 from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.machine import cores
 from segan_cli.schema import from_dict
 
 Array = NDArray[np.float32]
@@ -97,8 +97,3 @@ def dismiss(work: "SimpleQueue[Any]", n: int) -> None:
     """Let so many threads end."""
     for _ in range(n):
         work.put(None)
-
-
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

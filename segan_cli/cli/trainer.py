@@ -23,6 +23,7 @@ from segan_cli.data.mixing import Pair, draw_utterances, spec_from_dict
 from segan_cli.data.sources import Sources, open_sources
 from segan_cli.data.split import load_split, save_split
 from segan_cli.errors import ConfigError, CorpusError, StoppedError, TrainingError
+from segan_cli.machine import cores
 from segan_cli.recipe import recipe_text
 from segan_cli.schema import plain
 from segan_cli.training.adversary import Report
@@ -91,7 +92,7 @@ def start(
         say(f"training on {processes.device}{several}, into {run}")
     if workers is None:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-        workers = 1 if processes.device.type == "cpu" else min(8, max(1, (os.cpu_count() or 2) // here - 1))
+        workers = 1 if processes.device.type == "cpu" else min(8, max(1, cores() // here - 1))
     with hearing(Stop()) as stop, progress_bar(processes.first) as bar, worker_pool() as pool:
         screen = Screen(bar, recipe.training.steps, state.step)
         finished = fit(state, sources.training, mixes, run, pool, screen, workers, tensorboard, stop)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.sources import open_file
 from segan_cli.errors import AudioError, CorpusError
+from segan_cli.machine import cores
 
 Array = NDArray[np.float32]
 Progress = Callable[[int, int], None]  # files done, files in all
@@ -27,7 +28,7 @@ Progress = Callable[[int, int], None]  # files done, files in all
 FULL_SCALE = 32_767.0
 FORMAT = 1  # of the index; another makes an index of its own
 CHUNK = 256  # files decoded between two entries in the index
-THREADS = min(8, os.cpu_count() or 1)
+THREADS = min(8, cores())
 PATIENCE_S = 60.0  # for an index that another process is writing
 TABLES = (
     "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime_ns INT, digest TEXT)",

@@ -1,0 +1,8 @@
+"""What of this machine the process may use."""
+
+import os
+
+
+def cores() -> int:
+    """Cores that this process may use, which an affinity or a container can make fewer than there are."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
