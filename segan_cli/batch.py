@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -23,7 +23,6 @@ from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.backends.network import BackendName
 from segan_cli.enhance import Enhancer
 from segan_cli.errors import AudioError, SeganError, StoppedError
-from segan_cli.machine import cores
 from segan_cli.plan import STREAM, Job
 
 Array = NDArray[np.float32]
@@ -38,7 +37,7 @@ class Request:
     model: str = "default"
     device: str = "auto"
     backend: BackendName = "auto"
-    threads: int | None = None  # of the network
+    threads: int | None = None  # of the network, for each job
     settings: dict[str, Any] = field(default_factory=dict)  # of the Enhancer
     raw: Encoding | None = None  # of standard input and output, in place of WAV
     rate_hz: int | None = None  # of the output; none: the input's
@@ -69,9 +68,12 @@ class Outcome:
 class Worker:
     """Enhances one recording after the other by one model."""
 
-    def __init__(self, request: Request) -> None:
+    def __init__(self, request: Request, jobs: int = 1) -> None:
+        """`jobs` are done at once by the threads that call `run`."""
         self.request = request
-        self.enhancer = Enhancer(request.model, request.device, request.backend, request.threads, **request.settings)
+        self.enhancer = Enhancer(
+            request.model, request.device, request.backend, request.threads, jobs, **request.settings
+        )
 
     def run(self, job: Job, progress: Progress) -> Outcome:
         """Do a job; what goes wrong with this recording is told in the outcome."""
@@ -173,9 +175,7 @@ def run(
     or when an error comes to this thread.
     """
     n_workers = min(n_workers, len(jobs))
-    if request.threads is None and n_workers > 1:
-        request = replace(request, threads=max(1, cores() // n_workers))
-    worker, leave = Worker(request), Event()
+    worker, leave = Worker(request, n_workers), Event()
 
     def do(job: Job) -> Outcome:
         def progress(done: int, of: int | None) -> None:

@@ -40,7 +40,7 @@ class Settings:
     channels: Channels = "linked"  # all by the filter of their mid, or each on its own
     high_band: HighBandPolicy = "gain"  # above the model's band: falls as the upper part of it, kept, dropped
     precision: Precision = "fp32"  # of the network's layers
-    batch: int = 16  # windows of all channels that go through at once
+    batch: int = 16  # windows that go through the network at once
     seed: int = 0  # of every signal's z
 
     def __post_init__(self) -> None:
@@ -62,20 +62,22 @@ class Enhancer:
         device: str = "auto",
         backend: BackendName = "auto",
         threads: int | None = None,
+        jobs: int = 1,
         **settings: Any,
     ) -> None:
         """`model` is a shipped model's name, a file or a model; `settings` are the fields of `Settings`.
 
-        `backend` is "torch", "onnx", or "auto" for the one that suits; `threads` are those of the network. Raises
-        CheckpointError when there is no such model, ConfigError when a setting cannot be.
+        `backend` is "torch", "onnx", or "auto" for the one that suits. The network has `threads` for each of the `jobs`
+        that use it at once, unasked all cores together. Raises CheckpointError when there is no such model, ConfigError
+        when a setting cannot be.
         """
         self.settings = Settings(**settings)
         if isinstance(model, str | Path):
-            self.network: Network = open_network(model, device, backend, self.settings.precision, threads)
+            self.network: Network = open_network(model, device, backend, self.settings.precision, threads, jobs)
         else:
             from segan_cli.backends.pytorch import TorchNetwork
 
-            self.network = TorchNetwork(model, device, self.settings.precision, threads)
+            self.network = TorchNetwork(model, device, self.settings.precision, threads, jobs)
 
     def stream(self, rate_hz: int, channels: int = 1) -> "EnhancerStream":
         """A fresh stream for one signal."""
@@ -120,7 +122,8 @@ class EnhancerStream:
         inner_hz = config.sample_rate_hz
         self.inward = Resampler(rate_hz, inner_hz, channels)
         self.emphasis = Emphasis(config.pre_emphasis, channels)
-        batch = max(1, settings.batch // channels)
+        alone = 1 if settings.channels == "linked" else channels  # windows of the network for each window in time
+        batch = max(1, settings.batch // alone)
         self.frames = OverlapAdd(self._windows, channels, config.window, config.hop, batch)
         self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
         self.change = Resampler(inner_hz, rate_hz, channels)

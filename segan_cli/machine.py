@@ -4,5 +4,5 @@ import os
 
 
 def cores() -> int:
-    """Cores that this process may use, which an affinity or a container can make fewer than there are."""
+    """Cores that this process may use, which an affinity can make fewer than there are."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import math
 import subprocess
 import sys
 import threading
@@ -17,13 +18,16 @@ from conftest import Identity, hiss, voice
 
 from segan_cli import Enhancer
 from segan_cli.backends import choice
+from segan_cli.backends.choice import open_network
 from segan_cli.backends.export import MatrixFourier, export
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pytorch import TorchNetwork
+from segan_cli.batch import Request, Worker
 from segan_cli.checkpoint import Model, save_model
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.families import build_generator
 from segan_cli.networks.spectral import Fourier
+from segan_cli.plan import Job
 from segan_cli.presets import PRESETS, scaled
 from segan_cli.pretrained import find_onnx, shipped_models
 
@@ -69,6 +73,17 @@ def test_half_the_size_is_nearly_the_same(model, tmp_path):
     assert (tmp_path / "half.onnx").stat().st_size < 0.75 * (tmp_path / "whole.onnx").stat().st_size
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_a_model_that_cannot_be_exported_leaves_what_was_there(half, tmp_path):
+    config = scaled(PRESETS["segan-spectral"], 0.5)
+    generator = build_generator(config.generator).eval()
+    torch.nn.init.constant_(generator.outward.bias, math.nan)
+    (tmp_path / "m.onnx").write_bytes(b"before")
+    with pytest.raises(ConfigError, match="would differ from torch by nan"):
+        export(Model(generator, config, {"steps": 0, "runs": []}), tmp_path / "m.onnx", half)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("m.onnx", b"before")]
+
+
 def test_the_exported_transforms_are_the_transforms():
     frames = torch.randn(2, 3, 512)
     ours, theirs = MatrixFourier(512), Fourier(512)
@@ -93,27 +108,47 @@ def test_the_backend_that_suits_is_taken(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("holds", [1, 3])
 def test_a_device_that_runs_out_of_memory_takes_less_at_once(holds):
-    class Narrow(Identity):
-        def forward(self, noisy, z=None):
-            if len(noisy) > holds:
-                raise torch.OutOfMemoryError("CUDA out of memory")
-            return 2 * noisy
-
-    network = TorchNetwork(Model(Narrow(), PRESETS["segan-spectral"], {}), "cpu")
-    noisy = np.random.default_rng(0).standard_normal((11, 1, 16_384)).astype(np.float32)
+    network = TorchNetwork(Model(Narrow(holds), PRESETS["segan-slim"], {}), "cpu")
+    noisy, z = (np.random.default_rng(0).standard_normal((11, 1, n)).astype(np.float32) for n in (16_384, 1))
     for _ in range(2):
-        np.testing.assert_array_equal(network(noisy, None), 2 * noisy)
+        np.testing.assert_array_equal(network(noisy, z), noisy + z)
     assert network.most == (2 if holds == 3 else 1)
 
 
-def test_a_device_without_room_for_a_window_says_so():
-    class Full(Identity):
-        def forward(self, noisy, z=None):
-            raise torch.OutOfMemoryError("CUDA out of memory")
+def test_a_device_without_room_for_a_window_says_so(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "noisy.wav", voice(2.0), 16_000)
+    full = TorchNetwork(Model(Narrow(0), PRESETS["segan-spectral"], {}), "cpu")
+    monkeypatch.setattr("segan_cli.enhance.open_network", lambda *about: full)
+    outcome = Worker(Request()).run(Job(tmp_path / "noisy.wav", tmp_path / "clean.wav"), lambda *done: None)
+    assert outcome.error == f"{tmp_path / 'noisy.wav'}: CUDA out of memory"
+    assert not (tmp_path / "clean.wav").exists()
 
-    network = TorchNetwork(Model(Full(), PRESETS["segan-spectral"], {}), "cpu")
-    with pytest.raises(ConfigError, match="does not hold one window; use cpu"):
-        network(np.zeros((4, 1, 16_384), np.float32), None)
+
+class Narrow(Identity):
+    """A network for a device that holds so many windows."""
+
+    def __init__(self, holds):
+        super().__init__()
+        self.holds = holds
+
+    def forward(self, noisy, z=None):
+        if len(noisy) > self.holds:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return noisy if z is None else noisy + z
+
+
+@pytest.mark.parametrize(("threads", "jobs", "together"), [(None, 1, 8), (None, 4, 8), (2, 4, 8), (1, 4, 4), (1, 1, 1)])
+def test_jobs_that_run_at_once_keep_all_cores_busy(threads, jobs, together, monkeypatch):
+    monkeypatch.setattr("segan_cli.backends.onnx.cores", lambda: 8)
+    monkeypatch.setattr("segan_cli.backends.pytorch.cores", lambda: 8)
+    assert open_network("default", "cpu", "onnx", threads=threads, jobs=jobs).threads == together
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(8)
+        open_network("default", "cpu", "torch", threads=threads, jobs=jobs)
+        assert torch.get_num_threads() * jobs == together
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_what_a_backend_cannot_do_is_refused(model, tmp_path):

@@ -16,10 +16,12 @@ def open_network(
     backend: BackendName = "auto",
     precision: Precision = "fp32",
     threads: int | None = None,
+    jobs: int = 1,
 ) -> Network:
     """The network of a shipped model's name or a file, on the backend that suits.
 
     Unasked that is ONNX Runtime on the CPU where it is installed and the model is there as ONNX, and torch otherwise.
+    `threads` serve each of the `jobs` that call it at once; unasked they share all cores.
     Raises CheckpointError when there is no such model, ConfigError when the backend cannot do what is asked.
     """
     name = str(model)
@@ -34,7 +36,7 @@ def open_network(
         from segan_cli.backends.pytorch import TorchNetwork
         from segan_cli.checkpoint import load_model
 
-        return TorchNetwork(load_model(find_model(name)), device, precision, threads)
+        return TorchNetwork(load_model(find_model(name)), device, precision, threads, jobs)
     if backend == "torch":
         raise ConfigError(f"{name}: torch does not read ONNX; give the model that it was exported from")
     if not able:
@@ -45,7 +47,7 @@ def open_network(
         raise ConfigError("backend onnx: onnxruntime is not installed; pip install onnxruntime, or use --backend torch")
     from segan_cli.backends.onnx import OnnxNetwork
 
-    return OnnxNetwork(file, threads)
+    return OnnxNetwork(file, threads, jobs)
 
 
 def accelerator_there() -> bool:

@@ -5,7 +5,10 @@ import io
 import json
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,10 +19,11 @@ from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pytorch import TorchNetwork
 from segan_cli.checkpoint import FORMAT, Model, write_atomically
 from segan_cli.errors import ConfigError
+from segan_cli.networks.families import AnyGenerator
 from segan_cli.networks.spectral import Fourier, SpectralGenerator
 
 OPSET = 17
-PARITY = 1e-4  # largest difference from torch, where full scale is 1
+PARITY, HALF_PARITY = 1e-4, 1e-2  # largest difference from torch, where full scale is 1
 LARGE = 1_024  # numbers from which a constant is stored in half precision, when that is asked for
 
 
@@ -55,45 +59,55 @@ def export(model: Model, path: Path, half: bool = False) -> float:
 
     Inputs `noisy` [n, 1, window] and, for models with a latent, `z` [n, C, T]; output `enhanced` [n, 1, window]; n is
     free. `half` stores large weights as float16 and computes in float32. Raises ConfigError when the package onnx is
-    missing or the file would differ from torch by more than 1e-4.
+    missing or the file would differ from torch by more than 1e-4, or 1e-2 with `half`; what was at `path` then stays.
     """
     try:
         import onnx
     except ImportError as error:
         raise ConfigError("export needs the extra: pip install 'segan-cli[export]'") from error
-    generator, config = model.generator, model.config
+    config = model.config
     rng = np.random.default_rng(0)
     noisy = (0.1 * rng.standard_normal((3, 1, config.window))).astype(np.float32)
     z = config.generator.draw_latent(rng, len(noisy), config.window)
     inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
     names = [*inputs, "enhanced"]
     content: Any = io.BytesIO()
-    fourier = generator.fourier if isinstance(generator, SpectralGenerator) else None
-    if isinstance(generator, SpectralGenerator):
-        generator.fourier = MatrixFourier(generator.config.frame)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the exporter, on what it has proved to do right below
-            torch.onnx.export(
-                generator, (torch.from_numpy(noisy), None if z is None else torch.from_numpy(z)), content,
-                input_names=names[:-1], output_names=["enhanced"], opset_version=OPSET, dynamo=False,
-                dynamic_axes={name: {0: "n"} for name in names},
-            )  # fmt: skip
-    finally:
-        if isinstance(generator, SpectralGenerator) and fourier is not None:
-            generator.fourier = fourier
+    with by_matrices(model.generator), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter, on what is proved right below
+        torch.onnx.export(
+            model.generator, (torch.from_numpy(noisy), None if z is None else torch.from_numpy(z)), content,
+            input_names=names[:-1], output_names=["enhanced"], opset_version=OPSET, dynamo=False,
+            dynamic_axes={name: {0: "n"} for name in names},
+        )  # fmt: skip
     proto = onnx.load_from_string(content.getvalue())
     if half:
         _store_half(proto)
     about = {"format": FORMAT, "config": dataclasses.asdict(config), "provenance": model.provenance}
     onnx.helper.set_model_props(proto, {"segan": json.dumps(about)})
     onnx.checker.check_model(proto)
-    write_atomically(path, proto.SerializeToString())
-    difference = np.abs(OnnxNetwork(path)(noisy, z) - TorchNetwork(model, "cpu")(noisy, z)).max()
-    if not half and difference > PARITY:
-        path.unlink()
+    written = proto.SerializeToString()
+    with TemporaryDirectory() as folder:
+        trial = Path(folder, path.name)
+        trial.write_bytes(written)
+        difference = float(np.abs(OnnxNetwork(trial)(noisy, z) - TorchNetwork(model, "cpu")(noisy, z)).max())
+    if not difference <= (HALF_PARITY if half else PARITY):  # nor when it is no number
         raise ConfigError(f"{path}: would differ from torch by {difference:.1e}; this model cannot be exported")
-    return float(difference)
+    write_atomically(path, written)
+    return difference
+
+
+@contextmanager
+def by_matrices(generator: AnyGenerator) -> Iterator[None]:
+    """A generator whose Fourier transforms, where it has any, are products with matrices meanwhile."""
+    if not isinstance(generator, SpectralGenerator):
+        yield
+        return
+    fourier = generator.fourier
+    generator.fourier = MatrixFourier(generator.config.frame)
+    try:
+        yield
+    finally:
+        generator.fourier = fourier
 
 
 def _store_half(proto: Any) -> None:

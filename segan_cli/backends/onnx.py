@@ -29,9 +29,12 @@ class OnnxNetwork:
     Threads take windows each, in calls of a few: the network's own products are too small to share.
     """
 
-    def __init__(self, path: Path, threads: int | None = None) -> None:
-        """`threads` work at once, unasked one a core; raises CheckpointError when the file is no such model."""
-        self.threads = threads or cores()
+    def __init__(self, path: Path, threads: int | None = None, jobs: int = 1) -> None:
+        """`threads` for each of the `jobs` that call it at once, unasked one a core, work for all of them.
+
+        Raises CheckpointError when the file is no such model.
+        """
+        self.threads = threads * jobs if threads else cores()
         self.crew = Crew(self.threads) if self.threads > 1 else None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1

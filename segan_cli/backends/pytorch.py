@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from segan_cli.backends.network import Precision
 from segan_cli.checkpoint import Model
 from segan_cli.device import choose_device
-from segan_cli.errors import ConfigError
+from segan_cli.machine import cores
 
 Array = NDArray[np.float32]
 
@@ -16,11 +16,19 @@ class TorchNetwork:
     """A model's generator as a function on arrays."""
 
     def __init__(
-        self, model: Model, device: str = "auto", precision: Precision = "fp32", threads: int | None = None
+        self,
+        model: Model,
+        device: str = "auto",
+        precision: Precision = "fp32",
+        threads: int | None = None,
+        jobs: int = 1,
     ) -> None:
-        """`threads` are all of the process's; raises ConfigError when there is no such device."""
-        if threads is not None:
-            torch.set_num_threads(threads)
+        """`threads` serve each of the `jobs` that call it at once; unasked they share all cores.
+
+        Raises ConfigError when there is no such device.
+        """
+        if threads is not None or jobs > 1:
+            torch.set_num_threads(threads or max(1, cores() // jobs))
         self.config, self.generator = model.config, model.generator
         self.device = choose_device(device)
         self.low = precision == "bf16"
@@ -28,19 +36,16 @@ class TorchNetwork:
         self.generator.to(self.device)
 
     def __call__(self, noisy: Array, z: Array | None) -> Array:
-        """noisy [B, 1, window] → enhanced, same shape, in as many parts as the device's memory asks for.
-
-        Raises ConfigError when it does not hold one window.
-        """
+        """noisy [B, 1, window] → enhanced, same shape, in as many parts as the device's memory asks for."""
         parts: list[Array] = []
         while (first := sum(map(len, parts))) < len(noisy):
             here = slice(first, first + (self.most or len(noisy)))
             try:
                 parts.append(self._run(noisy[here], None if z is None else z[here]))
-            except torch.OutOfMemoryError as error:
+            except torch.OutOfMemoryError:
                 n_windows = len(noisy[here])
                 if n_windows == 1:
-                    raise ConfigError(f"device {self.device}: its memory does not hold one window; use cpu") from error
+                    raise
                 self.most = n_windows // 2
         return np.concatenate(parts)
 

@@ -17,8 +17,9 @@ PATH = click.Path(path_type=Path)
 def export(model: str, output: Path, half: bool, force: bool) -> None:
     """Write a model as ONNX, for segan enhance without torch, and for other programs.
 
-    MODEL is a shipped model's name or a file that segan train wrote. The graph takes `noisy` [n, 1, 16384] at 16 kHz,
-    each window brought to the level that the config in the metadata names, and gives `enhanced` of the same shape.
+    MODEL is a shipped model's name or a file that segan train wrote. The graph takes `noisy` [n, 1, 16384] at 16 kHz
+    and gives `enhanced` of the same shape. Outside it stay what the config in the metadata names: pre_emphasis before
+    and its inverse after, and input_rms, the level that each window is brought to and back from.
 
     \b
     Example:

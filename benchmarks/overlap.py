@@ -1,0 +1,64 @@
+"""What less overlap of windows than the half that `segan enhance` has costs in quality, on mixes no model heard.
+
+python benchmarks/overlap.py --clean speech-valid/ --noise noise-valid/
+
+Writes benchmarks/results/overlap.json and the table in docs/performance.md.
+"""
+
+import argparse
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import report
+
+from segan_cli import Enhancer
+from segan_cli.checkpoint import Model, load_model
+from segan_cli.evaluation.cases import Cases, from_mixes
+from segan_cli.evaluation.report import summary
+from segan_cli.evaluation.run import NOISY, Request, evaluate
+from segan_cli.measures.catalog import CORE
+from segan_cli.pretrained import find_model
+
+OVERLAPS = {"none": 0.0, "an eighth": 1 / 8, "a quarter": 1 / 4, "three eighths": 3 / 8, "half": 1 / 2}
+SNRS_DB = (0.0, 10.0)
+EVERY = 5  # of all mixes one is taken; odd, so that both SNRs are
+
+
+def main() -> None:
+    """Score the default model with each overlap, write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--clean", type=Path, required=True, help="clean speech that no model was trained on")
+    parser.add_argument("--noise", type=Path, required=True)
+    arguments = parser.parse_args()
+    cases = Cases(from_mixes(arguments.clean, arguments.noise, SNRS_DB, seed=1).all[::EVERY])
+    model = load_model(find_model("default"))
+    enhancers, windows = {}, {}
+    for name, overlap in OVERLAPS.items():
+        config = replace(model.config, hop=round(model.config.window * (1 - overlap)))
+        enhancers[name] = Enhancer(Model(model.generator, config, model.provenance), "cpu")
+        windows[name] = config.sample_rate_hz / config.hop
+    run = evaluate(Request(cases, tuple(CORE), models=enhancers))
+    results: dict[str, Any] = {"mixes": len(cases.all)}
+    for system in (NOISY, *OVERLAPS):
+        means = {name: value["mean"] for name, value in summary(run.rows, system, run.measures).items()}
+        results[system] = {"windows_per_s": windows.get(system), **means}
+    report.save("overlap", results)
+    for heading, text in tables(results).items():
+        report.insert(report.ROOT / "docs" / "performance.md", heading, text)
+
+
+def tables(results: dict[str, Any]) -> dict[str, str]:
+    """Markdown tables by heading."""
+    rows = [
+        [
+            name, f"{row['windows_per_s']:.2f}" if row["windows_per_s"] else "–",
+            f"{row['pesq_wb']:.3f}", f"{row['stoi']:.3f}", f"{row['si_sdr_db']:.2f}",
+        ]
+        for name, row in results.items() if name != "mixes"
+    ]  # fmt: skip
+    return {"overlap": report.table(["overlap", "windows a second", "PESQ-WB", "STOI", "SI-SDR (dB)"], rows)}
+
+
+if __name__ == "__main__":
+    main()
