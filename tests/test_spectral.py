@@ -1,6 +1,7 @@
 """What the spectral generator and discriminator promise."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
@@ -54,6 +55,40 @@ def test_the_mask_has_a_largest_gain():
         generator.outward.bias.fill_(100.0)
         gain = (generator(x, None).square().mean() / x.square().mean()).sqrt()
     assert float(gain) == pytest.approx(TINY.largest_gain, rel=0.05)
+
+
+def test_the_lowest_bins_are_closed_and_no_others():
+    generator = trained(dataclasses.replace(TINY, closed=2))
+    a, b = generator.mask(torch.randn(1, 8, 5, 8))
+    assert a.shape == b.shape == (1, 5, 33)
+    size = torch.hypot(a, b)
+    assert size[..., :2].eq(0).all()
+    assert size[..., 2:].gt(0).all()
+
+
+def test_the_mask_is_the_definition_in_complex_numbers():
+    """A bounded mask on the power-compressed spectrum, decompressed; the highest bin has the mask of the one below."""
+    generator = trained()
+    c, torch_rng = generator.config, torch.Generator().manual_seed(0)
+    h = torch.randn(2, 2 * c.steps, 5, c.frame // 2 // c.steps, generator=torch_rng)
+    spectrum = torch.randn(2, 5, c.frame // 2 + 1, dtype=torch.complex64, generator=torch_rng)
+    bound = c.largest_gain**c.power
+    opening = bound * math.atanh(1 / bound)
+    pairs = torch.stack([h[:, 2 * step + part] for step in range(c.steps) for part in (0, 1)], -1)  # [2, 5, P, 2 steps]
+    raw = torch.view_as_complex(pairs.reshape(2, 5, -1, 2).contiguous()) + opening
+    raw = torch.cat((raw, raw[..., -1:]), -1)
+    compressed = torch.polar(spectrum.abs() ** c.power, spectrum.angle())
+    masked = compressed * torch.polar(bound * torch.tanh(raw.abs() / bound), raw.angle())
+    expected = torch.polar(masked.abs() ** (1 / c.power), masked.angle())
+    torch.testing.assert_close(spectrum * torch.complex(*generator.mask(h)), expected, atol=1e-5, rtol=1e-3)
+
+
+def test_the_order_of_the_layers_to_bands_does_not_matter():
+    generator = trained()
+    torch.nn.init.normal_(generator.places)
+    h = torch.randn(2, 5, 8, 6)
+    plain = generator.to_bands(generator.to_width(h).transpose(2, 3)).transpose(2, 3) + generator.places
+    torch.testing.assert_close(generator.banded(h), plain, atol=1e-5, rtol=1e-4)
 
 
 def test_every_sample_of_a_window_is_heard_everywhere():

@@ -9,7 +9,7 @@ from torch.nn.functional import linear, pad, silu
 from segan_cli.architecture import SpectralConfig
 from segan_cli.networks.layers import full
 
-TINY = 1e-8  # power beside which a bin counts as silent, where windows have a level of 1
+TINY = 1e-8  # power that keeps roots and quotients finite, where windows have a level of 1 and the open mask is 1
 
 
 class SpectralGenerator(nn.Module):
@@ -17,7 +17,8 @@ class SpectralGenerator(nn.Module):
 
     Convolutions bring frames of bins to fewer bands with more channels; blocks then look along time both ways (GRU) and
     along frequency (attention), as the dual-path networks of arXiv 1910.06379 and 2203.15149 do; the mirrored way back
-    is joined by skips and ends in a mask. Everything between the two transforms is [B, N frames, F, C].
+    is joined by skips and ends in a mask. Spectra are two tensors [B, N frames, F], real and imaginary parts; layers
+    hear and give [B, N, positions, C], but for the first and the last convolution's outer side, [B, C, N, F].
     """
 
     open: Tensor  # what goes through the bound and comes out as a mask of 1
