@@ -2,7 +2,8 @@
 
 python benchmarks/quality.py --data speech-valid/ --kind wind=noise/wind --kind typing=noise/keys,noise/typing
 
-Babble of other voices of --data and generated white noise are kinds of their own. All shipped models are scored anew.
+Babble of other voices of --data and generated white noise are kinds of their own; clean speech is that of --data and of
+every --clean NAME=DIR. All shipped models are scored anew.
 Writes benchmarks/results/quality.json and the tables in docs/quality.md.
 """
 
@@ -49,13 +50,13 @@ class Mix:
     """An utterance with a noise."""
 
     kind: str
-    condition: str  # SNR in dB, or "clean"
+    condition: str  # SNR in dB, or which clean speech
     noisy: Array
     clean: Array
 
 
-def mixes(speech: Recordings, kinds: dict[str, Recordings]) -> Iterator[Mix]:
-    """Every kind of noise at every SNR, then clean speech; the same for the same recordings."""
+def mixes(speech: Recordings, kinds: dict[str, Recordings], clean: dict[str, Recordings]) -> Iterator[Mix]:
+    """Every kind of noise at every SNR, then each kind of clean speech; the same for the same recordings."""
     nothing = Recordings(())
     ways = {kind: (noise, PLAIN) for kind, noise in kinds.items()}
     ways["babble"] = nothing, PLAIN | {"babble_probability": 1.0}
@@ -65,9 +66,11 @@ def mixes(speech: Recordings, kinds: dict[str, Recordings]) -> Iterator[Mix]:
         for spec in draw_utterances(source, EACH, zlib.crc32(kind.encode())):  # the same voices at every SNR
             for snr_db in SNRS_DB:
                 yield Mix(kind, str(snr_db), *source.render(replace(spec, snr_db=snr_db)))
-    for spec in draw_utterances(source, CLEAN, 0):  # whatever the noise, the speech alone is taken
-        _, clean = source.render(spec)
-        yield Mix("none", "clean", clean, clean)
+    for condition, recordings in clean.items():
+        source = MixedSource(recordings, nothing, nothing, MixingConfig(**way), RATE_HZ)  # type: ignore[arg-type]
+        for spec in draw_utterances(source, CLEAN, 0):  # whatever the noise, the speech alone is taken
+            _, alone = source.render(spec)
+            yield Mix("none", condition, alone, alone)
 
 
 def score(mixed: Sequence[Mix], signals: Sequence[Array], pool: Executor) -> Cells:
@@ -113,7 +116,12 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
     by_snr = grid({f"{snr} dB": (kinds, [snr]) for snr in snrs} | {"all": (kinds, snrs)})
     by_kind = grid({kind: ([kind], snrs) for kind in kinds})
-    clean = [[name, *(shown(value) for value in cells["none"]["clean"].values())] for name, cells in rows.items()]
+    clean = [
+        [f"{condition}, {name}", *(shown(value) for value in cells["none"][condition].values())]
+        for condition in noisy["none"]
+        for name, cells in rows.items()
+        if name != NOISY
+    ]
     alone = [
         [kind, *(f"{model['alone_db'][kind]:.1f} dB" for model in models.values())]
         for kind in next(iter(models.values()))["alone_db"]
@@ -121,7 +129,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     return {
         "by SNR": report.table(["SNR", *rows], by_snr),
         "by kind of noise": report.table(["kind", *rows], by_kind),
-        "clean speech": report.table(["", "PESQ-WB", "STOI", "SI-SDR (dB)"], clean),
+        "clean speech": report.table(["speech", "PESQ-WB", "STOI", "SI-SDR (dB)"], clean),
         "noise alone": report.table(["kind", *models], alone),
     }
 
@@ -146,12 +154,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="clean speech that no model was trained on")
     parser.add_argument("--kind", action="append", required=True, metavar="NAME=DIR[,DIR]", help="noise; repeatable")
+    parser.add_argument("--clean", action="append", default=[], metavar="NAME=DIR", help="more speech")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     arguments = parser.parse_args()
     gatherer = Gatherer(Cache(arguments.cache, RATE_HZ), None)
     named = dict(kind.split("=", 1) for kind in arguments.kind)
     kinds = {kind: gatherer.gather((), places.split(","), (), "validation").noise for kind, places in named.items()}
-    mixed = list(mixes(gatherer.gather((arguments.data,), (), (), "validation").speech, kinds))
+    speech = gatherer.gather((arguments.data,), (), (), "validation").speech
+    more = (kind.split("=", 1) for kind in arguments.clean)
+    clean = {kind: gatherer.gather((place,), (), (), "validation").speech for kind, place in more}
+    mixed = list(mixes(speech, kinds, {"of the mixes": speech, **clean}))
     with worker_pool() as pool:
         noisy = score(mixed, [mix.noisy for mix in mixed], pool)
         results: dict[str, Any] = {NOISY: {"cells": noisy}}

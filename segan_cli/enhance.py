@@ -85,7 +85,7 @@ class Enhancer:
 
     def enhance(self, noisy: Array, rate_hz: int) -> Array:
         """noisy [n] or [n, channels] at `rate_hz` → enhanced, same shape."""
-        if not len(noisy):
+        if not np.size(noisy):
             return np.array(noisy, np.float32)
         signal = np.asarray(noisy, np.float32).reshape(len(noisy), -1)
         stream = self.stream(rate_hz, signal.shape[1])

@@ -16,7 +16,7 @@ bilinear, density, mixtures, speech = (
     importlib.import_module(name) for name in ("bilinear", "density", "mixtures", "speech")
 )
 PAGES = {  # adversarial has the others
-    "training": "training", "quality": "quality", "memory": "performance", "speed": "performance",
+    "training": "training", "quality": "quality", "memory": "performance", "speed": "performance", "overlap": "performance",
     "recordings": "recordings", "recognition": "recordings",
 }  # fmt: skip
 

@@ -63,6 +63,11 @@ def test_the_length_is_kept_at_every_rate(length, rate_hz):
     assert identity().enhance(np.zeros(length, np.float32), rate_hz).shape == (length,)
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (5, 0)])
+def test_nothing_stays_nothing(shipped, shape):
+    assert Enhancer(shipped).enhance(np.zeros(shape), 16_000).shape == shape
+
+
 def test_the_shipped_model_does_not_depend_on_block_cuts_or_batches(shipped):
     noisy = voice(3.0) + hiss(3.0)
     whole = Enhancer(shipped, batch=16).enhance(noisy, 16_000)
