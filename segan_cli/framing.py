@@ -60,6 +60,7 @@ class OverlapAdd:
         self.sum += result * self.weight
         self.laid += self.weight
         done = (self.sum[:, : self.hop] / self.laid[: self.hop]).astype(np.float32)
-        self.sum = np.pad(self.sum[:, self.hop :], ((0, 0), (0, self.hop)))
-        self.laid = np.pad(self.laid[self.hop :], (0, self.hop))
+        for held in (self.sum, self.laid):
+            held[..., : -self.hop] = held[..., self.hop :]
+            held[..., -self.hop :] = 0
         return done

@@ -16,8 +16,8 @@ bilinear, density, mixtures, speech = (
     importlib.import_module(name) for name in ("bilinear", "density", "mixtures", "speech")
 )
 PAGES = {  # adversarial has the others
-    "training": "training", "quality": "quality", "memory": "performance", "speed": "performance", "overlap": "performance",
-    "recordings": "recordings", "recognition": "recordings",
+    "training": "training", "quality": "quality", "memory": "performance", "speed": "performance",
+    "overlap": "performance", "recordings": "recordings", "recognition": "recordings",
 }  # fmt: skip
 
 

@@ -28,30 +28,41 @@ LARGE = 1_024  # numbers from which a constant is stored in half precision, when
 
 
 class MatrixFourier(Fourier):
-    """The transforms of `Fourier` as products with matrices, which every runtime has."""
+    """The transforms of `Fourier` as products with matrices, which every runtime has.
 
-    forth: Tensor
-    back: Tensor
+    Cosines are even about a frame's middle and sines odd, so half of each matrix does, on what is even and odd of a
+    frame. The taper is zero at a frame's first sample.
+    """
+
+    cosines: Tensor
+    sines: Tensor
+    back_cosines: Tensor
+    back_sines: Tensor
 
     def __init__(self, frame: int) -> None:
         super().__init__(frame)
-        turn = 2 * math.pi / frame * torch.arange(frame)[:, None].double() * torch.arange(frame // 2 + 1)
-        waves = torch.stack((turn.cos(), -turn.sin()), 1) / math.sqrt(frame)
-        twice = torch.full((frame // 2 + 1,), 2.0).double()
+        half = frame // 2
+        turn = 2 * math.pi / frame * torch.arange(1, half + 1)[:, None].double() * torch.arange(half + 1)
+        taper = torch.hann_window(frame, dtype=torch.float64).sqrt()[1 : half + 1, None] / math.sqrt(frame)
+        twice = torch.full((half + 1,), 2.0).double()
         twice[0] = twice[-1] = 1.0
-        taper = torch.hann_window(frame, dtype=torch.float64).sqrt()[:, None, None]
-        self.register_buffer("forth", (taper * waves).flatten(1).float())
-        self.register_buffer("back", (taper * waves * twice).flatten(1).T.contiguous().float())
+        cosines, sines = taper * turn.cos(), -(taper * turn.sin())[:-1]
+        for name, values in {"cosines": cosines, "sines": sines}.items():
+            self.register_buffer(name, values.float())
+            self.register_buffer(f"back_{name}", (values * twice).T.contiguous().float())
 
     def analyse(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Frames [B, N, frame] → real and imaginary parts [B, N, F]."""
-        real, imaginary = (frames @ self.forth).chunk(2, -1)
-        return real, imaginary
+        half = frames.shape[-1] // 2
+        rising, falling = frames[..., 1:half], frames[..., half + 1 :].flip(-1)
+        even = torch.cat((rising + falling, frames[..., half : half + 1]), -1)
+        return even @ self.cosines, (rising - falling) @ self.sines
 
     def synthesise(self, real: Tensor, imaginary: Tensor) -> Tensor:
         """Parts [B, N, F] → frames [B, N, frame]."""
-        frames: Tensor = torch.cat((real, imaginary), -1) @ self.back
-        return frames
+        even, odd = real @ self.back_cosines, imaginary @ self.back_sines
+        sides, middle = even[..., :-1], even[..., -1:]
+        return torch.cat((torch.zeros_like(middle), sides + odd, middle, (sides - odd).flip(-1)), -1)
 
 
 def export(model: Model, path: Path, half: bool = False) -> float:
