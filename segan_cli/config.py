@@ -28,6 +28,8 @@ class MixingConfig:
     generated: tuple[NoiseKind, ...] = ("white", "pink", "brown", "hum", "speech-shaped")
     clean_probability: float = 0.0  # speech alone, which must pass unharmed; like the next never in validation
     speechless_probability: float = 0.0  # noise alone, which must go quiet
+    speed_probability: float = 0.0  # speech and recorded noise each at another speed, pitch with it; not in validation
+    speed: tuple[float, float] = (0.85, 1.18)  # 1 as recorded (Ko and others, Interspeech 2015)
     shaping_probability: float = 0.0  # speech and noise each through a random filter of second order (arXiv 1709.08243)
     reverb_probability: float = 0.3  # speech in a room, where room responses are given
     target: Literal["early", "dry"] = "early"  # in a room: direct sound and first 50 ms, or direct sound alone
@@ -42,13 +44,15 @@ class MixingConfig:
 
     def __post_init__(self) -> None:
         check_shares("mixing", self, *(name for name in vars(self) if name.endswith("probability")))
-        check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "band_hz", "clipping_db", "gap_ms")
+        check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "speed", "band_hz", "clipping_db", "gap_ms")
         if self.clean_probability + self.speechless_probability > 1:
             raise ConfigError("mixing: clean_probability and speechless_probability add up to more than 1")
         if not self.generated or not self.codecs:
             raise ConfigError("mixing: generated and codecs need one entry or more; a probability of 0 switches off")
         if not (self.band_hz[0] >= 100 and self.band_hz[1] < 8_000):
             raise ConfigError(f"mixing: band_hz {list(self.band_hz)}; it must lie between 100 and 8000, 8000 excluded")
+        if self.speed[0] < 0.5 or self.speed[1] > 2:
+            raise ConfigError(f"mixing: speed {list(self.speed)}; it must lie between 0.5 and 2")
         if self.clipping_db[1] > 0 or self.gap_ms[0] <= 0:
             raise ConfigError("mixing: clipping_db must not be above 0, gap_ms must be above 0")
 

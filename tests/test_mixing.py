@@ -17,7 +17,7 @@ from segan_cli.config import CodecName, DataConfig, MixingConfig, NoiseKind
 from segan_cli.data.cache import Cache
 from segan_cli.data.damage import CODECS, Damage, damage, limit_band, through_codec
 from segan_cli.data.loader import Windows, batches
-from segan_cli.data.mixing import Blend, MixedSource, PairedSource, draw_utterances, shape, spec_from_dict
+from segan_cli.data.mixing import Blend, MixedSource, PairedSource, at_speed, draw_utterances, shape, spec_from_dict
 from segan_cli.data.noises import generate, smooth_spectrum
 from segan_cli.data.recordings import Recordings
 from segan_cli.data.rooms import Response, in_room, response
@@ -29,6 +29,7 @@ RATE = 16_000
 EVERYTHING = MixingConfig(
     clean_probability=0.1, speechless_probability=0.1, shaping_probability=0.5, generated_probability=0.3,
     reverb_probability=0.5, band_probability=0.4, clipping_probability=0.4, codec_probability=0.5, gap_probability=0.5,
+    speed_probability=0.5,
 )  # fmt: skip
 
 
@@ -147,6 +148,45 @@ def test_shaping_filters_speech_and_noise_apart_and_keeps_them_aligned(folder):
     )
     ratio = np.abs(np.fft.rfft(shape((a, b, c, d), samples))[::1000]) / np.abs(np.fft.rfft(samples)[::1000])
     np.testing.assert_allclose(ratio / ratio[4], response / response[4], rtol=0.05)
+
+
+@given(speed=st.floats(0.5, 2.0), length=st.integers(1, 30_000))
+@settings(max_examples=60, deadline=None)
+def test_a_recording_at_a_speed_has_its_length_and_its_pitch(speed, length):
+    hz = 700.0
+    sine = at_speed(speed, lambda n: np.sin(2 * np.pi * hz / RATE * np.arange(n)).astype(np.float32), length)
+    assert sine.shape == (length,)
+    expected = np.sin(2 * np.pi * hz * speed / RATE * np.arange(length))
+    np.testing.assert_allclose(sine[1_000:-1_000], expected[1_000:-1_000], atol=1e-3)
+
+
+def test_speech_and_noise_are_heard_each_at_its_speed(folder):
+    mixing = MixingConfig(speed_probability=0.6, reverb_probability=0.0, babble_probability=0.3)
+    source = sources(folder, mixing).training
+    rng = np.random.default_rng(0)
+    specs = [source.draw(rng, 4_000) for _ in range(100)]
+    changed = [spec for spec in specs if spec.speeds != (1.0, 1.0)]
+    assert len(changed) / len(specs) == pytest.approx(0.6, abs=0.15)
+    assert all(0.85 <= speed <= 1.18 and spec.speeds[0] != spec.speeds[1] for spec in changed for speed in spec.speeds)
+    assert {source.draw(rng, None).speeds for _ in range(20)} == {(1.0, 1.0)}  # they are there to be scored
+    for spec in changed[:20]:
+        of_speech, of_noise = spec.speeds
+        noisy, clean = source.render(spec)
+        for speeds, same_speech in (((of_speech, 1.0), True), ((1.0, of_noise), False)):
+            other_noisy, other_clean = source.render(dataclasses.replace(spec, speeds=speeds))
+            alike = [
+                np.corrcoef(one, two)[0, 1] > 0.999
+                for one, two in ((clean, other_clean), (noisy - clean, other_noisy - other_clean))
+            ]
+            assert alike == [same_speech, not same_speech]
+
+
+def test_speech_at_a_speed_runs_on_into_the_room(folder):
+    source = sources(folder, MixingConfig(reverb_probability=1.0)).training
+    spec = dataclasses.replace(source.draw(np.random.default_rng(1), 4_000), speeds=(1.1, 0.9))
+    spec = dataclasses.replace(spec, speech=dataclasses.replace(spec.speech, offset=9_000))
+    led, alone = source._speech(spec, 5_000)[5_000:], source._speech(spec, 0)
+    np.testing.assert_allclose(led[500:], alone[500:], atol=0.05 * np.abs(alone).max())
 
 
 def test_babble_is_of_other_speakers(folder):
@@ -294,6 +334,7 @@ def test_a_recording_of_a_pair_keeps_its_gain_when_asked(folder):
     [
         ({"babble_probability": 1.5}, "between 0 and 1"), ({"snr_db": (5.0, 0.0)}, "lower bound comes first"),
         ({"band_hz": (50.0, 4_000.0)}, "band_hz"), ({"generated": ()}, "generated"), ({"gap_ms": (0.0, 1.0)}, "gap_ms"),
+        ({"speed": (0.4, 1.0)}, "speed"), ({"speed": (1.2, 0.8)}, "lower bound comes first"),
     ],
 )  # fmt: skip
 def test_a_mixing_that_cannot_be_is_refused(changes, message):

@@ -3,11 +3,14 @@
 A spec names its recordings, so it can be written down as JSON and rendered again later.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
@@ -58,6 +61,7 @@ class Spec:
     room: str | None = None
     damage: Damage = field(default_factory=Damage)
     shaping: tuple[float, ...] = ()  # coefficients of the filters of speech and of noise, four each
+    speeds: tuple[float, float] = (1.0, 1.0)  # of speech and of what is heard beside it, 1 as recorded
     speechless: bool = False  # noise alone, at the level it would have beside the speech
 
 
@@ -118,12 +122,15 @@ class MixedSource:
         if rng.random() < config.shaping_probability:
             shaping = rng.uniform(-LARGEST_COEFFICIENT, LARGEST_COEFFICIENT, 8)
             spec = replace(spec, shaping=tuple(shaping.tolist()))
-        if length is not None:  # whole utterances are there to be scored
-            one = rng.random()
-            if one < config.clean_probability:
-                return replace(spec, noises=(), babble=(), generated=None, room=None, damage=Damage())
-            spec = replace(spec, speechless=one > 1 - config.speechless_probability)
-        return spec
+        if length is None:  # whole utterances are there to be scored
+            return spec
+        one = rng.random()
+        if rng.random() < config.speed_probability:
+            of_speech, of_noise = rng.uniform(*config.speed, 2).tolist()
+            spec = replace(spec, speeds=(of_speech, of_noise))
+        if one < config.clean_probability:
+            return replace(spec, noises=(), babble=(), generated=None, room=None, damage=Damage())
+        return replace(spec, speechless=one > 1 - config.speechless_probability)
 
     def _other(self, rng: np.random.Generator, speaker: Recording) -> Excerpt:
         """A place in a recording of another speaker."""
@@ -139,7 +146,7 @@ class MixedSource:
         level = 10 ** (spec.level_db / 20)
         gain = level / self.speech[spec.speech.name].entry.level
         lead = round(LONGEST_S * self.rate_hz) if spec.room else 0
-        speech = gain * self.speech.excerpt(spec.speech.name, spec.speech.offset - lead, lead + spec.length)
+        speech = gain * self._speech(spec, lead)
         noise = self._noise(spec)
         if spec.shaping:
             speech, noise = shape(spec.shaping[:4], speech), shape(spec.shaping[4:], noise)
@@ -153,12 +160,20 @@ class MixedSource:
         noisy, clean = fit(heard + noise * (level * 10 ** (-spec.snr_db / 20) / rms), clean)
         return damage(spec.damage, noisy, clean, self.rate_hz)
 
+    def _speech(self, spec: Spec, lead: int) -> Array:
+        """`lead` samples of speech from before the excerpt, then the excerpt."""
+        speed = spec.speeds[0]
+        first = spec.speech.offset - round(lead * speed)
+        return at_speed(speed, partial(self.speech.excerpt, spec.speech.name, first), lead + spec.length)
+
     def _noise(self, spec: Spec) -> Array:
         """All that is heard beside the speech, each sound at active level 1."""
+        speed = spec.speeds[1]
         noise = np.zeros(spec.length, np.float32)
         for recordings, excerpts in ((self.noise, spec.noises), (self.speech, spec.babble)):
             for excerpt in excerpts:
-                noise += looped(recordings, excerpt, spec.length) / recordings[excerpt.name].entry.level
+                sound = at_speed(speed, partial(looped, recordings, excerpt), spec.length)
+                noise += sound / recordings[excerpt.name].entry.level
         if spec.generated is not None:
             drawn = spec.generated
             voice = looped(self.speech, drawn.shape, 2 * self.rate_hz)
@@ -233,6 +248,14 @@ def looped(recordings: Recordings, excerpt: Excerpt, length: int) -> Array:
     while (missing := length - sum(map(len, parts))) > 0:
         parts.append(recordings.excerpt(excerpt.name, 0, min(missing, n)))
     return np.concatenate(parts)
+
+
+def at_speed(speed: float, read: Callable[[int], Array], length: int) -> Array:
+    """`length` samples of what `read` gives of a recording, played at a speed: duration and pitch change together."""
+    if speed == 1.0:
+        return read(length)
+    played: Array = soxr.resample(read(math.ceil(length * speed) + 1), speed, 1.0)
+    return played[:length]
 
 
 def draw_utterances(source: Source, n: int, seed: int) -> list[Spec]:
