@@ -15,7 +15,7 @@ from segan_cli.audio.sources import open_file
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network, Precision
 from segan_cli.errors import AudioError, ConfigError
-from segan_cli.framing import OverlapAdd
+from segan_cli.framing import Finish, OverlapAdd
 from segan_cli.plan import Job, check
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ Array = NDArray[np.float32]
 Channels = Literal["linked", "independent"]
 HighBandPolicy = Literal["gain", "keep", "drop"]
 
+AHEAD = 2  # batches under way while a recording is read, put back together and written
 LARGEST_SAMPLE = 1e6  # full scale is 1
 LINK_FRAME, LINK_HOP = 1_024, 256  # samples of the frames in which channels follow their mid
 LINK_TAPER = np.sin(np.pi * np.arange(LINK_FRAME) / LINK_FRAME) ** 2
@@ -79,16 +80,19 @@ class Enhancer:
 
             self.network = TorchNetwork(model, device, self.settings.precision, threads, jobs)
 
-    def stream(self, rate_hz: int, channels: int = 1) -> "EnhancerStream":
-        """A fresh stream for one signal."""
-        return EnhancerStream(self, rate_hz, channels)
+    def stream(self, rate_hz: int, channels: int = 1, ahead: int = 0) -> "EnhancerStream":
+        """A fresh stream for one signal.
+
+        With `ahead` so many batches of windows may be under way while the caller goes on; their output comes later.
+        """
+        return EnhancerStream(self, rate_hz, channels, ahead)
 
     def enhance(self, noisy: Array, rate_hz: int) -> Array:
         """noisy [n] or [n, channels] at `rate_hz` → enhanced, same shape."""
         if not np.size(noisy):
             return np.array(noisy, np.float32)
         signal = np.asarray(noisy, np.float32).reshape(len(noisy), -1)
-        stream = self.stream(rate_hz, signal.shape[1])
+        stream = self.stream(rate_hz, signal.shape[1], AHEAD)
         return np.concatenate((stream.push(signal), stream.flush())).reshape(noisy.shape)
 
     def enhance_file(self, source: str | Path, target: str | Path, force: bool = False) -> None:
@@ -101,7 +105,8 @@ class Enhancer:
         check([Job(source, target)])
         check_writable(target, force)
         with open_file(source) as noisy, open_target(target, noisy.info, source) as write:
-            for _, block in self.stream(noisy.info.rate_hz, noisy.info.channels).through(noisy.name, noisy.blocks):
+            stream = self.stream(noisy.info.rate_hz, noisy.info.channels, 0 if noisy.live else AHEAD)
+            for _, block in stream.through(noisy.name, noisy.blocks):
                 write(block)
 
 
@@ -113,7 +118,7 @@ class EnhancerStream:
     above its band.
     """
 
-    def __init__(self, enhancer: Enhancer, rate_hz: int, channels: int) -> None:
+    def __init__(self, enhancer: Enhancer, rate_hz: int, channels: int, ahead: int) -> None:
         config, settings = enhancer.network.config, enhancer.settings
         self.network, self.settings = enhancer.network, settings
         self.input_rms = config.generator.input_rms
@@ -124,7 +129,7 @@ class EnhancerStream:
         self.emphasis = Emphasis(config.pre_emphasis, channels)
         alone = 1 if settings.channels == "linked" else channels  # windows of the network for each window in time
         batch = max(1, settings.batch // alone)
-        self.frames = OverlapAdd(self._windows, channels, config.window, config.hop, batch)
+        self.frames = OverlapAdd(self._windows, channels, config.window, config.hop, batch, ahead)
         self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
         self.change = Resampler(inner_hz, rate_hz, channels)
         high = rate_hz > inner_hz and settings.high_band != "keep"
@@ -181,22 +186,24 @@ class EnhancerStream:
             change += self.high.push(noisy, enhanced, original, last)
         return original, original + np.float32(self.settings.strength) * change
 
-    def _windows(self, noisy: Array) -> Array:
-        """[N, channels, window] → enhanced; channels share the latent z of their window."""
+    def _windows(self, noisy: Array) -> Finish:
+        """Begin with [N, channels, window]; channels share the latent z of their window."""
         if self.channels > 1 and self.settings.channels == "linked":
             mid = middle(noisy)
-            return follow(noisy, mid, self._enhanced(mid))
-        return self._enhanced(noisy)
+            wait = self._begin(mid)
+            return lambda: follow(noisy, mid, wait())
+        return self._begin(noisy)
 
-    def _enhanced(self, noisy: Array) -> Array:
-        """[N, C, window] → each channel of each window through the network, same shape."""
+    def _begin(self, noisy: Array) -> Finish:
+        """[N, C, window]: each channel of each window through the network, same shape."""
         n, channels, samples = noisy.shape
         z = self.network.config.generator.draw_latent(self.rng, n, samples)
         if z is not None:
             z = np.repeat(z, channels, 0)
         alone = np.ascontiguousarray(noisy, np.float32).reshape(n * channels, 1, samples)
         gain = level_gain(alone, self.input_rms) if self.input_rms else np.float32(1.0)
-        return (self.network(alone * gain, z) / gain).reshape(noisy.shape)
+        wait = self.network.start(alone * gain, z)
+        return lambda: (wait() / gain).reshape(noisy.shape)
 
 
 class HighBand:

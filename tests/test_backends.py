@@ -230,4 +230,4 @@ def test_threads_share_the_windows_and_go_with_their_network():
 def test_what_goes_wrong_in_a_thread_is_told():
     network = Enhancer(device="cpu", threads=2).network
     with pytest.raises(ValueError, match="went wrong"):
-        network.crew.map(lambda part: (_ for _ in ()).throw(ValueError("went wrong")), [slice(0, 1), slice(1, 2)])
+        list(network.crew.map(lambda part: (_ for _ in ()).throw(ValueError("went wrong")), [slice(0, 1), slice(1, 2)]))

@@ -8,8 +8,12 @@ from hypothesis import strategies as st
 from segan_cli.framing import OverlapAdd
 
 
-def run(signal, cuts, network, window, hop, batch):
-    frames = OverlapAdd(network, signal.shape[0], window, hop, batch)
+def at_once(network):
+    return lambda windows: lambda: network(windows)
+
+
+def run(signal, cuts, network, window, hop, batch, ahead=0):
+    frames = OverlapAdd(at_once(network), signal.shape[0], window, hop, batch, ahead)
     blocks = np.split(signal, sorted(cuts), axis=1)
     return np.concatenate([*(frames.push(block) for block in blocks), frames.flush()], axis=1)
 
@@ -22,6 +26,7 @@ def framings(draw):
         "window": window,
         "hop": draw(st.integers(1, window)),
         "batch": draw(st.integers(1, 5)),
+        "ahead": draw(st.integers(0, 3)),
         "length": length,
         "channels": draw(st.integers(1, 3)),
         "cuts": draw(st.lists(st.integers(0, length), max_size=8)),
@@ -33,7 +38,7 @@ def framings(draw):
 @given(framings())
 def test_identity_network_returns_its_input(f):
     signal = np.random.default_rng(f["seed"]).standard_normal((f["channels"], f["length"])).astype(np.float32)
-    output = run(signal, f["cuts"], lambda w: w, f["window"], f["hop"], f["batch"])
+    output = run(signal, f["cuts"], lambda w: w, f["window"], f["hop"], f["batch"], f["ahead"])
     assert output.shape == signal.shape
     np.testing.assert_allclose(output, signal, atol=1e-5)
 
@@ -46,7 +51,7 @@ def test_block_cuts_and_batches_do_not_change_the_output(f):
     def network(windows):  # depends on the position in the window, so the grid of windows matters
         return windows * np.linspace(0.5, 1.5, f["window"], dtype=np.float32)
 
-    cut = run(signal, f["cuts"], network, f["window"], f["hop"], f["batch"])
+    cut = run(signal, f["cuts"], network, f["window"], f["hop"], f["batch"], f["ahead"])
     whole = run(signal, [], network, f["window"], f["hop"], 1)
     np.testing.assert_array_equal(cut, whole)
 
@@ -59,12 +64,29 @@ def test_identity_at_the_real_window(length):
 
 def test_every_sample_lies_in_as_many_windows_as_the_overlap_says():
     seen = []
-    frames = OverlapAdd(lambda w: seen.append(len(w)) or w, 1, 64, 16, 3)
+    frames = OverlapAdd(at_once(lambda w: seen.append(len(w)) or w), 1, 64, 16, 3)
     frames.push(np.ones((1, 1000), np.float32))
     assert frames.flush().shape[1] > 0
     assert sum(seen) == -(-(1000 + 48) // 16)
 
 
 def test_output_comes_before_the_signal_ends():
-    frames = OverlapAdd(lambda w: w, 1, 64, 32, 4)
+    frames = OverlapAdd(at_once(lambda w: w), 1, 64, 32, 4)
     assert frames.push(np.ones((1, 64), np.float32)).shape[1] == 32
+
+
+@pytest.mark.parametrize("ahead", [0, 1, 3])
+def test_so_many_batches_are_under_way_between_two_calls(ahead):
+    begun, finished = [], []
+
+    def network(windows):
+        begun.append(len(windows))
+        return lambda: finished.append(len(windows)) or windows
+
+    frames = OverlapAdd(network, 1, 64, 32, 2, ahead)
+    outputs = [frames.push(np.ones((1, 64), np.float32)) for _ in range(10)]
+    assert sum(begun) == 20
+    assert finished == begun[: len(begun) - ahead]
+    assert sum(output.shape[1] for output in outputs) == 32 * sum(finished) - 32  # less the lead
+    assert frames.flush().shape[1] == 640 - sum(output.shape[1] for output in outputs)
+    assert finished == begun

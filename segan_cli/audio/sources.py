@@ -32,6 +32,7 @@ class Source:
     name: str
     info: AudioInfo
     blocks: Iterator[Array]  # [n, channels]
+    live: bool = False  # they come when they come, and somebody may be listening
 
 
 @contextmanager
@@ -70,7 +71,7 @@ def open_stream(stream: IO[bytes], raw: Encoding | None = None, name: str = STDI
         n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes
         info = AudioInfo(encoding.rate_hz, encoding.channels, n_samples, "WAV", encoding.subtype)
         blocks = read_samples(stream.read1, encoding, block_of(encoding.rate_hz, encoding.channels), n_bytes)
-        yield Source(name, info, blocks)
+        yield Source(name, info, blocks, live=True)
         return
     with ExitStack() as stack:
         file = stack.enter_context(tempfile.NamedTemporaryFile())

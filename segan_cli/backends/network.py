@@ -1,5 +1,6 @@
 """What a backend offers."""
 
+from collections.abc import Callable
 from typing import Literal, Protocol
 
 import numpy as np
@@ -19,3 +20,7 @@ class Network(Protocol):
 
     def __call__(self, noisy: Array, z: Array | None) -> Array:
         """noisy [B, 1, window], and z as the config draws it → enhanced, same shape."""
+        return self.start(noisy, z)()
+
+    def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
+        """Begin with windows, where there are threads that can; → what waits for them enhanced."""

@@ -2,7 +2,7 @@
 
 import json
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,6 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from segan_cli.architecture import ModelConfig
+from segan_cli.backends.network import Network
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.machine import cores
 from segan_cli.schema import from_dict
@@ -23,7 +24,7 @@ Array = NDArray[np.float32]
 TOGETHER = 4  # windows of a call, so that what lies between two layers stays in the cache
 
 
-class OnnxNetwork:
+class OnnxNetwork(Network):
     """An ONNX file that `segan export` wrote as a function on arrays.
 
     Threads take windows each, in calls of a few: the network's own products are too small to share.
@@ -50,8 +51,8 @@ class OnnxNetwork:
         except Exception as error:  # ONNX Runtime's own, which have no base of their own
             raise CheckpointError(f"{path}: not a readable ONNX file ({' '.join(str(error).split())})") from error
 
-    def __call__(self, noisy: Array, z: Array | None) -> Array:
-        """noisy [B, 1, window] → enhanced, same shape."""
+    def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
+        """Give windows [B, 1, window] to the threads; without any, whoever waits does the work."""
         size = min(TOGETHER, -(-len(noisy) // self.threads))
         parts = [slice(first, first + size) for first in range(0, len(noisy), size)]
 
@@ -60,7 +61,8 @@ class OnnxNetwork:
             enhanced: Array = self.session.run(None, inputs)[0]
             return enhanced
 
-        return np.concatenate(list((self.crew.map if self.crew else map)(run, parts)))
+        enhanced = (self.crew.map if self.crew else map)(run, parts)
+        return lambda: np.concatenate(list(enhanced))
 
 
 class Crew:
@@ -75,14 +77,14 @@ class Crew:
             Thread(target=serve, args=(self.work,), daemon=True).start()
         weakref.finalize(self, dismiss, self.work, n)
 
-    def map(self, call: Callable[[slice], Array], parts: Iterable[slice]) -> list[Array]:
-        """What a function gives for each part, in order."""
+    def map(self, call: Callable[[slice], Array], parts: Iterable[slice]) -> Iterator[Array]:
+        """What a function gives for each part, in order; all are begun at once."""
         futures = []
         for part in parts:
             future: Future[Array] = Future()
             self.work.put((future, call, part))
             futures.append(future)
-        return [future.result() for future in futures]
+        return (future.result() for future in futures)
 
 
 def serve(work: "SimpleQueue[Any]") -> None:

@@ -1,10 +1,13 @@
 """A generator in torch, on any device."""
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segan_cli.backends.network import Precision
+from segan_cli.backends.network import Network, Precision
 from segan_cli.checkpoint import Model
 from segan_cli.device import choose_device
 from segan_cli.machine import cores
@@ -12,7 +15,7 @@ from segan_cli.machine import cores
 Array = NDArray[np.float32]
 
 
-class TorchNetwork:
+class TorchNetwork(Network):
     """A model's generator as a function on arrays."""
 
     def __init__(
@@ -35,8 +38,12 @@ class TorchNetwork:
         self.most: int | None = None  # windows that the device's memory holds, where it has run out
         self.generator.to(self.device)
 
-    def __call__(self, noisy: Array, z: Array | None) -> Array:
-        """noisy [B, 1, window] → enhanced, same shape, in as many parts as the device's memory asks for."""
+    def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
+        """Leave the work on windows [B, 1, window] to whoever waits, whose threads torch takes."""
+        return partial(self._enhance, noisy, z)
+
+    def _enhance(self, noisy: Array, z: Array | None) -> Array:
+        """In as many parts as the device's memory asks for."""
         parts: list[Array] = []
         while (first := sum(map(len, parts))) < len(noisy):
             here = slice(first, first + (self.most or len(noisy)))
