@@ -41,7 +41,7 @@ class Settings:
     channels: Channels = "linked"  # all by the filter of their mid, or each on its own
     high_band: HighBandPolicy = "gain"  # above the model's band: falls as the upper part of it, kept, dropped
     precision: Precision = "fp32"  # of the network's layers
-    batch: int = 16  # windows that go through the network at once
+    batch: int | None = None  # windows that go through the network at once; unasked as many as suit it
     seed: int = 0  # of every signal's z
 
     def __post_init__(self) -> None:
@@ -50,7 +50,7 @@ class Settings:
         for name, kind in (("channels", Channels), ("high_band", HighBandPolicy), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} {getattr(self, name)}; choose {', '.join(get_args(kind))}")
-        if self.batch < 1:
+        if self.batch is not None and self.batch < 1:
             raise ConfigError(f"batch {self.batch}; it must be 1 or more")
 
 
@@ -128,7 +128,7 @@ class EnhancerStream:
         self.inward = Resampler(rate_hz, inner_hz, channels)
         self.emphasis = Emphasis(config.pre_emphasis, channels)
         alone = 1 if settings.channels == "linked" else channels  # windows of the network for each window in time
-        batch = max(1, settings.batch // alone)
+        batch = max(1, (settings.batch or enhancer.network.batch) // alone)
         self.frames = OverlapAdd(self._windows, channels, config.window, config.hop, batch, ahead)
         self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
         self.change = Resampler(inner_hz, rate_hz, channels)

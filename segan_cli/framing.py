@@ -25,8 +25,8 @@ class OverlapAdd:
     ) -> None:
         """`network` begins on windows [N, channels, window] and gives what waits for the same shape enhanced.
 
-        N is at most `batch`, in order of time. So many batches `ahead` may be under way between two calls; their output
-        comes by a later one.
+        N is at most `batch`, in order of time. So many batches `ahead` may be under way between two calls, all whole;
+        their output comes by a later call.
         """
         self.network, self.window, self.hop, self.batch, self.ahead = network, window, hop, batch, ahead
         self.under_way: deque[tuple[int, Finish]] = deque()  # number of windows, and what waits for them
@@ -41,8 +41,8 @@ class OverlapAdd:
         """block [channels, n] → the output samples that are final now, [channels, m]."""
         self.owed += block.shape[1]
         self.pending = np.concatenate((self.pending, block), axis=1)
-        ready = (self.pending.shape[1] - self.window) // self.hop + 1
-        return self._run(max(ready, 0), self.ahead)
+        ready = max(0, (self.pending.shape[1] - self.window) // self.hop + 1)
+        return self._run(ready - ready % self.batch if self.ahead else ready, self.ahead)
 
     def flush(self) -> Array:
         """The rest of the output, after which as many samples have come out as went in."""

@@ -231,3 +231,28 @@ def test_what_goes_wrong_in_a_thread_is_told():
     network = Enhancer(device="cpu", threads=2).network
     with pytest.raises(ValueError, match="went wrong"):
         list(network.crew.map(lambda part: (_ for _ in ()).throw(ValueError("went wrong")), [slice(0, 1), slice(1, 2)]))
+
+
+def test_an_error_in_the_midst_of_a_recording_ends_the_process_in_good_order(tmp_path):
+    """The threads are at the windows before it then."""
+    samples = hiss(60.0)
+    samples[25 * 16_000] = np.nan
+    soundfile.write(tmp_path / "in.wav", samples, 16_000, "FLOAT")
+    command = (
+        sys.executable,
+        "-m",
+        "segan_cli",
+        "enhance",
+        "in.wav",
+        "-o",
+        "out.wav",
+        "--device",
+        "cpu",
+        "--threads",
+        "3",
+    )
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "in.wav: holds samples that are not numbers" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]

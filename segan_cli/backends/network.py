@@ -17,6 +17,7 @@ class Network(Protocol):
     """A generator ready to run; one may serve several threads."""
 
     config: ModelConfig
+    batch: int  # windows at once that suit it
 
     def __call__(self, noisy: Array, z: Array | None) -> Array:
         """noisy [B, 1, window], and z as the config draws it → enhanced, same shape."""

@@ -4,9 +4,10 @@ import json
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import suppress
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Thread
+from queue import Empty, SimpleQueue
+from threading import Thread, current_thread
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class OnnxNetwork(Network):
         Raises CheckpointError when the file is no such model.
         """
         self.threads = threads * jobs if threads else cores()
+        self.batch = TOGETHER * (threads or max(1, cores() // jobs))
         self.crew = Crew(self.threads) if self.threads > 1 else None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
@@ -69,13 +71,15 @@ class Crew:
     """Threads that call a function for others.
 
     They are daemons: an executor's thread that a signal's error meets while it starts would keep the process for ever.
+    They end with their crew or, at the end of the process, with what they are at: Python may not end around them.
     """
 
     def __init__(self, n: int) -> None:
         self.work: SimpleQueue[Any] = SimpleQueue()
-        for _ in range(n):
-            Thread(target=serve, args=(self.work,), daemon=True).start()
-        weakref.finalize(self, dismiss, self.work, n)
+        threads = [Thread(target=serve, args=(self.work,), daemon=True) for _ in range(n)]
+        for thread in threads:
+            thread.start()
+        weakref.finalize(self, dismiss, self.work, threads)
 
     def map(self, call: Callable[[slice], Array], parts: Iterable[slice]) -> Iterator[Array]:
         """What a function gives for each part, in order; all are begun at once."""
@@ -98,7 +102,13 @@ def serve(work: "SimpleQueue[Any]") -> None:
         del task, future, call, part
 
 
-def dismiss(work: "SimpleQueue[Any]", n: int) -> None:
-    """Let so many threads end."""
-    for _ in range(n):
+def dismiss(work: "SimpleQueue[Any]", threads: list[Thread]) -> None:
+    """Let threads end, once each is done with what it is at; nobody waits for the rest."""
+    with suppress(Empty):
+        while True:
+            work.get_nowait()
+    for _ in threads:
         work.put(None)
+    for thread in threads:
+        if thread is not current_thread():  # one of them may have held the crew last
+            thread.join()

@@ -1,7 +1,6 @@
 """A generator in torch, on any device."""
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +12,8 @@ from segan_cli.device import choose_device
 from segan_cli.machine import cores
 
 Array = NDArray[np.float32]
+
+ON_CPU, ON_ACCELERATOR = 16, 128  # windows at once
 
 
 class TorchNetwork(Network):
@@ -35,16 +36,13 @@ class TorchNetwork(Network):
         self.config, self.generator = model.config, model.generator
         self.device = choose_device(device)
         self.low = precision == "bf16"
+        self.batch = ON_ACCELERATOR if self.device.type != "cpu" else ON_CPU
         self.most: int | None = None  # windows that the device's memory holds, where it has run out
         self.generator.to(self.device)
 
     def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
-        """Leave the work on windows [B, 1, window] to whoever waits, whose threads torch takes."""
-        return partial(self._enhance, noisy, z)
-
-    def _enhance(self, noisy: Array, z: Array | None) -> Array:
-        """In as many parts as the device's memory asks for."""
-        parts: list[Array] = []
+        """Run windows [B, 1, window], in as many parts as the device's memory asks for; a GPU is not waited for."""
+        parts: list[torch.Tensor] = []
         while (first := sum(map(len, parts))) < len(noisy):
             here = slice(first, first + (self.most or len(noisy)))
             try:
@@ -54,12 +52,12 @@ class TorchNetwork(Network):
                 if n_windows == 1:
                     raise
                 self.most = n_windows // 2
-        return np.concatenate(parts)
+        return lambda: np.concatenate([part.cpu().numpy() for part in parts])
 
-    def _run(self, noisy: Array, z: Array | None) -> Array:
+    def _run(self, noisy: Array, z: Array | None) -> torch.Tensor:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.low):
-            enhanced = self.generator(self._there(noisy), None if z is None else self._there(z))
-            return enhanced.float().cpu().numpy()  # type: ignore[no-any-return]
+            enhanced: torch.Tensor = self.generator(self._there(noisy), None if z is None else self._there(z))
+            return enhanced.float()
 
     def _there(self, values: Array) -> torch.Tensor:
         """An array on the device; a GPU fetches it by itself from pinned memory."""

@@ -21,6 +21,7 @@ ENCODINGS = {"s8": "PCM_S8", "u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "
 ENCODINGS |= {"f64": "DOUBLE", "alaw": "ALAW", "ulaw": "ULAW"}
 SUBTYPES = {"pcm8": "PCM_U8", "pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
 SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
+MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are as many as there are cores anyway
 
 
 @click.command()
@@ -51,7 +52,9 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON on each recording.")
 @click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave out recordings whose output exists.")
-@click.option("--jobs", type=click.IntRange(1), default=1, show_default=True, help="Recordings at a time.")
+@click.option(
+    "--jobs", type=click.IntRange(1), help="Recordings at a time.  [default: one a core, at most 4; 1 with --threads]"
+)
 @click.option("--threads", type=click.IntRange(1), help="Of each job.  [default: all cores by --jobs]")
 @click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
 @click.option(
@@ -61,7 +64,9 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 @click.option(
     "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of the network."
 )
-@click.option("--batch-size", "batch", type=click.IntRange(1), default=16, show_default=True, help="Windows at once.")
+@click.option(
+    "--batch-size", "batch", type=click.IntRange(1), help="Windows at once; by default what suits the device."
+)
 @click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Start of the draw of the latent z.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("-v", "--verbose", is_flag=True, help="A line on each recording.")
@@ -86,12 +91,12 @@ def enhance(
     as_json: bool,
     force: bool,
     skip_existing: bool,
-    jobs: int,
+    jobs: int | None,
     threads: int | None,
     device: str,
     backend: str,
     precision: str,
-    batch: int,
+    batch: int | None,
     seed: int,
     quiet: bool,
     verbose: bool,
@@ -104,12 +109,13 @@ def enhance(
     \b
     Examples:
       segan enhance noisy.wav -o clean.wav
-      segan enhance interviews/ -o cleaned/ --jobs 2 --skip-existing
+      segan enhance interviews/ -o cleaned/ --skip-existing
       ffmpeg -i talk.mp4 -f wav - | segan enhance - -o - | aplay
     """
     from segan_cli.audio.streams import Encoding
     from segan_cli.batch import Request, run, standard
     from segan_cli.cli.stopping import Leave, hearing
+    from segan_cli.machine import cores
     from segan_cli.plan import STREAM, check, listed, plan
 
     if files_from is not None:
@@ -170,7 +176,7 @@ def enhance(
         raise click.UsageError("--normalize needs the whole recording before its first sample; give -o FILE.")
     account = Account(len(work), as_json, to_stream, quiet, verbose)
     with account, hearing(Leave()) as stopped:
-        run(request, work, jobs, account.told, account.watch, stopped)
+        run(request, work, jobs or (1 if threads else min(cores(), MOST_JOBS)), account.told, account.watch, stopped)
     account.close()
     if picture is not None:
         from segan_cli.picture import plot
