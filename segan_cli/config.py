@@ -139,7 +139,7 @@ class TrainingConfig:
         check_least("training", self, steps=1, batch_size=1, accumulate=1, reference_windows=1, log_every=1, keep=0)
         check_least("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
         check_least("training", self, validate_every=1, validation_mixes=1)
-        check_least("training", self, l1_weight=0, spectral_weight=0, stft_weight=0, perceptual_weight=0, stoi_weight=0)
+        check_least("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
         if not 0 <= self.ema_decay < 1:
@@ -148,10 +148,13 @@ class TrainingConfig:
             raise ConfigError(f"training: batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
         if self.adversarial.mismatched_share and self.batch_size < 2 * self.accumulate:
             raise ConfigError("training: mismatched_share needs a second window to take noisy from; raise batch_size")
-        if self.adversarial.gradient_share is not None and not (
-            self.l1_weight or self.spectral_weight or self.stft_weight or self.perceptual_weight or self.stoi_weight
-        ):
+        if self.adversarial.gradient_share is not None and not any(self.reconstruction().values()):
             raise ConfigError("training: gradient_share is one of the reconstruction's gradient; give such a weight")
+
+    def reconstruction(self) -> dict[str, float]:
+        """Weights of the reconstruction terms by name."""
+        terms = ("l1", "spectral", "stft", "perceptual", "stoi")
+        return {name: getattr(self, f"{name}_weight") for name in terms}
 
 
 @dataclass(frozen=True)

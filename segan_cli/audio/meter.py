@@ -21,7 +21,7 @@ class Meter:
 
     def push(self, block: Array) -> None:
         """Take note of a block [n, channels]."""
-        power = np.square(block, dtype=np.float64).mean(axis=1)
+        power = np.einsum("nc,nc->n", block, block, dtype=np.float64) / block.shape[1]
         self.total += float(power.sum())
         self.n += len(block)
         power = np.concatenate((self.rest, power))

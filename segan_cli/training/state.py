@@ -46,15 +46,7 @@ class TrainState:
         self.generator_scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.discriminator_scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.adversary = Adversary(self.discriminator, self.discriminator_optimizer, training.adversarial)
-        self.reconstruction = Reconstruction(
-            {
-                "l1": training.l1_weight,
-                "spectral": training.spectral_weight,
-                "stft": training.stft_weight,
-                "perceptual": training.perceptual_weight,
-                "stoi": training.stoi_weight,
-            }
-        ).to(device)
+        self.reconstruction = Reconstruction(training.reconstruction()).to(device)
         if training.compile:
             self.generator.compile()
             if not derived_twice(training):
