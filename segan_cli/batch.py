@@ -21,7 +21,7 @@ from segan_cli.audio.sinks import Write, normalising, open_output, open_target
 from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.backends.network import BackendName
-from segan_cli.enhance import AHEAD, Enhancer
+from segan_cli.enhance import Enhancer
 from segan_cli.errors import AudioError, SeganError, StoppedError
 from segan_cli.plan import STREAM, Job
 
@@ -106,8 +106,7 @@ class Worker:
                 residual = stack.enter_context(open_target(request.residual, info))
             rate = Resampler(info.rate_hz, kept.rate_hz, info.channels)
             before, after, done = Meter(info.rate_hz), Meter(info.rate_hz), 0
-            stream = self.enhancer.stream(info.rate_hz, info.channels, 0 if noisy.live else AHEAD)
-            for original, block in stream.through(noisy.name, noisy.blocks):
+            for original, block in self.enhancer.through(noisy):
                 before.push(original)
                 after.push(block)
                 if residual is not None:

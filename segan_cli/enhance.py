@@ -1,6 +1,6 @@
 """Noisy audio to enhanced audio: array to array, stream to stream, file to file."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from segan_cli.audio.files import check_writable
 from segan_cli.audio.filters import BandGain, Emphasis, Resampler
+from segan_cli.audio.linking import follow, middle
 from segan_cli.audio.sinks import open_target
-from segan_cli.audio.sources import open_file
+from segan_cli.audio.sources import Source, open_file
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network, Precision
 from segan_cli.errors import AudioError, ConfigError
@@ -27,10 +28,6 @@ HighBandPolicy = Literal["gain", "keep", "drop"]
 
 AHEAD = 2  # batches under way while a recording is read, put back together and written
 LARGEST_SAMPLE = 1e6  # full scale is 1
-LINK_FRAME, LINK_HOP = 1_024, 256  # samples of the frames in which channels follow their mid
-LINK_TAPER = np.sin(np.pi * np.arange(LINK_FRAME) / LINK_FRAME) ** 2
-LARGEST_LINK = 2.0  # gain with which a channel may follow it
-CANCELLED = 0.05  # share of the channels' power below which their mid tells nothing of them
 
 
 @dataclass(frozen=True)
@@ -80,19 +77,16 @@ class Enhancer:
 
             self.network = TorchNetwork(model, device, self.settings.precision, threads, jobs)
 
-    def stream(self, rate_hz: int, channels: int = 1, ahead: int = 0) -> "EnhancerStream":
-        """A fresh stream for one signal.
-
-        With `ahead` so many batches of windows may be under way while the caller goes on; their output comes later.
-        """
-        return EnhancerStream(self, rate_hz, channels, ahead)
+    def stream(self, rate_hz: int, channels: int = 1) -> "EnhancerStream":
+        """A fresh stream for one signal."""
+        return EnhancerStream(self, rate_hz, channels)
 
     def enhance(self, noisy: Array, rate_hz: int) -> Array:
         """noisy [n] or [n, channels] at `rate_hz` → enhanced, same shape."""
         if not np.size(noisy):
             return np.array(noisy, np.float32)
         signal = np.asarray(noisy, np.float32).reshape(len(noisy), -1)
-        stream = self.stream(rate_hz, signal.shape[1], AHEAD)
+        stream = EnhancerStream(self, rate_hz, signal.shape[1], AHEAD)
         return np.concatenate((stream.push(signal), stream.flush())).reshape(noisy.shape)
 
     def enhance_file(self, source: str | Path, target: str | Path, force: bool = False) -> None:
@@ -105,9 +99,23 @@ class Enhancer:
         check([Job(source, target)])
         check_writable(target, force)
         with open_file(source) as noisy, open_target(target, noisy.info, source) as write:
-            stream = self.stream(noisy.info.rate_hz, noisy.info.channels, 0 if noisy.live else AHEAD)
-            for _, block in stream.through(noisy.name, noisy.blocks):
+            for _, block in self.through(noisy):
                 write(block)
+
+    def through(self, source: Source) -> Iterator[tuple[Array, Array]]:
+        """All of a recording, as pairs of original and enhanced [n, channels].
+
+        Raises AudioError, by the recording's name, where it holds no numbers.
+        """
+        stream = EnhancerStream(self, source.info.rate_hz, source.info.channels, 0 if source.live else AHEAD)
+        for block in source.blocks:
+            try:
+                original, enhanced = stream.step(block)
+            except AudioError as error:
+                raise AudioError(f"{source.name}: {error}") from error
+            if len(enhanced):
+                yield original, enhanced
+        yield stream.end()
 
 
 class EnhancerStream:
@@ -118,7 +126,8 @@ class EnhancerStream:
     above its band.
     """
 
-    def __init__(self, enhancer: Enhancer, rate_hz: int, channels: int, ahead: int) -> None:
+    def __init__(self, enhancer: Enhancer, rate_hz: int, channels: int, ahead: int = 0) -> None:
+        """So many batches `ahead` may be under way while the caller goes on; their output comes later."""
         config, settings = enhancer.network.config, enhancer.settings
         self.network, self.settings = enhancer.network, settings
         self.input_rms = config.generator.input_rms
@@ -141,31 +150,18 @@ class EnhancerStream:
 
         Raises AudioError where it holds samples that are not numbers, or larger than any recording's.
         """
-        return self._step(block, last=False)[1]
+        return self.step(block)[1]
 
     def flush(self) -> Array:
         """The rest of the output, after which as many samples have come out as went in."""
-        return self._end()[1]
+        return self.end()[1]
 
-    def through(self, name: str, blocks: Iterable[Array]) -> Iterator[tuple[Array, Array]]:
-        """All of a recording, as pairs of original and enhanced [n, channels].
+    def end(self) -> tuple[Array, Array]:
+        """The rest, as it came and enhanced, [m, channels] each."""
+        return self.step(np.zeros((0, self.channels), np.float32), last=True)
 
-        Raises AudioError, by the recording's name, where it holds no numbers.
-        """
-        for block in blocks:
-            try:
-                original, enhanced = self._step(block, last=False)
-            except AudioError as error:
-                raise AudioError(f"{name}: {error}") from error
-            if len(enhanced):
-                yield original, enhanced
-        yield self._end()
-
-    def _end(self) -> tuple[Array, Array]:
-        return self._step(np.zeros((0, self.channels), np.float32), last=True)
-
-    def _step(self, block: Array, last: bool) -> tuple[Array, Array]:
-        """What is final now, as it came and enhanced, [m, channels] each."""
+    def step(self, block: Array, last: bool = False) -> tuple[Array, Array]:
+        """As `push`: what is final now, as it came and enhanced, [m, channels] each."""
         if not (np.abs(block) <= LARGEST_SAMPLE).all():
             raise AudioError(
                 "holds samples that are not numbers (NaN, infinity, or beyond all measure); repair it first"
@@ -259,43 +255,3 @@ def level_gain(noisy: Array, rms: float) -> Array:
     level = np.sqrt(np.mean(np.square(noisy), axis=-1, keepdims=True))
     peak = np.abs(noisy).max(axis=-1, keepdims=True)
     return np.asarray(np.minimum(rms / np.maximum(level, 1e-6), 0.9 / np.maximum(peak, 1e-6)), np.float32)
-
-
-def middle(channels: Array) -> Array:
-    """[N, C, T] → their mean [N, 1, T]; the first channel where they cancel each other out."""
-    mid = channels.mean(1, keepdims=True)
-    power = np.square(channels).mean((1, 2), keepdims=True)
-    there = np.square(mid).mean(2, keepdims=True) >= CANCELLED * power
-    return np.where(there, mid, channels[:, :1])
-
-
-def follow(channels: Array, mid: Array, enhanced: Array) -> Array:
-    """Channels [N, C, T] through the filter that makes mid [N, 1, T] enhanced [N, 1, T], frame by frame.
-
-    As all of a window's channels pass the same filter, levels and delays between them stay.
-    """
-    before, after = spectra(mid), spectra(enhanced)
-    gain = after * before.conj() / np.maximum(np.square(np.abs(before)), 1e-12)
-    gain *= LARGEST_LINK / np.maximum(np.abs(gain), LARGEST_LINK)
-    return resynthesis(spectra(channels) * gain, channels.shape[-1])
-
-
-def spectra(signals: Array) -> NDArray[np.complex64]:
-    """[N, C, T] → [N, C, frames, F] of tapered frames, three quarters overlapping, centred from the first sample on."""
-    half = LINK_FRAME // 2
-    padded = np.pad(signals, ((0, 0), (0, 0), (half, half + -signals.shape[-1] % LINK_HOP)))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, LINK_FRAME, axis=-1)[:, :, ::LINK_HOP]
-    return np.asarray(np.fft.rfft(frames * LINK_TAPER), np.complex64)
-
-
-def resynthesis(frames: NDArray[Any], n: int) -> Array:
-    """What `spectra` gives back to signals [N, C, n]."""
-    pieces = np.fft.irfft(frames) * LINK_TAPER
-    total = np.zeros((*pieces.shape[:2], (pieces.shape[2] - 1) * LINK_HOP + LINK_FRAME))
-    weight = np.zeros(total.shape[-1])
-    for i in range(pieces.shape[2]):
-        place = slice(i * LINK_HOP, i * LINK_HOP + LINK_FRAME)
-        total[:, :, place] += pieces[:, :, i]
-        weight[place] += LINK_TAPER**2
-    half = LINK_FRAME // 2
-    return np.asarray((total[..., half : half + n] / weight[half : half + n]), np.float32)
