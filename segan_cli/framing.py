@@ -14,10 +14,11 @@ WindowFunction = Callable[[Array], Finish]
 class OverlapAdd:
     """Cuts a signal into overlapping windows, runs a network on them, and puts the results back together.
 
-    Window i starts at sample i*hop - (window - hop), in zeros before the signal, and the last ones end in zeros after
-    it, so that every sample lies in equally many windows. Each result is weighted by
-    w[n] = sin^2(pi (n + 1/2) / window) and the sum is divided by the weight laid down, so an identity network gives the
-    signal back for any window and hop <= window. Blocks of any sizes give the same output as the whole signal at once.
+    Window i starts at sample i*hop - (window - hop), so that every sample lies in equally many windows. Beyond either
+    end the signal is mirrored: before its first sample by the samples that the first window holds, after its last one by
+    as many as the last window lacks. Each result is weighted by w[n] = sin^2(pi (n + 1/2) / window) and the sum is
+    divided by the weight laid down, so an identity network gives the signal back for any window and hop <= window.
+    Blocks of any sizes give the same output as the whole signal at once.
     """
 
     def __init__(
@@ -25,61 +26,85 @@ class OverlapAdd:
     ) -> None:
         """`network` begins on windows [N, channels, window] and gives what waits for the same shape enhanced.
 
-        N is at most `batch`, in order of time. So many batches `ahead` may be under way between two calls, all whole;
+        N is at most `batch`, in order of time. So many batches `ahead` may be in flight between two calls, all whole;
         their output comes by a later call.
         """
         self.network, self.window, self.hop, self.batch, self.ahead = network, window, hop, batch, ahead
-        self.under_way: deque[tuple[int, Finish]] = deque()  # number of windows, and what waits for them
+        self.in_flight: deque[tuple[int, Finish]] = deque()  # number of windows, and what waits for them
         self.weight = np.sin(np.pi * (np.arange(window) + 0.5) / window) ** 2
-        self.lead = window - hop  # zeros before the signal, cut from the output again
-        self.pending: Array = np.zeros((channels, self.lead), np.float32)  # input from the next window's start on
+        self.padding = window - hop  # mirrored samples before the first, and how many of them the output still has
+        self.begun = False  # whether they are there
+        self.past: Array = np.zeros((channels, 0), np.float32)  # up to a window of input before …
+        self.pending: Array = np.zeros((channels, 0), np.float32)  # … input from the next window's start on
         self.sum = np.zeros((channels, window))  # weighted results from the next window's start on
-        self.laid = np.zeros(window)  # the weight laid down there
-        self.owed = 0  # input samples that have not come out yet
+        self.weight_sum = np.zeros(window)  # the weight laid down there
+        self.n_owed = 0  # input samples that have not come out yet
 
     def push(self, block: Array) -> Array:
         """block [channels, n] → the output samples that are final now, [channels, m]."""
-        self.owed += block.shape[1]
+        self.n_owed += block.shape[1]
         self.pending = np.concatenate((self.pending, block), axis=1)
+        if not self.begun:
+            if self.n_owed < self.hop:
+                return self.pending[:, :0]
+            self._begin()
         ready = max(0, (self.pending.shape[1] - self.window) // self.hop + 1)
         return self._run(ready - ready % self.batch if self.ahead else ready, self.ahead)
 
     def flush(self) -> Array:
         """The rest of the output, after which as many samples have come out as went in."""
-        missing = -(-(self.owed + self.lead) // self.hop)  # windows until the last owed sample is final …
-        missing -= sum(n for n, _ in self.under_way)  # … and is not begun
-        tail = missing * self.hop + self.window - self.hop - self.pending.shape[1]
-        self.pending = np.pad(self.pending, ((0, 0), (0, max(tail, 0))))
-        owed, self.owed = self.owed, 0
-        return self._run(missing, 0)[:, :owed]
+        if not self.n_owed:
+            return self.pending[:, :0]
+        if not self.begun:
+            self._begin()
+        missing = -(-(self.n_owed + self.padding) // self.hop)  # windows until the last sample is final …
+        missing -= sum(n for n, _ in self.in_flight)  # … and is not begun
+        tail = max(0, missing * self.hop + self.window - self.hop - self.pending.shape[1])
+        known = np.concatenate((self.past, self.pending), axis=1)
+        self.pending = mirrored(known, 0, tail)[:, self.past.shape[1] :]
+        n_owed, self.n_owed = self.n_owed, 0
+        return self._run(missing, 0)[:, :n_owed]
+
+    def _begin(self) -> None:
+        """Put mirrored samples before the first, taken from no more than the first window is sure to hold."""
+        first, rest = self.pending[:, : self.hop], self.pending[:, self.hop :]
+        self.pending = np.concatenate((mirrored(first, self.padding, 0), rest), axis=1)
+        self.begun = True
 
     def _run(self, n_windows: int, ahead: int) -> Array:
         finished = [np.zeros((len(self.pending), 0), np.float32)]
         for first in range(0, n_windows, self.batch):
             starts = range(first * self.hop, min(first + self.batch, n_windows) * self.hop, self.hop)
             windows = np.stack([self.pending[:, start : start + self.window] for start in starts])
-            self.under_way.append((len(windows), self.network(windows)))
+            self.in_flight.append((len(windows), self.network(windows)))
             finished += self._finish(ahead)
         finished += self._finish(ahead)
-        self.pending = self.pending[:, n_windows * self.hop :]
+        if n_windows:
+            done, self.pending = np.split(self.pending, [n_windows * self.hop], axis=1)
+            self.past = np.concatenate((self.past, done), axis=1)[:, -self.window :]
         output = np.concatenate(finished, axis=1)
-        cut = min(self.lead, output.shape[1])
-        self.lead -= cut
-        self.owed -= output.shape[1] - cut
+        cut = min(self.padding, output.shape[1])
+        self.padding -= cut
+        self.n_owed -= output.shape[1] - cut
         return output[:, cut:]
 
     def _finish(self, ahead: int) -> list[Array]:
         finished = []
-        while len(self.under_way) > ahead:
-            _, wait = self.under_way.popleft()
+        while len(self.in_flight) > ahead:
+            _, wait = self.in_flight.popleft()
             finished += [self._add(result) for result in wait()]
         return finished
 
     def _add(self, result: Array) -> Array:
         self.sum += result * self.weight
-        self.laid += self.weight
-        done = (self.sum[:, : self.hop] / self.laid[: self.hop]).astype(np.float32)
-        for held in (self.sum, self.laid):
+        self.weight_sum += self.weight
+        done = (self.sum[:, : self.hop] / self.weight_sum[: self.hop]).astype(np.float32)
+        for held in (self.sum, self.weight_sum):
             held[..., : -self.hop] = held[..., self.hop :]
             held[..., -self.hop :] = 0
         return done
+
+
+def mirrored(samples: Array, before: int, after: int) -> Array:
+    """Samples [channels, n] with so many more at either end, mirrored at the end's border, forth and back if need be."""
+    return np.pad(samples, ((0, 0), (before, after)), mode="symmetric")

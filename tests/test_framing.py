@@ -62,6 +62,23 @@ def test_identity_at_the_real_window(length):
     np.testing.assert_allclose(run(signal, [], lambda w: w, 16384, 8192, 4), signal, atol=1e-5)
 
 
+def test_the_signal_is_mirrored_beyond_both_ends():
+    seen = []
+    signal = np.arange(1.0, 101.0, dtype=np.float32)[None]
+    run(signal, [7, 50], lambda w: seen.extend(w[:, 0]) or w, 32, 16, 2)
+    extended = np.pad(signal[0], (16, 28), mode="symmetric")
+    np.testing.assert_array_equal(np.stack(seen), [extended[start : start + 32] for start in range(0, 113, 16)])
+
+
+@pytest.mark.parametrize("hop", [8, 24, 32])
+def test_no_window_holds_zeros_that_the_signal_has_not(hop):
+    """Also where a window's overlap or its lack at the end is longer than what it holds, or than the signal."""
+    for length in (1, 5, 8, 31, 33, 100):
+        seen = []
+        run(np.ones((1, length), np.float32), [], lambda w: seen.extend(w) or w, 32, hop, 3)  # noqa: B023
+        assert np.stack(seen).min() == 1.0
+
+
 def test_every_sample_lies_in_as_many_windows_as_the_overlap_says():
     seen = []
     frames = OverlapAdd(at_once(lambda w: seen.append(len(w)) or w), 1, 64, 16, 3)
