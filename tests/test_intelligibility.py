@@ -7,49 +7,54 @@ from conftest import hiss, voice
 from pystoi import stoi
 
 from segan_cli.losses.intelligibility import IntelligibilityDistance
+from segan_cli.losses.signal import Signal
 
 
 def wave(samples):
     return torch.from_numpy(samples.astype(np.float32))[None, None]
 
 
+def distance(enhanced, clean):
+    """STOI's distance of waveforms [B, 1, T]."""
+    return IntelligibilityDistance()(Signal(enhanced), Signal(clean))
+
+
 @pytest.mark.parametrize("level", [1e-3, 1e-2, 3e-2, 0.1, 0.3])
 def test_it_is_stoi_from_best_to_worst(level):
-    """The bands lie a little differently at 16 kHz."""
-    term = IntelligibilityDistance()
+    """Frames are a little longer, and pauses are masked in place of cut out."""
     for seed in range(2):
         clean = voice(4.0, seed=seed)
         noisy = clean + hiss(4.0, seed=seed, level=level)
-        assert 1 - float(term(wave(noisy), wave(clean))) == pytest.approx(stoi(clean, noisy, 16_000), abs=0.02)
+        assert 1 - float(distance(wave(noisy), wave(clean))) == pytest.approx(stoi(clean, noisy, 16_000), abs=0.06)
 
 
 def test_equals_are_at_no_distance_and_level_is_not_heard():
-    term, clean = IntelligibilityDistance(), wave(voice(1.024))
-    assert abs(float(term(clean, clean))) < 1e-3
+    clean = wave(voice(1.024))
+    assert abs(float(distance(clean, clean))) < 1e-3
     noisy = clean + wave(hiss(1.024))
-    torch.testing.assert_close(term(0.3 * noisy, clean), term(noisy, clean), rtol=0, atol=2e-3)
+    torch.testing.assert_close(distance(0.3 * noisy, clean), distance(noisy, clean), rtol=0, atol=2e-3)
 
 
 def test_going_down_its_gradient_raises_stoi():
-    term, clean = IntelligibilityDistance(), voice(2.0)
+    clean = voice(2.0)
     noisy = clean + hiss(2.0, level=0.1)
     enhanced = wave(noisy).requires_grad_()
     optimizer = torch.optim.Adam([enhanced], 1e-3)
     for _ in range(40):
         optimizer.zero_grad()
-        term(enhanced, wave(clean)).backward()
+        distance(enhanced, wave(clean)).backward()
         optimizer.step()
     assert stoi(clean, enhanced.detach().numpy()[0, 0], 16_000) > stoi(clean, noisy, 16_000) + 0.03
 
 
 def test_windows_without_speech_count_nothing_and_gradients_stay_finite():
-    term, speech, noise = IntelligibilityDistance(), wave(voice(1.024)), wave(hiss(1.024))
+    speech, noise = wave(voice(1.024)), wave(hiss(1.024))
     silence = torch.zeros_like(speech)
-    assert float(term(noise, silence)) == 0.0
-    both = term(torch.cat((speech + noise, noise)), torch.cat((speech, silence)))
-    torch.testing.assert_close(2 * both, term(speech + noise, speech))
+    assert float(distance(noise, silence)) == 0.0
+    both = distance(torch.cat((speech + noise, noise)), torch.cat((speech, silence)))
+    torch.testing.assert_close(2 * both, distance(speech + noise, speech))
     for enhanced in (silence, noise, speech):
         guess = enhanced.clone().requires_grad_()
         for clean in (silence, speech):
-            term(guess, clean).backward()
+            distance(guess, clean).backward()
             assert torch.isfinite(guess.grad).all()

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
-from torchaudio.transforms import Spectrogram
+
+from segan_cli.losses.signal import Signal
 
 # The 49 Bark bands of ITU-T P.862.2 at 16 kHz: bins of a transform of 512, centre and width in Bark, correction of the
 # power density, threshold of hearing as power.
@@ -45,7 +46,6 @@ THRESHOLDS = (
 POWER_SCALE, LOUDNESS_SCALE = 6.910853e-6, 1.866055e-1  # Sp and Sl of ITU-T P.862 at 16 kHz
 SPEECH_POWER = 1e7  # to which both signals are brought between 350 and 3250 Hz
 FILTER = (2.740826, -5.4816519, 2.740826), (1.0, -1.9444777, 0.94597794)  # input filter of P.862.2, as z⁻¹ polynomials
-SPEECH_FLOOR = 1e-8  # mean square of clean below which a window counts as holding no speech
 
 
 class PerceptualDistance(nn.Module):
@@ -64,7 +64,6 @@ class PerceptualDistance(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.spectrogram = Spectrogram(512, hop_length=256, power=None, center=False)
         hz = np.arange(257) * 16_000 / 512
         unit = np.exp(-2j * np.pi * hz / 16_000)
         response = np.abs(np.polyval(FILTER[0][::-1], unit) / np.polyval(FILTER[1][::-1], unit)) ** 2
@@ -86,13 +85,12 @@ class PerceptualDistance(nn.Module):
         }.items():
             self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32), persistent=False)
 
-    def forward(self, enhanced: Tensor, clean: Tensor) -> Tensor:
-        """enhanced, clean [B, 1, T], T at least 512 → scalar, the mean over windows."""
-        heard = clean.square().mean((1, 2)) > SPEECH_FLOOR
-        return torch.where(heard, self.distance(enhanced, clean), 0.0).mean()
+    def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
+        """Windows [B, 1, T], T at least 512 → scalar, the mean over windows."""
+        return torch.where(clean.holds_speech, self.distance(enhanced, clean), 0.0).mean()
 
-    def distance(self, enhanced: Tensor, clean: Tensor) -> Tensor:
-        """enhanced, clean [B, 1, T] → [B]."""
+    def distance(self, enhanced: Signal, clean: Signal) -> Tensor:
+        """Windows [B, 1, T] → [B]."""
         degraded, reference = self.bark(enhanced), self.bark(clean)
         reference = reference * self.transfer_ratio(degraded, reference)
         ratio = (self.audible(reference) + 5e3) / (self.audible(degraded) + 5e3)
@@ -110,10 +108,9 @@ class PerceptualDistance(nn.Module):
         asymmetric = (scaled * asymmetry[..., 1:]).sum(-1)
         return 0.1 * pooled(symmetric * weight) + 0.0309 * pooled(asymmetric * weight)
 
-    def bark(self, waveform: Tensor) -> Tensor:
-        """[B, 1, T] → power in Bark bands of frames, [B, N, 49], at the standard's level."""
-        spectrum = self.spectrogram(waveform[:, 0]).transpose(1, 2)
-        power = spectrum.real.square() + spectrum.imag.square()
+    def bark(self, side: Signal) -> Tensor:
+        """Windows [B, 1, T] → power in Bark bands of frames, [B, N, 49], at the standard's level."""
+        power = side.spectrum.power
         # |X|² of one side of the spectrum, summed, is half of 512 Σ (w x)², and a Hann window has Σ w² = 0.375 · 512
         in_band = (power * self.speech_band).sum(-1).mean(-1) * 2 / (512 * 512 * 0.375)
         gain = SPEECH_POWER / in_band.clamp_min(1e-12)
