@@ -30,6 +30,7 @@ class MixingConfig:
     speechless_probability: float = 0.0  # noise alone, which must go quiet
     speed_probability: float = 0.0  # speech and recorded noise each at another speed, pitch with it; not in validation
     speed: tuple[float, float] = (0.85, 1.18)  # 1 as recorded (Ko and others, Interspeech 2015)
+    mirrored_probability: float = 0.0  # a part beyond the recording's first or last sample, as when enhancing; likewise
     shaping_probability: float = 0.0  # speech and noise each through a random filter of second order (arXiv 1709.08243)
     reverb_probability: float = 0.3  # speech in a room, where room responses are given
     target: Literal["early", "dry"] = "early"  # in a room: direct sound and first 50 ms, or direct sound alone
@@ -116,6 +117,7 @@ class TrainingConfig:
     discriminator_learning_rate: float = 2e-4
     warmup_steps: int = 200  # learning rates rise linearly over these
     schedule: Literal["cosine", "linear", "constant"] = "cosine"  # afterwards: down to a hundredth, or level
+    decay_steps: int | None = None  # last steps, over which the rates fall; none: all after the warm-up
     l1_weight: float = 100.0
     spectral_weight: float = 20.0  # compressed spectrum term; the paper has none
     deemphasised_losses: bool = True  # reconstruction of windows as they are heard; the paper's are pre-emphasised
@@ -142,6 +144,8 @@ class TrainingConfig:
         check_least("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
+        if self.decay_steps is not None:
+            check_least("training", self, decay_steps=1)
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training: ema_decay {self.ema_decay}; it must lie between 0 and 1, 1 excluded")
         if self.batch_size % self.accumulate:

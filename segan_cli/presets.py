@@ -83,7 +83,7 @@ def segan_spectral() -> ModelConfig:
     """A mask on the compressed spectrum by a small dual-path network: the default."""
     return ModelConfig(
         preset="segan-spectral",
-        generator=SpectralConfig(channels=32, width=48, hidden=40, closed=2),
+        generator=SpectralConfig(channels=32, width=48, hidden=32, steps=8, closed=2),
         discriminator=SpectralDiscriminatorConfig((16, 32, 64, 64)),
         pre_emphasis=0.0,
     )

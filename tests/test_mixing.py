@@ -29,7 +29,7 @@ RATE = 16_000
 EVERYTHING = MixingConfig(
     clean_probability=0.1, speechless_probability=0.1, shaping_probability=0.5, generated_probability=0.3,
     reverb_probability=0.5, band_probability=0.4, clipping_probability=0.4, codec_probability=0.5, gap_probability=0.5,
-    speed_probability=0.5,
+    speed_probability=0.5, mirrored_probability=0.3,
 )  # fmt: skip
 
 
@@ -179,6 +179,28 @@ def test_speech_and_noise_are_heard_each_at_its_speed(folder):
                 for one, two in ((clean, other_clean), (noisy - clean, other_noisy - other_clean))
             ]
             assert alike == [same_speech, not same_speech]
+
+
+@pytest.mark.parametrize("speech", ["speech", "pairs"])
+def test_a_window_goes_beyond_the_ends_of_a_recording_as_enhancing_does(folder, speech):
+    noise = speech == "speech"
+    source = sources(folder, MixingConfig(mirrored_probability=0.5), speech, noise=noise, rooms=noise).training
+    rng, before, after = np.random.default_rng(0), 0, 0
+    for _ in range(100):
+        spec = source.draw(rng, 4_000)
+        n = spec.mirrored
+        before, after = before + (n > 0), after + (n < 0)
+        assert abs(n) <= 2_000
+        inside = source.render(dataclasses.replace(spec, mirrored=0))
+        for side, plain_side in zip(source.render(spec), inside, strict=True):
+            if n > 0:
+                expected = np.pad(plain_side, (n, 0), mode="symmetric")[:4_000]
+            else:
+                expected = np.pad(plain_side, (0, -n), mode="symmetric")[-4_000:]
+            np.testing.assert_array_equal(side, expected)
+    assert before + after == pytest.approx(50, abs=15)
+    assert min(before, after) > 10
+    assert source.draw(rng, None).mirrored == 0  # whole utterances are there to be scored
 
 
 def test_speech_at_a_speed_runs_on_into_the_room(folder):

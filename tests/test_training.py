@@ -480,6 +480,14 @@ def test_schedules(schedule, middle, end):
     assert factors == pytest.approx([0.1, 1.0, middle, end])
 
 
+def test_the_rate_is_level_until_the_last_steps_when_it_falls():
+    config = fast(steps=110, warmup_steps=10, schedule="linear", decay_steps=20)
+    factors = [learning_rate_factor(step, config) for step in (9, 10, 90, 95, 100, 110)]
+    assert factors == pytest.approx([1.0, 1.0, 1.0, 0.7525, 0.505, 0.01])
+    cosine = dataclasses.replace(config, schedule="cosine", decay_steps=1_000)  # no more than there are
+    assert learning_rate_factor(60, cosine) == pytest.approx(0.505)
+
+
 def test_every_window_has_a_z_of_its_own_whoever_draws_it(source):
     state = TrainState(TINY, fast())
     (whole,) = itertools.islice(batches(source, Windows(0, 4097, 1, 0, range(4)), 5, 0), 1)

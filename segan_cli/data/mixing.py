@@ -63,6 +63,7 @@ class Spec:
     shaping: tuple[float, ...] = ()  # coefficients of the filters of speech and of noise, four each
     speeds: tuple[float, float] = (1.0, 1.0)  # of speech and of what is heard beside it, 1 as recorded
     speechless: bool = False  # noise alone, at the level it would have beside the speech
+    mirrored: int = 0  # samples before the recording's first, or with a minus after its last, that mirror those inside
 
 
 def spec_from_dict(values: dict[str, Any]) -> Spec:
@@ -128,6 +129,7 @@ class MixedSource:
         if rng.random() < config.speed_probability:
             of_speech, of_noise = rng.uniform(*config.speed, 2).tolist()
             spec = replace(spec, speeds=(of_speech, of_noise))
+        spec = replace(spec, mirrored=draw_mirrored(rng, config, n))
         if one < config.clean_probability:
             return replace(spec, noises=(), babble=(), generated=None, room=None, damage=Damage())
         return replace(spec, speechless=one > 1 - config.speechless_probability)
@@ -158,7 +160,8 @@ class MixedSource:
             heard = clean = np.zeros(spec.length, np.float32)
         rms = max(float(np.sqrt(np.mean(np.square(noise)))), 0.1)  # of sounds at level 1: a pause is not blown up
         noisy, clean = fit(heard + noise * (level * 10 ** (-spec.snr_db / 20) / rms), clean)
-        return damage(spec.damage, noisy, clean, self.rate_hz)
+        noisy, clean = damage(spec.damage, noisy, clean, self.rate_hz)
+        return mirror(spec.mirrored, noisy), mirror(spec.mirrored, clean)
 
     def _speech(self, spec: Spec, lead: int) -> Array:
         """`lead` samples of speech from before the excerpt, then the excerpt."""
@@ -193,7 +196,8 @@ class PairedSource:
         n = length or min(pair.length, round(LONGEST_UTTERANCE_S * self.rate_hz))
         speech = Excerpt(pair.name, int(rng.integers(max(1, pair.length - n + 1))))
         gain_db = float(rng.uniform(*self.config.pair_gain_db))
-        return Spec(n, speech, True, gain_db, damage=draw_damage(rng, self.config, n, self.rate_hz))
+        spec = Spec(n, speech, True, gain_db, damage=draw_damage(rng, self.config, n, self.rate_hz))
+        return spec if length is None else replace(spec, mirrored=draw_mirrored(rng, self.config, n))
 
     def render(self, spec: Spec) -> Pair:
         """Cut the same place out of both; the gain is lowered where it would clip."""
@@ -202,7 +206,8 @@ class PairedSource:
         )
         peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
         gain = np.float32(min(10 ** (spec.level_db / 20), max(1.0, PEAK / peak)))
-        return damage(spec.damage, noisy * gain, clean * gain, self.rate_hz)
+        noisy, clean = damage(spec.damage, noisy * gain, clean * gain, self.rate_hz)
+        return mirror(spec.mirrored, noisy), mirror(spec.mirrored, clean)
 
 
 class Blend:
@@ -226,6 +231,20 @@ def fit(noisy: Array, clean: Array) -> Pair:
     """Both scaled down alike where one would clip."""
     scale = np.float32(min(1.0, PEAK / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)))
     return (noisy * scale).astype(np.float32), (clean * scale).astype(np.float32)
+
+
+def draw_mirrored(rng: np.random.Generator, config: MixingConfig, length: int) -> int:
+    """How many of `length` samples mirror others: the first, or with a minus the last."""
+    if rng.random() >= config.mirrored_probability:
+        return 0
+    return int(rng.integers(1, length // 2 + 1)) * int(rng.choice((1, -1)))
+
+
+def mirror(n: int, samples: Array) -> Array:
+    """Samples whose first n, or with a minus last n, give way to a mirror of those that then come first or last."""
+    if n > 0:
+        return np.concatenate((samples[:n][::-1], samples[:-n]))
+    return np.concatenate((samples[-n:], samples[n:][::-1])) if n else samples
 
 
 def shape(coefficients: Sequence[float], samples: Array) -> Array:

@@ -248,12 +248,17 @@ def descend(
 
 
 def learning_rate_factor(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then level, or from 1 to 0.01 at the last step along a line or a cosine."""
+    """Linear warm-up, then level, or from 1 to 0.01 at the last step along a line or a cosine.
+
+    The fall takes the last `decay_steps`, before which the rate is level, or all steps after the warm-up.
+    """
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
-    progress = min(1.0, (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps))
     if config.schedule == "constant":
         return 1.0
+    longest = max(1, config.steps - config.warmup_steps)
+    decay_steps = longest if config.decay_steps is None else min(config.decay_steps, longest)
+    progress = min(1.0, max(0.0, 1 - (config.steps - step) / decay_steps))
     left = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
     return 0.01 + 0.99 * left
 
