@@ -36,7 +36,7 @@ PLAIN = MixingConfig(
 )
 DELAY, BALANCE_DB = 11, -6.0  # of the second channel
 CHANNELS = ("linked", "independent")
-POLICIES = ("keep", "gain", "drop")
+POLICIES = ("keep", "denoise", "drop")
 
 
 def mixes(speech: Recordings, noise: Recordings, snr_db: float) -> Iterator[tuple[Array, Array]]:

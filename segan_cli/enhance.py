@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.audio.files import check_writable
-from segan_cli.audio.filters import BandGain, Emphasis, Resampler
+from segan_cli.audio.filters import Emphasis, Resampler
 from segan_cli.audio.linking import follow, middle
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import Source, open_file
@@ -17,6 +17,7 @@ from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network, Precision
 from segan_cli.errors import AudioError, ConfigError
 from segan_cli.framing import Finish, OverlapAdd
+from segan_cli.high_band import HighBand
 from segan_cli.plan import Job, check
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 Channels = Literal["linked", "independent"]
-HighBandPolicy = Literal["gain", "keep", "drop"]
+HighBandPolicy = Literal["denoise", "keep", "drop"]
 
 AHEAD = 2  # batches under way while a recording is read, put back together and written
 LARGEST_SAMPLE = 1e6  # full scale is 1
@@ -36,7 +37,7 @@ class Settings:
 
     strength: float = 1.0  # 0: the input as it is, 1: all of the model's work
     channels: Channels = "linked"  # all by the filter of their mid, or each on its own
-    high_band: HighBandPolicy = "gain"  # above the model's band: falls as the upper part of it, kept, dropped
+    high_band: HighBandPolicy = "denoise"  # what becomes of sound above the model's band
     precision: Precision = "fp32"  # of the network's layers
     batch: int | None = None  # windows that go through the network at once; unasked as many as suit it
     seed: int = 0  # of every signal's z
@@ -122,8 +123,8 @@ class EnhancerStream:
     """One signal on its way: to the model's rate, through the model in windows, and back.
 
     What the model changes is brought back and added to the input, so the input passes as it is where nothing changes:
-    x + strength · (back(model(x') - x') + (h - 1) · (x - back(x'))), x' being x at the model's rate and h the gain
-    above its band.
+    x + strength · (back(model(x') - x') + h(x - back(x'))), x' being x at the model's rate and h what changes above its
+    band.
     """
 
     def __init__(self, enhancer: Enhancer, rate_hz: int, channels: int, ahead: int = 0) -> None:
@@ -141,9 +142,15 @@ class EnhancerStream:
         self.frames = OverlapAdd(self._windows, channels, config.window, config.hop, batch, ahead)
         self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
         self.change = Resampler(inner_hz, rate_hz, channels)
-        high = rate_hz > inner_hz and settings.high_band != "keep"
-        self.high = HighBand(inner_hz, rate_hz, channels, settings.high_band == "gain") if high else None
+        self.high: HighBand | None = None
+        if rate_hz > inner_hz and settings.high_band != "keep":
+            linked = settings.channels == "linked"
+            self.high = HighBand(inner_hz, rate_hz, channels, settings.high_band, linked)
         self.outer, self.inner = Queue(channels), Queue(channels)  # what has come in and is not out yet, at both rates
+        self.passed, self.changed = (
+            Queue(channels),
+            Queue(channels),
+        )  # what waits for the high band, and its change below
 
     def push(self, block: Array) -> Array:
         """block [n, channels] → the output that is final now, [m, channels].
@@ -179,7 +186,10 @@ class EnhancerStream:
         original = self.outer.pop(n)
         change = fitted(change, n)
         if self.high is not None:
-            change += self.high.push(noisy, enhanced, original, last)
+            self.passed.push(original)
+            self.changed.push(change)
+            high = self.high.push(noisy, enhanced, original, last)
+            original, change = self.passed.pop(len(high)), self.changed.pop(len(high)) + high
         return original, original + np.float32(self.settings.strength) * change
 
     def _windows(self, noisy: Array) -> Finish:
@@ -200,30 +210,6 @@ class EnhancerStream:
         gain = level_gain(alone, self.input_rms) if self.input_rms else np.float32(1.0)
         wait = self.network.start(alone * gain, z)
         return lambda: (wait() / gain).reshape(noisy.shape)
-
-
-class HighBand:
-    """What changes above the model's band: it falls as the upper part of that band does, or altogether."""
-
-    def __init__(self, inner_hz: int, rate_hz: int, channels: int, follows: bool) -> None:
-        self.low = Resampler(inner_hz, rate_hz, channels)
-        self.gain = BandGain(inner_hz, channels) if follows else None
-        self.inner_hz, self.rate_hz = inner_hz, rate_hz
-        self.gains = np.ones((1, channels), np.float32)  # by sample at the model's rate, from `first` on …
-        self.first, self.n = -1, 0  # … and how many samples are out
-
-    def push(self, noisy: Array, enhanced: Array, original: Array, last: bool) -> Array:
-        """noisy, enhanced [m, channels] at the model's rate, original [n, channels] → its change [n, channels]."""
-        high = original - fitted(self.low.push(noisy, last), len(original))
-        if self.gain is None:
-            return -high
-        self.gains = np.concatenate((self.gains, self.gain.push(noisy, enhanced)))
-        times = (self.n + np.arange(len(original))) * self.inner_hz // self.rate_hz
-        change = (self.gains[np.minimum(times - self.first, len(self.gains) - 1)] - 1) * high
-        self.n += len(original)
-        passed = min(self.n * self.inner_hz // self.rate_hz - self.first, len(self.gains) - 1)
-        self.gains, self.first = self.gains[passed:], self.first + passed
-        return np.asarray(change, np.float32)
 
 
 class Queue:

@@ -14,11 +14,10 @@ WindowFunction = Callable[[Array], Finish]
 class OverlapAdd:
     """Cuts a signal into overlapping windows, runs a network on them, and puts the results back together.
 
-    Window i starts at sample i*hop - (window - hop), so that every sample lies in equally many windows. Beyond either
-    end the signal is mirrored: before its first sample by the samples that the first window holds, after its last one by
-    as many as the last window lacks. Each result is weighted by w[n] = sin^2(pi (n + 1/2) / window) and the sum is
-    divided by the weight laid down, so an identity network gives the signal back for any window and hop <= window.
-    Blocks of any sizes give the same output as the whole signal at once.
+    Window i starts at sample i*hop - (window - hop), so that every sample lies in equally many windows. The signal is
+    mirrored beyond its first sample and beyond its last. Each result is weighted by
+    w[n] = sin^2(pi (n + 1/2) / window) and the sum is divided by the weight laid down, so an identity network gives the
+    signal back for any window and hop <= window. Blocks of any sizes give the same output as the whole signal at once.
     """
 
     def __init__(
@@ -106,5 +105,5 @@ class OverlapAdd:
 
 
 def mirrored(samples: Array, before: int, after: int) -> Array:
-    """Samples [channels, n] with so many more at either end, mirrored at the end's border, forth and back if need be."""
+    """Samples [channels, n] with so many more on either side, mirrored, back and forth where n is less than that."""
     return np.pad(samples, ((0, 0), (before, after)), mode="symmetric")

@@ -17,10 +17,10 @@ LAYERS = [  # every module may import from the lines above its own, and from its
     {"measures.composite", "measures.distortion", "measures.standard", "measures.unaided"},
     {"measures.catalog"},
     {"architecture", "framing", "device", "pretrained", "audio.files", "audio.filters", "audio.meter", "audio.streams"},
-    {"audio.ffmpeg", "audio.linking"},
+    {"audio.ffmpeg", "audio.linking", "high_band"},
     {"audio.sources", "audio.sinks"},
     {"config"},
-    {"presets", "networks.layers", "data.groups", "data.cache", "data.noises", "data.damage"},
+    {"presets", "networks.layers", "data.groups", "data.cache", "data.noises", "data.damage", "losses.signal"},
     {
         "data.layouts",
         "recipe",

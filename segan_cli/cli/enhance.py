@@ -36,8 +36,8 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
     "--channels", multiple=True, metavar="HOW", help="linked (default), independent; with --raw also their number."
 )
 @click.option(
-    "--high-band", type=click.Choice(["gain", "keep", "drop"]), default="gain", show_default=True,
-    help="Sound above 8 kHz: falls as that below does, stays, goes.",
+    "--high-band", type=click.Choice(["denoise", "keep", "drop"]), default="denoise", show_default=True,
+    help="Sound above 8 kHz: remove its noise, keep it, or remove all of it.",
 )  # fmt: skip
 @click.option("--format", "ending", metavar="EXT", help="wav, flac, ogg, mp3 …  [default: the input's]")
 @click.option("--subtype", type=click.Choice(list(SUBTYPES)), help="Encoding of the output.  [default: the input's]")
