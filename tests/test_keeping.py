@@ -195,19 +195,26 @@ def test_a_layout_is_kept_from_wav_to_wav_and_through_pipes(tmp_path, layout):
     source = tmp_path / "in.wav"
     ffmpeg("-channel_layout", layout, "-i", tmp_path / "s.wav", "-c:a", "pcm_s16le", source)
     assert enhanced(source, tmp_path / "out.wav") == []
+    keeps(tmp_path / "out.wav", samples, MASKS[layout])
+    if layout != "quad":
+        return
     with source.open("rb") as noisy, (tmp_path / "piped.wav").open("wb") as out:
         subprocess.run(command("enhance", "-", "-o", "-", "--strength", "0"), stdin=noisy, stdout=out, check=True)
     with source.open("rb") as noisy:
         arguments = command("enhance", "-", "-o", tmp_path / "filed.wav", "--strength", "0")
         subprocess.run(arguments, stdin=noisy, check=True)
-    for name in ("out.wav", "piped.wav", "filed.wav"):
-        fmt = found(tmp_path / name)[b"fmt "]
-        assert struct.unpack_from("<H2xI", fmt, 0)[0] == 0xFFFE
-        assert struct.unpack_from("<I", fmt, 20)[0] == MASKS[layout]
-        np.testing.assert_allclose(soundfile.read(tmp_path / name)[0], samples, atol=2e-4)
+    for name in ("piped.wav", "filed.wav"):
+        keeps(tmp_path / name, samples, MASKS[layout])
 
 
-@pytest.mark.parametrize("layout", ["3.0", "quad", "5.1(side)"])
+def keeps(path, samples, mask):
+    """Check that a WAV file has these samples and this mask."""
+    fmt = found(path)[b"fmt "]
+    assert (struct.unpack_from("<H", fmt)[0], struct.unpack_from("<I", fmt, 20)[0]) == (0xFFFE, mask)
+    np.testing.assert_allclose(soundfile.read(path)[0], samples, atol=2e-4)
+
+
+@pytest.mark.parametrize("layout", ["3.0", "quad"])
 @pytest.mark.parametrize("codec", ["aac", "flac"])
 def test_a_layout_is_kept_by_ffmpeg(tmp_path, layout, codec):
     n = MASKS[layout].bit_count()
@@ -249,7 +256,7 @@ def pitches(samples):
     return [int(np.argmax(np.abs(np.fft.rfft(samples[:48_000, i])))) for i in range(samples.shape[1])]
 
 
-@pytest.mark.parametrize("kbps", [32, 64, 160])
+@pytest.mark.parametrize("kbps", [32, 160])
 @pytest.mark.parametrize("ending", ["mp3", "opus", "ogg", "m4a"])
 def test_a_lossy_file_keeps_its_bit_rate(tmp_path, ending, kbps):
     soundfile.write(tmp_path / "s.wav", np.random.default_rng(0).normal(0, 0.1, (5 * 48_000, 2)), 48_000)
