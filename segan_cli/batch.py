@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from segan_cli.audio.files import AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
+from segan_cli.audio.layouts import order
 from segan_cli.audio.meter import Meter
-from segan_cli.audio.sinks import Write, normalising, open_output, open_target
+from segan_cli.audio.sinks import Warn, Write, normalising, open_output, open_target, placed
 from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.backends.network import BackendName
@@ -63,6 +64,7 @@ class Outcome:
     enhanced_level_db: float = 0.0
     noise_reduction_db: float = 0.0  # by which the pauses became quieter: the frames of the lowest tenth
     real_time_factor: float = 0.0
+    warnings: list[str] = field(default_factory=list)  # what of the recording could not be kept
 
 
 class Worker:
@@ -93,17 +95,18 @@ class Worker:
 
     def _enhance(self, job: Job, progress: Progress) -> Outcome:
         request, began = self.request, time.monotonic()
+        warnings: list[str] = []
         with ExitStack() as stack:
             noisy = stack.enter_context(self._source(job.source))
             info = noisy.info
             kept = info.at(request.rate_hz or info.rate_hz)
-            write = stack.enter_context(self._target(job, kept))
+            write = stack.enter_context(self._target(job, kept, noisy, warnings.append))
             if request.normalize_db is not None:
                 write = stack.enter_context(normalising(kept.channels, request.normalize_db, write))
             residual = None
             if request.residual is not None:
                 check_writable(request.residual, request.force)
-                residual = stack.enter_context(open_target(request.residual, info))
+                residual = stack.enter_context(open_target(request.residual, info, force=request.force))
             rate = Resampler(info.rate_hz, kept.rate_hz, info.channels)
             before, after, done = Meter(info.rate_hz), Meter(info.rate_hz), 0
             for original, block in self.enhancer.through(noisy):
@@ -122,7 +125,7 @@ class Worker:
             str(job.source), str(job.target), seconds=seconds, rate_hz=info.rate_hz, channels=info.channels,
             level_db=before.level_db(), enhanced_level_db=after.level_db(),
             noise_reduction_db=before.pauses_db() - after.pauses_db(),
-            real_time_factor=(time.monotonic() - began) / seconds,
+            real_time_factor=(time.monotonic() - began) / seconds, warnings=warnings,
         )  # fmt: skip
 
     @contextmanager
@@ -135,20 +138,20 @@ class Worker:
                 yield source
 
     @contextmanager
-    def _target(self, job: Job, info: AudioInfo) -> Iterator[Write]:
+    def _target(self, job: Job, info: AudioInfo, original: Source, warn: Warn) -> Iterator[Write]:
         if job.target == STREAM:
             subtype = self.request.subtype or info.subtype
             subtype = subtype if subtype in BYTES and subtype != "PCM_S8" else "PCM_16"
             raw = self.request.raw
-            encoding = Encoding(info.rate_hz, info.channels, raw.subtype if raw else subtype)
+            places, mask = order(info.channels, info.format, "WAV"), info.mask
+            encoding = Encoding(info.rate_hz, info.channels, raw.subtype if raw else subtype, mask)
             with open_output(standard("output").buffer, encoding, raw is not None) as write:
-                yield write
+                yield lambda samples: write(placed(samples, places))
             return
         if job.in_tree:
             job.target.parent.mkdir(parents=True, exist_ok=True)
         check_writable(job.target, self.request.force)
-        original = None if job.source == STREAM else job.source
-        with open_target(job.target, info, original, self.request.subtype) as write:
+        with open_target(job.target, info, original, self.request.subtype, self.request.force, warn) as write:
             yield write
 
 

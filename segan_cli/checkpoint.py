@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from segan_cli.architecture import ModelConfig
+from segan_cli.atomic import write_whole
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.families import AnyGenerator, build_generator
 from segan_cli.schema import from_dict
@@ -32,22 +32,7 @@ def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> 
     """Write a model atomically, its weights as `dtype` (float16 halves the file; loading gives float32 again)."""
     weights = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.generator.state_dict().items()}
     about = {"format": FORMAT, "config": dataclasses.asdict(model.config), "provenance": model.provenance}
-    write_atomically(path, save(weights, metadata={"segan": json.dumps(about)}))
-
-
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
-    """Write a file beside its place and rename it; raises CheckpointError, and leaves what was there, when it fails."""
-    beside = path.with_name(path.name + ".part")
-    try:
-        with beside.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
-    finally:
-        beside.unlink(missing_ok=True)
+    write_whole(path, save(weights, metadata={"segan": json.dumps(about)}))
 
 
 def load_model(path: Path) -> Model:

@@ -1,5 +1,6 @@
 """Noisy audio to enhanced audio: array to array, stream to stream, file to file."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,13 +94,17 @@ class Enhancer:
     def enhance_file(self, source: str | Path, target: str | Path, force: bool = False) -> None:
         """Write the enhanced `source` to `target`: same rate, channels and length, memory independent of length.
 
-        Raises AudioError when either cannot be used, or where there is a target already without `force`; what was there
-        then stays.
+        Raises AudioError or OutputError when either cannot be used, or where there is a target already without `force`;
+        what was there then stays. Warns of what the target cannot hold, such as some tags.
         """
         source, target = Path(source), Path(target)
         check([Job(source, target)])
         check_writable(target, force)
-        with open_file(source) as noisy, open_target(target, noisy.info, source) as write:
+
+        def warn(line: str) -> None:
+            warnings.warn(f"{source}: {line}", stacklevel=4)
+
+        with open_file(source) as noisy, open_target(target, noisy.info, noisy, None, force, warn) as write:
             for _, block in self.through(noisy):
                 write(block)
 

@@ -9,6 +9,10 @@ class AudioError(SeganError):
     """A recording cannot be read or written."""
 
 
+class OutputError(SeganError):
+    """A file cannot be written."""
+
+
 class CorpusError(SeganError):
     """A folder of training or evaluation data does not hold what it should."""
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.audio.files import atomically
+from segan_cli.atomic import atomically
 from segan_cli.audio.sources import Source, open_file
 from segan_cli.errors import AudioError
 

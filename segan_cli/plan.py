@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segan_cli.audio.files import FOREIGN, FORMATS, PART
+from segan_cli.atomic import unfinished
+from segan_cli.audio.files import FOREIGN, FORMATS
 from segan_cli.errors import AudioError
 
 MEDIA = FOREIGN | set(FORMATS)  # what a folder is searched for
@@ -22,20 +23,24 @@ class Job:
     in_tree: bool = False  # whether the target lies in a folder of results, which is made
 
 
-def plan(inputs: Sequence[Path], output: Path | None, suffix: str | None, ending: str | None) -> list[Job]:
+def plan(inputs: Sequence[Path], output: str | Path | None, suffix: str | None, ending: str | None) -> list[Job]:
     """Jobs for files, folders (searched to their depths), globs and STREAM.
 
-    Targets are `output` where it is a file or STREAM, a place in the mirrored tree where it is a folder, and without it
-    a file beside the source whose name ends in `suffix`; `ending` replaces that of the source's name. Raises AudioError
-    when an input is missing or two sources, or a source and a target, would be the same file.
+    Targets are `output` where it is a file or STREAM, a place in the mirrored tree where it is a folder (always where
+    it ends in a slash), and without it a file beside the source whose name ends in `suffix`; `ending` replaces that of
+    the source's name. Raises AudioError when an input is missing or two sources, or a source and a target, would be the
+    same file.
     """
     named = [found for entry in inputs for found in expand(entry, alone=len(inputs) == 1)]
     many = len(named) > 1 or named[0].is_dir()
-    folder = output if output is not None and (many or is_folder(output)) else None
+    slash = str(output).endswith(os.sep)
+    output = None if output is None else Path(output)
+    folder = output if output is not None and (many or is_folder(output, slash)) else None
     if folder == STREAM:
         raise AudioError("-o -: standard output takes one recording; give -o FOLDER for several")
-    if folder is not None and not is_folder(folder):
-        raise AudioError(f"{folder}: one file cannot take {'several' if len(named) > 1 else 'a folder'}; name a folder")
+    if folder is not None and not is_folder(folder, slash):
+        what = "several" if len(named) > 1 else "a folder"
+        raise AudioError(f"{folder}: one file cannot take {what}; name a folder, or end its name in a slash")
     if output is None and STREAM in named:
         raise AudioError("-: standard input has no place that --suffix could write beside; give -o FILE or -o -")
     jobs = []
@@ -84,9 +89,9 @@ def members(entry: Path, output: Path | None) -> Iterator[tuple[Path, Path]]:
                 yield source, source.relative_to(entry)
 
 
-def is_folder(output: Path) -> bool:
-    """Whether an output is meant as a folder: it is one, or its name has no ending."""
-    return output != STREAM and (output.is_dir() or not output.suffix)
+def is_folder(output: Path, slash: bool) -> bool:
+    """Whether an output is meant as a folder: it is one, ends in a slash, or is nothing yet and has no ending."""
+    return output != STREAM and (output.is_dir() or slash or not (output.suffix or os.path.lexists(output)))
 
 
 def refuse(error: OSError) -> None:
@@ -128,4 +133,4 @@ def listed(content: bytes) -> list[Path]:
     """Paths of a list: separated by NUL, as find -print0 does, or else one a line; unfinished outputs are left out."""
     separator = b"\0" if b"\0" in content else b"\n"
     paths = [Path(os.fsdecode(name.rstrip(b"\r"))) for name in content.split(separator) if name.strip()]
-    return [path for path in paths if not (path.name[0] == "." and path.stem.endswith(PART))]
+    return [path for path in paths if not unfinished(path.name)]

@@ -13,7 +13,7 @@ from segan_cli.audio.files import AudioInfo, check_writable, probe
 from segan_cli.audio.filters import Emphasis, Resampler
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import open_file, read_mono
-from segan_cli.errors import AudioError
+from segan_cli.errors import SeganError
 
 PLAIN = AudioInfo(16_000, 1, None, "WAV", "PCM_16")
 
@@ -73,7 +73,7 @@ def test_nothing_appears_when_writing_fails(tmp_path):
 def test_a_place_that_cannot_be_written_is_named_before_any_work(tmp_path, name, complaint):
     (tmp_path / "folder.wav").mkdir()
     (tmp_path / "f").write_text("a file where a folder should be")
-    with pytest.raises(AudioError, match=complaint):
+    with pytest.raises(SeganError, match=complaint):
         check_writable(tmp_path / name)
 
 

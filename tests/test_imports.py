@@ -13,12 +13,16 @@ ROOT = Path(segan_cli.__file__).parent
 
 LAYERS = [  # every module may import from the lines above its own, and from its own
     {"errors", "machine", "segan_cli"},
+    {"atomic"},
     {"schema", "workers", "measures.score"},
     {"measures.composite", "measures.distortion", "measures.standard", "measures.unaided"},
     {"measures.catalog"},
+    {"audio.bitrate", "audio.side_chunks", "audio.layouts", "audio.tags"},
     {"architecture", "framing", "device", "pretrained", "audio.files", "audio.filters", "audio.meter", "audio.streams"},
     {"audio.ffmpeg", "audio.linking", "high_band"},
-    {"audio.sources", "audio.sinks"},
+    {"audio.encoder", "audio.native"},
+    {"audio.sources"},
+    {"audio.sinks"},
     {"config"},
     {"presets", "networks.layers", "data.groups", "data.cache", "data.noises", "data.damage", "losses.signal"},
     {

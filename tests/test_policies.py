@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
 
 from segan_cli import Enhancer
-from segan_cli.errors import AudioError, ConfigError
+from segan_cli.errors import AudioError, ConfigError, OutputError
 
 
 def stereo(seconds, rate_hz=16_000, delay=7, gain=0.5):
@@ -278,7 +278,7 @@ def test_a_full_disk_is_told_whatever_the_format(tmp_path, ending):
 
 def test_in_python_too_nothing_is_overwritten_unasked(enhancer, recording, tmp_path):
     (tmp_path / "out.wav").write_bytes(b"before")
-    with pytest.raises(AudioError, match="exists already"):
+    with pytest.raises(OutputError, match="exists already"):
         enhancer.enhance_file(recording, tmp_path / "out.wav")
     with pytest.raises(AudioError, match="is the input itself"):
         enhancer.enhance_file(recording, recording, force=True)

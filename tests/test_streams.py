@@ -3,6 +3,7 @@
 import contextlib
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -39,7 +40,7 @@ def read(content, largest=1000):
 def test_wav_streams_are_read_as_libsndfile_reads_them(subtype, channels, n, format):
     content = wav(noise(n, channels), 22_050, subtype, format)
     encoding, samples = read(content)
-    assert encoding == Encoding(22_050, channels, subtype)
+    assert replace(encoding, mask=0) == Encoding(22_050, channels, subtype)
     expected, _ = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
     np.testing.assert_array_equal(samples, expected)
 

@@ -21,7 +21,7 @@ from segan_cli.data.cache import Cache
 from segan_cli.data.loader import Windows, batches
 from segan_cli.data.mixing import draw_utterances, spec_from_dict
 from segan_cli.data.sources import open_sources
-from segan_cli.errors import CheckpointError, TrainingError
+from segan_cli.errors import CheckpointError, OutputError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.presets import PRESETS, scaled
 from segan_cli.training.fit import fit
@@ -409,7 +409,7 @@ def test_a_save_that_fails_keeps_the_state_before(source, tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
     try:
-        with pytest.raises(CheckpointError, match="cannot be written"):
+        with pytest.raises(OutputError, match="cannot be written"):
             state.save(run / "last.pt")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -1,6 +1,5 @@
-"""What libsndfile cannot: any other container, and video, through an ffmpeg on the PATH."""
+"""Reading what libsndfile cannot, any other container and video, through an ffmpeg on the PATH."""
 
-import re
 import shutil
 import subprocess
 import tempfile
@@ -16,8 +15,6 @@ from segan_cli.errors import AudioError
 QUIET = ("-nostdin", "-hide_banner", "-v", "error")
 BARE = ("-map_metadata", "-1", "-fflags", "+bitexact")  # a header of nothing but the format
 IN_TIME = ("-af", "aresample=async=1:first_pts=0")  # silence where the sound begins after the pictures, or is missing
-CODEC = re.compile(r"Stream #\d+:\d+.*: Audio: (\w+)")
-ENCODERS = {"opus": "libopus", "vorbis": "libvorbis", "mp3": "libmp3lame"}  # of codecs that are not called the same
 
 
 def program(path: Path) -> str:
@@ -54,50 +51,6 @@ def decoding(path: Path) -> Iterator[tuple[Encoding, IO[bytes]]]:
             process.kill()
             process.stdout.close()
             process.wait()
-
-
-@contextmanager
-def encoding_into(target: Path, encoding: Encoding, original: Path | None) -> Iterator[IO[bytes]]:
-    """A place for samples that become the sound of `target`, with the tags of `original` and, in a video, its pictures.
-
-    The codec is that of the original's sound where the container is the same. Raises AudioError, in ffmpeg's words,
-    when it cannot write that; `target` is then half-written or missing.
-    """
-    ending = target.suffix.lower()
-    samples = ("-f", "f32le", "-ar", str(encoding.rate_hz), "-ac", str(encoding.channels), "-i", "pipe:0")
-    rest = ["-map", "0:a"]
-    if original is not None:
-        same = original.suffix.lower() == ending
-        pictures = ["-map", "1:v?", "-c:v", "copy"] if ending in VIDEO else []
-        titles = ["-map", "1:s?", "-c:s", "copy"] if same and ending in VIDEO else []
-        codec = ["-c:a", sound_codec(original)] if same else []
-        tags = ["-map_metadata", "1", "-map_metadata:s:a:0", "1:s:a:0"]
-        rest = ["-i", f"file:{original}", *pictures, "-map", "0:a", *titles, *tags, *codec]
-    command = [program(target), "-hide_banner", "-v", "error", "-y", *samples, *rest]
-    with tempfile.TemporaryFile() as complaints:
-        process = subprocess.Popen([*command, f"file:{target}"], stdin=subprocess.PIPE, stderr=complaints)
-        assert process.stdin is not None
-        try:
-            try:
-                yield process.stdin
-                process.stdin.close()
-            except BrokenPipeError:
-                pass  # its exit code and words say why
-            if process.wait():
-                raise AudioError(f"{target}: cannot be written ({said(complaints)})")
-        finally:
-            process.kill()
-            process.wait()
-
-
-def sound_codec(path: Path) -> str:
-    """ffmpeg's encoder for the codec of a file's first sound track."""
-    told = subprocess.run(
-        [program(path), "-hide_banner", "-i", f"file:{path}"], capture_output=True, check=False
-    ).stderr
-    found = CODEC.search(told.decode("utf-8", "replace"))
-    codec = found[1] if found else "copy"
-    return ENCODERS.get(codec, codec)
 
 
 def said(complaints: IO[bytes]) -> str:

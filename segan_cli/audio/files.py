@@ -1,12 +1,9 @@
-"""Audio files: endings, opening and reading in blocks by libsndfile, the format of a name, writing."""
+"""Audio files: endings, opening and reading in blocks by libsndfile, the format of a name."""
 
-import glob
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from itertools import count
 from pathlib import Path
 from threading import Lock
 
@@ -14,6 +11,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from segan_cli.atomic import check_place
+from segan_cli.audio.layouts import read_mask
 from segan_cli.errors import AudioError
 
 Array = NDArray[np.float32]
@@ -39,13 +38,12 @@ FOREIGN = VIDEO | {  # endings of what is ffmpeg's
     ".m4a", ".m4b", ".aac", ".mka", ".wma", ".amr", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta", ".spx", ".gsm",
 }  # fmt: skip
 SIGNED = ("FLAC", "AIFF", "CAF", "AU")  # their samples of 8 bits are
+DEEP = {"ALAC_20": ("PCM_24",), "ALAC_24": ("PCM_24",), "PCM_24": ("PCM_24", "ALAC_24")}  # encodings → the nearest
+DEEP |= dict.fromkeys(("PCM_32", "ALAC_32", "FLOAT", "DOUBLE"), ("PCM_32", "ALAC_32", "PCM_24", "ALAC_24"))
 PLAIN = ("PCM_", "FLOAT", "DOUBLE")  # encodings that most formats have
 SIZE_FIELD = 2**32 - 2**20  # bytes of samples that a WAV file can tell
 RATES_HZ = 1_000, 768_000
 MOST_CHANNELS = 64
-PART = ".part"  # in the name of a file that is not finished
-LONGEST_STEM = 40  # characters of such a name that are those of the file
-WRITTEN = count()  # tells the unfinished files of a process apart
 MUTING = Lock()  # as standard error is one for all threads
 
 
@@ -59,12 +57,13 @@ class AudioInfo:
     format: str  # libsndfile's major format, such as WAV, or another container's ending
     subtype: str  # libsndfile's encoding, such as PCM_16
     tags: dict[str, str] = field(default_factory=dict)  # title, artist … as libsndfile knows them
+    mask: int = 0  # of the channels' loudspeakers, as WAV has it; 0: not told
 
     @classmethod
     def of(cls, file: soundfile.SoundFile) -> "AudioInfo":
         """Of an open file."""
         tags = {name: text for name, text in file.copy_metadata().items() if text}
-        return cls(file.samplerate, file.channels, file.frames, file.format, file.subtype, tags)
+        return cls(file.samplerate, file.channels, file.frames, file.format, file.subtype, tags, read_mask(file))
 
     def at(self, rate_hz: int) -> "AudioInfo":
         """Of the same recording at another rate."""
@@ -147,42 +146,11 @@ def read_blocks(file: soundfile.SoundFile, path: Path, block: int) -> Iterator[A
         yield samples
 
 
-@contextmanager
-def atomically(path: Path) -> Iterator[Path]:
-    """A name beside `path` that takes its place when the block ends without an error, and is removed when it does not.
-
-    Raises AudioError when it cannot be written.
-    """
-    start = f".{path.stem[:LONGEST_STEM]}."
-    beside = path.with_name(f"{start}{os.getpid()}-{next(WRITTEN)}{PART}{path.suffix}")
-    for left in path.parent.glob(f"{glob.escape(start)}*{PART}{glob.escape(path.suffix)}"):
-        if not alive(left.name.removeprefix(start).partition("-")[0]):  # of one that was killed
-            left.unlink(missing_ok=True)
-    try:
-        yield beside
-        beside.replace(path)
-    except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path}: cannot be written ({_reason(path, error)})") from error
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def alive(pid: str) -> bool:
-    """Whether a process of this number runs, here and for all that can be known."""
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return False
-    except (ValueError, OSError):
-        return True
-    return True
-
-
 def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None = None) -> tuple[str, str]:
     """libsndfile's format and encoding for a file name; raises AudioError when its ending names none.
 
     The encoding is `subtype` where one is asked for, else that of `like` where it is plain samples or of the same
-    format, else the format's default.
+    format, else the nearest one of more than 16 bits or the format's default.
     """
     extension = path.suffix.lower()
     format = FORMATS.get(extension)
@@ -195,9 +163,13 @@ def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None
         return format, subtype
     if extension == ".opus":
         return "OGG", "OPUS"
-    kept = like is not None and (like.format == format or like.subtype.startswith(PLAIN))
-    if like is not None and kept and soundfile.check_format(format, like.subtype):
+    same = like is not None and ("WAV" if like.format == "WAVEX" else like.format) == format
+    if like is not None and (same or like.subtype.startswith(PLAIN)) and soundfile.check_format(format, like.subtype):
         return format, like.subtype
+    deep = like is not None and like.format in soundfile.available_formats() and like.subtype in DEEP
+    for nearest in DEEP[like.subtype] if deep and like is not None else ():
+        if soundfile.check_format(format, nearest):
+            return format, nearest
     return format, soundfile.default_subtype(format)
 
 
@@ -206,24 +178,3 @@ def check_writable(path: Path, force: bool = False) -> None:
     if path.suffix.lower() not in FOREIGN and not path.is_dir():
         output_format(path)
     check_place(path, force)
-
-
-def check_place(path: Path, force: bool) -> None:
-    """Raise AudioError unless a file can be written under this name, where without `force` none is; leaves nothing."""
-    if path.is_file() and not force:
-        raise AudioError(f"{path}: exists already; add --force to overwrite it, or --skip-existing")
-    try:
-        if path.is_dir():
-            raise IsADirectoryError
-        with tempfile.NamedTemporaryFile(dir=path.parent):
-            pass
-    except OSError as error:
-        raise AudioError(f"{path}: cannot be written ({_reason(path, error)})") from error
-
-
-def _reason(path: Path, error: Exception) -> str:
-    if path.is_dir():
-        return "it is a folder; name a file in it"
-    if not path.parent.is_dir():
-        return f"the folder {path.parent} does not exist; make it first"
-    return getattr(error, "error_string", None) or getattr(error, "strerror", None) or str(error)

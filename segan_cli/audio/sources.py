@@ -33,6 +33,7 @@ class Source:
     info: AudioInfo
     blocks: Iterator[Array]  # [n, channels]
     live: bool = False  # they come when they come, and somebody may be listening
+    path: Path | None = None  # of a file with all of it, tags and pictures too
 
 
 @contextmanager
@@ -47,15 +48,14 @@ def open_file(path: Path) -> Iterator[Source]:
     elif foreign(path):
         with decoding(path) as (encoding, stream):
             check_shape(str(path), encoding.rate_hz, encoding.channels)
-            info = AudioInfo(encoding.rate_hz, encoding.channels, None, path.suffix[1:].upper(), encoding.subtype)
-            yield Source(
-                str(path), info, read_samples(stream.read, encoding, block_of(encoding.rate_hz, encoding.channels))
-            )
+            form = path.suffix[1:].upper()
+            info = AudioInfo(encoding.rate_hz, encoding.channels, None, form, encoding.subtype, mask=encoding.mask)
+            blocks = read_samples(stream.read, encoding, block_of(encoding.rate_hz, encoding.channels))
+            yield Source(str(path), info, blocks, path=path)
     else:
         with open_audio(path) as file:
-            yield Source(
-                str(path), AudioInfo.of(file), read_blocks(file, path, block_of(file.samplerate, file.channels))
-            )
+            blocks = read_blocks(file, path, block_of(file.samplerate, file.channels))
+            yield Source(str(path), AudioInfo.of(file), blocks, path=path)
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def open_stream(stream: IO[bytes], raw: Encoding | None = None, name: str = STDI
         encoding, n_bytes = (raw, None) if raw else read_wav_header(stream, name)
         check_shape(name, encoding.rate_hz, encoding.channels)
         n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes
-        info = AudioInfo(encoding.rate_hz, encoding.channels, n_samples, "WAV", encoding.subtype)
+        info = AudioInfo(encoding.rate_hz, encoding.channels, n_samples, "WAV", encoding.subtype, mask=encoding.mask)
         blocks = read_samples(stream.read1, encoding, block_of(encoding.rate_hz, encoding.channels), n_bytes)
         yield Source(name, info, blocks, live=True)
         return
@@ -79,7 +79,7 @@ def open_stream(stream: IO[bytes], raw: Encoding | None = None, name: str = STDI
         file.flush()
         try:
             source = stack.enter_context(open_file(Path(file.name)))
-            yield Source(name, source.info, source.blocks)
+            yield Source(name, source.info, source.blocks, path=source.path)
         except AudioError as error:
             raise AudioError(str(error).replace(file.name, name)) from error
 

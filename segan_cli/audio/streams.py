@@ -10,6 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from segan_cli.audio.layouts import told
 from segan_cli.errors import AudioError
 
 Array = NDArray[np.float32]
@@ -17,6 +18,7 @@ Array = NDArray[np.float32]
 ENDLESS = 0xFFFFFFFF  # size that a writer gives which cannot know
 UNKNOWN = 0x7FFFF000  # sizes from here on mean that, by whatever writer
 SKIPPED = 1 << 16  # bytes of other chunks at a time; the longest chunk that is read
+GUID = bytes.fromhex("000000001000800000aa00389b71")  # what follows the tag in a mask's format chunk
 PCM, FLOAT, ALAW, ULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE  # format tags
 SUBTYPES = {  # format tag and bits → libsndfile's encoding
     (PCM, 8): "PCM_U8",
@@ -38,6 +40,7 @@ class Encoding:
     rate_hz: int
     channels: int
     subtype: str  # libsndfile's encoding, one of BYTES
+    mask: int = 0  # of the channels' loudspeakers, as WAV has it; 0: not told
 
     @property
     def frame_bytes(self) -> int:
@@ -95,23 +98,31 @@ def read_format(content: bytes, name: str) -> Encoding:
     if len(content) < 16:
         raise AudioError(f"{name}: the WAV stream's format chunk is cut short")
     tag, channels, rate_hz, _, frame, bits = struct.unpack_from("<HHIIHH", content)
+    mask = 0
     if tag == EXTENSIBLE and len(content) >= 26:
-        (tag,) = struct.unpack_from("<H", content, 24)
+        mask, tag = struct.unpack_from("<IH", content, 20)
     subtype = SUBTYPES.get((tag, bits))
     if subtype is None:
         raise AudioError(f"{name}: WAV samples of kind {tag} and {bits} bits are not known; convert them to PCM")
-    encoding = Encoding(rate_hz, channels, subtype)
+    encoding = Encoding(rate_hz, channels, subtype, told(channels, mask))
     if not channels or frame != encoding.frame_bytes:
         raise AudioError(f"{name}: the WAV stream's header contradicts itself ({channels} channels, frames of {frame})")
     return encoding
 
 
-def wav_header(encoding: Encoding) -> bytes:
-    """The beginning of a WAV stream without an end."""
+def wav_header(encoding: Encoding, n_bytes: int | None = None) -> bytes:
+    """The beginning of a WAV stream of so many bytes of samples, or without an end."""
     tag, bits = next(key for key, subtype in SUBTYPES.items() if subtype == encoding.subtype)
     per_second = encoding.rate_hz * encoding.frame_bytes
-    fmt = struct.pack("<HHIIHH", tag, encoding.channels, encoding.rate_hz, per_second, encoding.frame_bytes, bits)
-    return struct.pack("<4sI4s4sI", b"RIFF", ENDLESS, b"WAVE", b"fmt ", len(fmt)) + fmt + b"data" + b"\xff" * 4
+    form = EXTENSIBLE if encoding.mask else tag
+    fmt = struct.pack("<HHIIHH", form, encoding.channels, encoding.rate_hz, per_second, encoding.frame_bytes, bits)
+    if encoding.mask:
+        fmt += struct.pack("<HHIH", 22, bits, encoding.mask, tag) + GUID
+    whole, samples = ENDLESS, ENDLESS
+    if n_bytes is not None:
+        whole, samples = 20 + len(fmt) + n_bytes + n_bytes % 2, n_bytes
+    start = struct.pack("<4sI4s4sI", b"RIFF", whole, b"WAVE", b"fmt ", len(fmt))
+    return start + fmt + struct.pack("<4sI", b"data", samples)
 
 
 def exactly(stream: IO[bytes], n: int, name: str) -> bytes:

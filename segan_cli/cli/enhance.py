@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from segan_cli.plan import Job
 
 PATH = click.Path(path_type=Path, allow_dash=True)
+TARGET = click.Path(allow_dash=True)  # as it is written, as a slash at its end has a meaning
 ENCODINGS = {"s8": "PCM_S8", "u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 ENCODINGS |= {"f64": "DOUBLE", "alaw": "ALAW", "ulaw": "ULAW"}
 SUBTYPES = {"pcm8": "PCM_U8", "pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
@@ -26,7 +27,7 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
 
 @click.command()
 @click.argument("inputs", nargs=-1, type=PATH, metavar="NOISY...")
-@click.option("-o", "--output", type=PATH, help="File, folder (the tree of the inputs is kept), or - for a pipe.")
+@click.option("-o", "--output", type=TARGET, help="File, folder (the tree of the inputs is kept), or - for a pipe.")
 @click.option("--suffix", metavar="TEXT", help="Write beside each input, its name ending in this.")
 @click.option("--files-from", type=PATH, metavar="LIST", help="File of inputs, or -; separated by NUL or lines.")
 @click.option("--model", default="default", show_default=True, help="Shipped model or a file that segan train wrote.")
@@ -72,7 +73,7 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
 @click.option("-v", "--verbose", is_flag=True, help="A line on each recording.")
 def enhance(
     inputs: tuple[Path, ...],
-    output: Path | None,
+    output: str | None,
     suffix: str | None,
     files_from: Path | None,
     model: str,
@@ -125,6 +126,8 @@ def enhance(
         raise click.UsageError("Nothing to enhance; give files, folders, or - for standard input.")
     if (output is None) == (suffix is None):
         raise click.UsageError("Where do results go? Give one of --output and --suffix.")
+    if output == "":
+        raise click.BadParameter("the name is empty; give a file, a folder or -", param_hint="--output")
     if suffix is not None and (not suffix or "/" in suffix):
         raise click.BadParameter("a name's ending without a slash, such as -clean", param_hint="--suffix")
     if ending is not None and not ending.strip(".").isalnum():
@@ -147,7 +150,7 @@ def enhance(
     if others:
         check(work, others)
     if picture is not None:
-        from segan_cli.audio.files import check_place
+        from segan_cli.atomic import check_place
         from segan_cli.picture import check_plot
 
         check_plot()
@@ -242,6 +245,9 @@ class Account:
                 f"{outcome.target}: {outcome.seconds:.1f} s, {outcome.rate_hz} Hz, {outcome.channels} channels,"
                 f" pauses {outcome.noise_reduction_db:.0f} dB quieter, {outcome.real_time_factor:.3f} of real time"
             )
+        if not self.quiet:
+            for line in outcome.warnings:
+                self.say(f"segan: {outcome.source}: {line}")
         self.last = outcome
 
     def say(self, line: str) -> None:

@@ -204,7 +204,7 @@ def provenance(measures: Sequence[str], models: dict[str, str]) -> dict[str, Any
 
 def check_outputs(paths: Sequence[Path], force: bool) -> None:
     """Raise an error for a file that exists or cannot be, before anything is measured."""
-    from segan_cli.audio.files import check_place
+    from segan_cli.atomic import check_place
 
     for path in paths:
         if path.exists() and not force:
@@ -214,10 +214,9 @@ def check_outputs(paths: Sequence[Path], force: bool) -> None:
 
 def write(path: Path, text: str) -> None:
     """A file, whole or not at all."""
-    from segan_cli.audio.files import atomically
+    from segan_cli.atomic import write_whole
 
-    with atomically(path) as beside:
-        beside.write_text(text, encoding="utf-8")
+    write_whole(path, text.encode())
 
 
 def print_tables(report: "Report") -> None:

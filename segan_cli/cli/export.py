@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from segan_cli.atomic import check_place
 from segan_cli.errors import ConfigError
 
 PATH = click.Path(path_type=Path)
@@ -28,10 +29,7 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
     """
     if output.suffix != ".onnx":
         raise ConfigError(f"{output}: give a name that ends in .onnx")
-    if output.exists() and not force:
-        raise ConfigError(f"{output}: exists already; add --force to overwrite it")
-    if not output.parent.is_dir():
-        raise ConfigError(f"{output.parent}: no such folder; make it first")
+    check_place(output, force)
     from segan_cli.backends.export import export as write
     from segan_cli.checkpoint import load_model
     from segan_cli.pretrained import find_model

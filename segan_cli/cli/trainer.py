@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from rich.progress import Progress
 
 from segan_cli import __version__
-from segan_cli.checkpoint import write_atomically
+from segan_cli.atomic import write_whole
 from segan_cli.cli.console import progress_bar, talk
 from segan_cli.cli.stopping import Stop, hearing
 from segan_cli.config import Recipe
@@ -210,7 +210,7 @@ def validation_mixes(sources: Sources, recipe: Recipe, path: Path) -> list[Pair]
 
 def write(path: Path, text: str) -> None:
     """Write a small file of the run in one go."""
-    write_atomically(path, text.encode())
+    write_whole(path, text.encode())
 
 
 def say(line: str) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from segan_cli.atomic import write_whole
 from segan_cli.data.recordings import Recordings
 from segan_cli.errors import CorpusError
 
@@ -102,7 +103,7 @@ def save_split(path: Path, sides: dict[str, tuple[Sequence[Recordings], Sequence
         }
         for kind, both in sides.items()
     }
-    path.write_text(json.dumps(table, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(table, indent=1) + "\n").encode())
 
 
 def load_split(path: Path) -> Split:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segan_cli.atomic import write_whole
 from segan_cli.errors import TrainingError
 
 Array = NDArray[np.float32]
@@ -76,9 +77,7 @@ def check_tensorboard() -> None:
 def rewind(path: Path, step: int) -> list[dict[str, Any]]:
     """Drop the lines of a log that were written after a step; → the others."""
     lines = [line for line in read_lines(path) if line["step"] <= step]
-    beside = path.with_suffix(".part")
-    beside.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    beside.replace(path)
+    write_whole(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
     return lines
 
 

@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from segan_cli.architecture import ModelConfig
-from segan_cli.checkpoint import Model, write_atomically
+from segan_cli.atomic import write_whole
+from segan_cli.checkpoint import Model
 from segan_cli.config import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.losses.reconstruction import Reconstruction
@@ -98,7 +99,7 @@ class TrainState:
         }
         buffer = io.BytesIO()
         torch.save({**state, "about": json.dumps(about)}, buffer)
-        write_atomically(path, buffer.getbuffer())
+        write_whole(path, buffer.getbuffer())
 
     def load(self, path: Path) -> list[str]:
         """Continue from a saved state; → the fields of the training that are not as they were, a line each.

@@ -1,0 +1,315 @@
+"""What lies beside the sound is kept, or said to be lost: tags, covers, chapters, time codes, layouts, bit rates."""
+
+import json
+import struct
+import subprocess
+
+import imageio_ffmpeg
+import mutagen
+import numpy as np
+import pytest
+import soundfile
+from commands import command, segan
+from conftest import voice
+from mutagen import id3
+from mutagen.flac import FLAC, Picture
+from mutagen.mp3 import MP3
+
+from segan_cli.audio.bitrate import bit_rate
+from segan_cli.audio.sources import open_file
+
+RATE = 16_000
+PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de") + b"\0" * 30
+MASKS = {"3.0": 0x7, "2.1": 0xB, "quad": 0x33, "4.0": 0x107, "5.0(side)": 0x607, "5.1": 0x3F, "5.1(side)": 0x60F}
+
+
+@pytest.fixture(autouse=True)
+def _ffmpeg(tmp_path_factory, monkeypatch):
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    monkeypatch.setenv("PATH", str(folder), prepend=":")
+
+
+def ffmpeg(*arguments):
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-nostdin", "-v", "error", "-y", *map(str, arguments)]
+    return subprocess.run(program, check=True, capture_output=True).stdout
+
+
+def told(path):
+    """What ffmpeg says of a file."""
+    program = [imageio_ffmpeg.get_ffmpeg_exe(), "-hide_banner", "-i", path]
+    return subprocess.run(program, capture_output=True, text=True, check=False).stderr
+
+
+def enhanced(source, target, *options):
+    """The warnings of a run, which are the same on standard error and in the account."""
+    result = segan("enhance", source, "-o", target, "--json", "--strength", 0, *options)
+    assert result.returncode == 0, result.stderr
+    warnings = json.loads(result.stdout)["warnings"]
+    assert result.stderr.splitlines() == [f"segan: {source}: {line}" for line in warnings]
+    return warnings
+
+
+def tagged_mp3(path, version=4):
+    soundfile.write(path, voice(1.0), RATE, format="MP3")
+    tags = id3.ID3()
+    tags.add(id3.TIT2(encoding=3, text="A talk"))
+    tags.add(id3.TPUB(encoding=3, text="P"))
+    tags.add(id3.TXXX(encoding=3, desc="mood", text="calm"))
+    tags.add(id3.APIC(encoding=3, mime="image/png", type=3, desc="c", data=PNG))
+    tags.add(id3.CTOC(element_id="toc", flags=3, child_element_ids=["c0"], sub_frames=[]))
+    title = id3.TIT2(encoding=3, text="One")
+    tags.add(
+        id3.CHAP(
+            element_id="c0",
+            start_time=0,
+            end_time=500,
+            start_offset=2**32 - 1,
+            end_offset=2**32 - 1,
+            sub_frames=[title],
+        )
+    )
+    tags.save(path, v2_version=version)
+    return path
+
+
+@pytest.mark.parametrize("version", [3, 4])
+def test_an_mp3_keeps_cover_chapters_and_every_tag(tmp_path, version):
+    source = tagged_mp3(tmp_path / "in.mp3", version)
+    assert enhanced(source, tmp_path / "out.mp3") == []
+    before, after = MP3(source), MP3(tmp_path / "out.mp3")
+    assert sorted(before.tags.keys()) == sorted(after.tags.keys())
+    assert after.tags["APIC:c"].data == PNG
+    assert after.tags["CHAP:c0"].sub_frames["TIT2"].text == ["One"]
+    assert after.tags.version[1] == version
+
+
+@pytest.mark.parametrize("ending", ["flac", "ogg", "opus", "m4a", "wav", "aiff"])
+def test_tags_and_covers_reach_other_formats(tmp_path, ending):
+    target = tmp_path / f"out.{ending}"
+    warnings = enhanced(tagged_mp3(tmp_path / "in.mp3"), target)
+    lost = ending in ("flac", "ogg", "opus")
+    assert warnings == ([f"chapters are left out, as .{ending} has no place for them"] if lost else [])
+    text, content = told(target), target.read_bytes()
+    for value in (b"A talk", b"calm"):
+        assert value in content
+    assert "attached pic" in text
+    assert lost or "One" in text
+
+
+def test_a_flac_keeps_comments_pictures_and_blocks_of_others(tmp_path):
+    source = tmp_path / "in.flac"
+    soundfile.write(source, voice(0.5), RATE, "PCM_24")
+    file = FLAC(source)
+    file["mood"] = ["calm", "bright"]
+    cover = Picture()
+    cover.data, cover.mime, cover.type = PNG, "image/png", 4
+    file.add_picture(cover)
+    file.save()
+    assert enhanced(source, tmp_path / "out.flac") == []
+    after = FLAC(tmp_path / "out.flac")
+    assert (after["mood"], after.pictures[0].data, after.pictures[0].type) == (["calm", "bright"], PNG, 4)
+    assert soundfile.info(tmp_path / "out.flac").subtype == "PCM_24"
+    warnings = enhanced(tmp_path / "out.flac", tmp_path / "out.opus")
+    assert warnings == []
+    assert mutagen.File(tmp_path / "out.opus")["mood"] == ["calm", "bright"]
+    assert "attached pic" in told(tmp_path / "out.opus")
+
+
+def test_an_m4a_keeps_free_tags_cover_and_chapters(tmp_path):
+    source = tmp_path / "in.m4a"
+    soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
+    (tmp_path / "t.txt").write_text(
+        ";FFMETADATA1\ntitle=A talk\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=900\ntitle=One\n"
+    )
+    ffmpeg("-i", tmp_path / "s.wav", "-i", tmp_path / "t.txt", "-map_metadata", 1, source)
+    file = mutagen.File(source)
+    file.tags["----:com.apple.iTunes:MOOD"] = [b"calm"]
+    file.tags["covr"] = [mutagen.mp4.MP4Cover(PNG, mutagen.mp4.MP4Cover.FORMAT_PNG)]
+    file.save()
+    assert enhanced(source, tmp_path / "out.m4a") == []
+    after = mutagen.File(tmp_path / "out.m4a").tags
+    assert after["----:com.apple.iTunes:MOOD"] == [b"calm"]
+    assert bytes(after["covr"][0]) == PNG
+    assert "Chapter #0:0" in told(tmp_path / "out.m4a")
+
+
+def chunk(name, content):
+    return name + struct.pack("<I", len(content)) + content + b"\0" * (len(content) % 2)
+
+
+def found(path):
+    """The chunks of a WAV file by name."""
+    content, chunks, place = path.read_bytes(), {}, 12
+    assert struct.unpack_from("<I", content, 4)[0] == len(content) - 8
+    while place < len(content):
+        name, size = struct.unpack_from("<4sI", content, place)
+        chunks[name] = content[place + 8 : place + 8 + size]
+        place += 8 + size + size % 2
+    return chunks
+
+
+BEXT = b"Z" * 338 + struct.pack("<Q", 12_345_678) + bytes(256)
+BESIDE = {b"bext": BEXT, b"iXML": b"<x>odd</x>!", b"LIST": b"INFOINAM\4\0\0\0abc\0", b"cue ": struct.pack("<I", 0)}
+
+
+def timed(path, before=True):
+    soundfile.write(path, voice(1.0), 48_000, "PCM_24")
+    whole, extra = path.read_bytes(), b"".join(chunk(*pair) for pair in BESIDE.items())
+    parts = (whole[12:36], extra, whole[36:]) if before else (whole[12:], extra)
+    content = b"WAVE" + b"".join(parts)
+    path.write_bytes(chunk(b"RIFF", content))
+    return path
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_a_wav_keeps_what_lies_around_its_samples(tmp_path, before):
+    source = timed(tmp_path / "in.wav", before)
+    assert enhanced(source, tmp_path / "out.wav") == []
+    chunks = found(tmp_path / "out.wav")
+    assert {name: chunks[name] for name in BESIDE} == BESIDE
+    assert soundfile.info(tmp_path / "out.wav").subtype == "PCM_24"
+    samples, expected = (soundfile.read(path)[0] for path in (tmp_path / "out.wav", source))
+    np.testing.assert_allclose(samples, expected, atol=2**-22)
+
+
+def test_a_time_code_follows_the_rate(tmp_path):
+    warnings = enhanced(timed(tmp_path / "in.wav"), tmp_path / "out.wav", "--rate", 24_000)
+    assert warnings == ["markers are left out, as the rate is another one"]
+    chunks = found(tmp_path / "out.wav")
+    assert struct.unpack_from("<Q", chunks[b"bext"], 338) == (12_345_678 // 2,)
+    assert b"cue " not in chunks
+
+
+def test_what_another_format_has_no_place_for_is_named(tmp_path):
+    warnings = enhanced(timed(tmp_path / "in.wav"), tmp_path / "out.flac")
+    assert warnings == ["left out, as .flac has no place for them: bext, cue, iXML"]
+    assert mutagen.File(tmp_path / "out.flac")["title"] == ["abc"]
+
+
+@pytest.mark.parametrize("layout", MASKS)
+def test_a_layout_is_kept_from_wav_to_wav_and_through_pipes(tmp_path, layout):
+    n = MASKS[layout].bit_count()
+    samples = np.stack([0.1 * (i + 1) * voice(0.5, seed=i) for i in range(n)], 1)
+    soundfile.write(tmp_path / "s.wav", samples, RATE)
+    source = tmp_path / "in.wav"
+    ffmpeg("-channel_layout", layout, "-i", tmp_path / "s.wav", "-c:a", "pcm_s16le", source)
+    assert enhanced(source, tmp_path / "out.wav") == []
+    keeps(tmp_path / "out.wav", samples, MASKS[layout])
+    if layout != "quad":
+        return
+    with source.open("rb") as noisy, (tmp_path / "piped.wav").open("wb") as out:
+        subprocess.run(command("enhance", "-", "-o", "-", "--strength", "0"), stdin=noisy, stdout=out, check=True)
+    with source.open("rb") as noisy:
+        arguments = command("enhance", "-", "-o", tmp_path / "filed.wav", "--strength", "0")
+        subprocess.run(arguments, stdin=noisy, check=True)
+    for name in ("piped.wav", "filed.wav"):
+        keeps(tmp_path / name, samples, MASKS[layout])
+
+
+def keeps(path, samples, mask):
+    """Check that a WAV file has these samples and this mask."""
+    fmt = found(path)[b"fmt "]
+    assert (struct.unpack_from("<H", fmt)[0], struct.unpack_from("<I", fmt, 20)[0]) == (0xFFFE, mask)
+    np.testing.assert_allclose(soundfile.read(path)[0], samples, atol=2e-4)
+
+
+@pytest.mark.parametrize("layout", ["3.0", "quad"])
+@pytest.mark.parametrize("codec", ["aac", "flac"])
+def test_a_layout_is_kept_by_ffmpeg(tmp_path, layout, codec):
+    n = MASKS[layout].bit_count()
+    soundfile.write(tmp_path / "s.wav", np.stack([0.1 * (i + 1) * voice(1.0, seed=i) for i in range(n)], 1), RATE)
+    ending = {"aac": "m4a", "flac": "mka"}[codec]
+    source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
+    ffmpeg("-channel_layout", layout, "-i", tmp_path / "s.wav", "-c:a", codec, source)
+    assert enhanced(source, target) == []
+    assert f" Hz, {layout}, " in told(target)
+    with open_file(source) as before, open_file(target) as after:
+        assert before.info.mask == after.info.mask == MASKS[layout]
+        levels = [np.concatenate(list(source.blocks)).std(axis=0) for source in (before, after)]
+    np.testing.assert_allclose(levels[0], levels[1], rtol=0.1)
+
+
+@pytest.mark.parametrize(("channels", "ending"), [(3, "m4a"), (4, "m4a"), (4, "webm"), (4, "mka")])
+def test_a_layout_that_nobody_told_is_not_guessed_to_have_a_woofer(tmp_path, channels, ending):
+    soundfile.write(tmp_path / "in.wav", np.stack([voice(0.5, 48_000, seed=i) for i in range(channels)], 1), 48_000)
+    assert enhanced(tmp_path / "in.wav", tmp_path / f"out.{ending}") == []
+    assert {3: " 3.0, ", 4: " quad, "}[channels] in told(tmp_path / f"out.{ending}")
+
+
+@pytest.mark.parametrize("ending", ["ogg", "opus"])
+def test_channels_find_their_places_in_ogg_and_back(tmp_path, ending):
+    t = np.arange(48_000) / 48_000
+    tones = (300, 500, 700, 60, 1_100, 1_300)
+    soundfile.write(tmp_path / "s.wav", np.stack([0.2 * np.sin(2 * np.pi * f * t) for f in tones], 1), 48_000)
+    ffmpeg("-channel_layout", "5.1", "-i", tmp_path / "s.wav", "-c:a", "pcm_s16le", tmp_path / "in.wav")
+    assert enhanced(tmp_path / "in.wav", tmp_path / f"out.{ending}") == []
+    heard = np.frombuffer(ffmpeg("-i", tmp_path / f"out.{ending}", "-f", "f32le", "-"), np.float32).reshape(-1, 6)
+    assert pitches(heard)[:3] == [300, 500, 700]
+    assert pitches(heard)[4:] == [1_100, 1_300]
+    assert enhanced(tmp_path / f"out.{ending}", tmp_path / "back.wav") == []
+    assert pitches(soundfile.read(tmp_path / "back.wav")[0])[4:] == [1_100, 1_300]
+    assert struct.unpack_from("<I", found(tmp_path / "back.wav")[b"fmt "], 20)[0] == MASKS["5.1"]
+
+
+def pitches(samples):
+    return [int(np.argmax(np.abs(np.fft.rfft(samples[:48_000, i])))) for i in range(samples.shape[1])]
+
+
+@pytest.mark.parametrize("kbps", [32, 160])
+@pytest.mark.parametrize("ending", ["mp3", "opus", "ogg", "m4a"])
+def test_a_lossy_file_keeps_its_bit_rate(tmp_path, ending, kbps):
+    soundfile.write(tmp_path / "s.wav", np.random.default_rng(0).normal(0, 0.1, (5 * 48_000, 2)), 48_000)
+    source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
+    codec = {"mp3": "libmp3lame", "opus": "libopus", "ogg": "libvorbis", "m4a": "aac"}[ending]
+    rate = max(kbps, 64) if ending == "ogg" else kbps
+    ffmpeg("-i", tmp_path / "s.wav", "-c:a", codec, "-b:a", f"{rate}k", source)
+    assert enhanced(source, target) == []
+    before, after = (path.stat().st_size for path in (source, target))
+    assert 0.75 <= after / before <= 1.3
+    if ending in ("mp3", "ogg"):
+        assert bit_rate(target)[0] == pytest.approx(bit_rate(source)[0], rel=0.1)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_24", "PCM_32", "FLOAT"])
+@pytest.mark.parametrize("ending", ["flac", "aiff", "caf", "wav"])
+def test_depth_is_kept_or_the_nearest_is_named(tmp_path, subtype, ending):
+    soundfile.write(tmp_path / "in.w64", voice(0.3), RATE, subtype)
+    warnings = enhanced(tmp_path / "in.w64", tmp_path / f"out.{ending}")
+    nearest = "PCM_24" if ending == "flac" else subtype
+    assert soundfile.info(tmp_path / f"out.{ending}").subtype == nearest
+    assert len(warnings) == (nearest != subtype)
+
+
+def test_an_encoding_that_cannot_be_written_becomes_the_nearest(tmp_path):
+    soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
+    ffmpeg("-i", tmp_path / "s.wav", "-c:a", "libmp3lame", "-f", "wav", tmp_path / "in.wav")
+    (warning,) = enhanced(tmp_path / "in.wav", tmp_path / "out.wav")
+    assert "MPEG Layer III" in warning
+    assert soundfile.info(tmp_path / "out.wav").subtype == "PCM_16"
+
+
+@pytest.mark.parametrize("ending", ["mp4", "mkv"])
+def test_video_through_a_pipe_keeps_its_pictures(tmp_path, ending):
+    soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
+    picture = ("-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=10")
+    source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
+    options = ("-movflags", "+faststart") if ending == "mp4" else ()
+    ffmpeg("-i", tmp_path / "s.wav", *picture, "-c:a", "aac", "-c:v", "mpeg4", *options, source)
+    with source.open("rb") as stream:
+        subprocess.run(command("enhance", "-", "-o", target), stdin=stream, check=True)
+    frames = [ffmpeg("-i", path, "-map", "0:v", "-c", "copy", "-f", "framemd5", "-") for path in (source, target)]
+    assert frames[0] == frames[1]
+    assert "Audio: aac" in told(target)
+
+
+def test_tracks_that_are_left_out_are_counted(tmp_path):
+    soundfile.write(tmp_path / "s.wav", voice(0.5), RATE)
+    ffmpeg("-i", tmp_path / "s.wav", "-map", "0:a", "-map", "0:a", "-c:a", "flac", tmp_path / "in.mka")
+    assert enhanced(tmp_path / "in.mka", tmp_path / "out.mka") == ["left out: 1 more sound track"]
+
+
+def test_a_rate_that_a_codec_does_not_take_is_named(tmp_path):
+    soundfile.write(tmp_path / "in.wav", voice(0.5, 44_100), 44_100)
+    warnings = enhanced(tmp_path / "in.wav", tmp_path / "out.webm")
+    assert warnings == ["the rate became 48000 Hz, as opus does not take 44100 Hz"]
