@@ -15,6 +15,7 @@ from segan_cli.architecture import ModelConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.families import AnyGenerator, build_generator
 from segan_cli.schema import from_dict
+from segan_cli.stopping import UNFINISHED
 
 FORMAT = 1  # of model files; files without a number are of format 1
 
@@ -38,6 +39,7 @@ def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> 
 def write_atomically(path: Path, content: bytes | memoryview) -> None:
     """Write a file beside its place and rename it; raises CheckpointError, and leaves what was there, when it fails."""
     beside = path.with_name(path.name + ".part")
+    UNFINISHED.add(beside)
     try:
         with beside.open("wb") as file:
             file.write(content)
@@ -48,6 +50,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from error
     finally:
         beside.unlink(missing_ok=True)
+        UNFINISHED.discard(beside)
 
 
 def load_model(path: Path) -> Model:

@@ -1,5 +1,6 @@
 """Which recording becomes which file: inputs, folders, globs and lists to pairs of source and target."""
 
+import codecs
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -22,14 +23,21 @@ class Job:
     in_tree: bool = False  # whether the target lies in a folder of results, which is made
 
 
-def plan(inputs: Sequence[Path], output: Path | None, suffix: str | None, ending: str | None) -> list[Job]:
-    """Jobs for files, folders (searched to their depths), globs and STREAM.
+def plan(
+    inputs: Sequence[Path],
+    output: Path | None,
+    suffix: str | None,
+    ending: str | None,
+    names: Sequence[Path] | None = None,
+) -> list[Job]:
+    """Jobs for files, folders (searched to their depths), globs and STREAM; `names`, those of a list, are no globs.
 
     Targets are `output` where it is a file or STREAM, a place in the mirrored tree where it is a folder, and without it
     a file beside the source whose name ends in `suffix`; `ending` replaces that of the source's name. Raises AudioError
     when an input is missing or two sources, or a source and a target, would be the same file.
     """
-    named = [found for entry in inputs for found in expand(entry, alone=len(inputs) == 1)]
+    alone = len(inputs) == 1 and not names
+    named = [found for entry in inputs for found in expand(entry, alone)] + list(names or ())
     many = len(named) > 1 or named[0].is_dir()
     folder = output if output is not None and (many or is_folder(output)) else None
     if folder == STREAM:
@@ -126,6 +134,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 def listed(content: bytes) -> list[Path]:
     """Paths of a list: separated by NUL, as find -print0 does, or else one a line; unfinished outputs are left out."""
-    separator = b"\0" if b"\0" in content else b"\n"
-    paths = [Path(os.fsdecode(name.rstrip(b"\r"))) for name in content.split(separator) if name.strip()]
-    return [path for path in paths if not (path.name[0] == "." and path.stem.endswith(PART))]
+    content = content.removeprefix(codecs.BOM_UTF8)
+    names = content.split(b"\0") if b"\0" in content else [line.rstrip(b"\r") for line in content.split(b"\n")]
+    paths = [Path(os.fsdecode(name)) for name in names if name.strip()]
+    return [path for path in paths if not (path.name[:1] == "." and path.stem.endswith(PART))]

@@ -15,6 +15,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from segan_cli.errors import AudioError
+from segan_cli.stopping import UNFINISHED
 
 Array = NDArray[np.float32]
 
@@ -89,7 +90,7 @@ def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
         raise AudioError(f"{path}: the file is empty; nothing was recorded in it")
     try:
         with muted():
-            file = soundfile.SoundFile(path)
+            file = soundfile.SoundFile(native(path))
     except TypeError as error:
         raise AudioError(f"{path}: bare samples do not tell their rate; pipe them in with --raw") from error
     except (soundfile.LibsndfileError, OSError) as error:
@@ -102,11 +103,16 @@ def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
         yield file
 
 
+def native(path: Path) -> bytes | Path:
+    """A path as libsndfile takes it whatever its bytes are."""
+    return path if os.name == "nt" else os.fsencode(path)
+
+
 def known(path: Path) -> bool:
     """Whether libsndfile knows what a file holds."""
     try:
         with muted():
-            soundfile.SoundFile(path).close()
+            soundfile.SoundFile(native(path)).close()
     except (soundfile.LibsndfileError, OSError, TypeError):
         return False
     return True
@@ -158,6 +164,7 @@ def atomically(path: Path) -> Iterator[Path]:
     for left in path.parent.glob(f"{glob.escape(start)}*{PART}{glob.escape(path.suffix)}"):
         if not alive(left.name.removeprefix(start).partition("-")[0]):  # of one that was killed
             left.unlink(missing_ok=True)
+    UNFINISHED.add(beside)
     try:
         yield beside
         beside.replace(path)
@@ -165,6 +172,7 @@ def atomically(path: Path) -> Iterator[Path]:
         raise AudioError(f"{path}: cannot be written ({_reason(path, error)})") from error
     finally:
         beside.unlink(missing_ok=True)
+        UNFINISHED.discard(beside)
 
 
 def alive(pid: str) -> bool:

@@ -12,7 +12,16 @@ import soundfile
 from numpy.typing import NDArray
 
 from segan_cli.audio.ffmpeg import encoding_into
-from segan_cli.audio.files import FOREIGN, SIZE_FIELD, AudioInfo, atomically, open_audio, output_format, read_blocks
+from segan_cli.audio.files import (
+    FOREIGN,
+    SIZE_FIELD,
+    AudioInfo,
+    atomically,
+    native,
+    open_audio,
+    output_format,
+    read_blocks,
+)
 from segan_cli.audio.streams import BYTES, Encoding, wav_header
 from segan_cli.errors import AudioError, StoppedError
 
@@ -47,7 +56,7 @@ def open_target(
             info.n_samples is None or info.n_samples * info.channels * BYTES.get(subtype, 1) > SIZE_FIELD
         ):
             format = "RF64"  # a WAV file all the same, with longer sizes …
-        with soundfile.SoundFile(beside, "w", info.rate_hz, info.channels, subtype, format=format) as file:
+        with soundfile.SoundFile(native(beside), "w", info.rate_hz, info.channels, subtype, format=format) as file:
             if format == "RF64" and info.n_samples is None:  # … where it turns out to need them
                 soundfile._snd.sf_command(file._file, RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
             for tag, text in info.tags.items():
