@@ -11,7 +11,7 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else _escape(ord(character)) for character in text)
 
 
-def one_line(text: str, longest: int = 2_000) -> str:
+def one_line(text: str, longest: int = 1_000) -> str:
     """A message as one printable line, cut where it is very long."""
     line = printable(" ".join(part.strip() for part in text.splitlines()))
     return line if len(line) <= longest else f"{line[:longest]} …"

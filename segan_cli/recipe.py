@@ -10,7 +10,7 @@ from segan_cli.architecture import ModelConfig
 from segan_cli.config import Recipe
 from segan_cli.errors import ConfigError
 from segan_cli.presets import PRESETS
-from segan_cli.schema import from_dict, merged, plain, without_none
+from segan_cli.schema import from_dict, merged, plain, short, without_none
 
 DEFAULT = "segan-spectral"
 FAMILIES = {"convolutional": "segan-gated", "spectral": "segan-spectral"}
@@ -53,7 +53,9 @@ def load_recipe(name: str) -> Recipe:
     model = values.get("model")
     if not isinstance(model, dict) or "preset" not in model:
         raise ConfigError(f"{name}: model.preset: missing; give one of {', '.join(PRESETS)}")
-    preset = PRESETS.get(model["preset"]) if isinstance(model["preset"], str) else None
+    if not isinstance(model["preset"], str):
+        raise ConfigError(f"{name}: model.preset: {short(model['preset'])}; give one of {', '.join(PRESETS)}")
+    preset = PRESETS.get(model["preset"])
     if preset is not None:
         values["model"] = merged(dataclasses.asdict(preset), model)
     try:

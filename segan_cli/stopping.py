@@ -1,5 +1,6 @@
 """Signals that ask a command to stop: at once while nothing is begun, in good order while something is."""
 
+import atexit
 import os
 import signal
 import sys
@@ -90,6 +91,7 @@ def hearing(listener: Listener) -> Iterator[Listener]:
 def leave_when_told() -> None:
     """From now on what asks to stop ends the process at once, in a line: nothing is begun that could be cut short."""
     _handle(leave_at_once)
+    atexit.register(_handle, signal.SIG_IGN)  # the exit code stands by then; Python itself would restore the defaults
 
 
 def leave_in_silence() -> None:

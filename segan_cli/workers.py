@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -17,6 +18,7 @@ from segan_cli.machine import cores
 from segan_cli.stopping import STOPS
 from segan_cli.tracebacks import show_tracebacks, shown
 
+QUIET = "ignore:resource_tracker"  # of warnings
 GRACE_S = 20.0  # a signal to all processes lets a worker serve the main one for so long
 
 
@@ -45,11 +47,20 @@ def belong(debug: bool = False) -> None:
     Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
 
 
+def _track() -> None:
+    """Start Python's tracker of semaphores; it removes in silence what a second signal leaves."""
+    sys.warnoptions.append(QUIET)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(QUIET)
+
+
 class _Process(SpawnProcess):
     """One that hears no signal until it belongs to its parent: it would only break off loading its modules."""
 
     def start(self) -> None:
-        resource_tracker.ensure_running()  # which starting it would unblock signals again
+        _track()  # it would unblock signals again
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         try:
             super().start()

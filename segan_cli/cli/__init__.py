@@ -61,7 +61,7 @@ def main() -> None:
         sys.exit(2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "segan"
-        _fail(f"{error.format_message()} See '{command} --help'.", 2)
+        _fail(f"{error.format_message().rstrip('.')}. See '{command} --help'.", 2)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
