@@ -99,7 +99,11 @@ def wrong(code, number, stderr, out):
     lines = [line for line in stderr.splitlines() if not line.startswith("note: ")]
     if code == 0:
         return "finished"
-    left = [path.name for path in out.rglob("*") if ".part" in path.name] + [path.name for path in out.glob("tmp/*")]
+    left = [
+        path.name
+        for path in out.rglob("*")
+        if path.name[0] == "." or ".part" in path.name or path.parent == out / "tmp"
+    ]
     if "Traceback" in stderr or "Error" in stderr:
         return f"traceback: {stderr}"
     if code != 128 + number:

@@ -69,8 +69,8 @@ class Store:
             if database.execute("PRAGMA quick_check(1)").fetchone() != (b"ok",):
                 raise sqlite3.DatabaseError("malformed")
             rows = database.execute("SELECT key, score FROM scores")
-            bad = [(key,) for key, content in rows if score_of(content) is None]
-            database.executemany("DELETE FROM scores WHERE key = ?", bad)
+            bad = [(key, key) for key, content in rows if score_of(content) is None]
+            database.executemany("DELETE FROM scores WHERE key IN (CAST(? AS TEXT), ?)", bad)
         if bad:
             self.notes += (f"{self.path}: {len(bad)} damaged scores are measured anew",)
 
