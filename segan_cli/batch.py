@@ -173,13 +173,19 @@ def run(
     """
     leave = Event()
 
+    def check() -> None:
+        if leave.is_set() or stopped():
+            raise StoppedError("stopped; what was not finished is removed", stopped() or signal.SIGTERM)
+
     def do(job: Job) -> Outcome:
         def progress(done: int, of: int | None) -> None:
-            if leave.is_set() or stopped():
-                raise StoppedError("stopped; what was not finished is removed", stopped() or signal.SIGTERM)
+            check()
             watch(job, done, of)
 
-        return worker.run(job, progress)
+        outcome = worker.run(job, progress)
+        if outcome.error is not None:
+            check()  # a library that the signal cut short, or ffmpeg that heard it too, is no fault of the recording
+        return outcome
 
     if n_workers == 1:
         for job in jobs:

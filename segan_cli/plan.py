@@ -38,7 +38,7 @@ def plan(
     """
     alone = len(inputs) == 1 and not names
     named = [found for entry in inputs for found in expand(entry, alone)] + list(names or ())
-    many = len(named) > 1 or named[0].is_dir()
+    many = len(named) > 1 or os.path.isdir(named[0])  # noqa: PTH112  # which a name too long is not
     folder = output if output is not None and (many or is_folder(output)) else None
     if folder == STREAM:
         raise AudioError("-o -: standard output takes one recording; give -o FOLDER for several")
@@ -68,7 +68,7 @@ def expand(entry: Path, alone: bool) -> Iterator[Path]:
 
     Raises AudioError when that is nothing; a file that is missing among others fails later, and the others go on.
     """
-    if entry == STREAM or entry.exists() or not (alone or glob.has_magic(str(entry))):
+    if entry == STREAM or os.path.exists(entry) or not (alone or glob.has_magic(str(entry))):  # noqa: PTH110
         yield entry
         return
     found = sorted(map(Path, glob.glob(str(entry), recursive=True)))  # noqa: PTH207  # also absolute ones
@@ -80,7 +80,7 @@ def expand(entry: Path, alone: bool) -> Iterator[Path]:
 
 def members(entry: Path, output: Path | None) -> Iterator[tuple[Path, Path]]:
     """The recordings of an entry, each with its place in a mirrored tree; what lies in `output` is no input."""
-    if not entry.is_dir():
+    if not os.path.isdir(entry):  # noqa: PTH112
         yield entry, Path(entry.name)
         return
     kept_out = output.resolve() if output is not None else None

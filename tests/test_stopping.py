@@ -14,6 +14,7 @@ import stress_signals
 from commands import Running, alone, command
 from conftest import hiss, voice
 
+from segan_cli import batch
 from segan_cli.errors import StoppedError
 from segan_cli.stopping import STOPS, Leave, Stop, hearing
 
@@ -142,6 +143,18 @@ def test_a_stop_that_falls_into_a_finaliser_is_raised_again(capfd):
         loses_it()
     assert caught.value.signal_number == signal.SIGTERM
     assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_what_a_signal_does_to_a_library_is_no_fault_of_the_recording(n_workers):
+    class Cut:
+        def run(self, job, progress):
+            return batch.Outcome(str(job.source), str(job.target), error="damaged")
+
+    told, jobs = [], [batch.Job(Path("a.wav"), Path("b.wav"))] * 2
+    with pytest.raises(StoppedError) as caught:
+        batch.run(Cut(), jobs, n_workers, told.append, lambda *_: None, lambda: signal.SIGHUP)
+    assert (caught.value.signal_number, told) == (signal.SIGHUP, [])
 
 
 def test_a_training_remembers_a_signal():

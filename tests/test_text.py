@@ -187,6 +187,15 @@ def test_a_list_holds_names_and_no_globs(tmp_path):
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["*.wav", "[ab].wav"]
 
 
+def test_a_name_that_no_file_can_have_does_not_stop_the_others(tmp_path):
+    speak(tmp_path, ["a"])
+    (tmp_path / "list").write_text(f"{'x' * 300}.wav\n{tmp_path / 'a.wav'}\n")
+    result = segan("enhance", "--files-from", tmp_path / "list", "-o", tmp_path / "out")
+    assert result.returncode == 1
+    assert "File name too long" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav"]
+
+
 @pytest.mark.parametrize("error", [ValueError("odd"), RecursionError(), MemoryError(), KeyError("x"), RuntimeError("")])
 def test_whatever_goes_wrong_with_a_recording_is_its_own(tmp_path, monkeypatch, error):
     from segan_cli import batch

@@ -62,9 +62,15 @@ def say(line: str) -> None:
         talk.print(Text(one_line(line)), highlight=False, soft_wrap=True)
 
 
-def print_json(text: str) -> None:
-    """JSON, which is ASCII, to standard output."""
-    click.echo(text)
+def print_json(text: str, aside: bool = False) -> None:
+    """JSON, which is ASCII, to standard output or, where samples go there, `aside`."""
+    from segan_cli.audio.files import MUTING
+
+    with MUTING:
+        if aside:
+            talk.out(text, highlight=False)
+        else:
+            click.echo(text)
 
 
 def print_table(title: str, names: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -231,7 +231,7 @@ class Account:
         self.skipped += outcome.skipped
         self.done += outcome.error is None and not outcome.skipped
         if self.as_json:
-            (self.say if self.to_stream else self.print_json)(write_json(asdict(outcome)))
+            self.print_json(write_json(asdict(outcome)), aside=self.to_stream)
         if outcome.error is not None and self.n > 1:
             self.say(f"segan: {outcome.error}")
         elif self.verbose and outcome.error is None and not outcome.skipped:
