@@ -1,5 +1,6 @@
 """The command line: one file a command, and one place that turns errors into words and exit codes."""
 
+import io
 import os
 import signal
 import sys
@@ -42,8 +43,8 @@ for command in (enhance, train, evaluate, models, export):
 def main() -> None:
     """Run the command line; exit 0 when all is done, 1 when something failed, 2 on wrong usage."""
     leave_when_told()
-    if sys.stdout is not None:
-        sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]  # where it knows few characters
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # where it knows few characters
     try:
         segan.main(prog_name="segan", standalone_mode=False)
     except StoppedError as error:
