@@ -14,6 +14,7 @@ import soundfile
 from commands import TINY, complaint, segan
 from conftest import hiss, voice
 
+from segan_cli.cli.train import unused
 from segan_cli.data.manifest import read_manifest, rows_of
 from segan_cli.errors import ConfigError, CorpusError
 from segan_cli.evaluation.cases import from_manifest
@@ -336,6 +337,22 @@ def test_numbers_that_nobody_means_are_wrong_usage(tmp_path, monkeypatch, argume
     assert result.returncode == 2, result.stderr
     assert len(complaint(result)) < 1_200
     assert list(tmp_path.iterdir()) == [tmp_path / "a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [
+        ("segan-plus", "segan-plus"),
+        ("../../x", "______x"),
+        ("/etc", "_etc"),
+        ("a\0\x1b", "a__"),
+        ("", "run"),
+        ("..", "__"),
+    ],
+)
+def test_a_preset_of_others_leads_out_of_no_folder(tmp_path, preset, name):
+    assert unused(tmp_path, preset) == tmp_path / name
+    assert unused(tmp_path, "x" * 5_000) == tmp_path / ("x" * 64)
 
 
 def test_a_column_that_no_recording_has_is_named_before_anything_is_scored(table):

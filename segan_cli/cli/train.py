@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import typing
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -19,6 +20,7 @@ from segan_cli.recipe import DEFAULT, load_recipe, recipe_of, shipped_recipes
 from segan_cli.schema import override
 
 FOLDER = click.Path(path_type=Path)
+LONGEST_NAME = 64  # of a run folder that nobody named
 SHORT = {  # options that are short for a field of the recipe
     "data": "data.speech",
     "noise": "data.noise",
@@ -146,9 +148,13 @@ def resolve(
 
 
 def unused(folder: Path, name: str) -> Path:
-    """A new place in a folder: the name, or the name with the first number that is free."""
-    place, number = folder / name, 1
+    """A new place in a folder: the name, or the name with the first number that is free.
+
+    The name may come from a model's metadata, so that it is kept from leading out of the folder.
+    """
+    plain = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:LONGEST_NAME] or "run"
+    place, number = folder / plain, 1
     while place.exists():
         number += 1
-        place = folder / f"{name}-{number}"
+        place = folder / f"{plain}-{number}"
     return place
