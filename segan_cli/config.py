@@ -9,6 +9,7 @@ from segan_cli.schema import check_least, check_most, check_ranges, check_shares
 
 LOUDEST_DB = 200.0  # levels beyond are nobody's, and overflow
 LONGEST_GAP_MS = 10_000.0
+FASTEST = 1e30  # learning rate; higher ones overflow before a loss can say that it is not finite
 HEAVIEST = 1e6  # weight of a term of a loss
 
 NoiseKind = Literal["white", "pink", "brown", "hum", "speech-shaped"]
@@ -150,7 +151,8 @@ class TrainingConfig:
         check_least("training", self, validate_every=1, validation_mixes=1)
         check_least("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
         check_most("training", self, **{f"{name}_weight": HEAVIEST for name in self.reconstruction()})
-        check_most("training", self, generator_learning_rate=1, discriminator_learning_rate=1, steps=10**9)
+        check_most("training", self, generator_learning_rate=FASTEST, discriminator_learning_rate=FASTEST)
+        check_most("training", self, steps=10**9)
         check_most("training", self, batch_size=2**16, reference_windows=2**16, validation_mixes=10_000)
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")

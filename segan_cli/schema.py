@@ -151,7 +151,7 @@ def check_most(name: str, config: Any, **bounds: float) -> None:
     """Raise ConfigError unless every field is at most its bound."""
     for key, bound in bounds.items():
         if not getattr(config, key) <= bound:
-            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound:,} or less")
+            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound:,.15g} or less")
 
 
 def check_shares(name: str, config: Any, *keys: str, highest: float = 1.0) -> None:
