@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segan_cli.errors import OutputError
+from segan_cli.stopping import UNFINISHED
 
 PART = ".part"  # in the name of a file that is not finished, and of its lock
 KEPT = 40  # characters of such a name that are those of the file
@@ -113,11 +114,13 @@ def _new(path: Path) -> Iterator[Path]:
     """A new, empty file beside `path`, with its ending; removed at the end where it still has that name."""
     suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= LONGEST_SUFFIX else ""
     beside = path.with_name(f"{_start(path)}-{secrets.token_hex(8)}{PART}{suffix}")
+    UNFINISHED.add(beside)
     try:
         os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
         yield beside
     finally:
         beside.unlink(missing_ok=True)
+        UNFINISHED.discard(beside)
 
 
 @contextmanager
@@ -135,11 +138,13 @@ def _claimed(path: Path) -> Iterator[None]:
         while lock is None:
             left = os.path.lexists(place)
             lock = _take(place, path)
+        UNFINISHED.add(place)
         if left and _flock(lock):
             for part in path.parent.glob(f"{_start(path)}-*{PART}*"):
                 part.unlink(missing_ok=True)
         yield
     finally:
+        UNFINISHED.discard(place)
         if lock is not None:
             os.close(lock)
         with suppress(OSError):  # of another writer who has it, or has removed it

@@ -25,6 +25,7 @@ from segan_cli.backends.network import BackendName
 from segan_cli.enhance import Enhancer
 from segan_cli.errors import AudioError, SeganError, StoppedError
 from segan_cli.plan import STREAM, Job
+from segan_cli.tracebacks import LOG, in_words
 
 Array = NDArray[np.float32]
 Progress = Callable[[int, int | None], None]  # samples done, of so many
@@ -84,14 +85,11 @@ class Worker:
             if job.target != STREAM and self.request.skip_existing and job.target.is_file():
                 return Outcome(source, target, skipped=True)
             return self._enhance(job, progress)
-        except StoppedError:
-            raise
         except SeganError as error:
+            LOG.debug(source, exc_info=error)
             return Outcome(source, target, error=str(error))
-        except OSError as error:
-            return Outcome(source, target, error=f"{error.filename or source}: {error.strerror or error}")
-        except RuntimeError as error:  # of the backend, such as that there is not enough memory
-            return Outcome(source, target, error=f"{source}: {str(error).splitlines()[0]}")
+        except Exception as error:  # of whatever library: it is this recording's, and the others go on
+            return Outcome(source, target, error=in_words(error, source))
 
     def _enhance(self, job: Job, progress: Progress) -> Outcome:
         request, began = self.request, time.monotonic()
@@ -164,28 +162,33 @@ def standard(name: str) -> Any:
 
 
 def run(
-    request: Request,
+    worker: Worker,
     jobs: Sequence[Job],
     n_workers: int,
     told: Callable[[Outcome], None],
     watch: Watch,
-    stopped: Callable[[], bool],
+    stopped: Callable[[], int],
 ) -> None:
-    """Do all jobs, several at once in threads, as the network runs without Python's lock.
+    """Do all jobs, `n_workers` at once in threads, as the network runs without Python's lock.
 
-    `told` hears of each when it is done, `watch` now and then how far one is. What is not done is left once `stopped`,
-    or when an error comes to this thread.
+    `told` hears of each when it is done, `watch` now and then how far one is. What is not done is left once `stopped`
+    gives a signal's number, or when an error comes to this thread.
     """
-    n_workers = min(n_workers, len(jobs))
-    worker, leave = Worker(request, n_workers), Event()
+    leave = Event()
+
+    def check() -> None:
+        if leave.is_set() or stopped():
+            raise StoppedError("stopped; what was not finished is removed", stopped() or signal.SIGTERM)
 
     def do(job: Job) -> Outcome:
         def progress(done: int, of: int | None) -> None:
-            if leave.is_set() or stopped():
-                raise StoppedError(f"{job.source}: stopped", signal.SIGTERM)
+            check()
             watch(job, done, of)
 
-        return worker.run(job, progress)
+        outcome = worker.run(job, progress)
+        if outcome.error is not None:
+            check()  # a library that the signal cut short, or ffmpeg that heard it too, is no fault of the recording
+        return outcome
 
     if n_workers == 1:
         for job in jobs:

@@ -5,7 +5,12 @@ from typing import Literal
 
 from segan_cli.architecture import DiscriminatorConfig, ModelConfig
 from segan_cli.errors import ConfigError
-from segan_cli.schema import check_least, check_ranges, check_shares
+from segan_cli.schema import check_least, check_most, check_ranges, check_shares
+
+LOUDEST_DB = 200.0  # levels beyond are nobody's, and overflow
+LONGEST_GAP_MS = 10_000.0
+FASTEST = 1e30  # learning rate; higher ones overflow before a loss can say that it is not finite
+HEAVIEST = 1e6  # weight of a term of a loss
 
 NoiseKind = Literal["white", "pink", "brown", "hum", "speech-shaped"]
 CodecName = Literal["mu-law", "gsm", "opus", "vorbis", "mp3"]
@@ -45,7 +50,9 @@ class MixingConfig:
 
     def __post_init__(self) -> None:
         check_shares("mixing", self, *(name for name in vars(self) if name.endswith("probability")))
-        check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "speed", "band_hz", "clipping_db", "gap_ms")
+        check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "clipping_db", largest=LOUDEST_DB)
+        check_ranges("mixing", self, "speed", "band_hz")
+        check_ranges("mixing", self, "gap_ms", largest=LONGEST_GAP_MS)
         if self.clean_probability + self.speechless_probability > 1:
             raise ConfigError("mixing: clean_probability and speechless_probability add up to more than 1")
         if not self.generated or not self.codecs:
@@ -99,7 +106,10 @@ class AdversarialConfig:
                 raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")
         check_least("adversarial", self, weight=0, start=0, discriminator_steps=1, unrolled_steps=0, instance_noise=0)
         check_least("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0)
+        check_most("adversarial", self, weight=HEAVIEST, discriminator_steps=1_000, unrolled_steps=1_000)
+        check_most("adversarial", self, instance_noise=10, r1_weight=HEAVIEST, gradient_penalty_weight=HEAVIEST)
         if self.gradient_share is not None:
+            check_most("adversarial", self, gradient_share=HEAVIEST)
             check_least("adversarial", self, gradient_share=0)
 
 
@@ -142,6 +152,10 @@ class TrainingConfig:
         check_least("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
         check_least("training", self, validate_every=1, validation_mixes=1)
         check_least("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
+        check_most("training", self, **{f"{name}_weight": HEAVIEST for name in self.reconstruction()})
+        check_most("training", self, generator_learning_rate=FASTEST, discriminator_learning_rate=FASTEST)
+        check_most("training", self, steps=10**9)
+        check_most("training", self, batch_size=2**16, reference_windows=2**16, validation_mixes=10_000)
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
         if self.decay_steps is not None:

@@ -29,7 +29,7 @@ class TrainingError(SeganError):
     """A training cannot start or go on."""
 
 
-class StoppedError(SeganError):
+class StoppedError(BaseException):  # as KeyboardInterrupt is: what handles any Exception lets it pass
     """A command was told to stop by a signal, and did so in good order."""
 
     def __init__(self, message: str, signal_number: int) -> None:

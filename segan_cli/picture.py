@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from segan_cli.atomic import atomically
 from segan_cli.audio.sources import Source, open_file
 from segan_cli.errors import AudioError
+from segan_cli.printable import printable
 
 Array = NDArray[np.float32]
 
@@ -41,7 +42,7 @@ def plot(before: Path, after: Path, picture: Path) -> None:
             top_khz = source.info.rate_hz / 2000
         times = np.arange(len(lows)) * hop / source.info.rate_hz
         axes[0, column].fill_between(times, lows, highs, linewidth=0.5)
-        axes[0, column].set(title=f"{title}: {path.name}".replace("$", r"\$"), ylim=(-1, 1))
+        axes[0, column].set(title=f"{title}: {printable(path.name)}".replace("$", r"\$"), ylim=(-1, 1))
         image = np.clip(np.stack(spectra, 1), LOWEST_DB, 0.0)
         axes[1, column].imshow(
             image, origin="lower", aspect="auto", extent=(0, seconds, 0, top_khz), vmin=LOWEST_DB, vmax=0.0

@@ -1,5 +1,6 @@
 """Which recording becomes which file: inputs, folders, globs and lists to pairs of source and target."""
 
+import codecs
 import glob
 import os
 from collections.abc import Iterator, Sequence
@@ -23,16 +24,23 @@ class Job:
     in_tree: bool = False  # whether the target lies in a folder of results, which is made
 
 
-def plan(inputs: Sequence[Path], output: str | Path | None, suffix: str | None, ending: str | None) -> list[Job]:
-    """Jobs for files, folders (searched to their depths), globs and STREAM.
+def plan(
+    inputs: Sequence[Path],
+    output: str | Path | None,
+    suffix: str | None,
+    ending: str | None,
+    names: Sequence[Path] | None = None,
+) -> list[Job]:
+    """Jobs for files, folders (searched to their depths), globs and STREAM; `names`, those of a list, are no globs.
 
     Targets are `output` where it is a file or STREAM, a place in the mirrored tree where it is a folder (always where
     it ends in a slash), and without it a file beside the source whose name ends in `suffix`; `ending` replaces that of
     the source's name. Raises AudioError when an input is missing or two sources, or a source and a target, would be the
     same file.
     """
-    named = [found for entry in inputs for found in expand(entry, alone=len(inputs) == 1)]
-    many = len(named) > 1 or named[0].is_dir()
+    alone = len(inputs) == 1 and not names
+    named = [found for entry in inputs for found in expand(entry, alone)] + list(names or ())
+    many = len(named) > 1 or os.path.isdir(named[0])  # noqa: PTH112  # which a name too long is not
     slash = str(output).endswith(os.sep)
     output = None if output is None else Path(output)
     folder = output if output is not None and (many or is_folder(output, slash)) else None
@@ -65,7 +73,7 @@ def expand(entry: Path, alone: bool) -> Iterator[Path]:
 
     Raises AudioError when that is nothing; a file that is missing among others fails later, and the others go on.
     """
-    if entry == STREAM or entry.exists() or not (alone or glob.has_magic(str(entry))):
+    if entry == STREAM or os.path.exists(entry) or not (alone or glob.has_magic(str(entry))):  # noqa: PTH110
         yield entry
         return
     found = sorted(map(Path, glob.glob(str(entry), recursive=True)))  # noqa: PTH207  # also absolute ones
@@ -77,7 +85,7 @@ def expand(entry: Path, alone: bool) -> Iterator[Path]:
 
 def members(entry: Path, output: Path | None) -> Iterator[tuple[Path, Path]]:
     """The recordings of an entry, each with its place in a mirrored tree; what lies in `output` is no input."""
-    if not entry.is_dir():
+    if not os.path.isdir(entry):  # noqa: PTH112
         yield entry, Path(entry.name)
         return
     kept_out = output.resolve() if output is not None else None
@@ -131,6 +139,7 @@ def identity(path: Path) -> tuple[int, int] | None:
 
 def listed(content: bytes) -> list[Path]:
     """Paths of a list: separated by NUL, as find -print0 does, or else one a line; unfinished outputs are left out."""
-    separator = b"\0" if b"\0" in content else b"\n"
-    paths = [Path(os.fsdecode(name.rstrip(b"\r"))) for name in content.split(separator) if name.strip()]
+    content = content.removeprefix(codecs.BOM_UTF8)
+    names = content.split(b"\0") if b"\0" in content else [line.rstrip(b"\r") for line in content.split(b"\n")]
+    paths = [Path(os.fsdecode(name)) for name in names if name.strip()]
     return [path for path in paths if not unfinished(path.name)]

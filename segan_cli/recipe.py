@@ -10,7 +10,7 @@ from segan_cli.architecture import ModelConfig
 from segan_cli.config import Recipe
 from segan_cli.errors import ConfigError
 from segan_cli.presets import PRESETS
-from segan_cli.schema import from_dict, merged, plain, without_none
+from segan_cli.schema import from_dict, merged, plain, short, without_none
 
 DEFAULT = "segan-spectral"
 FAMILIES = {"convolutional": "segan-gated", "spectral": "segan-spectral"}
@@ -42,15 +42,19 @@ def load_recipe(name: str) -> Recipe:
     shipped = name in shipped_recipes()
     path = recipes_dir() / f"{name}.toml" if shipped else Path(name)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8"))
+        values = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))  # names may be any bytes
     except OSError as error:
         known = ", ".join(shipped_recipes())
         raise ConfigError(f"{name}: no such recipe ({error.strerror}); give a TOML file or one of: {known}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{name}: not a TOML file ({error})") from error
+    except RecursionError as error:
+        raise ConfigError(f"{name}: nested too deeply for a recipe") from error
+    except ValueError as error:  # of TOML, or of Python on whole numbers of thousands of digits
+        raise ConfigError(f"{name}: not a TOML file ({str(error).partition(';')[0]})") from error
     model = values.get("model")
     if not isinstance(model, dict) or "preset" not in model:
         raise ConfigError(f"{name}: model.preset: missing; give one of {', '.join(PRESETS)}")
+    if not isinstance(model["preset"], str):
+        raise ConfigError(f"{name}: model.preset: {short(model['preset'])}; give one of {', '.join(PRESETS)}")
     preset = PRESETS.get(model["preset"])
     if preset is not None:
         values["model"] = merged(dataclasses.asdict(preset), model)

@@ -4,17 +4,35 @@ import dataclasses
 import difflib
 import json
 import math
+import reprlib
 import types
 import typing
 from collections.abc import Sequence
 from typing import Any, Literal, TypeVar
 
 from segan_cli.errors import ConfigError
+from segan_cli.plain_json import read_json
 
 T = TypeVar("T")
 
 NONE = "none"  # how a field is said to be None where a format has no word for it
 NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+LONGEST_KEY = 100  # characters of one that a message shows
+LARGEST = 2**63  # whole numbers lie below, as all that takes them counts in 64 bits
+
+
+class _Short(reprlib.Repr):
+    """Values as a message shows them, however long, deep or many they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel, self.maxstring, self.maxother = 3, 100, 100
+
+    def repr_int(self, value: int, level: int) -> str:
+        return repr(value) if abs(value) < LARGEST else f"a whole number of {value.bit_length()} bits"
+
+
+short = _Short().repr
 
 
 def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
@@ -26,9 +44,9 @@ def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is always a dataclass here
     for key in values:
         if key not in fields:
-            near = difflib.get_close_matches(key, fields, n=1)
+            near = difflib.get_close_matches(key[:LONGEST_KEY], fields, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(fields)}"
-            raise ConfigError(f"{where}{key}: no such key; {hint}")
+            raise ConfigError(f"{where}{key[:LONGEST_KEY]}: no such key; {hint}")
     for name, f in fields.items():
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{where}{name}: missing")
@@ -45,25 +63,27 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         families = {cls.family: cls for cls in arguments}
         family = value.get("family", next(iter(families))) if isinstance(value, dict) else None
         if family is not None and (not isinstance(family, str) or family not in families):
-            raise ConfigError(f"{where}.family: {family!r}; it must be one of {', '.join(families)}")
+            raise ConfigError(f"{where}.family: {short(family)}; it must be one of {', '.join(families)}")
         kind = families.get(family, arguments[0])
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise ConfigError(f"{where}: {value!r}; it has keys of its own, give one of them")
+            raise ConfigError(f"{where}: {short(value)}; it has keys of its own, give one of them")
         return from_dict(typing.cast(type, kind), value, f"{where}.")
     if typing.get_origin(kind) is Literal:
-        if value not in arguments:
-            raise ConfigError(f"{where}: {value!r}; it must be one of {', '.join(arguments)}")
+        if not isinstance(value, str) or value not in arguments:
+            raise ConfigError(f"{where}: {short(value)}; it must be one of {', '.join(arguments)}")
         return value
     if typing.get_origin(kind) is tuple:
         endless = arguments[-1] is ...
         if not isinstance(value, list | tuple) or not (endless or len(value) == len(arguments)):
-            raise ConfigError(f"{where}: {value!r}; it must be a list{'' if endless else f' of {len(arguments)}'}")
+            raise ConfigError(f"{where}: {short(value)}; it must be a list{'' if endless else f' of {len(arguments)}'}")
         return tuple(_convert(arguments[0], item, where) for item in value)
+    if type(value) is int and abs(value) >= LARGEST:
+        raise ConfigError(f"{where}: {short(value)}; it must be below 2^63")
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise ConfigError(f"{where}: {value!r}; it must be {NAMES[kind]}")
+        raise ConfigError(f"{where}: {short(value)}; it must be {NAMES[kind]}")
     return value
 
 
@@ -82,9 +102,11 @@ def override(config: T, assignments: Sequence[str]) -> T:
         if not equals or not isinstance(place, dict) or not place:
             raise ConfigError(f"{assignment}: give SECTION.FIELD=VALUE, such as training.batch_size=64")
         try:
-            place[name] = json.loads(text)
+            place[name] = read_json(text)
         except json.JSONDecodeError:
             place[name] = text
+        except ValueError as error:
+            raise ConfigError(f"{path}: {error}") from error
     return from_dict(type(config), values)
 
 
@@ -125,6 +147,13 @@ def check_least(name: str, config: Any, **bounds: float) -> None:
             raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound} or more")
 
 
+def check_most(name: str, config: Any, **bounds: float) -> None:
+    """Raise ConfigError unless every field is at most its bound."""
+    for key, bound in bounds.items():
+        if not getattr(config, key) <= bound:
+            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound:,.15g} or less")
+
+
 def check_shares(name: str, config: Any, *keys: str, highest: float = 1.0) -> None:
     """Raise ConfigError unless every field lies between 0 and `highest`."""
     for key in keys:
@@ -132,9 +161,11 @@ def check_shares(name: str, config: Any, *keys: str, highest: float = 1.0) -> No
             raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must lie between 0 and {highest:g}")
 
 
-def check_ranges(name: str, config: Any, *keys: str) -> None:
-    """Raise ConfigError unless every field's first bound is no higher than its second."""
+def check_ranges(name: str, config: Any, *keys: str, largest: float = math.inf) -> None:
+    """Raise ConfigError unless every field's first bound is no higher than its second, and both within `largest`."""
     for key in keys:
         low, high = getattr(config, key)
+        if max(abs(low), abs(high)) > largest:
+            raise ConfigError(f"{name}: {key} [{low:g}, {high:g}]; it must lie within ±{largest:g}")
         if low > high:
             raise ConfigError(f"{name}: {key} [{low:g}, {high:g}]; the lower bound comes first")

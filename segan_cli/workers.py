@@ -2,18 +2,23 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context, parent_process
+from multiprocessing import parent_process, resource_tracker
+from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from threading import Thread, Timer
 from types import FrameType
 
 from segan_cli.errors import SeganError
 from segan_cli.machine import cores
+from segan_cli.stopping import STOPS
+from segan_cli.tracebacks import show_tracebacks, shown
 
+QUIET = "ignore:resource_tracker"  # of warnings
 GRACE_S = 20.0  # a signal to all processes lets a worker serve the main one for so long
 
 
@@ -23,7 +28,7 @@ def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
 
     Raises SeganError when a worker dies.
     """
-    pool = ProcessPoolExecutor(jobs or cores(), mp_context=get_context("spawn"), initializer=belong)
+    pool = ProcessPoolExecutor(jobs or cores(), _Context(), initializer=belong, initargs=(shown(),))
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -32,11 +37,39 @@ def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def belong() -> None:
-    """Make this process a worker of its parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _leave_later)
+def belong(debug: bool = False) -> None:
+    """Make this process a worker of its parent; `debug` has it tell where errors come from."""
+    for number in STOPS:
+        signal.signal(number, _leave_later if number == signal.SIGTERM else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    if debug:
+        show_tracebacks()
     Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
+
+
+def _track() -> None:
+    """Start Python's tracker of semaphores; it removes in silence what a second signal leaves."""
+    sys.warnoptions.append(QUIET)
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(QUIET)
+
+
+class _Process(SpawnProcess):
+    """One that hears no signal until it belongs to its parent: it would only break off loading its modules."""
+
+    def start(self) -> None:
+        _track()  # it would unblock signals again
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Context(SpawnContext):
+    Process = _Process
 
 
 def _leave_later(number: int, frame: FrameType | None) -> None:

@@ -1,9 +1,16 @@
-"""A thousand damaged recordings a run; tests/fuzz.py tries more."""
+"""A thousand damaged recordings and some text a run; tests/fuzz.py and fuzz_text.py try more."""
 
 import fuzz
+import fuzz_text
 
 
 def test_damaged_recordings_are_read_or_refused():
     outcomes = fuzz.run(1_000)
     assert outcomes["read"] + outcomes["refused"] == 1_000
     assert min(outcomes.values()) > 100
+
+
+def test_damaged_text_is_read_or_refused():
+    outcomes = fuzz_text.run(500)
+    assert {became for _, became in outcomes} == {"read", "refused"}
+    assert sum(outcomes.values()) == 500

@@ -12,7 +12,8 @@ import segan_cli
 ROOT = Path(segan_cli.__file__).parent
 
 LAYERS = [  # every module may import from the lines above its own, and from its own
-    {"errors", "machine", "segan_cli"},
+    {"errors", "machine", "plain_json", "printable", "segan_cli"},
+    {"stopping", "tracebacks"},
     {"atomic"},
     {"schema", "workers", "measures.score"},
     {"measures.composite", "measures.distortion", "measures.standard", "measures.unaided"},
@@ -54,8 +55,8 @@ LAYERS = [  # every module may import from the lines above its own, and from its
     {"training.state"},
     {"training.start", "training.step", "training.journal", "training.validation"},
     {"training.fit"},
-    {"cli.console", "cli.stopping"},
-    {"cli.trainer"},
+    {"cli.console", "cli.numbers"},
+    {"cli.trainer", "cli.scores"},
     {"cli.enhance", "cli.train", "cli.evaluate", "cli.export", "cli.models"},
     {"cli"},
     {"__main__"},

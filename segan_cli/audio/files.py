@@ -88,7 +88,7 @@ def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
         raise AudioError(f"{path}: the file is empty; nothing was recorded in it")
     try:
         with muted():
-            file = soundfile.SoundFile(path)
+            file = soundfile.SoundFile(native(path))
     except TypeError as error:
         raise AudioError(f"{path}: bare samples do not tell their rate; pipe them in with --raw") from error
     except (soundfile.LibsndfileError, OSError) as error:
@@ -101,11 +101,16 @@ def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
         yield file
 
 
+def native(path: Path) -> bytes | Path:
+    """A path as libsndfile takes it whatever its bytes are."""
+    return path if os.name == "nt" else os.fsencode(path)
+
+
 def known(path: Path) -> bool:
     """Whether libsndfile knows what a file holds."""
     try:
         with muted():
-            soundfile.SoundFile(path).close()
+            soundfile.SoundFile(native(path)).close()
     except (soundfile.LibsndfileError, OSError, TypeError):
         return False
     return True

@@ -1,14 +1,14 @@
 """`segan enhance`."""
 
-import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from segan_cli.cli.numbers import SEED, WORKERS, Finite
 from segan_cli.errors import SeganError
+from segan_cli.plain_json import write_json
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -31,8 +31,8 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
 @click.option("--suffix", metavar="TEXT", help="Write beside each input, its name ending in this.")
 @click.option("--files-from", type=PATH, metavar="LIST", help="File of inputs, or -; separated by NUL or lines.")
 @click.option("--model", default="default", show_default=True, help="Shipped model or a file that segan train wrote.")
-@click.option("--strength", type=click.FloatRange(0, 1), help="0 leaves all as it is, 1 does all.  [default: 1]")
-@click.option("--max-attenuation", type=click.FloatRange(0), metavar="DB", help="Noise falls by this at most.")
+@click.option("--strength", type=Finite(0, 1), help="0 leaves all as it is, 1 does all.  [default: 1]")
+@click.option("--max-attenuation", type=Finite(0), metavar="DB", help="Noise falls by this at most.")
 @click.option(
     "--channels", multiple=True, metavar="HOW", help="linked (default), independent; with --raw also their number."
 )
@@ -45,18 +45,14 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
 @click.option("--rate", type=click.IntRange(1_000, 768_000), metavar="HZ", help="Of the output; of --raw input.")
 @click.option("--raw", is_flag=True, help="Standard input and output are bare samples.")
 @click.option("--encoding", type=click.Choice(list(ENCODINGS)), default="s16", show_default=True, help="Of --raw.")
-@click.option(
-    "--normalize", type=click.FloatRange(-120, 0), metavar="DB", help="Peak of the output relative to full scale."
-)
+@click.option("--normalize", type=Finite(-120, 0), metavar="DB", help="Peak of the output relative to full scale.")
 @click.option("--residual", type=PATH, metavar="FILE", help="Write what was removed.")
 @click.option("--plot", "picture", type=PATH, metavar="PNG", help="Draw waveform and spectrogram, before and after.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON on each recording.")
 @click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave out recordings whose output exists.")
-@click.option(
-    "--jobs", type=click.IntRange(1), help="Recordings at a time.  [default: one a core, at most 4; 1 with --threads]"
-)
-@click.option("--threads", type=click.IntRange(1), help="Of each job.  [default: all cores by --jobs]")
+@click.option("--jobs", type=WORKERS, help="Recordings at a time.  [default: one a core, at most 4; 1 with --threads]")
+@click.option("--threads", type=WORKERS, help="Of each job.  [default: all cores by --jobs]")
 @click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
 @click.option(
     "--backend", type=click.Choice(["auto", "torch", "onnx"]), default="auto", show_default=True,
@@ -66,9 +62,9 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
     "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of the network."
 )
 @click.option(
-    "--batch-size", "batch", type=click.IntRange(1), help="Windows at once; by default what suits the device."
+    "--batch-size", "batch", type=click.IntRange(1, 1 << 16), help="Windows at once; by default what suits the device."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Start of the draw of the latent z.")
+@click.option("--seed", default=0, show_default=True, type=SEED, help="Start of the draw of the latent z.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("-v", "--verbose", is_flag=True, help="A line on each recording.")
 def enhance(
@@ -114,15 +110,15 @@ def enhance(
       ffmpeg -i talk.mp4 -f wav - | segan enhance - -o - | aplay
     """
     from segan_cli.audio.streams import Encoding
-    from segan_cli.batch import Request, run, standard
-    from segan_cli.cli.stopping import Leave, hearing
+    from segan_cli.batch import Request, Worker, run, standard
     from segan_cli.machine import cores
     from segan_cli.plan import STREAM, check, listed, plan
+    from segan_cli.stopping import Leave, hearing
 
+    names = None
     if files_from is not None:
-        content = standard("input").buffer.read() if files_from == STREAM else files_from.read_bytes()
-        inputs = (*inputs, *listed(content))
-    if not inputs:
+        names = listed(standard("input").buffer.read() if files_from == STREAM else files_from.read_bytes())
+    if not inputs and not names:
         raise click.UsageError("Nothing to enhance; give files, folders, or - for standard input.")
     if (output is None) == (suffix is None):
         raise click.UsageError("Where do results go? Give one of --output and --suffix.")
@@ -132,8 +128,6 @@ def enhance(
         raise click.BadParameter("a name's ending without a slash, such as -clean", param_hint="--suffix")
     if ending is not None and not ending.strip(".").isalnum():
         raise click.BadParameter(f"{ending}; give wav, flac, ogg, mp3 …", param_hint="--format")
-    if normalize is not None and not math.isfinite(normalize):
-        raise click.BadParameter("give a level in dB, such as -1", param_hint="--normalize")
     if STREAM in inputs and files_from == STREAM:
         raise click.UsageError("--files-from - and - both want standard input.")
     if strength is not None and max_attenuation is not None:
@@ -143,7 +137,7 @@ def enhance(
     how, n_channels = policy(channels, raw)
     if max_attenuation is not None:
         strength = 1 - 10 ** (-max_attenuation / 20)
-    work = plan(inputs, output, suffix, f".{ending.lstrip('.')}" if ending else None)
+    work = plan(inputs, output, suffix, f".{ending.lstrip('.')}" if ending else None, names)
     if len(work) > 1 and (residual is not None or picture is not None):
         raise click.UsageError("--residual and --plot take one recording.")
     others = [path for path in (residual, picture) if path is not None]
@@ -177,14 +171,16 @@ def enhance(
     to_stream = any(job.target == STREAM for job in work)
     if to_stream and normalize is not None:
         raise click.UsageError("--normalize needs the whole recording before its first sample; give -o FILE.")
+    jobs = min(jobs or (1 if threads else min(cores(), MOST_JOBS)), len(work))
+    worker = Worker(request, jobs)  # nothing is begun while the model loads, so a signal need not be heard in order
     account = Account(len(work), as_json, to_stream, quiet, verbose)
     with account, hearing(Leave()) as stopped:
-        run(request, work, jobs or (1 if threads else min(cores(), MOST_JOBS)), account.told, account.watch, stopped)
-    account.close()
-    if picture is not None:
-        from segan_cli.picture import plot
+        run(worker, work, jobs, account.told, account.watch, stopped)
+        account.close()
+        if picture is not None:
+            from segan_cli.picture import plot
 
-        plot(work[0].source, work[0].target, picture)
+            plot(work[0].source, work[0].target, picture)
 
 
 def policy(words: tuple[str, ...], raw: bool) -> tuple[str, int]:
@@ -207,8 +203,9 @@ class Account:
     """What is said of a batch while it runs and at its end."""
 
     def __init__(self, n: int, as_json: bool, to_stream: bool, quiet: bool, verbose: bool) -> None:
-        from segan_cli.cli.console import progress_bar
+        from segan_cli.cli.console import print_json, progress_bar, say
 
+        self.say, self.print_json = say, print_json
         self.n, self.as_json, self.to_stream, self.quiet, self.verbose = n, as_json, to_stream, quiet, verbose
         self.done = self.skipped = self.failed = 0
         self.bar = progress_bar(not quiet)
@@ -237,9 +234,9 @@ class Account:
         self.skipped += outcome.skipped
         self.done += outcome.error is None and not outcome.skipped
         if self.as_json:
-            (self.say if self.to_stream else click.echo)(json.dumps(asdict(outcome)))
+            self.print_json(write_json(asdict(outcome)), aside=self.to_stream)
         if outcome.error is not None and self.n > 1:
-            self.say(f"segan: {' '.join(outcome.error.split())}")
+            self.say(f"segan: {outcome.error}")
         elif self.verbose and outcome.error is None and not outcome.skipped:
             self.say(
                 f"{outcome.target}: {outcome.seconds:.1f} s, {outcome.rate_hz} Hz, {outcome.channels} channels,"
@@ -249,13 +246,6 @@ class Account:
             for line in outcome.warnings:
                 self.say(f"segan: {outcome.source}: {line}")
         self.last = outcome
-
-    def say(self, line: str) -> None:
-        """A line on standard error, above the bars, and not while a job has it muted."""
-        from segan_cli.audio.files import MUTING
-
-        with MUTING:
-            self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """The end: a summary of several; raises SeganError when something failed."""

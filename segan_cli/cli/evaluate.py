@@ -2,21 +2,22 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from segan_cli.errors import CorpusError
+from segan_cli.cli.numbers import DECIBELS, SEED, WORKERS
+from segan_cli.errors import CorpusError, SeganError
 
 if TYPE_CHECKING:
     from segan_cli.evaluation.cases import Cases
     from segan_cli.evaluation.report import Report
+    from segan_cli.evaluation.run import Run, System
+    from segan_cli.evaluation.store import Store
 
 PATH = click.Path(path_type=Path)
-BROKEN_DOWN = 5  # measures that are shown by column; the reports have all
-NAMED = 3  # things left out that are named on the screen; the reports have all
 
 
 @click.command()
@@ -25,9 +26,9 @@ NAMED = 3  # things left out that are named on the screen; the reports have all
 @click.option("--data", type=PATH, metavar="SET", help="Folder that holds both, or a manifest (.csv, .jsonl).")
 @click.option("--noise", type=PATH, metavar="FOLDER", help="Noises to mix into the clean recordings.")
 @click.option(
-    "--snr", "snrs", type=float, multiple=True, metavar="DB", help="Of the mixes; repeatable.  [default: 0 10]"
+    "--snr", "snrs", type=DECIBELS, multiple=True, metavar="DB", help="Of the mixes; repeatable.  [default: 0 10]"
 )
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of the mixes.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the mixes.")
 @click.option("--enhanced", multiple=True, metavar="[NAME=]FOLDER", help="Enhanced recordings; repeatable.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Shipped model or model file; repeatable.")
 @click.option("--measure", "measures", multiple=True, metavar="NAME", help="Only these; repeatable.")
@@ -39,7 +40,7 @@ NAMED = 3  # things left out that are named on the screen; the reports have all
 @click.option("--markdown", "markdown_file", type=PATH, metavar="FILE", help="Write tables.")
 @click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a page with plots and players.")
 @click.option("--compare", nargs=2, type=PATH, metavar="A.json B.json", help="Two reports side by side, nothing else.")
-@click.option("--jobs", type=click.IntRange(1), help="Worker processes.  [default: one a core]")
+@click.option("--jobs", type=WORKERS, help="Worker processes.  [default: one a core]")
 @click.option("--cache", type=PATH, metavar="FILE", help="Where scores are kept.  [default: the user's cache]")
 @click.option("--no-cache", is_flag=True, help="Measure everything anew.")
 @click.option("--force", is_flag=True, help="Overwrite files that exist.")
@@ -81,39 +82,41 @@ def evaluate(
       segan evaluate --noisy talks/ --model default --dnsmos
     """
     if compare is not None:
+        from segan_cli.cli.scores import print_comparison
+
         print_comparison(*compare)
         return
     outputs = {"csv": csv_file, "markdown": markdown_file, "html": html_file}
     check_outputs([path for path in outputs.values() if path is not None], force)
     cases = find_cases(noisy, clean, data, noise, snrs, seed)
     names = choose_measures(measures, dnsmos, all(case.clean is not None for case in cases.all))
+    check_columns(columns, cases)
 
-    from segan_cli.cli.console import progress_bar
-    from segan_cli.evaluation.report import build, to_csv, to_json, to_markdown
+    from segan_cli.cli.console import print_json, progress_bar, say
+    from segan_cli.cli.scores import print_tables, tell
+    from segan_cli.evaluation.report import build, to_json
     from segan_cli.evaluation.run import Request
     from segan_cli.evaluation.run import evaluate as run
-    from segan_cli.evaluation.store import Store, default_store
+    from segan_cli.stopping import Leave, hearing
 
     folders = name_folders(enhanced)
     systems, hashes = load_models(models, folders)
-    store = None if no_cache else Store(cache or default_store())
-    with progress_bar(not quiet) as bar:
-        task = bar.add_task("scoring", total=None, note="")
-        request = Request(cases, names, folders, systems, align, jobs, store)
-        done = run(request, lambda n, total: bar.update(task, completed=n, total=total))
-    report = build(done, provenance(names, hashes), columns or None)
-    if as_json:
-        click.echo(to_json(report))
-    else:
-        print_tables(report)
-    for kind, path in outputs.items():
-        if path is not None and kind == "html":
-            from segan_cli.evaluation.page import to_html
-
-            write(path, to_html(report, done, systems))
-        elif path is not None:
-            write(path, {"csv": to_csv, "markdown": to_markdown}[kind](report))
-    tell(report, quiet)
+    store = None if no_cache else open_store(cache, () if quiet else (say,))
+    if not quiet:
+        for note in cases.notes:
+            say(f"note: {note}")
+    with hearing(Leave()):
+        with progress_bar(not quiet) as bar:
+            task = bar.add_task("scoring", total=None, note="")
+            request = Request(cases, names, folders, systems, align, jobs, store)
+            done = run(request, lambda n, total: bar.update(task, completed=n, total=total))
+        report = build(done, provenance(names, hashes), columns or None)
+        write_reports(outputs, report, done, systems)
+        if as_json:
+            print_json(to_json(report))
+        else:
+            print_tables(report)
+        tell(report, quiet)
 
 
 def find_cases(
@@ -135,6 +138,35 @@ def find_cases(
     if noisy is None:
         raise click.UsageError("What is to be scored? Give --noisy and --clean, --data, or --clean and --noise.")
     return from_folders(noisy, clean)
+
+
+def check_columns(columns: Sequence[str], cases: "Cases") -> None:
+    """Raise UsageError for a column to break down by that no case has."""
+    known = list(dict.fromkeys(name for case in cases.all for name in case.about))
+    for column in columns:
+        if column not in known:
+            there = f"choose {', '.join(known)}" if known else "nothing but names is known of these recordings"
+            raise click.BadParameter(f"{column}: no such column; {there}", param_hint="--by")
+
+
+def open_store(cache: Path | None, told: Sequence[Callable[[str], None]]) -> "Store | None":
+    """Scores measured before; where no place was named and the usual one cannot be used, none.
+
+    Raises SeganError when the place that was named cannot be used.
+    """
+    from segan_cli.evaluation.store import Store, default_store
+
+    try:
+        store = Store(cache or default_store(), own=cache is None)
+        notes = list(store.notes)
+    except SeganError as error:
+        if cache is not None:
+            raise
+        store, notes = None, [f"{error}; scores are not kept"]
+    for say in told:
+        for note in notes:
+            say(f"note: {note}")
+    return store
 
 
 def choose_measures(chosen: tuple[str, ...], dnsmos: bool, referenced: bool) -> tuple[str, ...]:
@@ -212,75 +244,20 @@ def check_outputs(paths: Sequence[Path], force: bool) -> None:
         check_place(path, force=True)
 
 
+def write_reports(outputs: dict[str, Path | None], report: "Report", done: "Run", systems: dict[str, "System"]) -> None:
+    """Write the reports that were asked for, before anything is printed."""
+    from segan_cli.evaluation.page import to_html
+    from segan_cli.evaluation.report import to_csv, to_markdown
+
+    for kind, path in outputs.items():
+        if path is not None and kind == "html":
+            write(path, to_html(report, done, systems))
+        elif path is not None:
+            write(path, {"csv": to_csv, "markdown": to_markdown}[kind](report))
+
+
 def write(path: Path, text: str) -> None:
     """A file, whole or not at all."""
     from segan_cli.atomic import write_whole
 
     write_whole(path, text.encode())
-
-
-def print_tables(report: "Report") -> None:
-    """Print means by measure and system with the differences, and the first measures by column."""
-    from segan_cli.cli.console import result_table, results
-    from segan_cli.evaluation.report import label
-
-    systems, differences = report["systems"], report["differences"]
-    means = {system: report["summary"][system] for system in systems}
-    gains = {f"{d['system']} - {d['against']}": d["measures"] for d in differences}
-    title = f"Means over {report['pairs']} recordings ± half their 95 % interval"
-    for heading, columns, sign in ((title, means, ""), ("Differences, recording by recording", gains, "+")):
-        if columns:
-            table = result_table(["measure"], list(columns))
-            for name in report["measures"]:
-                table.add_row(label(report, name), *(cell(summary[name], sign) for summary in columns.values()))
-            results.print(heading)
-            results.print(table)
-    shown = list(report["measures"])[:BROKEN_DOWN]
-    for column, groups in report["breakdown"].items():
-        table = result_table([column, "recordings", "system"], [label(report, name) for name in shown])
-        for group in groups:
-            for system in systems:
-                cells = [cell(group["summary"][system][name], interval=False) for name in shown]
-                table.add_row(group["value"] or "(none)", str(group["pairs"]), system, *cells)
-        results.print(table)
-
-
-def cell(summary: dict[str, Any], sign: str = "", interval: bool = True) -> str:
-    """A mean with half its interval, and how many scores were undefined."""
-    if summary["mean"] is None:
-        return "undefined"
-    half = f" ±{(summary['high'] - summary['low']) / 2:.3f}" if interval and summary["low"] is not None else ""
-    undefined = f" ({summary['undefined']} undefined)" if summary["undefined"] else ""
-    return f"{summary['mean']:{sign}.3f}{half}{undefined}"
-
-
-def tell(report: "Report", quiet: bool) -> None:
-    """Say what was used otherwise than it lies there; raises CorpusError when something was left out."""
-    from segan_cli.evaluation.report import account
-
-    if not quiet:
-        for line in account(report):
-            click.echo(line, err=True)
-    left = report["account"]["left"]
-    if left:
-        for line in left[:NAMED]:
-            click.echo(f"left out: {line}", err=True)
-        raise CorpusError(f"{len(left)} left out of {report['pairs'] + len(left)}; --json names all")
-
-
-def print_comparison(first: Path, second: Path) -> None:
-    """Print what the second report has more than the first, file by file."""
-    from dataclasses import asdict
-
-    from segan_cli.cli.console import result_table, results
-    from segan_cli.evaluation.compare import compare, load_report
-    from segan_cli.evaluation.report import label
-
-    reports = load_report(first), load_report(second)
-    found = compare(*reports)
-    title = f"{second.name} less {first.name}, recording by recording ± half the 95 % interval"
-    table = result_table(["measure"], list(found))
-    for name in next(iter(found.values())):
-        table.add_row(label(reports[1], name), *(cell(asdict(summaries[name]), "+") for summaries in found.values()))
-    results.print(title)
-    results.print(table)

@@ -32,7 +32,11 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
     check_place(output, force)
     from segan_cli.backends.export import export as write
     from segan_cli.checkpoint import load_model
+    from segan_cli.cli.console import say
     from segan_cli.pretrained import find_model
+    from segan_cli.stopping import Leave, hearing
 
-    difference = write(load_model(find_model(model)), output, half)
-    click.echo(f"{output}: {output.stat().st_size / 1e6:.1f} MB, differs from torch by {difference:.1e}", err=True)
+    loaded = load_model(find_model(model))
+    with hearing(Leave()):
+        difference = write(loaded, output, half)
+    say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, differs from torch by {difference:.1e}")

@@ -1,10 +1,10 @@
 """`segan models`."""
 
-import json
 from dataclasses import asdict, dataclass
 
 import click
 
+from segan_cli.plain_json import write_json
 from segan_cli.presets import PRESETS
 
 
@@ -37,33 +37,27 @@ def models(as_json: bool) -> None:
     Example:
       segan models
     """
+    from segan_cli.cli.console import print_json, print_table, say
+
     lines = survey()
     if as_json:
-        click.echo(json.dumps([asdict(line) for line in lines], indent=2))
+        print_json(write_json([asdict(line) for line in lines], indent=2))
         return
-    from rich.box import SIMPLE_HEAD
-    from rich.table import Table
-
-    from segan_cli.cli.console import results
-
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("model", no_wrap=True)
-    for heading in ("weights", "MACs/s", "view", "file", "PESQ-WB", "STOI", "SI-SDR"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    rows = []
     for line in lines:
         scores = line.scores or {}
-        table.add_row(
+        rows.append([
             line.name + " *" * line.default,
             f"{line.parameters / 1e6:.2f} M",
             f"{line.macs_per_second / 1e9:.2f} G",
             f"{line.field_of_view_s * 1e3:.0f} ms" if line.field_of_view_s else "window",
             f"{line.bytes / 1e6:.1f} MB" if line.bytes else "",
             *(f"{scores[name]:.3f}" if name in scores else "" for name in ("pesq_wb", "stoi", "si_sdr_db")),
-        )
-    results.print(table)
+        ])  # fmt: skip
+    print_table("", ["model"], ["weights", "MACs/s", "view", "file", "PESQ-WB", "STOI", "SI-SDR"], rows)
     for line in lines:
         if line.benchmark:
-            click.echo(f"{line.name}{' (* the default)' * line.default}: scores on {line.benchmark}.", err=True)
+            say(f"{line.name}{' (* the default)' * line.default}: scores on {line.benchmark}.")
 
 
 def survey() -> list[Line]:

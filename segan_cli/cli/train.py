@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import typing
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -11,6 +12,7 @@ from typing import Any
 
 import click
 
+from segan_cli.cli.numbers import DECIBELS, MOST_WORKERS, SEED, Finite
 from segan_cli.config import ObjectiveName, Recipe
 from segan_cli.errors import ConfigError, TrainingError
 from segan_cli.presets import PRESETS, scaled
@@ -18,6 +20,7 @@ from segan_cli.recipe import DEFAULT, load_recipe, recipe_of, shipped_recipes
 from segan_cli.schema import override
 
 FOLDER = click.Path(path_type=Path)
+LONGEST_NAME = 64  # of a run folder that nobody named
 SHORT = {  # options that are short for a field of the recipe
     "data": "data.speech",
     "noise": "data.noise",
@@ -46,20 +49,22 @@ SHORT = {  # options that are short for a field of the recipe
     "--recipe", metavar="NAME|FILE", help=f"{', '.join(shipped_recipes())} or a TOML file.  [default: by preset]"
 )
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Networks other than the recipe's.")
-@click.option("--width", type=click.FloatRange(0, min_open=True), help="Times channels.")
+@click.option("--width", type=Finite(0, 1_000, min_open=True), help="Times channels.")
 @click.option("--init", metavar="MODEL", help="Start from the weights of a model: default, a name, a file.")
 @click.option("--steps", type=int, help="Steps in all.")
 @click.option("--batch-size", type=int, help="Windows a step, of all processes together.")
-@click.option("--learning-rate", type=float, help="Of the generator.")
+@click.option("--learning-rate", type=Finite(0), help="Of the generator.")
 @click.option("--adversarial", type=click.Choice(typing.get_args(ObjectiveName)), help="Objective of the game.")
-@click.option("--snr", nargs=2, type=float, help="Range of the SNR of mixtures in dB.")
-@click.option("--seed", type=int, help="Start of every random draw.")
+@click.option("--snr", nargs=2, type=DECIBELS, help="Range of the SNR of mixtures in dB.")
+@click.option("--seed", type=SEED, help="Start of every random draw.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Any field of the recipe.  [repeatable]"
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Of the networks.")
-@click.option("--workers", type=click.IntRange(0), help="Processes that prepare windows.  [default: by device]")
+@click.option(
+    "--workers", type=click.IntRange(0, MOST_WORKERS), help="Processes that prepare windows.  [default: by device]"
+)
 @click.option("--cache", type=FOLDER, help="Folder of decoded audio.  [default: cache beside --run-dir]")
 @click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files into --run-dir.")
 def train(
@@ -105,9 +110,10 @@ def train(
         raise TrainingError(f"{run}: holds a training already; add --resume to go on, or name another --run-dir")
 
     from segan_cli.cli.trainer import claimed, start
+    from segan_cli.stopping import Leave, hearing
     from segan_cli.training.processes import open_processes
 
-    with open_processes(device) as processes, claimed(run) if processes.first else nullcontext():
+    with hearing(Leave()), open_processes(device) as processes, claimed(run) if processes.first else nullcontext():
         start(plan, run, resume, init, processes, cache or run.parent / "cache", workers, tensorboard)
 
 
@@ -142,9 +148,13 @@ def resolve(
 
 
 def unused(folder: Path, name: str) -> Path:
-    """A new place in a folder: the name, or the name with the first number that is free."""
-    place, number = folder / name, 1
+    """A new place in a folder: the name, or the name with the first number that is free.
+
+    The name may come from a model's metadata, so that it is kept from leading out of the folder.
+    """
+    plain = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:LONGEST_NAME] or "run"
+    place, number = folder / plain, 1
     while place.exists():
         number += 1
-        place = folder / f"{name}-{number}"
+        place = folder / f"{plain}-{number}"
     return place

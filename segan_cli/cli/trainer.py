@@ -14,8 +14,7 @@ from rich.progress import Progress
 
 from segan_cli import __version__
 from segan_cli.atomic import write_whole
-from segan_cli.cli.console import progress_bar, talk
-from segan_cli.cli.stopping import Stop, hearing
+from segan_cli.cli.console import progress_bar, say
 from segan_cli.config import Recipe
 from segan_cli.data.cache import Cache
 from segan_cli.data.gather import Found
@@ -24,8 +23,10 @@ from segan_cli.data.sources import Sources, open_sources
 from segan_cli.data.split import load_split, save_split
 from segan_cli.errors import ConfigError, CorpusError, StoppedError, TrainingError
 from segan_cli.machine import cores
+from segan_cli.plain_json import read_json
 from segan_cli.recipe import recipe_text
 from segan_cli.schema import plain
+from segan_cli.stopping import Stop, hearing
 from segan_cli.training.adversary import Report
 from segan_cli.training.fit import Pace, explained, fit, windows_of
 from segan_cli.training.journal import check_tensorboard
@@ -166,6 +167,8 @@ def tell(sources: Sources) -> None:
     """Print what was found, what is left out and why, and how it is split."""
     for f in sources.found:
         say(describe(f))
+        for note in f.notes:
+            say(f"  note: {note}")
         for line in f.skipped[:NAMED]:
             say(f"  left out: {line}")
         if len(f.skipped) > NAMED:
@@ -198,24 +201,19 @@ def validation_mixes(sources: Sources, recipe: Recipe, path: Path) -> list[Pair]
     """
     try:
         if path.exists():
-            specs = [spec_from_dict(json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+            specs = [spec_from_dict(read_json(line)) for line in path.read_text(encoding="utf-8").splitlines()]
         else:
             specs = draw_utterances(sources.validation, recipe.training.validation_mixes, recipe.training.seed)
             write(path, "".join(json.dumps(plain(spec)) + "\n" for spec in specs))
         return [sources.validation.render(spec) for spec in specs]
-    except (KeyError, ValueError, ConfigError) as error:
+    except (KeyError, ValueError, TypeError, ConfigError) as error:
         reason = f"needs {error.args[0]}, which the data no longer holds" if isinstance(error, KeyError) else str(error)
         raise CorpusError(f"{path}: {reason}; bring it back, or remove {path.name} to draw new mixes") from error
 
 
 def write(path: Path, text: str) -> None:
     """Write a small file of the run in one go."""
-    write_whole(path, text.encode())
-
-
-def say(line: str) -> None:
-    """A line to the user."""
-    talk.print(line, highlight=False, soft_wrap=True, markup=False)
+    write_whole(path, text.encode(errors="surrogateescape"))  # names of folders may be any bytes
 
 
 class Screen:

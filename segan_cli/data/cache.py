@@ -21,6 +21,9 @@ from segan_cli.audio.filters import Resampler
 from segan_cli.audio.sources import open_file
 from segan_cli.errors import AudioError, CorpusError
 from segan_cli.machine import cores
+from segan_cli.printable import utf8
+from segan_cli.stopping import UNFINISHED
+from segan_cli.tracebacks import in_words
 
 Array = NDArray[np.float32]
 Progress = Callable[[int, int], None]  # files done, files in all
@@ -101,6 +104,7 @@ class Cache:
         shard = self.folder / f"audio-{uuid.uuid4().hex}.i16"
         entries: dict[str, Entry | str] = {}
         try:
+            UNFINISHED.add(shard)
             with shard.open("wb") as file:
                 results = pool.map(lambda path: decode(path, self.rate_hz), new.values())
                 for digest, result in zip(new, results, strict=True):
@@ -115,6 +119,8 @@ class Cache:
         except BaseException:
             shard.unlink()
             raise
+        finally:
+            UNFINISHED.discard(shard)
         if not any(isinstance(entry, Entry) for entry in entries.values()):
             shard.unlink()
         rows = [
@@ -144,7 +150,7 @@ Row = tuple[str, int, int, str]  # path, size, time, hash
 
 def known(path: Path, seen: dict[str, list[object]]) -> str | None:
     """The hash of a file that has not changed since it was seen."""
-    facts = seen.get(os.path.abspath(path))  # noqa: PTH100  # resolving links takes ten times as long
+    facts = seen.get(key_of(path))
     if facts is None:
         return None
     try:
@@ -152,6 +158,11 @@ def known(path: Path, seen: dict[str, list[object]]) -> str | None:
     except OSError:
         return None
     return str(facts[2]) if facts[:2] == [now.st_size, now.st_mtime_ns] else None
+
+
+def key_of(path: Path) -> str:
+    """The name of a file in the index, which holds UTF-8 alone."""
+    return utf8(os.path.abspath(path))  # noqa: PTH100  # resolving links takes ten times as long
 
 
 def identify(path: Path) -> tuple[str, Row | None]:
@@ -162,8 +173,7 @@ def identify(path: Path) -> tuple[str, Row | None]:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
         return f"unreadable {path}", None  # decoding it says why
-    name = os.path.abspath(path)  # noqa: PTH100
-    return digest, (name, facts.st_size, facts.st_mtime_ns, digest)
+    return digest, (key_of(path), facts.st_size, facts.st_mtime_ns, digest)
 
 
 def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, float, int]] | str:
@@ -181,8 +191,10 @@ def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, fl
                 clipped += flat_tops(mono[:, 0])
                 n += len(mono)
                 parts.append(sixteen_bits(resampler.push(mono)))
-    except (AudioError, OSError) as error:
+    except AudioError as error:
         return str(error)
+    except Exception as error:  # of whatever library: it is this file's, and the others go on
+        return in_words(error, str(path))
     parts.append(sixteen_bits(resampler.push(np.zeros((0, 1), np.float32), last=True)))
     samples = np.concatenate(parts)
     return samples, (active_level(samples.astype(np.float32) / np.float32(FULL_SCALE)), clipped / n, info.rate_hz)

@@ -28,6 +28,7 @@ class Found:
     rates_hz: dict[int, int]  # rate → files
     skipped: tuple[str, ...]  # a line on each file or set that is not used
     weight: float
+    notes: tuple[str, ...] = ()  # of the corpus
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ class Gatherer:
                 dict(Counter(r.entry.rate_hz for r in ours)),
                 tuple(skipped),
                 weight,
+                corpus.notes,
             )
         )
         return mono, pairs

@@ -43,6 +43,7 @@ class Corpus:
     utterances: tuple[Utterance, ...]
     left: tuple[str, ...] = ()  # what is there and not used, one line each
     speakers_known: bool = True
+    notes: tuple[str, ...] = ()  # what the user should know of it, one line each
 
 
 def recognise_speech(place: str) -> Corpus:

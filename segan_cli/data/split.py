@@ -10,6 +10,7 @@ import numpy as np
 from segan_cli.atomic import write_whole
 from segan_cli.data.recordings import Recordings
 from segan_cli.errors import CorpusError
+from segan_cli.plain_json import read_json
 
 SHARE = 0.05  # of the samples that validation gets, where the groups' sizes allow
 
@@ -109,7 +110,7 @@ def save_split(path: Path, sides: dict[str, tuple[Sequence[Recordings], Sequence
 def load_split(path: Path) -> Split:
     """The groups that validation has, as they were written; raises CorpusError when the file is damaged."""
     try:
-        table = json.loads(path.read_text(encoding="utf-8"))
+        table = read_json(path.read_bytes())
         return {kind: frozenset(both["validation"]) for kind, both in table.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CorpusError(f"{path}: not a split that segan wrote; name another --run-dir") from error

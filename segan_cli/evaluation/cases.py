@@ -9,9 +9,10 @@ import numpy as np
 
 from segan_cli.data.groups import speakers
 from segan_cli.data.layouts import audio_below, folders_in, match_names
-from segan_cli.data.manifest import SUFFIXES, rows_of, text_of
+from segan_cli.data.manifest import SUFFIXES, columns_of, is_file, listed, rows_of
 from segan_cli.errors import CorpusError
 
+KNOWN = ("name", "noisy", "clean")  # columns of a manifest
 TEST_SET = ("test", "dev", "valid", "")  # in the names of sets, the one to evaluate on first
 
 
@@ -40,6 +41,7 @@ class Cases:
 
     all: tuple[Case, ...]
     left: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # what the user should know
 
 
 def from_folders(noisy: Path, clean: Path | None) -> Cases:
@@ -91,21 +93,27 @@ def from_manifest(path: Path) -> Cases:
     """
     cases: list[Case] = []
     left = []
-    for line, row in rows_of(path):
-        noisy, clean = text_of(row, "noisy"), text_of(row, "clean")
-        missing = next((name for name in (noisy, clean) if name and not (path.parent / name).is_file()), None)
+    rows = rows_of(path)
+    columns = columns_of(rows)
+    if "noisy" not in columns:
+        raise CorpusError(f"{path}: no column noisy; its columns are {listed(columns)}")
+    for line, row in rows:
+        noisy, clean = row.get("noisy", ""), row.get("clean", "")
+        missing = next((name for name in (noisy, clean) if name and not is_file(path.parent / name)), None)
         if not noisy or missing:
             left.append(f"{path}, line {line}: {f'{missing}: no such file' if missing else 'names no noisy file'}")
             continue
-        name = text_of(row, "name") or Path(noisy).with_suffix("").as_posix()
-        others = {key: text_of(row, key) for key in row if key not in ("name", "noisy", "clean") and text_of(row, key)}
+        name = row.get("name") or Path(noisy).with_suffix("").as_posix()
+        others = {key: value for key, value in row.items() if key not in KNOWN and value}
         cases.append(Case(name, path.parent / noisy, path.parent / clean if clean else None, others))
     twice = {name for name, n in Counter(case.name for case in cases).items() if n > 1}
     left += [f"{path}: {name}: several rows of this name" for name in sorted(twice)]
     kept = tuple(case for case in cases if case.name not in twice)
     if not kept:
         raise CorpusError(f"{path}: none of its rows can be used; first: {left[0]}")
-    return Cases(kept, tuple(left))
+    others_named = [name for name in columns if name not in KNOWN]
+    note = f"{path}: scores can be broken down by its other columns: {listed(others_named)}"
+    return Cases(kept, tuple(left), (note,) if others_named else ())
 
 
 def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) -> Cases:

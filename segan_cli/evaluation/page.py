@@ -2,7 +2,6 @@
 
 import base64
 import io
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from segan_cli.evaluation.scoring import signals
 from segan_cli.evaluation.statistics import differences
 from segan_cli.measures.catalog import MEASURES, RATE_HZ
 from segan_cli.measures.score import Undefined
+from segan_cli.plain_json import write_json
+from segan_cli.printable import printable
 
 Array = NDArray[np.float32]
 
@@ -32,8 +33,17 @@ RANGE_DB = 70.0  # of a spectrogram, below the loudest of the clean signal
 def to_html(report: Report, run: Run, models: Mapping[str, System]) -> str:
     """The page of a report; recordings are read, and enhanced by `models`, once more to be heard."""
     about = {**report, "notes": account(report), "heard": heard(run, models)}
-    content = json.dumps(about, allow_nan=False).replace("<", "\\u003c")
+    content = write_json(all_printable(about)).replace("<", "\\u003c")
     return TEMPLATE.read_text(encoding="utf-8").replace("__REPORT__", content)
+
+
+def all_printable(value: Any) -> Any:
+    """Nested data with all its texts as a browser may show them."""
+    if isinstance(value, dict):
+        return {printable(key): all_printable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [all_printable(item) for item in value]
+    return printable(value) if isinstance(value, str) else value
 
 
 def heard(run: Run, models: Mapping[str, System]) -> dict[str, Any]:

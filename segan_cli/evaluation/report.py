@@ -2,8 +2,8 @@
 
 import csv
 import io
-import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -15,8 +15,13 @@ from segan_cli.evaluation.run import NOISY, Row, Run, scores_of
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.measures.catalog import MEASURES
 from segan_cli.measures.score import Score, Undefined
+from segan_cli.plain_json import write_json
+from segan_cli.printable import printable, utf8
 
 FORMAT = 1  # of the report
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # what a cell that is one begins with
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+MARKS = re.compile(r"([\\`*_<>|#]|\](?=[(\[]))")  # of Markdown
 MOST_VALUES = 12  # of a column by which scores are broken down unasked
 
 Report = dict[str, Any]
@@ -129,21 +134,32 @@ def grouped(rows: Sequence[Row], column: str) -> list[tuple[str, list[Row]]]:
 
 def to_json(report: Report) -> str:
     """As JSON."""
-    return json.dumps(report, indent=1, allow_nan=False)
+    return write_json(report, indent=1)
 
 
 def to_csv(report: Report) -> str:
-    """A row a file: its columns, then every score; an undefined one is empty."""
+    """A row a file: its columns, then every score; an undefined one is empty.
+
+    What a spreadsheet would take for a formula is text, behind an apostrophe.
+    """
     columns = list(dict.fromkeys(column for file in report["files"] for column in file["about"]))
     scores = [(system, measure) for system in report["systems"] for measure in report["measures"]]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["name", *columns, *(f"{system} {measure}" for system, measure in scores)])
+    headings = ["name", *columns, *(f"{system} {measure}" for system, measure in scores)]
+    writer.writerow([as_text(heading) for heading in headings])
     for file in report["files"]:
         found = [file["scores"].get(system, {}).get(measure) for system, measure in scores]
-        cells = ["" if score is None or isinstance(score, dict) else repr(score) for score in found]
-        writer.writerow([file["name"], *(file["about"].get(column, "") for column in columns), *cells])
+        cells = [repr(score) if isinstance(score, float) and math.isfinite(score) else "" for score in found]
+        about = [file["name"], *(file["about"].get(column, "") for column in columns)]
+        writer.writerow([*map(as_text, about), *cells])
     return text.getvalue()
+
+
+def as_text(cell: str) -> str:
+    """A cell that no spreadsheet takes for a formula, in characters that UTF-8 has; numbers stay numbers."""
+    formula = cell.startswith(FORMULA) and not NUMBER.fullmatch(cell)
+    return f"'{utf8(cell)}" if formula else utf8(cell)
 
 
 def to_markdown(report: Report) -> str:
@@ -162,15 +178,21 @@ def to_markdown(report: Report) -> str:
             for group in groups
             for s in report["systems"]
         ]
-        parts += [f"By {column}.", table([f"{column} (recordings)", "system", *headings], rows)]
-    parts += ["\n".join(f"- {line}" for line in account(report) + report["account"]["left"])]
+        parts += [f"By {as_marked(column)}.", table([f"{column} (recordings)", "system", *headings], rows)]
+    parts += ["\n".join(f"- {as_marked(line)}" for line in account(report) + report["account"]["left"])]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table."""
-    lines = [headings, ["---"] * len(headings), *rows]
+    lines = [[as_marked(cell) for cell in line] for line in (headings, *rows)]
+    lines.insert(1, ["---"] * len(headings))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def as_marked(text: str) -> str:
+    """A text that Markdown shows as it is."""
+    return MARKS.sub(r"\\\1", printable(text))
 
 
 def label(report: Report, name: str) -> str:

@@ -10,12 +10,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.errors import AudioError, CorpusError
+from segan_cli.errors import CorpusError
 from segan_cli.evaluation.cases import Case, Cases, of_system
 from segan_cli.evaluation.scoring import Job, Result, lag, score, signals
 from segan_cli.evaluation.store import Store
 from segan_cli.measures.catalog import RATE_HZ
 from segan_cli.measures.score import Score, Undefined
+from segan_cli.tracebacks import in_words
 from segan_cli.workers import worker_pool
 
 Array = NDArray[np.float32]
@@ -147,19 +148,27 @@ class Tasks:
             if system == NOISY or case.name in self.files[system]
         }
 
-    def named(self) -> Iterator[tuple[str, str, Job]]:
-        """Case, system and job; models run here, case by case, and not on what the noisy's own job will tell of."""
+    def named(self) -> Iterator[tuple[str, str, Job | str]]:
+        """Case, system and job, or why there is none.
+
+        Models run here, case by case, and not on what the noisy's own job will tell of.
+        """
         for system in (NOISY, *self.files):
             for name, job in self.of_files(system).items():
                 yield name, system, job
         for case in self.request.cases.all if self.request.models else ():
             try:
                 noisy = signals(case.clean, case.noisy)[1].samples
-            except (AudioError, OSError):
+            except Exception:  # of whatever library
                 continue
             for system, model in self.request.models.items():
-                job = Job(case.clean, model.enhance(noisy, RATE_HZ), self.request.measures, store=self.request.store)
-                yield case.name, system, job
+                try:
+                    enhanced = model.enhance(noisy, RATE_HZ)
+                except Exception as error:
+                    yield case.name, system, in_words(error, f"{case.name} by {system}")
+                else:
+                    job = Job(case.clean, enhanced, self.request.measures, store=self.request.store)
+                    yield case.name, system, job
 
     def run(
         self, pool: Executor, delays: Mapping[str, int], progress: Progress | None
@@ -181,6 +190,9 @@ class Tasks:
                 progress(done, total)
 
         for case, system, job in self.named():
+            if isinstance(job, str):
+                results[case][system] = job
+                continue
             waiting.append((case, system, pool.submit(score, replace(job, shift=shifts.get(system, 0)))))
             if len(waiting) > AHEAD:
                 finish()

@@ -9,11 +9,12 @@ from scipy.signal import correlate, correlation_lags
 
 from segan_cli.audio.sources import read_mono
 from segan_cli.data.cache import active_level
-from segan_cli.errors import AudioError
+from segan_cli.errors import AudioError, SeganError
 from segan_cli.evaluation.cases import Mix
 from segan_cli.evaluation.store import Store
 from segan_cli.measures.catalog import RATE_HZ, measure_all
 from segan_cli.measures.score import Score
+from segan_cli.tracebacks import in_words
 
 Array = NDArray[np.float32]
 
@@ -102,17 +103,24 @@ def lag(job: Job) -> int | None:
     """The same for the files of a job; None where they cannot be read."""
     try:
         clean, degraded = signals(job.clean, job.degraded)
-    except (AudioError, OSError):
+        return lag_of(clean.samples, degraded.samples)
+    except Exception:  # scoring the pair says why
         return None
-    return lag_of(clean.samples, degraded.samples)
 
 
 def score(job: Job) -> Result | str:
-    """Measure a pair, or say why it cannot be."""
+    """Measure a pair, or say why it cannot be, whatever the reason."""
     try:
-        clean, degraded = signals(job.clean, job.degraded)
-    except (AudioError, OSError) as error:
+        return _score(job)
+    except SeganError as error:
         return str(error)
+    except Exception as error:
+        place = job.clean if isinstance(job.degraded, np.ndarray) else job.degraded
+        return in_words(error, str(place.noise if isinstance(place, Mix) else place))
+
+
+def _score(job: Job) -> Result | str:
+    clean, degraded = signals(job.clean, job.degraded)
     reference, signal = clean.samples, degraded.samples
     late = lag_of(reference, signal) if job.clean is not None else None
     signal, reference = signal[max(0, job.shift) :], reference[max(0, -job.shift) :]

@@ -1,6 +1,5 @@
 """What a training writes about itself: `log.jsonl` and, by option, TensorBoard's files."""
 
-import json
 import math
 from collections.abc import Sequence
 from importlib.util import find_spec
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from segan_cli.atomic import write_whole
 from segan_cli.errors import TrainingError
+from segan_cli.plain_json import read_json, write_json
 
 Array = NDArray[np.float32]
 
@@ -50,7 +50,7 @@ class Journal:
         """Add a line; numbers in it become scalars of the board."""
         self.lines.append(line)
         with self.path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line, allow_nan=False) + "\n")
+            file.write(write_json(line) + "\n")
         if self.board is not None:
             for name, value in {**line, **line.get("validation", {})}.items():
                 if name != "step" and isinstance(value, int | float):
@@ -77,21 +77,33 @@ def check_tensorboard() -> None:
 def rewind(path: Path, step: int) -> list[dict[str, Any]]:
     """Drop the lines of a log that were written after a step; → the others."""
     lines = [line for line in read_lines(path) if line["step"] <= step]
-    write_whole(path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+    write_whole(path, "".join(write_json(line) + "\n" for line in lines).encode())
     return lines
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log; one that a kill cut short is left out."""
+    """The whole lines of a log, up to one that a kill cut short or that is damaged."""
     if not path.exists():
         return []
     lines = []
-    for text in path.read_text(encoding="utf-8").splitlines():
+    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
+            line = read_json(text)
+        except ValueError:
             break
+        if not is_line(line):
+            break
+        lines.append(line)
     return lines
+
+
+def is_line(line: Any) -> bool:
+    """Whether a value is one that a training wrote."""
+    scores = [line.get(name, {}) for name in ("validation", "noisy")] if isinstance(line, dict) else None
+    return scores is not None and type(line.get("step")) is int and all(
+        isinstance(each, dict) and all(score is None or type(score) in (int, float) for score in each.values())
+        for each in scores
+    )  # fmt: skip
 
 
 def picture(samples: Array) -> NDArray[np.float32]:

@@ -1,0 +1,28 @@
+"""Text of others (names, metadata, cells of tables) as what a terminal or a file can take."""
+
+
+def printable(text: str) -> str:
+    """A text with what is not to be seen as escapes: control characters, line ends, marks of direction, bytes.
+
+    A byte of a name that is not UTF-8 becomes `\\xe9`, a character `\\u202e`.
+    """
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else _escape(ord(character)) for character in text)
+
+
+def one_line(text: str, longest: int = 1_000) -> str:
+    """A message as one printable line, cut where it is very long."""
+    line = printable(" ".join(part.strip() for part in text.splitlines()))
+    return line if len(line) <= longest else f"{line[:longest]} …"
+
+
+def utf8(text: str) -> str:
+    """A text that UTF-8 can hold: bytes of names that are not UTF-8 become `\\xe9`, all else stays."""
+    return "".join(_escape(ord(one)) if "\ud800" <= one <= "\udfff" else one for one in text)
+
+
+def _escape(code: int) -> str:
+    if 0xDC80 <= code <= 0xDCFF:  # a byte, as os.fsdecode has it
+        return f"\\x{code - 0xDC00:02x}"
+    return f"\\x{code:02x}" if code < 0x80 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"

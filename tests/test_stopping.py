@@ -1,0 +1,172 @@
+"""Signals at every time of a command's life: its exit code, one line, nothing left, no traceback."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import stress_signals
+from commands import Running, alone, command
+from conftest import hiss, voice
+
+from segan_cli import batch
+from segan_cli.errors import StoppedError
+from segan_cli.stopping import STOPS, Leave, Stop, hearing
+
+LOADING = """
+import os, signal, sys
+from importlib.abc import MetaPathFinder
+class Signal(MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == {module!r}:
+            sys.meta_path.remove(self)
+            os.kill(os.getpid(), {number})
+sys.meta_path.insert(0, Signal())
+sys.argv = ["segan", *{arguments!r}]
+from segan_cli.__main__ import main
+main()
+"""
+
+
+@pytest.fixture
+def long(tmp_path):
+    """A recording that takes a while."""
+    soundfile.write(tmp_path / "long.wav", np.tile(voice(5.0) + hiss(5.0), 120), 16_000)
+    return tmp_path / "long.wav"
+
+
+@pytest.mark.parametrize("number", STOPS)
+@pytest.mark.parametrize("module", ["click", "numpy", "onnxruntime"])
+def test_a_signal_while_modules_and_the_model_load_ends_in_a_line(tmp_path, module, number):
+    soundfile.write(tmp_path / "a.wav", voice(0.2), 16_000)
+    arguments = ["enhance", str(tmp_path / "a.wav"), "-o", str(tmp_path / "b.wav")]
+    program = LOADING.format(module=module, number=int(number), arguments=arguments)
+    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, env=alone())
+    assert (result.returncode, result.stdout, result.stderr) == (128 + number, "", "segan: stopped\n")
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.wav"]
+
+
+@pytest.mark.parametrize("number", STOPS)
+def test_each_signal_has_its_exit_code_and_leaves_nothing(long, tmp_path, number):
+    running = Running("enhance", long, "-o", tmp_path / "out.wav")
+    running.wait_until(lambda: len(list(tmp_path.iterdir())) > 1)
+    running.send_signal(number)
+    ended = running.end()
+    assert ended.returncode == 128 + number
+    assert ended.stderr == "segan: stopped; what was not finished is removed\n"
+    assert list(tmp_path.iterdir()) == [long]
+
+
+def test_a_second_signal_ends_what_does_not_listen(tmp_path):
+    """Two named pipes stay open and empty: the jobs wait for them in threads for ever."""
+    os.mkfifo(tmp_path / "a.wav")
+    os.mkfifo(tmp_path / "b.wav")
+    writers = [os.open(tmp_path / name, os.O_RDWR) for name in ("a.wav", "b.wav")]
+    running = Running("enhance", tmp_path / "a.wav", tmp_path / "b.wav", "-o", tmp_path / "out", "--jobs", 2)
+    running.wait_until(lambda: waits(running.process.pid))
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    assert running.process.is_alive()
+    running.send_signal(signal.SIGINT)
+    ended = running.end(20)
+    assert (ended.returncode, ended.stderr) == (130, "segan: stopped\n")
+    for writer in writers:
+        os.close(writer)
+
+
+def waits(pid):
+    """Whether a process has both pipes open."""
+    open_files = [fd.readlink() for fd in Path(f"/proc/{pid}/fd").iterdir() if fd.is_symlink()]
+    return sum(place.suffix == ".wav" for place in open_files) == 2
+
+
+def test_nohup_is_respected(long, tmp_path):
+    words = ["nohup", *command("enhance", long, "-o", tmp_path / "out.wav")]
+    process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    while len(list(tmp_path.iterdir())) < 2:
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.send_signal(signal.SIGHUP)
+    time.sleep(0.2)
+    assert process.poll() is None
+    process.terminate()
+    process.communicate()
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_a_stopped_evaluation_says_so(tmp_path):
+    for side in ("noisy", "clean"):
+        (tmp_path / side).mkdir()
+        for i in range(40):
+            soundfile.write(tmp_path / side / f"{i}.wav", voice(4.0, seed=i) + hiss(4.0), 16_000)
+    store = tmp_path / "scores"
+    folders = ("--noisy", tmp_path / "noisy", "--clean", tmp_path / "clean")
+    running = Running("evaluate", *folders, "--jobs", 1, "--cache", store, "--csv", tmp_path / "a.csv")
+    running.wait_until(lambda: store.exists() and store.stat().st_size > 8_192)
+    running.send_signal(signal.SIGHUP)
+    ended = running.end()
+    assert ended.returncode == 128 + signal.SIGHUP
+    assert ended.stderr == "segan: stopped; what was not finished is removed\n"
+    assert not (tmp_path / "a.csv").exists()
+
+
+def test_no_handler_of_any_exception_swallows_a_stop():
+    def handles_all():
+        with hearing(Leave()):
+            try:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(1)
+            except Exception:
+                pytest.fail("swallowed")
+
+    with pytest.raises(StoppedError):
+        handles_all()
+
+
+def test_a_stop_that_falls_into_a_finaliser_is_raised_again(capfd):
+    class Fragile:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(0)
+
+    def loses_it():
+        with hearing(Leave()):
+            Fragile()
+            time.sleep(5)
+
+    with pytest.raises(StoppedError) as caught:
+        loses_it()
+    assert caught.value.signal_number == signal.SIGTERM
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("n_workers", [1, 2])
+def test_what_a_signal_does_to_a_library_is_no_fault_of_the_recording(n_workers):
+    class Cut:
+        def run(self, job, progress):
+            return batch.Outcome(str(job.source), str(job.target), error="damaged")
+
+    told, jobs = [], [batch.Job(Path("a.wav"), Path("b.wav"))] * 2
+    with pytest.raises(StoppedError) as caught:
+        batch.run(Cut(), jobs, n_workers, told.append, lambda *_: None, lambda: signal.SIGHUP)
+    assert (caught.value.signal_number, told) == (signal.SIGHUP, [])
+
+
+def test_a_training_remembers_a_signal():
+    before = [signal.getsignal(number) for number in STOPS]
+    with hearing(Stop()) as stop:
+        assert not stop()
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert stop()
+    assert stop.signal_number == signal.SIGHUP
+    assert [signal.getsignal(number) for number in STOPS] == before
+
+
+def test_random_signals_are_answered_as_they_should_be():
+    """A few of them; tests/stress_signals.py sends more."""
+    assert stress_signals.main(3, seed=5) == 0

@@ -1,0 +1,494 @@
+"""Text of others: names, cells, metadata, numbers. It is shown as it is, or refused in a line, and nothing is lost."""
+
+import csv
+import json
+import os
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+from commands import TINY, complaint, segan
+from conftest import hiss, voice
+
+from segan_cli.cli.train import unused
+from segan_cli.data.manifest import read_manifest, rows_of
+from segan_cli.errors import ConfigError, CorpusError
+from segan_cli.evaluation.cases import from_manifest
+from segan_cli.evaluation.compare import load_report
+from segan_cli.evaluation.report import as_marked, as_text
+from segan_cli.evaluation.store import Store
+from segan_cli.plain_json import read_json, write_json
+from segan_cli.printable import one_line, printable, utf8
+from segan_cli.recipe import load_recipe
+from segan_cli.training.journal import rewind
+
+BAD = os.fsdecode(b"caf\xe9")  # no UTF-8
+HOSTILE = ("\x1b[31mred", "a\u202egnp", "[b] [", "\x9b2J", BAD, "=1+1", "two\nlines")
+UNSEEN = re.compile(r"[^\n -~\xa1-\uffff]|[\u200b-\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def speak(folder, names, noisy=True):
+    """A short recording under each name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, name in enumerate(names):
+        sound = voice(1.0, seed=i) + (hiss(1.0, seed=i) if noisy else 0)
+        soundfile.write(os.fsencode(folder / f"{name}.wav"), sound, 16_000)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain [b]ü 音", "plain [b]ü 音"),
+        ("\x1b[31m\r\n", "\\x1b[31m\\x0d\\x0a"),
+        ("a\u202eb\u2066", "a\\u202eb\\u2066"),
+        (BAD, "caf\\xe9"),
+        ("\x9b\u00a0\ud800\U000e0001", "\\u009b\\u00a0\\ud800\\U000e0001"),
+    ],
+)
+def test_what_is_not_to_be_seen_is_escaped(text, shown):
+    assert printable(text) == shown
+
+
+def test_a_message_is_one_line_of_bounded_length():
+    assert one_line("a\n  b\x1b") == "a b\\x1b"
+    assert len(one_line("9" * 100_000)) < 1_100
+    assert utf8(BAD + "\x1b").encode() == b"caf\\xe9\x1b"
+
+
+def test_a_folder_of_hostile_names_is_enhanced_and_told(tmp_path):
+    speak(tmp_path / "in", HOSTILE)
+    (tmp_path / "in" / "bad\x1b]0;x\x07.wav").write_text("no audio")
+    result = segan("enhance", tmp_path / "in", "-o", tmp_path / "out", "--json", "--verbose")
+    assert result.returncode == 1
+    assert not UNSEEN.search(result.stderr)
+    assert "[b] [.wav: 1.0 s" in result.stderr
+    assert "caf\\xe9.wav: 1.0 s" in result.stderr
+    assert len(result.stderr.splitlines()) == len(HOSTILE) + 3
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == sorted(HOSTILE)
+    told = [json.loads(line) for line in result.stdout.splitlines()]
+    assert {os.fsencode(line["source"]) for line in told} == {os.fsencode(p) for p in (tmp_path / "in").iterdir()}
+
+
+def test_bars_show_names_as_they_are():
+    from segan_cli.cli.console import progress_bar
+
+    bar = progress_bar()
+    bar.add_task("[/b]\x1b", total=None, note="[red]")
+    name, note = (bar.columns[i].render(bar.tasks[0]).plain for i in (0, -1))
+    assert (name, note) == ("[/b]\\x1b", "[red]")
+
+
+def test_all_that_commands_print_goes_through_one_module():
+    for path in Path("segan_cli/cli").glob("*.py"):
+        if path.name not in ("console.py", "__init__.py"):
+            assert not re.search(r"click\.echo|\.print\(|\bprint\(|secho|sys\.std(out|err)", path.read_text()), path
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A manifest whose cells and headings are hostile."""
+    speak(tmp_path / "noisy", "ab")
+    speak(tmp_path / "clean", "ab", noisy=False)
+    rows = [
+        ["noisy", " clean", "room ", "=cmd", "snr"],
+        ["noisy/a.wav", " clean/a.wav", "[/b]\x1b", "=1+1", "-5"],
+        ["noisy/b.wav", "clean/b.wav", "x|<i>", "@x", "2"],
+    ]
+    with (tmp_path / "list.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return tmp_path / "list.csv"
+
+
+def test_cells_of_a_manifest_reach_every_report_as_they_are(table, tmp_path):
+    outputs = [part for kind in ("csv", "markdown", "html") for part in (f"--{kind}", tmp_path / f"r.{kind}")]
+    result = segan("evaluate", "--data", table, "--measure", "stoi", "--no-cache", "--by", "room", *outputs)
+    assert result.returncode == 0, result.stderr
+    assert "[/b]\\x1b" in result.stdout
+    assert "room, =cmd, snr" in result.stderr
+    first, second, _ = csv.reader((tmp_path / "r.csv").open(newline=""))
+    assert first[:4] == ["name", "room", "'=cmd", "snr"]
+    assert second[1:4] == ["[/b]\x1b", "'=1+1", "-5"]
+    assert "| x\\|\\<i\\> (1) |" in (tmp_path / "r.markdown").read_text()
+    assert '"[/b]\\\\x1b"' in (tmp_path / "r.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("cell", "text"),
+    [("=1", "'=1"), ("+a", "'+a"), ("-a", "'-a"), ("@a", "'@a"), ("\ta", "'\ta"), ("\ra", "'\ra"), ("＝a", "'＝a")]
+    + [(number, number) for number in ("-5", "+1.5e3", "-.5", "3")]
+    + [("-1+cmd", "'-1+cmd"), ("a=b", "a=b"), ("-nan", "'-nan"), ("-1_0", "'-1_0")],
+)
+def test_a_spreadsheet_takes_no_cell_for_a_formula(cell, text):
+    assert as_text(cell) == text
+
+
+def test_markdown_shows_names_as_they_are():
+    assert as_marked("a|b [x](y) `c` <d>") == "a\\|b [x\\](y) \\`c\\` \\<d\\>"
+
+
+def test_reports_are_there_when_printing_fails(table, tmp_path):
+    arguments = ("evaluate", "--data", table, "--measure", "stoi", "--no-cache", "--csv", tmp_path / "r.csv")
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", "segan_cli", *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert result.returncode == 1
+    assert b"Traceback" not in result.stderr
+    assert (tmp_path / "r.csv").read_text().count("\n") == 3
+
+
+def test_folders_and_files_whose_names_are_not_utf8_are_trained_on(tmp_path):
+    speak(tmp_path / BAD, [f"{BAD}{i}" for i in range(4)], noisy=False)
+    (tmp_path / "tiny.toml").write_text(TINY)
+    run = ("train", "--run-dir", tmp_path / f"run{BAD}")
+    result = segan(*run, "--data", tmp_path / BAD, "--recipe", tmp_path / "tiny.toml", "--steps", 1)
+    assert result.returncode == 0, result.stderr
+    assert not UNSEEN.search(result.stderr)
+    assert load_recipe(str(tmp_path / f"run{BAD}" / "recipe.toml")).data.speech == (str(tmp_path / BAD),)
+
+
+def test_recordings_whose_names_are_not_utf8_are_scored(tmp_path):
+    speak(tmp_path / "noisy", [BAD])
+    speak(tmp_path / "clean", [BAD], noisy=False)
+    outputs = [part for kind in ("csv", "markdown", "html") for part in (f"--{kind}", tmp_path / f"r.{kind}")]
+    folders = (
+        "--noisy",
+        tmp_path / "noisy",
+        "--clean",
+        tmp_path / "clean",
+        "--enhanced",
+        f"{BAD}={tmp_path / 'clean'}",
+    )
+    result = segan("evaluate", *folders, "--measure", "si_sdr_db", "--no-cache", "--json", *outputs)
+    assert result.returncode == 0, result.stderr
+    assert os.fsencode(json.loads(result.stdout)["files"][0]["name"]) == b"caf\xe9"
+    for kind in ("csv", "markdown", "html"):
+        assert "caf\\" in (tmp_path / f"r.{kind}").read_text(encoding="utf-8")
+
+
+def test_a_manifest_may_name_files_in_bytes(tmp_path):
+    speak(tmp_path, [BAD])
+    (tmp_path / "list.csv").write_bytes(b"\xef\xbb\xbfclean\ncaf\xe9.wav\n")
+    assert os.fsencode(read_manifest(str(tmp_path / "list.csv"), "training", True).utterances[0].path.name) == (
+        b"caf\xe9.wav"
+    )
+
+
+def test_a_list_holds_names_and_no_globs(tmp_path):
+    speak(tmp_path, ["a", "b", "[ab]", "*"])
+    names = [os.fsencode(tmp_path / name) for name in ("[ab].wav", "*.wav")]
+    for ending in (b"\r\n", b"\0"):
+        (tmp_path / "list").write_bytes(b"\xef\xbb\xbf" + b"".join(name + ending for name in names))
+        result = segan("enhance", "--files-from", tmp_path / "list", "-o", tmp_path / "out", "--force")
+        assert result.returncode == 0, result.stderr
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["*.wav", "[ab].wav"]
+
+
+def test_a_name_that_no_file_can_have_does_not_stop_the_others(tmp_path):
+    speak(tmp_path, ["a"])
+    (tmp_path / "list").write_text(f"{'x' * 300}.wav\n{tmp_path / 'a.wav'}\n")
+    result = segan("enhance", "--files-from", tmp_path / "list", "-o", tmp_path / "out")
+    assert result.returncode == 1
+    assert "File name too long" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav"]
+
+
+@pytest.mark.parametrize("error", [ValueError("odd"), RecursionError(), MemoryError(), KeyError("x"), RuntimeError("")])
+def test_whatever_goes_wrong_with_a_recording_is_its_own(tmp_path, monkeypatch, error):
+    from segan_cli import batch
+
+    worker = object.__new__(batch.Worker)
+    worker.request = batch.Request()
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(batch.Worker, "_enhance", fail)
+    outcome = worker.run(batch.Job(Path("a.wav"), Path("b.wav")), lambda done, of: None)
+    assert outcome.error.startswith("a.wav: ")
+
+
+def test_a_stop_is_no_account_of_a_recording(monkeypatch):
+    from segan_cli import batch
+    from segan_cli.errors import StoppedError
+
+    worker = object.__new__(batch.Worker)
+    worker.request = batch.Request()
+    for error in (StoppedError("stopped", 15), KeyboardInterrupt()):
+
+        def fail(*_, error=error):
+            raise error
+
+        monkeypatch.setattr(batch.Worker, "_enhance", fail)
+        with pytest.raises(type(error)):
+            worker.run(batch.Job(Path("a.wav"), Path("b.wav")), lambda done, of: None)
+    assert not issubclass(StoppedError, Exception)
+
+
+def test_debug_tells_where_an_error_came_from(tmp_path):
+    (tmp_path / "a.wav").write_text("no audio")
+    for arguments in (("--debug", "enhance"), ("enhance", "--debug")):
+        result = segan(*arguments, tmp_path / "a.wav", "-o", tmp_path / "b.wav")
+        assert result.returncode == 1
+        assert "Traceback" in result.stderr
+        assert result.stderr.splitlines()[-1].startswith("segan: ")
+    complaint(segan("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav"))
+
+
+MANIFESTS = [
+    ("a.csv", "noisy,clean\na,b,c\n", "line 2: 3 values, but the header has 2 columns"),
+    ("a.csv", 'noisy,clean\na,b\n\n"a","b",\n', "line 4: 3 values"),
+    ("a.csv", "noisy, noisy\na,b\n", "several columns noisy"),
+    ("a.csv", "noisy,clean,,\na,b,c,d\n", "several columns without a name"),
+    ("a.csv", f"noisy\n{'a' * 200_000}\n", "field larger than field limit"),
+    ("a.jsonl", "[" * 100_000, "line 1: not JSON (nested too deeply)"),
+    ("a.jsonl", '{"noisy": ' + "9" * 5_000 + "}", "line 1: not JSON (Exceeds the limit"),
+    ("a.jsonl", '{"noisy": NaN}', "NaN is no number"),
+    ("a.jsonl", "3", "not an object"),
+    ("a.jsonl", '{"noisy": [[1]], "clean": "x"}', "none of its"),
+    ("a.csv", "noisy,clean\na\0b,c\n", "none of its"),
+    ("a.jsonl", '{"noisy": "\\ud800\\u0000", "clean": "x"}', "none of its"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), MANIFESTS)
+def test_a_manifest_that_cannot_be_is_refused_with_its_line(tmp_path, name, text, message):
+    (tmp_path / name).write_text(text)
+    for read in (from_manifest, lambda path: read_manifest(str(path), "training", True)):
+        with pytest.raises(CorpusError, match=re.escape(message)) as caught:
+            read(tmp_path / name)
+        assert len(one_line(str(caught.value))) < 1_100
+
+
+def test_spaces_around_names_and_values_of_a_manifest_do_not_matter(tmp_path):
+    speak(tmp_path, ["c0", "n0"])
+    (tmp_path / "a.csv").write_text("clean, noisy , speaker,mood\nc0.wav, n0.wav , s0,sad\n")
+    corpus = read_manifest(str(tmp_path / "a.csv"), "training", True)
+    assert corpus.utterances[0].noisy == tmp_path / "n0.wav"
+    assert corpus.utterances[0].group.endswith(":s0")
+    assert corpus.notes == (f"{tmp_path / 'a.csv'}: columns that are not known and not used: mood",)
+    (tmp_path / "a.jsonl").write_text('{" clean": "c0.wav ", "noisy": "n0.wav", "nosiy": "x"}\n')
+    assert rows_of(tmp_path / "a.jsonl") == [(1, {"clean": "c0.wav", "noisy": "n0.wav", "nosiy": "x"})]
+    assert "nosiy" in read_manifest(str(tmp_path / "a.jsonl"), "training", True).notes[0]
+    (tmp_path / "b.csv").write_text("Noisy,clean\nn0.wav,c0.wav\n")
+    with pytest.raises(CorpusError, match="no column noisy; its columns are Noisy, clean"):
+        from_manifest(tmp_path / "b.csv")
+
+
+RECIPES = [
+    ('[model]\npreset = ["segan"]', "model.preset: ['segan']"),
+    ("a = " + "[" * 100_000, "nested too deeply"),
+    ("[model]\npreset = 'segan'\nwindow = " + "9" * 5_000, "not a TOML file"),
+    ("[model]\npreset = 'segan'\nwindow = 0x" + "f" * 5_000, "a whole number of 20000 bits"),
+    ("[model]\npreset = 'segan'\nwindow." + "a." * 3_000 + "b = 1", "must be a whole number"),
+    ("[model]\npreset = 'segan'\n[training]\nseed = 99999999999999999999", "must be below 2"),
+    ("[model]\npreset = 'segan'\n[training]\nvalidation_mixes = 1e12", "must be a whole number"),
+    ("[model]\npreset = 'segan'\n[training]\nvalidation_mixes = 1_000_000_000_000", "must be 10,000 or less"),
+    ("[model]\npreset = 'segan'\n[training]\ngenerator_learning_rate = 1e300", "or less"),
+    ("[model]\npreset = 'segan'\n[training]\ngenerator_learning_rate = nan", "must be a number"),
+    ("[model]\npreset = 'segan'\n[training.mixing]\nsnr_db = [0.0, 1e9]", "within ±200"),
+    ("[model]\npreset = 'segan'\n[training]\nsteps = 9223372036854775807", "or less"),
+    ("[model]\npreset = 'segan'\n[training]\nprecision = [1]", "must be one of"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), RECIPES)
+def test_a_recipe_that_cannot_be_is_refused_in_a_line(tmp_path, text, message):
+    (tmp_path / "a.toml").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(message)) as caught:
+        load_recipe(str(tmp_path / "a.toml"))
+    assert len(one_line(str(caught.value))) < 1_100
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("enhance", "a.wav", "-o", "b.wav", "--threads", 1_000_000),
+        ("enhance", "a.wav", "-o", "b.wav", "--jobs", 1_000_000),
+        ("enhance", "a.wav", "-o", "b.wav", "--seed", "9" * 5_000),
+        ("enhance", "a.wav", "-o", "b.wav", "--seed", 2**64),
+        ("enhance", "a.wav", "-o", "b.wav", "--strength", "nan"),
+        ("enhance", "a.wav", "-o", "b.wav", "--max-attenuation", "nan"),
+        ("enhance", "a.wav", "-o", "b.wav", "--normalize", "nan"),
+        ("evaluate", "--clean", ".", "--noise", ".", "--snr", "nan"),
+        ("evaluate", "--clean", ".", "--noise", ".", "--snr", "1e300"),
+        ("evaluate", "--clean", ".", "--noise", ".", "--seed", 10**30),
+        ("evaluate", "--clean", ".", "--noise", ".", "--jobs", 10**9),
+        ("train", "--data", ".", "--seed", 10**30),
+        ("train", "--data", ".", "--learning-rate", "nan"),
+        ("train", "--data", ".", "--learning-rate", "1e300"),
+        ("train", "--data", ".", "--snr", "nan", "nan"),
+        ("train", "--data", ".", "--width", "nan"),
+        ("train", "--data", ".", "--workers", 10**9),
+        ("train", "--data", ".", "--steps", 10**30),
+        ("train", "--data", ".", "--set", "training.seed=" + "9" * 5_000),
+        ("train", "--data", ".", "--set", "training.seed=" + "[" * 100_000),
+        ("train", "--data", ".", "--set", "training.mixing.gap_ms=[1, 1e999]"),
+    ],
+)
+def test_numbers_that_nobody_means_are_wrong_usage(tmp_path, monkeypatch, arguments):
+    speak(tmp_path, ["a"])
+    monkeypatch.chdir(tmp_path)
+    result = segan(*arguments)
+    assert result.returncode == 2, result.stderr
+    assert len(complaint(result)) < 1_200
+    assert list(tmp_path.iterdir()) == [tmp_path / "a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("preset", "name"),
+    [
+        ("segan-plus", "segan-plus"),
+        ("../../x", "______x"),
+        ("/etc", "_etc"),
+        ("a\0\x1b", "a__"),
+        ("", "run"),
+        ("..", "__"),
+    ],
+)
+def test_a_preset_of_others_leads_out_of_no_folder(tmp_path, preset, name):
+    assert unused(tmp_path, preset) == tmp_path / name
+    assert unused(tmp_path, "x" * 5_000) == tmp_path / ("x" * 64)
+
+
+def test_a_column_that_no_recording_has_is_named_before_anything_is_scored(table):
+    assert "nope: no such column; choose room, =cmd, snr" in complaint(
+        segan("evaluate", "--data", table, "--by", "nope", "--no-cache")
+    )
+
+
+REPORT = {
+    "format": 1,
+    "systems": ["noisy", "a"],
+    "measures": {"stoi": {"label": "STOI", "unit": "", "higher_is_better": True}},
+    "files": [{"name": "x", "scores": {"noisy": {"stoi": 0.5}, "a": {"stoi": None}}}],
+}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        None,
+        {"systems": None},
+        {"systems": []},
+        {"systems": [[]]},
+        {"systems": "ab"},
+        {"measures": [1]},
+        {"measures": {"stoi": {"label": 3}}},
+        {"files": 3},
+        {"files": [{"name": "x"}]},
+        {"files": [{"name": [], "scores": {}}]},
+        {"files": [{"name": "x", "scores": {"a": {"stoi": "0.5"}}}]},
+        {"files": [{"name": "x", "scores": {"a": {"stoi": 10**400}}}]},
+        {"files": [{"name": "x", "scores": {"a": {"stoi": {"undefined": 3}}}}]},
+        {"format": True},
+    ],
+)
+def test_a_report_that_is_none_is_refused_in_a_line(tmp_path, changes):
+    (tmp_path / "good.json").write_text(json.dumps(REPORT))
+    load_report(tmp_path / "good.json")
+    (tmp_path / "a.json").write_text(json.dumps({**REPORT, **changes} if changes else {"format": 1}))
+    with pytest.raises(CorpusError, match="segan evaluate --json"):
+        load_report(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5_000, '{"format": NaN}', "\ud800", ""])
+def test_a_report_that_is_not_json_is_refused_in_a_line(tmp_path, text):
+    (tmp_path / "a.json").write_bytes(text.encode(errors="surrogatepass"))
+    line = complaint(segan("evaluate", "--compare", tmp_path / "a.json", tmp_path / "a.json"))
+    assert "a.json: not JSON" in line
+
+
+def test_numbers_that_are_not_finite_are_null():
+    values = {"a": [float("nan"), float("inf")], "b": (1.5, None)}
+    assert write_json(values) == '{"a": [null, null], "b": [1.5, null]}'
+    with pytest.raises(ValueError, match="Infinity"):
+        read_json("[Infinity]")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[" * 100_000,
+        '{"step": "x"}',
+        "3",
+        '{"step": 2, "validation": 3}',
+        '{"step": 2, "validation": {"a": []}}',
+        "\udce9",
+    ],
+)
+def test_a_damaged_line_ends_a_log(tmp_path, line):
+    path = tmp_path / "log.jsonl"
+    path.write_bytes(b'{"step": 1}\n' + line.encode(errors="surrogateescape") + b'\n{"step": 3}\n')
+    assert rewind(path, 5) == [{"step": 1}]
+    assert path.read_text() == '{"step": 1}\n'
+
+
+def scored(tmp_path, **environment):
+    """Scores of two pairs by `segan evaluate`, and what it says beside."""
+    speak(tmp_path / "noisy", "ab")
+    speak(tmp_path / "clean", "ab", noisy=False)
+    folders = ("--noisy", tmp_path / "noisy", "--clean", tmp_path / "clean", "--measure", "si_sdr_db", "--json")
+    cache = () if environment else ("--cache", tmp_path / "scores")
+    result = segan("evaluate", *folders, *cache, **environment)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)["files"], result.stderr
+
+
+KEYS, SCORES = {"stoi": "k1", "pesq_wb": "k2"}, {"stoi": 0.5, "pesq_wb": 2.5}
+
+
+@pytest.mark.parametrize("bad", ["NaN", "[1]", "{", b"\xff", None, "1e300", "[" * 100_000, "9" * 5_000])
+def test_a_damaged_score_is_taken_out(tmp_path, bad):
+    Store(tmp_path / "scores").put(KEYS, SCORES)
+    with sqlite3.connect(tmp_path / "scores") as database:
+        database.execute("UPDATE scores SET score = ? WHERE key = 'k1'", (bad,))
+    store = Store(tmp_path / "scores")
+    assert store.get(KEYS) == {"pesq_wb": 2.5}
+    assert store.notes == (f"{tmp_path / 'scores'}: 1 damaged scores are measured anew",)
+    assert Store(tmp_path / "scores").notes == ()
+
+
+def test_a_number_that_is_no_score_of_its_measure_is_measured_anew(tmp_path):
+    Store(tmp_path / "scores").put(KEYS, {"stoi": 77.5, "pesq_wb": 2.5})
+    assert Store(tmp_path / "scores").get(KEYS) == {"pesq_wb": 2.5}
+
+
+def test_a_damaged_cache_of_scores_is_made_anew_and_that_is_said_once(tmp_path):
+    first, _ = scored(tmp_path)
+    content = (tmp_path / "scores").read_bytes()
+    (tmp_path / "scores").write_bytes(content[:5_000])
+    again, said = scored(tmp_path)
+    assert again == first
+    assert said.count("made anew") == len(said.splitlines()) == 1
+    assert (tmp_path / "scores.damaged").read_bytes() == content[:5_000]
+    other = tmp_path / "other"
+    with sqlite3.connect(other) as database:
+        database.execute("CREATE TABLE scores (key, value)")
+    for bad in (content[:100] + bytes(len(content) - 100), other.read_bytes()):
+        (tmp_path / "scores").write_bytes(bad)
+        assert "made anew" in Store(tmp_path / "scores").notes[0]
+        assert Store(tmp_path / "scores").notes == ()
+
+
+def test_a_cache_that_is_damaged_meanwhile_gives_nothing_and_stops_nothing(tmp_path):
+    store = Store(tmp_path / "scores")
+    (tmp_path / "scores").write_bytes(b"x" * 9_000)
+    assert store.get({"stoi": "key"}) == {}
+    store.put({"stoi": "key"}, {"stoi": 0.5})
+
+
+def test_a_home_that_cannot_be_written_is_no_reason_to_fail(tmp_path):
+    (tmp_path / "file").write_text("")
+    files, said = scored(tmp_path, XDG_CACHE_HOME=str(tmp_path / "file"))
+    assert len(files) == 2
+    assert said.count("scores are not kept") == len(said.splitlines()) == 1
+
+
+def test_a_recipe_keeps_the_bytes_of_names(tmp_path):
+    (tmp_path / "a.toml").write_bytes(b'[model]\npreset = "segan"\n[data]\nspeech = ["caf\xe9"]\n')
+    assert load_recipe(str(tmp_path / "a.toml")).data.speech == (BAD,)
