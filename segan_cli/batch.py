@@ -46,6 +46,7 @@ class Request:
     residual: Path | None = None  # file for what was removed
     force: bool = False  # overwrite
     skip_existing: bool = False
+    allow_truncated: bool = False  # take what is there of recordings that are cut short
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ class Outcome:
     enhanced_level_db: float = 0.0
     noise_reduction_db: float = 0.0  # by which the pauses became quieter: the frames of the lowest tenth
     real_time_factor: float = 0.0
+    notes: tuple[str, ...] = ()  # where the recording is not as its header says
 
 
 class Worker:
@@ -122,16 +124,18 @@ class Worker:
             str(job.source), str(job.target), seconds=seconds, rate_hz=info.rate_hz, channels=info.channels,
             level_db=before.level_db(), enhanced_level_db=after.level_db(),
             noise_reduction_db=before.pauses_db() - after.pauses_db(),
-            real_time_factor=(time.monotonic() - began) / seconds,
+            real_time_factor=(time.monotonic() - began) / seconds, notes=tuple(noisy.notes),
         )  # fmt: skip
 
     @contextmanager
     def _source(self, place: Path) -> Iterator[Source]:
         if place == STREAM:
-            with open_stream(standard("input").buffer, self.request.raw) as source:
+            with open_stream(
+                standard("input").buffer, self.request.raw, allow_truncated=self.request.allow_truncated
+            ) as source:
                 yield source
         else:
-            with open_file(place) as source:
+            with open_file(place, self.request.allow_truncated) as source:
                 yield source
 
     @contextmanager

@@ -1,5 +1,6 @@
 """Noisy audio to enhanced audio: array to array, stream to stream, file to file."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,18 +90,22 @@ class Enhancer:
         stream = EnhancerStream(self, rate_hz, signal.shape[1], AHEAD)
         return np.concatenate((stream.push(signal), stream.flush())).reshape(noisy.shape)
 
-    def enhance_file(self, source: str | Path, target: str | Path, force: bool = False) -> None:
+    def enhance_file(
+        self, source: str | Path, target: str | Path, force: bool = False, allow_truncated: bool = False
+    ) -> None:
         """Write the enhanced `source` to `target`: same rate, channels and length, memory independent of length.
 
-        Raises AudioError when either cannot be used, or where there is a target already without `force`; what was there
-        then stays.
+        Raises AudioError when either cannot be used, where there is a target already without `force`, or where the
+        source is cut short and that is not allowed; what was there then stays. Warns where a header is wrong.
         """
         source, target = Path(source), Path(target)
         check([Job(source, target)])
         check_writable(target, force)
-        with open_file(source) as noisy, open_target(target, noisy.info, source) as write:
+        with open_file(source, allow_truncated) as noisy, open_target(target, noisy.info, source) as write:
             for _, block in self.through(noisy):
                 write(block)
+        for note in noisy.notes:
+            warnings.warn(f"{source}: {note}", stacklevel=2)
 
     def through(self, source: Source) -> Iterator[tuple[Array, Array]]:
         """All of a recording, as pairs of original and enhanced [n, channels].

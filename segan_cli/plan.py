@@ -2,14 +2,14 @@
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segan_cli.audio.files import FOREIGN, FORMATS, PART
+from segan_cli.audio.files import MEDIA, PART, counted
 from segan_cli.errors import AudioError
 
-MEDIA = FOREIGN | set(FORMATS)  # what a folder is searched for
 STREAM = Path("-")  # standard input or output
 
 
@@ -22,12 +22,15 @@ class Job:
     in_tree: bool = False  # whether the target lies in a folder of results, which is made
 
 
-def plan(inputs: Sequence[Path], output: Path | None, suffix: str | None, ending: str | None) -> list[Job]:
+def plan(
+    inputs: Sequence[Path], output: Path | None, suffix: str | None, ending: str | None, left: list[str] | None = None
+) -> list[Job]:
     """Jobs for files, folders (searched to their depths), globs and STREAM.
 
     Targets are `output` where it is a file or STREAM, a place in the mirrored tree where it is a folder, and without it
-    a file beside the source whose name ends in `suffix`; `ending` replaces that of the source's name. Raises AudioError
-    when an input is missing or two sources, or a source and a target, would be the same file.
+    a file beside the source whose name ends in `suffix`; `ending` replaces that of the source's name. `left` gets
+    lines on what folders hold beside recordings. Raises AudioError when an input is missing or two sources, or a source
+    and a target, would be the same file.
     """
     named = [found for entry in inputs for found in expand(entry, alone=len(inputs) == 1)]
     many = len(named) > 1 or named[0].is_dir()
@@ -40,7 +43,7 @@ def plan(inputs: Sequence[Path], output: Path | None, suffix: str | None, ending
         raise AudioError("-: standard input has no place that --suffix could write beside; give -o FILE or -o -")
     jobs = []
     for entry in named:
-        for source, place in members(entry, folder):
+        for source, place in members(entry, folder, [] if left is None else left):
             name = place.with_suffix(ending) if ending and entry != STREAM else place
             if folder is not None:
                 target = folder / name
@@ -70,18 +73,33 @@ def expand(entry: Path, alone: bool) -> Iterator[Path]:
     yield from found
 
 
-def members(entry: Path, output: Path | None) -> Iterator[tuple[Path, Path]]:
-    """The recordings of an entry, each with its place in a mirrored tree; what lies in `output` is no input."""
+def members(entry: Path, output: Path | None, left: list[str]) -> Iterator[tuple[Path, Path]]:
+    """The recordings of an entry, each with its place in a mirrored tree; what lies in `output` is no input.
+
+    `left` gets a line on other files and on links to folders, which are not followed.
+    """
     if not entry.is_dir():
         yield entry, Path(entry.name)
         return
     kept_out = output.resolve() if output is not None else None
+    others: Counter[str] = Counter()
     for folder, folders, names in os.walk(entry, onerror=refuse):
+        left += [
+            f"{Path(folder, name)}: is a link to a folder and not followed; name it too"
+            for name in sorted(folders)
+            if name[0] != "." and Path(folder, name).is_symlink()
+        ]
         folders[:] = sorted(name for name in folders if name[0] != "." and Path(folder, name).resolve() != kept_out)
         for name in sorted(names):
             source = Path(folder, name)
-            if name[0] != "." and source.suffix.lower() in MEDIA and source.is_file():
+            if name[0] == ".":
+                continue
+            if source.suffix.lower() in MEDIA and source.is_file():
                 yield source, source.relative_to(entry)
+            else:
+                others[source.suffix.lower()] += 1
+    if others:
+        left.append(f"{entry}: {counted(others)} left out")
 
 
 def is_folder(output: Path) -> bool:

@@ -52,6 +52,7 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON on each recording.")
 @click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave out recordings whose output exists.")
+@click.option("--allow-truncated", is_flag=True, help="Take what is there of recordings that are cut short.")
 @click.option(
     "--jobs", type=click.IntRange(1), help="Recordings at a time.  [default: one a core, at most 4; 1 with --threads]"
 )
@@ -91,6 +92,7 @@ def enhance(
     as_json: bool,
     force: bool,
     skip_existing: bool,
+    allow_truncated: bool,
     jobs: int | None,
     threads: int | None,
     device: str,
@@ -140,7 +142,8 @@ def enhance(
     how, n_channels = policy(channels, raw)
     if max_attenuation is not None:
         strength = 1 - 10 ** (-max_attenuation / 20)
-    work = plan(inputs, output, suffix, f".{ending.lstrip('.')}" if ending else None)
+    left: list[str] = []
+    work = plan(inputs, output, suffix, f".{ending.lstrip('.')}" if ending else None, left)
     if len(work) > 1 and (residual is not None or picture is not None):
         raise click.UsageError("--residual and --plot take one recording.")
     others = [path for path in (residual, picture) if path is not None]
@@ -170,11 +173,14 @@ def enhance(
         residual=residual,
         force=force,
         skip_existing=skip_existing,
+        allow_truncated=allow_truncated,
     )  # fmt: skip
     to_stream = any(job.target == STREAM for job in work)
     if to_stream and normalize is not None:
         raise click.UsageError("--normalize needs the whole recording before its first sample; give -o FILE.")
     account = Account(len(work), as_json, to_stream, quiet, verbose)
+    for line in [] if quiet else left:
+        account.say(f"segan: {line}")
     with account, hearing(Leave()) as stopped:
         run(request, work, jobs or (1 if threads else min(cores(), MOST_JOBS)), account.told, account.watch, stopped)
     account.close()
@@ -242,14 +248,14 @@ class Account:
                 f"{outcome.target}: {outcome.seconds:.1f} s, {outcome.rate_hz} Hz, {outcome.channels} channels,"
                 f" pauses {outcome.noise_reduction_db:.0f} dB quieter, {outcome.real_time_factor:.3f} of real time"
             )
+        if not self.quiet:
+            for note in outcome.notes:
+                self.say(f"segan: {outcome.source}: {note}")
         self.last = outcome
 
     def say(self, line: str) -> None:
-        """A line on standard error, above the bars, and not while a job has it muted."""
-        from segan_cli.audio.files import MUTING
-
-        with MUTING:
-            self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        """A line on standard error, above the bars."""
+        self.bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """The end: a summary of several; raises SeganError when something failed."""
