@@ -107,14 +107,19 @@ def real_end(window: Window, samples: Samples, start: int) -> tuple[int, int | N
     grammar = GRAMMARS[magic]
     place = aligned(end - start, grammar.align) + start
     for behind in (place, end):  # not every writer fills up to an even number
-        if (follows := trailing(window, behind, grammar)) is not False:
+        if (follows := trailing(window, behind, grammar, samples.told == 0)) is not False:
             return end, follows
+    follows = window.find(window.at(start, 8 if magic == b"caff" else 4), end)
+    if follows >= 0 and find_samples(window, follows) is not None:
+        return end, follows
     return window.end, None
 
 
-def trailing(window: Window, place: int, grammar: Grammar) -> int | bool | None:
+def trailing(window: Window, place: int, grammar: Grammar, untold: bool) -> int | bool | None:
     """Where another recording begins behind chunks; None where the file ends after them; False where they are none."""
-    while len(head := window.at(place, grammar.head)) == grammar.head and head.strip(b"\0"):
+    while len(head := window.at(place, grammar.head)) == grammar.head:
+        if not head.strip(b"\0"):
+            return False if untold or not blank(window, place) else None
         if head[:4] in BEGINNINGS and find_samples(window, place) is not None:
             return place
         if head[:3] in TAGS:
@@ -125,6 +130,15 @@ def trailing(window: Window, place: int, grammar: Grammar) -> int | bool | None:
             return False
         place = aligned(place + grammar.head + size - window.start, grammar.align) + window.start
     return None
+
+
+def blank(window: Window, place: int) -> bool:
+    """Whether nothing but zeros follows."""
+    while block := window.at(place, 1 << 20):
+        if block.strip(b"\0"):
+            return False
+        place += len(block)
+    return True
 
 
 def judged(window: Window, samples: Samples, start: int, real: int, follows: int | None) -> Part:

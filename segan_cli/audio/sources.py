@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from segan_cli.audio.ffmpeg import Decoding, decoding, playlist
 from segan_cli.audio.files import FOREIGN, MPEG_AUDIO, AudioInfo, check_shape, known, open_audio, read_blocks
 from segan_cli.audio.pieces import Part
-from segan_cli.audio.streams import Encoding, read_samples, read_wav_header
+from segan_cli.audio.streams import SKIPPED, Encoding, read_samples, read_wav_header
 from segan_cli.audio.survey import survey
 from segan_cli.errors import AudioError
 
@@ -170,9 +170,8 @@ def open_stream(
         check_shape(name, encoding.rate_hz, encoding.channels)
         n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes
         info = AudioInfo(encoding.rate_hz, encoding.channels, n_samples, "WAV", encoding.subtype)
-        blocks = read_samples(stream.read1, encoding, block_of(encoding.rate_hz, encoding.channels), n_bytes)
         door = Door(name, allow_truncated, [])
-        yield Source(name, info, door.counted(blocks, n_samples, encoding.rate_hz), live=True, notes=door.notes)
+        yield Source(name, info, streamed(stream, encoding, n_bytes, door), live=True, notes=door.notes)
         return
     with ExitStack() as stack:
         file = stack.enter_context(tempfile.NamedTemporaryFile())
@@ -183,6 +182,36 @@ def open_stream(
             yield replace(source, name=name)
         except AudioError as error:
             raise AudioError(str(error).replace(file.name, name)) from error
+
+
+def streamed(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, door: Door) -> Iterator[Array]:
+    """The samples of a stream, and those of WAV streams that follow the first."""
+    largest = block_of(encoding.rate_hz, encoding.channels)
+    while True:
+        blocks = read_samples(stream.read1, encoding, largest, n_bytes)  # type: ignore[attr-defined]  # buffered
+        yield from door.counted(blocks, None if n_bytes is None else n_bytes // encoding.frame_bytes, encoding.rate_hz)
+        if n_bytes is None or not (left := pass_chunks(stream, n_bytes % 2)):
+            return
+        if not left.startswith(b"RIFF"):
+            return door.note("what follows its samples is neither a chunk nor another recording, and left out")
+        stream = io.BufferedReader(Rejoined(left, stream))
+        following, n_bytes = read_wav_header(stream, door.name)
+        if following != encoding:
+            raise AudioError(f"{door.name}: another recording follows, of another encoding; pipe in one at a time")
+        door.note("holds several recordings, read one after the other")
+
+
+def pass_chunks(stream: IO[bytes], n_filling: int) -> bytes:
+    """Read past the chunks behind a WAV stream's samples; → the first bytes of what is none, nothing at the end."""
+    stream.read(n_filling)
+    while len(head := stream.read(8)) == 8 and head[:4] != b"RIFF" and head[:4].strip(b"\0"):
+        if not all(32 <= letter < 127 for letter in head[:4]):
+            return head
+        left = int.from_bytes(head[4:], "little")
+        left += left % 2
+        while left and (content := stream.read(min(left, SKIPPED))):
+            left -= len(content)
+    return head if head.strip(b"\0") and len(head) == 8 else b""
 
 
 class Rejoined(io.RawIOBase):

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segan_cli.errors import CorpusError
+from segan_cli.errors import CorpusError, SeganError
 
 if TYPE_CHECKING:
     from segan_cli.evaluation.cases import Cases
     from segan_cli.evaluation.report import Report
+    from segan_cli.evaluation.store import Store
 
 PATH = click.Path(path_type=Path)
 BROKEN_DOWN = 5  # measures that are shown by column; the reports have all
@@ -92,11 +93,10 @@ def evaluate(
     from segan_cli.evaluation.report import build, to_csv, to_json, to_markdown
     from segan_cli.evaluation.run import Request
     from segan_cli.evaluation.run import evaluate as run
-    from segan_cli.evaluation.store import Store, default_store
 
     folders = name_folders(enhanced)
     systems, hashes = load_models(models, folders)
-    store = None if no_cache else Store(cache or default_store())
+    store = None if no_cache else open_store(cache)
     with progress_bar(not quiet) as bar:
         task = bar.add_task("scoring", total=None, note="")
         request = Request(cases, names, folders, systems, align, jobs, store)
@@ -114,6 +114,19 @@ def evaluate(
         elif path is not None:
             write(path, {"csv": to_csv, "markdown": to_markdown}[kind](report))
     tell(report, quiet)
+
+
+def open_store(cache: Path | None) -> "Store | None":
+    """Where scores are kept; the default place need not be there."""
+    from segan_cli.evaluation.store import Store, default_store
+
+    try:
+        return Store(cache or default_store())
+    except SeganError as error:
+        if cache is not None:
+            raise
+        click.echo(f"scores are not kept: {error}", err=True)
+        return None
 
 
 def find_cases(
