@@ -314,7 +314,7 @@ def test_what_a_folder_leaves_out_is_said(tmp_path):
     (folder / "linked").symlink_to(tmp_path)
     result = segan("enhance", folder, "-o", tmp_path / "out")
     assert result.returncode == 0
-    assert sorted(os.listdir(tmp_path / "out")) == ["a.wav", "b.aifc", "c.snd"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.wav", "b.aifc", "c.snd"]
     assert f"{folder}: 3 other files (2 .txt, 1 .jpg) left out" in result.stderr
     assert f"{folder / 'linked'}: is a link to a folder and not followed" in result.stderr
 

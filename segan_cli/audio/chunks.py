@@ -103,7 +103,9 @@ def real_end(window: Window, samples: Samples, start: int) -> tuple[int, int | N
     if end > window.end:
         return window.end, None
     if magic in AU:
-        return (end, end) if window.at(end, 4) in BEGINNINGS else (end if samples.told else window.end, None)
+        if window.at(end, 4) in BEGINNINGS:
+            return end, end
+        return end if samples.told and blank(window, end) else window.end, None
     grammar = GRAMMARS[magic]
     place = aligned(end - start, grammar.align) + start
     for behind in (place, end):  # not every writer fills up to an even number

@@ -14,7 +14,7 @@ from segan_cli.audio.files import VIDEO
 from segan_cli.audio.streams import Encoding, read_wav_header
 from segan_cli.errors import AudioError
 
-TELLING = ("-nostdin", "-hide_banner", "-nostats", "-v", "level+info")
+TELLING = ("-nostdin", "-hide_banner", "-nostats", "-v", "level+verbose")
 FORMATS = (  # demuxers that read the file they are given and no other: no playlists, scripts, devices or networks
     "aac,ac3,ac4,aiff,amr,amrnb,amrwb,ape,asf,asf_o,ast,au,avi,avr,caf,dsf,dts,dtshd,dv,eac3,flac,flv,g722,gsm,iff,ircam,"
     "loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,paf,pvf,qcp,rm,rso,sbc,shn,sol,sox,spdif,"
@@ -25,6 +25,7 @@ BARE = ("-map_metadata", "-1", "-fflags", "+bitexact")  # a header of nothing bu
 IN_TIME = ("-af", "aresample=async=1:first_pts=0")  # silence where the sound begins after the pictures, or is missing
 TRACK = re.compile(r"Stream #0:(\d+) -> #0:0 ")
 DURATION = re.compile(r"^\[info\]   Duration: (\d+):(\d\d):(\d\d\.\d+), ", re.MULTILINE)
+DECODED = re.compile(r"Input stream #0:\d+ \(audio\): .*\((\d+) samples\)")
 GUESSED = "Estimating duration from bitrate"
 PICTURES = ": Video: "
 TOLERANCE_S, TOLERANCE = 0.2, 0.001  # by which sound may be shorter than its container: frames, rounding
@@ -74,6 +75,10 @@ class Decoding:
             stream = found["stream"] or found["other"]
             if stream is None or track is None or stream == track[1]:
                 return f"ffmpeg says: {SAYS.sub('', found[0]).rstrip('.')}", None
+        if decoded := DECODED.search(words):
+            n_placed = round(seconds * self.encoding.rate_hz)
+            if int(decoded[1]) - n_placed > TOLERANCE_S * self.encoding.rate_hz:
+                return f"{decoded[1]} samples are decoded, and their times have a place for {n_placed}", None
         told = DURATION.search(words)
         if told is None or GUESSED in words:
             return None, None

@@ -39,6 +39,11 @@ def chained(window: Window) -> list[Part] | None:
         if stop > window.end or len(head) < HEAD + n:
             cut = True
             break
+        if window.at(stop, 4) not in (MAGIC, b"") and 0 < (following := window.find(MAGIC, place + 4)) < stop:
+            place = following  # another page begins within this one
+            if links:
+                links[-1].lost += 1
+            continue
         begins = bool(head[5] & BEGINS)
         if begins and (not links or not links[-1].headers):
             links.append(Link(place))
