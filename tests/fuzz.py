@@ -32,7 +32,8 @@ SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW", "ALAC_16", "VORBIS", 
 TELLING = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\1\0\0\0", b"\0\0", b"\xff\xff")
 CONTAINERS = {  # of ffmpeg's, by the name of a file
     "a.m4a": (), "fast.m4a": ("-movflags", "+faststart"), "a.mka": ("-c:a", "flac"), "a.webm": (), "a.tta": (),
-    "a.wv": (), "a.aac": (), "a.ac3": (), "a.wma": (), "a.mp2": (), "a.voc": (), "vbr.mp3": ("-q:a", "6", "-write_xing", "0"),
+    "a.wv": (), "a.aac": (), "a.ac3": (), "a.wma": (), "a.mp2": (), "a.voc": (),
+    "vbr.mp3": ("-q:a", "6", "-write_xing", "0"),
     "plain.mp3": ("-b:a", "48k", "-write_xing", "0", "-id3v2_version", "0"), "xing.mp3": ("-q:a", "5"),
     "a.flac": (), "a.opus": (), "a.ogg": ("-c:a", "libvorbis"), "a.oga": ("-c:a", "flac"), "a.w64": (), "a.aiff": (),
 }  # fmt: skip
