@@ -48,6 +48,7 @@ class Request:
     residual: Path | None = None  # file for what was removed
     force: bool = False  # overwrite
     skip_existing: bool = False
+    allow_truncated: bool = False  # take what is there of recordings that are cut short
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Outcome:
     enhanced_level_db: float = 0.0
     noise_reduction_db: float = 0.0  # by which the pauses became quieter: the frames of the lowest tenth
     real_time_factor: float = 0.0
-    warnings: list[str] = field(default_factory=list)  # what of the recording could not be kept
+    warnings: list[str] = field(default_factory=list)  # where its header is wrong, and what could not be kept
 
 
 class Worker:
@@ -123,16 +124,18 @@ class Worker:
             str(job.source), str(job.target), seconds=seconds, rate_hz=info.rate_hz, channels=info.channels,
             level_db=before.level_db(), enhanced_level_db=after.level_db(),
             noise_reduction_db=before.pauses_db() - after.pauses_db(),
-            real_time_factor=(time.monotonic() - began) / seconds, warnings=warnings,
+            real_time_factor=(time.monotonic() - began) / seconds, warnings=[*noisy.warnings, *warnings],
         )  # fmt: skip
 
     @contextmanager
     def _source(self, place: Path) -> Iterator[Source]:
         if place == STREAM:
-            with open_stream(standard("input").buffer, self.request.raw) as source:
+            with open_stream(
+                standard("input").buffer, self.request.raw, allow_truncated=self.request.allow_truncated
+            ) as source:
                 yield source
         else:
-            with open_file(place) as source:
+            with open_file(place, self.request.allow_truncated) as source:
                 yield source
 
     @contextmanager

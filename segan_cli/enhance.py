@@ -91,11 +91,14 @@ class Enhancer:
         stream = EnhancerStream(self, rate_hz, signal.shape[1], AHEAD)
         return np.concatenate((stream.push(signal), stream.flush())).reshape(noisy.shape)
 
-    def enhance_file(self, source: str | Path, target: str | Path, force: bool = False) -> None:
+    def enhance_file(
+        self, source: str | Path, target: str | Path, force: bool = False, allow_truncated: bool = False
+    ) -> None:
         """Write the enhanced `source` to `target`: same rate, channels and length, memory independent of length.
 
-        Raises AudioError or OutputError when either cannot be used, or where there is a target already without `force`;
-        what was there then stays. Warns of what the target cannot hold, such as some tags.
+        Raises AudioError or OutputError when either cannot be used, where there is a target already without `force`, or
+        where the source is cut short and that is not allowed; what was there then stays. Warns where a header is wrong,
+        and of what the target cannot hold, such as some tags.
         """
         source, target = Path(source), Path(target)
         check([Job(source, target)])
@@ -104,9 +107,14 @@ class Enhancer:
         def warn(line: str) -> None:
             warnings.warn(f"{source}: {line}", stacklevel=4)
 
-        with open_file(source) as noisy, open_target(target, noisy.info, noisy, None, force, warn) as write:
+        with (
+            open_file(source, allow_truncated) as noisy,
+            open_target(target, noisy.info, noisy, None, force, warn) as write,
+        ):
             for _, block in self.through(noisy):
                 write(block)
+        for line in noisy.warnings:
+            warnings.warn(f"{source}: {line}", stacklevel=2)
 
     def through(self, source: Source) -> Iterator[tuple[Array, Array]]:
         """All of a recording, as pairs of original and enhanced [n, channels].

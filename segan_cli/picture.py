@@ -33,9 +33,9 @@ def plot(before: Path, after: Path, picture: Path) -> None:
     figure = Figure(figsize=(14, 8), layout="constrained")
     axes = figure.subplots(2, 2, sharex="col", sharey="row")
     for column, (title, path) in enumerate((("before", before), ("after", after))):
-        with open_file(path) as source:
+        with open_file(path, allow_truncated=True) as source:
             length = source.info.n_samples or sum(map(len, source.blocks))
-        with open_file(path) as source:
+        with open_file(path, allow_truncated=True) as source:
             hop = max(FRAME // 4, -(-length // COLUMNS))
             lows, highs, spectra = zip(*columns(source, hop), strict=True)
             seconds = len(lows) * hop / source.info.rate_hz

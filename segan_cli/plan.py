@@ -3,15 +3,15 @@
 import codecs
 import glob
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from segan_cli.atomic import unfinished
-from segan_cli.audio.files import FOREIGN, FORMATS
+from segan_cli.audio.files import MEDIA, counted
 from segan_cli.errors import AudioError
 
-MEDIA = FOREIGN | set(FORMATS)  # what a folder is searched for
 STREAM = Path("-")  # standard input or output
 
 
@@ -30,13 +30,14 @@ def plan(
     suffix: str | None,
     ending: str | None,
     names: Sequence[Path] | None = None,
+    left: list[str] | None = None,
 ) -> list[Job]:
     """Jobs for files, folders (searched to their depths), globs and STREAM; `names`, those of a list, are no globs.
 
     Targets are `output` where it is a file or STREAM, a place in the mirrored tree where it is a folder (always where
     it ends in a slash), and without it a file beside the source whose name ends in `suffix`; `ending` replaces that of
-    the source's name. Raises AudioError when an input is missing or two sources, or a source and a target, would be the
-    same file.
+    the source's name. `left` gets lines on what folders hold beside recordings. Raises AudioError when an input is
+    missing or two sources, or a source and a target, would be the same file.
     """
     alone = len(inputs) == 1 and not names
     named = [found for entry in inputs for found in expand(entry, alone)] + list(names or ())
@@ -53,7 +54,7 @@ def plan(
         raise AudioError("-: standard input has no place that --suffix could write beside; give -o FILE or -o -")
     jobs = []
     for entry in named:
-        for source, place in members(entry, folder):
+        for source, place in members(entry, folder, [] if left is None else left):
             name = place.with_suffix(ending) if ending and entry != STREAM else place
             if folder is not None:
                 target = folder / name
@@ -83,18 +84,33 @@ def expand(entry: Path, alone: bool) -> Iterator[Path]:
     yield from found
 
 
-def members(entry: Path, output: Path | None) -> Iterator[tuple[Path, Path]]:
-    """The recordings of an entry, each with its place in a mirrored tree; what lies in `output` is no input."""
+def members(entry: Path, output: Path | None, left: list[str]) -> Iterator[tuple[Path, Path]]:
+    """The recordings of an entry, each with its place in a mirrored tree; what lies in `output` is no input.
+
+    `left` gets a line on other files and on links to folders, which are not followed.
+    """
     if not os.path.isdir(entry):  # noqa: PTH112
         yield entry, Path(entry.name)
         return
     kept_out = output.resolve() if output is not None else None
+    others: Counter[str] = Counter()
     for folder, folders, names in os.walk(entry, onerror=refuse):
+        left += [
+            f"{Path(folder, name)}: is a link to a folder and not followed; name it too"
+            for name in sorted(folders)
+            if name[0] != "." and Path(folder, name).is_symlink()
+        ]
         folders[:] = sorted(name for name in folders if name[0] != "." and Path(folder, name).resolve() != kept_out)
         for name in sorted(names):
             source = Path(folder, name)
-            if name[0] != "." and source.suffix.lower() in MEDIA and source.is_file():
+            if name[0] == ".":
+                continue
+            if source.suffix.lower() in MEDIA and source.is_file():
                 yield source, source.relative_to(entry)
+            else:
+                others[source.suffix.lower()] += 1
+    if others:
+        left.append(f"{entry}: {counted(others)} left out")
 
 
 def is_folder(output: Path, slash: bool) -> bool:

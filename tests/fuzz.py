@@ -1,12 +1,15 @@
 """Damaged recordings of every native format: each is read or refused by an AudioError, in bounded time and memory.
 
-python tests/fuzz.py 20000 [SEED]   tries so many and says what became of them
+python tests/fuzz.py 20000 [SEED]          tries so many and says what became of them
+python tests/fuzz.py lengths 5000 [SEED]   cuts and joins recordings, also of ffmpeg's containers, and counts samples
 """
 
 import io
+import os
 import random
 import resource
 import signal
+import subprocess
 import sys
 import tempfile
 from collections import Counter
@@ -14,6 +17,7 @@ from contextlib import suppress
 from multiprocessing import get_context
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import soundfile
 
@@ -26,9 +30,18 @@ FORMATS = {
 }  # fmt: skip
 SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW", "ALAC_16", "VORBIS", "OPUS", "MPEG_LAYER_III", "IMA_ADPCM")
 TELLING = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\1\0\0\0", b"\0\0", b"\xff\xff")
+CONTAINERS = {  # of ffmpeg's, by the name of a file
+    "a.m4a": (), "fast.m4a": ("-movflags", "+faststart"), "a.mka": ("-c:a", "flac"), "a.webm": (), "a.tta": (),
+    "a.wv": (), "a.aac": (), "a.ac3": (), "a.wma": (), "a.mp2": (), "a.voc": (),
+    "vbr.mp3": ("-q:a", "6", "-write_xing", "0"),
+    "plain.mp3": ("-b:a", "48k", "-write_xing", "0", "-id3v2_version", "0"), "xing.mp3": ("-q:a", "5"),
+    "a.flac": (), "a.opus": (), "a.ogg": ("-c:a", "libvorbis"), "a.oga": ("-c:a", "flac"), "a.w64": (), "a.aiff": (),
+}  # fmt: skip
+SLACK = 5_000  # samples of a recording that two decoders may count differently: delays and fillings of codecs
 LONGEST_S = 20  # for one input
 LARGEST = 400 << 20  # bytes that one input may add
 CHUNK = 250  # inputs of a process
+FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
 
 
 def corpus():
@@ -108,12 +121,75 @@ def chunk(seed):
     return outcomes
 
 
-def run(n, seed=0, processes=2):
+def made(folder):
+    """Small whole recordings of ffmpeg's containers and of ours, (name, content)."""
+    rng = np.random.default_rng(0)
+    sound = np.concatenate([level * rng.standard_normal(16_000) for level in (0.01, 0.3, 0.0, 0.1)])
+    soundfile.write(folder / "sound.wav", sound, 16_000)
+    for name, how in CONTAINERS.items():
+        subprocess.run([FFMPEG, "-v", "error", "-y", "-i", folder / "sound.wav", *how, folder / name], check=True)
+        yield name, (folder / name).read_bytes()
+    for format, subtype, ending in (
+        ("WAV", "PCM_16", "wav"), ("WAVEX", "FLOAT", "wav"), ("RF64", "PCM_24", "rf64"), ("CAF", "PCM_16", "caf"),
+        ("CAF", "ALAC_16", "caf"), ("AU", "ULAW", "au"), ("AIFF", "PCM_24", "aifc"), ("MP3", "MPEG_LAYER_III", "mp3"),
+    ):  # fmt: skip
+        content = io.BytesIO()
+        soundfile.write(content, sound, 16_000, subtype, format=format)
+        yield f"ours.{ending}", content.getvalue()
+
+
+def cut_or_joined(content, rng):
+    """Content that is cut, joined, or both, and how many recordings it is made of."""
+    n = rng.choice((1, 1, 2, 3))
+    pieces = [content] * n
+    for i in range(n):
+        if rng.random() < 0.5:
+            pieces[i] = (
+                content[: rng.randrange(len(content))] if rng.random() < 0.8 else content[: -rng.randint(1, 600)]
+            )
+    return b"".join(pieces), n
+
+
+def compare(name, content, n, folder):
+    """Read one input; → what became of it, by ffmpeg's own count of its samples."""
+    path = folder / name
+    path.write_bytes(content)
+    signal.alarm(LONGEST_S)
+    try:
+        with open_file(path) as source:
+            ours, info, notes = read(source), source.info, source.notes
+    except AudioError as error:
+        return "refused" if "\n" not in str(error) else "refused in several lines"
+    finally:
+        signal.alarm(0)
+    wanted = ("-f", "s16le", "-ac", "1", "-ar", str(info.rate_hz), "-")
+    samples = subprocess.run([FFMPEG, "-v", "quiet", "-i", path, *wanted], capture_output=True, check=False).stdout
+    if len(samples) // 2 > ours + n * SLACK * info.rate_hz // 16_000:
+        return f"lost in silence: {name}" if not notes else "less than ffmpeg reads, said"
+    return "read, said" if notes else "read"
+
+
+def lengths(seed):
+    """CHUNK inputs of a seed that are cut or joined; → what became of them."""
+    rng, outcomes = random.Random(seed), Counter()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / "ffmpeg").symlink_to(FFMPEG)
+        os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
+        whole = list(made(folder))
+        for _ in range(CHUNK):
+            name, content = rng.choice(whole)
+            outcomes[compare(name, *cut_or_joined(content, rng), folder)] += 1
+    return outcomes
+
+
+def run(n, seed=0, processes=2, kind=chunk):
     """So many inputs; raises when one crashes its process, takes too long or too much memory."""
     with get_context("spawn").Pool(processes, maxtasksperchild=1) as pool:
-        chunks = pool.imap_unordered(chunk, range(seed, seed + -(-n // CHUNK)))
+        chunks = pool.imap_unordered(kind, range(seed, seed + -(-n // CHUNK)))
         return sum((chunks.next(timeout=CHUNK * LONGEST_S) for _ in range(-(-n // CHUNK))), Counter())
 
 
 if __name__ == "__main__":
-    print(dict(run(int(sys.argv[1]), *map(int, sys.argv[2:]))))
+    kind = lengths if sys.argv[1] == "lengths" else chunk
+    print(dict(run(*map(int, sys.argv[1 + (kind is lengths) :]), kind=kind)))

@@ -14,3 +14,9 @@ def test_damaged_text_is_read_or_refused():
     outcomes = fuzz_text.run(500)
     assert {became for _, became in outcomes} == {"read", "refused"}
     assert sum(outcomes.values()) == 500
+
+
+def test_nothing_that_is_cut_or_joined_is_lost_in_silence():
+    outcomes = fuzz.run(250, kind=fuzz.lengths)
+    assert set(outcomes) <= {"read", "read, said", "refused"}
+    assert outcomes["read, said"] > 20

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from segan_cli.audio.ffmpeg import program
+from segan_cli.audio.ffmpeg import FILES_ONLY, program
 from segan_cli.audio.files import FOREIGN, VIDEO
 from segan_cli.audio.layouts import nearest, supposed
 from segan_cli.audio.streams import Encoding
@@ -49,7 +49,7 @@ class Facts:
 
 def facts(path: Path) -> Facts:
     """Ask ffmpeg about a file."""
-    command = [program(path), "-nostdin", "-hide_banner", "-i", f"file:{path}"]
+    command = [program(path), "-nostdin", "-hide_banner", *FILES_ONLY, "-i", f"file:{path}"]
     told = subprocess.run(command, capture_output=True, check=False).stderr.decode("utf-8", "replace")
     form = re.search(r"^Input #0, (\S+), from", told, re.MULTILINE)
     streams = tuple((found[1], found[2], found[3]) for found in STREAM.finditer(told))
@@ -111,7 +111,7 @@ def kept(target: Path, original: Path, about: Facts, warn: Callable[[str], None]
         before not in FOREIGN and CONTAINERS.get(ending, ending.removeprefix(".")) in about.containers
     )
     matroska = same and "matroska" in about.containers
-    options = ["-i", f"file:{original}"]
+    options = [*FILES_ONLY, "-i", f"file:{original}"]
     if ending in VIDEO or matroska:
         options += ["-map", "1:v?", "-c:v", "copy"]
     options += ["-map", "0:a"]

@@ -1,11 +1,11 @@
 """Audio files: endings, opening and reading in blocks by libsndfile, the format of a name."""
 
 import os
+from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from threading import Lock
 
 import numpy as np
 import soundfile
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from segan_cli.atomic import check_place
 from segan_cli.audio.layouts import read_mask
+from segan_cli.audio.pieces import Part, Pieces
+from segan_cli.audio.sifting import MPEG, is_mpeg, sifted
 from segan_cli.errors import AudioError
 
 Array = NDArray[np.float32]
@@ -30,13 +32,25 @@ FORMATS = {  # libsndfile's major format by a name's ending
     ".w64": "W64",
     ".rf64": "RF64",
     ".au": "AU",
+    ".aifc": "AIFF",
+    ".bwf": "WAV",
+    ".nist": "NIST",
+    ".snd": "AU",
+    ".sph": "NIST",
+    ".svx": "SVX",
+    ".wave": "WAV",
 }
 VIDEO = frozenset((
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".3gp", ".mpg", ".mpeg", ".ts", ".mts",
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".mpg", ".mpeg",
+    ".ts", ".mts", ".m2ts", ".vob", ".ogv", ".mxf",
 ))  # fmt: skip
-FOREIGN = VIDEO | {  # endings of what is ffmpeg's
-    ".m4a", ".m4b", ".aac", ".mka", ".wma", ".amr", ".ac3", ".eac3", ".dts", ".ape", ".wv", ".tta", ".spx", ".gsm",
+MPEG_AUDIO = frozenset((".mp1", ".mp2", ".mpa"))  # which libsndfile reads and ffmpeg writes
+FOREIGN = VIDEO | MPEG_AUDIO | {  # endings of what is ffmpeg's
+    ".m4a", ".m4b", ".m4r", ".aac", ".mka", ".weba", ".wma", ".amr", ".awb", ".ac3", ".eac3", ".dts", ".ape", ".wv",
+    ".tta", ".voc", ".tak", ".mpc", ".spx", ".gsm", ".dsf", ".ra", ".rm",
 }  # fmt: skip
+MEDIA = FOREIGN | set(FORMATS)  # what a folder is searched for
+UNENDING = 1 << 62  # samples that libsndfile tells where it does not know
 SIGNED = ("FLAC", "AIFF", "CAF", "AU")  # their samples of 8 bits are
 DEEP = {"ALAC_20": ("PCM_24",), "ALAC_24": ("PCM_24",), "PCM_24": ("PCM_24", "ALAC_24")}  # encodings → the nearest
 DEEP |= dict.fromkeys(("PCM_32", "ALAC_32", "FLOAT", "DOUBLE"), ("PCM_32", "ALAC_32", "PCM_24", "ALAC_24"))
@@ -44,7 +58,13 @@ PLAIN = ("PCM_", "FLOAT", "DOUBLE")  # encodings that most formats have
 SIZE_FIELD = 2**32 - 2**20  # bytes of samples that a WAV file can tell
 RATES_HZ = 1_000, 768_000
 MOST_CHANNELS = 64
-MUTING = Lock()  # as standard error is one for all threads
+
+
+def counted(endings: Counter[str]) -> str:
+    """How many files of other endings there are: `3 other files (2 .txt, 1 .jpg)`."""
+    n = endings.total()
+    kinds = ", ".join(f"{times} {ending or 'without ending'}" for ending, times in endings.most_common(5))
+    return f"{n} other file{'s' * (n > 1)} ({kinds}{', …' * (len(endings) > 5)})"
 
 
 @dataclass(frozen=True)
@@ -63,7 +83,8 @@ class AudioInfo:
     def of(cls, file: soundfile.SoundFile) -> "AudioInfo":
         """Of an open file."""
         tags = {name: text for name, text in file.copy_metadata().items() if text}
-        return cls(file.samplerate, file.channels, file.frames, file.format, file.subtype, tags, read_mask(file))
+        n_samples = file.frames if file.frames < UNENDING else None
+        return cls(file.samplerate, file.channels, n_samples, file.format, file.subtype, tags, read_mask(file))
 
     def at(self, rate_hz: int) -> "AudioInfo":
         """Of the same recording at another rate."""
@@ -78,23 +99,26 @@ def probe(path: Path) -> AudioInfo:
 
 
 @contextmanager
-def open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
-    """Open a file for reading; raises AudioError when it is missing, a folder, empty or not audio."""
+def open_audio(path: Path, part: Part | None = None) -> Iterator[soundfile.SoundFile]:
+    """Open a file, or a part of it, for reading; raises AudioError when it is missing, no file, empty or not audio."""
     if path.is_dir():
         raise AudioError(f"{path}: is a folder; give an audio file")
     if not path.exists():
         raise AudioError(f"{path}: no such file; check the path")
-    if path.is_file() and path.stat().st_size == 0:
+    if not path.is_file():
+        raise AudioError(f"{path}: is a device or socket; give an audio file, or pipe it in")
+    if path.stat().st_size == 0:
         raise AudioError(f"{path}: the file is empty; nothing was recorded in it")
-    try:
-        with muted():
-            file = soundfile.SoundFile(native(path))
-    except TypeError as error:
-        raise AudioError(f"{path}: bare samples do not tell their rate; pipe them in with --raw") from error
-    except (soundfile.LibsndfileError, OSError) as error:
-        reason = getattr(error, "error_string", None) or str(error)
-        raise AudioError(f"{path}: not a readable audio file ({reason.strip().rstrip('.')})") from error
-    with file:
+    with ExitStack() as stack:
+        try:
+            source = native(path) if part is None else stack.enter_context(Pieces(path, part.pieces))
+            with sifted(is_mpeg(path)):
+                file = stack.enter_context(soundfile.SoundFile(source))
+        except TypeError as error:
+            raise AudioError(f"{path}: bare samples do not tell their rate; pipe them in with --raw") from error
+        except (soundfile.LibsndfileError, OSError) as error:
+            reason = getattr(error, "error_string", None) or str(error)
+            raise AudioError(f"{path}: not a readable audio file ({reason.strip().rstrip('.')})") from error
         if file.frames == 0:
             raise AudioError(f"{path}: the file holds no samples; nothing was recorded in it")
         check_shape(str(path), file.samplerate, file.channels)
@@ -106,27 +130,15 @@ def native(path: Path) -> bytes | Path:
     return path if os.name == "nt" else os.fsencode(path)
 
 
-def known(path: Path) -> bool:
-    """Whether libsndfile knows what a file holds."""
+def known(path: Path, part: Part | None = None) -> bool:
+    """Whether libsndfile knows what a file, or a part of it, holds."""
     try:
-        with muted():
-            soundfile.SoundFile(native(path)).close()
+        with sifted(is_mpeg(path)), ExitStack() as stack:
+            source = native(path) if part is None else stack.enter_context(Pieces(path, part.pieces))
+            soundfile.SoundFile(source).close()
     except (soundfile.LibsndfileError, OSError, TypeError):
         return False
     return True
-
-
-@contextmanager
-def muted() -> Iterator[None]:
-    """Nothing reaches standard error meanwhile, where libmpg123 tells of each damaged frame."""
-    with MUTING, Path(os.devnull).open("wb") as nowhere:
-        before = os.dup(2)
-        os.dup2(nowhere.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(before, 2)
-            os.close(before)
 
 
 def check_shape(name: str, rate_hz: int, channels: int) -> None:
@@ -140,15 +152,19 @@ def check_shape(name: str, rate_hz: int, channels: int) -> None:
 
 def read_blocks(file: soundfile.SoundFile, path: Path, block: int) -> Iterator[Array]:
     """An open file's samples as blocks [n, channels] of at most `block`; raises AudioError where it is damaged."""
+    library, done = soundfile._snd, 0
     while True:
-        try:
-            with muted():
-                samples = file.read(block, dtype="float32", always_2d=True)
-        except soundfile.LibsndfileError as error:
-            raise AudioError(f"{path}: damaged after sample {file.tell()} ({error.error_string})") from error
-        if not len(samples):
+        samples = np.empty((block, file.channels), np.float32)
+        with sifted(MPEG in file.subtype):
+            n = library.sf_readf_float(file._file, soundfile._ffi.from_buffer("float[]", samples), block)
+        done += n
+        if n:
+            yield samples[:n]
+        if error := library.sf_error(file._file):
+            reason = soundfile.LibsndfileError(error).error_string.strip(" .").removeprefix("Error : ")
+            raise AudioError(f"{path}: damaged after sample {done} ({reason})")
+        if n == 0:
             return
-        yield samples
 
 
 def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None = None) -> tuple[str, str]:

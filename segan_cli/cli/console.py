@@ -55,22 +55,16 @@ def progress_bar(shown: bool = True) -> Progress:
 
 
 def say(line: str) -> None:
-    """A line to the user, above the bars, and not while a job has standard error muted."""
-    from segan_cli.audio.files import MUTING
-
-    with MUTING:
-        talk.print(Text(one_line(line)), highlight=False, soft_wrap=True)
+    """A line to the user, above the bars."""
+    talk.print(Text(one_line(line)), highlight=False, soft_wrap=True)
 
 
 def print_json(text: str, aside: bool = False) -> None:
     """JSON, which is ASCII, to standard output or, where samples go there, `aside`."""
-    from segan_cli.audio.files import MUTING
-
-    with MUTING:
-        if aside:
-            talk.out(text, highlight=False)
-        else:
-            click.echo(text)
+    if aside:
+        talk.out(text, highlight=False)
+    else:
+        click.echo(text)
 
 
 def print_table(title: str, names: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

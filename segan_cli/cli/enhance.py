@@ -51,6 +51,7 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON on each recording.")
 @click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave out recordings whose output exists.")
+@click.option("--allow-truncated", is_flag=True, help="Take what is there of recordings that are cut short.")
 @click.option("--jobs", type=WORKERS, help="Recordings at a time.  [default: one a core, at most 4; 1 with --threads]")
 @click.option("--threads", type=WORKERS, help="Of each job.  [default: all cores by --jobs]")
 @click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
@@ -88,6 +89,7 @@ def enhance(
     as_json: bool,
     force: bool,
     skip_existing: bool,
+    allow_truncated: bool,
     jobs: int | None,
     threads: int | None,
     device: str,
@@ -137,7 +139,8 @@ def enhance(
     how, n_channels = policy(channels, raw)
     if max_attenuation is not None:
         strength = 1 - 10 ** (-max_attenuation / 20)
-    work = plan(inputs, output, suffix, f".{ending.lstrip('.')}" if ending else None, names)
+    left: list[str] = []
+    work = plan(inputs, output, suffix, f".{ending.lstrip('.')}" if ending else None, names, left)
     if len(work) > 1 and (residual is not None or picture is not None):
         raise click.UsageError("--residual and --plot take one recording.")
     others = [path for path in (residual, picture) if path is not None]
@@ -167,6 +170,7 @@ def enhance(
         residual=residual,
         force=force,
         skip_existing=skip_existing,
+        allow_truncated=allow_truncated,
     )  # fmt: skip
     to_stream = any(job.target == STREAM for job in work)
     if to_stream and normalize is not None:
@@ -174,6 +178,8 @@ def enhance(
     jobs = min(jobs or (1 if threads else min(cores(), MOST_JOBS)), len(work))
     worker = Worker(request, jobs)  # nothing is begun while the model loads, so a signal need not be heard in order
     account = Account(len(work), as_json, to_stream, quiet, verbose)
+    for line in [] if quiet else left:
+        account.say(f"segan: {line}")
     with account, hearing(Leave()) as stopped:
         run(worker, work, jobs, account.told, account.watch, stopped)
         account.close()

@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +51,8 @@ class Entry:
     level: float  # active level, RMS with full scale 1
     clipped: float  # share of samples in flat tops
     rate_hz: int  # of the file
+    to_hz: int  # of the samples
+    path: Path = field(compare=False)  # of the file, or of another one of the same content
 
 
 class Cache:
@@ -95,7 +97,11 @@ class Cache:
                 index.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
             if progress is not None:
                 progress(len(digests), len(paths))
-        return [entries[digest] for digest in digests]
+        found = [entries[digest] for digest in digests]
+        return [
+            entry if isinstance(entry, str) else replace(entry, path=path)
+            for entry, path in zip(found, paths, strict=True)
+        ]
 
     def _add(self, index: sqlite3.Connection, pool: Executor, new: dict[str, Path]) -> dict[str, Entry | str]:
         """Decode new contents into a file of their own and enter those that could be read."""
@@ -112,7 +118,8 @@ class Cache:
                         entries[digest] = result
                     else:
                         samples, facts = result
-                        entries[digest] = Entry(digest, shard, file.tell() // 2, len(samples), *facts)
+                        place = file.tell() // 2
+                        entries[digest] = Entry(digest, shard, place, len(samples), *facts, self.rate_hz, new[digest])
                         file.write(samples.tobytes())
                 file.flush()
                 os.fsync(file.fileno())
@@ -139,8 +146,10 @@ class Cache:
             "SELECT digest, shard, start, length, level, clipped, rate_hz FROM audio WHERE to_hz = ?", (self.rate_hz,)
         )
         return {
-            digest: Entry(digest, self.folder / shard, start, length, *facts)
-            for digest, shard, start, length, *facts in rows
+            digest: Entry(
+                digest, self.folder / shard, start, length, level, clipped, rate_hz, self.rate_hz, self.folder
+            )
+            for digest, shard, start, length, level, clipped, rate_hz in rows
             if 2 * (start + length) <= sizes.get(shard, -1)
         }
 

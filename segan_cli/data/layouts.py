@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from segan_cli.audio.files import FORMATS
+from segan_cli.audio.files import MEDIA, counted
 from segan_cli.data.groups import VCTK, recording, speakers
 from segan_cli.errors import CorpusError
 
@@ -63,7 +63,8 @@ def recognise_speech(place: str) -> Corpus:
     used = paths if root.name.endswith("_mic2") else [path for path in paths if not second_microphone(path)]
     groups, known = speakers(root, used)
     utterances = (Utterance(path, group) for path, group in zip(used, groups, strict=True))
-    return Corpus(place, "folder of speech", tuple(utterances), left_microphones(root, paths, used), known)
+    left = (*left_microphones(root, paths, used), *others_below(root))
+    return Corpus(place, "folder of speech", tuple(utterances), left, known)
 
 
 def recognise_noise(place: str) -> Corpus:
@@ -73,7 +74,7 @@ def recognise_noise(place: str) -> Corpus:
     """
     root = find_root(place)
     utterances = (Utterance(path, recording(path)) for path in audio_below(root))
-    return Corpus(place, "folder of recordings", tuple(utterances))
+    return Corpus(place, "folder of recordings", tuple(utterances), others_below(root))
 
 
 def find_root(place: str) -> Path:
@@ -97,7 +98,7 @@ def folders_in(folder: Path) -> list[Path]:
 
 def is_audio(path: PurePath) -> bool:
     """Whether a name is one of a sound file; hidden ones are not."""
-    return path.suffix.lower() in FORMATS and not path.name.startswith(".")
+    return path.suffix.lower() in MEDIA and not path.name.startswith(".")
 
 
 def second_microphone(path: Path) -> bool:
@@ -112,7 +113,7 @@ def left_microphones(root: Path, paths: Sequence[Path], used: Sequence[Path]) ->
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """All audio files below a folder, links followed, each folder once, hidden files left out."""
+    """All files below a folder, links followed, each folder once, hidden files left out."""
     seen = set()
     for here, folders, files in os.walk(folder, followlinks=True):
         real = os.path.realpath(here)
@@ -121,18 +122,22 @@ def walk(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in files:
-            if is_audio(path := Path(here, name)):
-                yield path
+        yield from (Path(here, name) for name in files if not name.startswith("."))
+
+
+def others_below(folder: Path) -> tuple[str, ...]:
+    """A line on the files below a folder that are no audio files, where there are any."""
+    others = Counter(path.suffix.lower() for path in walk(folder) if not is_audio(path))
+    return (f"{folder}: {counted(others)}",) if others else ()
 
 
 def audio_below(folder: Path) -> list[Path]:
     """All audio files below a folder, sorted; raises CorpusError when there is none."""
     if not folder.is_dir():
         raise CorpusError(f"{folder}: no such folder; give a folder of audio files")
-    paths = sorted(walk(folder))
+    paths = sorted(filter(is_audio, walk(folder)))
     if not paths:
-        raise CorpusError(f"{folder}: no audio files in it; expected {', '.join(sorted(FORMATS))}")
+        raise CorpusError(f"{folder}: no audio files in it; expected {', '.join(sorted(MEDIA))}")
     return paths
 
 

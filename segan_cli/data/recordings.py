@@ -2,19 +2,21 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.data.cache import FULL_SCALE, Entry
+from segan_cli.data.cache import FULL_SCALE, Entry, decode
+from segan_cli.errors import CorpusError
 
 Array = NDArray[np.float32]
 
 SHORTEST_S = 0.1
 SILENT = 1e-4  # active level, -80 dB relative to full scale
 CLIPPED = 1e-3  # share of clipped samples from which clean speech is not clean
+LEFT_BEHIND = 64  # recordings that are kept whose shard has vanished
 CUT_S = 0.05  # difference of a pair's lengths up to which the longer is cut at its end
 
 
@@ -49,8 +51,7 @@ class Recordings:
         """`length` samples of a recording from `offset` on, zeros before its start and after its end; full scale 1."""
         recording = self[name]
         first, last = (min(max(0, sample), recording.length) for sample in (offset, offset + length))
-        start = recording.entry.start
-        samples = mapped(recording.entry.shard)[start + first : start + last] / np.float32(FULL_SCALE)
+        samples = samples_of(recording.entry)[first:last] / np.float32(FULL_SCALE)
         before = min(length, max(0, -offset))
         return np.pad(samples, (before, length - before - len(samples)))
 
@@ -75,6 +76,28 @@ class Recordings:
     def groups(self) -> list[str]:
         """Distinct groups, sorted."""
         return sorted({recording.group for recording in self.all})
+
+
+def samples_of(entry: Entry) -> NDArray[np.int16]:
+    """All samples of an entry; where its shard has vanished they are decoded again.
+
+    Raises CorpusError where the file is not what it was.
+    """
+    try:
+        return mapped(entry.shard)[entry.start : entry.start + entry.length]
+    except OSError:
+        return decoded(entry)
+
+
+@lru_cache(LEFT_BEHIND)
+def decoded(entry: Entry) -> NDArray[np.int16]:
+    """The samples of an entry from its file."""
+    result = decode(entry.path, entry.to_hz)
+    if isinstance(result, str):
+        raise CorpusError(f"{result}; and its samples are no longer in the cache")
+    if len(result[0]) != entry.length:
+        raise CorpusError(f"{entry.path}: has changed, and its samples are no longer in the cache; start again")
+    return result[0]
 
 
 @cache

@@ -1,0 +1,393 @@
+"""What a file holds is read, whatever its header says; what is missing is an error, and what disagrees is said."""
+
+import io
+import json
+import os
+import shutil
+import struct
+import subprocess
+import threading
+from pathlib import Path
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import soundfile
+from commands import alone, command, complaint, segan
+from conftest import hiss, voice
+
+from segan_cli.audio import sources
+from segan_cli.audio.sources import open_file, open_stream
+from segan_cli.data.cache import Cache, Entry
+from segan_cli.data.recordings import Recording, Recordings, mapped
+from segan_cli.errors import AudioError, CorpusError
+
+SECONDS = 2.0
+N = 32_000
+CONTAINERS = {  # ending → libsndfile's format and encoding
+    "wav": ("WAV", "PCM_16"), "adpcm.wav": ("WAV", "IMA_ADPCM"), "rf64": ("RF64", "PCM_24"), "w64": ("W64", "FLOAT"),
+    "aiff": ("AIFF", "PCM_16"), "aifc": ("AIFF", "ULAW"), "caf": ("CAF", "PCM_16"), "alac.caf": ("CAF", "ALAC_16"),
+    "au": ("AU", "PCM_16"), "snd": ("AU", "FLOAT"), "svx": ("SVX", "PCM_16"), "flac": ("FLAC", "PCM_16"),
+    "ogg": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"), "mp3": ("MP3", "MPEG_LAYER_III"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def ffmpeg(tmp_path_factory):
+    """An ffmpeg that runs with arguments, and the folder it lies in."""
+    folder = tmp_path_factory.mktemp("bin")
+    (folder / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+
+    def run(*arguments):
+        program = [folder / "ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, arguments)]
+        return subprocess.run(program, check=True, capture_output=True).stdout
+
+    run.path = f"{folder}{os.pathsep}{os.environ['PATH']}"
+    return run
+
+
+def whole(ending, seconds=SECONDS):
+    """A recording's bytes."""
+    format, subtype = CONTAINERS[ending]
+    content = io.BytesIO()
+    soundfile.write(content, voice(seconds) + hiss(seconds), 16_000, subtype, format=format)
+    return content.getvalue()
+
+
+def read(path, allow_truncated=False):
+    """Samples of a file and what was noted."""
+    with open_file(path, allow_truncated) as source:
+        samples = np.concatenate([np.zeros((0, source.info.channels), np.float32), *source.blocks])
+        assert source.info.n_samples in (None, len(samples)) or allow_truncated
+        return samples, source.notes
+
+
+@pytest.mark.parametrize("ending", CONTAINERS)
+def test_a_whole_file_is_read_without_a_word(ending, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(whole(ending))
+    samples, notes = read(path)
+    assert (len(samples), notes) == (soundfile.info(path).frames, [])
+
+
+@pytest.mark.parametrize("ending", CONTAINERS)
+@pytest.mark.parametrize("share", [0.4, 0.9])
+def test_a_file_that_is_cut_is_refused_or_read_as_far_as_it_goes(ending, share, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    content = whole(ending, 8.0)
+    path.write_bytes(content[: int(share * len(content))])
+    with pytest.raises(AudioError, match="cut short"):
+        read(path)
+    samples, notes = read(path, allow_truncated=True)
+    assert notes
+    assert 0.3 * share * 4 * N < len(samples) < 1.1 * share * 4 * N
+
+
+@pytest.mark.parametrize("ending", CONTAINERS)
+def test_joined_files_are_read_one_after_the_other(ending, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    path.write_bytes(whole(ending))
+    once, _ = read(path)
+    path.write_bytes(3 * whole(ending))
+    samples, notes = read(path)
+    assert notes == ["holds 3 recordings, read one after the other"]
+    np.testing.assert_allclose(samples, np.tile(once, (3, 1)), atol=2e-3)
+
+
+def test_parts_that_differ_are_refused(tmp_path):
+    other = io.BytesIO()
+    soundfile.write(other, voice(1.0, 48_000), 48_000, "VORBIS", format="OGG")
+    (tmp_path / "a.ogg").write_bytes(whole("ogg") + other.getvalue())
+    with pytest.raises(AudioError, match="part 2 of 2 has 48000 Hz"):
+        read(tmp_path / "a.ogg")
+
+
+@pytest.mark.parametrize(
+    ("ending", "chunk", "offset", "numbers"),
+    [
+        ("wav", b"data", 4, [b"\0" * 4, b"\xff" * 4, b"\xff\xff\xff\x7f", b"\0\xf0\xff\x7f"]),
+        ("aiff", b"SSND", 4, [b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff"]),
+        ("au", b".snd", 8, [b"\0" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff"]),
+        ("w64", b"data", 16, [b"\0" * 8, b"\xff" * 8]),
+        ("caf", b"data", 4, [b"\0" * 8, b"\xff" * 8]),
+        ("rf64", b"ds64", 16, [b"\0" * 8, b"\xff" * 8]),
+    ],
+)
+def test_a_recorder_that_crashed_left_all_it_wrote(ending, chunk, offset, numbers, tmp_path):
+    path = tmp_path / f"a.{ending}"
+    content = whole(ending)
+    place = content.index(chunk) + offset
+    path.write_bytes(content)
+    expected, _ = read(path)
+    for number in numbers:
+        path.write_bytes(content[:place] + number + content[place + len(number) :])
+        samples, notes = read(path)
+        assert notes == ["its header was never finished; it is read to its end"], number
+        np.testing.assert_array_equal(samples[:N], expected)
+
+
+def test_a_number_that_ran_over_hides_nothing(tmp_path):
+    content = bytearray(whole("wav"))
+    struct.pack_into("<I", content, content.index(b"data") + 4, 20_000)
+    (tmp_path / "a.wav").write_bytes(content)
+    samples, notes = read(tmp_path / "a.wav")
+    assert len(samples) == N
+    assert "20000 bytes of samples, and 64000 are read" in notes[0]
+
+
+def test_chunks_and_filling_behind_the_samples_are_no_sound(tmp_path):
+    content = whole("wav")
+    for behind in (b"LIST\4\0\0\0INFO", bytes(300), b"TAG" + bytes(125), b"id3 \3\0\0\0abc"):
+        (tmp_path / "a.wav").write_bytes(content + behind)
+        samples, notes = read(tmp_path / "a.wav")
+        assert (len(samples), notes) == (N, [])
+
+
+def test_flac_of_unknown_length_is_read_to_its_end(tmp_path):
+    content = bytearray(whole("flac"))
+    content[21:26] = bytes((content[21] & 0xF0, 0, 0, 0, 0))
+    (tmp_path / "a.flac").write_bytes(content)
+    assert len(read(tmp_path / "a.flac")[0]) == N
+
+
+@pytest.mark.parametrize(
+    "options", [("-q:a", 4), ("-q:a", 9, "-ar", 44_100), ("-b:a", "64k"), ("-b:a", "320k", "-ar", 48_000)]
+)
+@pytest.mark.parametrize("tagged", [0, 3])
+def test_mp3_without_a_header_is_read_as_ffmpeg_reads_it(options, tagged, tmp_path, ffmpeg):
+    sound = np.concatenate((voice(4.0), np.zeros(3 * N, np.float32), hiss(4.0, level=0.2)))
+    soundfile.write(tmp_path / "a.wav", sound, 16_000)
+    path = tmp_path / "a.mp3"
+    ffmpeg("-i", tmp_path / "a.wav", *options, "-write_xing", 0, "-id3v2_version", tagged, path)
+    expected = np.frombuffer(ffmpeg("-i", path, "-f", "f32le", "-"), np.float32)
+    samples, notes = read(path)
+    assert notes == []
+    np.testing.assert_allclose(samples[:, 0], expected, atol=2e-3)
+    path.write_bytes(2 * path.read_bytes() + b"TAG" + bytes(125))
+    assert len(read(path)[0]) == 2 * len(expected)
+    content = path.read_bytes()
+    path.write_bytes(content[: -128 - 7])
+    with pytest.raises(AudioError, match="breaks off within a frame"):
+        read(path)
+
+
+def test_mp2_and_mp3_in_wav_are_read_whole(tmp_path, ffmpeg):
+    soundfile.write(tmp_path / "a.wav", voice(SECONDS, 44_100), 44_100)
+    for path in (tmp_path / "a.mp2", tmp_path / "b.wav"):
+        codec = ("-c:a", "libmp3lame", "-q:a", 7) if path.suffix == ".wav" else ()
+        ffmpeg("-i", tmp_path / "a.wav", *codec, path)
+        expected = len(ffmpeg("-i", path, "-f", "f32le", "-")) // 4
+        assert abs(len(read(path)[0]) - expected) <= 1_152
+
+
+def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.tile(voice(5.0), 12), 16_000)
+    with open_file(tmp_path / "a.wav") as source:
+        next(source.blocks)
+        os.truncate(tmp_path / "a.wav", 44 + 2 * 160_000)
+        with pytest.raises(AudioError, match=r"tells of 60.00 s, and 10.00 s are there"):
+            list(source.blocks)
+
+
+def piped(content, *options):
+    arguments = command("enhance", "-", "-o", "-", *options)
+    return subprocess.run(arguments, input=content, capture_output=True, check=False, env=alone())
+
+
+def test_a_pipe_that_ends_before_its_declared_length_fails():
+    content = whole("wav")
+    result = piped(content[:40_000])
+    assert result.returncode == 1
+    assert b"standard input: cut short" in result.stderr
+    result = piped(content[:40_000], "--allow-truncated")
+    assert result.returncode == 0
+    assert b"cut short" in result.stderr
+    assert len(result.stdout) == 40_000
+
+
+@pytest.mark.parametrize("behind", [b"", b"LIST\4\0\0\0INFO"])
+def test_recordings_that_follow_in_a_pipe_are_read(behind):
+    with io.BytesIO(2 * (whole("wav") + behind)) as stream, open_stream(io.BufferedReader(stream)) as source:
+        assert sum(map(len, source.blocks)) == 2 * N
+        assert source.notes == ["holds several recordings, read one after the other"]
+
+
+def test_the_command_says_what_is_missing_and_what_disagrees(tmp_path):
+    (tmp_path / "cut.ogg").write_bytes(whole("ogg")[:-2_000])
+    (tmp_path / "two.flac").write_bytes(2 * whole("flac"))
+    line = complaint(segan("enhance", tmp_path / "cut.ogg", "-o", tmp_path / "out.wav"))
+    assert "cut.ogg: cut short: it breaks off" in line
+    assert "--allow-truncated" in line
+    assert not (tmp_path / "out.wav").exists()
+    both = (tmp_path / "cut.ogg", tmp_path / "two.flac")
+    result = segan("enhance", *both, "-o", tmp_path / "out", "--allow-truncated", "--json")
+    assert result.returncode == 0
+    told = {Path(row["source"]).name: row["notes"] for row in map(json.loads, result.stdout.splitlines())}
+    assert "cut short" in told["cut.ogg"][0]
+    assert "holds 2 recordings" in told["two.flac"][0]
+    assert result.stderr.count("cut short") == result.stderr.count("holds 2 recordings") == 1
+
+
+def test_training_and_evaluation_leave_out_what_is_cut_short(tmp_path):
+    (tmp_path / "cut.mp3").write_bytes(whole("mp3")[:-2_000])
+    (tmp_path / "whole.mp3").write_bytes(whole("mp3"))
+    cut, good = Cache(tmp_path / "cache", 16_000).read([tmp_path / "cut.mp3", tmp_path / "whole.mp3"])
+    assert "cut short" in cut
+    assert isinstance(good, Entry)
+    result = segan("evaluate", "--noisy", tmp_path, "--clean", tmp_path, "--no-cache", "--json")
+    assert result.returncode == 1
+    assert "cut.mp3: cut short" in result.stderr
+
+
+FOREIGN = {"m4a": (), "fast.m4a": ("-movflags", "+faststart"), "mka": ("-c:a", "flac"), "webm": (), "tta": (), "wv": ()}
+
+
+@pytest.mark.parametrize("ending", FOREIGN)
+def test_what_ffmpeg_reads_is_not_cut_in_silence(ending, tmp_path, monkeypatch, ffmpeg):
+    monkeypatch.setenv("PATH", ffmpeg.path)
+    soundfile.write(tmp_path / "a.wav", voice(8.0) + hiss(8.0), 16_000)
+    path = tmp_path / f"a.{ending}"
+    ffmpeg("-i", tmp_path / "a.wav", *FOREIGN[ending], path)
+    assert read(path)[1] == []
+    content = path.read_bytes()
+    for share in (0.5, 0.8):
+        path.write_bytes(content[: int(share * len(content))])
+        with pytest.raises(AudioError, match=r"cut short|not a readable|damaged"):
+            read(path)
+    if ending != "m4a":  # its index lies at its end
+        samples, notes = read(path, allow_truncated=True)
+        assert "cut short" in notes[0]
+        assert len(samples) > 3 * N * (path.suffix == ".tta" or 1) // 2
+
+
+PLAYLISTS = {
+    "hls": "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\n{}\n#EXT-X-ENDLIST\n",
+    "live": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{}\n",
+    "concat": "ffconcat version 1.0\nfile '{}'\n",
+    "dash": '<?xml version="1.0"?>\n<MPD xmlns="urn:mpeg:dash:schema:mpd:2011"><BaseURL>{}</BaseURL></MPD>',
+}
+
+
+@pytest.mark.parametrize("kind", PLAYLISTS)
+@pytest.mark.parametrize("name", ["x.wav", "x.mp4", "x.m3u8", "concat:x.mp3", "-"])
+def test_a_playlist_opens_no_other_file(kind, name, tmp_path, ffmpeg):
+    soundfile.write(tmp_path / "private.wav", voice(1.0), 16_000)
+    text = PLAYLISTS[kind].format(tmp_path / "private.wav")
+    if name == "-":
+        result = subprocess.run(
+            command("enhance", "-", "-o", tmp_path / "out.wav"), input=text.encode(), capture_output=True, check=False,
+            env=alone(PATH=ffmpeg.path), timeout=60,
+        )  # fmt: skip
+        assert b"playlist" in result.stderr
+        assert result.returncode == 1
+    else:
+        (tmp_path / name).write_text(text)
+        assert "is a playlist" in complaint(
+            segan("enhance", tmp_path / name, "-o", tmp_path / "out.wav", PATH=ffmpeg.path)
+        )
+    assert not (tmp_path / "out.wav").exists()
+
+
+def test_ffmpeg_itself_is_held_to_files_that_stand_alone(tmp_path, monkeypatch, ffmpeg):
+    monkeypatch.setenv("PATH", ffmpeg.path)
+    monkeypatch.setattr(sources, "playlist", lambda path: False)
+    soundfile.write(tmp_path / "private.wav", voice(1.0), 16_000)
+    for name, text in (("a.m3u8", PLAYLISTS["hls"]), ("a.txt", PLAYLISTS["concat"])):
+        (tmp_path / name).write_text(text.format(tmp_path / "private.wav"))
+        with pytest.raises(AudioError, match="no recording by what it holds"):
+            read(tmp_path / name)
+
+
+def test_a_film_without_sound_is_said_to_have_none(tmp_path, ffmpeg):
+    ffmpeg("-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=10", tmp_path / "film.mp4")
+    line = complaint(segan("enhance", tmp_path / "film.mp4", "-o", tmp_path / "out.wav", PATH=ffmpeg.path))
+    assert line.endswith("film.mp4: no sound track")
+
+
+def test_what_a_folder_leaves_out_is_said(tmp_path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a.wav", "b.aifc", "c.snd"):
+        (folder / name).write_bytes(whole(name[2:]))
+    for name in ("notes.txt", "more.txt", "cover.jpg"):
+        (folder / name).write_text("no sound")
+    (folder / "linked").symlink_to(tmp_path)
+    result = segan("enhance", folder, "-o", tmp_path / "out")
+    assert result.returncode == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.wav", "b.aifc", "c.snd"]
+    assert f"{folder}: 3 other files (2 .txt, 1 .jpg) left out" in result.stderr
+    assert f"{folder / 'linked'}: is a link to a folder and not followed" in result.stderr
+
+
+def test_training_reads_what_enhance_reads(tmp_path, monkeypatch, ffmpeg):
+    from segan_cli.data.layouts import recognise_noise
+
+    monkeypatch.setenv("PATH", ffmpeg.path)
+    soundfile.write(tmp_path / "a.wav", voice(1.0), 16_000)
+    for ending in ("m4a", "webm", "mp2"):
+        ffmpeg("-i", tmp_path / "a.wav", tmp_path / f"b.{ending}")
+    (tmp_path / "c.txt").write_text("no sound")
+    corpus = recognise_noise(str(tmp_path))
+    assert [utterance.path.name for utterance in corpus.utterances] == ["a.wav", "b.m4a", "b.mp2", "b.webm"]
+    assert corpus.left == (f"{tmp_path}: 1 other file (1 .txt)",)
+    entries = Cache(tmp_path / "cache", 16_000).read([utterance.path for utterance in corpus.utterances])
+    assert all(isinstance(entry, Entry) and entry.length >= 15_700 for entry in entries)
+
+
+def test_shards_that_vanish_are_decoded_again(tmp_path):
+    soundfile.write(tmp_path / "a.wav", voice(1.0), 16_000)
+    (entry,) = Cache(tmp_path / "cache", 16_000).read([tmp_path / "a.wav"])
+    recordings = Recordings((Recording("a", "a", entry, entry.length),))
+    shutil.rmtree(tmp_path / "cache")
+    mapped.cache_clear()
+    np.testing.assert_allclose(recordings.excerpt("a", 100, 5_000), np.clip(voice(1.0), -1, 1)[100:5_100], atol=1e-4)
+    (tmp_path / "b.wav").write_bytes((tmp_path / "a.wav").read_bytes())
+    (entry,) = Cache(tmp_path / "cache", 16_000).read([tmp_path / "b.wav"])
+    shutil.rmtree(tmp_path / "cache")
+    (tmp_path / "b.wav").unlink()
+    mapped.cache_clear()
+    with pytest.raises(CorpusError, match="no longer in the cache"):
+        Recordings((Recording("b", "b", entry, entry.length),)).excerpt("b", 0, 100)
+
+
+def test_a_home_that_cannot_be_written_is_no_reason_to_fail(tmp_path, pairs):
+    home = {"HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none/cache"}
+    result = segan("evaluate", "--noisy", pairs / "noisy", "--clean", pairs / "clean", "--measure", "si_sdr_db", **home)
+    assert result.returncode == 0, result.stderr
+    assert "scores are not kept" in result.stderr
+    soundfile.write(tmp_path / "a.wav", voice(1.0), 16_000)
+    assert segan("enhance", tmp_path / "a.wav", "-o", tmp_path / "out.wav", **home).returncode == 0
+
+
+def test_other_threads_keep_standard_error_while_mp3_is_decoded(tmp_path, capfd):
+    content = bytearray(whole("mp3", 8.0))
+    for place in range(2_000, len(content), 700):
+        content[place] ^= 0xFF
+    (tmp_path / "a.mp3").write_bytes(content)
+    over = threading.Event()
+
+    def decode():
+        while not over.is_set():
+            read(tmp_path / "a.mp3", allow_truncated=True)
+
+    threads = [threading.Thread(target=decode) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for i in range(300):
+        os.write(2, f"line {i}\n".encode())
+    over.set()
+    for thread in threads:
+        thread.join()
+    assert capfd.readouterr().err.splitlines() == [f"line {i}" for i in range(300)]
+
+
+def test_silence_at_the_end_of_what_the_header_tells_ends_nothing(tmp_path):
+    sound = np.concatenate((voice(1.0), np.zeros(4_000, np.float32), voice(1.0)))
+    soundfile.write(tmp_path / "a.wav", sound, 16_000)
+    for told in (0, 2 * 16_100):
+        content = bytearray((tmp_path / "a.wav").read_bytes())
+        struct.pack_into("<I", content, content.index(b"data") + 4, told)
+        (tmp_path / "b.wav").write_bytes(content)
+        samples, notes = read(tmp_path / "b.wav")
+        assert len(samples) == len(sound)
+        assert notes
