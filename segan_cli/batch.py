@@ -22,7 +22,7 @@ from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.backends.network import BackendName
 from segan_cli.enhance import Enhancer
-from segan_cli.errors import AudioError, SeganError, StoppedError
+from segan_cli.errors import AudioError, CheckpointError, SeganError, StoppedError
 from segan_cli.plan import STREAM, Job
 
 Array = NDArray[np.float32]
@@ -82,7 +82,7 @@ class Worker:
             if job.target != STREAM and self.request.skip_existing and job.target.is_file():
                 return Outcome(source, target, skipped=True)
             return self._enhance(job, progress)
-        except StoppedError:
+        except (StoppedError, CheckpointError):  # no other recording can fare better with a model that fails
             raise
         except SeganError as error:
             return Outcome(source, target, error=str(error))

@@ -5,7 +5,9 @@ from typing import Literal
 
 from segan_cli.architecture import DiscriminatorConfig, ModelConfig
 from segan_cli.errors import ConfigError
-from segan_cli.schema import check_least, check_ranges, check_shares
+from segan_cli.schema import check_least, check_most, check_ranges, check_shares
+
+LARGEST = 1e9  # of numbers that have no bound of their own
 
 NoiseKind = Literal["white", "pink", "brown", "hum", "speech-shaped"]
 CodecName = Literal["mu-law", "gsm", "opus", "vorbis", "mp3"]
@@ -44,7 +46,8 @@ class MixingConfig:
 
     def __post_init__(self) -> None:
         check_shares("mixing", self, *(name for name in vars(self) if name.endswith("probability")))
-        check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "speed", "band_hz", "clipping_db", "gap_ms")
+        check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "clipping_db", furthest=200)
+        check_ranges("mixing", self, "speed", "band_hz", "gap_ms", furthest=10_000)
         if self.clean_probability + self.speechless_probability > 1:
             raise ConfigError("mixing: clean_probability and speechless_probability add up to more than 1")
         if not self.generated or not self.codecs:
@@ -98,8 +101,12 @@ class AdversarialConfig:
                 raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")
         check_least("adversarial", self, weight=0, start=0, discriminator_steps=1, unrolled_steps=0, instance_noise=0)
         check_least("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0)
+        check_most("adversarial", self, weight=LARGEST, start=LARGEST, instance_noise=LARGEST, r1_weight=LARGEST)
+        check_most("adversarial", self, gradient_penalty_weight=LARGEST, weight_clip=LARGEST)
+        check_most("adversarial", self, discriminator_steps=100, unrolled_steps=100)
         if self.gradient_share is not None:
             check_least("adversarial", self, gradient_share=0)
+            check_most("adversarial", self, gradient_share=LARGEST)
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,10 @@ class TrainingConfig:
         check_least("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
         check_least("training", self, validate_every=1, validation_mixes=1)
         check_least("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
+        check_most("training", self, steps=LARGEST, warmup_steps=LARGEST, log_every=LARGEST, validate_every=LARGEST)
+        check_most("training", self, batch_size=65_536, reference_windows=4_096, validation_mixes=10_000, keep=10_000)
+        check_most("training", self, generator_learning_rate=1, discriminator_learning_rate=1, seed=2**32 - 1)
+        check_most("training", self, **{f"{name}_weight": LARGEST for name in self.reconstruction()})
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
         if not 0 <= self.ema_decay < 1:

@@ -6,7 +6,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from segan_cli.errors import ConfigError
@@ -28,7 +28,7 @@ def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(fields)}"
-            raise ConfigError(f"{where}{key}: no such key; {hint}")
+            raise ConfigError(f"{where}{key[:60]}: no such key; {hint}")
     for name, f in fields.items():
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{where}{name}: missing")
@@ -45,25 +45,25 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         families = {cls.family: cls for cls in arguments}
         family = value.get("family", next(iter(families))) if isinstance(value, dict) else None
         if family is not None and (not isinstance(family, str) or family not in families):
-            raise ConfigError(f"{where}.family: {family!r}; it must be one of {', '.join(families)}")
+            raise ConfigError(f"{where}.family: {shown(family)}; it must be one of {', '.join(families)}")
         kind = families.get(family, arguments[0])
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise ConfigError(f"{where}: {value!r}; it has keys of its own, give one of them")
+            raise ConfigError(f"{where}: {shown(value)}; it has keys of its own, give one of them")
         return from_dict(typing.cast(type, kind), value, f"{where}.")
     if typing.get_origin(kind) is Literal:
         if value not in arguments:
-            raise ConfigError(f"{where}: {value!r}; it must be one of {', '.join(arguments)}")
+            raise ConfigError(f"{where}: {shown(value)}; it must be one of {', '.join(arguments)}")
         return value
     if typing.get_origin(kind) is tuple:
         endless = arguments[-1] is ...
         if not isinstance(value, list | tuple) or not (endless or len(value) == len(arguments)):
-            raise ConfigError(f"{where}: {value!r}; it must be a list{'' if endless else f' of {len(arguments)}'}")
+            raise ConfigError(f"{where}: {shown(value)}; it must be a list{'' if endless else f' of {len(arguments)}'}")
         return tuple(_convert(arguments[0], item, where) for item in value)
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise ConfigError(f"{where}: {value!r}; it must be {NAMES[kind]}")
+        raise ConfigError(f"{where}: {shown(value)}; it must be {NAMES[kind]}")
     return value
 
 
@@ -83,7 +83,7 @@ def override(config: T, assignments: Sequence[str]) -> T:
             raise ConfigError(f"{assignment}: give SECTION.FIELD=VALUE, such as training.batch_size=64")
         try:
             place[name] = json.loads(text)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):  # more digits, or deeper, than any value is
             place[name] = text
     return from_dict(type(config), values)
 
@@ -125,6 +125,26 @@ def check_least(name: str, config: Any, **bounds: float) -> None:
             raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound} or more")
 
 
+def check_most(name: str, config: Any, **bounds: float) -> None:
+    """Raise ConfigError unless every field is at most its bound."""
+    for key, bound in bounds.items():
+        if not getattr(config, key) <= bound:
+            raise ConfigError(f"{name}: {key} {shown(getattr(config, key))}; it must be {bound:g} or less")
+
+
+def check_within(name: str, values: Mapping[str, Any], low: int, high: int) -> None:
+    """Raise ConfigError unless every value is a whole number between two bounds."""
+    for key, value in values.items():
+        if type(value) is not int or not low <= value <= high:
+            raise ConfigError(f"{name}: {key} {shown(value)}; it must be a whole number between {low} and {high}")
+
+
+def shown(value: Any) -> str:
+    """A value as it may stand in an error: a few words of it."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < 10**30 else "of more than 30 digits"
+    return text if len(text) <= 60 else f"{text[:60]} …"
+
+
 def check_shares(name: str, config: Any, *keys: str, highest: float = 1.0) -> None:
     """Raise ConfigError unless every field lies between 0 and `highest`."""
     for key in keys:
@@ -132,9 +152,11 @@ def check_shares(name: str, config: Any, *keys: str, highest: float = 1.0) -> No
             raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must lie between 0 and {highest:g}")
 
 
-def check_ranges(name: str, config: Any, *keys: str) -> None:
-    """Raise ConfigError unless every field's first bound is no higher than its second."""
+def check_ranges(name: str, config: Any, *keys: str, furthest: float) -> None:
+    """Raise ConfigError unless every field's first bound is no higher than its second, and neither is absurd."""
     for key in keys:
         low, high = getattr(config, key)
         if low > high:
             raise ConfigError(f"{name}: {key} [{low:g}, {high:g}]; the lower bound comes first")
+        if max(-low, high) > furthest:
+            raise ConfigError(f"{name}: {key} [{low:g}, {high:g}]; {furthest:g} is the most, either way")

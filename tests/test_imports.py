@@ -12,14 +12,14 @@ import segan_cli
 ROOT = Path(segan_cli.__file__).parent
 
 LAYERS = [  # every module may import from the lines above its own, and from its own
-    {"errors", "machine", "segan_cli"},
-    {"schema", "workers", "measures.score"},
+    {"errors", "machine", "runtime", "segan_cli"},
+    {"schema", "workers", "measures.score", "budget"},
     {"measures.composite", "measures.distortion", "measures.standard", "measures.unaided"},
     {"measures.catalog"},
     {"architecture", "framing", "device", "pretrained", "audio.files", "audio.filters", "audio.meter", "audio.streams"},
     {"audio.ffmpeg", "audio.linking"},
     {"audio.sources", "audio.sinks"},
-    {"config"},
+    {"config", "modelfile"},
     {"presets", "networks.layers", "data.groups", "data.cache", "data.noises", "data.damage"},
     {
         "data.layouts",
@@ -34,7 +34,8 @@ LAYERS = [  # every module may import from the lines above its own, and from its
     },
     {"networks.families", "losses.reconstruction"},
     {"networks.summary", "losses.penalties", "checkpoint", "data.manifest", "data.recordings"},
-    {"backends.network"},
+    {"backends.network", "backends.crew"},
+    {"backends.graph"},
     {"backends.onnx", "backends.pytorch"},
     {"backends.choice", "backends.export", "plan"},
     {"enhance", "picture", "data.rooms", "data.split", "data.gather"},

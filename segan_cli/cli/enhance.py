@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from segan_cli.errors import SeganError
+from segan_cli.machine import MOST_THREADS
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -53,9 +54,11 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
 @click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
 @click.option("--skip-existing", is_flag=True, help="Leave out recordings whose output exists.")
 @click.option(
-    "--jobs", type=click.IntRange(1), help="Recordings at a time.  [default: one a core, at most 4; 1 with --threads]"
+    "--jobs",
+    type=click.IntRange(1, MOST_THREADS),
+    help="Recordings at a time.  [default: one a core, at most 4; 1 with --threads]",
 )
-@click.option("--threads", type=click.IntRange(1), help="Of each job.  [default: all cores by --jobs]")
+@click.option("--threads", type=click.IntRange(1, MOST_THREADS), help="Of each job.  [default: all cores by --jobs]")
 @click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
 @click.option(
     "--backend", type=click.Choice(["auto", "torch", "onnx"]), default="auto", show_default=True,
@@ -65,9 +68,11 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
     "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of the network."
 )
 @click.option(
-    "--batch-size", "batch", type=click.IntRange(1), help="Windows at once; by default what suits the device."
+    "--batch-size", "batch", type=click.IntRange(1, 4_096), help="Windows at once; by default what suits the device."
 )
-@click.option("--seed", default=0, show_default=True, type=click.IntRange(0), help="Start of the draw of the latent z.")
+@click.option(
+    "--seed", default=0, show_default=True, type=click.IntRange(0, 2**32 - 1), help="Start of the draw of the latent z."
+)
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
 @click.option("-v", "--verbose", is_flag=True, help="A line on each recording.")
 def enhance(
