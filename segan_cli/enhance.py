@@ -51,7 +51,7 @@ class Settings:
         for name, kind in (("channels", Channels), ("high_band", HighBandPolicy), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} {shown(getattr(self, name))}; choose {', '.join(get_args(kind))}")
-        check_within("enhancer", {"batch": self.batch or 1}, 1, MOST_WINDOWS)
+        check_within("enhancer", {"batch": 1 if self.batch is None else self.batch}, 1, MOST_WINDOWS)
         check_within("enhancer", {"seed": self.seed}, 0, LARGEST_SEED)
 
 
