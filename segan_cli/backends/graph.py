@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.architecture import ModelConfig
-from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.errors import CheckpointError, ConfigError, SeganError
 from segan_cli.modelfile import check_size, read_about
 from segan_cli.runtime import load_onnxruntime
 
@@ -51,7 +51,7 @@ class Graph:
                 content, self.options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
             about = self.session.get_modelmeta().custom_metadata_map.get("segan")
-        except CheckpointError:
+        except SeganError:
             raise
         except Exception as error:  # the runtime's own have no base of their own
             raise CheckpointError(f"{self.name}: not a readable ONNX file ({brief(error)})") from error
@@ -67,6 +67,8 @@ class Graph:
         inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
         try:
             enhanced: Any = self.session.run(["enhanced"], inputs, self.running)[0]
+        except SeganError:  # of a signal that came meanwhile
+            raise
         except Exception as error:
             raise CheckpointError(f"{self.name}: the model cannot be run ({brief(error)})") from error
         if not isinstance(enhanced, np.ndarray) or enhanced.dtype != np.float32 or enhanced.shape != noisy.shape:
