@@ -93,6 +93,8 @@ def edited_header(content, rng):
 
 def edited_metadata(text, rng):
     """Metadata of a model with one value changed, or no metadata at all."""
+    if not isinstance(text, str):  # after an earlier damage
+        return text
     if rng.random() < 0.05:
         return rng.choice(("", "[]", "null", "[" * 100_000, "9" * 5_000, text[:-9], '{"config": 1, "provenance": {}}'))
     try:

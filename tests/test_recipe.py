@@ -111,7 +111,7 @@ def test_merging_keeps_what_is_not_changed():
         "training.steps=1e12", "training.steps=1000000000000", "training.validation_mixes=1000000000000",
         "training.batch_size=1000000000", "training.seed=99999999999", "training.seed=-1",
         "training.generator_learning_rate=1e30", "training.discriminator_learning_rate=2", "training.keep=10000000",
-        "training.l1_weight=1e300", "training.adversarial.unrolled_steps=1000000", "training.mixing.snr_db=[0,1e9]",
+        "training.l1_weight=1e300", f"training.l1_weight={10**400}", "training.adversarial.unrolled_steps=1000000", "training.mixing.snr_db=[0,1e9]",
         "training.mixing.gap_ms=[1,1e12]", "model.window=1099511627776", "model.hop=1",
         f"training.steps={'9' * 5_000}", "training.steps=" + "[" * 100_000,
     ],
