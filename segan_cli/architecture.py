@@ -4,8 +4,22 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from segan_cli.budget import (
+    MOST_CHANNELS,
+    MOST_DILATION,
+    MOST_LAYERS,
+    Layer,
+    check_budget,
+    check_layers,
+    convolutional,
+    judging,
+    spectral,
+)
 from segan_cli.errors import ConfigError
-from segan_cli.schema import check_least
+from segan_cli.schema import check_least, check_within
+
+LONGEST_WINDOW, LONGEST_FRAME = 2**20, 8_192  # samples
+MOST_OVERLAP = 64  # windows that a sample may lie in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -31,7 +45,10 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         check_layers("generator", self.channels, self.strides, self.kernel_size)
-        check_least("generator", self, latent_channels=0)
+        check_within("generator", {"latent_channels": self.latent_channels}, 0, MOST_CHANNELS)
+        dilations = {f"dilation of layer {i}": dilation for i, dilation in enumerate(self.dilations, 1)}
+        check_within("generator", dilations, 1, MOST_DILATION)
+        check_level("generator", self.input_rms)
         if len(self.dilations) != len(self.channels):
             raise ConfigError(
                 f"generator: {len(self.channels)} channels but {len(self.dilations)} dilations; give one per layer"
@@ -50,6 +67,12 @@ class GeneratorConfig:
             samples += (self.kernel_size - 1) * dilation * step
             step *= stride
         return samples
+
+    def layers(self, n_samples: int) -> list[Layer]:
+        """What each layer costs for a window."""
+        concatenated, learned = self.skip_merge == "concat", self.skip_scale == "learned"
+        shape = (self.channels, self.strides, self.kernel_size, self.latent_channels)
+        return convolutional(*shape, concatenated, learned, n_samples)
 
     def latent_shape(self, n_windows: int, n_samples: int) -> tuple[int, int, int] | None:
         """Shape [B, C, T / stride] of z, or None when the model has none."""
@@ -87,16 +110,19 @@ class SpectralConfig:
     family: Literal["spectral"] = "spectral"
 
     def __post_init__(self) -> None:
-        sizes = ("channels", "width", "hidden", "depth", "blocks", "bands", "heads", "frame")
-        check_least("generator", self, **dict.fromkeys(sizes, 1), steps=2)
+        sizes = ("channels", "width", "hidden", "bands", "heads")
+        check_within("generator", {name: getattr(self, name) for name in sizes}, 1, MOST_CHANNELS)
+        check_within("generator", {"depth": self.depth, "blocks": self.blocks}, 1, MOST_LAYERS)
+        check_within("generator", {"frame": self.frame, "steps": self.steps}, 2, LONGEST_FRAME)
         if self.width % self.heads:
             raise ConfigError(f"generator: width {self.width} is no multiple of the {self.heads} heads")
         if self.frame % (2 * self.steps):
             raise ConfigError(f"generator: frame {self.frame} is no multiple of twice the {self.steps} steps")
         if not 0 <= self.closed < self.frame // 2:
             raise ConfigError(f"generator: closed {self.closed} is not among the {self.frame // 2} bins")
-        if not 0 < self.power <= 1 or self.largest_gain <= 1 or self.input_rms <= 0:
-            raise ConfigError("generator: power must lie between 0 and 1, largest_gain above 1, input_rms above 0")
+        if not 0.05 <= self.power <= 1 or not 1 < self.largest_gain <= 1_000:
+            raise ConfigError("generator: power must lie between 0.05 and 1, largest_gain above 1 and up to 1000")
+        check_level("generator", self.input_rms)
 
     @property
     def strides(self) -> tuple[int, ...]:
@@ -105,6 +131,11 @@ class SpectralConfig:
 
     def field_of_view(self) -> None:
         """All of the window, through the GRUs."""
+
+    def layers(self, n_samples: int) -> list[Layer]:
+        """What each layer costs for a window."""
+        inner = (self.depth, self.bands, self.width, self.blocks, self.hidden)
+        return spectral(self.frame, self.steps, self.channels, *inner, n_samples)
 
     def latent_shape(self, n_windows: int, n_samples: int) -> None:
         """This family has no z."""
@@ -130,8 +161,12 @@ class DiscriminatorConfig:
     def __post_init__(self) -> None:
         check_layers("discriminator", self.channels, self.strides, self.kernel_size)
         check_least("discriminator", self, phase_shuffle=0)
-        if any(units < 1 for units in self.hidden):
-            raise ConfigError(f"discriminator: hidden {list(self.hidden)}; every layer needs 1 unit or more")
+        check_within("discriminator", {f"hidden layer {i}": n for i, n in enumerate(self.hidden, 1)}, 1, MOST_CHANNELS)
+        check_within("discriminator", {"hidden layers": len(self.hidden)}, 0, MOST_LAYERS)
+
+    def layers(self, n_samples: int) -> list[Layer]:
+        """What each layer costs for a window, norms aside."""
+        return judging(self.channels, self.strides, self.kernel_size, self.hidden, n_samples)
 
 
 @dataclass(frozen=True)
@@ -146,10 +181,15 @@ class SpectralDiscriminatorConfig:
     family: Literal["spectral"] = "spectral"
 
     def __post_init__(self) -> None:
-        if not self.channels or any(channels < 1 for channels in self.channels):
-            raise ConfigError(f"discriminator: channels {list(self.channels)}; give one or more, each 1 or more")
-        if self.frame < 2 or self.frame % 2 or not 0 < self.power <= 1 or self.input_rms <= 0:
-            raise ConfigError("discriminator: frame must be even, power lie between 0 and 1, input_rms above 0")
+        check_layers("discriminator", self.channels, (2,) * len(self.channels), 5)
+        check_within("discriminator", {"frame": self.frame}, 2, LONGEST_FRAME)
+        check_level("discriminator", self.input_rms)
+        if self.frame % 2 or not 0 < self.power <= 1:
+            raise ConfigError("discriminator: frame must be even, power lie between 0 and 1")
+
+    def layers(self, n_samples: int) -> list[Layer]:
+        """What each layer costs for a window; it sees as many values as two windows have, and two-dimensional taps."""
+        return judging(self.channels, (4,) * len(self.channels), 25, (), 2 * n_samples)
 
 
 @dataclass(frozen=True)
@@ -165,6 +205,7 @@ class ModelConfig:
     pre_emphasis: float = 0.95
 
     def __post_init__(self) -> None:
+        check_within("model", {"window": self.window}, 1, LONGEST_WINDOW)
         strides = {"generator": self.generator.strides}
         if isinstance(self.discriminator, DiscriminatorConfig):
             strides["discriminator"] = self.discriminator.strides
@@ -179,15 +220,12 @@ class ModelConfig:
             raise ConfigError(f"sample_rate_hz: {self.sample_rate_hz}; the measures and the tool are made for 16000")
         if not 0 <= self.pre_emphasis < 1:
             raise ConfigError(f"pre_emphasis: {self.pre_emphasis}; it must lie between 0 and 1, 1 excluded")
-        if not 0 < self.hop <= self.window:
-            raise ConfigError(f"hop: {self.hop} samples; it must lie between 1 and the window of {self.window}")
+        check_within("model", {"hop": self.hop}, -(-self.window // MOST_OVERLAP), self.window)
+        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
+            check_budget(name, network.layers(self.window), self.sample_rate_hz / self.hop)
 
 
-def check_layers(name: str, channels: tuple[int, ...], strides: tuple[int, ...], kernel_size: int) -> None:
-    """Raise ConfigError unless a stack of layers is well formed."""
-    if any(value < 1 for value in (*channels, *strides, kernel_size)):
-        raise ConfigError(f"{name}: channels, strides and kernel_size must be 1 or more")
-    if not channels or len(strides) != len(channels):
-        raise ConfigError(f"{name}: {len(channels)} channels but {len(strides)} strides; give one per layer")
-    if kernel_size % 2 == 0:
-        raise ConfigError(f"{name}: kernel_size {kernel_size} is even; it must be odd to keep windows aligned")
+def check_level(name: str, input_rms: float | None) -> None:
+    """Raise ConfigError unless windows can be brought to a level."""
+    if input_rms is not None and not 1e-6 <= input_rms <= 1:
+        raise ConfigError(f"{name}: input_rms {input_rms:g}; it must lie between 1e-6 and 1")

@@ -23,7 +23,7 @@ from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.backends.network import BackendName
 from segan_cli.enhance import Enhancer
-from segan_cli.errors import AudioError, SeganError, StoppedError
+from segan_cli.errors import AudioError, CheckpointError, SeganError, StoppedError
 from segan_cli.plan import STREAM, Job
 from segan_cli.tracebacks import LOG, in_words
 
@@ -86,6 +86,8 @@ class Worker:
             if job.target != STREAM and self.request.skip_existing and job.target.is_file():
                 return Outcome(source, target, skipped=True)
             return self._enhance(job, progress)
+        except (StoppedError, CheckpointError):  # no other recording can fare better with a model that fails
+            raise
         except SeganError as error:
             LOG.debug(source, exc_info=error)
             return Outcome(source, target, error=str(error))

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from safetensors.torch import save
 from segan_cli.architecture import ModelConfig
 from segan_cli.atomic import write_whole
 from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.modelfile import FORMAT, check_size, read_about
 from segan_cli.networks.families import AnyGenerator, build_generator
-from segan_cli.schema import from_dict
 
-FORMAT = 1  # of model files; files without a number are of format 1
+DTYPES = ("F32", "F16", "BF16")  # of weights
 
 
 @dataclass(frozen=True)
@@ -36,27 +37,48 @@ def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> 
 
 
 def load_model(path: Path) -> Model:
-    """Rebuild a model from its file alone.
+    """Rebuild a model from its file alone; what the file's header says is compared before weights are read.
 
-    Raises CheckpointError when the file is no segan model, or names the weights that are unknown, missing or misshapen.
+    Raises CheckpointError when the file is no segan model, is larger than any should be, or has weights that are
+    unknown, missing, misshapen or no numbers, which are named.
     """
+    check_size(path, str(path))
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name).float() for name in file.keys()}  # noqa: SIM118  # no dict
+            about = (file.metadata() or {}).get("segan")
+            if about is None:
+                raise CheckpointError("a safetensors file, but not written by segan; give a model that segan trained")
+            config, provenance = read_about(about)
+            names = file.keys()
+            with torch.device("meta"):
+                expected = build_generator(config.generator).state_dict()
+            check_names(expected, names)
+            for name, tensor in expected.items():
+                check_kind(name, tensor, file.get_slice(name))
+            weights = {name: file.get_tensor(name).float() for name in names}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
-    if "segan" not in metadata:
-        raise CheckpointError(f"{path}: a safetensors file, but not written by segan; give a model that segan trained")
-    try:
-        about = json.loads(metadata["segan"])
-        if about.get("format", FORMAT) != FORMAT:
-            raise CheckpointError(
-                f"a model of format {about['format']}, and this segan reads {FORMAT}; use another segan"
-            )
-        config, provenance = from_dict(ModelConfig, about["config"]), about["provenance"]
-        generator = build_generator(config.generator)
-        generator.load_state_dict(weights)
-    except (RuntimeError, LookupError, TypeError, ValueError, ConfigError, CheckpointError) as error:
+    except (CheckpointError, ConfigError) as error:
         raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error
+    for name, tensor in weights.items():
+        if not tensor.isfinite().all():
+            raise CheckpointError(f"{path}: {name} holds weights that are not numbers; use another model")
+    generator = build_generator(config.generator)
+    generator.load_state_dict(weights)
     return Model(generator.eval().requires_grad_(False), config, provenance)
+
+
+def check_names(expected: Iterable[str], found: Iterable[str]) -> None:
+    """Raise CheckpointError unless the weights of a file are those of its config."""
+    for kind, names in (("missing", set(expected) - set(found)), ("unknown", set(found) - set(expected))):
+        if names:
+            more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            raise CheckpointError(f"{min(names)}{more}: weights that are {kind}; use the file as it was written")
+
+
+def check_kind(name: str, expected: torch.Tensor, found: Any) -> None:
+    """Raise CheckpointError unless weights, as a file's header has them, are numbers of the shape expected."""
+    if found.get_dtype() not in DTYPES:
+        raise CheckpointError(f"{name}: weights of type {found.get_dtype()}; they must be {', '.join(DTYPES)}")
+    if found.get_shape() != list(expected.shape):
+        raise CheckpointError(f"{name}: weights {found.get_shape()}, but the config has {list(expected.shape)}")

@@ -155,7 +155,7 @@ class TrainingConfig:
         check_most("training", self, **{f"{name}_weight": HEAVIEST for name in self.reconstruction()})
         check_most("training", self, generator_learning_rate=FASTEST, discriminator_learning_rate=FASTEST)
         check_most("training", self, steps=10**9)
-        check_most("training", self, batch_size=2**16, reference_windows=2**16, validation_mixes=10_000)
+        check_most("training", self, batch_size=2**16, reference_windows=2**16, validation_mixes=10_000, keep=10_000)
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
         if self.decay_steps is not None:

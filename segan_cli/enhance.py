@@ -9,17 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.audio.files import check_writable
+from segan_cli.audio.files import MOST_CHANNELS, RATES_HZ, check_writable
 from segan_cli.audio.filters import Emphasis, Resampler
 from segan_cli.audio.linking import follow, middle
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import Source, open_file
 from segan_cli.backends.choice import open_network
-from segan_cli.backends.network import BackendName, Network, Precision
+from segan_cli.backends.network import BackendName, Network, Precision, is_sound
 from segan_cli.errors import AudioError, ConfigError
 from segan_cli.framing import Finish, OverlapAdd
 from segan_cli.high_band import HighBand
+from segan_cli.machine import MOST_THREADS
 from segan_cli.plan import Job, check
+from segan_cli.schema import check_within, short
 
 if TYPE_CHECKING:
     from segan_cli.checkpoint import Model
@@ -30,6 +32,8 @@ HighBandPolicy = Literal["denoise", "keep", "drop"]
 
 AHEAD = 2  # batches under way while a recording is read, put back together and written
 LARGEST_SAMPLE = 1e6  # full scale is 1
+LEAST_OFFSET = 0.1  # mean of a window, as a share of its deviation; that of sound alone is smaller
+MOST_WINDOWS, LARGEST_SEED = 4_096, 2**32 - 1
 
 
 @dataclass(frozen=True)
@@ -44,13 +48,13 @@ class Settings:
     seed: int = 0  # of every signal's z
 
     def __post_init__(self) -> None:
-        if not 0 <= self.strength <= 1:
-            raise ConfigError(f"strength {self.strength}; it must lie between 0 and 1")
+        if not isinstance(self.strength, int | float) or not 0 <= self.strength <= 1:
+            raise ConfigError(f"strength {short(self.strength)}; it must lie between 0 and 1")
         for name, kind in (("channels", Channels), ("high_band", HighBandPolicy), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
-                raise ConfigError(f"{name} {getattr(self, name)}; choose {', '.join(get_args(kind))}")
-        if self.batch is not None and self.batch < 1:
-            raise ConfigError(f"batch {self.batch}; it must be 1 or more")
+                raise ConfigError(f"{name} {short(getattr(self, name))}; choose {', '.join(get_args(kind))}")
+        check_within("enhancer", {"batch": 1 if self.batch is None else self.batch}, 1, MOST_WINDOWS)
+        check_within("enhancer", {"seed": self.seed}, 0, LARGEST_SEED)
 
 
 class Enhancer:
@@ -72,6 +76,7 @@ class Enhancer:
         when a setting cannot be.
         """
         self.settings = Settings(**settings)
+        check_within("enhancer", {"threads": 1 if threads is None else threads, "jobs": jobs}, 1, MOST_THREADS)
         if isinstance(model, str | Path):
             self.network: Network = open_network(model, device, backend, self.settings.precision, threads, jobs)
         else:
@@ -80,16 +85,22 @@ class Enhancer:
             self.network = TorchNetwork(model, device, self.settings.precision, threads, jobs)
 
     def stream(self, rate_hz: int, channels: int = 1) -> "EnhancerStream":
-        """A fresh stream for one signal."""
+        """A fresh stream for one signal; raises ConfigError for a rate or a number of channels that none has."""
         return EnhancerStream(self, rate_hz, channels)
 
     def enhance(self, noisy: Array, rate_hz: int) -> Array:
-        """noisy [n] or [n, channels] at `rate_hz` → enhanced, same shape."""
-        if not np.size(noisy):
-            return np.array(noisy, np.float32)
-        signal = np.asarray(noisy, np.float32).reshape(len(noisy), -1)
-        stream = EnhancerStream(self, rate_hz, signal.shape[1], AHEAD)
-        return np.concatenate((stream.push(signal), stream.flush())).reshape(noisy.shape)
+        """noisy [n] or [n, channels] at `rate_hz`, floats, full scale 1 → enhanced, same shape, float32.
+
+        Raises AudioError for an array that is no signal, ConfigError for a rate that none has.
+        """
+        signal = samples(noisy)
+        if signal.ndim not in (1, 2):
+            raise AudioError(f"an array of shape {list(signal.shape)}; give samples [n] or [n, channels]")
+        if not signal.size:
+            return signal
+        channels = signal.reshape(len(signal), -1)
+        stream = EnhancerStream(self, rate_hz, channels.shape[1], AHEAD)
+        return np.concatenate((stream.push(channels), stream.flush())).reshape(signal.shape)
 
     def enhance_file(
         self, source: str | Path, target: str | Path, force: bool = False, allow_truncated: bool = False
@@ -142,14 +153,17 @@ class EnhancerStream:
 
     def __init__(self, enhancer: Enhancer, rate_hz: int, channels: int, ahead: int = 0) -> None:
         """So many batches `ahead` may be under way while the caller goes on; their output comes later."""
+        rate_hz = whole_rate(rate_hz)
+        check_within("signal", {"channels": channels}, 1, MOST_CHANNELS)
         config, settings = enhancer.network.config, enhancer.settings
-        self.network, self.settings = enhancer.network, settings
+        self.network, self.settings, self.ended = enhancer.network, settings, False
         self.input_rms = config.generator.input_rms
         self.rng = np.random.default_rng(settings.seed)
         self.channels = channels
         inner_hz = config.sample_rate_hz
         self.inward = Resampler(rate_hz, inner_hz, channels)
         self.emphasis = Emphasis(config.pre_emphasis, channels)
+        self.least_offset = LEAST_OFFSET * (1 - config.pre_emphasis)  # of what is emphasised
         alone = 1 if settings.channels == "linked" else channels  # windows of the network for each window in time
         batch = max(1, (settings.batch or enhancer.network.batch) // alone)
         self.frames = OverlapAdd(self._windows, channels, config.window, config.hop, batch, ahead)
@@ -168,8 +182,11 @@ class EnhancerStream:
     def push(self, block: Array) -> Array:
         """block [n, channels] → the output that is final now, [m, channels].
 
-        Raises AudioError where it holds samples that are not numbers, or larger than any recording's.
+        Raises AudioError where it is no such block, holds samples that are not numbers, or larger than any recording's.
         """
+        block = samples(block)
+        if block.ndim != 2 or block.shape[1] != self.channels:
+            raise AudioError(f"a block of shape {list(block.shape)}; give samples [n, {self.channels}]")
         return self.step(block)[1]
 
     def flush(self) -> Array:
@@ -186,6 +203,9 @@ class EnhancerStream:
             raise AudioError(
                 "holds samples that are not numbers (NaN, infinity, or beyond all measure); repair it first"
             )
+        if self.ended:
+            raise ConfigError("the stream has given all of its signal; make another with Enhancer.stream")
+        self.ended = last
         self.outer.push(block)
         noisy = self.inward.push(block, last)
         self.inner.push(noisy)
@@ -206,7 +226,11 @@ class EnhancerStream:
         return original, original + np.float32(self.settings.strength) * change
 
     def _windows(self, noisy: Array) -> Finish:
-        """Begin with [N, channels, window]; channels share the latent z of their window."""
+        """Begin with [N, channels, window]; channels share the latent z of their window.
+
+        A constant offset is noise, and taken off before the network, which was trained without.
+        """
+        noisy = noisy - offsets(noisy, self.least_offset)
         if self.channels > 1 and self.settings.channels == "linked":
             mid = middle(noisy)
             wait = self._begin(mid)
@@ -215,14 +239,21 @@ class EnhancerStream:
 
     def _begin(self, noisy: Array) -> Finish:
         """[N, C, window]: each channel of each window through the network, same shape."""
-        n, channels, samples = noisy.shape
-        z = self.network.config.generator.draw_latent(self.rng, n, samples)
+        n, channels, length = noisy.shape
+        z = self.network.config.generator.draw_latent(self.rng, n, length)
         if z is not None:
             z = np.repeat(z, channels, 0)
-        alone = np.ascontiguousarray(noisy, np.float32).reshape(n * channels, 1, samples)
+        alone = np.ascontiguousarray(noisy, np.float32).reshape(n * channels, 1, length)
         gain = level_gain(alone, self.input_rms) if self.input_rms else np.float32(1.0)
         wait = self.network.start(alone * gain, z)
-        return lambda: (wait() / gain).reshape(noisy.shape)
+
+        def finish() -> Array:
+            enhanced = wait()
+            if not is_sound(enhanced):
+                raise AudioError(f"the model {self.network.name} makes samples of it that are not numbers; use another")
+            return (enhanced / gain).reshape(noisy.shape)
+
+        return finish
 
 
 class Queue:
@@ -244,9 +275,37 @@ class Queue:
         return first
 
 
+def samples(array: object) -> Array:
+    """An array as samples in single precision; raises AudioError where it holds anything but real floats."""
+    try:
+        given = np.asarray(array)
+    except (ValueError, TypeError) as error:
+        raise AudioError("no array of samples; give floats [n] or [n, channels]") from error
+    if given.dtype.kind != "f":
+        hint = f"; divide them by {np.iinfo(given.dtype).max}" if given.dtype.kind == "i" else ""
+        raise AudioError(f"samples of type {given.dtype}; give floats whose full scale is 1{hint}")
+    with np.errstate(over="ignore"):  # which makes it infinite, and is told
+        return np.array(given, np.float32)
+
+
+def whole_rate(rate_hz: object) -> int:
+    """A sampling rate as a whole number; raises ConfigError where no recording has it."""
+    low, high = RATES_HZ
+    number = rate_hz if isinstance(rate_hz, int | float | np.number) and not isinstance(rate_hz, bool) else None
+    if number is None or not low <= number <= high or number != int(number):
+        raise ConfigError(f"rate_hz {short(rate_hz)}; it must be a whole number between {low} and {high}")
+    return int(number)
+
+
 def fitted(samples: Array, n: int) -> Array:
     """Samples [m, channels] cut or filled up with zeros to n: two changes of rate can differ by a sample at the end."""
     return np.pad(samples[:n], ((0, max(0, n - len(samples))), (0, 0)))
+
+
+def offsets(noisy: Array, least: float) -> Array:
+    """Means [N, C, 1] of windows [N, C, T]; 0 where they are a smaller share of the deviation than `least`."""
+    mean = noisy.mean(-1, keepdims=True)
+    return np.where(np.abs(mean) > least * noisy.std(-1, keepdims=True), mean, np.float32(0.0))
 
 
 def level_gain(noisy: Array, rms: float) -> Array:

@@ -2,6 +2,8 @@
 
 import os
 
+MOST_THREADS = 1_024  # that anybody may ask for
+
 
 def cores() -> int:
     """Cores that this process may use, which an affinity can make fewer than there are."""

@@ -43,6 +43,11 @@ def find_onnx(name: str) -> Path | None:
     return Path(name) if Path(name).suffix == ".onnx" and Path(name).is_file() else None
 
 
+def is_shipped(name: str) -> bool:
+    """Whether a name is that of a shipped model."""
+    return _entry(name) is not None
+
+
 def _entry(name: str) -> dict[str, Any] | None:
     default, shipped = shipped_models()
     return shipped.get(default if name == "default" else name)

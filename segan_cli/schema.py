@@ -7,7 +7,7 @@ import math
 import reprlib
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from segan_cli.errors import ConfigError
@@ -152,6 +152,13 @@ def check_most(name: str, config: Any, **bounds: float) -> None:
     for key, bound in bounds.items():
         if not getattr(config, key) <= bound:
             raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound:,.15g} or less")
+
+
+def check_within(name: str, values: Mapping[str, Any], low: int, high: int) -> None:
+    """Raise ConfigError unless every value is a whole number between two bounds."""
+    for key, value in values.items():
+        if type(value) is not int or not low <= value <= high:
+            raise ConfigError(f"{name}: {key} {short(value)}; it must be a whole number between {low} and {high}")
 
 
 def check_shares(name: str, config: Any, *keys: str, highest: float = 1.0) -> None:

@@ -230,7 +230,7 @@ def test_threads_share_the_windows_and_go_with_their_network():
 def test_what_goes_wrong_in_a_thread_is_told():
     network = Enhancer(device="cpu", threads=2).network
     with pytest.raises(ValueError, match="went wrong"):
-        list(network.crew.map(lambda part: (_ for _ in ()).throw(ValueError("went wrong")), [slice(0, 1), slice(1, 2)]))
+        list(network.work[1].map(lambda part: (_ for _ in ()).throw(ValueError("went wrong")), [slice(0, 1)] * 2, 9))
 
 
 def test_an_error_in_the_midst_of_a_recording_ends_the_process_in_good_order(tmp_path):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from segan_cli.checkpoint import Model, load_model
 from segan_cli.enhance import Enhancer
-from segan_cli.errors import AudioError
+from segan_cli.errors import AudioError, ConfigError
 from segan_cli.presets import PRESETS
 from segan_cli.pretrained import find_model
 
@@ -163,3 +163,79 @@ def test_samples_that_are_not_numbers_are_refused(shipped, tmp_path):
     with pytest.raises(AudioError, match="NaN"):
         Enhancer(shipped).enhance_file(tmp_path / "in.wav", tmp_path / "out.wav")
     assert not (tmp_path / "out.wav").exists()
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((2, 3, 4)), np.float32(0.5), np.zeros((10, 65)), np.zeros(10, np.int16), np.zeros(10, np.uint8),
+        np.zeros(10, bool), np.zeros(10, complex), np.array(["a", "b"]), np.array([None, 1.0]), [[0.1], [0.2, 0.3]],
+        "sound", None, np.array([0.0, np.inf]), np.array([0.0, 1e300]), np.array([0.0, 1e7]),
+    ],
+)  # fmt: skip
+def test_what_is_no_signal_is_refused_in_a_line(array):
+    with pytest.raises((AudioError, ConfigError)) as refused:
+        identity().enhance(array, 16_000)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
+def test_any_floats_are_taken(dtype):
+    sound = voice(0.3).astype(dtype)
+    enhanced = identity().enhance(sound, np.int64(16_000))
+    assert enhanced.dtype == np.float32
+    np.testing.assert_allclose(enhanced, sound.astype(np.float32), atol=1e-4)
+    np.testing.assert_allclose(identity().enhance(sound.tolist(), 16_000.0), sound.astype(np.float32), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "rate_hz", [np.nan, np.inf, 0, -1, 1e-9, 999, 10**400, 16_000.5, "16000", None, True, [16_000]]
+)
+def test_a_rate_that_none_has_is_refused_in_a_line(rate_hz):
+    for use in (lambda: identity().enhance(voice(0.1), rate_hz), lambda: identity().stream(rate_hz)):
+        with pytest.raises(ConfigError, match=r"^rate_hz .*between 1000 and 768000"):
+            use()
+
+
+def test_a_stream_takes_blocks_of_its_channels_until_its_end():
+    for channels in (0, -1, 65, 1.5, "2", None):
+        with pytest.raises(ConfigError, match="channels"):
+            identity().stream(16_000, channels)
+    stream = identity().stream(16_000, 2)
+    for block in (np.zeros(10), np.zeros((10, 1)), np.zeros((10, 2), np.int32), np.zeros((2, 10, 2))):
+        with pytest.raises(AudioError):
+            stream.push(block)
+    stream.push(np.zeros((10, 2)))
+    assert len(stream.flush()) == 10
+    for use in (stream.flush, lambda: stream.push(np.zeros((1, 2)))):
+        with pytest.raises(ConfigError, match="make another"):
+            use()
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"seed": -1}, {"seed": 2**40}, {"seed": "x"}, {"seed": 1.5}, {"batch": 0}, {"batch": 10**9}, {"batch": 2.0},
+        {"strength": np.nan}, {"strength": "much"}, {"strength": 2}, {"threads": 0}, {"threads": 1_000_000},
+        {"threads": -1}, {"jobs": 10**6}, {"jobs": 0}, {"channels": 2},
+    ],
+)  # fmt: skip
+def test_numbers_that_make_no_sense_are_refused_in_a_line(setting):
+    with pytest.raises(ConfigError, match=next(iter(setting))):
+        Enhancer("segan-gated", "cpu", **setting)
+
+
+@pytest.mark.parametrize("name", ["segan-spectral", "segan-gated"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_constant_offset_costs_nothing(name, channels):
+    """It goes as noise goes; at strength 0 it stays, as all does."""
+    clean = np.stack([voice(4.0)] * channels, 1)
+    noisy = clean + hiss(4.0)[:, None]
+    enhancer = Enhancer(name, "cpu")
+    middle = slice(16_000, -16_000)  # whole windows
+    expected = enhancer.enhance(noisy, 16_000)[middle]
+    offset = np.float32([0.3, -0.2][:channels])
+    enhanced = enhancer.enhance(noisy + offset, 16_000)[middle]
+    assert np.abs(enhanced.mean(0)).max() < 0.01
+    assert 10 * np.log10(np.mean(expected**2) / np.mean((enhanced - expected) ** 2)) > 20
+    np.testing.assert_array_equal(Enhancer(name, "cpu", strength=0).enhance(noisy + offset, 16_000), noisy + offset)

@@ -12,10 +12,10 @@ import segan_cli
 ROOT = Path(segan_cli.__file__).parent
 
 LAYERS = [  # every module may import from the lines above its own, and from its own
-    {"errors", "machine", "plain_json", "printable", "segan_cli"},
+    {"errors", "machine", "runtime", "plain_json", "printable", "segan_cli"},
     {"stopping", "tracebacks"},
     {"atomic"},
-    {"schema", "workers", "measures.score"},
+    {"schema", "workers", "measures.score", "budget"},
     {"measures.composite", "measures.distortion", "measures.standard", "measures.unaided"},
     {"measures.catalog"},
     {"architecture", "framing", "device", "pretrained", "audio.filters", "audio.meter"},
@@ -26,7 +26,7 @@ LAYERS = [  # every module may import from the lines above its own, and from its
     {"audio.encoder", "audio.native"},
     {"audio.sources"},
     {"audio.sinks"},
-    {"config"},
+    {"config", "modelfile"},
     {"presets", "networks.layers", "data.groups", "data.cache", "data.noises", "data.damage", "losses.signal"},
     {
         "data.layouts",
@@ -41,7 +41,8 @@ LAYERS = [  # every module may import from the lines above its own, and from its
     },
     {"networks.families", "losses.reconstruction"},
     {"networks.summary", "losses.penalties", "checkpoint", "data.manifest", "data.recordings"},
-    {"backends.network"},
+    {"backends.network", "backends.crew"},
+    {"backends.graph"},
     {"backends.onnx", "backends.pytorch"},
     {"backends.choice", "backends.export", "plan"},
     {"enhance", "picture", "data.rooms", "data.split", "data.gather"},

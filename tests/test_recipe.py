@@ -103,3 +103,23 @@ def test_overrides_reach_every_field():
 def test_merging_keeps_what_is_not_changed():
     assert merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "e": 6}) == {"a": {"b": 5, "c": 2}, "d": 3, "e": 6}
     assert from_dict(DataConfig, {"speech": ["a"]}) == DataConfig(("a",))
+
+
+@pytest.mark.parametrize(
+    "absurd",
+    [
+        "training.steps=1e12", "training.steps=1000000000000", "training.validation_mixes=1000000000000",
+        "training.batch_size=1000000000", "training.seed=99999999999999999999", "training.seed=-1",
+        "training.generator_learning_rate=1e31", "training.discriminator_learning_rate=1e31", "training.keep=10000000",
+        "training.l1_weight=1e300", f"training.l1_weight={10**400}", "training.adversarial.unrolled_steps=1000000",
+        "training.mixing.snr_db=[0,1e9]",
+        "training.mixing.gap_ms=[1,1e12]", "model.window=1099511627776", "model.hop=1",
+        f"training.steps={'9' * 5_000}", "training.steps=" + "[" * 100_000,
+    ],
+)  # fmt: skip
+def test_absurd_numbers_are_refused_in_a_line_of_bounded_length(absurd):
+    with pytest.raises(ConfigError) as refused:
+        override(load_recipe("segan-gated"), [absurd])
+    assert absurd.partition("=")[0].split(".")[-1] in str(refused.value)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 300

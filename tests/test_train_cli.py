@@ -15,8 +15,9 @@ from commands import TINY, Running, alone, command, complaint, segan
 from corpora import noises, plain, vctk80
 from filelock import FileLock
 
-from segan_cli.checkpoint import load_model
+from segan_cli.checkpoint import Model, load_model, save_model
 from segan_cli.cli import main
+from segan_cli.networks.families import build_generator
 from segan_cli.pretrained import find_model
 from segan_cli.recipe import load_recipe
 from segan_cli.training.state import read_state
@@ -286,9 +287,15 @@ def test_what_cannot_be_trained_gets_one_line(pairs, tmp_path, complain, argumen
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(pairs, tmp_path, recipe):
+    config = load_recipe(str(recipe)).model
+    generator = build_generator(config.generator)
+    for weights in generator.parameters():
+        torch.nn.init.constant_(weights, 3e38)
+    save_model(tmp_path / "vast.safetensors", Model(generator, config, {"runs": []}))
     result = segan(
         "train", "--data", pairs, "--run-dir", tmp_path / "run", "--recipe", recipe, "--steps", 30, "--workers", 0,
-        "--learning-rate", 1e30, "--set", "training.clip_norm=none", "--set", "training.validate_every=30",
+        "--init", tmp_path / "vast.safetensors", "--set", "training.clip_norm=none",
+        "--set", "training.validate_every=30",
     )  # fmt: skip
     assert "not finite; lower the learning rates" in complaint(result)
     assert "keeps the last good state" in complaint(result)

@@ -5,9 +5,9 @@ import platform
 from importlib.util import find_spec
 from pathlib import Path
 
-from segan_cli.backends.network import BackendName, Network, Precision
+from segan_cli.backends.network import BackendName, Network, Precision, try_out
 from segan_cli.errors import ConfigError
-from segan_cli.pretrained import find_model, find_onnx
+from segan_cli.pretrained import find_model, find_onnx, is_shipped
 
 
 def open_network(
@@ -22,7 +22,8 @@ def open_network(
 
     Unasked that is ONNX Runtime on the CPU where it is installed and the model is there as ONNX, and torch otherwise.
     `threads` serve each of the `jobs` that call it at once; unasked they share all cores.
-    Raises CheckpointError when there is no such model, ConfigError when the backend cannot do what is asked.
+    A file is tried out before it is trusted with a recording. Raises CheckpointError when there is no such model or it
+    does not make sound, ConfigError when the backend cannot do what is asked.
     """
     name = str(model)
     file = find_onnx(name)
@@ -36,7 +37,10 @@ def open_network(
         from segan_cli.backends.pytorch import TorchNetwork
         from segan_cli.checkpoint import load_model
 
-        return TorchNetwork(load_model(find_model(name)), device, precision, threads, jobs)
+        network = TorchNetwork(load_model(find_model(name)), device, precision, threads, jobs, name)
+        if not is_shipped(name):
+            try_out(network)
+        return network
     if backend == "torch":
         raise ConfigError(f"{name}: torch does not read ONNX; give the model that it was exported from")
     if not able:
@@ -47,7 +51,7 @@ def open_network(
         raise ConfigError("backend onnx: onnxruntime is not installed; pip install onnxruntime, or use --backend torch")
     from segan_cli.backends.onnx import OnnxNetwork
 
-    return OnnxNetwork(file, threads, jobs)
+    return OnnxNetwork(file, threads, jobs, is_shipped(name))
 
 
 def accelerator_there() -> bool:

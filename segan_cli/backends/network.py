@@ -7,15 +7,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.architecture import ModelConfig
+from segan_cli.errors import CheckpointError
 
 Array = NDArray[np.float32]
 BackendName = Literal["auto", "torch", "onnx"]
 Precision = Literal["fp32", "bf16"]
 
+TRIED = 2  # windows: a graph for one alone is none
+LARGEST_OUTPUT = 1e9  # a thousand times what an input may be
+
 
 class Network(Protocol):
     """A generator ready to run; one may serve several threads."""
 
+    name: str  # of the model, for what is said of it
     config: ModelConfig
     batch: int  # windows at once that suit it
 
@@ -25,3 +30,16 @@ class Network(Protocol):
 
     def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
         """Begin with windows, where there are threads that can; → what waits for them enhanced."""
+
+
+def try_out(network: Network) -> None:
+    """Raise CheckpointError when a network does not make sound of noise."""
+    rng, window = np.random.default_rng(0), network.config.window
+    noisy = (0.05 * rng.standard_normal((TRIED, 1, window))).astype(np.float32)
+    if not is_sound(network(noisy, network.config.generator.draw_latent(rng, TRIED, window))):
+        raise CheckpointError(f"{network.name}: the model gives samples that are not numbers; use another")
+
+
+def is_sound(samples: Array) -> bool:
+    """Whether all samples are numbers of some measure."""
+    return bool((np.abs(samples) <= LARGEST_OUTPUT).all())

@@ -1,114 +1,90 @@
 """A generator in ONNX Runtime on the CPU; torch is not loaded."""
 
-import json
+import os
 import weakref
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future
-from contextlib import suppress
+from collections.abc import Callable
 from pathlib import Path
-from queue import Empty, SimpleQueue
-from threading import Thread, current_thread
-from typing import Any
+from threading import Lock
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from segan_cli.architecture import ModelConfig
-from segan_cli.backends.network import Network
-from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.backends.crew import Crew
+from segan_cli.backends.graph import Graph
+from segan_cli.backends.network import Network, try_out
 from segan_cli.machine import cores
-from segan_cli.schema import from_dict
 
 Array = NDArray[np.float32]
 
 TOGETHER = 4  # windows of a call, so that what lies between two layers stays in the cache
+FIRST_S, LATER_S = 30, 600  # how long a foreign file and its first windows may take, and any windows after these
 
 
 class OnnxNetwork(Network):
     """An ONNX file that `segan export` wrote as a function on arrays.
 
-    Threads take windows each, in calls of a few: the network's own products are too small to share.
+    Threads take windows each, in calls of a few: the network's own products are too small to share. A process that is
+    forked off makes graph and threads anew when it first has windows.
     """
 
-    def __init__(self, path: Path, threads: int | None = None, jobs: int = 1) -> None:
+    def __init__(self, path: Path, threads: int | None = None, jobs: int = 1, trusted: bool = False) -> None:
         """`threads` for each of the `jobs` that call it at once, unasked one a core, work for all of them.
 
-        Raises CheckpointError when the file is no such model.
+        A file that is not `trusted` is tried out, and runs in threads always, as it might not end. Raises
+        CheckpointError when it is no such model.
         """
+        self.path, self.name, self.trusted = path.absolute(), str(path), trusted
         self.threads = threads * jobs if threads else cores()
         self.batch = TOGETHER * (threads or max(1, cores() // jobs))
-        self.crew = Crew(self.threads) if self.threads > 1 else None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
-        options.log_severity_level = 3
-        try:
-            self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            about = json.loads(self.session.get_modelmeta().custom_metadata_map["segan"])
-            self.config = from_dict(ModelConfig, about["config"])
-        except KeyError as error:
-            raise CheckpointError(f"{path}: an ONNX file, but not written by segan export") from error
-        except (ValueError, TypeError, ConfigError) as error:
-            raise CheckpointError(f"{path}: {' '.join(str(error).split())}") from error
-        except Exception as error:  # ONNX Runtime's own, which have no base of their own
-            raise CheckpointError(f"{path}: not a readable ONNX file ({' '.join(str(error).split())})") from error
+        self.lock, self.patience_s = Lock(), FIRST_S
+        self.work: tuple[Graph, Crew | None] | None = None
+        self.config = self.at_work()[0].config
+        if not trusted:
+            try_out(self)
+        self.patience_s = LATER_S
+        NETWORKS.add(self)
+
+    def leave_behind(self) -> None:
+        """Have graph and threads made anew for the next windows: those of a parent process may be held for ever."""
+        LEFT.append(self.work)
+        self.lock, self.work = Lock(), None
+
+    def at_work(self) -> tuple[Graph, Crew | None]:
+        """The graph and its threads, which are made where this process has none."""
+        with self.lock:
+            if self.work is None:
+                graph = Graph(self.path, self.name, self.trusted)
+                alone = self.trusted and self.threads == 1
+                crew = None if alone else Crew(self.threads, self.name, graph.end)
+                if crew is None or self.trusted:
+                    graph.load()
+                else:
+                    next(crew.map(Graph.load, [graph], FIRST_S))
+                self.work = graph, crew
+            return self.work
 
     def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
         """Give windows [B, 1, window] to the threads; without any, whoever waits does the work."""
+        graph, crew = self.at_work()
         size = min(TOGETHER, -(-len(noisy) // self.threads))
         parts = [slice(first, first + size) for first in range(0, len(noisy), size)]
 
         def run(part: slice) -> Array:
-            inputs = {"noisy": noisy[part]} if z is None else {"noisy": noisy[part], "z": z[part]}
-            enhanced: Array = self.session.run(None, inputs)[0]
-            return enhanced
+            return graph.run(noisy[part], None if z is None else z[part])
 
-        enhanced = (self.crew.map if self.crew else map)(run, parts)
+        enhanced = map(run, parts) if crew is None else crew.map(run, parts, self.patience_s)
         return lambda: np.concatenate(list(enhanced))
 
 
-class Crew:
-    """Threads that call a function for others.
-
-    They are daemons: an executor's thread that a signal's error meets while it starts would keep the process for ever.
-    They end with their crew or, at the end of the process, with what they are at: Python may not end around them.
-    """
-
-    def __init__(self, n: int) -> None:
-        self.work: SimpleQueue[Any] = SimpleQueue()
-        threads = [Thread(target=serve, args=(self.work,), daemon=True) for _ in range(n)]
-        for thread in threads:
-            thread.start()
-        weakref.finalize(self, dismiss, self.work, threads)
-
-    def map(self, call: Callable[[slice], Array], parts: Iterable[slice]) -> Iterator[Array]:
-        """What a function gives for each part, in order; all are begun at once."""
-        futures = []
-        for part in parts:
-            future: Future[Array] = Future()
-            self.work.put((future, call, part))
-            futures.append(future)
-        return (future.result() for future in futures)
+NETWORKS: "weakref.WeakSet[OnnxNetwork]" = weakref.WeakSet()
+LEFT: list[object] = []  # by parent processes: ending it might wait for a thread that there is not
 
 
-def serve(work: "SimpleQueue[Any]") -> None:
-    """Do what comes until nothing comes."""
-    while (task := work.get()) is not None:
-        future, call, part = task
-        try:
-            future.set_result(call(part))
-        except BaseException as error:  # whoever waits gets it
-            future.set_exception(error)
-        del task, future, call, part
+def begin_anew() -> None:
+    """Leave behind what a process that was forked off cannot use."""
+    for network in list(NETWORKS):
+        network.leave_behind()
 
 
-def dismiss(work: "SimpleQueue[Any]", threads: list[Thread]) -> None:
-    """Let threads end, once each is done with what it is at; nobody waits for the rest."""
-    with suppress(Empty):
-        while True:
-            work.get_nowait()
-    for _ in threads:
-        work.put(None)
-    for thread in threads:
-        if thread is not current_thread():  # one of them may have held the crew last
-            thread.join()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=begin_anew)

@@ -1,5 +1,6 @@
 """A generator in torch, on any device."""
 
+import os
 from collections.abc import Callable
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from segan_cli.backends.network import Network, Precision
 from segan_cli.checkpoint import Model
 from segan_cli.device import choose_device
+from segan_cli.errors import ConfigError
 from segan_cli.machine import cores
 
 Array = NDArray[np.float32]
@@ -26,11 +28,13 @@ class TorchNetwork(Network):
         precision: Precision = "fp32",
         threads: int | None = None,
         jobs: int = 1,
+        name: str | None = None,
     ) -> None:
         """`threads` serve each of the `jobs` that call it at once; unasked they share all cores.
 
-        Raises ConfigError when there is no such device.
+        `name` is how the model is called, unasked by its preset. Raises ConfigError when there is no such device.
         """
+        self.name, self.process = name or model.config.preset, os.getpid()
         if threads is not None or jobs > 1:
             torch.set_num_threads(threads or max(1, cores() // jobs))
         self.config, self.generator = model.config, model.generator
@@ -42,6 +46,7 @@ class TorchNetwork(Network):
 
     def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
         """Run windows [B, 1, window], in as many parts as the device's memory asks for; a GPU is not waited for."""
+        self._at_home()
         parts: list[torch.Tensor] = []
         while (first := sum(map(len, parts))) < len(noisy):
             here = slice(first, first + (self.most or len(noisy)))
@@ -53,6 +58,17 @@ class TorchNetwork(Network):
                     raise
                 self.most = n_windows // 2
         return lambda: np.concatenate([part.cpu().numpy() for part in parts])
+
+    def _at_home(self) -> None:
+        """Make the network fit for a process that was forked off, which torch's threads did not come along to."""
+        if self.process == os.getpid():
+            return
+        if self.device.type != "cpu":
+            raise ConfigError(
+                f"device {self.device}: not to be had in a process that was forked off; make its Enhancer there"
+            )
+        torch.set_num_threads(1)
+        self.process = os.getpid()
 
     def _run(self, noisy: Array, z: Array | None) -> torch.Tensor:
         with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.low):

@@ -63,7 +63,7 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
     "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of the network."
 )
 @click.option(
-    "--batch-size", "batch", type=click.IntRange(1, 1 << 16), help="Windows at once; by default what suits the device."
+    "--batch-size", "batch", type=click.IntRange(1, 4_096), help="Windows at once; by default what suits the device."
 )
 @click.option("--seed", default=0, show_default=True, type=SEED, help="Start of the draw of the latent z.")
 @click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from segan_cli.errors import SeganError
 from segan_cli.measures.score import Score, Undefined
+from segan_cli.runtime import load_onnxruntime
 
 Array = NDArray[np.float32]
 
@@ -16,6 +17,7 @@ SCORES = ("sig_mos", "bak_mos", "ovrl_mos", "p808_mos")
 def check_dnsmos() -> None:
     """Raise SeganError when the package is not installed."""
     try:
+        load_onnxruntime()  # before the package does
         import speechmos.dnsmos  # noqa: F401
     except ImportError as error:
         raise SeganError(f"DNSMOS needs the extra: pip install 'segan-cli[dnsmos]' ({error})") from error
@@ -26,6 +28,7 @@ def dnsmos(samples: Array) -> dict[str, Score]:
 
     samples [n] at 16 kHz; the model hears windows of 9 s, shorter recordings are repeated.
     """
+    load_onnxruntime()
     from speechmos import dnsmos as package
 
     reason = None

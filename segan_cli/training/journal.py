@@ -63,6 +63,8 @@ class Journal:
         if self.board is None:
             return
         for name, samples in sounds:
+            if not np.isfinite(samples).all():
+                continue
             self.board.add_audio(name, samples[None], step, sample_rate=rate_hz)
             self.board.add_image(name, picture(samples), step)
         self.board.flush()

@@ -36,4 +36,4 @@ def start_from(state: TrainState, init: str) -> None:
         state.start_from(networks, about["history"])
     else:
         model = load_model(find_model(init))
-        state.start_from({"generator": model.generator.state_dict()}, model.provenance["runs"])
+        state.start_from({"generator": model.generator.state_dict()}, model.provenance.get("runs", []))

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segan_cli.checkpoint import Model, load_model, save_model
 from segan_cli.enhance import Enhancer
-from segan_cli.errors import CheckpointError
+from segan_cli.errors import AudioError, CheckpointError
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import Score, mean
 
@@ -59,7 +59,7 @@ class Validation:
     def _start(self, model: Model) -> None:
         rate_hz = model.config.sample_rate_hz
         enhancer = Enhancer(model, str(next(model.generator.parameters()).device))
-        enhanced = [enhancer.enhance(noisy, rate_hz) for noisy, _ in self.pairs]
+        enhanced = [attempt(enhancer, noisy, rate_hz) for noisy, _ in self.pairs]
         noisy, clean = self.pairs[0]
         self.pending = Pending(
             model, self._submit(enhanced), [("noisy", noisy), ("enhanced", enhanced[0]), ("clean", clean)]
@@ -71,7 +71,7 @@ class Validation:
             model = load_model(self.file)
         except CheckpointError:
             return False
-        if model.provenance["steps"] > step:
+        if model.provenance.get("steps", 0) > step:
             return False
         model.generator.to(device)
         self._start(model)
@@ -92,6 +92,14 @@ class Validation:
         return [
             self.pool.submit(measure_all, clean, signal) for (_, clean), signal in zip(self.pairs, signals, strict=True)
         ]
+
+
+def attempt(enhancer: Enhancer, noisy: Array, rate_hz: int) -> Array:
+    """Enhanced [n]; no numbers at all where the model gives none, which leaves its scores undefined."""
+    try:
+        return enhancer.enhance(noisy, rate_hz)
+    except AudioError:
+        return np.full_like(noisy, np.nan)
 
 
 def means(jobs: Jobs) -> Scores:

@@ -1,0 +1,95 @@
+"""An ONNX file in ONNX Runtime, which trusts nothing that it says."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segan_cli.architecture import ModelConfig
+from segan_cli.errors import CheckpointError, ConfigError, SeganError
+from segan_cli.modelfile import check_size, read_about
+from segan_cli.runtime import load_onnxruntime
+
+onnxruntime = load_onnxruntime()
+
+Array = NDArray[np.float32]
+
+MOST_MEMORY = 4 << 30  # bytes that all graphs of others may take together
+ELSEWHERE = re.compile(rb"(\x08|\x88\x80*\x00)location")  # how a tensor names the file, or the address, that holds it
+SILENT = 4  # of the runtime's levels of talk: what goes wrong is raised, and told once
+
+
+class Graph:
+    """A function on arrays that `segan export` wrote, loaded by `load`."""
+
+    config: ModelConfig
+
+    def __init__(self, path: Path, name: str, trusted: bool) -> None:
+        """The memory of graphs that are not `trusted` is bounded."""
+        self.path, self.name = path, name
+        self.options = onnxruntime.SessionOptions()
+        self.options.intra_op_num_threads = 1
+        self.options.log_severity_level = SILENT
+        self.options.add_session_config_entry("session.load_model_format", "ONNX")  # its other format is not checked
+        if not trusted:
+            kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
+            where = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
+            onnxruntime.create_and_register_allocator(where, onnxruntime.OrtArenaCfg({"max_mem": MOST_MEMORY}))
+            self.options.add_session_config_entry("session.use_env_allocators", "1")
+        self.running = self._running()
+
+    def load(self) -> None:
+        """Read the file; raises CheckpointError when it is no such model."""
+        check_size(self.path, self.name)
+        try:
+            content = self.path.read_bytes()
+            if ELSEWHERE.search(content):
+                raise CheckpointError(f"{self.name}: keeps weights in another file; give a model that is one file")
+            self.session = onnxruntime.InferenceSession(
+                content, self.options, providers=["CPUExecutionProvider"], enable_fallback=0
+            )
+            about = self.session.get_modelmeta().custom_metadata_map.get("segan")
+        except SeganError:
+            raise
+        except Exception as error:  # the runtime's own have no base of their own
+            raise CheckpointError(f"{self.name}: not a readable ONNX file ({brief(error)})") from error
+        if about is None:
+            raise CheckpointError(f"{self.name}: an ONNX file, but not written by segan export")
+        try:
+            self.config, _ = read_about(about)
+        except ConfigError as error:
+            raise CheckpointError(f"{self.name}: {brief(error)}") from error
+
+    def run(self, noisy: Array, z: Array | None) -> Array:
+        """noisy [B, 1, window] and z → enhanced, same shape; raises CheckpointError when the graph gives none."""
+        inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
+        try:
+            enhanced: Any = self.session.run(["enhanced"], inputs, self.running)[0]
+        except SeganError:  # of a signal that came meanwhile
+            raise
+        except Exception as error:
+            raise CheckpointError(f"{self.name}: the model cannot be run ({brief(error)})") from error
+        if not isinstance(enhanced, np.ndarray) or enhanced.dtype != np.float32 or enhanced.shape != noisy.shape:
+            gives = f"{enhanced.dtype} {list(enhanced.shape)}" if isinstance(enhanced, np.ndarray) else "no array"
+            raise CheckpointError(
+                f"{self.name}: the model gives {gives} for windows float32 {list(noisy.shape)}; export it again"
+            )
+        return enhanced
+
+    def end(self) -> None:
+        """Have what loads or runs, in whatever thread, end soon by an error."""
+        self.options.set_load_cancellation_flag(True)
+        self.running.terminate = True
+        self.running = self._running()
+
+    def _running(self) -> Any:
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = SILENT
+        return options
+
+
+def brief(error: Exception) -> str:
+    """What an error says, in a line of bounded length."""
+    return " ".join(str(error).split())[:200]

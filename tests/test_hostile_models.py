@@ -1,0 +1,368 @@
+"""Models are hostile until proven: none is believed, and each that does not work is named in one line."""
+
+import contextlib
+import dataclasses
+import json
+import multiprocessing
+import signal
+import threading
+import time
+
+import numpy as np
+import onnx
+import pytest
+import soundfile
+import torch
+from commands import Running, complaint, segan
+from conftest import Identity, hiss, voice
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.torch import load_file, save_file
+
+from segan_cli.backends import onnx as onnx_backend
+from segan_cli.backends.choice import open_network
+from segan_cli.backends.export import export
+from segan_cli.checkpoint import Model, load_model, save_model
+from segan_cli.enhance import Enhancer
+from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.networks.families import build_generator
+from segan_cli.networks.summary import weights
+from segan_cli.presets import PRESETS, scaled
+from segan_cli.schema import override
+
+SLIM = scaled(PRESETS["segan-gated"], 0.1)
+ABOUT = {"format": 1, "config": dataclasses.asdict(SLIM), "provenance": {"steps": 1, "runs": []}}
+FLOATS, TRUE = TensorProto.FLOAT, numpy_helper.from_array(np.array(True), "true")
+
+
+def saved(path, model=None, **changes):
+    """A model as a file, its metadata changed."""
+    torch.manual_seed(0)
+    model = model or Model(build_generator(SLIM.generator).eval(), SLIM, {"steps": 1, "runs": []})
+    save_model(path, model)
+    if changes:
+        save_file(load_file(path), path, {"segan": json.dumps({**ABOUT, **changes})})
+    return path
+
+
+def graph(path, nodes, constants=(), about=ABOUT, window=SLIM.window, inputs=("noisy",), kind=None):
+    """An ONNX file of one's own making that says it was written by segan export."""
+    ins = [helper.make_tensor_value_info(name, FLOATS, ["n", 1, window]) for name in inputs]
+    outs = [helper.make_value_info("enhanced", kind or helper.make_tensor_type_proto(FLOATS, None))]
+    made = helper.make_model(
+        helper.make_graph(nodes, "g", ins, outs, list(constants)),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    helper.set_model_props(made, {"segan": json.dumps(about)})
+    path.write_bytes(made.SerializeToString())
+    return path
+
+
+def node(kind, *inputs, **attributes):
+    return helper.make_node(kind, inputs, ["enhanced"], **attributes)
+
+
+def constant(name, values, kind=np.float32):
+    return numpy_helper.from_array(np.array(values, kind), name)
+
+
+def endless(condition="true"):
+    """A loop that adds nothing for ever, as long as a condition holds at its start."""
+    scalars = [
+        helper.make_tensor_value_info(name, kind, [])
+        for name, kind in (("i", TensorProto.INT64), ("c", TensorProto.BOOL))
+    ]
+    x, y = (helper.make_tensor_value_info(name, FLOATS, None) for name in ("x", "y"))
+    c_out = helper.make_tensor_value_info("c_out", TensorProto.BOOL, [])
+    steps = [helper.make_node("Identity", ["c"], ["c_out"]), helper.make_node("Identity", ["x"], ["y"])]
+    body = helper.make_graph(steps, "body", [*scalars, x], [c_out, y])
+    return node("Loop", "", condition, "noisy", body=body)
+
+
+def late():
+    """A loop without end for loud windows, which those that try a model out are not."""
+    return [
+        helper.make_node("ReduceMax", ["noisy"], ["peak"], keepdims=0),
+        helper.make_node("Greater", ["peak", "loud"], ["is_loud"]),
+        endless("is_loud"),
+    ], [constant("loud", 0.6)]
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    monkeypatch.setattr(onnx_backend, "FIRST_S", 1)
+    monkeypatch.setattr(onnx_backend, "LATER_S", 2)
+
+
+GRAPHS = {
+    "not a number": ([node("Div", "noisy", "zero")], [constant("zero", 0)], "not numbers"),
+    "infinite": ([node("Mul", "noisy", "much")], [constant("much", np.inf)], "not numbers"),
+    "beyond measure": ([node("Mul", "noisy", "much")], [constant("much", 3e38)], "not numbers"),
+    "a number": ([node("ReduceMax", "noisy", keepdims=0)], [], r"gives float32 \[\] for windows"),
+    "one window for all": ([node("ReduceMax", "noisy", axes=[0], keepdims=1)], [], r"gives float32 \[1, 1"),
+    "no such name": ([helper.make_node("Identity", ["noisy"], ["other"])], [], "not a readable ONNX file"),
+    "too much memory": ([node("Expand", "noisy", "s")], [constant("s", [2**30, 1, 1], np.int64)], "cannot be run"),
+    "an error of its own": ([node("Reshape", "noisy", "s")], [constant("s", [7, 7], np.int64)], "cannot be run"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("nodes", "constants", "says"), GRAPHS.values(), ids=GRAPHS)
+def test_a_graph_that_makes_no_sound_is_refused(tmp_path, nodes, constants, says):
+    path = graph(tmp_path / "bad.onnx", nodes, constants)
+    with pytest.raises(CheckpointError, match=says) as refused:
+        open_network(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "nodes", "says"),
+    [
+        (helper.make_tensor_type_proto(TensorProto.DOUBLE, None), [node("Cast", "noisy", to=11)], "gives float64"),
+        (helper.make_tensor_type_proto(TensorProto.STRING, None), [node("Cast", "noisy", to=8)], "gives object"),
+        (
+            helper.make_sequence_type_proto(helper.make_tensor_type_proto(FLOATS, None)),
+            [node("SequenceConstruct", "noisy")],
+            "gives no array",
+        ),
+    ],
+)
+def test_what_is_no_array_of_floats_is_refused(tmp_path, kind, nodes, says):
+    path = graph(tmp_path / "bad.onnx", nodes, kind=kind)
+    with pytest.raises(CheckpointError, match=f"the model {says}"):
+        open_network(path)
+
+
+def test_a_graph_for_windows_of_another_length_is_refused(tmp_path):
+    path = graph(tmp_path / "lies.onnx", [node("Identity", "noisy")], window=8_192)
+    with pytest.raises(CheckpointError, match=r"lies\.onnx: the model cannot be run"):
+        open_network(path)
+    with pytest.raises(CheckpointError, match=r"wants\.onnx: the model cannot be run"):
+        open_network(graph(tmp_path / "wants.onnx", [node("Add", "noisy", "z")], inputs=("noisy", "z")))
+
+
+@pytest.mark.usefixtures("impatient")
+def test_a_graph_that_does_not_end_is_given_up(tmp_path):
+    path = graph(tmp_path / "loop.onnx", [endless()], [TRUE])
+    for threads in (1, 2):
+        with pytest.raises(CheckpointError, match=r"loop\.onnx: the model takes more than 1 s"):
+            open_network(path, threads=threads)
+    nodes, constants = late()
+    enhancer = Enhancer(graph(tmp_path / "late.onnx", nodes, constants), threads=1)
+    np.testing.assert_allclose(enhancer.enhance(hiss(1.0), 16_000), hiss(1.0), atol=1e-5)
+    click = np.zeros(16_000, np.float32)
+    click[8_000] = 1.0
+    with pytest.raises(CheckpointError, match="takes more than 2 s"):
+        enhancer.enhance(click, 16_000)
+
+
+def test_ctrl_c_ends_a_graph_that_does_not(tmp_path):
+    soundfile.write(tmp_path / "in.wav", voice(1.0), 16_000)
+    path = graph(tmp_path / "loop.onnx", [endless()], [TRUE])
+    running = Running("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--model", path)
+    time.sleep(4)
+    running.send_signal(signal.SIGINT)
+    ended = running.end(20)
+    assert ended.returncode == 130
+    assert "Traceback" not in ended.stderr
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["in.wav", "loop.onnx"]
+
+
+@pytest.mark.parametrize("location", ["weights.bin", "../../etc/passwd", "*/_ORT_MEM_ADDR_/*"])
+def test_weights_in_another_file_are_refused(tmp_path, location):
+    (tmp_path / "weights.bin").write_bytes(np.float32(0.5).tobytes())
+    outside = TensorProto(name="half", data_type=FLOATS, data_location=TensorProto.EXTERNAL)
+    outside.external_data.add(key="location", value=location)
+    with pytest.raises(CheckpointError, match="keeps weights in another file"):
+        open_network(graph(tmp_path / "m.onnx", [node("Mul", "noisy", "half")], [outside]))
+
+
+def test_a_broken_model_stops_a_folder_in_one_line(tmp_path):
+    (tmp_path / "in").mkdir()
+    for i in range(3):
+        soundfile.write(tmp_path / "in" / f"{i}.wav", voice(1.0), 16_000)
+    path = graph(tmp_path / "nan.onnx", [node("Div", "noisy", "zero")], [constant("zero", 0)])
+    said = complaint(segan("enhance", tmp_path / "in", "-o", tmp_path / "out", "--model", path))
+    assert said == f"segan: {path}: the model gives samples that are not numbers; use another"
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_recording_that_a_model_cannot_take_stops_no_other(tmp_path):
+    """It divides by zero where windows are loud."""
+    nodes = [
+        helper.make_node("Greater", ["noisy", "loud"], ["is_loud"]),
+        helper.make_node("Where", ["is_loud", "nan", "noisy"], ["enhanced"]),
+    ]
+    path = graph(tmp_path / "m.onnx", nodes, [constant("loud", 0.6), constant("nan", np.nan)])
+    soundfile.write(tmp_path / "quiet.wav", hiss(1.0), 16_000, "FLOAT")
+    peak = hiss(1.0, level=0.001)
+    peak[9_000] = 0.99
+    soundfile.write(tmp_path / "peak.wav", peak, 16_000, "FLOAT")
+    files = (tmp_path / "peak.wav", tmp_path / "quiet.wav")
+    result = segan("enhance", *files, "-o", tmp_path / "out", "--model", path, "--json")
+    assert result.returncode == 1
+    lines = [json.loads(line, parse_constant=pytest.fail) for line in result.stdout.splitlines()]
+    assert [line["error"] is None for line in lines] == [False, True]
+    assert f"the model {path}" in lines[0]["error"]
+    assert [found.name for found in (tmp_path / "out").iterdir()] == ["quiet.wav"]
+
+
+CONFIGS = {
+    "window=1099511627776": "window 1099511627776",
+    "window=-1": "window -1",
+    "hop=1": "hop 1; it must be a whole number between 256",
+    "generator.channels=[16,32,64,128,1000000000]": "channels 1e+09",
+    "generator.channels=[16,32,64,8192,16384]": "weights",
+    "generator.kernel_size=1000000001": "kernel_size 1e+09",
+    "generator.latent_channels=100000000": "latent_channels",
+    "generator.input_rms=1e-300": "input_rms",
+    "generator.input_rms=-1": "input_rms",
+    "generator.dilations=[1,1,1,1,999999]": "dilation of layer 5 999999",
+    "discriminator.hidden=[16384,16384,16384]": "discriminator",
+    "discriminator.channels=[8,16,32,64,1000000000]": "channels 1e+09",
+}
+
+
+@pytest.mark.parametrize(("change", "says"), CONFIGS.items(), ids=CONFIGS)
+def test_a_config_beyond_measure_is_refused_before_anything_is_built(tmp_path, change, says):
+    plain = json.loads(json.dumps(ABOUT["config"]))
+    place, keys = plain, change.partition("=")[0].split(".")
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = json.loads(change.partition("=")[2])
+    path = saved(tmp_path / "m.safetensors", config=plain)
+    with pytest.raises(CheckpointError) as refused:
+        load_model(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert says in str(refused.value)
+    with pytest.raises(CheckpointError, match=r"m\.onnx: "):
+        open_network(graph(tmp_path / "m.onnx", [node("Identity", "noisy")], about={**ABOUT, "config": plain}))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "channels=1000000", "width=1000000000", "blocks=100000", "depth=100000", "bands=100000", "frame=1048576",
+        "hidden=100000", "power=1e-300", "largest_gain=1e300", "input_rms=0", "steps=0",
+    ],
+)  # fmt: skip
+def test_a_spectral_config_beyond_measure_is_refused(change):
+    with pytest.raises(ConfigError):
+        override(PRESETS["segan-spectral"], [f"generator.{change}"])
+
+
+@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize("width", [0.5, 1.0])
+def test_the_budget_knows_the_weights(name, width):
+    model = scaled(PRESETS[name], width)
+    generator, discriminator = weights(model)
+    assert sum(layer.weights for layer in model.generator.layers(model.window)) == generator
+    told = sum(layer.weights for layer in model.discriminator.layers(model.window))
+    assert told == pytest.approx(discriminator, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    "about", ["", "[]", "7", "[" * 100_000, '{"config": 1, "provenance": {}}', "9" * 5_000, '{"config": {}}']
+)
+def test_metadata_that_is_none_is_refused(tmp_path, about):
+    path = saved(tmp_path / "m.safetensors")
+    save_file(load_file(path), path, {"segan": about})
+    with pytest.raises(CheckpointError, match=r"m\.safetensors: ") as refused:
+        load_model(path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+def test_weights_of_another_shape_or_kind_are_not_even_read(tmp_path, monkeypatch):
+    path = saved(tmp_path / "m.safetensors")
+    metadata, tensors = {"segan": json.dumps(ABOUT)}, load_file(path)
+    name = "encoder.1.weight"
+    for other, says in (
+        (torch.zeros(3, 5), r"weights \[3, 5\], but the config has"),
+        (tensors[name].int(), "type I32"),
+    ):
+        save_file({**tensors, name: other}, path, metadata)
+        monkeypatch.setattr("segan_cli.networks.families.Generator.load_state_dict", pytest.fail)
+        with pytest.raises(CheckpointError, match=f"{name}: .*{says}"):
+            load_model(path)
+
+
+def test_weights_that_are_no_numbers_are_named(tmp_path):
+    path = saved(tmp_path / "m.safetensors")
+    tensors = load_file(path)
+    tensors["decoder.2.bias"][0] = np.nan
+    save_file(tensors, path, {"segan": json.dumps(ABOUT)})
+    with pytest.raises(CheckpointError, match=r"m\.safetensors: decoder\.2\.bias holds weights that are not numbers"):
+        load_model(path)
+
+
+def test_weights_that_make_no_numbers_are_refused_too(tmp_path):
+    path = saved(tmp_path / "m.safetensors")
+    tensors = {name: torch.full_like(tensor, 3e38) for name, tensor in load_file(path).items()}
+    save_file(tensors, path, {"segan": json.dumps(ABOUT)})
+    with pytest.raises(CheckpointError, match="samples that are not numbers"):
+        open_network(path, "cpu")
+
+
+def test_a_candidate_without_numbers_has_no_scores_and_kills_no_training(tmp_path):
+    from concurrent.futures import ThreadPoolExecutor
+
+    from segan_cli.training.validation import Validation
+
+    class Ill(Identity):
+        def __init__(self):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(1))
+
+        def forward(self, noisy, z):
+            return noisy * np.nan
+
+    with ThreadPoolExecutor(1) as pool:
+        validation = Validation([(voice(1.0) + hiss(1.0), voice(1.0))], pool, tmp_path)
+        validation.start(Model(Ill(), SLIM, {"steps": 3, "runs": []}))
+        _, scores, _ = validation.finish()
+    assert set(scores.values()) == {None}
+
+
+def half(enhancer, queue, noisy):
+    queue.put(enhancer.enhance(noisy, 16_000))
+
+
+@pytest.mark.parametrize(("backend", "threads"), [("onnx", 3), ("onnx", 1), ("torch", 2)])
+def test_an_enhancer_works_in_a_process_that_was_forked_off(backend, threads):
+    enhancer, noisy = Enhancer("segan-gated", "cpu", backend, threads), voice(2.0) + hiss(2.0)
+    expected = enhancer.enhance(noisy, 16_000)
+    context = multiprocessing.get_context("fork")
+    stop = threading.Event()
+
+    def busy():
+        while not stop.is_set():
+            enhancer.enhance(noisy, 16_000)
+
+    thread = threading.Thread(target=busy)
+    if backend == "onnx":
+        thread.start()  # forked while the parent's threads are at work
+    try:
+        for _ in range(3):
+            queue = context.Queue()
+            child = context.Process(target=half, args=(enhancer, queue, noisy))
+            child.start()
+            np.testing.assert_allclose(queue.get(timeout=60), expected, atol=1e-6)
+            child.join(30)
+            assert child.exitcode == 0
+    finally:
+        stop.set()
+        with contextlib.suppress(RuntimeError):
+            thread.join()
+    np.testing.assert_allclose(enhancer.enhance(noisy, 16_000), expected, atol=1e-6)
+
+
+def test_models_of_ones_own_still_work(tmp_path):
+    torch.manual_seed(0)
+    model = Model(build_generator(SLIM.generator).eval(), SLIM, {"steps": 1, "runs": []})
+    save_model(tmp_path / "m.safetensors", model)
+    export(model, tmp_path / "m.onnx")
+    noisy = voice(1.0) + hiss(1.0)
+    ours, theirs = (Enhancer(tmp_path / f"m.{kind}", "cpu").enhance(noisy, 16_000) for kind in ("onnx", "safetensors"))
+    np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    assert onnx.load(tmp_path / "m.onnx").ir_version > 0

@@ -1,0 +1,90 @@
+"""Nothing is looked up, sent, or written but outputs and the caches that the docs name."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import soundfile
+from commands import command
+from conftest import hiss, voice
+
+CALLS = "%network,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat"
+TALK = re.compile(r"\b(connect|bind|sendto|sendmsg|sendmmsg)\(")
+WRITTEN = re.compile(
+    r'\b(?:openat?|creat|mkdir|mkdirat)\((?:AT_FDCWD, |\d+, )?"([^"]+)".*(?:O_WRONLY|O_RDWR|O_CREAT|mkdir)'
+)
+
+
+def traced(words, tmp_path):
+    """Run a command under strace; → what it said to a network, and the files it made or opened for writing."""
+    if shutil.which("strace") is None or subprocess.run(["strace", "true"], capture_output=True).returncode:
+        pytest.skip("strace is not there, or may not trace here")
+    (tmp_path / "home").mkdir()
+    trace, places = tmp_path / "trace", {"HOME": str(tmp_path / "home"), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))} | places
+    watched = ["strace", "-f", "-qq", "-o", str(trace), "-e", f"trace={CALLS}", *words]
+    result = subprocess.run(watched, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    calls = [line for line in trace.read_text(errors="replace").splitlines() if " = -1 E" not in line]
+    written = {place for line in calls for place in WRITTEN.findall(line)} - {"/dev/null"}
+    return [line for line in calls if TALK.search(line) and "AF_UNIX" not in line], written
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    soundfile.write(tmp_path / "in.wav", voice(1.0) + hiss(1.0), 16_000)
+
+
+@pytest.mark.usefixtures("noisy")
+def test_enhancing_a_file_writes_the_output_and_says_nothing_to_anybody(tmp_path):
+    talk, written = traced(command("enhance", "in.wav", "-o", "out.wav", "--device", "cpu"), tmp_path)
+    assert talk == []
+    assert {Path(tmp_path, place).parent for place in written} == {tmp_path}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "in.wav", "out.wav", "trace"]
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+@pytest.mark.usefixtures("noisy")
+def test_an_enhancer_in_a_process_of_others_leaves_no_trace_there(tmp_path):
+    program = (
+        "import os, soundfile\nbefore = dict(os.environ)\nfrom segan_cli import Enhancer\n"
+        "sound, rate = soundfile.read('in.wav')\nEnhancer(device='cpu', backend='onnx').enhance(sound, rate)\n"
+        "assert dict(os.environ) == before\n"
+    )
+    talk, written = traced([sys.executable, "-c", program], tmp_path)
+    assert talk == []
+    assert written == set()
+    assert list((tmp_path / "home").iterdir()) == []
+
+
+@pytest.mark.parametrize("value", [None, "0"])
+def test_the_environment_is_given_back(value, monkeypatch):
+    """And what the user set there, which would switch the telemetry on, does not count."""
+    program = (
+        "import os\nfrom segan_cli.runtime import load_onnxruntime\n"
+        "seen = []\nimport importlib.abc, sys\n"
+        "class Finder(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name == 'onnxruntime': seen.append(os.environ.get('ORT_DISABLE_TELEMETRY'))\n"
+        "sys.meta_path.insert(0, Finder())\n"
+        "load_onnxruntime(); load_onnxruntime()\n"
+        "print(seen, os.environ.get('ORT_DISABLE_TELEMETRY'))\n"
+    )
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+    environment = {**os.environ} | ({} if value is None else {"ORT_DISABLE_TELEMETRY": value})
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout.strip() == f"['1'] {value}"
+
+
+def test_the_scores_of_listeners_leave_no_record_either(tmp_path):
+    pytest.importorskip("speechmos")
+    program = "from segan_cli.measures.unaided import check_dnsmos; check_dnsmos()"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
+    subprocess.run([sys.executable, "-c", program], env=environment | {"HOME": str(tmp_path)}, check=True)
+    assert list(tmp_path.iterdir()) == []
