@@ -163,6 +163,7 @@ class EnhancerStream:
         inner_hz = config.sample_rate_hz
         self.inward = Resampler(rate_hz, inner_hz, channels)
         self.emphasis = Emphasis(config.pre_emphasis, channels)
+        self.hop, self.n_in = config.hop, 0  # samples that have come, at the model's rate
         self.least_offset = LEAST_OFFSET * (1 - config.pre_emphasis)  # of what is emphasised
         alone = 1 if settings.channels == "linked" else channels  # windows of the network for each window in time
         batch = max(1, (settings.batch or enhancer.network.batch) // alone)
@@ -174,10 +175,7 @@ class EnhancerStream:
             linked = settings.channels == "linked"
             self.high = HighBand(inner_hz, rate_hz, channels, settings.high_band, linked)
         self.outer, self.inner = Queue(channels), Queue(channels)  # what has come in and is not out yet, at both rates
-        self.passed, self.changed = (
-            Queue(channels),
-            Queue(channels),
-        )  # what waits for the high band, and its change below
+        self.passed, self.changed = Queue(channels), Queue(channels)  # what waits for the high band, its change below
 
     def push(self, block: Array) -> Array:
         """block [n, channels] → the output that is final now, [m, channels].
@@ -209,6 +207,7 @@ class EnhancerStream:
         self.outer.push(block)
         noisy = self.inward.push(block, last)
         self.inner.push(noisy)
+        self.n_in += len(noisy)
         enhanced = self.frames.push(self.emphasis.push(noisy.T))
         if last:
             enhanced = np.concatenate((enhanced, self.frames.flush()), axis=1)
@@ -230,7 +229,8 @@ class EnhancerStream:
 
         A constant offset is noise, and taken off before the network, which was trained without.
         """
-        noisy = noisy - offsets(noisy, self.least_offset)
+        if self.n_in >= self.hop:  # shorter recordings do not tell
+            noisy = noisy - offsets(noisy, self.least_offset)
         if self.channels > 1 and self.settings.channels == "linked":
             mid = middle(noisy)
             wait = self._begin(mid)

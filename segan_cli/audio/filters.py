@@ -8,11 +8,10 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-FOLLOWED_HZ = 4_000, 7_500  # part of the band whose gain the band above it takes
-FOLLOWING_S = 0.02
+FOLLOWING_S = 0.02  # over which the gain of a band is averaged
 TINY = 1e-12
 RUN = 128  # samples that a recursion takes at once
-TAPS = 65  # of the filter that finds that part
+TAPS = 65  # of the filter that finds a band
 
 
 class Resampler:
@@ -76,10 +75,10 @@ class Emphasis:
 
 
 class BandGain:
-    """How much of the upper part of a band an enhancement has left, followed over time."""
+    """How much of a band an enhancement has left, followed over time."""
 
-    def __init__(self, rate_hz: int, channels: int) -> None:
-        self.taps = band_pass(*FOLLOWED_HZ, rate_hz)
+    def __init__(self, band_hz: tuple[float, float], rate_hz: int, channels: int) -> None:
+        self.taps = band_pass(*band_hz, rate_hz)
         self.before = np.zeros((2, len(self.taps) - 1, channels))
         self.decay = float(np.exp(-1 / (FOLLOWING_S * rate_hz)))
         self.smoothing = [OnePole(self.decay, channels) for _ in range(2)]
