@@ -60,7 +60,9 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         if not isinstance(value, list | tuple) or not (endless or len(value) == len(arguments)):
             raise ConfigError(f"{where}: {shown(value)}; it must be a list{'' if endless else f' of {len(arguments)}'}")
         return tuple(_convert(arguments[0], item, where) for item in value)
-    if kind is float and type(value) is int and abs(value) < 10**300:
+    if type(value) is int and abs(value) >= 2**63:
+        raise ConfigError(f"{where}: {shown(value)}; no setting is so large")
+    if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
         raise ConfigError(f"{where}: {shown(value)}; it must be {NAMES[kind]}")

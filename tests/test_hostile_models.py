@@ -211,15 +211,18 @@ CONFIGS = {
     "window=1099511627776": "window 1099511627776",
     "window=-1": "window -1",
     "hop=1": "hop 1; it must be a whole number between 256",
-    "generator.channels=[16,32,64,128,1000000000]": "channels 1e+09",
+    "generator.channels=[16,32,64,128,1000000000]": "channels 1000000000; each must lie between 1 and",
     "generator.channels=[16,32,64,8192,16384]": "weights",
-    "generator.kernel_size=1000000001": "kernel_size 1e+09",
+    "generator.channels=[16,32,0,64,128]": "channels 0; each",
+    f"generator.channels=[16,32,64,128,{10**400}]": "no setting is so large",
+    f"pre_emphasis={10**400}": "no setting is so large",
+    "generator.kernel_size=1000000001": "kernel_size 1000000001",
     "generator.latent_channels=100000000": "latent_channels",
     "generator.input_rms=1e-300": "input_rms",
     "generator.input_rms=-1": "input_rms",
     "generator.dilations=[1,1,1,1,999999]": "dilation of layer 5 999999",
     "discriminator.hidden=[16384,16384,16384]": "discriminator",
-    "discriminator.channels=[8,16,32,64,1000000000]": "channels 1e+09",
+    "discriminator.channels=[8,16,32,64,1000000000]": "channels 1000000000; each must lie between 1 and",
 }
 
 
