@@ -177,6 +177,16 @@ def test_weights_in_another_file_are_refused(tmp_path, location):
         open_network(graph(tmp_path / "m.onnx", [node("Mul", "noisy", "half")], [outside]))
 
 
+def test_the_runtime_adds_no_lines_of_its_own(tmp_path):
+    soundfile.write(tmp_path / "in.wav", voice(1.0), 16_000)
+    vast = TensorProto(name="vast", data_type=FLOATS, dims=[2**62])
+    path = graph(tmp_path / "m.onnx", [node("Mul", "noisy", "vast")], [vast])
+    result = segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--model", path)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"segan: {path}: not a readable ONNX file")
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_broken_model_stops_a_folder_in_one_line(tmp_path):
     (tmp_path / "in").mkdir()
     for i in range(3):
