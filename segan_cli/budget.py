@@ -43,8 +43,9 @@ def check_layers(name: str, channels: Sizes, strides: Sizes, kernel_size: int) -
         raise ConfigError(f"{name}: {len(channels)} layers; {MOST_LAYERS} are the most")
     sizes = {"channels": (channels, MOST_CHANNELS), "strides": (strides, MOST_STRIDE)}
     for what, (values, most) in {**sizes, "kernel_size": ((kernel_size,), MOST_TAPS)}.items():
-        if not all(1 <= value <= most for value in values):
-            raise ConfigError(f"{name}: {what} {max(values, key=abs):.6g}; each must lie between 1 and {most}")
+        for value in values:
+            if not 1 <= value <= most:
+                raise ConfigError(f"{name}: {what} {value}; each must lie between 1 and {most}")
     if kernel_size % 2 == 0:
         raise ConfigError(f"{name}: kernel_size {kernel_size} is even; it must be odd to keep windows aligned")
 

@@ -6,6 +6,7 @@ from threading import Lock
 from typing import Any
 
 SWITCH = "ORT_DISABLE_TELEMETRY"  # read once, when the library is loaded
+SILENT = 4  # of the runtime's levels of talk: what goes wrong is raised, and told once
 LOADING = Lock()
 
 
@@ -30,4 +31,5 @@ def load_onnxruntime() -> Any:
                 del os.environ[SWITCH]
             else:
                 os.environ[SWITCH] = before
+        onnxruntime.set_default_logger_severity(SILENT)
         return onnxruntime

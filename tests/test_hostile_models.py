@@ -177,6 +177,16 @@ def test_weights_in_another_file_are_refused(tmp_path, location):
         open_network(graph(tmp_path / "m.onnx", [node("Mul", "noisy", "half")], [outside]))
 
 
+def test_the_runtime_adds_no_lines_of_its_own(tmp_path):
+    soundfile.write(tmp_path / "in.wav", voice(1.0), 16_000)
+    vast = TensorProto(name="vast", data_type=FLOATS, dims=[2**62])
+    path = graph(tmp_path / "m.onnx", [node("Mul", "noisy", "vast")], [vast])
+    result = segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--model", path)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"segan: {path}: not a readable ONNX file")
+    assert result.stderr.count("\n") == 1
+
+
 def test_a_broken_model_stops_a_folder_in_one_line(tmp_path):
     (tmp_path / "in").mkdir()
     for i in range(3):
@@ -211,15 +221,18 @@ CONFIGS = {
     "window=1099511627776": "window 1099511627776",
     "window=-1": "window -1",
     "hop=1": "hop 1; it must be a whole number between 256",
-    "generator.channels=[16,32,64,128,1000000000]": "channels 1e+09",
+    "generator.channels=[16,32,64,128,1000000000]": "channels 1000000000; each must lie between 1 and",
     "generator.channels=[16,32,64,8192,16384]": "weights",
-    "generator.kernel_size=1000000001": "kernel_size 1e+09",
+    "generator.channels=[16,32,0,64,128]": "channels 0; each",
+    f"generator.channels=[16,32,64,128,{10**400}]": "no setting is so large",
+    f"pre_emphasis={10**400}": "no setting is so large",
+    "generator.kernel_size=1000000001": "kernel_size 1000000001",
     "generator.latent_channels=100000000": "latent_channels",
     "generator.input_rms=1e-300": "input_rms",
     "generator.input_rms=-1": "input_rms",
     "generator.dilations=[1,1,1,1,999999]": "dilation of layer 5 999999",
     "discriminator.hidden=[16384,16384,16384]": "discriminator",
-    "discriminator.channels=[8,16,32,64,1000000000]": "channels 1e+09",
+    "discriminator.channels=[8,16,32,64,1000000000]": "channels 1000000000; each must lie between 1 and",
 }
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from segan_cli.architecture import ModelConfig
 from segan_cli.errors import CheckpointError, ConfigError, SeganError
 from segan_cli.modelfile import check_size, read_about
-from segan_cli.runtime import load_onnxruntime
+from segan_cli.runtime import SILENT, load_onnxruntime
 
 onnxruntime = load_onnxruntime()
 
@@ -18,7 +18,6 @@ Array = NDArray[np.float32]
 
 MOST_MEMORY = 4 << 30  # bytes that all graphs of others may take together
 ELSEWHERE = re.compile(rb"(\x08|\x88\x80*\x00)location")  # how a tensor names the file, or the address, that holds it
-SILENT = 4  # of the runtime's levels of talk: what goes wrong is raised, and told once
 
 
 class Graph:
