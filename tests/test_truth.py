@@ -1,5 +1,6 @@
 """What a file holds is read, whatever its header says; what is missing is an error, and what disagrees is said."""
 
+import contextlib
 import io
 import json
 import os
@@ -296,6 +297,16 @@ def test_ffmpeg_itself_is_held_to_files_that_stand_alone(tmp_path, monkeypatch, 
         (tmp_path / name).write_text(text.format(tmp_path / "private.wav"))
         with pytest.raises(AudioError, match="no recording by what it holds"):
             read(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    "start", [b"RIFF\0\0\0\0WAVE", b"riff" + bytes(36), b"FORM\0\0\0\0AIFF", b"ID3", b"\xff\xfb\x90\0", b"OggS"]
+)
+@pytest.mark.parametrize("filling", [b"\0", b"\xff", b"LIST\0\0\0\0", b"\xff\xfb"])
+def test_filling_without_end_is_refused_in_bounded_time(start, filling, tmp_path):
+    (tmp_path / "a.wav").write_bytes(start + filling * (8_000_000 // len(filling)))
+    with contextlib.suppress(AudioError):
+        read(tmp_path / "a.wav")
 
 
 def test_a_film_without_sound_is_said_to_have_none(tmp_path, ffmpeg):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from segan_cli.audio.pieces import Part, Window
 from segan_cli.audio.streams import UNKNOWN
 
+MOST_CHUNKS = 10_000  # that are walked
 TAGS = (b"ID3", b"TAG", b"APE")  # begin what is no chunk and no sound
 
 
@@ -55,7 +56,7 @@ def chunked(window: Window) -> list[Part] | None:
     """The recordings of a file of chunks, joined ones apart; None where it is none, or as its header says."""
     parts: list[Part] = []
     start, plain = window.start, True
-    while (samples := find_samples(window, start)) is not None:
+    while (samples := find_samples(window, start)) is not None and samples.start <= window.end:
         real, follows = real_end(window, samples, start)
         part = judged(window, samples, start, real, follows)
         plain = plain and part.missing is None and part.note is None
@@ -63,7 +64,7 @@ def chunked(window: Window) -> list[Part] | None:
         if follows is None:
             break
         start = follows
-    return None if plain and len(parts) < 2 else parts
+    return parts if parts and not (plain and len(parts) == 1) else None
 
 
 def find_samples(window: Window, start: int) -> Samples | None:
@@ -79,7 +80,10 @@ def find_samples(window: Window, start: int) -> Samples | None:
     if grammar is None or (grammar.first == 12 and window.at(start + 8, 4) not in FORMS):
         return None
     place, long_size = start + grammar.first, None
-    while len(head := window.at(place, grammar.head)) == grammar.head:
+    for _ in range(MOST_CHUNKS):
+        head = window.at(place, grammar.head)
+        if len(head) < grammar.head:
+            break
         (size,) = struct.unpack_from(grammar.size, head, grammar.name)
         name, content = head[:4], place + grammar.head
         extra = grammar.head if grammar.counted else 0
@@ -89,6 +93,8 @@ def find_samples(window: Window, start: int) -> Samples | None:
             return Samples(content, size - extra, place + grammar.name, grammar.size, extra)
         if name == b"ds64" and len(told := window.at(content + 8, 8)) == 8:
             long_size = content + 8, struct.unpack("<Q", told)[0]
+        if size < extra:
+            break
         place = aligned(content + size - extra - start, grammar.align) + start
     return None
 
@@ -119,7 +125,10 @@ def real_end(window: Window, samples: Samples, start: int) -> tuple[int, int | N
 
 def trailing(window: Window, place: int, grammar: Grammar, untold: bool) -> int | bool | None:
     """Where another recording begins behind chunks; None where the file ends after them; False where they are none."""
-    while len(head := window.at(place, grammar.head)) == grammar.head:
+    for _ in range(MOST_CHUNKS):
+        head = window.at(place, grammar.head)
+        if len(head) < grammar.head:
+            break
         if not head.strip(b"\0"):
             return False if untold or not blank(window, place) else None
         if head[:4] in BEGINNINGS and find_samples(window, place) is not None:

@@ -1,5 +1,6 @@
 """MPEG audio (MP3): its frames, counted, and the recordings that were joined in a file."""
 
+import re
 import struct
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +17,7 @@ KBPS = {  # bit rates by whether it is version 1, and the layer
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
 LARGEST = 14  # index of the highest bit rate
+HEAD = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]|ID3|TAG|APETAGEX", re.DOTALL)  # may begin a frame or a tag
 BLOCK = 1 << 20  # bytes that are looked at at once
 ID3 = b"ID3"
 TAGS = (b"TAG", ID3, b"APE")  # begin what lies between recordings or after them
@@ -135,8 +137,8 @@ class Walk:
             return place + 128
         if head[:8] == b"APETAGEX" and len(head) == 32:
             return place + 32 + (int(struct.unpack_from("<I", head, 12)[0]) if head[23] & 32 else 0)
-        found = self.block.find(b"\xff", place - self.base + 1)
-        return self.base + (found if found >= 0 else len(self.block))
+        found = HEAD.search(self.block, place - self.base + 1)
+        return self.base + found.start() if found else max(place + 1, self.base + len(self.block) - 2)
 
 
 def behind_id3(head: bytes, place: int) -> int:

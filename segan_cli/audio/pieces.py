@@ -30,8 +30,10 @@ class Window:
 
     def at(self, position: int, n: int) -> bytes:
         """n bytes from a position in the file on."""
+        if not 0 <= position < self.end:
+            return b""
         self.file.seek(position)
-        return self.file.read(max(0, min(n, self.end - position)))
+        return self.file.read(min(n, self.end - position))
 
     def find(self, content: bytes, position: int) -> int:
         """The first place of some bytes from a position on; -1 where there is none."""
