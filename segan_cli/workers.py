@@ -28,6 +28,7 @@ def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
 
     Raises SeganError when a worker dies.
     """
+    _track()  # before a pool would, and loudly
     pool = ProcessPoolExecutor(jobs or cores(), _Context(), initializer=belong, initargs=(shown(),))
     try:
         yield pool

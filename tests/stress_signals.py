@@ -61,7 +61,7 @@ def hears(process):
     except OSError:
         return True
     caught = int(next(line for line in status.splitlines() if line.startswith("SigCgt")).split()[1], 16)
-    return bool(caught >> (signal.SIGHUP - 1) & 1)
+    return bool(caught >> (signal.SIGTERM - 1) & 1)
 
 
 def attempt(place, rng):
@@ -77,7 +77,7 @@ def attempt(place, rng):
             [sys.executable, "-m", "segan_cli", *map(str, arguments)],
             stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=environment,
         )  # fmt: skip
-    while not hears(process):
+    while process.poll() is None and not hears(process):
         time.sleep(0.002)
     time.sleep(rng.uniform(0, LATEST_S))
     number = rng.choice(STOPS)
