@@ -6,7 +6,6 @@ import hashlib
 import os
 import secrets
 import stat
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -80,11 +79,13 @@ def check_free(path: Path, force: bool) -> None:
 
 
 def check_place(path: Path, force: bool) -> None:
-    """Raise OutputError unless a file can be written under this name, as `atomically` would; leaves nothing."""
+    """Raise OutputError unless a file can be written under this name, as far as can be told without writing any."""
     try:
         check_free(path, force)
-        with tempfile.NamedTemporaryFile(dir=path.parent):
-            pass
+        if not path.parent.is_dir():
+            raise NotADirectoryError
+        if not os.access(path.parent, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "no permission")
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({reason(path, error)})") from error
 

@@ -60,7 +60,7 @@ def read(path, allow_truncated=False):
     with open_file(path, allow_truncated) as source:
         samples = np.concatenate([np.zeros((0, source.info.channels), np.float32), *source.blocks])
         assert source.info.n_samples in (None, len(samples)) or allow_truncated
-        return samples, source.notes
+        return samples, source.warnings
 
 
 @pytest.mark.parametrize("ending", CONTAINERS)
@@ -210,7 +210,7 @@ def test_a_pipe_that_ends_before_its_declared_length_fails():
 def test_recordings_that_follow_in_a_pipe_are_read(behind):
     with io.BytesIO(2 * (whole("wav") + behind)) as stream, open_stream(io.BufferedReader(stream)) as source:
         assert sum(map(len, source.blocks)) == 2 * N
-        assert source.notes == ["holds several recordings, read one after the other"]
+        assert source.warnings == ["holds several recordings, read one after the other"]
 
 
 def test_the_command_says_what_is_missing_and_what_disagrees(tmp_path):
@@ -223,7 +223,7 @@ def test_the_command_says_what_is_missing_and_what_disagrees(tmp_path):
     both = (tmp_path / "cut.ogg", tmp_path / "two.flac")
     result = segan("enhance", *both, "-o", tmp_path / "out", "--allow-truncated", "--json")
     assert result.returncode == 0
-    told = {Path(row["source"]).name: row["notes"] for row in map(json.loads, result.stdout.splitlines())}
+    told = {Path(row["source"]).name: row["warnings"] for row in map(json.loads, result.stdout.splitlines())}
     assert "cut short" in told["cut.ogg"][0]
     assert "holds 2 recordings" in told["two.flac"][0]
     assert result.stderr.count("cut short") == result.stderr.count("holds 2 recordings") == 1

@@ -41,7 +41,8 @@ def opened(
                 raise
             continue
         if subtype is None:
-            tell_encoding(info, format, tried, warn)
+            alike = source is not None and source.suffix.lower() == path.suffix.lower()
+            tell_encoding(info, format, tried, alike, warn)
         tell_layout(file, info, warn)
         return file
     shape = f"{info.channels} channel{'s' * (info.channels > 1)} at {info.rate_hz} Hz"
@@ -60,9 +61,12 @@ def _open(path: Path, info: AudioInfo, format: str, subtype: str, settings: dict
     return file
 
 
-def tell_encoding(info: AudioInfo, format: str, subtype: str, warn: Callable[[str], None]) -> None:
-    """Say where the encoding of a recording could not be kept in the same format, or its depth in another."""
-    same = info.format == format or {info.format, format} <= {"WAV", "WAVEX", "RF64"}
+def tell_encoding(info: AudioInfo, format: str, subtype: str, alike: bool, warn: Callable[[str], None]) -> None:
+    """Say where the encoding of a recording could not be kept in the same format, or its depth in another.
+
+    Recordings whose names end alike count as of the same format.
+    """
+    same = alike or info.format == format or {info.format, format} <= {"WAV", "WAVEX", "RF64"}
     shallower = info.format in soundfile.available_formats() and BITS.get(subtype, 64) < BITS.get(info.subtype, 0)
     if subtype != info.subtype and ((same and info.subtype not in BITS) or shallower):
         known = soundfile.available_subtypes()

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import IO
 
 MPEG = "MPEG_LAYER"  # in libsndfile's name of an encoding that libmpg123 decodes
+MPEG_TAGS = (b"\x50\0", b"\x55\0")  # of WAV files
 CHATTER = re.compile(  # what libmpg123 says
     rb"\n?\[src/libmpg123/[^\n]*\n|Warning: Xing stream size off [^\n]*\n"
     rb"|Note: (Illegal Audio-MPEG-Header 0x|Trying to resync|Skipped \d|Junk at the beginning|Looks like a RIFF"
@@ -87,7 +88,10 @@ def sifted(needed: bool) -> Iterator[None]:
 
 
 def is_mpeg(path: Path) -> bool:
-    """Whether a file may be MPEG audio, by its first bytes, or a WAV file, in which it may lie."""
+    """Whether a file may be MPEG audio by its first bytes, or a WAV file that holds some."""
     with path.open("rb") as file:
-        start = file.read(4)
-    return start[:3] == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0") or start in (b"RIFF", b"RF64")
+        start = file.read(4_096)
+    if start[:4] in (b"RIFF", b"RF64"):
+        place = start.find(b"fmt ")
+        return place >= 0 and start[place + 8 : place + 10] in MPEG_TAGS
+    return start[:3] == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0")
