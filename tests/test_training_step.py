@@ -121,13 +121,14 @@ def test_what_the_discriminator_is_shown_in_both_turns(batch, objective, first, 
     )
 
 
-def test_the_candidates_of_both_turns_have_the_noise_of_the_step(batch):
+@pytest.mark.parametrize(("step", "deviation"), [(0, 0.5), (5, 0.25), (9, 0.05)])
+def test_the_candidates_of_both_turns_have_noise_that_fades_to_the_last_step(batch, step, deviation):
     state = state_of(game={"instance_noise": 0.5}, steps=10)
-    state.step = 5
+    state.step = step
     seen, enhanced = shown(state), enhanced_by(state, batch)
     train_step(state, lambda: batch)
     for (candidate, condition), plain in zip(seen, (batch.clean, enhanced, enhanced), strict=True):
-        assert float((candidate - plain).detach().std()) == pytest.approx(0.25, rel=0.1)
+        assert float((candidate - plain).detach().std()) == pytest.approx(deviation, rel=0.1)
         assert torch.equal(condition, batch.noisy)
 
 
