@@ -1,7 +1,7 @@
 """Break the program in small ways, one at a time, and report the breaks that no test notices.
 
-python tools/mutations.py                  all of mutations.toml, a minute or more for each processor
-python tools/mutations.py ema pesq -j 2    those whose names hold one of these words, two at a time
+python tools/mutations.py -j 2             all of mutations.toml, in minutes
+python tools/mutations.py ema metric       those whose names hold one of these words
 python tools/mutations.py --check          run nothing; is every old text still found once?
 
 Each mutation is applied to a copy of the tree, and the tests that it names run there. Exits with 1 when one survives or
