@@ -42,28 +42,35 @@ def test_a_discriminator_needs_the_pair_where_the_candidate_alone_tells_nothing(
     for sees_pair in (True, False):
         torch.manual_seed(0)
         network = small()
-        judge = adversary(network, torch.optim.Adam, 5e-3)
+        judge = adversary(network, torch.optim.Adam, 1e-2)
 
-        def windows(sees_pair=sees_pair):
-            clean = torch.randn(64, 1, 64)
-            noisy = clean + 0.1 * torch.randn(64, 1, 64)
+        def windows(n=32, sees_pair=sees_pair):
+            clean = torch.randn(n, 1, 64)
+            noisy = clean + 0.1 * torch.randn_like(clean)
             return clean, clean.roll(1, 0), noisy if sees_pair else torch.zeros_like(noisy)
 
-        for _ in range(150):
+        for _ in range(80):
             loss, _ = judge.discriminator_loss(*windows())
             judge.optimizer.zero_grad()
             loss.backward()
             judge.optimizer.step()
-        real, fake, noisy = windows()
+        real, fake, noisy = windows(256)
         with torch.no_grad():
             right = torch.cat((judge.judge(real, noisy) > 0.5, judge.judge(fake, noisy) < 0.5))
         accuracies[sees_pair] = float(right.float().mean())
-    assert accuracies[True] > 0.95
+    assert accuracies[True] > 0.8
     assert accuracies[False] < 0.6
 
 
+class Product(Linear):
+    """D(x, y) = x·y, so that every pair has a logit of its own."""
+
+    def forward(self, candidate, condition):
+        return self.y * (candidate * condition).sum((1, 2))
+
+
 def test_the_mismatched_term_is_the_fake_loss_of_clean_beside_another_noisy():
-    network = small()
+    network = Product(1.0)
     real, fake, noisy = torch.randn(3, 3, 1, 64)
     plain = adversary(network)
     mixed, _ = adversary(network, mismatched_share=0.25).discriminator_loss(real, fake, noisy)
@@ -142,10 +149,9 @@ def test_unrolled_losses_of_the_bilinear_game():
 def test_an_unrolled_step_is_the_optimisers_own(optimizer):
     """With second moments that no longer move, the unrolled weights are those after a real step."""
     judge = adversary(Linear(2.0), optimizer, 0.1, objective="wasserstein-clip", unrolled_steps=1)
-    if optimizer is torch.optim.Adam:
-        judge.optimizer.param_groups[0]["betas"] = (0.0, 0.99)
+    judge.optimizer.param_groups[0] |= {"betas": (0.0, 0.9)} if optimizer is torch.optim.Adam else {"alpha": 0.9}
     real, fake, condition = torch.zeros(1, 1), torch.full((1, 1), 3.0), torch.zeros(1, 0)
-    for _ in range(2000):
+    for _ in range(200):
         loss, _ = judge.discriminator_loss(real, fake, condition)
         judge.optimizer.zero_grad()
         loss.backward()

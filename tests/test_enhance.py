@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import soundfile
+import torch
 from conftest import Identity, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -25,6 +26,53 @@ def identity(input_rms=None, **changes):
     preset = PRESETS["segan-slim"]
     generator = dataclasses.replace(preset.generator, input_rms=input_rms)
     return Enhancer(Model(Identity(), dataclasses.replace(preset, generator=generator, **changes), {}), batch=3)
+
+
+class Recorder(Identity):
+    """An identity that remembers what it was given."""
+
+    def __init__(self):
+        super().__init__()
+        self.noisy, self.z = [], []
+
+    def forward(self, noisy, z):
+        self.noisy.append(noisy.clone())
+        self.z.append(z)
+        return noisy
+
+
+def given_by(signal, seed=0, input_rms=None, **settings):
+    """What a network gets of a signal [n, channels]: all windows, and the z of each."""
+    recorder = Recorder()
+    preset = PRESETS["segan-slim"]
+    generator = dataclasses.replace(preset.generator, input_rms=input_rms)
+    config = dataclasses.replace(preset, generator=generator, pre_emphasis=0.0)
+    Enhancer(Model(recorder, config, {}), seed=seed, **settings).enhance(signal.astype(np.float32), 16_000)
+    return torch.cat(recorder.noisy), torch.cat(recorder.z)
+
+
+def test_every_window_has_a_z_of_its_own_that_its_channels_share():
+    signal = np.random.default_rng(0).standard_normal((40_000, 2))
+    windows, z = given_by(signal, channels="independent", batch=4)
+    assert windows.shape == (12, 1, 16_384)
+    assert z.shape[0] == 12
+    assert torch.equal(z[0::2], z[1::2])
+    assert len({float(window.sum()) for window in z}) == 6
+    assert float(z.std()) == pytest.approx(1.0, abs=0.05)
+    _, again = given_by(signal, channels="independent", batch=12)
+    assert torch.equal(again, z)
+    _, other = given_by(signal, seed=1, channels="independent", batch=4)
+    assert not torch.isclose(other, z).all(-1).any()
+
+
+def test_windows_are_brought_to_the_models_level_but_no_peak_above_nine_tenths():
+    rng, click = np.random.default_rng(0), np.zeros(16_384)
+    click[5_000] = 0.2
+    quiet = 1e-3 * rng.standard_normal(16_384)
+    levels = [given_by(signal[:, None], input_rms=0.05)[0] for signal in (quiet, click)]
+    inner = levels[0][1:-1]  # windows that hold nothing else
+    assert inner.square().mean(-1).sqrt().flatten().tolist() == pytest.approx([0.05] * len(inner), rel=1e-3)
+    assert float(levels[1].max()) == pytest.approx(0.9, rel=1e-5)
 
 
 @settings(deadline=None, max_examples=40)

@@ -87,6 +87,7 @@ def test_si_sdr_of_orthogonal_noise_is_its_snr_at_any_scale():
     noise = np.tile(np.float32([1.0, 1.0, -1.0, -1.0]), 250)
     assert si_sdr_db(clean, clean + 0.1 * noise) == pytest.approx(20.0, abs=1e-4)
     assert si_sdr_db(clean, 7 * (clean + 0.1 * noise)) == pytest.approx(20.0, abs=1e-4)
+    assert si_sdr_db(clean + 0.5, clean + 0.1 * noise - 0.3) == pytest.approx(20.0, abs=1e-4)  # means are removed
 
 
 @pytest.mark.parametrize("name", WITH_REFERENCE)

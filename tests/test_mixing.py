@@ -103,6 +103,16 @@ def test_mixtures_have_the_drawn_snr_and_level(folder):
         assert 20 * np.log10(level) <= spec.level_db + 0.1
 
 
+def test_a_mixture_that_would_clip_is_scaled_down_whole(folder):
+    source = sources(folder, MixingConfig(reverb_probability=0.0, snr_db=(-20, -20), level_db=(-10, -10))).training
+    spec = source.draw(np.random.default_rng(0), 8_000)
+    loud, quiet = source.render(spec), source.render(dataclasses.replace(spec, level_db=-60.0))
+    factor = np.abs(loud[0]).max() / np.abs(quiet[0]).max()
+    assert np.abs(loud[0]).max() == pytest.approx(0.99)
+    for ours, theirs in zip(loud, quiet, strict=True):
+        np.testing.assert_allclose(ours, factor * theirs, atol=1e-4)
+
+
 def test_clean_windows_have_no_noise_and_speechless_ones_nothing_else(folder):
     mixing = dataclasses.replace(EVERYTHING, clean_probability=0.3, speechless_probability=0.3)
     source = sources(folder, mixing).training
@@ -314,7 +324,8 @@ def test_damage_is_what_was_drawn():
         np.delete(holed, np.r_[100:300, 5_000:5_500]), np.delete(noisy, np.r_[100:300, 5_000:5_500])
     )
     np.testing.assert_array_equal(same, clean)
-    for side in damage(Damage(band_hz=3_000.0), noisy, clean, RATE):
+    both = 0.5 * voice(1.0) + hiss(1.0), 0.5 * voice(1.0) + hiss(1.0, seed=1)  # both with sound above the limit
+    for side in damage(Damage(band_hz=3_000.0), *both, RATE):
         power = np.abs(np.fft.rfft(side * np.hanning(len(side)))) ** 2
         assert power[4_000:].sum() < 1e-5 * power.sum()
 
@@ -343,12 +354,14 @@ def test_pairs_stay_pairs(folder):
         assert np.corrcoef(noisy, clean)[0, 1] > 0.5 or np.abs(clean).max() < 0.01
 
 
-def test_a_recording_of_a_pair_keeps_its_gain_when_asked(folder):
-    source = sources(folder, MixingConfig(pair_gain_db=(0.0, 0.0)), "pairs", noise=False, rooms=False).training
+@pytest.mark.parametrize("gain_db", [0.0, -6.0])
+def test_both_sides_of_a_pair_get_the_gain_that_was_drawn(folder, gain_db):
+    mixing = MixingConfig(pair_gain_db=(gain_db, gain_db))
+    source = sources(folder, mixing, "pairs", noise=False, rooms=False).training
     spec = source.draw(np.random.default_rng(0), 8_000)
-    np.testing.assert_array_equal(
-        source.render(spec)[0], source.noisy.excerpt(spec.speech.name, spec.speech.offset, 8_000)
-    )
+    for ours, side in zip(source.render(spec), (source.noisy, source.clean), strict=True):
+        recorded = side.excerpt(spec.speech.name, spec.speech.offset, 8_000)
+        np.testing.assert_array_equal(ours, np.float32(10 ** (gain_db / 20)) * recorded)
 
 
 @pytest.mark.parametrize(

@@ -246,6 +246,16 @@ def test_discriminator_judges_the_candidate_under_its_condition():
     assert not torch.allclose(logits, d(noisy, noisy))
 
 
+def test_the_reference_batch_lies_as_candidates_and_their_conditions_do():
+    d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)
+    clean, noisy = torch.randn(2, 4, 1, 64)
+    d.set_reference(clean, noisy)
+    seen = []
+    d.convolutions[0].register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    d(clean, noisy)
+    assert torch.equal(*seen)
+
+
 def test_virtual_batch_norm_does_not_let_examples_see_each_other():
     torch.manual_seed(0)
     d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)

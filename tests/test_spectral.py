@@ -48,13 +48,15 @@ def test_a_fresh_generator_lets_everything_through():
     torch.testing.assert_close(SpectralGenerator(TINY)(x, None), x, atol=1e-5, rtol=1e-3)
 
 
-def test_the_mask_has_a_largest_gain():
+def test_a_mask_of_the_imaginary_unit_turns_every_phase_by_a_quarter():
     generator = SpectralGenerator(TINY)
-    x = 0.05 * torch.randn(1, 1, 4096)
+    bound = TINY.largest_gain**TINY.power
+    opening = bound * math.atanh(1 / bound)
     with torch.no_grad():
-        generator.outward.bias.fill_(100.0)
-        gain = (generator(x, None).square().mean() / x.square().mean()).sqrt()
-    assert float(gain) == pytest.approx(TINY.largest_gain, rel=0.05)
+        generator.outward.bias[0::2], generator.outward.bias[1::2] = -opening, opening
+        angle = 2 * math.pi * torch.arange(1_024) / 8
+        turned = generator(0.05 * angle.cos()[None, None], None)[0, 0]
+    torch.testing.assert_close(turned[100:-100], -0.05 * angle.sin()[100:-100], atol=1e-4, rtol=0)
 
 
 def test_the_lowest_bins_are_closed_and_no_others():

@@ -6,12 +6,14 @@ import itertools
 import json
 import os
 import signal
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partialmethod
 
 import numpy as np
 import pytest
 import torch
 from conftest import hiss, voice
+from pesq import pesq
 from torchaudio.functional import preemphasis
 
 from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
@@ -21,8 +23,10 @@ from segan_cli.data.cache import Cache
 from segan_cli.data.loader import Windows, batches
 from segan_cli.data.mixing import draw_utterances, spec_from_dict
 from segan_cli.data.sources import open_sources
+from segan_cli.enhance import Enhancer
 from segan_cli.errors import CheckpointError, OutputError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
+from segan_cli.measures.catalog import measure_all
 from segan_cli.presets import PRESETS, scaled
 from segan_cli.training.fit import fit
 from segan_cli.training.start import model_of, start_from
@@ -30,7 +34,6 @@ from segan_cli.training.state import TrainState, read_state
 from segan_cli.training.step import (
     Batch,
     deemphasise,
-    instance_noise,
     learning_rate_factor,
     prepare,
     rate_by_pesq,
@@ -105,36 +108,20 @@ def test_overfitting_one_window_divides_the_l1_loss_by_three(source, optimizer):
     assert min(losses[-10:]) < losses[0] / 3
 
 
-def test_a_step_moves_both_networks_and_the_average(source):
-    state = TrainState(TINY, fast(spectral_weight=1.0))
-    before = {
-        name: [p.clone() for p in getattr(state, name).parameters()]
-        for name in ("generator", "average", "discriminator")
-    }
-    report = train_step(state, drawing(source, state))
-    assert {"discriminator", "adversarial", "l1", "spectral"} <= set(report)
-    for name, old in before.items():
-        new = getattr(state, name).parameters()
-        assert any(not torch.equal(a, b) for a, b in zip(old, new, strict=True)), name
-
-
 def test_deemphasis_gives_back_what_is_heard():
     heard = torch.randn(2, 1, 4096)
     torch.testing.assert_close(deemphasise(preemphasis(heard, 0.95), 0.95), heard, atol=1e-4, rtol=0)
 
 
-def test_losses_are_of_what_is_heard_when_asked(source):
-    losses = {}
-    for heard in (False, True):
-        state = TrainState(TINY, fast(deemphasised_losses=heard))
-        losses[heard] = train_step(state, drawing(source, state))["l1"]
-    assert losses[True] > 1.5 * losses[False]  # de-emphasis makes low frequencies, where speech is loudest, louder
-
-
-@pytest.mark.parametrize("objective", OBJECTIVES)
-@pytest.mark.parametrize("preset", PRESETS)
-def test_every_family_plays_every_game(preset, objective):
-    """Twenty steps on narrow networks: everything stays finite and both networks move."""
+@pytest.mark.parametrize(
+    ("preset", "objective"),
+    [
+        *zip(itertools.cycle(PRESETS), OBJECTIVES, strict=False),
+        *zip(reversed(PRESETS), list(OBJECTIVES)[4:], strict=False),
+    ],
+)
+def test_every_family_plays_and_every_objective_is_played(preset, objective):
+    """Each preset with two objectives or more, all objectives: three steps are finite and move most weights."""
     model = dataclasses.replace(scaled(PRESETS[preset], 0.02), window=4096, hop=2048)
     state = TrainState(model, fast(adversarial=AdversarialConfig(objective), deemphasised_losses=True))
     rng = torch.Generator().manual_seed(0)
@@ -146,19 +133,18 @@ def test_every_family_plays_every_game(preset, objective):
         z = state.model.generator.draw_latent(draws, 2, 4096)
         return Batch(noisy, clean, None if z is None else torch.from_numpy(z))
 
-    def judge(clean, candidates):  # stands for PESQ, which has its own test; one case in five is undefined
+    def judge(clean, candidates):  # stands for PESQ, which has its own test; one case in four is undefined
         error = [float(np.mean((c - x) ** 2)) for c, x in zip(clean, candidates, strict=True)]
         return torch.tensor([np.nan if i == 1 else 1 / (1 + 1e3 * e) for i, e in enumerate(error)])
 
     if isinstance(model.discriminator, DiscriminatorConfig) and model.discriminator.norm == "virtual":
         state.discriminator.set_reference(draw().clean, draw().noisy)
     before = copy.deepcopy((state.generator.state_dict(), state.discriminator.state_dict()))
-    for _ in range(20):
+    for _ in range(3):
         report = train_step(state, draw, judge if objective == "metricgan" else None)
         assert all(np.isfinite(value) for value in report.values()), report
     for network, old in zip((state.generator, state.discriminator), before, strict=True):
         new = network.state_dict()
-        assert all(torch.isfinite(value).all() for value in new.values())
         moved = {name: not torch.equal(old[name], new[name]) for name, _ in network.named_parameters()}
         assert sum(moved.values()) > 0.5 * len(moved), moved  # single channels may die behind a PReLU from 0
     if objective == "wasserstein-clip":
@@ -180,48 +166,15 @@ def test_each_discriminator_step_gets_windows_of_its_own(source):
     assert {int(s["step"]) for s in state.generator_optimizer.state.values()} == {1}
 
 
-def test_the_two_networks_have_learning_rates_of_their_own(source):
-    config = fast(generator_learning_rate=2e-3, discriminator_learning_rate=5e-4, steps=100)
-    state = TrainState(TINY, config)
-    train_step(state, drawing(source, state))
-    rates = [o.param_groups[0]["lr"] for o in (state.generator_optimizer, state.discriminator_optimizer)]
-    assert rates == pytest.approx([2e-3, 5e-4])
-
-
-def test_instance_noise_fades_to_the_last_step():
-    state = TrainState(TINY, fast(steps=10, adversarial=AdversarialConfig(instance_noise=0.5)))
-    levels = []
-    for state.step in (0, 5, 10):
-        levels.append(instance_noise(state))
-    assert levels == pytest.approx([0.5, 0.25, 0.0])
-
-
-@pytest.mark.parametrize("objective", ["least-squares", "wasserstein-clip"])
-def test_a_gradient_share_makes_the_adversary_as_loud_as_asked(source, objective):
-    """The generator's step with a share is that of the reconstruction's gradient plus the adversary's at that size."""
-    pushes = {}
-    for share in (0.0, 0.5):
-        game = AdversarialConfig(objective, gradient_share=share)
-        state = TrainState(TINY, fast(adversarial=game))
-        seen = []
-
-        def listen(module, inputs, output, seen=seen):
-            output.register_hook(seen.append)
-
-        state.generator.register_forward_hook(listen)
-        report = train_step(state, drawing(source, state))
-        pushes[share] = seen[0]
-    difference = float((pushes[0.5] - pushes[0.0]).norm())
-    assert difference == pytest.approx(0.5 * report["reconstruction_gradient"], rel=1e-3)
-
-
 def test_pesq_is_measured_in_worker_processes_and_silence_is_undefined():
     clean = [np.pad(voice(1.0, seed=i), (0, 384)) for i in range(2)]
     noisy = clean[0] + hiss(1.024, seed=1)
     with worker_pool() as pool:
         quality = rate_by_pesq(pool)([*clean, clean[0], 0 * clean[0]], [*clean, noisy, clean[0]])
     assert quality[:2].tolist() == pytest.approx([(4.64 + 0.5) / 5] * 2, abs=0.01)
-    assert 0.2 < float(quality[2]) < 0.8
+    score, other_way = (pesq(16_000, *pair, "wb") for pair in ((clean[0], noisy), (noisy, clean[0])))
+    assert float(quality[2]) == pytest.approx((score + 0.5) / 5)
+    assert abs(score - other_way) > 5e-3  # so the order of the two shows
     assert quality[3].isnan()
 
 
@@ -262,7 +215,7 @@ def test_every_option_changes_the_step_with_every_norm(source, norm, game):
         draw = one_batch(source, state)
         if norm == "virtual":
             state.discriminator.set_reference(draw().clean, draw().noisy)
-        for _ in range(3):
+        for _ in range(2):  # the first step of RMSprop has the size of no gradient
             assert all(map(np.isfinite, train_step(state, draw).values()))
         weights.append(torch.cat([p.detach().flatten() for p in state.generator.parameters()]))
     assert not torch.equal(*weights)
@@ -330,7 +283,7 @@ def test_the_learning_rate_rises_then_falls_to_a_hundredth():
     assert factors[-1] == pytest.approx(0.01)
 
 
-def train(source, run, config, until=None, model=TINY, **options):
+def train(source, run, config, until=None, model=TINY, pool=None, **options):
     run.mkdir(exist_ok=True)
     state = TrainState(model, config)
     if (run / "last.pt").exists():
@@ -338,8 +291,8 @@ def train(source, run, config, until=None, model=TINY, **options):
     state.history.append({"command": "segan train", "from_step": state.step})
     validation = [source.render(spec) for spec in draw_utterances(source, 1, 0)]
     watcher = Silent(until)
-    with ThreadPoolExecutor(1) as pool:
-        finished = fit(state, source, validation, run, pool, watcher, stop=watcher.stop, **options)
+    with ThreadPoolExecutor(1) as threads:
+        finished = fit(state, source, validation, run, pool or threads, watcher, stop=watcher.stop, **options)
     assert finished == (state.step == config.steps)
     return state
 
@@ -380,6 +333,39 @@ def test_a_run_leaves_a_model_and_a_log(source, tmp_path):
     assert model.provenance["validation"]["pesq_wb"] == max(scores.values())
     assert model.provenance["training"]["steps"] == 4
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"best.safetensors", "last.pt", "log.jsonl"}
+
+
+def test_what_is_validated_and_shipped_is_the_average(source, tmp_path):
+    """Its scores are those of what it makes of the noisy utterance, against the clean one, in this order."""
+    state = train(source, tmp_path / "run", fast(steps=2, validate_every=2, generator_learning_rate=0.02))
+    model = load_model(tmp_path / "run" / "best.safetensors")
+    assert all(map(torch.equal, model.generator.state_dict().values(), state.average.state_dict().values()))
+    assert not any(map(torch.equal, model.generator.parameters(), state.generator.parameters()))
+    noisy, clean = source.render(draw_utterances(source, 1, 0)[0])
+    (scores,), (before,) = lines(tmp_path / "run", "validation"), lines(tmp_path / "run", "noisy")
+    assert scores["validation"] == pytest.approx(measure_all(clean, Enhancer(model, "cpu").enhance(noisy, 16_000)))
+    assert before["noisy"] == pytest.approx(measure_all(clean, noisy))
+
+
+class Doubled:
+    """A source whose noisy side is twice the clean one."""
+
+    def __init__(self, source):
+        self.draw, self.inner = source.draw, source
+
+    def render(self, spec):
+        _, clean = self.inner.render(spec)
+        return 2 * clean, clean
+
+
+@pytest.mark.parametrize(("objective", "beside"), [("least-squares", 2.0), ("metricgan", 1.0)])
+def test_the_reference_batch_is_clean_beside_what_candidates_are_judged_beside(source, tmp_path, objective, beside):
+    state = TrainState(TINY, fast(steps=1, adversarial=AdversarialConfig(objective)))
+    with ThreadPoolExecutor(1) as pool:
+        fit(state, Doubled(source), [source.render(draw_utterances(source, 1, 0)[0])], tmp_path, pool, Silent())
+    clean, other = state.discriminator.reference.unbind(1)
+    assert clean.abs().amax(1).min() > 0
+    torch.testing.assert_close(other, beside * clean)
 
 
 def test_another_models_state_is_refused(source, tmp_path):
@@ -431,13 +417,11 @@ def relative(a, b):
     return float((a - b).norm() / a.norm())
 
 
-@pytest.mark.parametrize("objective", ["least-squares", "hinge", "minimax"])
-def test_a_batch_in_slices_gives_the_gradients_of_the_whole(source, objective):
+def test_a_batch_in_slices_gives_the_gradients_of_the_whole(source):
     results = []
     for accumulate in (1, 2, 4):
-        game = AdversarialConfig(objective)
         terms = {"spectral_weight": 1.0, "perceptual_weight": 1.0}
-        state = TrainState(TINY, fast(batch_size=4, accumulate=accumulate, adversarial=game, **terms))
+        state = TrainState(TINY, fast(batch_size=4, accumulate=accumulate, **terms))
         results.append(gradients(state, drawing(source, state, 4)))
     (whole, report), *others = results
     for parts, other in others:
@@ -505,30 +489,34 @@ def test_the_average_of_no_decay_is_the_generator(source):
     assert all(map(torch.equal, state.average.parameters(), state.generator.parameters()))
 
 
-def test_scores_that_a_stop_left_out_come_after_the_resumption(source, tmp_path, monkeypatch):
+class Lost(Future):
+    """A score that never comes: the process dies while it is waited for."""
+
+    def result(self, timeout=None):
+        raise SystemError
+
+
+class Dying(ThreadPoolExecutor):
+    """A pool that scores the noisy utterance and dies at the first model's."""
+
+    submitted = 0
+
+    def submit(self, *call):
+        self.submitted += 1
+        return super().submit(*call) if self.submitted == 1 else Lost()
+
+
+def test_scores_that_a_stop_left_out_come_after_the_resumption(source, tmp_path):
     """The process dies while the workers score: the model in work is scored again, and the best one is the same."""
     config = fast(steps=6, validate_every=2, log_every=1)
     train(source, tmp_path / "whole", config)
-    run, dead = tmp_path / "parts", tmp_path / "dead"
-    from segan_cli.training.fit import Keeper
-
-    collect = Keeper.collect
-
-    def die(self, wait):
-        if wait and self.state.step == 4:
-            raise SystemError  # while the scores of step 2 are on their way
-        if wait:
-            collect(self, wait)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Keeper, "collect", die)
-        with pytest.raises(SystemError):
-            train(source, run, config)
+    run = tmp_path / "parts"
+    with Dying(1) as pool, pytest.raises(SystemError):
+        train(source, run, config, pool=pool)
     assert (run / "candidate.safetensors").exists()
     assert not (run / "best.safetensors").exists()
     assert read_state(run / "last.pt", torch.device("cpu"))[1]["step"] == 2
     assert lines(run)[-1]["step"] == 4
-    assert not dead.exists()
     train(source, run, config)
     for kind in ("validation", "noisy"):
         assert lines(run, kind) == lines(tmp_path / "whole", kind)
@@ -659,9 +647,11 @@ def test_an_error_of_the_program_stays_what_it_is(source, tmp_path):
         fit(state, source, [], tmp_path, pool, Silent())
 
 
-def test_compiled_networks_learn_the_same(source):
+def test_compiled_networks_learn_the_same(source, monkeypatch):
+    """Captured as graphs and derived ahead of time; what machine code torch makes of them then is its own affair."""
     if not torch._dynamo.is_dynamo_supported():
         pytest.skip("no torch.compile here")
+    monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="aot_eager"))
     small = ModelConfig(
         "small",
         GeneratorConfig((4,), (64,), (1,), 15, latent_channels=0),

@@ -1,0 +1,323 @@
+"""One training step by value: who is shown what, every gradient, the averaged weights, the windows, the quality."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from scipy.signal import lfilter
+from torch import nn
+
+from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config import AdversarialConfig, TrainingConfig
+from segan_cli.training.state import TrainState
+from segan_cli.training.step import Batch, prepare, train_step
+
+T = 1024
+PLAIN = ModelConfig(
+    "plain",
+    GeneratorConfig((4, 8), (4, 8), (1, 1), 15, latent_channels=2),
+    DiscriminatorConfig((4,), (8,), 15, norm="none"),
+    window=T,
+    hop=T // 2,
+)
+
+
+def state_of(model=PLAIN, game=None, **changes):
+    """A training on l1 alone whose learning rates stay as they are."""
+    defaults = {
+        "steps": 1000, "batch_size": 4, "warmup_steps": 0, "schedule": "constant", "l1_weight": 1.0,
+        "spectral_weight": 0.0, "deemphasised_losses": False, "clip_norm": None,
+    }  # fmt: skip
+    return TrainState(model, TrainingConfig(**{**defaults, **changes}, adversarial=AdversarialConfig(**game or {})))
+
+
+@pytest.fixture
+def batch():
+    """Four windows whose three sides have nothing in common."""
+    torch.manual_seed(1)
+    return Batch(0.1 * torch.randn(4, 1, T), 0.1 * torch.randn(4, 1, T), torch.randn(4, 2, T // 32))
+
+
+def enhanced_by(state, batch):
+    with torch.no_grad():
+        return torch.cat([state.generator(part.noisy, part.z) for part in batch.slices(state.training.accumulate)])
+
+
+class Linear(nn.Module):
+    """D(x, y) = a w·x + b w·y with a fixed w, so that every gradient can be written down."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Parameter(torch.tensor(0.7)), nn.Parameter(torch.tensor(-0.4))
+        self.w = torch.linspace(-1, 1, T)
+
+    def forward(self, candidate, condition):
+        return self.a * (candidate[:, 0] @ self.w) + self.b * (condition[:, 0] @ self.w)
+
+
+def with_linear_discriminator(state):
+    """Let a linear discriminator play, down its plain gradient."""
+    network = Linear()
+    state.discriminator = state.adversary.network = network
+    state.discriminator_optimizer = state.adversary.optimizer = torch.optim.SGD(network.parameters(), 0.0)
+    return network
+
+
+def shown(state):
+    """What the discriminator is shown from now on: pairs of candidate and condition."""
+    seen = []
+    state.discriminator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs))
+    return seen
+
+
+def output_gradients(state):
+    """The gradients that come to the generator's output from now on."""
+    seen = []
+
+    def listen(module, inputs, output):
+        if output.requires_grad:
+            output.register_hook(seen.append)
+
+    state.generator.register_forward_hook(listen)
+    return seen
+
+
+BOTH_KINDS = [("clean", "noisy"), ("enhanced", "noisy")]
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize(
+    ("objective", "first", "second"),
+    [
+        ("least-squares", BOTH_KINDS, [("enhanced", "noisy")]),
+        ("relativistic-least-squares", BOTH_KINDS, [("enhanced", "noisy"), ("clean", "noisy")]),
+        (
+            "metricgan",
+            [("clean", "clean"), ("enhanced", "clean"), ("noisy", "clean")],
+            [("enhanced", "clean")],
+        ),
+    ],
+)
+def test_what_the_discriminator_is_shown_in_both_turns(batch, objective, first, second, accumulate):
+    state = state_of(game={"objective": objective}, accumulate=accumulate)
+    seen = shown(state)
+    parts = batch.slices(accumulate)
+    sides = [
+        {"clean": part.clean, "noisy": part.noisy, "enhanced": enhanced}
+        for part, enhanced in zip(parts, enhanced_by(state, batch).chunk(accumulate), strict=True)
+    ]
+
+    def name(side, n):
+        return next(name for name, known in sides[n].items() if torch.allclose(known, side, atol=1e-6))
+
+    def quality(clean, candidates):
+        return torch.zeros(len(candidates))
+
+    train_step(state, lambda: batch, quality if objective == "metricgan" else None)
+    order = [n for turn in (first, second) for n in range(accumulate) for _ in turn]
+    assert [tuple(name(side, n) for side in pair) for pair, n in zip(seen, order, strict=True)] == (
+        first * accumulate + second * accumulate
+    )
+
+
+@pytest.mark.parametrize(("step", "deviation"), [(0, 0.5), (5, 0.25), (9, 0.05)])
+def test_the_candidates_of_both_turns_have_noise_that_fades_to_the_last_step(batch, step, deviation):
+    state = state_of(game={"instance_noise": 0.5}, steps=10)
+    state.step = step
+    seen, enhanced = shown(state), enhanced_by(state, batch)
+    train_step(state, lambda: batch)
+    for (candidate, condition), plain in zip(seen, (batch.clean, enhanced, enhanced), strict=True):
+        assert float((candidate - plain).detach().std()) == pytest.approx(deviation, rel=0.1)
+        assert torch.equal(condition, batch.noisy)
+
+
+def least_squares_by_hand(network, real, fake, condition):
+    """Loss of the discriminator, its gradients by a and b, and what it says of both kinds."""
+    with torch.no_grad():
+        x, g, y = ((side[:, 0] @ network.w) for side in (real, fake, condition))
+        on_real, on_fake = network(real, condition), network(fake, condition)
+        loss = 0.5 * (on_real - 1).square().mean() + 0.5 * on_fake.square().mean()
+        by_a = ((on_real - 1) * x + on_fake * g).mean()
+        by_b = ((on_real - 1 + on_fake) * y).mean()
+    return loss, by_a, by_b, on_real, on_fake
+
+
+@pytest.mark.parametrize("accumulate", [1, 4])
+def test_the_discriminators_step_is_the_one_on_paper(batch, accumulate):
+    state = state_of(discriminator_learning_rate=0.01, accumulate=accumulate)
+    network = with_linear_discriminator(state)
+    loss, by_a, by_b, on_real, on_fake = least_squares_by_hand(
+        network, batch.clean, enhanced_by(state, batch), batch.noisy
+    )
+    report = train_step(state, lambda: batch)
+    assert report["discriminator"] == pytest.approx(float(loss), rel=1e-5)
+    assert (report["d_real"], report["d_fake"]) == pytest.approx((float(on_real.mean()), float(on_fake.mean())), 1e-4)
+    assert report["discriminator_gradient"] == pytest.approx(float(torch.hypot(by_a, by_b)), rel=1e-4)
+    assert float(network.a.detach()) == pytest.approx(0.7 - 0.01 * float(by_a), rel=1e-5)
+    assert float(network.b.detach()) == pytest.approx(-0.4 - 0.01 * float(by_b), rel=1e-5)
+
+
+def adversarial_gradient_by_hand(network, enhanced, condition):
+    """The generator's least-squares loss, and its gradient on the output."""
+    with torch.no_grad():
+        error = network(enhanced, condition) - 1
+        return 0.5 * error.square().mean(), (error * network.a / len(error))[:, None, None] * network.w
+
+
+@pytest.mark.parametrize("weight", [0.005, 0.1])
+def test_the_generators_gradient_is_that_of_both_terms(batch, weight):
+    """The adversary's part is of the weight that was asked for, by the discriminator as it is after its own step."""
+    state = state_of(game={"weight": weight}, discriminator_learning_rate=0.01, l1_weight=2.0)
+    network, enhanced, seen = with_linear_discriminator(state), enhanced_by(state, batch), output_gradients(state)
+    report = train_step(state, lambda: batch)
+    loss, push = adversarial_gradient_by_hand(network, enhanced, batch.noisy)
+    pull = 2.0 * (enhanced - batch.clean).sign() / enhanced.numel()
+    assert report["adversarial"] == pytest.approx(float(loss), rel=1e-4)
+    assert report["adversarial_gradient"] == pytest.approx(float(weight * push.norm()), rel=1e-4)
+    assert report["reconstruction_gradient"] == pytest.approx(float(pull.norm()), rel=1e-4)
+    assert 0.1 < float(weight * push.norm() / pull.norm()) < 100  # neither hides the other
+    torch.testing.assert_close(seen[0], pull + weight * push, rtol=1e-4, atol=1e-9)
+
+
+def test_a_gradient_share_scales_the_adversary_and_keeps_its_direction(batch):
+    state = state_of(game={"gradient_share": 0.5}, discriminator_learning_rate=0.0)
+    network, enhanced, seen = with_linear_discriminator(state), enhanced_by(state, batch), output_gradients(state)
+    train_step(state, lambda: batch)
+    _, push = adversarial_gradient_by_hand(network, enhanced, batch.noisy)
+    pull = (enhanced - batch.clean).sign() / enhanced.numel()
+    torch.testing.assert_close(seen[0], pull + 0.5 * pull.norm() / push.norm() * push, rtol=1e-4, atol=1e-9)
+
+
+def test_a_step_of_the_generator_goes_down_its_gradient(batch):
+    state = state_of(game={"weight": 0.0}, generator_learning_rate=1e-4)
+    losses = [train_step(state, lambda: batch)["l1"] for _ in range(10)]
+    assert losses[-1] < losses[0]
+
+
+def heard(windows):
+    """Windows as they sound, by the recursion sample by sample."""
+    return torch.from_numpy(lfilter([1.0], [1.0, -0.95], windows.numpy().astype(np.float64)))
+
+
+def test_the_reconstruction_is_of_windows_as_they_are_heard(batch):
+    """The default: enhanced and clean both de-emphasised, the gradient brought back through the filter."""
+    state = state_of(game={"weight": 0.0}, deemphasised_losses=True)
+    enhanced, seen = enhanced_by(state, batch), output_gradients(state)
+    report = train_step(state, lambda: batch)
+    difference = heard(enhanced) - heard(batch.clean)
+    assert report["l1"] == pytest.approx(float(difference.abs().mean()), rel=1e-4)
+    expected = heard((difference.sign() / difference.numel()).flip(-1)).flip(-1)
+    assert float((seen[0] - expected).norm() / expected.norm()) < 1e-2
+
+
+def test_a_batch_in_slices_has_the_gradient_of_the_whole(batch):
+    found = []
+    for accumulate in (1, 2):
+        state = state_of(accumulate=accumulate, discriminator_learning_rate=0.0)
+        with_linear_discriminator(state)
+        train_step(state, lambda: batch)
+        found.append(torch.cat([p.grad.flatten() for p in state.generator.parameters()]))
+    assert float((found[0] - found[1]).norm() / found[0].norm()) < 1e-4
+
+
+def test_the_average_is_the_moving_average_of_the_weights_with_a_warm_up(batch):
+    """Its decay is (1 + n) / (10 + n) after n steps, until that reaches the one that was asked for."""
+    state = state_of(ema_decay=0.2, generator_learning_rate=1e-2)
+    expected = [p.detach().double() for p in state.generator.parameters()]
+    for decay in (1 / 10, 2 / 11, 0.2, 0.2):
+        train_step(state, lambda: batch)
+        weights = [p.detach().double() for p in state.generator.parameters()]
+        expected = [decay * a + (1 - decay) * w for a, w in zip(expected, weights, strict=True)]
+        for ours, value in zip(state.average.parameters(), expected, strict=True):
+            torch.testing.assert_close(ours.double(), value, rtol=1e-5, atol=1e-7)
+
+
+def test_what_is_shipped_is_the_average_as_it_was(batch):
+    state = state_of(generator_learning_rate=1e-2)
+    train_step(state, lambda: batch)
+    model = state.candidate()
+    then = [p.clone() for p in state.average.parameters()]
+    train_step(state, lambda: batch)
+    assert all(map(torch.equal, model.generator.parameters(), then))
+    assert not any(map(torch.equal, then, state.average.parameters()))
+    assert model.provenance["steps"] == 1
+    assert not model.generator.training
+
+
+def test_the_gradient_of_a_network_is_clipped_to_its_norm(batch):
+    state = state_of(clip_norm=1e-3, discriminator_learning_rate=1.0)
+    network = with_linear_discriminator(state)
+    report = train_step(state, lambda: batch)
+    moved = torch.stack((network.a.detach() - 0.7, network.b.detach() + 0.4))
+    assert float(moved.norm()) == pytest.approx(1e-3, rel=1e-2)
+    assert report["discriminator_gradient"] > 1e-2  # before clipping
+
+
+def test_the_learning_rates_are_those_of_the_schedule(batch):
+    state = state_of(warmup_steps=4, generator_learning_rate=0.04, discriminator_learning_rate=0.01)
+    for step in (1, 2, 3, 4, 5):
+        train_step(state, lambda: batch)
+        rates = [o.param_groups[0]["lr"] for o in (state.generator_optimizer, state.discriminator_optimizer)]
+        assert rates == pytest.approx([0.04 * min(1, step / 4), 0.01 * min(1, step / 4)])
+
+
+# Windows
+
+
+def test_windows_are_pre_emphasised_and_lose_the_sample_before_them():
+    audio = [torch.randn(2, 1, T + 1) for _ in range(2)]
+    batch = prepare(state_of(), *audio, [(0, 0, 0), (0, 0, 1)])
+    for ours, samples in zip((batch.noisy, batch.clean), audio, strict=True):
+        torch.testing.assert_close(ours, samples[..., 1:] - 0.95 * samples[..., :-1])
+
+
+def test_windows_are_brought_to_a_level_by_the_gain_of_the_noisy_side():
+    model = dataclasses.replace(PLAIN, generator=dataclasses.replace(PLAIN.generator, input_rms=0.05), pre_emphasis=0.0)
+    noisy, clean = torch.randn(2, 1, T + 1), torch.randn(2, 1, T + 1)
+    batch = prepare(state_of(model), noisy, clean, [(0, 0, 0), (0, 0, 1)])
+    gain = 0.05 / noisy[..., 1:].square().mean(-1, keepdim=True).sqrt()
+    torch.testing.assert_close(batch.noisy, gain * noisy[..., 1:])
+    torch.testing.assert_close(batch.clean, gain * clean[..., 1:])
+
+
+def test_every_window_has_a_z_that_its_place_and_the_seed_decide():
+    audio = torch.randn(3, 1, T + 1)
+    keys = [(0, 0, 0), (0, 0, 1), (1, 0, 0)]
+    z = prepare(state_of(), audio, audio, keys).z
+    assert z.shape == (3, 2, T // 32)
+    assert len({float(window.sum()) for window in z}) == 3
+    assert torch.equal(prepare(state_of(), audio[:1], audio[:1], keys[2:]).z, z[2:])
+    assert not torch.isclose(prepare(state_of(seed=1), audio, audio, keys).z, z).all(-1).any()
+
+
+def test_slices_part_all_three_sides_alike(batch):
+    parts = batch.slices(2)
+    for name in ("noisy", "clean", "z"):
+        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
+        assert len(getattr(parts[0], name)) == 2
+
+
+# The measured quality of a metric objective
+
+
+def test_quality_is_of_enhanced_then_of_noisy_as_they_are_heard(batch):
+    """What is measured against what, and which candidate learns which quality."""
+    state = state_of(game={"objective": "metricgan"}, discriminator_learning_rate=0.0)
+    network, enhanced = with_linear_discriminator(state), enhanced_by(state, batch)
+    given, quality = [], torch.tensor([0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, np.nan])
+
+    def rate(clean, candidates):
+        given.append((clean, candidates))
+        return quality
+
+    report = train_step(state, lambda: batch, rate)
+    ((references, candidates),) = given
+    for ours, sides in ((references, (batch.clean, batch.clean)), (candidates, (enhanced, batch.noisy))):
+        np.testing.assert_allclose(np.stack(ours), torch.cat([heard(side)[:, 0] for side in sides]), atol=1e-4)
+    with torch.no_grad():
+        on_clean, *others = (network(side, batch.clean) for side in (batch.clean, enhanced, batch.noisy))
+    expected = (on_clean - 1).square().mean() + (torch.cat(others) - quality)[:7].square().mean()
+    assert report["discriminator"] == pytest.approx(float(expected), rel=1e-4)
+    assert report["adversarial"] == pytest.approx(float((others[0] - 1).square().mean()), rel=1e-4)
+    assert report["quality_undefined"] == 1
