@@ -157,7 +157,7 @@ def compare(name, content, n, folder):
     signal.alarm(LONGEST_S)
     try:
         with open_file(path) as source:
-            ours, info, notes = read(source), source.info, source.notes
+            ours, info, notes = read(source), source.info, source.warnings
     except AudioError as error:
         return "refused" if "\n" not in str(error) else "refused in several lines"
     finally:

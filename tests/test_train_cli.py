@@ -74,7 +74,7 @@ def test_vctk_alone_trains_and_improves_its_scores(tmp_path, recipe, monkeypatch
     monkeypatch.chdir(tmp_path)
     result = segan(
         "train", "--data", "vctk/", "--recipe", recipe, "--steps", 150, "--batch-size", 4, "--learning-rate", 0.003,
-        "--set", "training.validate_every=50", "--set", "training.validation_mixes=4",
+        "--set", "training.validate_every=50", "--set", "training.validation_mixes=2",
         "--set", "training.log_every=50",
     )  # fmt: skip
     assert result.returncode == 0, result.stderr
@@ -242,7 +242,7 @@ def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
         ("model.generator.width=9", "width 9 is no multiple of the 4 heads"),
         ("model.generator.family=convolutional", "choose another by --preset"),
         ("training=3", "it has keys of its own"),
-        ("training.accumulate=3", "batch_size 16 is no multiple of accumulate 3"),
+        ("training.accumulate=3", "batch_size 32 is no multiple of accumulate 3"),
         ("nonsense", "give SECTION.FIELD=VALUE"),
         ("model.preset=segan", "choose another by --preset"),
         ("model.pre_emphasis=1", "pre_emphasis: 1.0; it must lie between 0 and 1"),

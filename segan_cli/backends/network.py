@@ -13,7 +13,6 @@ Array = NDArray[np.float32]
 BackendName = Literal["auto", "torch", "onnx"]
 Precision = Literal["fp32", "bf16"]
 
-TRIED = 2  # windows: a graph for one alone is none
 LARGEST_OUTPUT = 1e9  # a thousand times what an input may be
 
 
@@ -34,9 +33,9 @@ class Network(Protocol):
 
 def try_out(network: Network) -> None:
     """Raise CheckpointError when a network does not make sound of noise."""
-    rng, window = np.random.default_rng(0), network.config.window
-    noisy = (0.05 * rng.standard_normal((TRIED, 1, window))).astype(np.float32)
-    if not is_sound(network(noisy, network.config.generator.draw_latent(rng, TRIED, window))):
+    rng, window, n_windows = np.random.default_rng(0), network.config.window, network.batch
+    noisy = (0.05 * rng.standard_normal((n_windows, 1, window))).astype(np.float32)
+    if not is_sound(network(noisy, network.config.generator.draw_latent(rng, n_windows, window))):
         raise CheckpointError(f"{network.name}: the model gives samples that are not numbers; use another")
 
 
