@@ -32,12 +32,12 @@ class Network(Protocol):
         """Begin with windows, where there are threads that can; → what waits for them enhanced."""
 
 
-def try_out(network: Network) -> None:
-    """Raise CheckpointError when a network does not make sound of noise."""
-    rng, window = np.random.default_rng(0), network.config.window
-    noisy = (0.05 * rng.standard_normal((TRIED, 1, window))).astype(np.float32)
-    if not is_sound(network(noisy, network.config.generator.draw_latent(rng, TRIED, window))):
-        raise CheckpointError(f"{network.name}: the model gives samples that are not numbers; use another")
+def try_out(name: str, config: ModelConfig, run: Callable[[Array, Array | None], Array]) -> None:
+    """Raise CheckpointError, by the model's name, when a function of windows and z does not make sound of noise."""
+    rng = np.random.default_rng(0)
+    noisy = (0.05 * rng.standard_normal((TRIED, 1, config.window))).astype(np.float32)
+    if not is_sound(run(noisy, config.generator.draw_latent(rng, TRIED, config.window))):
+        raise CheckpointError(f"{name}: the model gives samples that are not numbers; use another")
 
 
 def is_sound(samples: Array) -> bool:
