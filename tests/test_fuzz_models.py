@@ -1,4 +1,4 @@
-"""A hundred damaged models a run; tests/fuzz_models.py tries more."""
+"""Some damaged models a run; tests/fuzz_models.py tries more."""
 
 from collections import Counter
 from random import Random
@@ -9,10 +9,10 @@ from segan_cli.backends import onnx as onnx_backend
 
 
 def test_damaged_models_are_run_or_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_backend, "FIRST_S", 3)
+    monkeypatch.setattr(onnx_backend, "FIRST_S", 20)
     rng, outcomes, whole = Random(1), Counter(), list(fuzz_models.corpus(tmp_path))
-    for _ in range(100):
+    for _ in range(60):
         ending, content = rng.choice(whole)
         outcomes[fuzz_models.attempt(ending, fuzz_models.damaged(ending, content, rng), tmp_path)] += 1
     assert set(outcomes) == {"run", "refused"}
-    assert outcomes["refused"] > 50
+    assert outcomes["refused"] > 30

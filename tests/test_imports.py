@@ -43,6 +43,7 @@ LAYERS = [  # every module may import from the lines above its own, and from its
     {"networks.summary", "losses.penalties", "checkpoint", "data.manifest", "data.recordings"},
     {"backends.network", "backends.crew"},
     {"backends.graph"},
+    {"backends.trial"},
     {"backends.onnx", "backends.pytorch"},
     {"backends.choice", "backends.export", "plan"},
     {"enhance", "picture", "data.rooms", "data.split", "data.gather"},

@@ -39,7 +39,7 @@ def open_network(
 
         network = TorchNetwork(load_model(find_model(name)), device, precision, threads, jobs, name)
         if not is_shipped(name):
-            try_out(network)
+            try_out(name, network.config, network)
         return network
     if backend == "torch":
         raise ConfigError(f"{name}: torch does not read ONNX; give the model that it was exported from")

@@ -78,8 +78,7 @@ class Graph:
         return enhanced
 
     def end(self) -> None:
-        """Have what loads or runs, in whatever thread, end soon by an error."""
-        self.options.set_load_cancellation_flag(True)
+        """Have what runs, in whatever thread, end soon by an error."""
         self.running.terminate = True
         self.running = self._running()
 

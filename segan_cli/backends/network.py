@@ -15,6 +15,8 @@ Precision = Literal["fp32", "bf16"]
 
 LARGEST_OUTPUT = 1e9  # a thousand times what an input may be
 
+TRIED = 2  # windows: a graph for one alone is none
+
 
 class Network(Protocol):
     """A generator ready to run; one may serve several threads."""
@@ -31,12 +33,12 @@ class Network(Protocol):
         """Begin with windows, where there are threads that can; → what waits for them enhanced."""
 
 
-def try_out(network: Network) -> None:
-    """Raise CheckpointError when a network does not make sound of noise."""
-    rng, window, n_windows = np.random.default_rng(0), network.config.window, network.batch
-    noisy = (0.05 * rng.standard_normal((n_windows, 1, window))).astype(np.float32)
-    if not is_sound(network(noisy, network.config.generator.draw_latent(rng, n_windows, window))):
-        raise CheckpointError(f"{network.name}: the model gives samples that are not numbers; use another")
+def try_out(name: str, config: ModelConfig, run: Callable[[Array, Array | None], Array]) -> None:
+    """Raise CheckpointError, by the model's name, when a function of windows and z does not make sound of noise."""
+    rng = np.random.default_rng(0)
+    noisy = (0.05 * rng.standard_normal((TRIED, 1, config.window))).astype(np.float32)
+    if not is_sound(run(noisy, config.generator.draw_latent(rng, TRIED, config.window))):
+        raise CheckpointError(f"{name}: the model gives samples that are not numbers; use another")
 
 
 def is_sound(samples: Array) -> bool:

@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 
 from segan_cli.backends.crew import Crew
 from segan_cli.backends.graph import Graph
-from segan_cli.backends.network import Network, try_out
+from segan_cli.backends.network import Network
+from segan_cli.backends.trial import prove
 from segan_cli.machine import cores
 
 Array = NDArray[np.float32]
 
 TOGETHER = 4  # windows of a call, so that what lies between two layers stays in the cache
-FIRST_S, LATER_S = 30, 600  # how long a foreign file and its first windows may take, and any windows after these
+FIRST_S, LATER_S = 30, 600  # how long the trial of a foreign file may take, and any windows after it
 
 
 class OnnxNetwork(Network):
@@ -30,18 +31,17 @@ class OnnxNetwork(Network):
     def __init__(self, path: Path, threads: int | None = None, jobs: int = 1, trusted: bool = False) -> None:
         """`threads` for each of the `jobs` that call it at once, unasked one a core, work for all of them.
 
-        A file that is not `trusted` is tried out, and runs in threads always, as it might not end. Raises
-        CheckpointError when it is no such model.
+        A file that is not `trusted` is tried out in another process first, and runs in threads always, as it might not
+        end. Raises CheckpointError when it is no such model.
         """
         self.path, self.name, self.trusted = path.absolute(), str(path), trusted
         self.threads = threads * jobs if threads else cores()
         self.batch = TOGETHER * (threads or max(1, cores() // jobs))
-        self.lock, self.patience_s = Lock(), FIRST_S
+        self.lock = Lock()
         self.work: tuple[Graph, Crew | None] | None = None
-        self.config = self.at_work()[0].config
         if not trusted:
-            try_out(self)
-        self.patience_s = LATER_S
+            prove(self.path, self.name, FIRST_S)
+        self.config = self.at_work()[0].config
         NETWORKS.add(self)
 
     def leave_behind(self) -> None:
@@ -56,10 +56,7 @@ class OnnxNetwork(Network):
                 graph = Graph(self.path, self.name, self.trusted)
                 alone = self.trusted and self.threads == 1
                 crew = None if alone else Crew(self.threads, self.name, graph.end)
-                if crew is None or self.trusted:
-                    graph.load()
-                else:
-                    next(crew.map(Graph.load, [graph], FIRST_S))
+                graph.load()
                 self.work = graph, crew
             return self.work
 
@@ -72,7 +69,7 @@ class OnnxNetwork(Network):
         def run(part: slice) -> Array:
             return graph.run(noisy[part], None if z is None else z[part])
 
-        enhanced = map(run, parts) if crew is None else crew.map(run, parts, self.patience_s)
+        enhanced = map(run, parts) if crew is None else crew.map(run, parts, LATER_S)
         return lambda: np.concatenate(list(enhanced))
 
 
