@@ -16,7 +16,7 @@ import report
 import torch
 from torch import Tensor, nn
 
-from segan_cli.config import AdversarialConfig
+from segan_cli.config.training import AdversarialConfig
 from segan_cli.training.adversary import Adversary
 
 RATE, STEPS, START = 0.1, 500, (1.0, 0.0)

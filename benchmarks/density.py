@@ -15,7 +15,7 @@ import report
 import torch
 from toys import Mixture, Played, Setting, play
 
-from segan_cli.config import AdversarialConfig as Game
+from segan_cli.config.training import AdversarialConfig as Game
 
 TARGET = Mixture(torch.tensor([[-1.0], [1.5]]), 0.5)
 EDGES = torch.linspace(-4, 4, 81)
@@ -39,7 +39,7 @@ def density(points: torch.Tensor) -> np.ndarray:
 def target_density() -> np.ndarray:
     """The target's density in the middles of the bins."""
     x = MIDDLES[:, None] - TARGET.centres[:, 0]
-    return ((-0.5 * (x / TARGET.deviation) ** 2).exp() / (TARGET.deviation * (2 * torch.pi) ** 0.5)).mean(1).numpy()
+    return ((-0.5 * (x / TARGET.std) ** 2).exp() / (TARGET.std * (2 * torch.pi) ** 0.5)).mean(1).numpy()
 
 
 def look(played: Played) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def look(played: Played) -> dict[str, Any]:
     `from_optimum` the mean |σ(D) - p / (p + q)| under the target, the best answer to the densities as they are.
     """
     p, q = target_density(), density(played.generate(SAMPLES)[0])
-    says = torch.sigmoid(played.judge(MIDDLES[:, None])).numpy()
+    says = torch.sigmoid(played.discriminate(MIDDLES[:, None])).numpy()
     weight = p / p.sum()
     return {
         "density": q.astype(float).round(4).tolist(),

@@ -18,7 +18,7 @@ import report
 import torch
 from toys import Mixture, Played, Setting, grid, play, ring
 
-from segan_cli.config import AdversarialConfig as Game
+from segan_cli.config.training import AdversarialConfig as Game
 from segan_cli.losses.adversarial import OBJECTIVES
 
 TARGETS = {"ring": ring, "grid": grid}
@@ -61,9 +61,9 @@ def measure(target: Mixture, played: Played) -> dict[str, float]:
     """
     points, asked = played.generate(SAMPLES)
     distance, mode = target.nearest(points)
-    good = distance < 3 * target.deviation
+    good = distance < 3 * target.std
     share = torch.bincount(mode[good], minlength=len(target.centres)) / SAMPLES
-    width = distance[good].square().mean().sqrt() / (target.deviation * 2**0.5) if good.any() else torch.zeros(())
+    width = distance[good].square().mean().sqrt() / (target.std * 2**0.5) if good.any() else torch.zeros(())
     return {
         "modes": int((share > 0.25 / len(target.centres)).sum()),
         "quality": float(good.float().mean()),

@@ -13,12 +13,12 @@ from typing import Any
 import report
 
 from segan_cli import Enhancer
-from segan_cli.checkpoint import Model, load_model
+from segan_cli.backends.pretrained import find_model
 from segan_cli.evaluation.cases import Cases, from_mixes
 from segan_cli.evaluation.report import summary
 from segan_cli.evaluation.run import NOISY, Request, evaluate
 from segan_cli.measures.catalog import CORE
-from segan_cli.pretrained import find_model
+from segan_cli.networks.checkpoint import Model, load_model
 
 OVERLAPS = {"none": 0.0, "an eighth": 1 / 8, "a quarter": 1 / 4, "three eighths": 3 / 8, "half": 1 / 2}
 SNRS_DB = (0.0, 10.0)

@@ -19,16 +19,16 @@ import numpy as np
 import report
 from numpy.typing import NDArray
 
-from segan_cli.checkpoint import load_model
-from segan_cli.config import MixingConfig
+from segan_cli.backends.pretrained import find_model, shipped_models
+from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.gather import Gatherer
 from segan_cli.data.mixing import MixedSource, draw_utterances, looped, place
 from segan_cli.data.recordings import Recordings
-from segan_cli.enhance import Enhancer
+from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import mean
-from segan_cli.pretrained import find_model, shipped_models
+from segan_cli.networks.checkpoint import load_model
 from segan_cli.workers import worker_pool
 
 Array = NDArray[np.float32]

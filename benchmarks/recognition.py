@@ -77,10 +77,10 @@ def recognised(signal: Array) -> list[str]:
     return words(heard.hypstr) if heard else []
 
 
-def edits(said: Sequence[str], heard: Sequence[str]) -> int:
+def edits(stats: Sequence[str], heard: Sequence[str]) -> int:
     """Words put in, left out or replaced at least (Levenshtein distance)."""
     row = list(range(len(heard) + 1))
-    for i, word in enumerate(said, 1):
+    for i, word in enumerate(stats, 1):
         diagonal, row[0] = row[0], i
         for j, other in enumerate(heard, 1):
             diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from scipy.signal import butter, sosfilt, sosfiltfilt
 
 from segan_cli import Enhancer
-from segan_cli.config import MixingConfig
+from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.gather import Gatherer
 from segan_cli.data.mixing import MixedSource, draw_utterances

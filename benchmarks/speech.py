@@ -16,17 +16,18 @@ from typing import Any, get_args
 import report
 import torch
 
-from segan_cli.architecture import ModelConfig
-from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, ObjectiveName, TrainingConfig
+from segan_cli.config.model import ModelConfig
+from segan_cli.config.presets import PRESETS, scaled
+from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, ObjectiveName, TrainingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.mixing import Pair, draw_utterances
+from segan_cli.data.mixing import NoisyClean, draw_utterances
 from segan_cli.data.sources import Sources, open_sources
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import mean
 from segan_cli.networks.summary import macs_per_second, weights
-from segan_cli.presets import PRESETS, scaled
-from segan_cli.training.fit import Pace, fit
+from segan_cli.training.loop import train
 from segan_cli.training.state import TrainState
+from segan_cli.training.throughput import Throughput
 from segan_cli.workers import worker_pool
 
 FAMILIES = {  # of one class of width: 256 channels in the thought vector
@@ -64,23 +65,25 @@ class Notes:
 
     def __init__(self) -> None:
         self.scores: dict[str, float | None] = {}
-        self.signs: dict[str, float] = {}
-        self.illnesses: set[str] = set()
+        self.metrics: dict[str, float] = {}
+        self.failure_modes: set[str] = set()
 
-    def stepped(self, step: int, numbers: dict[str, float], pace: Pace) -> None:
+    def on_step(self, step: int, metrics: dict[str, float], throughput: Throughput) -> None:
         """Nothing to keep."""
 
-    def checked(self, step: int, signs: dict[str, float], illnesses: dict[str, str]) -> None:
-        """Keep the last signs and every illness."""
-        self.signs = signs
-        self.illnesses |= set(illnesses)
+    def on_checkup(self, step: int, metrics: dict[str, float], failure_modes: dict[str, str]) -> None:
+        """Keep the last metrics and every failure mode."""
+        self.metrics = metrics
+        self.failure_modes |= set(failure_modes)
 
-    def validated(self, step: int, scores: dict[str, float | None], noisy: dict[str, float | None], best: bool) -> None:
+    def on_validation(
+        self, step: int, scores: dict[str, float | None], noisy: dict[str, float | None], best: bool
+    ) -> None:
         """Keep the last scores."""
         self.scores = scores
 
 
-def mixes(sources: Sources, n: int) -> list[Pair]:
+def mixes(sources: Sources, n: int) -> list[NoisyClean]:
     """The validation utterances of every row, the same for every seed."""
     return [sources.validation.render(spec) for spec in draw_utterances(sources.validation, n, 0)]
 
@@ -90,11 +93,11 @@ def run_row(model: ModelConfig, config: TrainingConfig, sources: Sources, run: P
     run.mkdir(parents=True, exist_ok=True)
     notes, began = Notes(), time.monotonic()
     with worker_pool() as pool:
-        fit(TrainState(model, config), sources.training, mixes(sources, config.validation_mixes), run, pool, notes)
+        train(TrainState(model, config), sources.training, mixes(sources, config.validation_mixes), run, pool, notes)
     return {
         **{name: notes.scores[name] for name in CORE},
-        "signs": notes.signs,
-        "illnesses": sorted(notes.illnesses),
+        "health": notes.metrics,
+        "failure_modes": sorted(notes.failure_modes),
         "seconds": round(time.monotonic() - began),
         "parameters": weights(model)[0],
         "macs_per_second": macs_per_second(model),
@@ -150,8 +153,8 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         row = results[name]
         return [f"{row['pesq_wb']:.3f}", f"{row['stoi']:.3f}", f"{row['si_sdr_db']:.2f}"]
 
-    def signs(name: str) -> list[str]:
-        row = results[name]["signs"]
+    def health(name: str) -> list[str]:
+        row = results[name]["health"]
         if "adversarial_gradient" not in row:
             return ["", "", ""]
         share = row["adversarial_gradient"] / row["reconstruction_gradient"]
@@ -166,7 +169,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
             ["segan-gated" if name == "least-squares" else name, *cost, *scores(name), f"{row['seconds']} s"]
         )
     objectives = [
-        [name, *scores(name), *signs(name), f"{results[name]['seconds']} s"] for name in rows() if name not in FAMILIES
+        [name, *scores(name), *health(name), f"{results[name]['seconds']} s"] for name in rows() if name not in FAMILIES
     ]
     return {
         "speech families": report.table(

@@ -27,9 +27,9 @@ from memory import COMMAND, RATE_HZ, write_recording
 
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import Network
-from segan_cli.enhance import AHEAD
+from segan_cli.backends.pretrained import find_onnx, shipped_models
+from segan_cli.enhancement.enhancer import AHEAD
 from segan_cli.networks.summary import macs_per_second
-from segan_cli.pretrained import find_onnx, shipped_models
 
 TIMES = 7  # turns of all that is measured in turns
 WINDOWS = 16  # of a network's turn

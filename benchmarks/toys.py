@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, one_hot
 
-from segan_cli.config import AdversarialConfig
+from segan_cli.config.training import AdversarialConfig
 from segan_cli.training.adversary import Adversary
 
 HIDDEN = 128  # units of each of the two hidden layers of both networks
@@ -58,12 +58,12 @@ class Mixture:
     """Equally likely round Gaussians."""
 
     centres: Tensor  # [M, d]
-    deviation: float
+    std: float
 
     def sample(self, n: int) -> tuple[Tensor, Tensor]:
         """n points [n, d] and the numbers [n] of their modes."""
         modes = torch.randint(len(self.centres), (n,))
-        return self.centres[modes] + self.deviation * torch.randn(n, self.centres.shape[1]), modes
+        return self.centres[modes] + self.std * torch.randn(n, self.centres.shape[1]), modes
 
     def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Distance [n] of points to the nearest centre, and which [n] it is."""
@@ -71,7 +71,7 @@ class Mixture:
 
     def quality(self, points: Tensor) -> Tensor:
         """1 at the nearest centre, falling as the Gaussian of three deviations does: a metric for the metric game."""
-        return (-0.5 * (self.nearest(points)[0] / (3 * self.deviation)).square()).exp()
+        return (-0.5 * (self.nearest(points)[0] / (3 * self.std)).square()).exp()
 
 
 def ring() -> Mixture:
@@ -91,7 +91,7 @@ class Played:
     """The networks after a training, as functions."""
 
     generate: Callable[[int], tuple[Tensor, Tensor]]  # number of points → points [n, d], classes asked for [n]
-    judge: Callable[[Tensor], Tensor]  # points [n, d] → logits [n], where there is no condition
+    discriminate: Callable[[Tensor], Tensor]  # points [n, d] → logits [n], where there is no condition
 
 
 def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Played], None] | None = None) -> Played:
@@ -123,18 +123,18 @@ def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Pla
         return 6 * torch.rand(len(modes), seen) - 3  # for the metric game: points of its own, like noisy speech
 
     def turn(step: int, fake: Tensor, real: Tensor, modes: Tensor, given: Tensor) -> tuple[float, Tensor | None]:
-        deviation = game.instance_noise * (1 - step / setting.steps)
+        std = game.instance_noise * (1 - step / setting.steps)
         quality = None
         if game.objective == "metricgan":
             quality = target.quality(torch.cat((fake, given)))
-        loss, _ = adversary.discriminator_loss(real, fake, given, deviation, quality)
+        loss, _ = adversary.discriminator_loss(real, fake, given, std, quality)
         if setting.conditional == "classifier":
             loss = loss + cross_entropy(network.classify(real), modes) + cross_entropy(network.classify(fake), modes)
         optimizers[1].zero_grad()
         loss.backward()
         optimizers[1].step()
-        adversary.settle()
-        return deviation, quality
+        adversary.clip_weights()
+        return std, quality
 
     played = Played(
         lambda n: (lambda modes: (generate(modes).detach(), modes))(torch.randint(n_modes, (n,))),
@@ -146,9 +146,9 @@ def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Pla
         for last in [False] * (game.discriminator_steps - 1) + [True]:
             real, modes = target.sample(setting.batch)
             given, fake = condition(modes), generate(modes)
-            deviation, quality = turn(step, fake.detach(), real, modes, given)
+            std, quality = turn(step, fake.detach(), real, modes, given)
             if last:
-                loss = adversary.generator_loss(real, fake, given, deviation, quality)
+                loss = adversary.generator_loss(real, fake, given, std, quality)
                 if setting.conditional == "classifier":
                     loss = loss + cross_entropy(network.classify(fake), modes)
                 optimizers[0].zero_grad()

@@ -22,8 +22,8 @@ import report
 import soundfile
 import torch
 
+from segan_cli.backends.device import choose_device
 from segan_cli.data.cache import Cache
-from segan_cli.device import choose_device
 
 MINUTES = 20.0  # of the generated corpus
 RATE_HZ = 48_000
@@ -32,7 +32,7 @@ ROWS = {  # name → options of `segan train`
     "segan-gated, no worker": ["--recipe", "segan-gated", "--batch-size", "16", "--workers", "0"],
     "segan-gated, bf16": ["--recipe", "segan-gated", "--batch-size", "16", "--precision", "bf16"],
     "segan-gated, compiled": ["--recipe", "segan-gated", "--batch-size", "16", "--set", "training.compile=true"],
-    "segan": ["--recipe", "segan-2017", "--batch-size", "16", "--set", "training.accumulate=1"],
+    "segan": ["--recipe", "segan-2017", "--batch-size", "16", "--set", "training.gradient_accumulation_steps=1"],
 }
 STEPS = {"segan": 12, "segan-gated, bf16": 12}
 MOST = 60  # steps of the other rows
@@ -67,8 +67,8 @@ def row(name: str, folder: Path, run: Path) -> dict[str, float]:
     steps = STEPS.get(name, MOST)
     command = [sys.executable, "-m", "segan_cli", "train", "--data", str(folder), "--run-dir", str(run), *ROWS[name]]
     command += ["--steps", str(steps), *BOUNDS, "--set", f"training.log_every={steps}"]
-    with (run.parent / "said.txt").open("w") as said:
-        process = subprocess.Popen(command, stderr=said)
+    with (run.parent / "said.txt").open("w") as stats:
+        process = subprocess.Popen(command, stderr=stats)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit((run.parent / "said.txt").read_text())

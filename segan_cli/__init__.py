@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from segan_cli.enhance import Enhancer
+    from segan_cli.enhancement.enhancer import Enhancer
 
 __version__ = "0.1.0"
 __all__ = ["Enhancer", "__version__"]
@@ -13,6 +13,6 @@ def __getattr__(name: str) -> Any:
     """Enhancer, loaded with torch when it is asked for."""
     if name != "Enhancer":
         raise AttributeError(f"module 'segan_cli' has no attribute {name!r}")
-    from segan_cli.enhance import Enhancer
+    from segan_cli.enhancement.enhancer import Enhancer
 
     return Enhancer

@@ -14,8 +14,8 @@ from threading import Thread, Timer
 from types import FrameType
 
 from segan_cli.errors import SeganError
-from segan_cli.machine import cores
 from segan_cli.stopping import STOPS
+from segan_cli.system import cpu_count
 from segan_cli.tracebacks import show_tracebacks, shown
 
 QUIET = "ignore:resource_tracker"  # of warnings
@@ -29,7 +29,7 @@ def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
     Raises SeganError when a worker dies.
     """
     _track()  # before a pool would, and loudly
-    pool = ProcessPoolExecutor(jobs or cores(), _Context(), initializer=belong, initargs=(shown(),))
+    pool = ProcessPoolExecutor(jobs or cpu_count(), _Context(), initializer=init_worker, initargs=(shown(),))
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -38,7 +38,7 @@ def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def belong(debug: bool = False) -> None:
+def init_worker(debug: bool = False) -> None:
     """Make this process a worker of its parent; `debug` has it tell where errors come from."""
     for number in STOPS:
         signal.signal(number, _leave_later if number == signal.SIGTERM else signal.SIG_IGN)

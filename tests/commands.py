@@ -12,7 +12,7 @@ from types import ModuleType
 from segan_cli.cli import main
 
 WARM = multiprocessing.get_context("forkserver")  # has the libraries loaded; its children begin where `segan` begins
-WARM.set_forkserver_preload(["segan_cli.cli", "segan_cli.training.fit", "segan_cli.evaluation.run", "torch._dynamo"])
+WARM.set_forkserver_preload(["segan_cli.cli", "segan_cli.training.loop", "segan_cli.evaluation.run", "torch._dynamo"])
 
 TINY = """
 [model]

@@ -20,11 +20,11 @@ import torch
 
 from segan_cli.backends import onnx as onnx_backend
 from segan_cli.backends.export import export
-from segan_cli.checkpoint import Model, save_model
-from segan_cli.enhance import Enhancer
+from segan_cli.config.presets import PRESETS, scaled
+from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import SeganError
+from segan_cli.networks.checkpoint import Model, save_model
 from segan_cli.networks.families import build_generator
-from segan_cli.presets import PRESETS, scaled
 
 LONGEST_S = 60  # for one input
 LARGEST = 5 << 30  # bytes that a process may come to

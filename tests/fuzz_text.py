@@ -17,16 +17,16 @@ import traceback
 from collections import Counter
 from pathlib import Path
 
+from segan_cli.config.recipe import load_recipe, recipe_text, recipes_dir
 from segan_cli.data.layouts import recognise_speech
 from segan_cli.data.manifest import read_manifest
+from segan_cli.enhancement.jobs import listed, plan
 from segan_cli.errors import SeganError
 from segan_cli.evaluation.cases import from_manifest
 from segan_cli.evaluation.compare import compare, load_report
 from segan_cli.evaluation.report import as_marked, as_text
 from segan_cli.evaluation.store import Store
-from segan_cli.plan import listed, plan
 from segan_cli.printable import one_line, printable, utf8
-from segan_cli.recipe import load_recipe, recipe_text, recipes_dir
 
 LONGEST_S = 20  # for one input
 TELLING = (

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from conftest import hiss, voice
 
-from segan_cli.checkpoint import load_model
+from segan_cli.backends.pretrained import find_model, shipped_models
 from segan_cli.data.noises import generate
-from segan_cli.enhance import Enhancer
+from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.measures.catalog import measure_all
-from segan_cli.pretrained import find_model, shipped_models
+from segan_cli.networks.checkpoint import load_model
 
 FILE = Path(__file__).parent / "golden" / "scores.json"
 RATE_HZ = 16_000
@@ -29,11 +29,11 @@ def noise(kind, seed=0, level=0.01):
 def mixes():
     """Noisy and clean [n] by name."""
     clean = {seed: voice(SECONDS, seed=seed) for seed in range(3)}
-    crowd = sum(voice(SECONDS, seed=seed) for seed in range(10, 15))
+    multi_speaker = sum(voice(SECONDS, seed=seed) for seed in range(10, 15))
     return {
         "voice and white noise": (clean[0] + hiss(SECONDS, level=0.02), clean[0]),
         "voice and pink noise": (clean[1] + noise("pink", level=0.01), clean[1]),
-        "voice and voices": (clean[2] + 0.1 * crowd, clean[2]),
+        "voice and voices": (clean[2] + 0.1 * multi_speaker, clean[2]),
         "voice alone": (clean[0], clean[0]),
     }
 

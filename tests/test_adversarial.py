@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from segan_cli.config import AdversarialConfig, ObjectiveName
+from segan_cli.config.training import AdversarialConfig, ObjectiveName
 from segan_cli.errors import ConfigError
 from segan_cli.losses.adversarial import OBJECTIVES, metric_discriminator
 from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
@@ -70,7 +70,7 @@ HAND = {  # the same at REAL and FAKE, worked out on paper
 
 def losses(name, real, fake):
     objective = OBJECTIVES[name]
-    return objective.discriminator(real, fake, 1.0), objective.generator(fake, real)
+    return objective.discriminator(real, fake, target=1.0), objective.generator(fake, real=real)
 
 
 def test_every_named_objective_has_its_pair():
@@ -117,11 +117,11 @@ def test_the_discriminator_parts_the_two_and_the_generator_climbs(name):
     real, fake = (torch.full((3,), 0.3, dtype=torch.float64, requires_grad=True) for _ in range(2))
     objective = OBJECTIVES[name]
     third = torch.full((3,), 0.1) if objective.metric else 1.0
-    objective.discriminator(real, fake, third).backward()
+    objective.discriminator(real, fake, target=third).backward()
     assert (real.grad < 0).all()
     assert (fake.grad > 0).all()
     real.grad = fake.grad = None
-    objective.generator(fake, real).backward()
+    objective.generator(fake, real=real).backward()
     assert (fake.grad < 0).all()
     assert objective.relativistic == (real.grad is not None)
 
@@ -131,7 +131,7 @@ def test_where_the_generator_gradient_vanishes_and_where_it_does_not():
     slopes = {}
     for name in ("minimax", "non-saturating", "maximum-likelihood"):
         fake = torch.tensor([-10.0], requires_grad=True)
-        OBJECTIVES[name].generator(fake, fake).backward()
+        OBJECTIVES[name].generator(fake, real=fake).backward()
         slopes[name] = -float(fake.grad)
     assert slopes["minimax"] == pytest.approx(0.5 * sigmoid(-10), rel=1e-3)
     assert slopes["maximum-likelihood"] == pytest.approx(0.5 * math.exp(-10), rel=1e-3)
@@ -140,7 +140,7 @@ def test_where_the_generator_gradient_vanishes_and_where_it_does_not():
 
 def test_maximum_likelihood_stays_finite():
     fake = torch.tensor([9.0, 11.0, 1e4], requires_grad=True)
-    loss = OBJECTIVES["maximum-likelihood"].generator(fake, fake)
+    loss = OBJECTIVES["maximum-likelihood"].generator(fake, real=fake)
     loss.backward()
     assert torch.isfinite(loss)
     assert float(fake.grad[0]) == pytest.approx(-math.exp(9) / 6, rel=1e-5)
@@ -151,22 +151,22 @@ def test_maximum_likelihood_stays_finite():
 def test_one_sided_smoothing_moves_the_best_logit_of_real_alone(name):
     """With label 0.9 the least loss on real lies where the discriminator says 0.9; on fake nothing changes."""
     best, nothing = torch.tensor([math.log(9) if name == "minimax" else 0.9], requires_grad=True), torch.zeros(1)
-    OBJECTIVES[name].discriminator(best, nothing, 0.9).backward()
+    OBJECTIVES[name].discriminator(best, nothing, target=0.9).backward()
     assert float(best.grad) == pytest.approx(0.0, abs=1e-6)
     one, two = torch.tensor([1.0]), torch.tensor([2.0])
-    with_label = [float(OBJECTIVES[name].discriminator(one, fake, 0.9)) for fake in (one, two)]
-    without = [float(OBJECTIVES[name].discriminator(one, fake, 1.0)) for fake in (one, two)]
+    with_label = [float(OBJECTIVES[name].discriminator(one, fake, target=0.9)) for fake in (one, two)]
+    without = [float(OBJECTIVES[name].discriminator(one, fake, target=1.0)) for fake in (one, two)]
     assert with_label[1] - with_label[0] == pytest.approx(without[1] - without[0])
 
 
 def test_a_metric_discriminator_learns_the_quality_and_leaves_the_undefined_out():
     real, fake = torch.tensor([0.5, 1.0]), torch.tensor([0.25, 0.5, 9.0], requires_grad=True)
-    loss = metric_discriminator(real, fake, torch.tensor([0.75, 0.25, math.nan]))
+    loss = metric_discriminator(real, fake, target=torch.tensor([0.75, 0.25, math.nan]))
     assert float(loss.detach()) == pytest.approx(0.125 + (0.25 + 0.0625) / 2)
     loss.backward()
     assert fake.grad.tolist() == pytest.approx([-0.5, 0.25, 0.0])
-    assert float(metric_discriminator(real, fake, torch.full((3,), math.nan)).detach()) == pytest.approx(0.125)
-    assert float(OBJECTIVES["metricgan"].generator(torch.tensor([0.5, 1.0]), real)) == pytest.approx(0.125)
+    assert float(metric_discriminator(real, fake, target=torch.full((3,), math.nan)).detach()) == pytest.approx(0.125)
+    assert float(OBJECTIVES["metricgan"].generator(torch.tensor([0.5, 1.0]), real=real)) == pytest.approx(0.125)
 
 
 def test_penalties_of_a_linear_discriminator():
@@ -187,11 +187,11 @@ def test_penalties_of_a_linear_discriminator():
 def test_the_gradient_penalty_looks_between_real_and_fake():
     seen = []
 
-    def judge(x):
+    def discriminate(x):
         seen.append(x)
         return x.sum(1)
 
-    gradient_penalty(judge, torch.zeros(100, 2), torch.ones(100, 2))
+    gradient_penalty(discriminate, torch.zeros(100, 2), torch.ones(100, 2))
     assert (seen[0][:, 0] == seen[0][:, 1]).all()
     assert 0.3 < float(seen[0].detach().mean()) < 0.7
     assert float(seen[0].detach().std()) > 0.2

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from segan_cli.architecture import DiscriminatorConfig
-from segan_cli.config import AdversarialConfig
+from segan_cli.config.model import DiscriminatorConfig
+from segan_cli.config.training import AdversarialConfig
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.networks.discriminator import Discriminator
-from segan_cli.training.adversary import Adversary, opinion
+from segan_cli.training.adversary import Adversary, discriminator_stats
 
 
 class Linear(nn.Module):
@@ -56,7 +56,7 @@ def test_a_discriminator_needs_the_pair_where_the_candidate_alone_tells_nothing(
             judge.optimizer.step()
         real, fake, noisy = windows(256)
         with torch.no_grad():
-            right = torch.cat((judge.judge(real, noisy) > 0.5, judge.judge(fake, noisy) < 0.5))
+            right = torch.cat((judge.discriminate(real, noisy) > 0.5, judge.discriminate(fake, noisy) < 0.5))
         accuracies[sees_pair] = float(right.float().mean())
     assert accuracies[True] > 0.8
     assert accuracies[False] < 0.6
@@ -75,7 +75,7 @@ def test_the_mismatched_term_is_the_fake_loss_of_clean_beside_another_noisy():
     plain = adversary(network)
     mixed, _ = adversary(network, mismatched_share=0.25).discriminator_loss(real, fake, noisy)
     on_real, on_fake, on_mismatched = (
-        plain.judge(x, n) for x, n in ((real, noisy), (fake, noisy), (real, noisy.roll(1, 0)))
+        plain.discriminate(x, n) for x, n in ((real, noisy), (fake, noisy), (real, noisy.roll(1, 0)))
     )
     on_real, on_fake, on_mismatched = (x.square().mean() for x in (on_real - 1, on_fake, on_mismatched))
     torch.testing.assert_close(mixed, 0.5 * on_real + 0.375 * on_fake + 0.125 * on_mismatched)
@@ -167,7 +167,7 @@ def test_an_unrolled_step_is_the_optimisers_own(optimizer):
 def test_clipping_leaves_normalisation_alone_so_that_the_critic_still_speaks():
     torch.manual_seed(0)
     judge = adversary(small(), objective="wasserstein-clip")
-    judge.settle()
+    judge.clip_weights()
     for name, p in judge.network.named_parameters():
         if "norms" not in name:
             assert p.abs().max() <= 0.01, name
@@ -185,8 +185,8 @@ def test_instance_noise_blurs_both_kinds_of_candidates():
 
     judge = adversary(Spy(1.0))
     real, fake, condition = torch.zeros(1000, 1), torch.ones(1000, 1), torch.zeros(1000, 0)
-    judge.discriminator_loss(real, fake, condition, deviation=0.5)
-    judge.generator_loss(real, fake, condition, deviation=0.5)
+    judge.discriminator_loss(real, fake, condition, std=0.5)
+    judge.generator_loss(real, fake, condition, std=0.5)
     judge.generator_loss(real, fake, condition)
     assert [round(float(x.mean()), 0) for x in seen] == [0, 1, 1, 1]
     assert [float(x.std()) for x in seen] == pytest.approx([0.5, 0.5, 0.5, 0.0], abs=0.05)
@@ -207,7 +207,7 @@ def test_penalties_join_the_discriminators_loss():
 def test_wasserstein_clips_and_the_others_do_not():
     for name, bound in (("wasserstein-clip", 0.01), ("least-squares", 3.0)):
         judge = adversary(Linear(3.0), objective=name)
-        judge.settle()
+        judge.clip_weights()
         assert float(judge.network.y) == pytest.approx(bound)
 
 
@@ -236,18 +236,21 @@ class Beside(torch.nn.Module):
 def test_a_metric_is_judged_beside_clean_and_all_else_beside_noisy(objective, distance):
     judge = adversary(Beside(), objective=objective)
     real, fake, noisy = (torch.full((2, 1, 4), x) for x in (0.5, 0.25, 0.125))
-    expected = judge.objective.generator(torch.full((2,), distance), torch.zeros(2))
+    expected = judge.objective.generator(torch.full((2,), distance), real=torch.zeros(2))
     torch.testing.assert_close(judge.generator_loss(real, fake, noisy, quality=torch.ones(4)), expected)
 
 
 def test_opinion_tells_who_is_ahead():
-    said = opinion(torch.tensor([1.0, 0.2] * 4), torch.tensor([0.0, 0.2] * 4), OBJECTIVES["least-squares"])
-    assert said["d_real"] == pytest.approx(0.6)
-    assert said["d_fake"] == pytest.approx(0.1)
-    assert said["d_real_accuracy"] == 0.5
-    assert said["d_fake_accuracy"] == 1.0
-    assert said["d_separation"] == pytest.approx(0.5 / ((0.16 + 0.01) / 2) ** 0.5, rel=1e-4)
-    few = opinion(torch.tensor([9.0]), torch.tensor([8.0]), OBJECTIVES["wasserstein-gp"])
+    stats = discriminator_stats(torch.tensor([1.0, 0.2] * 4), torch.tensor([0.0, 0.2] * 4), OBJECTIVES["least-squares"])
+    assert stats["d_real"] == pytest.approx(0.6)
+    assert stats["d_fake"] == pytest.approx(0.1)
+    assert stats["d_real_accuracy"] == 0.5
+    assert stats["d_fake_accuracy"] == 1.0
+    assert stats["d_prime"] == pytest.approx(0.5 / ((0.16 + 0.01) / 2) ** 0.5, rel=1e-4)
+    few = discriminator_stats(torch.tensor([9.0]), torch.tensor([8.0]), OBJECTIVES["wasserstein-gp"])
     assert few["d_fake_accuracy"] == 1.0
-    assert "d_separation" not in few  # one example has no deviation
-    assert set(opinion(torch.tensor([1.0]), torch.tensor([0.5]), OBJECTIVES["metricgan"])) == {"d_real", "d_fake"}
+    assert "d_prime" not in few  # one example has no deviation
+    assert set(discriminator_stats(torch.tensor([1.0]), torch.tensor([0.5]), OBJECTIVES["metricgan"])) == {
+        "d_real",
+        "d_fake",
+    }

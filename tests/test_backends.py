@@ -21,15 +21,16 @@ from segan_cli.backends import choice
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.export import MatrixFourier, export
 from segan_cli.backends.onnx import OnnxNetwork
+from segan_cli.backends.pretrained import find_onnx, shipped_models
 from segan_cli.backends.pytorch import TorchNetwork
-from segan_cli.batch import Request, Worker
-from segan_cli.checkpoint import Model, save_model
+from segan_cli.config.presets import PRESETS, scaled
+from segan_cli.enhancement.batch import Request, Worker
+from segan_cli.enhancement.jobs import Job
 from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.networks.checkpoint import Model, save_model
 from segan_cli.networks.families import build_generator
+from segan_cli.networks.latent import draw_latent
 from segan_cli.networks.spectral import Fourier
-from segan_cli.plan import Job
-from segan_cli.presets import PRESETS, scaled
-from segan_cli.pretrained import find_onnx, shipped_models
 
 SHIPPED = sorted(shipped_models()[1])
 
@@ -41,7 +42,7 @@ def model(request):
     torch.manual_seed(0)
     generator = build_generator(config.generator).eval()
     if request.param == "segan-spectral":
-        torch.nn.init.normal_(generator.outward.weight, std=0.1)
+        torch.nn.init.normal_(generator.output_conv.weight, std=0.1)
     return Model(generator, config, {"steps": 0, "runs": []})
 
 
@@ -60,7 +61,7 @@ def test_any_model_can_be_exported(model, tmp_path):
     rng = np.random.default_rng(1)
     for n in (1, 5):
         noisy = (0.1 * rng.standard_normal((n, 1, model.config.window))).astype(np.float32)
-        z = model.config.generator.draw_latent(np.random.default_rng(2), n, model.config.window)
+        z = draw_latent(model.config.generator, np.random.default_rng(2), n, model.config.window)
         np.testing.assert_allclose(ours(noisy, z), theirs(noisy, z), atol=1e-4)
     about = onnx.load(tmp_path / "m.onnx")
     assert [value.name for value in about.graph.output] == ["enhanced"]
@@ -77,7 +78,7 @@ def test_half_the_size_is_nearly_the_same(model, tmp_path):
 def test_a_model_that_cannot_be_exported_leaves_what_was_there(half, tmp_path):
     config = scaled(PRESETS["segan-spectral"], 0.5)
     generator = build_generator(config.generator).eval()
-    torch.nn.init.constant_(generator.outward.bias, math.nan)
+    torch.nn.init.constant_(generator.output_conv.bias, math.nan)
     (tmp_path / "m.onnx").write_bytes(b"before")
     with pytest.raises(ConfigError, match="would differ from torch by nan"):
         export(Model(generator, config, {"steps": 0, "runs": []}), tmp_path / "m.onnx", half)
@@ -87,9 +88,9 @@ def test_a_model_that_cannot_be_exported_leaves_what_was_there(half, tmp_path):
 def test_the_exported_transforms_are_the_transforms():
     frames = torch.randn(2, 3, 512)
     ours, theirs = MatrixFourier(512), Fourier(512)
-    torch.testing.assert_close(ours.analyse(frames), theirs.analyse(frames), atol=1e-5, rtol=0)
-    parts = theirs.analyse(frames)
-    torch.testing.assert_close(ours.synthesise(*parts), theirs.synthesise(*parts), atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.stft(frames), theirs.stft(frames), atol=1e-5, rtol=0)
+    parts = theirs.stft(frames)
+    torch.testing.assert_close(ours.istft(*parts), theirs.istft(*parts), atol=1e-5, rtol=0)
 
 
 def test_the_backend_that_suits_is_taken(monkeypatch, tmp_path):
@@ -118,7 +119,7 @@ def test_a_device_that_runs_out_of_memory_takes_less_at_once(holds):
 def test_a_device_without_room_for_a_window_says_so(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "noisy.wav", voice(2.0), 16_000)
     full = TorchNetwork(Model(Narrow(0), PRESETS["segan-spectral"], {}), "cpu")
-    monkeypatch.setattr("segan_cli.enhance.open_network", lambda *about: full)
+    monkeypatch.setattr("segan_cli.enhancement.enhancer.open_network", lambda *about: full)
     outcome = Worker(Request()).run(Job(tmp_path / "noisy.wav", tmp_path / "clean.wav"), lambda *done: None)
     assert outcome.error == f"{tmp_path / 'noisy.wav'}: CUDA out of memory"
     assert not (tmp_path / "clean.wav").exists()
@@ -139,8 +140,8 @@ class Narrow(Identity):
 
 @pytest.mark.parametrize(("threads", "jobs", "together"), [(None, 1, 8), (None, 4, 8), (2, 4, 8), (1, 4, 4), (1, 1, 1)])
 def test_jobs_that_run_at_once_keep_all_cores_busy(threads, jobs, together, monkeypatch):
-    monkeypatch.setattr("segan_cli.backends.onnx.cores", lambda: 8)
-    monkeypatch.setattr("segan_cli.backends.pytorch.cores", lambda: 8)
+    monkeypatch.setattr("segan_cli.backends.onnx.cpu_count", lambda: 8)
+    monkeypatch.setattr("segan_cli.backends.pytorch.cpu_count", lambda: 8)
     assert open_network("default", "cpu", "onnx", threads=threads, jobs=jobs).threads == together
     before = torch.get_num_threads()
     try:
@@ -170,7 +171,7 @@ def test_what_a_backend_cannot_do_is_refused(model, tmp_path):
 
 
 def test_a_changed_file_of_the_package_is_refused(monkeypatch, tmp_path):
-    monkeypatch.setattr("segan_cli.pretrained.pretrained_dir", lambda: tmp_path)
+    monkeypatch.setattr("segan_cli.backends.pretrained.pretrained_dir", lambda: tmp_path)
     (tmp_path / "m.onnx").write_text("changed")
     index = '{"default": "m", "models": {"m": {"file": "m", "sha256": "", "onnx": {"file": "m.onnx", "sha256": "0"}}}}'
     (tmp_path / "index.json").write_text(index)

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
-from segan_cli.checkpoint import Model, load_model, save_model
-from segan_cli.config import TrainingConfig
+from segan_cli.backends.pretrained import find_model, pretrained_dir
+from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config.presets import PRESETS
+from segan_cli.config.schema import from_dict
+from segan_cli.config.training import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.networks.generator import Generator
-from segan_cli.presets import PRESETS
-from segan_cli.pretrained import find_model, pretrained_dir
-from segan_cli.schema import from_dict
 
 TINY = ModelConfig(
     "tiny", GeneratorConfig((4, 8), (2, 4), (1, 3), 5, 3), DiscriminatorConfig((4, 8), (4, 4), 5), window=64, hop=32
@@ -126,5 +126,5 @@ def test_a_model_of_another_format_is_refused_in_a_line(saved, tmp_path):
     _, path = saved
     changed = {"segan": json.dumps({**about(path), "format": 99})}
     save_file(load_file(path), tmp_path / "later.safetensors", metadata=changed)
-    with pytest.raises(CheckpointError, match=r"later\.safetensors: a model of format 99, and this segan reads 1"):
+    with pytest.raises(CheckpointError, match=r"later\.safetensors: a model of format 99, and this segan reads 2"):
         load_model(tmp_path / "later.safetensors")

@@ -11,7 +11,7 @@ import soundfile
 from commands import TINY, complaint, segan
 from conftest import hiss, voice
 
-from segan_cli.presets import PRESETS
+from segan_cli.config.presets import PRESETS
 
 
 @pytest.fixture
@@ -191,7 +191,7 @@ def test_models_lists_presets_and_shipped_models():
     assert default["shipped"]
     assert default["bytes"] < 10_000_000
     assert default["scores"]["pesq_wb"] > 2
-    assert all(line["macs_per_second"] > 1e8 and (line["field_of_view"] or 2e4) > 1e4 for line in lines)
+    assert all(line["macs_per_second"] > 1e8 and (line["receptive_field"] or 2e4) > 1e4 for line in lines)
     shown = segan("models")
     assert shown.returncode == 0
     for line in lines:

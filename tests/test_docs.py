@@ -11,11 +11,11 @@ import torch
 
 from segan_cli.cli import segan
 from segan_cli.cli.train import SHORT, resolve
-from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
+from segan_cli.config.presets import PRESETS
+from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.networks.families import build_generator
 from segan_cli.networks.summary import macs_per_second, weights
-from segan_cli.presets import PRESETS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -65,7 +65,7 @@ def test_the_family_is_described_as_it_is():
             name,
             f"{weights(m)[0] / 1e6:.2f}",
             f"{macs_per_second(m) / 1e9:.2f}",
-            str(m.generator.field_of_view() or "window"),
+            str(m.generator.receptive_field() or "window"),
         )
         for name, m in PRESETS.items()
     ]

@@ -10,11 +10,11 @@ from conftest import Identity, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segan_cli.checkpoint import Model, load_model
-from segan_cli.enhance import Enhancer
+from segan_cli.backends.pretrained import find_model
+from segan_cli.config.presets import PRESETS
+from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import AudioError, ConfigError
-from segan_cli.presets import PRESETS
-from segan_cli.pretrained import find_model
+from segan_cli.networks.checkpoint import Model, load_model
 
 
 @pytest.fixture(scope="session")

@@ -7,9 +7,9 @@ import pytest
 import soundfile
 from conftest import Identity, voice
 
-from segan_cli.checkpoint import Model
-from segan_cli.enhance import Enhancer
-from segan_cli.presets import PRESETS
+from segan_cli.config.presets import PRESETS
+from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.networks.checkpoint import Model
 
 RATES_HZ = (8_000, 11_025, 16_000, 22_050, 44_100, 48_000, 96_000)
 CHANNELS = (1, 2, 6)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segan_cli.framing import OverlapAdd
+from segan_cli.enhancement.overlap_add import OverlapAdd
 
 
 def at_once(network):

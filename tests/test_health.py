@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from segan_cli.config import AdversarialConfig
+from segan_cli.config.training import AdversarialConfig
 from segan_cli.training.adversary import Adversary
-from segan_cli.training.health import MEMORY, Health, diversity
+from segan_cli.training.health import HISTORY_STEPS, Health, diversity
 
 
 class Slope(nn.Module):
@@ -22,19 +22,19 @@ class Slope(nn.Module):
         return (self.y * candidate)[:, 0]
 
 
-def bilinear(r1_weight, steps=3 * MEMORY, rate=0.5):
+def bilinear(r1_weight, steps=3 * HISTORY_STEPS, rate=0.5):
     """Play the game of one slope against one point, real at 0 (arXiv 1801.04406, the Dirac-GAN)."""
     torch.manual_seed(0)
     network, point = Slope(), nn.Parameter(torch.tensor([[1.0]]))
     players = [torch.optim.SGD(network.parameters(), rate), torch.optim.SGD([point], rate)]
-    judge = Adversary(network, players[0], AdversarialConfig(objective="non-saturating", r1_weight=r1_weight))
+    discriminate = Adversary(network, players[0], AdversarialConfig(objective="non-saturating", r1_weight=r1_weight))
     health, real, condition = Health(), 0.1 * torch.randn(16, 1), torch.zeros(16, 0)
     for _ in range(steps):
         fake = point + 0.1 * torch.randn(16, 1)
-        loss, report = judge.discriminator_loss(real, fake.detach(), condition)
+        loss, report = discriminate.discriminator_loss(real, fake.detach(), condition)
         for player, its_loss in ((players[0], loss), (players[1], None)):
             player.zero_grad()
-            (judge.generator_loss(real, fake, condition) if its_loss is None else its_loss).backward()
+            (discriminate.generator_loss(real, fake, condition) if its_loss is None else its_loss).backward()
             player.step()
         health.observe({**report, "adversarial_gradient": float(point.grad.norm())})
     return health.diagnose({})
@@ -59,15 +59,17 @@ def test_a_discriminator_that_wins_is_named_where_its_gradient_vanishes(objectiv
         def forward(self, candidate, condition):
             return self.linear(candidate)[:, 0]
 
-    judge = Adversary(Judge(), torch.optim.Adam(network.parameters(), 0.3), AdversarialConfig(objective=objective))
+    discriminate = Adversary(
+        Judge(), torch.optim.Adam(network.parameters(), 0.3), AdversarialConfig(objective=objective)
+    )
     health, condition = Health(), torch.zeros(16, 0)
-    for _ in range(4 * MEMORY):
+    for _ in range(4 * HISTORY_STEPS):
         real, fake = 0.5 + 0.1 * torch.randn(16, 1), (-0.5 + 0.1 * torch.randn(16, 1)).requires_grad_()
-        loss, report = judge.discriminator_loss(real, fake.detach(), condition)
-        judge.optimizer.zero_grad()
+        loss, report = discriminate.discriminator_loss(real, fake.detach(), condition)
+        discriminate.optimizer.zero_grad()
         loss.backward()
-        judge.optimizer.step()
-        (push,) = torch.autograd.grad(judge.generator_loss(real, fake, condition), fake)
+        discriminate.optimizer.step()
+        (push,) = torch.autograd.grad(discriminate.generator_loss(real, fake, condition), fake)
         health.observe({**report, "adversarial_gradient": float(push.norm())})
     found = health.diagnose({})
     assert ("discriminator won" in found) == won
@@ -78,19 +80,19 @@ def test_a_discriminator_that_wins_is_named_where_its_gradient_vanishes(objectiv
 def test_a_healthy_training_has_nothing_to_say():
     torch.manual_seed(0)
     health = Health()
-    for _ in range(MEMORY):
+    for _ in range(HISTORY_STEPS):
         d = 0.3 * float(torch.randn(()))
-        health.observe({"d_separation": d, "d_real_accuracy": 0.6, "d_fake_accuracy": 0.6, "adversarial_gradient": 1.0})
-    assert health.diagnose({"spread": 1.0, "z_effect": 0.1}) == {}
+        health.observe({"d_prime": d, "d_real_accuracy": 0.6, "d_fake_accuracy": 0.6, "adversarial_gradient": 1.0})
+    assert health.diagnose({"output_diversity": 1.0, "z_effect": 0.1}) == {}
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8, 16])
 def test_chance_is_no_oscillation(batch):
     torch.manual_seed(batch)
-    judge = Adversary(Slope(), None, AdversarialConfig())
+    discriminate = Adversary(Slope(), None, AdversarialConfig())
     health = Health()
-    for _ in range(MEMORY):
-        _, report = judge.discriminator_loss(torch.randn(batch, 1), torch.randn(batch, 1), torch.zeros(batch, 0))
+    for _ in range(HISTORY_STEPS):
+        _, report = discriminate.discriminator_loss(torch.randn(batch, 1), torch.randn(batch, 1), torch.zeros(batch, 0))
         health.observe({**report, "adversarial_gradient": 1.0})
     assert health.diagnose({}) == {}
 
@@ -98,10 +100,10 @@ def test_chance_is_no_oscillation(batch):
 def test_the_memory_survives_a_resume():
     health, resumed = Health(), Health()
     for step in range(20):
-        health.observe({"d_separation": (-1.0) ** (step // 10), "adversarial_gradient": 5.0 - 0.1 * step})
+        health.observe({"d_prime": (-1.0) ** (step // 10), "adversarial_gradient": 5.0 - 0.1 * step})
     resumed.restore(json.loads(json.dumps(health.state())))
     assert resumed.recent == health.recent
-    assert resumed.strongest == health.strongest == pytest.approx(4.55)
+    assert resumed.largest_gradient == health.largest_gradient == pytest.approx(4.55)
 
 
 def test_collapse_is_told_from_the_outputs():
@@ -109,7 +111,7 @@ def test_collapse_is_told_from_the_outputs():
     z = (torch.randn(8, 1, 100), torch.randn(8, 1, 100))
     listens = diversity(lambda z: x + 0.1 * z, z)
     assert listens["z_effect"] == pytest.approx(0.14, abs=0.02)
-    assert listens["spread"] == pytest.approx(1.0, abs=0.1)
+    assert listens["output_diversity"] == pytest.approx(1.0, abs=0.1)
     ignores = diversity(lambda z: x, z)
     repeats = diversity(lambda z: x[:1] + 0.01 * z, z)
     silent = diversity(lambda z: 0 * x, (None, None))

@@ -8,7 +8,7 @@ import soundfile
 from conftest import hiss, voice
 from corpora import LAYOUTS, librispeech, noises, plain, speak, vctk92, voicebank
 
-from segan_cli.config import DataConfig, MixingConfig
+from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.layouts import recognise_noise, recognise_speech
 from segan_cli.data.mixing import Blend

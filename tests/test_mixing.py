@@ -13,17 +13,25 @@ from conftest import hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segan_cli.config import CodecName, DataConfig, MixingConfig, NoiseKind
+from segan_cli.config.schema import to_dict
+from segan_cli.config.training import CodecName, DataConfig, MixingConfig, NoiseKind
 from segan_cli.data.cache import Cache
-from segan_cli.data.damage import CODECS, Damage, damage, limit_band, through_codec
-from segan_cli.data.loader import Windows, batches
-from segan_cli.data.mixing import Blend, MixedSource, PairedSource, at_speed, draw_utterances, shape, spec_from_dict
+from segan_cli.data.degradation import CODECS, Degradation, damage, limit_band, through_codec
+from segan_cli.data.loader import SamplingPlan, batches
+from segan_cli.data.mixing import (
+    Blend,
+    MixedSource,
+    PairedSource,
+    draw_utterances,
+    shape,
+    spec_from_dict,
+    speed_perturb,
+)
 from segan_cli.data.noises import generate, smooth_spectrum
 from segan_cli.data.recordings import Recordings
-from segan_cli.data.rooms import Response, in_room, response
+from segan_cli.data.rirs import Response, apply_rir, response
 from segan_cli.data.sources import open_sources
 from segan_cli.errors import ConfigError
-from segan_cli.schema import plain
 
 RATE = 16_000
 EVERYTHING = MixingConfig(
@@ -79,15 +87,15 @@ def test_a_spec_survives_json_and_renders_the_same(folder, speech):
     rng, seen = np.random.default_rng(0), set()
     for _ in range(60):
         spec = source.draw(rng, 6_000)
-        again = spec_from_dict(json.loads(json.dumps(plain(spec))))
+        again = spec_from_dict(json.loads(json.dumps(to_dict(spec))))
         assert again == spec
         for one, two in zip(source.render(spec), source.render(again), strict=True):
             np.testing.assert_array_equal(one, two)
             assert one.shape == (6_000,)
             assert one.dtype == np.float32
             assert np.isfinite(one).all()
-        seen |= {name for name, value in plain(spec).items() if value}
-        seen |= {f"damage.{name}" for name, value in plain(spec)["damage"].items() if value}
+        seen |= {name for name, value in to_dict(spec).items() if value}
+        seen |= {f"damage.{name}" for name, value in to_dict(spec)["damage"].items() if value}
     assert {"damage.band_hz", "damage.clipping_db", "damage.codec", "damage.gaps"} <= seen
     assert not noise or {"noises", "babble", "generated", "room", "shaping"} <= seen
 
@@ -128,7 +136,7 @@ def test_clean_windows_have_no_noise_and_speechless_ones_nothing_else(folder):
         elif not (spec.noises or spec.babble or spec.generated):
             clean += 1
             assert spec.room is None
-            assert spec.damage == Damage()
+            assert spec.damage == Degradation()
             np.testing.assert_array_equal(noisy, target)
         else:
             assert (noisy != target).any()
@@ -164,7 +172,7 @@ def test_shaping_filters_speech_and_noise_apart_and_keeps_them_aligned(folder):
 @settings(max_examples=60, deadline=None)
 def test_a_recording_at_a_speed_has_its_length_and_its_pitch(speed, length):
     hz = 700.0
-    sine = at_speed(speed, lambda n: np.sin(2 * np.pi * hz / RATE * np.arange(n)).astype(np.float32), length)
+    sine = speed_perturb(speed, lambda n: np.sin(2 * np.pi * hz / RATE * np.arange(n)).astype(np.float32), length)
     assert sine.shape == (length,)
     expected = np.sin(2 * np.pi * hz * speed / RATE * np.arange(length))
     np.testing.assert_allclose(sine[1_000:-1_000], expected[1_000:-1_000], atol=1e-3)
@@ -266,16 +274,16 @@ def test_speech_shaped_noise_has_the_spectrum_of_speech_and_not_its_rhythm():
     noise = generate("speech-shaped", 0, 4 * RATE, RATE, speech)
     shapes = [np.log(smooth_spectrum(x.astype(np.float32), 60)[1:50]) for x in (speech, noise)]
     assert np.corrcoef(*shapes)[0, 1] > 0.95
-    swings = [np.std(x[:60_000].reshape(-1, 400).std(1)) / x.std() for x in (speech, noise)]
-    assert swings[1] < 0.6 * swings[0]
+    sign_changes = [np.std(x[:60_000].reshape(-1, 400).std(1)) / x.std() for x in (speech, noise)]
+    assert sign_changes[1] < 0.6 * sign_changes[0]
 
 
 def test_a_room_adds_what_it_should(folder):
     """Against convolution in plain numbers: late sound is in the noisy side alone, the target keeps the early part."""
     room = Response(np.asarray(impulse(delay=0), np.float32), RATE)
     speech = voice(1.0)
-    heard, early = in_room(room, speech, 4_000, "early")
-    _, dry = in_room(room, speech, 4_000, "dry")
+    heard, early = apply_rir(room, speech, 4_000, "early")
+    _, dry = apply_rir(room, speech, 4_000, "dry")
     np.testing.assert_allclose(heard, np.convolve(speech, room.samples)[4_000:RATE], atol=1e-4)
     np.testing.assert_allclose(early, np.convolve(speech, room.samples[:800])[4_000:RATE], atol=1e-4)
     assert np.corrcoef(dry, speech[4_000:])[0, 1] > 0.9
@@ -312,12 +320,12 @@ def test_a_codec_adds_no_delay_and_does_something(codec, compression):
 
 def test_damage_is_what_was_drawn():
     noisy, clean = 0.5 * voice(1.0) + hiss(1.0), 0.5 * voice(1.0)
-    for one, two in zip(damage(Damage(), noisy, clean, RATE), (noisy, clean), strict=True):
+    for one, two in zip(damage(Degradation(), noisy, clean, RATE), (noisy, clean), strict=True):
         np.testing.assert_array_equal(one, two)
-    clipped, same = damage(Damage(clipping_db=-6.0), noisy, clean, RATE)
+    clipped, same = damage(Degradation(clipping_db=-6.0), noisy, clean, RATE)
     assert np.abs(clipped).max() == pytest.approx(np.abs(noisy).max() / 2, rel=0.01)
     np.testing.assert_array_equal(same, clean)
-    holed, same = damage(Damage(gaps=((100, 300), (5_000, 5_500))), noisy, clean, RATE)
+    holed, same = damage(Degradation(gaps=((100, 300), (5_000, 5_500))), noisy, clean, RATE)
     assert not holed[100:300].any()
     assert not holed[5_000:5_500].any()
     np.testing.assert_array_equal(
@@ -325,7 +333,7 @@ def test_damage_is_what_was_drawn():
     )
     np.testing.assert_array_equal(same, clean)
     both = 0.5 * voice(1.0) + hiss(1.0), 0.5 * voice(1.0) + hiss(1.0, seed=1)  # both with sound above the limit
-    for side in damage(Damage(band_hz=3_000.0), *both, RATE):
+    for side in damage(Degradation(band_hz=3_000.0), *both, RATE):
         power = np.abs(np.fft.rfft(side * np.hanning(len(side)))) ** 2
         assert power[4_000:].sum() < 1e-5 * power.sum()
 
@@ -385,7 +393,7 @@ def test_validation_mixes_are_the_same_for_the_same_seed(folder):
 
 
 def windows(numbers, turns=1, start=0, seed=0):
-    return Windows(seed, 1_000, turns, start, numbers)
+    return SamplingPlan(seed, 1_000, turns, start, numbers)
 
 
 def take(folder, n, workers=0, first_step=0, **options):

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.errors import ConfigError
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.networks.families import build_generator
 from segan_cli.networks.generator import Generator
+from segan_cli.networks.latent import draw_latent, latent_shape
 from segan_cli.networks.layers import VirtualBatchNorm, level_gain, turn
 from segan_cli.networks.summary import macs_per_second, parameters
 from segan_cli.networks.summary import weights as weights_of
-from segan_cli.presets import PRESETS, scaled
 
 CLASSICAL = [name for name, model in PRESETS.items() if isinstance(model.generator, GeneratorConfig)]
 TINY = GeneratorConfig((4, 8, 8), (2, 4, 2), (1, 1, 3), 5, latent_channels=3)
@@ -28,7 +29,7 @@ def test_the_paper_preset_has_the_published_shapes():
         for convolution in generator.encoder:
             h = convolution(h)
             shapes.append((h.shape[2], h.shape[1]))
-        noisy, z = torch.empty(1, 1, 16384), torch.empty(generator.config.latent_shape(1, 16384))
+        noisy, z = torch.empty(1, 1, 16384), torch.empty(latent_shape(generator.config, 1, 16384))
         assert generator(noisy, z).shape == (1, 1, 16384)
         discriminator = Discriminator(config.discriminator, config.window, 2)
         assert discriminator(noisy, noisy).shape == (1,)
@@ -64,7 +65,7 @@ def test_the_second_version_has_the_weights_of_its_authors_configuration():
 
 def test_the_dilated_one_halves_the_taps_and_hears_a_whole_window():
     plus, dilated = PRESETS["segan-plus"].generator, PRESETS["segan-dilated"].generator
-    assert dilated.field_of_view() > PRESETS["segan-dilated"].window > plus.field_of_view()
+    assert dilated.receptive_field() > PRESETS["segan-dilated"].window > plus.receptive_field()
     assert macs_per_second(PRESETS["segan-dilated"]) < 0.5 * macs_per_second(PRESETS["segan-plus"])
     assert weights_of(PRESETS["segan-dilated"])[0] == parameters_by_hand(dilated)
 
@@ -80,7 +81,7 @@ def parameters_by_hand(config):
 def test_the_field_of_view_is_what_a_frame_of_the_thought_vector_hears(name):
     """Measured: the samples of a long input that move a frame in its middle, to the last one."""
     generator = Generator(scaled(PRESETS[name], 0.02).generator)
-    view, stride = generator.config.field_of_view(), math.prod(generator.config.strides)
+    view, stride = generator.config.receptive_field(), math.prod(generator.config.strides)
     torch.manual_seed(0)
     with torch.no_grad():
         for convolution in generator.encoder:
@@ -127,7 +128,7 @@ def test_every_preset_maps_windows_to_windows(name):
     config = PRESETS[name]
     with torch.device("meta"):
         generator = build_generator(config.generator)
-        shape = config.generator.latent_shape(2, config.window)
+        shape = latent_shape(config.generator, 2, config.window)
         z = None if shape is None else torch.empty(shape)
         assert generator(torch.empty(2, 1, config.window), z).shape == (2, 1, config.window)
 
@@ -135,7 +136,7 @@ def test_every_preset_maps_windows_to_windows(name):
 @pytest.mark.parametrize("n_samples", [16, 32, 160])
 def test_any_multiple_of_the_stride_is_a_window(n_samples):
     generator = Generator(TINY)
-    z = torch.randn(TINY.latent_shape(2, n_samples))
+    z = torch.randn(latent_shape(TINY, 2, n_samples))
     assert z.shape == (2, 3, n_samples // 16)
     assert generator(torch.randn(2, 1, n_samples), z).shape == (2, 1, n_samples)
 
@@ -154,7 +155,7 @@ def test_latent_and_skips_matter():
     torch.manual_seed(0)
     generator = Generator(TINY)
     x = torch.randn(1, 1, 64)
-    z = torch.randn(TINY.latent_shape(1, 64))
+    z = torch.randn(latent_shape(TINY, 1, 64))
     assert not torch.equal(generator(x, z), generator(x, 2 * z))
     with torch.no_grad():  # cut the thought vector off: only the skips are left to carry the input
         generator.encoder[-1].weight.zero_()
@@ -197,13 +198,13 @@ def test_skips_join_by_sum_or_with_learned_weights():
 @pytest.mark.parametrize("latent", ["normal", "uniform"])
 def test_latents_have_mean_0_and_deviation_1(latent):
     config = GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 8, latent=latent)
-    z = config.draw_latent(np.random.default_rng(0), 64, 256)
+    z = draw_latent(config, np.random.default_rng(0), 64, 256)
     assert z.shape == (64, 8, 64)
     assert z.dtype == np.float32
     assert float(z.mean()) == pytest.approx(0.0, abs=0.02)
     assert float(z.std()) == pytest.approx(1.0, abs=0.02)
     assert (float(np.abs(z).max()) <= 3**0.5 + 1e-6) == (latent == "uniform")
-    assert GeneratorConfig((4,), (2,), (1,), 5, 0).draw_latent(np.random.default_rng(0), 1, 4) is None
+    assert draw_latent(GeneratorConfig((4,), (2,), (1,), 5, 0), np.random.default_rng(0), 1, 4) is None
 
 
 def test_phase_shuffle_turns_in_training_alone():

@@ -41,8 +41,8 @@ def noisy(tmp_path):
 
 @pytest.mark.usefixtures("noisy")
 def test_enhancing_a_file_writes_the_output_and_says_nothing_to_anybody(tmp_path):
-    talk, written = traced(command("enhance", "in.wav", "-o", "out.wav", "--device", "cpu"), tmp_path)
-    assert talk == []
+    stderr_console, written = traced(command("enhance", "in.wav", "-o", "out.wav", "--device", "cpu"), tmp_path)
+    assert stderr_console == []
     assert {Path(tmp_path, place).parent for place in written} == {tmp_path}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "in.wav", "out.wav", "trace"]
     assert list((tmp_path / "home").iterdir()) == []
@@ -55,8 +55,8 @@ def test_an_enhancer_in_a_process_of_others_leaves_no_trace_there(tmp_path):
         "sound, rate = soundfile.read('in.wav')\nEnhancer(device='cpu', backend='onnx').enhance(sound, rate)\n"
         "assert dict(os.environ) == before\n"
     )
-    talk, written = traced([sys.executable, "-c", program], tmp_path)
-    assert talk == []
+    stderr_console, written = traced([sys.executable, "-c", program], tmp_path)
+    assert stderr_console == []
     assert written == set()
     assert list((tmp_path / "home").iterdir()) == []
 
@@ -84,7 +84,7 @@ def test_the_environment_is_given_back(value, monkeypatch):
 
 def test_the_scores_of_listeners_leave_no_record_either(tmp_path):
     pytest.importorskip("speechmos")
-    program = "from segan_cli.measures.unaided import check_dnsmos; check_dnsmos()"
+    program = "from segan_cli.measures.non_intrusive import check_dnsmos; check_dnsmos()"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
     subprocess.run([sys.executable, "-c", program], env=environment | {"HOME": str(tmp_path)}, check=True)
     assert list(tmp_path.iterdir()) == []

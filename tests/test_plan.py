@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from segan_cli.enhancement.jobs import STREAM, Job, check, listed, plan
 from segan_cli.errors import AudioError
-from segan_cli.plan import STREAM, Job, check, listed, plan
 
 
 @pytest.fixture

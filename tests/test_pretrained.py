@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from conftest import hiss, voice
 
-from segan_cli.checkpoint import load_model
-from segan_cli.enhance import Enhancer
-from segan_cli.pretrained import find_model, shipped_models
+from segan_cli.backends.pretrained import find_model, shipped_models
+from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.networks.checkpoint import load_model
 
 DEFAULT, MODELS = shipped_models()
 

@@ -7,24 +7,25 @@ import torch
 from corpora import pairs as make_pairs
 from torch import distributed, multiprocessing
 
-from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
+from segan_cli.backends.device import choose_device
+from segan_cli.config.presets import PRESETS, scaled
+from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.loader import Windows, batches
+from segan_cli.data.loader import SamplingPlan, batches
 from segan_cli.data.sources import open_sources
-from segan_cli.device import choose_device
 from segan_cli.errors import TrainingError
 from segan_cli.networks.discriminator import Discriminator
-from segan_cli.presets import PRESETS, scaled
-from segan_cli.training.processes import Processes, open_processes
+from segan_cli.training.batch import prepare
+from segan_cli.training.distributed import Processes, open_processes
 from segan_cli.training.state import TrainState
-from segan_cli.training.step import prepare, train_step
+from segan_cli.training.step import train_step
 
 GAMES = {
     "least squares": ({}, {}),
     "share of the gradient": ({"gradient_share": 0.5}, {}),
     "hinge with R1": ({"objective": "hinge", "r1_weight": 1.0}, {}),
     "two turns": ({"discriminator_steps": 2}, {}),
-    "in slices": ({}, {"accumulate": 2}),
+    "in slices": ({}, {"gradient_accumulation_steps": 2}),
     "spectral norm": ({"objective": "hinge"}, {"spectral_norm": True}),
     "no adversary": ({"weight": 0.0}, {}),
     "spectra": ({}, {"perceptual": 1.0}),
@@ -45,11 +46,12 @@ def gradients(processes, folder):
                 model, discriminator=dataclasses.replace(model.discriminator, spectral_norm=True)
             )
         training = TrainingConfig(
-            batch_size=8, reference_windows=2, clip_norm=None, accumulate=changes.get("accumulate", 1),
+            batch_size=8, reference_windows=2, clip_norm=None,
+            gradient_accumulation_steps=changes.get("gradient_accumulation_steps", 1),
             perceptual_weight=changes.get("perceptual", 0.0), adversarial=AdversarialConfig(**game),
         )  # fmt: skip
         state = TrainState(model, training, processes)
-        windows = Windows(0, 4097, state.training.adversarial.discriminator_steps, 0, processes.share(8))
+        windows = SamplingPlan(0, 4097, state.training.adversarial.discriminator_steps, 0, processes.local_indices(8))
         feed = batches(source, windows, 0, 0)
         generator = torch.Generator().manual_seed(0)
         reference = torch.randn(2, 1, 4096, generator=generator), torch.randn(2, 1, 4096, generator=generator)
@@ -95,14 +97,14 @@ def test_half_a_batch_each_gives_the_gradients_of_the_whole(results, game):
 
 
 def test_processes_get_equal_shares_or_a_line():
-    shares = [Processes(rank, 3).share(6) for rank in range(3)]
+    shares = [Processes(rank, 3).local_indices(6) for rank in range(3)]
     assert shares == [range(2), range(2, 4), range(4, 6)]
-    with pytest.raises(TrainingError, match="batch_size 5 cannot be shared by 2 processes"):
-        Processes(0, 2).share(5)
+    with pytest.raises(TrainingError, match="batch_size 5 cannot be divided among 2 processes"):
+        Processes(0, 2).local_indices(5)
 
 
 def test_one_process_needs_no_group():
     with open_processes("cpu") as processes:
-        assert (processes.first, processes.size, processes.device.type) == (True, 1, "cpu")
+        assert (processes.is_main, processes.world_size, processes.device.type) == (True, 1, "cpu")
         assert not distributed.is_initialized()
     assert choose_device("auto").type in ("cpu", "cuda", "mps")

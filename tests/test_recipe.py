@@ -5,11 +5,11 @@ import tomllib
 
 import pytest
 
-from segan_cli.config import AdversarialConfig, DataConfig, Recipe, TrainingConfig
+from segan_cli.config.presets import PRESETS
+from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_text, recipes_dir, shipped_recipes
+from segan_cli.config.schema import flat, from_dict, merged, override, to_dict
+from segan_cli.config.training import AdversarialConfig, DataConfig, Recipe, TrainingConfig
 from segan_cli.errors import ConfigError
-from segan_cli.presets import PRESETS
-from segan_cli.recipe import DEFAULT, load_recipe, recipe_text, recipes_dir, shipped_recipes
-from segan_cli.schema import flat, from_dict, merged, override, plain
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -26,7 +26,7 @@ def test_every_field_survives_toml_none_too(preset, tmp_path):
     (tmp_path / "a.toml").write_text(recipe_text(recipe), encoding="utf-8")
     assert load_recipe(str(tmp_path / "a.toml")) == recipe
     written = flat(tomllib.loads(recipe_text(recipe)))
-    assert set(written) == set(flat(plain(recipe)))
+    assert set(written) == set(flat(to_dict(recipe)))
 
 
 def test_there_is_a_recipe_for_the_default_model_and_for_the_paper():
@@ -93,7 +93,7 @@ def test_overrides_reach_every_field():
     assert override(recipe, ['data.speech=["a","b:2"]']).data.speech == ("a", "b:2")
     assert override(recipe, ["training.clip_norm=none"]).training.clip_norm is None
     assert override(recipe, ["training.clip_norm=null"]).training.clip_norm is None
-    for name, value in flat(plain(recipe)).items():
+    for name, value in flat(to_dict(recipe)).items():
         if value is not None:
             import json
 

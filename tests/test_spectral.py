@@ -10,14 +10,14 @@ from conftest import hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segan_cli.architecture import ModelConfig, SpectralConfig, SpectralDiscriminatorConfig
+from segan_cli.config.model import ModelConfig, SpectralConfig, SpectralDiscriminatorConfig
+from segan_cli.config.presets import PRESETS, scaled
+from segan_cli.config.schema import from_dict, to_dict
 from segan_cli.errors import ConfigError
 from segan_cli.networks.families import build_discriminator, build_generator
 from segan_cli.networks.spectral import SpectralGenerator
-from segan_cli.presets import PRESETS, scaled
-from segan_cli.schema import from_dict, plain
 
-TINY = SpectralConfig(channels=6, width=8, hidden=4, bands=8, heads=2, frame=64)
+TINY = SpectralConfig(channels=6, embed_dim=8, hidden=4, bands=8, heads=2, frame=64)
 
 
 def windows(*seeds):
@@ -29,7 +29,7 @@ def trained(config=TINY, seed=0):
     torch.manual_seed(seed)
     generator = SpectralGenerator(config).eval()
     with torch.no_grad():
-        generator.outward.weight.normal_(0, 0.2)
+        generator.output_conv.weight.normal_(0, 0.2)
     return generator
 
 
@@ -38,9 +38,9 @@ def trained(config=TINY, seed=0):
 def test_synthesis_gives_back_what_was_analysed(frame, n_frames, seed):
     generator = SpectralGenerator(dataclasses.replace(TINY, frame=frame))
     x = torch.randn(2, (1 + n_frames) * frame // 2, generator=torch.Generator().manual_seed(seed))
-    real, imaginary = generator.analyse(x)
+    real, imaginary = generator.stft(x)
     assert real.shape == imaginary.shape == (2, n_frames + 2, frame // 2 + 1)
-    torch.testing.assert_close(generator.synthesise(real, imaginary), x, atol=1e-5, rtol=0)
+    torch.testing.assert_close(generator.istft(real, imaginary), x, atol=1e-5, rtol=0)
 
 
 def test_a_fresh_generator_lets_everything_through():
@@ -50,17 +50,17 @@ def test_a_fresh_generator_lets_everything_through():
 
 def test_a_mask_of_the_imaginary_unit_turns_every_phase_by_a_quarter():
     generator = SpectralGenerator(TINY)
-    bound = TINY.largest_gain**TINY.power
+    bound = TINY.max_gain**TINY.power
     opening = bound * math.atanh(1 / bound)
     with torch.no_grad():
-        generator.outward.bias[0::2], generator.outward.bias[1::2] = -opening, opening
+        generator.output_conv.bias[0::2], generator.output_conv.bias[1::2] = -opening, opening
         angle = 2 * math.pi * torch.arange(1_024) / 8
         turned = generator(0.05 * angle.cos()[None, None], None)[0, 0]
     torch.testing.assert_close(turned[100:-100], -0.05 * angle.sin()[100:-100], atol=1e-4, rtol=0)
 
 
 def test_the_lowest_bins_are_closed_and_no_others():
-    generator = trained(dataclasses.replace(TINY, closed=2))
+    generator = trained(dataclasses.replace(TINY, zeroed_bins=2))
     a, b = generator.mask(torch.randn(1, 8, 5, 8))
     assert a.shape == b.shape == (1, 5, 33)
     size = torch.hypot(a, b)
@@ -72,11 +72,13 @@ def test_the_mask_is_the_definition_in_complex_numbers():
     """A bounded mask on the power-compressed spectrum, decompressed; the highest bin has the mask of the one below."""
     generator = trained()
     c, torch_rng = generator.config, torch.Generator().manual_seed(0)
-    h = torch.randn(2, 2 * c.steps, 5, c.frame // 2 // c.steps, generator=torch_rng)
+    h = torch.randn(2, 2 * c.freq_stride, 5, c.frame // 2 // c.freq_stride, generator=torch_rng)
     spectrum = torch.randn(2, 5, c.frame // 2 + 1, dtype=torch.complex64, generator=torch_rng)
-    bound = c.largest_gain**c.power
+    bound = c.max_gain**c.power
     opening = bound * math.atanh(1 / bound)
-    pairs = torch.stack([h[:, 2 * step + part] for step in range(c.steps) for part in (0, 1)], -1)  # [2, 5, P, 2 steps]
+    pairs = torch.stack(
+        [h[:, 2 * step + part] for step in range(c.freq_stride) for part in (0, 1)], -1
+    )  # [2, 5, P, 2 s]
     raw = torch.view_as_complex(pairs.reshape(2, 5, -1, 2).contiguous()) + opening
     raw = torch.cat((raw, raw[..., -1:]), -1)
     compressed = torch.polar(spectrum.abs() ** c.power, spectrum.angle())
@@ -87,10 +89,10 @@ def test_the_mask_is_the_definition_in_complex_numbers():
 
 def test_the_order_of_the_layers_to_bands_does_not_matter():
     generator = trained()
-    torch.nn.init.normal_(generator.places)
+    torch.nn.init.normal_(generator.band_embedding)
     h = torch.randn(2, 5, 8, 6)
-    plain = generator.to_bands(generator.to_width(h).transpose(2, 3)).transpose(2, 3) + generator.places
-    torch.testing.assert_close(generator.banded(h), plain, atol=1e-5, rtol=1e-4)
+    to_dict = generator.to_bands(generator.to_embedding(h).transpose(2, 3)).transpose(2, 3) + generator.band_embedding
+    torch.testing.assert_close(generator.embed_bands(h), to_dict, atol=1e-5, rtol=1e-4)
 
 
 def test_every_sample_of_a_window_is_heard_everywhere():
@@ -124,11 +126,11 @@ def test_gradients_are_finite(loud):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"width": 9}, "no multiple of the 2 heads"),
-        ({"frame": 60}, "no multiple of twice the 4 steps"),
+        ({"embed_dim": 9}, "no multiple of the 2 heads"),
+        ({"frame": 60}, "no multiple of twice the freq_stride 4"),
         ({"channels": 0}, "channels 0; it must be a whole number between 1 and"),
-        ({"steps": 1}, "steps 1; it must be a whole number between 2 and"),
-        ({"largest_gain": 1.0}, "largest_gain above 1"),
+        ({"freq_stride": 1}, "freq_stride 1; it must be a whole number between 2 and"),
+        ({"max_gain": 1.0}, "max_gain above 1"),
         ({"power": 0.0}, "power must lie between"),
     ],
 )
@@ -146,9 +148,9 @@ def test_a_generator_that_cannot_be_is_refused(changes, message):
 def test_the_family_in_a_config_says_which_network_it_is():
     for name in ("segan-spectral", "segan-gated"):
         model = PRESETS[name]
-        assert from_dict(ModelConfig, plain(model)) == model
+        assert from_dict(ModelConfig, to_dict(model)) == model
         assert build_generator(scaled(model, 0.1).generator).config.family == model.generator.family
-    values = plain(PRESETS["segan-gated"])
+    values = to_dict(PRESETS["segan-gated"])
     del values["generator"]["family"], values["discriminator"]["family"]  # as models of before write it
     assert from_dict(ModelConfig, values) == PRESETS["segan-gated"]
     values["generator"]["family"] = "wavelet"
@@ -157,7 +159,7 @@ def test_the_family_in_a_config_says_which_network_it_is():
     values["generator"]["family"] = [1]
     with pytest.raises(ConfigError, match=r"generator\.family: \[1\]"):
         from_dict(ModelConfig, values)
-    values["generator"] = plain(PRESETS["segan-spectral"])["generator"] | {"strides": [2]}
+    values["generator"] = to_dict(PRESETS["segan-spectral"])["generator"] | {"strides": [2]}
     with pytest.raises(ConfigError, match=r"generator\.strides: no such key"):
         from_dict(ModelConfig, values)
 
@@ -169,7 +171,7 @@ def test_width_scales_the_spectral_family():
         narrow.generator.channels // 2,
         narrow.generator.hidden // 2,
     )
-    assert wide.generator.width % wide.generator.heads == 0
+    assert wide.generator.embed_dim % wide.generator.heads == 0
     assert wide.discriminator.channels == tuple(c // 2 for c in narrow.discriminator.channels)
 
 

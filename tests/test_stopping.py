@@ -14,7 +14,7 @@ import stress_signals
 from commands import Running, alone, command
 from conftest import hiss, voice
 
-from segan_cli import batch
+from segan_cli.enhancement import batch
 from segan_cli.errors import StoppedError
 from segan_cli.stopping import STOPS, Leave, Stop, hearing
 

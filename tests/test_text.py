@@ -15,6 +15,7 @@ from commands import TINY, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.cli.train import unused
+from segan_cli.config.recipe import load_recipe
 from segan_cli.data.manifest import read_manifest, rows_of
 from segan_cli.errors import ConfigError, CorpusError
 from segan_cli.evaluation.cases import from_manifest
@@ -23,8 +24,7 @@ from segan_cli.evaluation.report import as_marked, as_text
 from segan_cli.evaluation.store import Store
 from segan_cli.plain_json import read_json, write_json
 from segan_cli.printable import one_line, printable, utf8
-from segan_cli.recipe import load_recipe
-from segan_cli.training.journal import rewind
+from segan_cli.training.log import truncate_after
 
 BAD = os.fsdecode(b"caf\xe9")  # no UTF-8
 HOSTILE = ("\x1b[31mred", "a\u202egnp", "[b] [", "\x9b2J", BAD, "=1+1", "two\nlines")
@@ -134,7 +134,10 @@ def test_reports_are_there_when_printing_fails(table, tmp_path):
     arguments = ("evaluate", "--data", table, "--measure", "stoi", "--no-cache", "--csv", tmp_path / "r.csv")
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
-            [sys.executable, "-m", "segan_cli", *map(str, arguments)], stdout=full, stderr=subprocess.PIPE, check=False
+            [sys.executable, "-m", "segan_cli", *map(str, arguments)],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            check=False,
         )
     assert result.returncode == 1
     assert b"Traceback" not in result.stderr
@@ -199,7 +202,7 @@ def test_a_name_that_no_file_can_have_does_not_stop_the_others(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError("odd"), RecursionError(), MemoryError(), KeyError("x"), RuntimeError("")])
 def test_whatever_goes_wrong_with_a_recording_is_its_own(tmp_path, monkeypatch, error):
-    from segan_cli import batch
+    from segan_cli.enhancement import batch
 
     worker = object.__new__(batch.Worker)
     worker.request = batch.Request()
@@ -213,7 +216,7 @@ def test_whatever_goes_wrong_with_a_recording_is_its_own(tmp_path, monkeypatch, 
 
 
 def test_a_stop_is_no_account_of_a_recording(monkeypatch):
-    from segan_cli import batch
+    from segan_cli.enhancement import batch
     from segan_cli.errors import StoppedError
 
     worker = object.__new__(batch.Worker)
@@ -424,7 +427,7 @@ def test_numbers_that_are_not_finite_are_null():
 def test_a_damaged_line_ends_a_log(tmp_path, line):
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"step": 1}\n' + line.encode(errors="surrogateescape") + b'\n{"step": 3}\n')
-    assert rewind(path, 5) == [{"step": 1}]
+    assert truncate_after(path, 5) == [{"step": 1}]
     assert path.read_text() == '{"step": 1}\n'
 
 

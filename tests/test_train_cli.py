@@ -15,11 +15,11 @@ from commands import TINY, Running, alone, command, complaint, segan
 from corpora import noises, plain, vctk80
 from filelock import FileLock
 
-from segan_cli.checkpoint import Model, load_model, save_model
+from segan_cli.backends.pretrained import find_model
 from segan_cli.cli import main
+from segan_cli.config.recipe import load_recipe
+from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.networks.families import build_generator
-from segan_cli.pretrained import find_model
-from segan_cli.recipe import load_recipe
 from segan_cli.training.state import read_state
 
 
@@ -238,11 +238,11 @@ def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
         ("training.batchsize=3", "training.batchsize: no such key; did you mean batch_size?"),
         ("training.batch_size=many", "training.batch_size: 'many'; it must be a whole number"),
         ("training.adversarial.objective=hing", "it must be one of minimax, "),
-        ("model.generator.strides=[2]", "model.generator.strides: no such key; did you mean steps?"),
-        ("model.generator.width=9", "width 9 is no multiple of the 4 heads"),
+        ("model.generator.strides=[2]", "model.generator.strides: no such key; did you mean freq_stride?"),
+        ("model.generator.embed_dim=9", "embed_dim 9 is no multiple of the 4 heads"),
         ("model.generator.family=convolutional", "choose another by --preset"),
         ("training=3", "it has keys of its own"),
-        ("training.accumulate=3", "batch_size 32 is no multiple of accumulate 3"),
+        ("training.gradient_accumulation_steps=3", "batch_size 32 is no multiple of gradient_accumulation_steps 3"),
         ("nonsense", "give SECTION.FIELD=VALUE"),
         ("model.preset=segan", "choose another by --preset"),
         ("model.pre_emphasis=1", "pre_emphasis: 1.0; it must lie between 0 and 1"),
@@ -315,13 +315,13 @@ def test_memory_that_runs_out_ends_in_one_line(pairs, tmp_path, recipe):
         capture_output=True, text=True, env=alone(), check=False,
     )  # fmt: skip
     assert "memory of cpu ran out with batch_size 256" in complaint(result)
-    assert "training.accumulate=2" in complaint(result)
+    assert "training.gradient_accumulation_steps=2" in complaint(result)
 
 
 def test_a_run_folder_is_one_trainings_alone(tmp_path, complain, pairs):
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / ".lock"):
-        assert "another training is at work" in complain("train", "--data", "pairs", "--run-dir", "run")[0]
+        assert "another training is running" in complain("train", "--data", "pairs", "--run-dir", "run")[0]
 
 
 def test_a_training_killed_before_its_first_validation_keeps_where_it_began(tmp_path, pairs, recipe):
@@ -390,5 +390,5 @@ def test_two_processes_train_as_one(pairs, tmp_path, recipe):
             assert two[step][name] == pytest.approx(one[step][name], rel=2e-3), (step, name)
     (ours, _), (theirs, _) = tensors(tmp_path / "one" / "last.pt"), tensors(tmp_path / "two" / "last.pt")
     for name in ours:
-        if name.startswith(".generator.") or name.startswith(".average."):
+        if name.startswith(".generator.") or name.startswith(".ema_generator."):
             assert torch.allclose(ours[name], theirs[name], atol=2e-3), name

@@ -16,29 +16,26 @@ from conftest import hiss, voice
 from pesq import pesq
 from torchaudio.functional import preemphasis
 
-from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
-from segan_cli.checkpoint import load_model
-from segan_cli.config import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
+from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config.presets import PRESETS, scaled
+from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.loader import Windows, batches
+from segan_cli.data.loader import SamplingPlan, batches
 from segan_cli.data.mixing import draw_utterances, spec_from_dict
 from segan_cli.data.sources import open_sources
-from segan_cli.enhance import Enhancer
+from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import CheckpointError, OutputError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.measures.catalog import measure_all
-from segan_cli.presets import PRESETS, scaled
-from segan_cli.training.fit import fit
-from segan_cli.training.start import model_of, start_from
+from segan_cli.networks.checkpoint import load_model
+from segan_cli.networks.latent import draw_latent
+from segan_cli.training.batch import Batch, deemphasise, prepare
+from segan_cli.training.init import model_of, start_from
+from segan_cli.training.loop import train as run_loop
+from segan_cli.training.optimization import learning_rate_factor
+from segan_cli.training.quality import pesq_quality
 from segan_cli.training.state import TrainState, read_state
-from segan_cli.training.step import (
-    Batch,
-    deemphasise,
-    learning_rate_factor,
-    prepare,
-    rate_by_pesq,
-    train_step,
-)
+from segan_cli.training.step import train_step
 from segan_cli.workers import worker_pool
 
 TINY = ModelConfig(
@@ -63,7 +60,7 @@ def source(pairs, tmp_path):
 
 def drawing(source, state, n=2):
     """A function that gives a state its windows, step by step."""
-    feed = batches(source, Windows(0, state.model.window + 1, 1, 0, range(n)), 0, 0)
+    feed = batches(source, SamplingPlan(0, state.model.window + 1, 1, 0, range(n)), 0, 0)
     return lambda: prepare(state, *next(feed))
 
 
@@ -77,15 +74,15 @@ class Silent:
     """Nobody watches; stops after a step, if asked."""
 
     def __init__(self, until=None):
-        self.until, self.step, self.scores, self.illnesses, self.noisy = until, 0, {}, {}, {}
+        self.until, self.step, self.scores, self.failure_modes, self.noisy = until, 0, {}, {}, {}
 
-    def stepped(self, step, numbers, pace):
+    def on_step(self, step, metrics, throughput):
         self.step = step
 
-    def checked(self, step, signs, illnesses):
-        self.illnesses = illnesses
+    def on_checkup(self, step, metrics, failure_modes):
+        self.failure_modes = failure_modes
 
-    def validated(self, step, scores, noisy, best):
+    def on_validation(self, step, scores, noisy, best):
         self.scores[step], self.noisy = scores, noisy
 
     def stop(self):
@@ -130,7 +127,7 @@ def test_every_family_plays_and_every_objective_is_played(preset, objective):
     def draw():
         clean = 0.05 * torch.randn(2, 1, 4096, generator=rng)
         noisy = clean + 0.02 * torch.randn(2, 1, 4096, generator=rng)
-        z = state.model.generator.draw_latent(draws, 2, 4096)
+        z = draw_latent(state.model.generator, draws, 2, 4096)
         return Batch(noisy, clean, None if z is None else torch.from_numpy(z))
 
     def judge(clean, candidates):  # stands for PESQ, which has its own test; one case in four is undefined
@@ -170,7 +167,7 @@ def test_pesq_is_measured_in_worker_processes_and_silence_is_undefined():
     clean = [np.pad(voice(1.0, seed=i), (0, 384)) for i in range(2)]
     noisy = clean[0] + hiss(1.024, seed=1)
     with worker_pool() as pool:
-        quality = rate_by_pesq(pool)([*clean, clean[0], 0 * clean[0]], [*clean, noisy, clean[0]])
+        quality = pesq_quality(pool)([*clean, clean[0], 0 * clean[0]], [*clean, noisy, clean[0]])
     assert quality[:2].tolist() == pytest.approx([(4.64 + 0.5) / 5] * 2, abs=0.01)
     score, other_way = (pesq(16_000, *pair, "wb") for pair in ((clean[0], noisy), (noisy, clean[0])))
     assert float(quality[2]) == pytest.approx((score + 0.5) / 5)
@@ -235,8 +232,9 @@ def test_the_log_tells_the_health_of_the_training(source, tmp_path):
     (line,) = lines(tmp_path / "run")
     assert {
         "d_real", "d_fake", "d_real_accuracy", "d_fake_accuracy", "generator_gradient", "discriminator_gradient",
-        "adversarial_gradient", "reconstruction_gradient", "l1", "adversarial", "discriminator", "z_effect", "spread",
-        "illnesses", "waiting", "audio_per_s",
+        "adversarial_gradient", "reconstruction_gradient", "l1", "adversarial", "discriminator", "z_effect",
+        "output_diversity",
+        "failure_modes", "waiting", "audio_per_s",
     } <= set(line)  # fmt: skip
     (line,) = lines(tmp_path / "run", "validation")
     (noisy,) = lines(tmp_path / "run", "noisy")
@@ -253,7 +251,7 @@ def test_a_training_that_diverges_stops_and_keeps_what_it_had(source, tmp_path, 
     object.__setattr__(state.training, "generator_learning_rate", 1e20)  # which no config may have
     validation = [source.render(spec) for spec in draw_utterances(source, 1, 0)]
     with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match=r"not finite.*last\.pt keeps"):
-        fit(state, source, validation, run, pool, Silent())
+        run_loop(state, source, validation, run, pool, Silent())
     assert before == ((run / "last.pt").read_bytes(), (run / "best.safetensors").read_bytes())
     fresh = TrainState(TINY, fast())
     fresh.load(run / "last.pt")
@@ -290,9 +288,9 @@ def train(source, run, config, until=None, model=TINY, pool=None, **options):
         state.load(run / "last.pt")
     state.history.append({"command": "segan train", "from_step": state.step})
     validation = [source.render(spec) for spec in draw_utterances(source, 1, 0)]
-    watcher = Silent(until)
+    callback = Silent(until)
     with ThreadPoolExecutor(1) as threads:
-        finished = fit(state, source, validation, run, pool or threads, watcher, stop=watcher.stop, **options)
+        finished = run_loop(state, source, validation, run, pool or threads, callback, stop=callback.stop, **options)
     assert finished == (state.step == config.steps)
     return state
 
@@ -339,7 +337,7 @@ def test_what_is_validated_and_shipped_is_the_average(source, tmp_path):
     """Its scores are those of what it makes of the noisy utterance, against the clean one, in this order."""
     state = train(source, tmp_path / "run", fast(steps=2, validate_every=2, generator_learning_rate=0.02))
     model = load_model(tmp_path / "run" / "best.safetensors")
-    assert all(map(torch.equal, model.generator.state_dict().values(), state.average.state_dict().values()))
+    assert all(map(torch.equal, model.generator.state_dict().values(), state.ema_generator.state_dict().values()))
     assert not any(map(torch.equal, model.generator.parameters(), state.generator.parameters()))
     noisy, clean = source.render(draw_utterances(source, 1, 0)[0])
     (scores,), (before,) = lines(tmp_path / "run", "validation"), lines(tmp_path / "run", "noisy")
@@ -362,7 +360,7 @@ class Doubled:
 def test_the_reference_batch_is_clean_beside_what_candidates_are_judged_beside(source, tmp_path, objective, beside):
     state = TrainState(TINY, fast(steps=1, adversarial=AdversarialConfig(objective)))
     with ThreadPoolExecutor(1) as pool:
-        fit(state, Doubled(source), [source.render(draw_utterances(source, 1, 0)[0])], tmp_path, pool, Silent())
+        run_loop(state, Doubled(source), [source.render(draw_utterances(source, 1, 0)[0])], tmp_path, pool, Silent())
     clean, other = state.discriminator.reference.unbind(1)
     assert clean.abs().amax(1).min() > 0
     torch.testing.assert_close(other, beside * clean)
@@ -419,9 +417,9 @@ def relative(a, b):
 
 def test_a_batch_in_slices_gives_the_gradients_of_the_whole(source):
     results = []
-    for accumulate in (1, 2, 4):
+    for gradient_accumulation_steps in (1, 2, 4):
         terms = {"spectral_weight": 1.0, "perceptual_weight": 1.0}
-        state = TrainState(TINY, fast(batch_size=4, accumulate=accumulate, **terms))
+        state = TrainState(TINY, fast(batch_size=4, gradient_accumulation_steps=gradient_accumulation_steps, **terms))
         results.append(gradients(state, drawing(source, state, 4)))
     (whole, report), *others = results
     for parts, other in others:
@@ -475,8 +473,8 @@ def test_the_rate_is_level_until_the_last_steps_when_it_falls():
 
 def test_every_window_has_a_z_of_its_own_whoever_draws_it(source):
     state = TrainState(TINY, fast())
-    (whole,) = itertools.islice(batches(source, Windows(0, 4097, 1, 0, range(4)), 5, 0), 1)
-    (part,) = itertools.islice(batches(source, Windows(0, 4097, 1, 0, range(2, 4)), 5, 0), 1)
+    (whole,) = itertools.islice(batches(source, SamplingPlan(0, 4097, 1, 0, range(4)), 5, 0), 1)
+    (part,) = itertools.islice(batches(source, SamplingPlan(0, 4097, 1, 0, range(2, 4)), 5, 0), 1)
     z, its = prepare(state, *whole).z, prepare(state, *part).z
     assert z.shape == (4, 4, 64)
     assert torch.equal(z[2:], its)
@@ -486,7 +484,7 @@ def test_every_window_has_a_z_of_its_own_whoever_draws_it(source):
 def test_the_average_of_no_decay_is_the_generator(source):
     state = TrainState(TINY, fast(ema_decay=0.0))
     train_step(state, drawing(source, state))
-    assert all(map(torch.equal, state.average.parameters(), state.generator.parameters()))
+    assert all(map(torch.equal, state.ema_generator.parameters(), state.generator.parameters()))
 
 
 class Lost(Future):
@@ -552,10 +550,10 @@ def test_a_training_starts_from_a_model_or_a_state(source, tmp_path):
         state = TrainState(TINY, fast(seed=7))
         start_from(state, init)
         assert state.history == [{"command": "segan train", "from_step": 0}]
-        assert all(map(torch.equal, state.generator.parameters(), state.average.parameters()))
+        assert all(map(torch.equal, state.generator.parameters(), state.ema_generator.parameters()))
         same = all(map(torch.equal, state.discriminator.parameters(), first.discriminator.parameters()))
         assert same == (name == "last.pt")
-    assert all(map(torch.equal, state.average.parameters(), first.average.parameters()))
+    assert all(map(torch.equal, state.ema_generator.parameters(), first.ema_generator.parameters()))
     other = dataclasses.replace(TINY, generator=dataclasses.replace(TINY.generator, channels=(8, 16, 16)))
     with pytest.raises(CheckpointError, match="another network"):
         start_from(TrainState(other, fast()), init)
@@ -567,7 +565,7 @@ def test_a_state_of_another_format_is_refused(source, tmp_path):
     content = torch.load(path, weights_only=True)
     content["about"] = json.dumps({**json.loads(content["about"]), "format": 99})
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match="format 99, and this segan reads 1"):
+    with pytest.raises(CheckpointError, match="format 99, and this segan reads 2"):
         TrainState(TINY, fast()).load(path)
 
 
@@ -595,8 +593,11 @@ def test_memory_that_runs_out_is_told_in_a_line(source, tmp_path):
         torch.empty(2**50)
 
     state.generator.register_forward_pre_hook(greedy)
-    with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match=r"memory of cpu.*training\.accumulate=2"):
-        fit(state, source, [], tmp_path, pool, Silent())
+    with (
+        ThreadPoolExecutor(1) as pool,
+        pytest.raises(TrainingError, match=r"memory of cpu.*training\.gradient_accumulation_steps=2"),
+    ):
+        run_loop(state, source, [], tmp_path, pool, Silent())
 
 
 def test_a_worker_that_dies_is_told_in_a_line(source, tmp_path):
@@ -611,7 +612,7 @@ def test_a_worker_that_dies_is_told_in_a_line(source, tmp_path):
 
     source.draw = last_words
     with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match="prepares windows died"):
-        fit(state, source, [], tmp_path, pool, Silent(), workers=1)
+        run_loop(state, source, [], tmp_path, pool, Silent(), workers=1)
 
 
 def test_every_window_can_be_made_again_from_the_log(source, tmp_path):
@@ -621,11 +622,11 @@ def test_every_window_can_be_made_again_from_the_log(source, tmp_path):
     state.generator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
     with ThreadPoolExecutor(1) as pool:
         validation = [source.render(spec) for spec in draw_utterances(source, 1, 0)]
-        fit(state, source, validation, tmp_path, pool, Silent())
+        run_loop(state, source, validation, tmp_path, pool, Silent())
     (tmp_path / "last.pt").unlink()
     state.step = 2  # as after a kill in the third step
     with ThreadPoolExecutor(1) as pool:
-        fit(state, source, validation, tmp_path, pool, Silent())
+        run_loop(state, source, validation, tmp_path, pool, Silent())
     logged = [json.loads(line) for line in (tmp_path / "windows.jsonl").read_text().splitlines()]
     assert [line.pop("step") for line in logged] == [1, 1, 2, 2, 3, 3]
     keys = [line.pop("key") for line in logged]
@@ -644,7 +645,7 @@ def test_an_error_of_the_program_stays_what_it_is(source, tmp_path):
 
     state.generator.register_forward_pre_hook(wrong)
     with ThreadPoolExecutor(1) as pool, pytest.raises(RuntimeError, match="a mistake"):
-        fit(state, source, [], tmp_path, pool, Silent())
+        run_loop(state, source, [], tmp_path, pool, Silent())
 
 
 def test_compiled_networks_learn_the_same(source, monkeypatch):

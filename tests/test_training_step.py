@@ -8,10 +8,11 @@ import torch
 from scipy.signal import lfilter
 from torch import nn
 
-from segan_cli.architecture import DiscriminatorConfig, GeneratorConfig, ModelConfig
-from segan_cli.config import AdversarialConfig, TrainingConfig
+from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config.training import AdversarialConfig, TrainingConfig
+from segan_cli.training.batch import Batch, prepare
 from segan_cli.training.state import TrainState
-from segan_cli.training.step import Batch, prepare, train_step
+from segan_cli.training.step import train_step
 
 T = 1024
 PLAIN = ModelConfig(
@@ -41,7 +42,12 @@ def batch():
 
 def enhanced_by(state, batch):
     with torch.no_grad():
-        return torch.cat([state.generator(part.noisy, part.z) for part in batch.slices(state.training.accumulate)])
+        return torch.cat(
+            [
+                state.generator(part.noisy, part.z)
+                for part in batch.micro_batches(state.training.gradient_accumulation_steps)
+            ]
+        )
 
 
 class Linear(nn.Module):
@@ -86,7 +92,7 @@ def output_gradients(state):
 BOTH_KINDS = [("clean", "noisy"), ("enhanced", "noisy")]
 
 
-@pytest.mark.parametrize("accumulate", [1, 2])
+@pytest.mark.parametrize("gradient_accumulation_steps", [1, 2])
 @pytest.mark.parametrize(
     ("objective", "first", "second"),
     [
@@ -99,13 +105,13 @@ BOTH_KINDS = [("clean", "noisy"), ("enhanced", "noisy")]
         ),
     ],
 )
-def test_what_the_discriminator_is_shown_in_both_turns(batch, objective, first, second, accumulate):
-    state = state_of(game={"objective": objective}, accumulate=accumulate)
+def test_what_the_discriminator_is_shown_in_both_turns(batch, objective, first, second, gradient_accumulation_steps):
+    state = state_of(game={"objective": objective}, gradient_accumulation_steps=gradient_accumulation_steps)
     seen = shown(state)
-    parts = batch.slices(accumulate)
+    parts = batch.micro_batches(gradient_accumulation_steps)
     sides = [
         {"clean": part.clean, "noisy": part.noisy, "enhanced": enhanced}
-        for part, enhanced in zip(parts, enhanced_by(state, batch).chunk(accumulate), strict=True)
+        for part, enhanced in zip(parts, enhanced_by(state, batch).chunk(gradient_accumulation_steps), strict=True)
     ]
 
     def name(side, n):
@@ -115,20 +121,20 @@ def test_what_the_discriminator_is_shown_in_both_turns(batch, objective, first, 
         return torch.zeros(len(candidates))
 
     train_step(state, lambda: batch, quality if objective == "metricgan" else None)
-    order = [n for turn in (first, second) for n in range(accumulate) for _ in turn]
+    order = [n for turn in (first, second) for n in range(gradient_accumulation_steps) for _ in turn]
     assert [tuple(name(side, n) for side in pair) for pair, n in zip(seen, order, strict=True)] == (
-        first * accumulate + second * accumulate
+        first * gradient_accumulation_steps + second * gradient_accumulation_steps
     )
 
 
-@pytest.mark.parametrize(("step", "deviation"), [(0, 0.5), (5, 0.25), (9, 0.05)])
-def test_the_candidates_of_both_turns_have_noise_that_fades_to_the_last_step(batch, step, deviation):
+@pytest.mark.parametrize(("step", "std"), [(0, 0.5), (5, 0.25), (9, 0.05)])
+def test_the_candidates_of_both_turns_have_noise_that_fades_to_the_last_step(batch, step, std):
     state = state_of(game={"instance_noise": 0.5}, steps=10)
     state.step = step
     seen, enhanced = shown(state), enhanced_by(state, batch)
     train_step(state, lambda: batch)
     for (candidate, condition), plain in zip(seen, (batch.clean, enhanced, enhanced), strict=True):
-        assert float((candidate - plain).detach().std()) == pytest.approx(deviation, rel=0.1)
+        assert float((candidate - plain).detach().std()) == pytest.approx(std, rel=0.1)
         assert torch.equal(condition, batch.noisy)
 
 
@@ -143,9 +149,9 @@ def least_squares_by_hand(network, real, fake, condition):
     return loss, by_a, by_b, on_real, on_fake
 
 
-@pytest.mark.parametrize("accumulate", [1, 4])
-def test_the_discriminators_step_is_the_one_on_paper(batch, accumulate):
-    state = state_of(discriminator_learning_rate=0.01, accumulate=accumulate)
+@pytest.mark.parametrize("gradient_accumulation_steps", [1, 4])
+def test_the_discriminators_step_is_the_one_on_paper(batch, gradient_accumulation_steps):
+    state = state_of(discriminator_learning_rate=0.01, gradient_accumulation_steps=gradient_accumulation_steps)
     network = with_linear_discriminator(state)
     loss, by_a, by_b, on_real, on_fake = least_squares_by_hand(
         network, batch.clean, enhanced_by(state, batch), batch.noisy
@@ -213,8 +219,8 @@ def test_the_reconstruction_is_of_windows_as_they_are_heard(batch):
 
 def test_a_batch_in_slices_has_the_gradient_of_the_whole(batch):
     found = []
-    for accumulate in (1, 2):
-        state = state_of(accumulate=accumulate, discriminator_learning_rate=0.0)
+    for gradient_accumulation_steps in (1, 2):
+        state = state_of(gradient_accumulation_steps=gradient_accumulation_steps, discriminator_learning_rate=0.0)
         with_linear_discriminator(state)
         train_step(state, lambda: batch)
         found.append(torch.cat([p.grad.flatten() for p in state.generator.parameters()]))
@@ -229,18 +235,18 @@ def test_the_average_is_the_moving_average_of_the_weights_with_a_warm_up(batch):
         train_step(state, lambda: batch)
         weights = [p.detach().double() for p in state.generator.parameters()]
         expected = [decay * a + (1 - decay) * w for a, w in zip(expected, weights, strict=True)]
-        for ours, value in zip(state.average.parameters(), expected, strict=True):
+        for ours, value in zip(state.ema_generator.parameters(), expected, strict=True):
             torch.testing.assert_close(ours.double(), value, rtol=1e-5, atol=1e-7)
 
 
 def test_what_is_shipped_is_the_average_as_it_was(batch):
     state = state_of(generator_learning_rate=1e-2)
     train_step(state, lambda: batch)
-    model = state.candidate()
-    then = [p.clone() for p in state.average.parameters()]
+    model = state.ema_snapshot()
+    then = [p.clone() for p in state.ema_generator.parameters()]
     train_step(state, lambda: batch)
     assert all(map(torch.equal, model.generator.parameters(), then))
-    assert not any(map(torch.equal, then, state.average.parameters()))
+    assert not any(map(torch.equal, then, state.ema_generator.parameters()))
     assert model.provenance["steps"] == 1
     assert not model.generator.training
 
@@ -292,7 +298,7 @@ def test_every_window_has_a_z_that_its_place_and_the_seed_decide():
 
 
 def test_slices_part_all_three_sides_alike(batch):
-    parts = batch.slices(2)
+    parts = batch.micro_batches(2)
     for name in ("noisy", "clean", "z"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
         assert len(getattr(parts[0], name)) == 2

@@ -240,15 +240,22 @@ def test_training_and_evaluation_leave_out_what_is_cut_short(tmp_path):
     assert "cut.mp3: cut short" in result.stderr
 
 
-FOREIGN = {"m4a": (), "fast.m4a": ("-movflags", "+faststart"), "mka": ("-c:a", "flac"), "webm": (), "tta": (), "wv": ()}
+FFMPEG_ENDINGS = {
+    "m4a": (),
+    "fast.m4a": ("-movflags", "+faststart"),
+    "mka": ("-c:a", "flac"),
+    "webm": (),
+    "tta": (),
+    "wv": (),
+}
 
 
-@pytest.mark.parametrize("ending", FOREIGN)
+@pytest.mark.parametrize("ending", FFMPEG_ENDINGS)
 def test_what_ffmpeg_reads_is_not_cut_in_silence(ending, tmp_path, monkeypatch, ffmpeg):
     monkeypatch.setenv("PATH", ffmpeg.path)
     soundfile.write(tmp_path / "a.wav", voice(8.0) + hiss(8.0), 16_000)
     path = tmp_path / f"a.{ending}"
-    ffmpeg("-i", tmp_path / "a.wav", *FOREIGN[ending], path)
+    ffmpeg("-i", tmp_path / "a.wav", *FFMPEG_ENDINGS[ending], path)
     assert read(path)[1] == []
     content = path.read_bytes()
     for share in (0.5, 0.8):

@@ -12,13 +12,13 @@ from pathlib import Path
 import torch
 
 from segan_cli.backends.export import export
-from segan_cli.checkpoint import load_model, save_model
-from segan_cli.enhance import Enhancer
+from segan_cli.backends.pretrained import pretrained_dir
+from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.evaluation.cases import from_folders
 from segan_cli.evaluation.report import summary
 from segan_cli.evaluation.run import NOISY, Request, evaluate
 from segan_cli.measures.catalog import WITH_REFERENCE
-from segan_cli.pretrained import pretrained_dir
+from segan_cli.networks.checkpoint import load_model, save_model
 
 
 def main() -> None:

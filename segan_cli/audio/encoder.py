@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from segan_cli.audio.ffmpeg import FILES_ONLY, program
-from segan_cli.audio.files import FOREIGN, VIDEO
+from segan_cli.audio.files import FFMPEG_ENDINGS, VIDEO
 from segan_cli.audio.layouts import nearest, supposed
 from segan_cli.audio.streams import Encoding
 from segan_cli.errors import OutputError
@@ -108,7 +108,7 @@ def kept(target: Path, original: Path, about: Facts, warn: Callable[[str], None]
     ending = target.suffix.lower()
     before = original.suffix.lower()
     same = before == ending or (
-        before not in FOREIGN and CONTAINERS.get(ending, ending.removeprefix(".")) in about.containers
+        before not in FFMPEG_ENDINGS and CONTAINERS.get(ending, ending.removeprefix(".")) in about.containers
     )
     matroska = same and "matroska" in about.containers
     options = [*FILES_ONLY, "-i", f"file:{original}"]

@@ -65,7 +65,7 @@ class Decoding:
         Raises AudioError, in ffmpeg's words, when it ended in an error.
         """
         if self.process.wait():
-            raise AudioError(f"{self.path}: damaged ({said(self.complaints)})")
+            raise AudioError(f"{self.path}: damaged ({last_stderr_line(self.complaints)})")
         self.complaints.seek(0)
         words = self.complaints.read().decode("utf-8", "replace")
         track = TRACK.search(words)
@@ -127,10 +127,10 @@ def refusal(complaints: IO[bytes]) -> str:
         return "is no recording by what it holds, but a list or script; give the recording itself"
     if "matches no streams" in words:
         return "no sound track"
-    return f"not a readable audio file ({said(complaints)})"
+    return f"not a readable audio file ({last_stderr_line(complaints)})"
 
 
-def said(complaints: IO[bytes]) -> str:
+def last_stderr_line(complaints: IO[bytes]) -> str:
     """The last line that ffmpeg wrote."""
     complaints.seek(0)
     lines = complaints.read().decode("utf-8", "replace").strip().splitlines()

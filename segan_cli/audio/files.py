@@ -45,11 +45,11 @@ VIDEO = frozenset((
     ".ts", ".mts", ".m2ts", ".vob", ".ogv", ".mxf",
 ))  # fmt: skip
 MPEG_AUDIO = frozenset((".mp1", ".mp2", ".mpa"))  # which libsndfile reads and ffmpeg writes
-FOREIGN = VIDEO | MPEG_AUDIO | {  # endings of what is ffmpeg's
+FFMPEG_ENDINGS = VIDEO | MPEG_AUDIO | {  # endings of what is ffmpeg's
     ".m4a", ".m4b", ".m4r", ".aac", ".mka", ".weba", ".wma", ".amr", ".awb", ".ac3", ".eac3", ".dts", ".ape", ".wv",
     ".tta", ".voc", ".tak", ".mpc", ".spx", ".gsm", ".dsf", ".ra", ".rm",
 }  # fmt: skip
-MEDIA = FOREIGN | set(FORMATS)  # what a folder is searched for
+MEDIA = FFMPEG_ENDINGS | set(FORMATS)  # what a folder is searched for
 UNENDING = 1 << 62  # samples that libsndfile tells where it does not know
 SIGNED = ("FLAC", "AIFF", "CAF", "AU")  # their samples of 8 bits are
 DEEP = {"ALAC_20": ("PCM_24",), "ALAC_24": ("PCM_24",), "PCM_24": ("PCM_24", "ALAC_24")}  # encodings → the nearest
@@ -196,6 +196,6 @@ def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None
 
 def check_writable(path: Path, force: bool = False) -> None:
     """Raise AudioError unless a recording can be written under this name, where without `force` none is."""
-    if path.suffix.lower() not in FOREIGN and not path.is_dir():
+    if path.suffix.lower() not in FFMPEG_ENDINGS and not path.is_dir():
         output_format(path)
     check_place(path, force)

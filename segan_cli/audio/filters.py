@@ -45,7 +45,7 @@ class OnePole:
         """block [n, channels] → filtered, same shape."""
         n = len(block)
         runs = np.pad(np.asarray(block, np.float64), ((0, -n % RUN), (0, 0))).reshape(-1, RUN, block.shape[1])
-        filtered = np.einsum("kj,mjc->mkc", self.within, runs, optimize=True)
+        filtered = np.einsum("kj,mjc->mkc", self.within, runs)  # not by BLAS, whose locks a forked process may inherit
         for run in filtered:
             run += self.onward * self.state
             self.state = run[-1]

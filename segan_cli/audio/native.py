@@ -80,7 +80,7 @@ def tell_layout(file: soundfile.SoundFile, info: AudioInfo, warn: Callable[[str]
         warn(f"the channel layout (mask {info.mask:#x}) is left out, as {file.format} cannot tell it")
 
 
-def said(file: soundfile.SoundFile | None, error: soundfile.LibsndfileError) -> str:
+def error_words(file: soundfile.SoundFile | None, error: soundfile.LibsndfileError) -> str:
     """What an error of libsndfile's means, in the system's words where it comes from there."""
     if error.code != SYSTEM:
         return str(error.error_string).strip().rstrip(".")

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from segan_cli.atomic import WORDS, atomically
 from segan_cli.audio.encoder import encoding_into
-from segan_cli.audio.files import FOREIGN, FORMATS, SIZE_FIELD, AudioInfo, open_audio, output_format, read_blocks
+from segan_cli.audio.files import FFMPEG_ENDINGS, FORMATS, SIZE_FIELD, AudioInfo, open_audio, output_format, read_blocks
 from segan_cli.audio.layouts import STANDARD, order
-from segan_cli.audio.native import opened, said
+from segan_cli.audio.native import error_words, opened
 from segan_cli.audio.side_chunks import TOLD, WITH_ID3, copy_chunks, kind, names
 from segan_cli.audio.sources import Source
 from segan_cli.audio.streams import Encoding, wav_header
@@ -57,7 +57,7 @@ def open_target(
     """
     with atomically(path, force) as beside:
         try:
-            if path.suffix.lower() in FOREIGN:
+            if path.suffix.lower() in FFMPEG_ENDINGS:
                 with _by_ffmpeg(beside, info, original, warn) as write:
                     yield write
             else:
@@ -101,12 +101,12 @@ def _by_libsndfile(
                 try:
                     file.write(placed(samples, places))
                 except soundfile.LibsndfileError as error:  # while the file can still say why
-                    raise OutputError(f"{path}: cannot be written ({said(file, error)})") from error
+                    raise OutputError(f"{path}: cannot be written ({error_words(file, error)})") from error
                 n_written += len(samples)
 
             yield write
     except soundfile.LibsndfileError as error:
-        raise OutputError(f"{path}: cannot be written ({said(None, error)})") from error
+        raise OutputError(f"{path}: cannot be written ({error_words(None, error)})") from error
     silent = format in PACKED or encoding.startswith("ALAC")  # when what they write at their end fails
     if silent and decodable(path) < n_written:
         raise OutputError(f"{path}: cannot be written whole; is the disk full?")

@@ -14,7 +14,7 @@ import soxr
 from numpy.typing import NDArray
 
 from segan_cli.audio.ffmpeg import Decoding, decoding, playlist
-from segan_cli.audio.files import FOREIGN, MPEG_AUDIO, AudioInfo, check_shape, known, open_audio, read_blocks
+from segan_cli.audio.files import FFMPEG_ENDINGS, MPEG_AUDIO, AudioInfo, check_shape, known, open_audio, read_blocks
 from segan_cli.audio.pieces import Part
 from segan_cli.audio.streams import SKIPPED, Encoding, read_samples, read_wav_header
 from segan_cli.audio.survey import survey
@@ -96,7 +96,7 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
     if path.is_file() and playlist(path):
         raise AudioError(f"{path}: is a playlist, which names other files; give those")
     parts = surveyed(path)
-    if foreign(path, parts):
+    if needs_ffmpeg(path, parts):
         for part in parts:
             door.hear(part)
         with decoding(path) as sound:
@@ -130,7 +130,7 @@ def through_ffmpeg(sound: Decoding, door: Door) -> Iterator[Array]:
 
 def surveyed(path: Path) -> list[Part]:
     """The parts of a file that libsndfile cannot be left alone with; none of others."""
-    ours = path.is_file() and path.suffix.lower() not in FOREIGN - MPEG_AUDIO
+    ours = path.is_file() and path.suffix.lower() not in FFMPEG_ENDINGS - MPEG_AUDIO
     return (survey(path) or []) if ours else []
 
 
@@ -235,11 +235,11 @@ class Rejoined(io.RawIOBase):
         return len(content)
 
 
-def foreign(path: Path, parts: Sequence[Part] = ()) -> bool:
+def needs_ffmpeg(path: Path, parts: Sequence[Part] = ()) -> bool:
     """Whether a file is ffmpeg's: by its ending, or as libsndfile does not know it where there is an ffmpeg."""
     if not path.is_file() or path.stat().st_size == 0:
         return False
-    if path.suffix.lower() in FOREIGN - MPEG_AUDIO:
+    if path.suffix.lower() in FFMPEG_ENDINGS - MPEG_AUDIO:
         return True
     return not known(path, parts[0] if parts else None) and shutil.which("ffmpeg") is not None
 

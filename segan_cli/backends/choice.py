@@ -6,8 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from segan_cli.backends.network import BackendName, Network, Precision, try_out
+from segan_cli.backends.pretrained import find_model, find_onnx, is_shipped
 from segan_cli.errors import ConfigError
-from segan_cli.pretrained import find_model, find_onnx, is_shipped
 
 
 def open_network(
@@ -35,7 +35,7 @@ def open_network(
         wanted = wanted and (device == "cpu" or not accelerator_there())
     if not wanted:
         from segan_cli.backends.pytorch import TorchNetwork
-        from segan_cli.checkpoint import load_model
+        from segan_cli.networks.checkpoint import load_model
 
         network = TorchNetwork(load_model(find_model(name)), device, precision, threads, jobs, name)
         if not is_shipped(name):

@@ -60,7 +60,7 @@ class Crew:
 
 
 def serve(work: "SimpleQueue[Any]") -> None:
-    """Do what comes until nothing comes."""
+    """Run tasks until the end of the queue."""
     while (task := work.get()) is not None:
         future, call, part = task
         try:

@@ -18,10 +18,11 @@ from torch import Tensor
 from segan_cli.atomic import write_whole
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pytorch import TorchNetwork
-from segan_cli.checkpoint import Model
+from segan_cli.config.modelfile import FORMAT
 from segan_cli.errors import ConfigError
-from segan_cli.modelfile import FORMAT
+from segan_cli.networks.checkpoint import Model
 from segan_cli.networks.families import AnyGenerator
+from segan_cli.networks.latent import draw_latent
 from segan_cli.networks.spectral import Fourier, SpectralGenerator
 
 OPSET = 17
@@ -33,7 +34,7 @@ class MatrixFourier(Fourier):
     """The transforms of `Fourier` as products with matrices, which every runtime has.
 
     Cosines are even about a frame's middle and sines odd, so half of each matrix does, on what is even and odd of a
-    frame. The taper is zero at a frame's first sample.
+    frame. The window is zero at a frame's first sample.
     """
 
     cosines: Tensor
@@ -45,22 +46,22 @@ class MatrixFourier(Fourier):
         super().__init__(frame)
         half = frame // 2
         turn = 2 * math.pi / frame * torch.arange(1, half + 1)[:, None].double() * torch.arange(half + 1)
-        taper = torch.hann_window(frame, dtype=torch.float64).sqrt()[1 : half + 1, None] / math.sqrt(frame)
+        window = torch.hann_window(frame, dtype=torch.float64).sqrt()[1 : half + 1, None] / math.sqrt(frame)
         twice = torch.full((half + 1,), 2.0).double()
         twice[0] = twice[-1] = 1.0
-        cosines, sines = taper * turn.cos(), -(taper * turn.sin())[:-1]
+        cosines, sines = window * turn.cos(), -(window * turn.sin())[:-1]
         for name, values in {"cosines": cosines, "sines": sines}.items():
             self.register_buffer(name, values.float())
             self.register_buffer(f"back_{name}", (values * twice).T.contiguous().float())
 
-    def analyse(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def stft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Frames [B, N, frame] → real and imaginary parts [B, N, F]."""
         half = frames.shape[-1] // 2
         rising, falling = frames[..., 1:half], frames[..., half + 1 :].flip(-1)
         even = torch.cat((rising + falling, frames[..., half : half + 1]), -1)
         return even @ self.cosines, (rising - falling) @ self.sines
 
-    def synthesise(self, real: Tensor, imaginary: Tensor) -> Tensor:
+    def istft(self, real: Tensor, imaginary: Tensor) -> Tensor:
         """Parts [B, N, F] → frames [B, N, frame]."""
         even, odd = real @ self.back_cosines, imaginary @ self.back_sines
         sides, middle = even[..., :-1], even[..., -1:]
@@ -81,7 +82,7 @@ def export(model: Model, path: Path, half: bool = False) -> float:
     config = model.config
     rng = np.random.default_rng(0)
     noisy = (0.1 * rng.standard_normal((3, 1, config.window))).astype(np.float32)
-    z = config.generator.draw_latent(rng, len(noisy), config.window)
+    z = draw_latent(config.generator, rng, len(noisy), config.window)
     inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
     names = [*inputs, "enhanced"]
     content: Any = io.BytesIO()

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.architecture import ModelConfig
+from segan_cli.config.model import ModelConfig
+from segan_cli.config.modelfile import check_size, read_about
 from segan_cli.errors import CheckpointError, ConfigError, SeganError
-from segan_cli.modelfile import check_size, read_about
 from segan_cli.runtime import SILENT, load_onnxruntime
 
 onnxruntime = load_onnxruntime()
@@ -57,7 +57,7 @@ class Graph:
         if about is None:
             raise CheckpointError(f"{self.name}: an ONNX file, but not written by segan export")
         try:
-            self.config, _ = read_about(about)
+            self.config = read_about(about).config
         except ConfigError as error:
             raise CheckpointError(f"{self.name}: {brief(error)}") from error
 

@@ -6,8 +6,9 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.architecture import ModelConfig
+from segan_cli.config.model import ModelConfig
 from segan_cli.errors import CheckpointError
+from segan_cli.networks.latent import draw_latent
 
 Array = NDArray[np.float32]
 BackendName = Literal["auto", "torch", "onnx"]
@@ -37,7 +38,7 @@ def try_out(name: str, config: ModelConfig, run: Callable[[Array, Array | None],
     """Raise CheckpointError, by the model's name, when a function of windows and z does not make sound of noise."""
     rng = np.random.default_rng(0)
     noisy = (0.05 * rng.standard_normal((TRIED, 1, config.window))).astype(np.float32)
-    if not is_sound(run(noisy, config.generator.draw_latent(rng, TRIED, config.window))):
+    if not is_sound(run(noisy, draw_latent(config.generator, rng, TRIED, config.window))):
         raise CheckpointError(f"{name}: the model gives samples that are not numbers; use another")
 
 

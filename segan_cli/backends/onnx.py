@@ -13,7 +13,7 @@ from segan_cli.backends.crew import Crew
 from segan_cli.backends.graph import Graph
 from segan_cli.backends.network import Network
 from segan_cli.backends.trial import prove
-from segan_cli.machine import cores
+from segan_cli.system import cpu_count
 
 Array = NDArray[np.float32]
 
@@ -35,8 +35,8 @@ class OnnxNetwork(Network):
         end. Raises CheckpointError when it is no such model.
         """
         self.path, self.name, self.trusted = path.absolute(), str(path), trusted
-        self.threads = threads * jobs if threads else cores()
-        self.batch = TOGETHER * (threads or max(1, cores() // jobs))
+        self.threads = threads * jobs if threads else cpu_count()
+        self.batch = TOGETHER * (threads or max(1, cpu_count() // jobs))
         self.lock = Lock()
         self.work: tuple[Graph, Crew | None] | None = None
         if not trusted:

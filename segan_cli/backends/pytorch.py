@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segan_cli.backends.device import choose_device
 from segan_cli.backends.network import Network, Precision
-from segan_cli.checkpoint import Model
-from segan_cli.device import choose_device
 from segan_cli.errors import ConfigError
-from segan_cli.machine import cores
+from segan_cli.networks.checkpoint import Model
+from segan_cli.system import cpu_count
 
 Array = NDArray[np.float32]
 
@@ -36,7 +36,7 @@ class TorchNetwork(Network):
         """
         self.name, self.process = name or model.config.preset, os.getpid()
         if threads is not None or jobs > 1:
-            torch.set_num_threads(threads or max(1, cores() // jobs))
+            torch.set_num_threads(threads or max(1, cpu_count() // jobs))
         self.config, self.generator = model.config, model.generator
         self.device = choose_device(device)
         self.low = precision == "bf16"

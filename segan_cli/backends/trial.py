@@ -1,11 +1,15 @@
 """Trying out an ONNX file in a process of its own, which it may crash, fill or keep for ever."""
 
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
+from threading import Thread
 
 from segan_cli.errors import CheckpointError, SeganError
 
+CHECK_S = 0.2  # between two looks for the parent
 PACKAGES = str(Path(__file__).parents[2])
 PROGRAM = f"import sys; sys.path.insert(0, {PACKAGES!r}); from segan_cli.backends.trial import main; main()"
 
@@ -36,6 +40,7 @@ def main() -> None:
     from segan_cli.backends.network import try_out
 
     path, name = sys.argv[1:]
+    Thread(target=end_with, args=(os.getppid(),), daemon=True).start()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text stream
     try:
         graph = Graph(Path(path), name, trusted=False)
@@ -44,3 +49,10 @@ def main() -> None:
     except SeganError as error:
         print(error)
         sys.exit(1)
+
+
+def end_with(parent: int) -> None:
+    """End this process once its parent is no more, as a graph may never end."""
+    while os.getppid() == parent:
+        time.sleep(CHECK_S)
+    os._exit(1)

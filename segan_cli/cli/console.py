@@ -23,7 +23,7 @@ from rich.text import Text
 
 from segan_cli.printable import one_line, printable
 
-talk = Console(stderr=True)
+stderr_console = Console(stderr=True)
 results = Console()
 
 
@@ -48,21 +48,21 @@ def progress_bar(shown: bool = True) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         Words("note"),
-        console=talk,
+        console=stderr_console,
         transient=True,
-        disable=not (shown and talk.is_terminal),
+        disable=not (shown and stderr_console.is_terminal),
     )
 
 
 def say(line: str) -> None:
     """A line to the user, above the bars."""
-    talk.print(Text(one_line(line)), highlight=False, soft_wrap=True)
+    stderr_console.print(Text(one_line(line)), highlight=False, soft_wrap=True)
 
 
 def print_json(text: str, aside: bool = False) -> None:
     """JSON, which is ASCII, to standard output or, where samples go there, `aside`."""
     if aside:
-        talk.out(text, highlight=False)
+        stderr_console.out(text, highlight=False)
     else:
         click.echo(text)
 

@@ -13,8 +13,8 @@ from segan_cli.plain_json import write_json
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
-    from segan_cli.batch import Outcome
-    from segan_cli.plan import Job
+    from segan_cli.enhancement.batch import Outcome
+    from segan_cli.enhancement.jobs import Job
 
 PATH = click.Path(path_type=Path, allow_dash=True)
 TARGET = click.Path(allow_dash=True)  # as it is written, as a slash at its end has a meaning
@@ -38,13 +38,24 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
 )
 @click.option(
     "--high-band", type=click.Choice(["denoise", "keep", "drop"]), default="denoise", show_default=True,
-    help="Sound above 8 kHz: remove its noise, keep it, or remove all of it.",
+    help="Sound above 8 kHz: remove its noise, keep it as it is, or remove all of it.",
 )  # fmt: skip
 @click.option("--format", "ending", metavar="EXT", help="wav, flac, ogg, mp3 …  [default: the input's]")
 @click.option("--subtype", type=click.Choice(list(SUBTYPES)), help="Encoding of the output.  [default: the input's]")
-@click.option("--rate", type=click.IntRange(1_000, 768_000), metavar="HZ", help="Of the output; of --raw input.")
+@click.option(
+    "--rate",
+    type=click.IntRange(1_000, 768_000),
+    metavar="HZ",
+    help="Rate of the output; with --raw, of the input.",
+)
 @click.option("--raw", is_flag=True, help="Standard input and output are bare samples.")
-@click.option("--encoding", type=click.Choice(list(ENCODINGS)), default="s16", show_default=True, help="Of --raw.")
+@click.option(
+    "--encoding",
+    type=click.Choice(list(ENCODINGS)),
+    default="s16",
+    show_default=True,
+    help="Encoding of --raw samples.",
+)
 @click.option("--normalize", type=Finite(-120, 0), metavar="DB", help="Peak of the output relative to full scale.")
 @click.option("--residual", type=PATH, metavar="FILE", help="Write what was removed.")
 @click.option("--plot", "picture", type=PATH, metavar="PNG", help="Draw waveform and spectrogram, before and after.")
@@ -53,14 +64,18 @@ MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are
 @click.option("--skip-existing", is_flag=True, help="Leave out recordings whose output exists.")
 @click.option("--allow-truncated", is_flag=True, help="Take what is there of recordings that are cut short.")
 @click.option("--jobs", type=WORKERS, help="Recordings at a time.  [default: one a core, at most 4; 1 with --threads]")
-@click.option("--threads", type=WORKERS, help="Of each job.  [default: all cores by --jobs]")
+@click.option("--threads", type=WORKERS, help="Threads of each job.  [default: all cores over the jobs]")
 @click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
 @click.option(
     "--backend", type=click.Choice(["auto", "torch", "onnx"]), default="auto", show_default=True,
     help="What runs the network; auto: onnx on the cpu.",
 )  # fmt: skip
 @click.option(
-    "--precision", type=click.Choice(["fp32", "bf16"]), default="fp32", show_default=True, help="Of the network."
+    "--precision",
+    type=click.Choice(["fp32", "bf16"]),
+    default="fp32",
+    show_default=True,
+    help="Precision of the network.",
 )
 @click.option(
     "--batch-size", "batch", type=click.IntRange(1, 4_096), help="Windows at once; by default what suits the device."
@@ -112,10 +127,10 @@ def enhance(
       ffmpeg -i talk.mp4 -f wav - | segan enhance - -o - | aplay
     """
     from segan_cli.audio.streams import Encoding
-    from segan_cli.batch import Request, Worker, run, standard
-    from segan_cli.machine import cores
-    from segan_cli.plan import STREAM, check, listed, plan
+    from segan_cli.enhancement.batch import Request, Worker, run, standard
+    from segan_cli.enhancement.jobs import STREAM, check, listed, plan
     from segan_cli.stopping import Leave, hearing
+    from segan_cli.system import cpu_count
 
     names = None
     if files_from is not None:
@@ -148,7 +163,7 @@ def enhance(
         check(work, others)
     if picture is not None:
         from segan_cli.atomic import check_place
-        from segan_cli.picture import check_plot
+        from segan_cli.enhancement.plot import check_plot
 
         check_plot()
         check_place(picture, force)
@@ -175,7 +190,7 @@ def enhance(
     to_stream = any(job.target == STREAM for job in work)
     if to_stream and normalize is not None:
         raise click.UsageError("--normalize needs the whole recording before its first sample; give -o FILE.")
-    jobs = min(jobs or (1 if threads else min(cores(), MOST_JOBS)), len(work))
+    jobs = min(jobs or (1 if threads else min(cpu_count(), MOST_JOBS)), len(work))
     worker = Worker(request, jobs)  # nothing is begun while the model loads, so a signal need not be heard in order
     account = Account(len(work), as_json, to_stream, quiet, verbose)
     for line in [] if quiet else left:
@@ -184,7 +199,7 @@ def enhance(
         run(worker, work, jobs, account.told, account.watch, stopped)
         account.close()
         if picture is not None:
-            from segan_cli.picture import plot
+            from segan_cli.enhancement.plot import plot
 
             plot(work[0].source, work[0].target, picture)
 

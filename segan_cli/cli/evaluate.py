@@ -26,9 +26,9 @@ PATH = click.Path(path_type=Path)
 @click.option("--data", type=PATH, metavar="SET", help="Folder that holds both, or a manifest (.csv, .jsonl).")
 @click.option("--noise", type=PATH, metavar="FOLDER", help="Noises to mix into the clean recordings.")
 @click.option(
-    "--snr", "snrs", type=DECIBELS, multiple=True, metavar="DB", help="Of the mixes; repeatable.  [default: 0 10]"
+    "--snr", "snrs", type=DECIBELS, multiple=True, metavar="DB", help="SNR of the mixes; repeatable.  [default: 0 10]"
 )
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the mixes.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the mixes.")
 @click.option("--enhanced", multiple=True, metavar="[NAME=]FOLDER", help="Enhanced recordings; repeatable.")
 @click.option("--model", "models", multiple=True, metavar="NAME", help="Shipped model or model file; repeatable.")
 @click.option("--measure", "measures", multiple=True, metavar="NAME", help="Only these; repeatable.")
@@ -171,18 +171,18 @@ def open_store(cache: Path | None, told: Sequence[Callable[[str], None]]) -> "St
 
 def choose_measures(chosen: tuple[str, ...], dnsmos: bool, referenced: bool) -> tuple[str, ...]:
     """Names of measures in the order of the catalogue; raises UsageError for one that there is not."""
-    from segan_cli.measures.catalog import MEASURES, UNAIDED, WITH_REFERENCE
-    from segan_cli.measures.unaided import check_dnsmos
+    from segan_cli.measures.catalog import MEASURES, NON_INTRUSIVE, WITH_REFERENCE
+    from segan_cli.measures.non_intrusive import check_dnsmos
 
     for name in chosen:
         if name not in MEASURES:
             raise click.BadParameter(f"{name}; choose {', '.join(MEASURES)}", param_hint="--measure")
-    wanted = set(chosen or (WITH_REFERENCE if referenced else ())) | (set(UNAIDED) if dnsmos else set())
-    if not referenced and wanted - set(UNAIDED):
-        raise click.UsageError(f"{min(wanted - set(UNAIDED))} needs --clean.")
+    wanted = set(chosen or (WITH_REFERENCE if referenced else ())) | (set(NON_INTRUSIVE) if dnsmos else set())
+    if not referenced and wanted - set(NON_INTRUSIVE):
+        raise click.UsageError(f"{min(wanted - set(NON_INTRUSIVE))} needs --clean.")
     if not wanted:
         raise click.UsageError("Without --clean there is DNSMOS alone; add --dnsmos.")
-    if wanted & set(UNAIDED):
+    if wanted & set(NON_INTRUSIVE):
         check_dnsmos()
     return tuple(name for name in MEASURES if name in wanted)
 
@@ -205,8 +205,8 @@ def load_models(names: Sequence[str], folders: dict[str, Path]) -> tuple[dict[st
     if names:
         import hashlib
 
-        from segan_cli.enhance import Enhancer
-        from segan_cli.pretrained import find_model
+        from segan_cli.backends.pretrained import find_model
+        from segan_cli.enhancement.enhancer import Enhancer
 
         for name in names:
             path = find_model(name)

@@ -31,9 +31,9 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
         raise ConfigError(f"{output}: give a name that ends in .onnx")
     check_place(output, force)
     from segan_cli.backends.export import export as write
-    from segan_cli.checkpoint import load_model
+    from segan_cli.backends.pretrained import find_model
     from segan_cli.cli.console import say
-    from segan_cli.pretrained import find_model
+    from segan_cli.networks.checkpoint import load_model
     from segan_cli.stopping import Leave, hearing
 
     loaded = load_model(find_model(model))

@@ -4,8 +4,8 @@ from dataclasses import asdict, dataclass
 
 import click
 
+from segan_cli.config.presets import PRESETS
 from segan_cli.plain_json import write_json
-from segan_cli.presets import PRESETS
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Line:
     parameters: int  # of the generator
     discriminator_parameters: int
     macs_per_second: float  # multiply-accumulates for a second of audio, overlap included
-    field_of_view: int | None  # samples of the input that a frame in the middle hears; none: all of a window
+    receptive_field: int | None  # samples of the input that a frame in the middle hears; none: all of a window
     field_of_view_s: float | None
     bytes: int | None  # of the shipped file
     scores: dict[str, float] | None  # on the benchmark that the index names
@@ -31,7 +31,7 @@ def models(as_json: bool) -> None:
     """List the presets that segan train takes and the models that segan enhance comes with.
 
     The cost of each is that of its generator: weights, multiply-accumulate operations (MACs) for a second of audio with
-    the overlap of windows, and the field of view of its thought vector.
+    the overlap of windows, and the receptive field of its thought vector.
 
     \b
     Example:
@@ -62,9 +62,9 @@ def models(as_json: bool) -> None:
 
 def survey() -> list[Line]:
     """All presets in their order, each with the model that is shipped under its name, and other shipped models."""
-    from segan_cli.checkpoint import load_model
+    from segan_cli.backends.pretrained import find_model, shipped_models
+    from segan_cli.networks.checkpoint import load_model
     from segan_cli.networks.summary import macs_per_second, weights
-    from segan_cli.pretrained import find_model, shipped_models
 
     default, shipped = shipped_models()
     lines = []
@@ -74,7 +74,7 @@ def survey() -> list[Line]:
         model = load_model(path).config if path else PRESETS[name]
         generator, discriminator = weights(model)
         means = entry["benchmark"]["enhanced"] if entry else {}
-        view = model.generator.field_of_view()
+        view = model.generator.receptive_field()
         lines.append(
             Line(
                 name=name,
@@ -83,7 +83,7 @@ def survey() -> list[Line]:
                 parameters=generator,
                 discriminator_parameters=discriminator,
                 macs_per_second=macs_per_second(model),
-                field_of_view=view,
+                receptive_field=view,
                 field_of_view_s=view / model.sample_rate_hz if view else None,
                 bytes=path.stat().st_size if path else None,
                 scores={measure: score["mean"] for measure, score in means.items()} or None,

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import typing
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -13,18 +14,18 @@ from typing import Any
 import click
 
 from segan_cli.cli.numbers import DECIBELS, MOST_WORKERS, SEED, Finite
-from segan_cli.config import ObjectiveName, Recipe
-from segan_cli.errors import ConfigError, TrainingError
-from segan_cli.presets import PRESETS, scaled
-from segan_cli.recipe import DEFAULT, load_recipe, recipe_of, shipped_recipes
-from segan_cli.schema import override
+from segan_cli.config.presets import PRESETS, scaled
+from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_of, shipped_recipes
+from segan_cli.config.schema import override
+from segan_cli.config.training import ObjectiveName, Recipe
+from segan_cli.errors import ConfigError, StoppedError, TrainingError
 
 FOLDER = click.Path(path_type=Path)
 LONGEST_NAME = 64  # of a run folder that nobody named
 SHORT = {  # options that are short for a field of the recipe
     "data": "data.speech",
     "noise": "data.noise",
-    "rir": "data.rooms",
+    "rir": "data.rirs",
     "valid_data": "data.valid_speech",
     "valid_noise": "data.valid_noise",
     "steps": "training.steps",
@@ -49,19 +50,19 @@ SHORT = {  # options that are short for a field of the recipe
     "--recipe", metavar="NAME|FILE", help=f"{', '.join(shipped_recipes())} or a TOML file.  [default: by preset]"
 )
 @click.option("--preset", type=click.Choice(list(PRESETS)), help="Networks other than the recipe's.")
-@click.option("--width", type=Finite(0, 1_000, min_open=True), help="Times channels.")
+@click.option("--width", type=Finite(0, 1_000, min_open=True), help="Multiply the number of channels by this.")
 @click.option("--init", metavar="MODEL", help="Start from the weights of a model: default, a name, a file.")
 @click.option("--steps", type=int, help="Steps in all.")
 @click.option("--batch-size", type=int, help="Windows a step, of all processes together.")
-@click.option("--learning-rate", type=Finite(0), help="Of the generator.")
-@click.option("--adversarial", type=click.Choice(typing.get_args(ObjectiveName)), help="Objective of the game.")
+@click.option("--learning-rate", type=Finite(0), help="Learning rate of the generator.")
+@click.option("--adversarial", type=click.Choice(typing.get_args(ObjectiveName)), help="Adversarial objective.")
 @click.option("--snr", nargs=2, type=DECIBELS, help="Range of the SNR of mixtures in dB.")
 @click.option("--seed", type=SEED, help="Start of every random draw.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Any field of the recipe.  [repeatable]"
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Of the networks.")
+@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Precision of the networks.")
 @click.option(
     "--workers", type=click.IntRange(0, MOST_WORKERS), help="Processes that prepare windows.  [default: by device]"
 )
@@ -109,12 +110,30 @@ def train(
     if (run / "recipe.toml").exists() and not resume and int(os.environ.get("RANK", 0)) == 0:
         raise TrainingError(f"{run}: holds a training already; add --resume to go on, or name another --run-dir")
 
-    from segan_cli.cli.trainer import claimed, start
-    from segan_cli.stopping import Leave, hearing
-    from segan_cli.training.processes import open_processes
+    from segan_cli.cli.console import progress_bar, say
+    from segan_cli.cli.training_reporter import TrainingReporter
+    from segan_cli.stopping import Leave, Stop, hearing
+    from segan_cli.training.distributed import open_processes
+    from segan_cli.training.run import RunOptions, claimed, prepare_run
 
-    with hearing(Leave()), open_processes(device) as processes, claimed(run) if processes.first else nullcontext():
-        start(plan, run, resume, init, processes, cache or run.parent / "cache", workers, tensorboard)
+    options = RunOptions(run, cache or run.parent / "cache", resume, init, workers, tensorboard)
+    with hearing(Leave()), open_processes(device) as processes, claimed(run) if processes.is_main else nullcontext():
+        with progress_bar(processes.is_main) as bar:
+            reporter = TrainingReporter(bar)
+            training = prepare_run(plan, options, processes, reporter)
+            with hearing(Stop()) as stop:
+                finished = training.train(reporter, stop)
+        if not processes.is_main:
+            return
+        if not finished:
+            again = shlex.join(["segan", "train", "--run-dir", str(run), "--resume"])
+            raise StoppedError(
+                f"stopped at step {training.state.step}; {run / 'last.pt'} is saved, go on by: {again}",
+                stop.signal_number,
+            )
+        model = shlex.quote(str(run / "best.safetensors"))
+        say(f"best model: {reporter.best or 'as it was before'}")
+        say(f"use it:     segan enhance noisy.wav -o clean.wav --model {model}")
 
 
 def resolve(
@@ -135,7 +154,7 @@ def resolve(
     if preset is not None:
         model = PRESETS[preset]
     elif init is not None:
-        from segan_cli.training.start import model_of
+        from segan_cli.training.init import model_of
 
         model = model_of(init)
     recipe = load_recipe(base or (recipe_of(model) if model else DEFAULT))

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.sources import open_file
 from segan_cli.errors import AudioError, CorpusError
-from segan_cli.machine import cores
 from segan_cli.printable import utf8
 from segan_cli.stopping import UNFINISHED
+from segan_cli.system import cpu_count
 from segan_cli.tracebacks import in_words
 
 Array = NDArray[np.float32]
@@ -31,7 +31,7 @@ Progress = Callable[[int, int], None]  # files done, files in all
 FULL_SCALE = 32_767.0
 FORMAT = 1  # of the index; another makes an index of its own
 CHUNK = 256  # files decoded between two entries in the index
-THREADS = min(8, cores())
+THREADS = min(8, cpu_count())
 PATIENCE_S = 60.0  # for an index that another process is writing
 TABLES = (
     "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime_ns INT, digest TEXT)",

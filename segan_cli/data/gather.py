@@ -41,7 +41,7 @@ class Pool:
     noise: Recordings = NOTHING
     rooms: Recordings = NOTHING
 
-    def talkers(self) -> tuple[Recordings, Recordings]:
+    def speech_sets(self) -> tuple[Recordings, Recordings]:
         """Everything that someone speaks in."""
         return self.speech, self.clean
 
@@ -166,3 +166,15 @@ def weighted(entry: str) -> tuple[str, float]:
     if not 0 < weight < float("inf"):
         raise CorpusError(f"{entry}: a weight of {text}; it must be above 0")
     return place, weight
+
+
+def describe(found: Found) -> str:
+    """One line on an entry of the data."""
+    facts = [found.layout, f"{found.utterances} files, {found.seconds / 3600:.2f} h of {found.kind}"]
+    if found.kind in ("speech", "pairs"):
+        facts.append(f"{found.groups} speakers" if found.speakers_known else "speakers unknown")
+    facts += [" and ".join(f"{rate / 1000:g}" for rate in sorted(found.rates_hz)) + " kHz"]
+    facts += [f"{len(found.skipped)} left out"] * bool(found.skipped) + [f"weight {found.weight:g}"] * (
+        found.weight != 1
+    )
+    return f"{found.place}: {', '.join(facts)}"

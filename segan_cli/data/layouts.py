@@ -163,11 +163,13 @@ def _pairs(place: str, root: Path) -> Corpus | None:
     known = True
     for name in sorted(used):
         clean, noisy = (find_root(str(side)) for side in sets[name])
-        mates, problems = match_names(clean, noisy)
+        paired_noisy, problems = match_names(clean, noisy)
         left += problems
-        if mates:
-            groups, told = speakers(clean, [path for path, _ in mates], root)
-            utterances += [Utterance(path, group, mate) for (path, mate), group in zip(mates, groups, strict=True)]
+        if paired_noisy:
+            groups, told = speakers(clean, [path for path, _ in paired_noisy], root)
+            utterances += [
+                Utterance(path, group, mate) for (path, mate), group in zip(paired_noisy, groups, strict=True)
+            ]
             known = known and told
     if not utterances:
         raise CorpusError(f"{place}: no noisy file has a clean one of the same name; first problem: {left[-1]}")
@@ -188,16 +190,16 @@ def match_names(clean: Path, noisy: Path) -> tuple[list[tuple[Path, Path]], list
             number = DNS_PAIR.search(path.stem) if numbered else None
             name = number[1] if number else path.relative_to(folder).with_suffix("").as_posix()
             side.setdefault(name, []).append(path)
-    mates, problems = [], []
+    paired_noisy, problems = [], []
     for name in sorted({*sides[0], *sides[1]}):
         ours, theirs = sides[0].get(name, []), sides[1].get(name, [])
         if len(ours) == len(theirs) == 1:
-            mates.append((ours[0], theirs[0]))
+            paired_noisy.append((ours[0], theirs[0]))
         elif ours and theirs:
             problems.append(f"{(ours + theirs)[0]}: several files of this name; keep one on each side")
         else:
             problems.append(f"{(ours + theirs)[0]}: no {'noisy' if ours else 'clean'} file of this name")
-    return mates, problems
+    return paired_noisy, problems
 
 
 def _vctk(place: str, root: Path) -> Corpus | None:

@@ -1,7 +1,8 @@
-"""Windows for every step of a training, rendered ahead in worker processes.
+"""Segments for every step of a training, rendered ahead in worker processes.
 
-What a window holds depends on nothing but the seed, the step, the turn in it and the window's number in the batch. So
-any step can be drawn again, a resumed training sees what it would have seen, and processes share a batch by number.
+A segment depends only on the seed, the step, the round within the step and its index in the batch. Any step can
+therefore be drawn again, a resumed training gets the segments that it would have got, and processes divide a batch by
+index.
 """
 
 from collections.abc import Iterator
@@ -13,29 +14,29 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segan_cli.data.mixing import Source, Spec
-from segan_cli.workers import belong
+from segan_cli.workers import init_worker
 
 AHEAD = 4  # batches that each worker keeps ready
 
-Key = tuple[int, int, int]  # step, turn, number of the window in the batch
+Key = tuple[int, int, int]  # step, round within the step, index in the batch
 
 
 @dataclass(frozen=True)
-class Windows:
-    """Which windows a process gets at every step."""
+class SamplingPlan:
+    """Which segments a process gets at every step."""
 
     seed: int
-    length: int  # samples of a window
-    turns: int  # batches a step …
-    start: int  # … from this step on, one before
-    numbers: range  # this process' part of a batch
+    length: int  # samples of a segment
+    rounds: int  # batches in a step …
+    start: int  # … from this step on; one before
+    indices: range  # this process' part of a batch
 
 
-class Drawn(Dataset[tuple[Tensor, Tensor, Key]]):
-    """Every window there could be, by key."""
+class MixtureDataset(Dataset[tuple[Tensor, Tensor, Key]]):
+    """Every possible segment by its key."""
 
-    def __init__(self, source: Source, windows: Windows) -> None:
-        self.source, self.windows = source, windows
+    def __init__(self, source: Source, plan: SamplingPlan) -> None:
+        self.source, self.plan = source, plan
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor, Key]:
         """noisy [1, length], clean [1, length] and the key."""
@@ -43,23 +44,23 @@ class Drawn(Dataset[tuple[Tensor, Tensor, Key]]):
         return noisy, clean, key
 
     def spec(self, key: Key) -> Spec:
-        """What is drawn for a window."""
-        return self.source.draw(window_rng(self.windows.seed, key), self.windows.length)
+        """What is drawn for a segment."""
+        return self.source.draw(segment_rng(self.plan.seed, key), self.plan.length)
 
 
-def window_rng(seed: int, key: Key, *purpose: int) -> np.random.Generator:
-    """The random draws of one window; a `purpose` gives others."""
+def segment_rng(seed: int, key: Key, *purpose: int) -> np.random.Generator:
+    """The random generator of one segment; each `purpose` has one of its own."""
     return np.random.default_rng((seed, *key, *purpose))
 
 
 def batches(
-    source: Source, windows: Windows, first_step: int, workers: int, pin: bool = False
+    source: Source, plan: SamplingPlan, first_step: int, workers: int, pin: bool = False
 ) -> Iterator[tuple[Tensor, Tensor, list[Key]]]:
-    """noisy [B, 1, length], clean [B, 1, length] and their keys, turn by turn from a step on, without end."""
+    """noisy [B, 1, length], clean [B, 1, length] and their keys, from a step on, without end."""
     return iter(
         DataLoader(
-            Drawn(source, windows),
-            batch_sampler=_Turns(windows, first_step),
+            MixtureDataset(source, plan),
+            batch_sampler=_Keys(plan, first_step),
             num_workers=workers,
             collate_fn=collate,
             worker_init_fn=_begin,
@@ -71,30 +72,30 @@ def batches(
 
 def _begin(worker: int) -> None:
     del worker
-    belong()
+    init_worker()
 
 
-class _Turns:
+class _Keys:
     """The keys of every batch from a step on."""
 
-    def __init__(self, windows: Windows, first_step: int) -> None:
-        self.windows, self.first_step = windows, first_step
+    def __init__(self, plan: SamplingPlan, first_step: int) -> None:
+        self.plan, self.first_step = plan, first_step
 
     def __iter__(self) -> Iterator[list[Key]]:
         step = self.first_step
         while True:
-            for turn in range(self.windows.turns if step >= self.windows.start else 1):
-                yield [(step, turn, number) for number in self.windows.numbers]
+            for round in range(self.plan.rounds if step >= self.plan.start else 1):
+                yield [(step, round, index) for index in self.plan.indices]
             step += 1
 
 
 def collate(items: list[tuple[Tensor, Tensor, Key]]) -> tuple[Tensor, Tensor, list[Key]]:
-    """Windows as a batch."""
+    """Segments as a batch."""
     noisy, clean, keys = zip(*items, strict=True)
     return torch.stack(noisy), torch.stack(clean), list(keys)
 
 
-def drawn_apart(source: Source, windows: Windows, n: int) -> tuple[Tensor, Tensor, list[Key]]:
-    """n windows that belong to no step: noisy [n, 1, length], clean [n, 1, length] and their keys."""
-    drawn = Drawn(source, windows)
-    return collate([drawn[0, windows.turns, number] for number in range(n)])
+def draw_extra(source: Source, plan: SamplingPlan, n: int) -> tuple[Tensor, Tensor, list[Key]]:
+    """n segments that belong to no step: noisy [n, 1, length], clean [n, 1, length] and their keys."""
+    dataset = MixtureDataset(source, plan)
+    return collate([dataset[0, plan.rounds, index] for index in range(n)])

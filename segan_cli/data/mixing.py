@@ -14,15 +14,15 @@ import soxr
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from segan_cli.config import MixingConfig, NoiseKind
-from segan_cli.data.damage import Damage, damage, draw_damage
+from segan_cli.config.schema import from_dict
+from segan_cli.config.training import MixingConfig, NoiseKind
+from segan_cli.data.degradation import Degradation, damage, draw_degradation
 from segan_cli.data.noises import generate
 from segan_cli.data.recordings import Recording, Recordings
-from segan_cli.data.rooms import LONGEST_S, in_room, response
-from segan_cli.schema import from_dict
+from segan_cli.data.rirs import LONGEST_S, apply_rir, response
 
 Array = NDArray[np.float32]
-Pair = tuple[Array, Array]  # noisy [n] and clean [n]
+NoisyClean = tuple[Array, Array]  # noisy [n] and clean [n]
 
 LONGEST_UTTERANCE_S = 10.0
 LARGEST_COEFFICIENT = 3 / 8  # of random filters
@@ -59,7 +59,7 @@ class Spec:
     babble: tuple[Excerpt, ...] = ()  # from other speakers
     generated: Generated | None = None
     room: str | None = None
-    damage: Damage = field(default_factory=Damage)
+    damage: Degradation = field(default_factory=Degradation)
     shaping: tuple[float, ...] = ()  # coefficients of the filters of speech and of noise, four each
     speeds: tuple[float, float] = (1.0, 1.0)  # of speech and of what is heard beside it, 1 as recorded
     speechless: bool = False  # noise alone, at the level it would have beside the speech
@@ -77,7 +77,7 @@ class Source(Protocol):
     def draw(self, rng: np.random.Generator, length: int | None) -> Spec:
         """Draw `length` samples or, without it, a whole utterance."""
 
-    def render(self, spec: Spec) -> Pair:
+    def render(self, spec: Spec) -> NoisyClean:
         """Noisy [n] and clean [n] as drawn, the same every time."""
 
 
@@ -91,11 +91,11 @@ class MixedSource:
         rooms: Recordings,
         config: MixingConfig,
         rate_hz: int,
-        crowd: bool = True,
+        multi_speaker: bool = True,
     ) -> None:
         """`crowd`: there are several speakers to make babble of."""
         self.speech, self.noise, self.rooms = speech, noise, rooms
-        self.config, self.rate_hz, self.crowd = config, rate_hz, crowd
+        self.config, self.rate_hz, self.multi_speaker = config, rate_hz, multi_speaker
 
     def draw(self, rng: np.random.Generator, length: int | None) -> Spec:
         """Draw speech, what is heard beside it, room, SNR, level and damage."""
@@ -106,7 +106,7 @@ class MixedSource:
         noises: tuple[Excerpt, ...] = ()
         babble: tuple[Excerpt, ...] = ()
         generated = None
-        if rng.random() < config.babble_probability and self.crowd:
+        if rng.random() < config.babble_probability and self.multi_speaker:
             babble = tuple(self._other(rng, speaker) for _ in range(rng.integers(3, 9)))
         elif not len(self.noise) or rng.random() < config.generated_probability:
             kind = config.generated[int(rng.integers(len(config.generated)))]
@@ -118,8 +118,8 @@ class MixedSource:
         if len(self.rooms) and rng.random() < config.reverb_probability:
             room = self.rooms.draw(rng).name
         snr_db, level_db = float(rng.uniform(*config.snr_db)), float(rng.uniform(*config.level_db))
-        spoilt = draw_damage(rng, config, n, self.rate_hz)
-        spec = Spec(n, speech, False, level_db, snr_db, noises, babble, generated, room, spoilt)
+        degradation = draw_degradation(rng, config, n, self.rate_hz)
+        spec = Spec(n, speech, False, level_db, snr_db, noises, babble, generated, room, degradation)
         if rng.random() < config.shaping_probability:
             shaping = rng.uniform(-LARGEST_COEFFICIENT, LARGEST_COEFFICIENT, 8)
             spec = replace(spec, shaping=tuple(shaping.tolist()))
@@ -131,7 +131,7 @@ class MixedSource:
             spec = replace(spec, speeds=(of_speech, of_noise))
         spec = replace(spec, mirrored=draw_mirrored(rng, config, n))
         if one < config.clean_probability:
-            return replace(spec, noises=(), babble=(), generated=None, room=None, damage=Damage())
+            return replace(spec, noises=(), babble=(), generated=None, room=None, damage=Degradation())
         return replace(spec, speechless=one > 1 - config.speechless_probability)
 
     def _other(self, rng: np.random.Generator, speaker: Recording) -> Excerpt:
@@ -140,7 +140,7 @@ class MixedSource:
             pass
         return place(rng, voice)
 
-    def render(self, spec: Spec) -> Pair:
+    def render(self, spec: Spec) -> NoisyClean:
         """Scale speech to its level and the noise to its SNR below it.
 
         The SNR is the active level of the whole utterance over the RMS of the noise in the excerpt.
@@ -155,11 +155,11 @@ class MixedSource:
         heard = clean = speech
         if spec.room:
             room = response(self.rooms, spec.room, self.rate_hz)
-            heard, clean = in_room(room, speech, lead, self.config.target)
+            heard, clean = apply_rir(room, speech, lead, self.config.target)
         if spec.speechless:
             heard = clean = np.zeros(spec.length, np.float32)
         rms = max(float(np.sqrt(np.mean(np.square(noise)))), 0.1)  # of sounds at level 1: a pause is not blown up
-        noisy, clean = fit(heard + noise * (level * 10 ** (-spec.snr_db / 20) / rms), clean)
+        noisy, clean = scale_to_peak(heard + noise * (level * 10 ** (-spec.snr_db / 20) / rms), clean)
         noisy, clean = damage(spec.damage, noisy, clean, self.rate_hz)
         return mirror(spec.mirrored, noisy), mirror(spec.mirrored, clean)
 
@@ -167,7 +167,7 @@ class MixedSource:
         """`lead` samples of speech from before the excerpt, then the excerpt."""
         speed = spec.speeds[0]
         first = spec.speech.offset - round(lead * speed)
-        return at_speed(speed, partial(self.speech.excerpt, spec.speech.name, first), lead + spec.length)
+        return speed_perturb(speed, partial(self.speech.excerpt, spec.speech.name, first), lead + spec.length)
 
     def _noise(self, spec: Spec) -> Array:
         """All that is heard beside the speech, each sound at active level 1."""
@@ -175,7 +175,7 @@ class MixedSource:
         noise = np.zeros(spec.length, np.float32)
         for recordings, excerpts in ((self.noise, spec.noises), (self.speech, spec.babble)):
             for excerpt in excerpts:
-                sound = at_speed(speed, partial(looped, recordings, excerpt), spec.length)
+                sound = speed_perturb(speed, partial(looped, recordings, excerpt), spec.length)
                 noise += sound / recordings[excerpt.name].entry.level
         if spec.generated is not None:
             drawn = spec.generated
@@ -196,10 +196,10 @@ class PairedSource:
         n = length or min(pair.length, round(LONGEST_UTTERANCE_S * self.rate_hz))
         speech = Excerpt(pair.name, int(rng.integers(max(1, pair.length - n + 1))))
         gain_db = float(rng.uniform(*self.config.pair_gain_db))
-        spec = Spec(n, speech, True, gain_db, damage=draw_damage(rng, self.config, n, self.rate_hz))
+        spec = Spec(n, speech, True, gain_db, damage=draw_degradation(rng, self.config, n, self.rate_hz))
         return spec if length is None else replace(spec, mirrored=draw_mirrored(rng, self.config, n))
 
-    def render(self, spec: Spec) -> Pair:
+    def render(self, spec: Spec) -> NoisyClean:
         """Cut the same place out of both; the gain is lowered where it would clip."""
         noisy, clean = (
             side.excerpt(spec.speech.name, spec.speech.offset, spec.length) for side in (self.noisy, self.clean)
@@ -222,12 +222,12 @@ class Blend:
         """Draw from one of the two."""
         return (self.paired if rng.random() < self.share else self.mixed).draw(rng, length)
 
-    def render(self, spec: Spec) -> Pair:
+    def render(self, spec: Spec) -> NoisyClean:
         """Render by the one it was drawn from."""
         return (self.paired if spec.paired else self.mixed).render(spec)
 
 
-def fit(noisy: Array, clean: Array) -> Pair:
+def scale_to_peak(noisy: Array, clean: Array) -> NoisyClean:
     """Both scaled down alike where one would clip."""
     scale = np.float32(min(1.0, PEAK / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)))
     return (noisy * scale).astype(np.float32), (clean * scale).astype(np.float32)
@@ -269,7 +269,7 @@ def looped(recordings: Recordings, excerpt: Excerpt, length: int) -> Array:
     return np.concatenate(parts)
 
 
-def at_speed(speed: float, read: Callable[[int], Array], length: int) -> Array:
+def speed_perturb(speed: float, read: Callable[[int], Array], length: int) -> Array:
     """`length` samples of what `read` gives of a recording, played at a speed: duration and pitch change together."""
     if speed == 1.0:
         return read(length)

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.config import NoiseKind
+from segan_cli.config.training import NoiseKind
 
 Array = NDArray[np.float32]
 

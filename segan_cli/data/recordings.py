@@ -56,14 +56,14 @@ class Recordings:
         return np.pad(samples, (before, length - before - len(samples)))
 
     @cached_property
-    def chances(self) -> NDArray[np.float64]:
+    def sampling_cdf(self) -> NDArray[np.float64]:
         """Cumulative odds of the recordings, each in proportion to its weighted length."""
         sizes = np.cumsum([recording.length * recording.weight for recording in self.all])
         return np.asarray(sizes / sizes[-1])
 
     def draw(self, rng: np.random.Generator) -> Recording:
         """Any of them, so that every second is as likely as any other of its weight."""
-        return self.all[int(np.searchsorted(self.chances, rng.random(), side="right"))]
+        return self.all[int(np.searchsorted(self.sampling_cdf, rng.random(), side="right"))]
 
     def samples(self, weighted: bool = False) -> float:
         """Samples in all."""

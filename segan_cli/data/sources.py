@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from segan_cli.config import DataConfig, MixingConfig
+from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache, Progress
 from segan_cli.data.gather import Found, Gatherer, Pool
 from segan_cli.data.mixing import Blend, MixedSource, PairedSource, Source
@@ -41,7 +41,7 @@ def open_sources(
     if not data.speech:
         raise CorpusError("no speech to train on; name a folder by --data")
     gatherer = Gatherer(cache, progress)
-    pool = gatherer.gather(data.speech, data.noise, data.rooms, "training")
+    pool = gatherer.gather(data.speech, data.noise, data.rirs, "training")
     named = gatherer.gather(data.valid_speech, data.valid_noise, (), "validation")
     if data.noise and not len(pool.speech):
         raise CorpusError(f"{data.speech[0]}: holds noisy/clean pairs already; leave out --noise")
@@ -52,7 +52,7 @@ def open_sources(
         tuple(gatherer.found),
         tuple(notes),
         {
-            "speakers": (training.talkers(), validation.talkers()),
+            "speakers": (training.speech_sets(), validation.speech_sets()),
             "noise": ((training.noise,), (validation.noise,)),
             "rooms": ((training.rooms,), (validation.rooms,)),
         },
@@ -65,21 +65,21 @@ def separate(pool: Pool, named: Pool, seed: int, before: Split) -> tuple[Pool, P
     What is `named` for validation is taken out of the pool; where nothing is, a part of the pool is held out.
     """
     notes: list[str] = []
-    if any(map(len, named.talkers())):
-        (speech, lost), (clean, lost_pairs) = (apart(kind, named.talkers()) for kind in pool.talkers())
+    if any(map(len, named.speech_sets())):
+        (speech, lost), (clean, lost_pairs) = (apart(kind, named.speech_sets()) for kind in pool.speech_sets())
         ours, theirs = replace(pool, speech=speech, clean=clean), named
         if lost + lost_pairs:
             notes.append(f"{lost + lost_pairs} recordings are left out of training: validation has the speaker or file")
-        if not any(map(len, ours.talkers())):
+        if not any(map(len, ours.speech_sets())):
             raise CorpusError("validation has every speaker of --data; name another --valid-data, or none")
     else:
-        speech, clean = joined(pool.talkers())
+        speech, clean = joined(pool.speech_sets())
         pool, notes = distinct(replace(pool, speech=speech, clean=clean))
-        groups = kept_apart(pool.talkers(), before.get("speakers", NOBODY)) or hold_out(pool.talkers(), seed)
-        (speech, speech_held), (clean, clean_held) = (divide(kind, groups) for kind in pool.talkers())
+        groups = kept_apart(pool.speech_sets(), before.get("speakers", NOBODY)) or hold_out(pool.speech_sets(), seed)
+        (speech, speech_held), (clean, clean_held) = (divide(kind, groups) for kind in pool.speech_sets())
         ours = replace(pool, speech=speech, clean=clean)
         theirs = Pool(speech_held, clean_held, pool.noisy)
-        share = total(theirs.talkers()) / total(pool.talkers())
+        share = total(theirs.speech_sets()) / total(pool.speech_sets())
         if share > MUCH:
             notes.append(
                 f"validation holds {share:.0%} of the speech, the smallest speaker; --valid-data names another"
@@ -94,8 +94,8 @@ def separate(pool: Pool, named: Pool, seed: int, before: Split) -> tuple[Pool, P
         if len(noise) and not len(valid_noise):
             notes.append("one noise recording is all there is, so validation hears generated noises")
     rooms, valid_rooms = divide(pool.rooms, held_out(pool.rooms, before.get("rooms", NOBODY), seed))
-    ours = replace(ours, noisy=mates(pool.noisy, ours.clean), noise=noise, rooms=rooms)
-    theirs = replace(theirs, noisy=mates(theirs.noisy, theirs.clean), noise=valid_noise, rooms=valid_rooms)
+    ours = replace(ours, noisy=paired_noisy(pool.noisy, ours.clean), noise=noise, rooms=rooms)
+    theirs = replace(theirs, noisy=paired_noisy(theirs.noisy, theirs.clean), noise=valid_noise, rooms=valid_rooms)
     return ours, theirs, notes
 
 
@@ -106,18 +106,19 @@ def held_out(recordings: Recordings, before: Groups, seed: int) -> Groups:
 
 def distinct(pool: Pool) -> tuple[Pool, list[str]]:
     """The pool with every file a group of its own where there is but one speaker; and a note that says so."""
-    if len({group for kind in pool.talkers() for group in kind.groups()}) > 1:
+    if len({group for kind in pool.speech_sets() for group in kind.groups()}) > 1:
         return pool, []
-    if sum(map(len, pool.talkers())) < 2:
+    if sum(map(len, pool.speech_sets())) < 2:
         raise CorpusError("one recording cannot be split for validation; give more, or name --valid-data")
     speech, clean = (
-        Recordings(tuple(replace(recording, group=recording.name) for recording in kind.all)) for kind in pool.talkers()
+        Recordings(tuple(replace(recording, group=recording.name) for recording in kind.all))
+        for kind in pool.speech_sets()
     )
     note = "one speaker is all there is, so validation holds out recordings: its scores are for a known voice"
     return replace(pool, speech=speech, clean=clean), [note]
 
 
-def mates(noisy: Recordings, clean: Recordings) -> Recordings:
+def paired_noisy(noisy: Recordings, clean: Recordings) -> Recordings:
     """The noisy sides of some pairs."""
     return noisy.subset([noisy.places[recording.name] for recording in clean.all])
 
@@ -130,8 +131,8 @@ def total(kinds: Sequence[Recordings]) -> float:
 def build(pool: Pool, mixing: MixingConfig, rate_hz: int) -> Source:
     """The source that one side of the split makes."""
     paired = PairedSource(pool.clean, pool.noisy, mixing, rate_hz)
-    crowd = len(pool.speech.groups()) > 1
-    mixed = MixedSource(pool.speech, pool.noise, pool.rooms, mixing, rate_hz, crowd)
+    multi_speaker = len(pool.speech.groups()) > 1
+    mixed = MixedSource(pool.speech, pool.noise, pool.rooms, mixing, rate_hz, multi_speaker)
     if not len(pool.speech):
         return paired
     return Blend(mixed, paired) if len(pool.clean) else mixed

@@ -51,14 +51,14 @@ def from_folders(noisy: Path, clean: Path | None) -> Cases:
     """
     if clean is None:
         return Cases(tuple(Case(name_in(noisy, path), path, None) for path in audio_below(noisy)))
-    mates, left = match_names(clean, noisy)
-    if not mates:
+    paired_noisy, left = match_names(clean, noisy)
+    if not paired_noisy:
         raise CorpusError(f"{noisy}: none of its files has one of the same name in {clean}; first: {left[0]}")
     table = noise_log(noisy.parent)
-    told = talkers(clean, [path for path, _ in mates])
+    told = speech_sets(clean, [path for path, _ in paired_noisy])
     cases = (
         Case(name_in(clean, path), mate, path, about | table.get(path.stem, {}))
-        for (path, mate), about in zip(mates, told, strict=True)
+        for (path, mate), about in zip(paired_noisy, told, strict=True)
     )
     return Cases(tuple(cases), tuple(left))
 
@@ -124,7 +124,7 @@ def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) ->
     paths, noises = audio_below(clean), audio_below(noise)
     rng = np.random.default_rng(seed)
     cases = []
-    for path, about in zip(paths, talkers(clean, paths), strict=True):
+    for path, about in zip(paths, speech_sets(clean, paths), strict=True):
         for snr_db in snrs_db:
             drawn = noises[int(rng.integers(len(noises)))]
             kind = drawn.relative_to(noise).parts[0]
@@ -134,7 +134,7 @@ def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) ->
     return Cases(tuple(cases))
 
 
-def talkers(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
+def speech_sets(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
     """The speaker of each file as a column, where paths tell."""
     voices, known = speakers(root, paths)
     told = known and len(paths) > 1

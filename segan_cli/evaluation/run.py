@@ -102,7 +102,7 @@ def evaluate(request: Request, progress: Progress | None = None) -> Run:
     for case in cases:
         found = results.get(case.name, {})
         before = found.get(NOISY)
-        account.left += sorted({said for said in found.values() if isinstance(said, str)})
+        account.left += sorted({reason for reason in found.values() if isinstance(reason, str)})
         if not isinstance(before, Result):
             continue
         good = {system: result for system in systems if isinstance(result := found.get(system), Result)}

@@ -45,14 +45,14 @@ class Store:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._check()
-            except sqlite3.DatabaseError as error:
+            except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite quotes what it cannot read
                 if not damaged(error) or not (own or path.read_bytes()[: len(MAGIC)] == MAGIC):
                     raise
                 aside = path.with_name(f"{path.name}.damaged")
                 path.replace(aside)
                 self.notes = (f"{path}: the cache of scores is damaged; it is made anew, the old one is {aside.name}",)
                 self._check()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise SeganError(
                 f"{path}: the cache of scores cannot be used ({error}); give another by --cache"
             ) from error
@@ -89,7 +89,7 @@ class Store:
     def get(self, keys: dict[str, str]) -> dict[str, Score]:
         """Those scores that are known; none from a file that was damaged or taken away meanwhile."""
         found: dict[str, Score] = {}
-        with suppress(sqlite3.Error), closing(self._open()) as database:
+        with suppress(sqlite3.Error, UnicodeDecodeError), closing(self._open()) as database:
             for name, key in keys.items():
                 row = database.execute("SELECT score FROM scores WHERE key = ?", (key,)).fetchone()
                 score = score_of(row[0]) if row is not None else None
@@ -103,7 +103,7 @@ class Store:
             (keys[name], json.dumps(score.reason if isinstance(score, Undefined) else score))
             for name, score in scores.items()
         ]
-        with suppress(sqlite3.Error), closing(self._open()) as database, database:
+        with suppress(sqlite3.Error, UnicodeDecodeError), closing(self._open()) as database, database:
             database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
 
 
@@ -125,7 +125,7 @@ def within(score: float, bounds: tuple[float, float]) -> bool:
     return bounds[0] - SLACK <= score <= bounds[1] + SLACK
 
 
-def damaged(error: sqlite3.DatabaseError) -> bool:
+def damaged(error: sqlite3.DatabaseError | UnicodeDecodeError) -> bool:
     """Whether a file is at fault, and not its place, the disk or another process."""
     if isinstance(error, sqlite3.OperationalError):
         return "no such column" in str(error) or "malformed" in str(error)

@@ -1,50 +1,68 @@
-"""Adversarial objectives: pairs of functions on the discriminator's logits, one loss for each player.
+"""Adversarial objectives: pairs of functions on the discriminator's logits, one loss for each network.
 
-Every function takes logits [B] and gives a scalar to minimise. D is the logit, σ(D) the probability of being real.
+Every function takes logits [B] and returns a scalar to minimise. D is the logit, σ(D) the probability of being real.
+Discriminator losses are called as f(real, fake, target=...), generator losses as f(fake, real=...).
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Protocol
 
+import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
 LARGEST_EXPONENT = 10.0  # of the maximum-likelihood loss, which goes on along its tangent from there
 
 
+class DiscriminatorLoss(Protocol):
+    """A loss of the discriminator."""
+
+    def __call__(self, real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
+        """Logits [B] of real and fake; `target` is the label of real or, for a metric objective, fake's quality [B]."""
+
+
+class GeneratorLoss(Protocol):
+    """A loss of the generator."""
+
+    def __call__(self, fake: Tensor, *, real: Tensor) -> Tensor:
+        """Logits [B] of fake, and of real for a relativistic objective."""
+
+
 @dataclass(frozen=True)
 class Objective:
-    """The losses of both players."""
+    """The losses of both networks, and what else they need."""
 
-    discriminator: Callable[[Tensor, Tensor, Any], Tensor]  # logits of real and fake; label of real, or fake's quality
-    generator: Callable[[Tensor, Tensor], Tensor]  # logits of fake, logits of real
+    discriminator: DiscriminatorLoss
+    generator: GeneratorLoss
     boundary: float | None  # logit between what counts as real and as fake; None: halfway between the batches' means
-    relativistic: bool = False  # the generator's loss looks at the logits of real
-    metric: bool = False  # the discriminator's third argument is the measured quality of fake
+    relativistic: bool = False  # the generator's loss depends on the logits of real
+    metric: bool = False  # the discriminator learns a measured quality; it is conditioned on clean
+    labelled: bool = False  # the label of real can be smoothed
+    gradient_penalty: bool = False  # of the critic (arXiv 1704.00028)
+    weight_clipping: bool = False  # of the critic (arXiv 1701.07875)
 
 
-def cross_entropy_discriminator(real: Tensor, fake: Tensor, label: float = 1.0) -> Tensor:
+def cross_entropy_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
     """-½ E log σ(D(x)) - ½ E log(1 - σ(D(G))) (arXiv 1406.2661, equation 1).
 
     A label below 1 is one-sided smoothing: -½ E [label log σ + (1 - label) log(1 - σ)] on real (arXiv 1606.03498).
     """
-    on_real = label * softplus(-real) + (1 - label) * softplus(real)
+    on_real = target * softplus(-real) + (1 - target) * softplus(real)
     return 0.5 * on_real.mean() + 0.5 * softplus(fake).mean()
 
 
-def minimax_generator(fake: Tensor, real: Tensor) -> Tensor:
+def minimax_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """½ E log(1 - σ(D(G))): the discriminator's loss turned round (arXiv 1406.2661, equation 1)."""
     return -0.5 * softplus(fake).mean()
 
 
-def non_saturating_generator(fake: Tensor, real: Tensor) -> Tensor:
+def non_saturating_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """-½ E log σ(D(G)) (arXiv 1701.00160, section 3.2.3)."""
     return 0.5 * softplus(-fake).mean()
 
 
-def maximum_likelihood_generator(fake: Tensor, real: Tensor) -> Tensor:
+def maximum_likelihood_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """-½ E exp(σ⁻¹(σ(D(G)))) = -½ E e^D(G) (arXiv 1701.00160, section 3.2.4).
 
     Kept finite: beyond a logit of 10 the exponential goes on along its tangent, so the gradient no longer grows.
@@ -53,61 +71,62 @@ def maximum_likelihood_generator(fake: Tensor, real: Tensor) -> Tensor:
     return -0.5 * (fake.clamp(max=LARGEST_EXPONENT).exp() + math.exp(LARGEST_EXPONENT) * beyond).mean()
 
 
-def least_squares_discriminator(real: Tensor, fake: Tensor, label: float = 1.0) -> Tensor:
+def least_squares_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
     """½ E (D(x) - 1)² + ½ E D(G)² (arXiv 1611.04076, equation 9)."""
-    return 0.5 * (real - label).square().mean() + 0.5 * fake.square().mean()
+    return 0.5 * (real - target).square().mean() + 0.5 * fake.square().mean()
 
 
-def least_squares_generator(fake: Tensor, real: Tensor) -> Tensor:
+def least_squares_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """½ E (D(G) - 1)² (arXiv 1611.04076, equation 9)."""
     return 0.5 * (fake - 1).square().mean()
 
 
-def hinge_discriminator(real: Tensor, fake: Tensor, label: float = 1.0) -> Tensor:
+def hinge_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
     """E max(0, 1 - D(x)) + E max(0, 1 + D(G)) (arXiv 1802.05957, equation 16)."""
     return (1 - real).relu().mean() + (1 + fake).relu().mean()
 
 
-def wasserstein_discriminator(real: Tensor, fake: Tensor, label: float = 1.0) -> Tensor:
+def wasserstein_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
     """E D(G) - E D(x): minus the estimated earth mover's distance, if D is 1-Lipschitz (arXiv 1701.07875, eq. 2)."""
     return fake.mean() - real.mean()
 
 
-def wasserstein_generator(fake: Tensor, real: Tensor) -> Tensor:
+def wasserstein_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """-E D(G) (arXiv 1701.07875, theorem 3; the hinge objective's too, arXiv 1802.05957, equation 17)."""
     return -fake.mean()
 
 
-def relativistic_least_squares_discriminator(real: Tensor, fake: Tensor, label: float = 1.0) -> Tensor:
+def relativistic_least_squares_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
     """E (D(x) - E D(G) - 1)² + E (D(G) - E D(x) + 1)² (arXiv 1807.00734, appendix D)."""
     return (real - fake.mean() - 1).square().mean() + (fake - real.mean() + 1).square().mean()
 
 
-def relativistic_least_squares_generator(fake: Tensor, real: Tensor) -> Tensor:
+def relativistic_least_squares_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """E (D(G) - E D(x) - 1)² + E (D(x) - E D(G) + 1)² (arXiv 1807.00734, appendix D)."""
     return (fake - real.mean() - 1).square().mean() + (real - fake.mean() + 1).square().mean()
 
 
-def metric_discriminator(real: Tensor, fake: Tensor, quality: Tensor) -> Tensor:
+def metric_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
     """E (D(x) - 1)² + E (D(y) - Q(y))² over the y whose quality Q [B] is defined, not NaN (arXiv 2104.03538)."""
+    quality = torch.as_tensor(target)
     defined = ~quality.isnan()
     error = (fake - quality.nan_to_num()).square() * defined
     return (real - 1).square().mean() + error.sum() / defined.sum().clamp_min(1)
 
 
-def metric_generator(fake: Tensor, real: Tensor) -> Tensor:
+def metric_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """E (D(G) - 1)²: climb to the best quality there is (arXiv 1905.04874)."""
     return (fake - 1).square().mean()
 
 
 OBJECTIVES = {
-    "minimax": Objective(cross_entropy_discriminator, minimax_generator, 0.0),
-    "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator, 0.0),
-    "maximum-likelihood": Objective(cross_entropy_discriminator, maximum_likelihood_generator, 0.0),
-    "least-squares": Objective(least_squares_discriminator, least_squares_generator, 0.5),
+    "minimax": Objective(cross_entropy_discriminator, minimax_generator, 0.0, labelled=True),
+    "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator, 0.0, labelled=True),
+    "maximum-likelihood": Objective(cross_entropy_discriminator, maximum_likelihood_generator, 0.0, labelled=True),
+    "least-squares": Objective(least_squares_discriminator, least_squares_generator, 0.5, labelled=True),
     "hinge": Objective(hinge_discriminator, wasserstein_generator, 0.0),
-    "wasserstein-clip": Objective(wasserstein_discriminator, wasserstein_generator, None),
-    "wasserstein-gp": Objective(wasserstein_discriminator, wasserstein_generator, None),
+    "wasserstein-clip": Objective(wasserstein_discriminator, wasserstein_generator, None, weight_clipping=True),
+    "wasserstein-gp": Objective(wasserstein_discriminator, wasserstein_generator, None, gradient_penalty=True),
     "relativistic-least-squares": Objective(
         relativistic_least_squares_discriminator, relativistic_least_squares_generator, None, relativistic=True
     ),

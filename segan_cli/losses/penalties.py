@@ -8,23 +8,23 @@ from torch import Tensor, nn
 from segan_cli.networks.layers import VirtualBatchNorm
 
 
-def gradient_norm_squared(judge: Callable[[Tensor], Tensor], candidates: Tensor) -> Tensor:
+def gradient_norm_squared(discriminate: Callable[[Tensor], Tensor], candidates: Tensor) -> Tensor:
     """‖∇ D(x)‖² of every candidate [B, …] → [B], itself differentiable with respect to the discriminator."""
     candidates = candidates.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(judge(candidates).sum(), candidates, create_graph=True)
+    (gradient,) = torch.autograd.grad(discriminate(candidates).sum(), candidates, create_graph=True)
     return gradient.flatten(1).square().sum(1)
 
 
-def gradient_penalty(judge: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
+def gradient_penalty(discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
     """E (‖∇ D(x̂)‖ - 1)² at random places x̂ between real and fake [B, …] (arXiv 1704.00028, equation 3)."""
     share = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
-    norm = (gradient_norm_squared(judge, share * real + (1 - share) * fake) + 1e-12).sqrt()
+    norm = (gradient_norm_squared(discriminate, share * real + (1 - share) * fake) + 1e-12).sqrt()
     return (norm - 1).square().mean()
 
 
-def r1(judge: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
+def r1(discriminate: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
     """½ E ‖∇ D(x)‖² on real candidates [B, …] (arXiv 1801.04406, equation 9, for γ = 1)."""
-    return 0.5 * gradient_norm_squared(judge, real).mean()
+    return 0.5 * gradient_norm_squared(discriminate, real).mean()
 
 
 def clip_weights(network: nn.Module, bound: float) -> None:

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.measures import composite, distortion, standard, unaided
+from segan_cli.measures import composite, distortion, non_intrusive, standard
 from segan_cli.measures.score import Score, Undefined
 
 Array = NDArray[np.float32]
@@ -35,7 +35,7 @@ class Pair:
     @cached_property
     def dnsmos(self) -> dict[str, Score]:
         """What is predicted for the degraded signal alone."""
-        return unaided.dnsmos(self.degraded)
+        return non_intrusive.dnsmos(self.degraded)
 
     def ssnr_db(self) -> Score:
         """Segmental SNR in dB."""
@@ -107,7 +107,7 @@ WITH_REFERENCE: dict[str, Measure] = {
         higher_is_better=False,
     ),
 }
-UNAIDED: dict[str, Measure] = {
+NON_INTRUSIVE: dict[str, Measure] = {
     "dnsmos_sig": Measure("DNSMOS SIG", lambda pair: pair.dnsmos["sig_mos"], (1.0, 5.0), P835, "speechmos"),
     "dnsmos_bak": Measure("DNSMOS BAK", lambda pair: pair.dnsmos["bak_mos"], (1.0, 5.0), P835, "speechmos"),
     "dnsmos_ovrl": Measure("DNSMOS OVRL", lambda pair: pair.dnsmos["ovrl_mos"], (1.0, 5.0), P835, "speechmos"),
@@ -119,7 +119,7 @@ UNAIDED: dict[str, Measure] = {
         "speechmos",
     ),
 }
-MEASURES = {**WITH_REFERENCE, **UNAIDED}
+MEASURES = {**WITH_REFERENCE, **NON_INTRUSIVE}
 CORE = ("pesq_wb", "stoi", "si_sdr_db")  # by which trainings are validated and models are shipped
 
 

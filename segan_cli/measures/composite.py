@@ -37,9 +37,9 @@ K_MAX, K_LOCAL = 20.0, 1.0  # of the slopes' weights
 def frames(signal: Double) -> Double:
     """[n] → [frames, FRAME], Hann-tapered; the last that would fit whole is left out, as in the published code."""
     n = max(0, (len(signal) - FRAME) // HOP)
-    taper = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, FRAME + 1) / (FRAME + 1)))
+    window = 0.5 * (1 - np.cos(2 * np.pi * np.arange(1, FRAME + 1) / (FRAME + 1)))
     every = np.lib.stride_tricks.sliding_window_view(signal, FRAME)[::HOP][:n] if n else np.zeros((0, FRAME))
-    return np.asarray(every * taper)
+    return np.asarray(every * window)
 
 
 def ssnr_frames_db(clean: Double, degraded: Double) -> Double:

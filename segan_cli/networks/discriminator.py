@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from segan_cli.architecture import DiscriminatorConfig
+from segan_cli.config.model import DiscriminatorConfig
 from segan_cli.networks.layers import VirtualBatchNorm, downsampling, initialise, turn
 
 

@@ -1,6 +1,6 @@
 """Which networks a config builds."""
 
-from segan_cli.architecture import GeneratorConfig, ModelConfig, SpectralConfig, SpectralDiscriminatorConfig
+from segan_cli.config.model import GeneratorConfig, ModelConfig, SpectralConfig, SpectralDiscriminatorConfig
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.networks.generator import Generator
 from segan_cli.networks.spectral import SpectralGenerator

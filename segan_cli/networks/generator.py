@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from segan_cli.architecture import GeneratorConfig
+from segan_cli.config.model import GeneratorConfig
 from segan_cli.networks.layers import downsampling, initialise, initialise_he, upsampling
 
 

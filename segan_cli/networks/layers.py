@@ -51,7 +51,7 @@ def turn(x: Tensor, most: int) -> Tensor:
     return x.roll(int(torch.randint(-most, most + 1, ())), -1)
 
 
-def full(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """x in single precision at least, whatever autocast made of it."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
@@ -70,7 +70,10 @@ class VirtualBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, C, L] and reference [R, C, L] → both normalised, same shapes."""
-        x, reference = full(x), full(reference)  # the derivative of a small variance overflows half precision
+        x, reference = (
+            at_least_float32(x),
+            at_least_float32(reference),
+        )  # the derivative of a small variance overflows half precision
         mean = reference.mean((0, 2), keepdim=True)
         square = reference.square().mean((0, 2), keepdim=True)
         own = 1.0 / (len(reference) + 1)

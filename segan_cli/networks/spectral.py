@@ -1,4 +1,4 @@
-"""The spectral generator: a mask on the compressed spectrum, by recurrence over time and attention over frequency."""
+"""The spectral generator: a mask on the compressed spectrum by GRUs along time and attention along frequency."""
 
 import math
 
@@ -6,127 +6,131 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad, silu
 
-from segan_cli.architecture import SpectralConfig
-from segan_cli.networks.layers import full
+from segan_cli.config.model import SpectralConfig
+from segan_cli.networks.layers import at_least_float32
 
-TINY = 1e-8  # power that keeps roots and quotients finite, where windows have a level of 1 and the open mask is 1
+TINY = 1e-8  # power that keeps roots and quotients finite; segments have a level of 1 and the identity mask is 1
 
 
 class SpectralGenerator(nn.Module):
-    """Maps noisy windows to enhanced ones by a complex mask on the power-compressed spectrum.
+    """Maps noisy segments to enhanced ones by a complex mask on the power-compressed spectrum.
 
-    Convolutions bring frames of bins to fewer bands with more channels; blocks then look along time both ways (GRU) and
-    along frequency (attention), as the dual-path networks of arXiv 1910.06379 and 2203.15149 do; the mirrored way back
-    is joined by skips and ends in a mask. Spectra are two tensors [B, N frames, F], real and imaginary parts; layers
-    hear and give [B, N, positions, C], but for the first and the last convolution's outer side, [B, C, N, F].
+    Convolutions reduce the bins of each frame to fewer bands with more channels. Dual-path blocks follow, with a
+    bidirectional GRU along time and attention along frequency (arXiv 1910.06379, 2203.15149). A mirrored decoder with
+    skip connections ends in the mask.
+
+    Shapes: spectra are real and imaginary parts [B, N frames, F bins]; layers take and return [B, N, positions, C],
+    except the input of the first and the output of the last convolution, [B, C, N, F].
     """
 
-    open: Tensor  # what goes through the bound and comes out as a mask of 1
+    identity_mask_bias: Tensor  # input of the bound for which the mask is 1, [2]
 
     def __init__(self, config: SpectralConfig) -> None:
         super().__init__()
         self.config, self.stride = config, config.frame // 2
         self.fourier = Fourier(config.frame)
-        self.bound = config.largest_gain**config.power
-        self.register_buffer("open", torch.tensor((self.bound * math.atanh(1 / self.bound), 0.0)), persistent=False)
-        c, steps = config.channels, config.steps
-        positions = config.frame // 2 // steps
-        self.inward = Convolution(3, c, 2 * steps, steps)
+        self.max_mask = config.max_gain**config.power
+        identity = torch.tensor((self.max_mask * math.atanh(1 / self.max_mask), 0.0))
+        self.register_buffer("identity_mask_bias", identity, persistent=False)
+        c, stride = config.channels, config.freq_stride
+        positions = config.frame // 2 // stride
+        self.input_conv = Convolution(3, c, 2 * stride, stride)
         self.encoder = nn.ModuleList(Convolution(c, c, 3) for _ in range(config.depth))
-        self.to_bands, self.to_width = nn.Linear(positions, config.bands), nn.Linear(c, config.width)
-        self.places = nn.Parameter(torch.zeros(config.bands, config.width))  # tells bands apart
-        self.blocks = nn.ModuleList(Block(config.width, config.hidden, config.heads) for _ in range(config.blocks))
-        self.from_width, self.from_bands = nn.Linear(config.width, c), nn.Linear(config.bands, positions)
+        self.to_bands, self.to_embedding = nn.Linear(positions, config.bands), nn.Linear(c, config.embed_dim)
+        self.band_embedding = nn.Parameter(torch.zeros(config.bands, config.embed_dim))
+        self.blocks = nn.ModuleList(Block(config.embed_dim, config.hidden, config.heads) for _ in range(config.blocks))
+        self.from_embedding, self.from_bands = nn.Linear(config.embed_dim, c), nn.Linear(config.bands, positions)
         self.merges = nn.ModuleList(nn.Linear(2 * c, c) for _ in range(config.depth))
         self.decoder = nn.ModuleList(Convolution(c, c, 3) for _ in range(config.depth))
-        self.outward = nn.Conv2d(2 * c, 2 * steps, 3, padding=1)
-        nn.init.zeros_(self.outward.weight)
-        nn.init.zeros_(self.outward.bias)  # type: ignore[arg-type]  # there is one
+        self.output_conv = nn.Conv2d(2 * c, 2 * stride, 3, padding=1)
+        nn.init.zeros_(self.output_conv.weight)
+        nn.init.zeros_(self.output_conv.bias)  # type: ignore[arg-type]  # there is one
 
     def forward(self, noisy: Tensor, z: None = None) -> Tensor:
         """noisy [B, 1, T], T a multiple of half a frame → enhanced [B, 1, T]."""
-        real, imaginary = self.analyse(noisy[:, 0] / self.config.input_rms)
+        real, imaginary = self.stft(noisy[:, 0] / self.config.input_rms)
         power = real.square() + imaginary.square() + TINY
         gain = power ** ((self.config.power - 1) / 2)
         h = torch.stack((real * gain, imaginary * gain, power.sqrt() * gain), 1)
-        h = self.inward(h[..., :-1])
+        h = self.input_conv(h[..., :-1])
         skips = [h]
         for layer in self.encoder:
             h = h + layer(channels_first(h))
             skips.append(h)
-        h = self.banded(h)
+        h = self.embed_bands(h)
         for block in self.blocks:
             h = block(h)
-        h = self.from_bands(self.from_width(h).transpose(2, 3)).transpose(2, 3)
+        h = self.from_bands(self.from_embedding(h).transpose(2, 3)).transpose(2, 3)
         for merge, layer in zip(self.merges, self.decoder, strict=True):
             h = merge(torch.cat((h, skips.pop()), -1))
             h = h + layer(channels_first(h))
-        a, b = self.mask(self.outward(channels_first(torch.cat((h, skips.pop()), -1))))
-        enhanced = self.synthesise(real * a - imaginary * b, real * b + imaginary * a)
+        a, b = self.mask(self.output_conv(channels_first(torch.cat((h, skips.pop()), -1))))
+        enhanced = self.istft(real * a - imaginary * b, real * b + imaginary * a)
         return self.config.input_rms * enhanced[:, None]
 
-    def banded(self, h: Tensor) -> Tensor:
-        """[B, N, positions, channels] → [B, N, bands, width], what tells bands apart added.
+    def embed_bands(self, h: Tensor) -> Tensor:
+        """[B, N, positions, channels] → [B, N, bands, embed_dim], the band embedding added.
 
-        The two layers commute but for their biases; bands first need fewer multiplications.
+        The two linear layers commute except for their biases; bands first need fewer multiplications.
         """
-        bands, width = self.to_bands, self.to_width
-        offset = torch.outer(bands.weight.sum(1), width.bias) + bands.bias[:, None]
-        return linear(linear(h.transpose(2, 3), bands.weight).transpose(2, 3), width.weight) + (offset + self.places)
+        bands, embedding = self.to_bands, self.to_embedding
+        offset = torch.outer(bands.weight.sum(1), embedding.bias) + bands.bias[:, None] + self.band_embedding
+        return linear(linear(h.transpose(2, 3), bands.weight).transpose(2, 3), embedding.weight) + offset
 
     def mask(self, h: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, 2 · steps, N, positions] → the complex mask's two parts [B, N, F], bounded, of uncompressed spectra.
+        """The bounded complex mask of uncompressed spectra, from [B, 2 · freq_stride, N, positions] → two [B, N, F].
 
-        `h` is what goes through the bound, less the open mask. The highest bin gets the mask of the one below it, the
-        lowest are closed. A mask m on compressed spectra is m |m|^(1 / power - 1) on the uncompressed.
+        The identity mask is added before the bound, so an output of 0 changes nothing. The highest bin gets the mask of
+        the bin below it; the lowest `zeroed_bins` get 0. A mask m of compressed spectra is m |m|^(1 / power - 1) of the
+        uncompressed ones.
         """
-        h = full(h).reshape(-1, self.config.steps, 2, *h.shape[2:]).permute(2, 0, 3, 4, 1).flatten(3)
-        h = torch.cat((h, h[..., -1:]), -1)[..., self.config.closed :]
-        a, b = h[0] + self.open[0], h[1] + self.open[1]
+        h = at_least_float32(h).reshape(-1, self.config.freq_stride, 2, *h.shape[2:]).permute(2, 0, 3, 4, 1).flatten(3)
+        h = torch.cat((h, h[..., -1:]), -1)[..., self.config.zeroed_bins :]
+        a, b = h[0] + self.identity_mask_bias[0], h[1] + self.identity_mask_bias[1]
         size = (a.square() + b.square() + TINY).sqrt()
-        gain = (self.bound * torch.tanh(size / self.bound)) ** (1 / self.config.power) / size
-        a, b = (pad(part * gain, (self.config.closed, 0)) for part in (a, b))
+        gain = (self.max_mask * torch.tanh(size / self.max_mask)) ** (1 / self.config.power) / size
+        a, b = (pad(part * gain, (self.config.zeroed_bins, 0)) for part in (a, b))
         return a, b
 
-    def analyse(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
+    def stft(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """[B, T] → real and imaginary parts [B, N, F] of frames that overlap by half.
 
-        The first and the last frame are centred on the window's ends.
+        The first and the last frame are centred on the segment's ends.
         """
         padded = pad(waveform, (self.stride, self.stride), mode="reflect")
         halves = padded.view(-1, waveform.shape[-1] // self.stride + 2, self.stride)
-        real, imaginary = self.fourier.analyse(torch.cat((halves[:, :-1], halves[:, 1:]), -1))
+        real, imaginary = self.fourier.stft(torch.cat((halves[:, :-1], halves[:, 1:]), -1))
         return real, imaginary
 
-    def synthesise(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Parts [B, N, F] → [B, T]: what `analyse` gives comes back, as both tapers' squares add up to 1."""
-        first, second = self.fourier.synthesise(real, imaginary).chunk(2, -1)
+    def istft(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """The inverse of `stft`: parts [B, N, F] → [B, T]; the squares of overlapping windows add up to 1."""
+        first, second = self.fourier.istft(real, imaginary).chunk(2, -1)
         waveform: Tensor = (first[:, 1:] + second[:, :-1]).flatten(1)
         return waveform
 
 
 class Fourier(nn.Module):
-    """Tapered frames to spectra and back."""
+    """Spectra of frames under the square root of a Hann window, and frames of spectra under the same window."""
 
-    taper: Tensor
+    window: Tensor
 
     def __init__(self, frame: int) -> None:
         super().__init__()
-        self.register_buffer("taper", torch.hann_window(frame).sqrt(), persistent=False)
+        self.register_buffer("window", torch.hann_window(frame).sqrt(), persistent=False)
 
-    def analyse(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+    def stft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Frames [B, N, frame] → real and imaginary parts [B, N, F]."""
-        spectra = torch.fft.rfft(frames * self.taper, norm="ortho")
+        spectra = torch.fft.rfft(frames * self.window, norm="ortho")
         return spectra.real, spectra.imag
 
-    def synthesise(self, real: Tensor, imaginary: Tensor) -> Tensor:
+    def istft(self, real: Tensor, imaginary: Tensor) -> Tensor:
         """Parts [B, N, F] → frames [B, N, frame]."""
-        frames: Tensor = torch.fft.irfft(torch.complex(real, imaginary), norm="ortho") * self.taper
+        frames: Tensor = torch.fft.irfft(torch.complex(real, imaginary), norm="ortho") * self.window
         return frames
 
 
 class Convolution(nn.Module):
-    """Convolution over three frames and some frequencies, layer norm over channels, SiLU."""
+    """Convolution over three frames and `taps` frequencies, layer norm over channels, SiLU."""
 
     def __init__(self, n_in: int, n_out: int, taps: int, stride: int = 1) -> None:
         super().__init__()
@@ -139,16 +143,16 @@ class Convolution(nn.Module):
 
 
 class Block(nn.Module):
-    """Time by a GRU both ways, frequency by attention, channels by two layers, each added to what it hears."""
+    """A bidirectional GRU along time, attention along frequency and a feed-forward layer, each with a residual."""
 
-    def __init__(self, width: int, hidden: int, heads: int) -> None:
+    def __init__(self, dim: int, hidden: int, heads: int) -> None:
         super().__init__()
         self.heads = heads
-        self.time_norm, self.frequency_norm, self.channel_norm = (nn.LayerNorm(width) for _ in range(3))
-        self.gru = nn.GRU(width, hidden, bidirectional=True)
-        self.gru_out = nn.Linear(2 * hidden, width)
-        self.attention_in, self.attention_out = nn.Linear(width, 3 * width), nn.Linear(width, width)
-        self.wide, self.narrow = nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+        self.time_norm, self.frequency_norm, self.channel_norm = (nn.LayerNorm(dim) for _ in range(3))
+        self.gru = nn.GRU(dim, hidden, bidirectional=True)
+        self.gru_out = nn.Linear(2 * hidden, dim)
+        self.attention_in, self.attention_out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
+        self.ffn_in, self.ffn_out = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, dim)
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, F, C] → same shape."""
@@ -160,8 +164,8 @@ class Block(nn.Module):
         weights = (query @ key.transpose(-2, -1) / math.sqrt(key.shape[-1])).softmax(-1)
         h = (weights @ value).transpose(1, 2).flatten(2)
         x = x + self.attention_out(h).view_as(x)
-        narrowed: Tensor = self.narrow(silu(self.wide(self.channel_norm(x))))
-        return x + narrowed
+        ffn: Tensor = self.ffn_out(silu(self.ffn_in(self.channel_norm(x))))
+        return x + ffn
 
 
 def channels_first(x: Tensor) -> Tensor:

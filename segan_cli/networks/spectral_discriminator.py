@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torchaudio.transforms import Spectrogram
 
-from segan_cli.architecture import SpectralDiscriminatorConfig
+from segan_cli.config.model import SpectralDiscriminatorConfig
 
 
 class SpectralDiscriminator(nn.Module):

@@ -4,8 +4,9 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from segan_cli.architecture import ModelConfig
+from segan_cli.config.model import ModelConfig
 from segan_cli.networks.families import build_discriminator, build_generator
+from segan_cli.networks.latent import latent_shape
 
 
 def parameters(network: nn.Module) -> int:
@@ -23,6 +24,6 @@ def macs_per_second(model: ModelConfig) -> float:
     """Multiply-accumulate operations of the generator for a second of audio, the overlap of windows included."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         generator = build_generator(model.generator)
-        shape = model.generator.latent_shape(1, model.window)
+        shape = latent_shape(model.generator, 1, model.window)
         generator(torch.empty(1, 1, model.window), None if shape is None else torch.empty(shape))
     return float(counter.get_total_flops()) / 2 * model.sample_rate_hz / model.hop

@@ -1,7 +1,7 @@
-"""The adversarial game: what the discriminator is asked and loses, and what it tells the generator.
+"""The adversarial losses: what the discriminator learns, and what the generator learns from it.
 
-Nothing here knows audio: candidates and conditions are batches of any shape, the discriminator is any module that takes
-both and gives logits [B].
+Nothing here depends on audio: candidates and conditions are batches of any shape, the discriminator is any module that
+takes both and returns logits [B].
 """
 
 from collections.abc import Callable
@@ -11,25 +11,25 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from segan_cli.config import AdversarialConfig
+from segan_cli.config.training import AdversarialConfig
 from segan_cli.losses.adversarial import OBJECTIVES, Objective
 from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
-from segan_cli.networks.layers import full
+from segan_cli.networks.layers import at_least_float32
 
-ENOUGH = 8  # examples from which their deviation can be relied on
+LEAST_EXAMPLES = 8  # from which a standard deviation is estimated
 
-Report = dict[str, float]
-Opinion = dict[str, Tensor]  # scalars
+StepMetrics = dict[str, float]
+DiscriminatorStats = dict[str, Tensor]  # scalars
 Weights = dict[str, Tensor]
 StepSize = Callable[[Tensor], Tensor]
 
 
 class Adversary(nn.Module):
-    """A discriminator, its optimiser and the rules of the game; called, it gives the discriminator's loss.
+    """A discriminator with its optimiser and objective; calling it returns the discriminator's loss.
 
-    In every method `real`, `fake` and `condition` are [B, …]; `deviation` is that of the instance noise now, in their
-    units; `quality` [2 B], for a metric objective alone, is the measured quality of `fake` and of `condition` itself,
-    NaN where undefined.
+    In every method `real`, `fake` and `condition` are [B, …]; `std` is the standard deviation of the instance noise, in
+    their units; `quality` [2 B], for a metric objective, is the measured quality of `fake` and of `condition`, NaN
+    where undefined.
     """
 
     def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, config: AdversarialConfig) -> None:
@@ -37,14 +37,14 @@ class Adversary(nn.Module):
         self.network, self.optimizer, self.config = network, optimizer, config
         self.objective = OBJECTIVES[config.objective]
 
-    def judge(self, candidate: Tensor, condition: Tensor, weights: Weights | None = None) -> Tensor:
+    def discriminate(self, candidate: Tensor, condition: Tensor, weights: Weights | None = None) -> Tensor:
         """Logits [B] of candidates, by the network's own weights or by others."""
         arguments = (candidate, condition)
         logits: Tensor = functional_call(self.network, weights, arguments) if weights else self.network(*arguments)
-        return full(logits)
+        return at_least_float32(logits)
 
-    def beside(self, real: Tensor, condition: Tensor) -> Tensor:
-        """What candidates are judged beside: the condition, but real where a measure is learned that looks at it."""
+    def condition_for(self, real: Tensor, condition: Tensor) -> Tensor:
+        """The discriminator's second input: the condition or, for a metric objective, real."""
         return real if self.objective.metric else condition
 
     def discriminator_loss(
@@ -52,47 +52,51 @@ class Adversary(nn.Module):
         real: Tensor,
         fake: Tensor,
         condition: Tensor,
-        deviation: float = 0.0,
+        std: float = 0.0,
         quality: Tensor | None = None,
         weights: Weights | None = None,
-    ) -> tuple[Tensor, Opinion]:
-        """The discriminator's loss, penalties included, and what it thinks of both kinds of candidates."""
+    ) -> tuple[Tensor, DiscriminatorStats]:
+        """The discriminator's loss with its penalties, and what it answered."""
         config, objective = self.config, self.objective
-        blurred = blur(real, deviation)
-        beside = self.beside(real, condition)
-        on_real = self.judge(blurred, beside, weights)
-        on_fake = self.judge(blur(fake, deviation), beside, weights)
+        noised, given = add_instance_noise(real, std), self.condition_for(real, condition)
+
+        def discriminate(candidate: Tensor) -> Tensor:
+            return self.discriminate(candidate, given, weights)
+
+        on_real, on_fake = discriminate(noised), discriminate(add_instance_noise(fake, std))
         if objective.metric:
-            on_condition = self.judge(blur(condition, deviation), beside, weights)
-            loss = objective.discriminator(on_real, torch.cat((on_fake, on_condition)), quality)
+            if quality is None:
+                raise ValueError("a metric objective needs the measured quality")
+            on_condition = discriminate(add_instance_noise(condition, std))
+            loss = objective.discriminator(on_real, torch.cat((on_fake, on_condition)), target=quality)
         else:
             label = 1.0 - config.label_smoothing
-            loss = objective.discriminator(on_real, on_fake, label)
+            loss = objective.discriminator(on_real, on_fake, target=label)
             if config.mismatched_share:
-                on_mismatched = self.judge(blurred, condition.roll(1, 0), weights)
-                mismatched = objective.discriminator(on_real, on_mismatched, label)
+                on_mismatched = self.discriminate(noised, condition.roll(1, 0), weights)
+                mismatched = objective.discriminator(on_real, on_mismatched, target=label)
                 loss = torch.lerp(loss, mismatched, config.mismatched_share)
         if config.r1_weight:
-            loss = loss + config.r1_weight * r1(lambda x: self.judge(x, beside, weights), blurred)
-        if config.objective == "wasserstein-gp":
-            penalty = gradient_penalty(lambda x: self.judge(x, beside, weights), real, fake.detach())
-            loss = loss + config.gradient_penalty_weight * penalty
-        return loss, opinion(on_real.detach(), on_fake.detach(), objective)
+            loss = loss + config.r1_weight * r1(discriminate, noised)
+        if objective.gradient_penalty:
+            loss = loss + config.gradient_penalty_weight * gradient_penalty(discriminate, real, fake.detach())
+        return loss, discriminator_stats(on_real.detach(), on_fake.detach(), objective)
 
     forward = discriminator_loss
 
     def generator_loss(
-        self, real: Tensor, fake: Tensor, condition: Tensor, deviation: float = 0.0, quality: Tensor | None = None
+        self, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0, quality: Tensor | None = None
     ) -> Tensor:
-        """The generator's adversarial loss, by the discriminator as it is or as it would answer in some steps."""
-        weights = self.unroll(real, fake, condition, deviation, quality) if self.config.unrolled_steps else None
-        beside = self.beside(real, condition)
-        on_fake = self.judge(blur(fake, deviation), beside, weights)
-        on_real = self.judge(blur(real, deviation), beside, weights) if self.objective.relativistic else on_fake
-        return self.objective.generator(on_fake, on_real)
+        """The generator's adversarial loss, by the discriminator as it is, or unrolled by some steps."""
+        weights = self.unroll(real, fake, condition, std, quality) if self.config.unrolled_steps else None
+        given = self.condition_for(real, condition)
+        on_fake = on_real = self.discriminate(add_instance_noise(fake, std), given, weights)
+        if self.objective.relativistic:
+            on_real = self.discriminate(add_instance_noise(real, std), given, weights)
+        return self.objective.generator(on_fake, real=on_real)
 
     def unroll(
-        self, real: Tensor, fake: Tensor, condition: Tensor, deviation: float = 0.0, quality: Tensor | None = None
+        self, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0, quality: Tensor | None = None
     ) -> Weights:
         """The weights that the discriminator would have after some steps on this batch, differentiable by `fake`.
 
@@ -103,28 +107,28 @@ class Adversary(nn.Module):
         weights: Weights = {name: p.detach().requires_grad_() for name, p in self.network.named_parameters()}
         buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
         for _ in range(self.config.unrolled_steps):
-            loss, _ = self.discriminator_loss(real, fake, condition, deviation, quality, {**weights, **buffers})
+            loss, _ = self.discriminator_loss(real, fake, condition, std, quality, {**weights, **buffers})
             gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True, allow_unused=True)
             for (name, weight), gradient, scale in zip(weights.items(), gradients, scales, strict=True):
                 if gradient is not None:
                     weights[name] = weight - gradient * scale(gradient)
         return {**weights, **buffers}
 
-    def settle(self) -> None:
-        """What the objective asks for after each step of the discriminator: bounded weights."""
-        if self.config.objective == "wasserstein-clip":
+    def clip_weights(self) -> None:
+        """Clip the discriminator's weights where the objective asks for it, after each of its steps."""
+        if self.objective.weight_clipping:
             clip_weights(self.network, self.config.weight_clip)
 
 
-def blur(candidates: Tensor, deviation: float) -> Tensor:
+def add_instance_noise(candidates: Tensor, std: float) -> Tensor:
     """Candidates with instance noise (arXiv 1610.04490)."""
-    return candidates + deviation * torch.randn_like(candidates) if deviation else candidates
+    return candidates + std * torch.randn_like(candidates) if std else candidates
 
 
-def opinion(on_real: Tensor, on_fake: Tensor, objective: Objective) -> Opinion:
-    """What logits [B] of both kinds say: means, and where the discriminator tells apart, how well.
+def discriminator_stats(on_real: Tensor, on_fake: Tensor, objective: Objective) -> DiscriminatorStats:
+    """Means of the logits [B] of either kind and, for a classifier, accuracies and d′.
 
-    That is the accuracies, and from eight examples on the separation: difference of means over the pooled deviation.
+    d′, from eight examples on, is the difference of the means over the pooled standard deviation.
     """
     real, fake = on_real.mean(), on_fake.mean()
     report = {"d_real": real, "d_fake": fake}
@@ -133,9 +137,9 @@ def opinion(on_real: Tensor, on_fake: Tensor, objective: Objective) -> Opinion:
     middle = (real + fake) / 2 if objective.boundary is None else objective.boundary
     report["d_real_accuracy"] = (on_real > middle).float().mean()
     report["d_fake_accuracy"] = (on_fake < middle).float().mean()
-    if len(on_real) >= ENOUGH:
-        deviation = ((on_real.var(correction=0) + on_fake.var(correction=0)) / 2).sqrt()
-        report["d_separation"] = (real - fake) / (deviation + 1e-6)
+    if len(on_real) >= LEAST_EXAMPLES:
+        std = ((on_real.var(correction=0) + on_fake.var(correction=0)) / 2).sqrt()
+        report["d_prime"] = (real - fake) / (std + 1e-6)
     return report
 
 

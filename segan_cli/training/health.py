@@ -1,4 +1,4 @@
-"""The health of an adversarial training: its vital signs, and the known illnesses in plain words."""
+"""The health of an adversarial training: its metrics over the last steps, and known failure modes."""
 
 import math
 from collections import deque
@@ -9,84 +9,84 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segan_cli.training.adversary import Report
+from segan_cli.training.adversary import StepMetrics
 
-MEMORY = 200  # steps that a diagnosis looks back on
-WON = 0.98  # accuracy on both kinds from which the discriminator has won …
-VANISHED = 0.1  # … if its gradient on the generator's output is less than this share of what it was at most
-SMOOTHING = 10  # steps averaged before oscillation is looked for
-SWING = 0.5  # separation, in deviations of the logits, that counts as one side being ahead
-SWINGS = 4  # changes of the side ahead that make an oscillation
-IGNORED = 1e-3  # effect of z, relative to the output, below which it is ignored
-ALIKE = 0.1  # spread of the outputs below which they repeat
+HISTORY_STEPS = 200  # that a diagnosis looks back on
+WON_ACCURACY = 0.98  # on both kinds, from which the discriminator has won …
+VANISHED_SHARE = 0.1  # … if its gradient on the generator's output is less than this share of what it was at most
+SMOOTHING_STEPS = 10  # averaged before oscillation is looked for
+CLEAR_D_PRIME = 0.5  # that counts as one side being ahead
+OSCILLATION_CHANGES = 4  # of the side ahead that make an oscillation
+LEAST_Z_EFFECT = 1e-3  # effect of z, relative to the output, below which it is ignored
+LEAST_DIVERSITY = 0.1  # diversity of the outputs below which they repeat
 
 
 class Health:
-    """Remembers the reports of the last steps and says what is wrong."""
+    """Keeps the metrics of the last steps and names known failure modes."""
 
     def __init__(self) -> None:
-        self.recent: deque[Report] = deque(maxlen=MEMORY)
-        self.strongest = 0.0  # smoothed adversarial gradient at its largest
+        self.recent: deque[StepMetrics] = deque(maxlen=HISTORY_STEPS)
+        self.largest_gradient = 0.0  # smoothed adversarial gradient at its largest
 
     def observe(self, report: Mapping[str, float | Tensor]) -> None:
         """Take note of one step."""
         self.recent.append({name: float(value) for name, value in report.items()})
-        if sum("adversarial_gradient" in recent for recent in self.recent) >= SMOOTHING:
-            self.strongest = max(self.strongest, self._mean("adversarial_gradient", SMOOTHING))
+        if sum("adversarial_gradient" in recent for recent in self.recent) >= SMOOTHING_STEPS:
+            self.largest_gradient = max(self.largest_gradient, self._mean("adversarial_gradient", SMOOTHING_STEPS))
 
     def state(self) -> dict[str, Any]:
         """What a resumed training needs, as JSON can hold it."""
-        return {"recent": list(self.recent), "strongest": self.strongest}
+        return {"recent": list(self.recent), "strongest": self.largest_gradient}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
         self.recent.extend(state["recent"])
-        self.strongest = state["strongest"]
+        self.largest_gradient = state["strongest"]
 
-    def means(self, steps: int = MEMORY) -> Report:
-        """Mean of every number over the last steps, of MEMORY at most."""
+    def means(self, steps: int = HISTORY_STEPS) -> StepMetrics:
+        """Mean of every number over the last steps, of HISTORY_STEPS at most."""
         reports = list(self.recent)[-steps:]
         names = sorted({name for report in reports for name in report})
         return {name: float(np.mean([report[name] for report in reports if name in report])) for name in names}
 
-    def diagnose(self, diversity: Report) -> dict[str, str]:
-        """The illnesses that the last steps and the generator's present `diversity` show: name → words with a hint."""
-        illnesses = {}
-        if len(self.recent) == MEMORY:
-            real, fake = self._mean("d_real_accuracy", MEMORY), self._mean("d_fake_accuracy", MEMORY)
-            push = self._mean("adversarial_gradient", SMOOTHING)
-            if min(real, fake) >= WON and push < VANISHED * self.strongest:
-                illnesses["discriminator won"] = (
+    def diagnose(self, diversity: StepMetrics) -> dict[str, str]:
+        """Failure modes that the last steps and the generator's present `diversity` show: name → words and a hint."""
+        failure_modes = {}
+        if len(self.recent) == HISTORY_STEPS:
+            real, fake = self._mean("d_real_accuracy", HISTORY_STEPS), self._mean("d_fake_accuracy", HISTORY_STEPS)
+            push = self._mean("adversarial_gradient", SMOOTHING_STEPS)
+            if min(real, fake) >= WON_ACCURACY and push < VANISHED_SHARE * self.largest_gradient:
+                failure_modes["discriminator won"] = (
                     f"the discriminator has won: it is right on {real:.0%} of clean and {fake:.0%} of enhanced windows,"
-                    f" and its gradient, before any balancing, has shrunk to {push / self.strongest:.1%} of its best;"
-                    " lower its learning rate, or set adversarial.r1_weight or adversarial.instance_noise"
+                    f" and its gradient, before any balancing, has shrunk to {push / self.largest_gradient:.1%} of its"
+                    " largest; lower its learning rate, or set adversarial.r1_weight or adversarial.instance_noise"
                 )
-            swings = self.swings()
-            if swings >= SWINGS:
-                illnesses["oscillation"] = (
-                    f"the networks chase each other: which candidates the discriminator prefers turned over {swings}"
-                    f" times in {MEMORY} steps; lower both learning rates or set adversarial.r1_weight"
+            sign_changes = self.sign_changes()
+            if sign_changes >= OSCILLATION_CHANGES:
+                failure_modes["oscillation"] = (
+                    f"the networks oscillate: d′ of the discriminator changed its sign {sign_changes} times in"
+                    f" {HISTORY_STEPS} steps; lower both learning rates or set adversarial.r1_weight"
                 )
-        if diversity.get("z_effect", 1.0) < IGNORED:
-            illnesses["z ignored"] = (
+        if diversity.get("z_effect", 1.0) < LEAST_Z_EFFECT:
+            failure_modes["z ignored"] = (
                 f"the generator ignores z: another z changes its output by {diversity['z_effect']:.2%} alone;"
                 " harmless for denoising, where one answer is right; set model.generator.latent_channels=0 to save it"
             )
-        if diversity.get("spread", 1.0) < ALIKE:
-            illnesses["mode collapse"] = (
+        if diversity.get("output_diversity", 1.0) < LEAST_DIVERSITY:
+            failure_modes["mode collapse"] = (
                 "the generator repeats itself: its outputs for different inputs differ by"
-                f" {diversity['spread']:.1%} of what unlike sounds do; set adversarial.unrolled_steps, another"
-                " adversarial.objective or a lower adversarial.weight"
+                f" {diversity['output_diversity']:.1%} of what unlike sounds do; set adversarial.unrolled_steps,"
+                " another adversarial.objective or a lower adversarial.weight"
             )
-        return illnesses
+        return failure_modes
 
-    def swings(self) -> int:
-        """How often the sign of the discriminator's separation turned over, between clear leads of either side."""
-        series = np.array([report["d_separation"] for report in self.recent if "d_separation" in report])
-        if len(series) < SMOOTHING:
+    def sign_changes(self) -> int:
+        """How often d′ changed its sign, counting only clear leads of either side."""
+        series = np.array([report["d_prime"] for report in self.recent if "d_prime" in report])
+        if len(series) < SMOOTHING_STEPS:
             return 0
-        smooth = np.convolve(series, np.ones(SMOOTHING) / SMOOTHING, "valid")
-        leads = np.sign(smooth[np.abs(smooth) > SWING])
+        smooth = np.convolve(series, np.ones(SMOOTHING_STEPS) / SMOOTHING_STEPS, "valid")
+        leads = np.sign(smooth[np.abs(smooth) > CLEAR_D_PRIME])
         return int(np.count_nonzero(np.diff(leads)))
 
     def _mean(self, name: str, steps: int) -> float:
@@ -94,16 +94,16 @@ class Health:
         return float(np.mean(values)) if values else 0.0
 
 
-def diversity(generate: Callable[[Tensor | None], Tensor], latents: tuple[Tensor | None, Tensor | None]) -> Report:
+def diversity(generate: Callable[[Tensor | None], Tensor], latents: tuple[Tensor | None, Tensor | None]) -> StepMetrics:
     """How much the outputs [B, …] of `generate` differ from example to example and, for two z, over z.
 
-    `spread` is the RMS difference between neighbours in the batch over √2 of the outputs' RMS: 1 for outputs that have
-    nothing in common, 0 for equal ones. `z_effect` is the RMS difference between two z over the outputs' RMS.
+    `output_diversity` is the RMS difference between neighbours in the batch over √2 of the outputs' RMS: 1 for outputs
+    that have nothing in common, 0 for equal ones. `z_effect` is the RMS difference between two z over the outputs' RMS.
     """
     with torch.no_grad():
         first = generate(latents[0])
         level = max(rms(first), 1e-12)
-        report = {"spread": rms(first - first.roll(1, 0)) / (math.sqrt(2) * level)}
+        report = {"output_diversity": rms(first - first.roll(1, 0)) / (math.sqrt(2) * level)}
         if latents[1] is not None:
             report["z_effect"] = rms(first - generate(latents[1])) / level
     return report

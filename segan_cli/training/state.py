@@ -10,19 +10,22 @@ from typing import Any
 
 import torch
 
-from segan_cli.architecture import ModelConfig
 from segan_cli.atomic import write_whole
-from segan_cli.checkpoint import Model
-from segan_cli.config import TrainingConfig
+from segan_cli.config.legacy import renamed_model, renamed_training, renamed_weight
+from segan_cli.config.model import ModelConfig
+from segan_cli.config.schema import flat, from_dict, to_dict
+from segan_cli.config.training import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.losses.reconstruction import Reconstruction
+from segan_cli.networks.checkpoint import Model
 from segan_cli.networks.families import AnyGenerator, build_discriminator, build_generator
-from segan_cli.schema import flat, from_dict, plain
 from segan_cli.training.adversary import Adversary
+from segan_cli.training.balance import GradientBalancer
+from segan_cli.training.distributed import Processes
 from segan_cli.training.health import Health
-from segan_cli.training.processes import Processes
 
-FORMAT = 1  # of saved states
+FORMAT = 2  # of saved states; those of format 1 are read too
+GENERATORS = ("generator", "average")  # parts with weights of a generator in format 1
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -37,7 +40,7 @@ class TrainState:
         self.model, self.training, self.processes = model, training, processes or Processes()
         device = self.device = self.processes.device
         self.generator = build_generator(model.generator).to(device)
-        self.average = copied(self.generator).eval().requires_grad_(False)  # EMA of the generator's weights
+        self.ema_generator = copied(self.generator).eval().requires_grad_(False)  # moving average of its weights
         self.discriminator = build_discriminator(model, training.reference_windows).to(device)
         self.generator_optimizer = optimizer(training.optimizer, self.generator, training.generator_learning_rate)
         self.discriminator_optimizer = optimizer(
@@ -52,8 +55,11 @@ class TrainState:
             self.generator.compile()
             if not derived_twice(training):
                 self.discriminator.compile()
-        self.joined_generator = self.processes.joined(self.generator)
-        self.joined_adversary = self.processes.joined(self.adversary) if training.adversarial.weight else self.adversary
+        self.ddp_generator = self.processes.wrap_ddp(self.generator)
+        self.ddp_adversary = self.processes.wrap_ddp(self.adversary) if training.adversarial.weight else self.adversary
+        self.balancer = GradientBalancer(
+            training.adversarial.weight, training.adversarial.gradient_share, self.processes
+        )
         self.health = Health()
         self.step = 0
         self.history: list[dict[str, Any]] = []  # what each start and resumption of this training says of itself
@@ -67,18 +73,28 @@ class TrainState:
         precision = PRECISIONS[self.training.precision]
         return torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
 
-    def candidate(self) -> Model:
+    def instance_noise(self) -> float:
+        """Standard deviation of the instance noise at this step, which falls linearly to 0."""
+        return self.training.adversarial.instance_noise * max(0.0, 1 - self.step / self.training.steps)
+
+    @torch.no_grad()
+    def update_ema(self) -> None:
+        """Take the generator's weights into the moving average, whose decay grows to its value from 0.1 on."""
+        decay = min(self.training.ema_decay, (1 + self.step) / (10 + self.step))
+        torch._foreach_lerp_(list(self.ema_generator.parameters()), list(self.generator.parameters()), 1 - decay)
+
+    def ema_snapshot(self) -> Model:
         """The averaged generator as a model, as it is now."""
-        generator = copied(self.average)
+        generator = copied(self.ema_generator)
         return Model(
-            generator, self.model, {"runs": self.history, "steps": self.step, "training": plain(self.training)}
+            generator, self.model, {"runs": self.history, "steps": self.step, "training": to_dict(self.training)}
         )
 
     def parts(self) -> dict[str, Any]:
         """The stateful objects by name."""
         return {
             "generator": self.generator,
-            "average": self.average,
+            "ema_generator": self.ema_generator,
             "discriminator": self.discriminator,
             "generator_optimizer": self.generator_optimizer,
             "discriminator_optimizer": self.discriminator_optimizer,
@@ -91,8 +107,8 @@ class TrainState:
         state = {name: part.state_dict() for name, part in self.parts().items()}
         about = {
             "format": FORMAT,
-            "model": plain(self.model),
-            "training": plain(self.training),
+            "model": to_dict(self.model),
+            "training": to_dict(self.training),
             "step": self.step,
             "history": self.history,
             "health": self.health.state(),
@@ -122,7 +138,7 @@ class TrainState:
             self.health.restore(about["health"])
             self.step, self.history = about["step"], about["history"]
             then = from_dict(TrainingConfig, about["training"])
-            before, now = (flat(plain(config), "training.") for config in (then, self.training))
+            before, now = (flat(to_dict(config), "training.") for config in (then, self.training))
         except (RuntimeError, LookupError, TypeError, ValueError, ConfigError) as error:
             raise CheckpointError(f"{path}: not a whole training state") from error
         return [f"{name}: {before[name]} before, {now[name]} now" for name in now if before[name] != now[name]]
@@ -133,7 +149,7 @@ class TrainState:
         Raises CheckpointError when they are of another network.
         """
         try:
-            for network in (self.generator, self.average):
+            for network in (self.generator, self.ema_generator):
                 network.load_state_dict(networks["generator"])
             if "discriminator" in networks:
                 self.discriminator.load_state_dict(networks["discriminator"])
@@ -153,7 +169,15 @@ def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[s
         version = about["format"]
     except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
-    if version != FORMAT:
+    if version == 1:
+        state = {
+            "ema_generator" if name == "average" else name: {renamed_weight(key): value for key, value in part.items()}
+            if name in GENERATORS
+            else part
+            for name, part in state.items()
+        }
+        about["model"], about["training"] = renamed_model(about["model"]), renamed_training(about["training"])
+    elif version != FORMAT:
         raise CheckpointError(
             f"{path}: a training state of format {version}, and this segan reads {FORMAT}; use another"
         )

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segan_cli.checkpoint import Model, load_model, save_model
-from segan_cli.enhance import Enhancer
+from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import AudioError, CheckpointError
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import Score, mean
+from segan_cli.networks.checkpoint import Model, load_model, save_model
 
 Array = NDArray[np.float32]
 Scores = dict[str, float | None]
@@ -65,7 +65,7 @@ class Validation:
             model, self._submit(enhanced), [("noisy", noisy), ("enhanced", enhanced[0]), ("clean", clean)]
         )
 
-    def go_on(self, step: int, device: torch.device) -> bool:
+    def resume(self, step: int, device: torch.device) -> bool:
         """Start again what a stop of the training at this step or later interrupted; → whether there was something."""
         try:
             model = load_model(self.file)

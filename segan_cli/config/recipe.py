@@ -6,11 +6,11 @@ from pathlib import Path
 
 import tomli_w
 
-from segan_cli.architecture import ModelConfig
-from segan_cli.config import Recipe
+from segan_cli.config.model import ModelConfig
+from segan_cli.config.presets import PRESETS
+from segan_cli.config.schema import from_dict, merged, short, to_dict, without_none
+from segan_cli.config.training import Recipe
 from segan_cli.errors import ConfigError
-from segan_cli.presets import PRESETS
-from segan_cli.schema import from_dict, merged, plain, short, without_none
 
 DEFAULT = "segan-spectral"
 FAMILIES = {"convolutional": "segan-gated", "spectral": "segan-spectral"}
@@ -18,7 +18,7 @@ FAMILIES = {"convolutional": "segan-gated", "spectral": "segan-spectral"}
 
 def recipes_dir() -> Path:
     """The folder of shipped recipes: inside the installed package, or beside it in a source checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "recipes"
     return installed if installed.is_dir() else package.parent / "recipes"
 
@@ -66,4 +66,4 @@ def load_recipe(name: str) -> Recipe:
 
 def recipe_text(recipe: Recipe) -> str:
     """A recipe with every field spelled out, as TOML that `load_recipe` reads back."""
-    return tomli_w.dumps(without_none(plain(recipe)))
+    return tomli_w.dumps(without_none(to_dict(recipe)))

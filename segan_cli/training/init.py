@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from segan_cli.architecture import ModelConfig
-from segan_cli.checkpoint import load_model
-from segan_cli.pretrained import find_model
-from segan_cli.schema import from_dict
+from segan_cli.backends.pretrained import find_model
+from segan_cli.config.model import ModelConfig
+from segan_cli.config.schema import from_dict
+from segan_cli.networks.checkpoint import load_model
 from segan_cli.training.state import TrainState, read_state
 
 CPU = torch.device("cpu")
@@ -32,7 +32,7 @@ def start_from(state: TrainState, init: str) -> None:
     """
     if is_state(init):
         parts, about = read_state(Path(init), CPU)
-        networks = {"generator": parts["average"], "discriminator": parts["discriminator"]}
+        networks = {"generator": parts["ema_generator"], "discriminator": parts["discriminator"]}
         state.start_from(networks, about["history"])
     else:
         model = load_model(find_model(init))

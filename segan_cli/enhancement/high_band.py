@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.audio.filters import BandGain, Resampler
-from segan_cli.framing import Finish, OverlapAdd
+from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
 
 Array = NDArray[np.float32]
 

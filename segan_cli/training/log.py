@@ -20,12 +20,12 @@ FRAME, HOP = 512, 128  # samples of the pictured spectrograms
 FLOOR_DB = -80.0  # below the loudest point of a picture: black
 
 
-class Journal:
+class TrainingLog:
     """Lines of numbers by step; on a resumption, what was written after the saved step is forgotten."""
 
     def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
         self.path = run / "log.jsonl"
-        self.lines = rewind(self.path, step)
+        self.lines = truncate_after(self.path, step)
         self.board: Any = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -66,7 +66,7 @@ class Journal:
             if not np.isfinite(samples).all():
                 continue
             self.board.add_audio(name, samples[None], step, sample_rate=rate_hz)
-            self.board.add_image(name, picture(samples), step)
+            self.board.add_image(name, spectrogram_image(samples), step)
         self.board.flush()
 
 
@@ -76,7 +76,7 @@ def check_tensorboard() -> None:
         raise TrainingError("TensorBoard is not installed; pip install 'segan-cli[tensorboard]'")
 
 
-def rewind(path: Path, step: int) -> list[dict[str, Any]]:
+def truncate_after(path: Path, step: int) -> list[dict[str, Any]]:
     """Drop the lines of a log that were written after a step; → the others."""
     lines = [line for line in read_lines(path) if line["step"] <= step]
     write_whole(path, "".join(write_json(line) + "\n" for line in lines).encode())
@@ -108,7 +108,7 @@ def is_line(line: Any) -> bool:
     )  # fmt: skip
 
 
-def picture(samples: Array) -> NDArray[np.float32]:
+def spectrogram_image(samples: Array) -> NDArray[np.float32]:
     """Log spectrogram of sound [n] as a grey picture [1, F, N] with low frequencies below, 0 … 1."""
     window = torch.hann_window(FRAME)
     magnitude = torch.stft(torch.from_numpy(samples), FRAME, HOP, window=window, return_complex=True).abs()

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from segan_cli.architecture import (
+from segan_cli.config.model import (
     DiscriminatorConfig,
     GeneratorConfig,
     ModelConfig,
@@ -20,8 +20,8 @@ def scaled(model: ModelConfig, width: float) -> ModelConfig:
     g, d = model.generator, model.discriminator
     generator: GeneratorConfig | SpectralConfig
     if isinstance(g, SpectralConfig):
-        channels, hidden, per_head = scale((g.channels, g.hidden, g.width // g.heads))
-        generator = replace(g, channels=channels, hidden=hidden, width=per_head * g.heads)
+        channels, hidden, per_head = scale((g.channels, g.hidden, g.embed_dim // g.heads))
+        generator = replace(g, channels=channels, hidden=hidden, embed_dim=per_head * g.heads)
     else:
         generator = replace(g, channels=scale(g.channels), latent_channels=round(width * g.latent_channels))
     if isinstance(d, DiscriminatorConfig):
@@ -57,7 +57,7 @@ def segan_plus() -> ModelConfig:
 
 
 def segan_dilated() -> ModelConfig:
-    """Five dilated layers of half the taps: the field of view grows by dilation, the length shrinks by stride.
+    """Five dilated layers of half the taps: the receptive field grows by dilation, the length shrinks by stride.
 
     Dilations are odd and strides even, so every sample reaches the thought vector; its frames hear more than a window.
     """
@@ -83,7 +83,7 @@ def segan_spectral() -> ModelConfig:
     """A mask on the compressed spectrum by a small dual-path network: the default."""
     return ModelConfig(
         preset="segan-spectral",
-        generator=SpectralConfig(channels=32, width=48, hidden=32, steps=8, closed=2),
+        generator=SpectralConfig(channels=32, embed_dim=48, hidden=32, freq_stride=8, zeroed_bins=2),
         discriminator=SpectralDiscriminatorConfig((16, 32, 64, 64)),
         pre_emphasis=0.0,
     )

@@ -22,9 +22,9 @@ from segan_cli.audio.sinks import Warn, Write, normalising, open_output, open_ta
 from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.backends.network import BackendName
-from segan_cli.enhance import Enhancer
+from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.enhancement.jobs import STREAM, Job
 from segan_cli.errors import AudioError, CheckpointError, SeganError, StoppedError
-from segan_cli.plan import STREAM, Job
 from segan_cli.tracebacks import LOG, in_words
 
 Array = NDArray[np.float32]

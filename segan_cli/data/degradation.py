@@ -9,7 +9,7 @@ import soxr
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfiltfilt
 
-from segan_cli.config import CodecName, MixingConfig
+from segan_cli.config.training import CodecName, MixingConfig
 
 Array = NDArray[np.float32]
 
@@ -25,7 +25,7 @@ LOWEST_QUALITY = 0.9  # of libsndfile's compression level, 0 … 1, best to wors
 
 
 @dataclass(frozen=True)
-class Damage:
+class Degradation:
     """Everything that was drawn for the damage to one window; None where there is none."""
 
     band_hz: float | None = None  # upper limit, of noisy and clean
@@ -35,7 +35,7 @@ class Damage:
     gaps: tuple[tuple[int, int], ...] = ()  # first and last sample of lost packets
 
 
-def draw_damage(rng: np.random.Generator, config: MixingConfig, length: int, rate_hz: int) -> Damage:
+def draw_degradation(rng: np.random.Generator, config: MixingConfig, length: int, rate_hz: int) -> Degradation:
     """Draw what will happen to `length` samples; the same draws are made whatever the probabilities."""
     struck = rng.random(4) < (
         config.band_probability,
@@ -51,7 +51,7 @@ def draw_damage(rng: np.random.Generator, config: MixingConfig, length: int, rat
             n = round(rng.uniform(*config.gap_ms) / 1000 * rate_hz)
             start = int(rng.integers(max(1, length - n)))
             gaps.append((start, min(length, start + n)))
-    return Damage(
+    return Degradation(
         band_hz if struck[0] else None,
         clipping_db if struck[1] else None,
         codec if struck[2] else None,
@@ -60,7 +60,7 @@ def draw_damage(rng: np.random.Generator, config: MixingConfig, length: int, rat
     )
 
 
-def damage(spec: Damage, noisy: Array, clean: Array, rate_hz: int) -> tuple[Array, Array]:
+def damage(spec: Degradation, noisy: Array, clean: Array, rate_hz: int) -> tuple[Array, Array]:
     """noisy [n] and clean [n] → both as damaged; only a band limit touches the clean side."""
     if spec.band_hz is not None:
         noisy, clean = (limit_band(side, spec.band_hz, rate_hz) for side in (noisy, clean))

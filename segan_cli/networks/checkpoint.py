@@ -11,10 +11,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from segan_cli.architecture import ModelConfig
 from segan_cli.atomic import write_whole
+from segan_cli.config.legacy import renamed_weight
+from segan_cli.config.model import ModelConfig
+from segan_cli.config.modelfile import FORMAT, check_size, read_about
 from segan_cli.errors import CheckpointError, ConfigError
-from segan_cli.modelfile import FORMAT, check_size, read_about
 from segan_cli.networks.families import AnyGenerator, build_generator
 
 DTYPES = ("F32", "F16", "BF16")  # of weights
@@ -45,17 +46,17 @@ def load_model(path: Path) -> Model:
     check_size(path, str(path))
     try:
         with safe_open(path, framework="pt") as file:
-            about = (file.metadata() or {}).get("segan")
-            if about is None:
+            text = (file.metadata() or {}).get("segan")
+            if text is None:
                 raise CheckpointError("a safetensors file, but not written by segan; give a model that segan trained")
-            config, provenance = read_about(about)
-            names = file.keys()
+            about = read_about(text)
+            names = {renamed_weight(name) if about.format == 1 else name: name for name in file.keys()}  # noqa: SIM118
             with torch.device("meta"):
-                expected = build_generator(config.generator).state_dict()
+                expected = build_generator(about.config.generator).state_dict()
             check_names(expected, names)
             for name, tensor in expected.items():
-                check_kind(name, tensor, file.get_slice(name))
-            weights = {name: file.get_tensor(name).float() for name in names}
+                check_kind(name, tensor, file.get_slice(names[name]))
+            weights = {name: file.get_tensor(names[name]).float() for name in expected}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
     except (CheckpointError, ConfigError) as error:
@@ -63,9 +64,9 @@ def load_model(path: Path) -> Model:
     for name, tensor in weights.items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"{path}: {name} holds weights that are not numbers; use another model")
-    generator = build_generator(config.generator)
+    generator = build_generator(about.config.generator)
     generator.load_state_dict(weights)
-    return Model(generator.eval().requires_grad_(False), config, provenance)
+    return Model(generator.eval().requires_grad_(False), about.config, about.provenance)
 
 
 def check_names(expected: Iterable[str], found: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ from segan_cli.errors import CheckpointError
 
 def pretrained_dir() -> Path:
     """The folder of shipped models: inside the installed package, or beside it in a source checkout."""
-    package = Path(__file__).parent
+    package = Path(__file__).parents[1]
     installed = package / "pretrained"
     return installed if installed.is_dir() else package.parent / "pretrained"
 

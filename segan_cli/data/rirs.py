@@ -36,7 +36,7 @@ def response(rooms: Recordings, name: str, rate_hz: int) -> Response:
     return Response(np.asarray(whole / np.sqrt(max(energy, 1e-12)), np.float32), rate_hz)
 
 
-def in_room(room: Response, speech: Array, lead: int, target: Literal["early", "dry"]) -> tuple[Array, Array]:
+def apply_rir(room: Response, speech: Array, lead: int, target: Literal["early", "dry"]) -> tuple[Array, Array]:
     """Speech [lead + n] → [n] as heard in the room, and [n] as a target: `lead` samples give the room its memory."""
     import torch
     from torchaudio.functional import fftconvolve

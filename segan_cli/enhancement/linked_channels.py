@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 Array = NDArray[np.float32]
 
 FRAME, HOP = 1_024, 256  # samples of the frames in which channels follow their mid
-TAPER = np.sin(np.pi * np.arange(FRAME) / FRAME) ** 2
+WINDOW = np.sin(np.pi * np.arange(FRAME) / FRAME) ** 2
 LARGEST_GAIN = 2.0  # gain with which a channel may follow it
 CANCELLED = 0.05  # share of the channels' power below which their mid tells nothing of them
 
 
-def middle(channels: Array) -> Array:
+def downmix_mid(channels: Array) -> Array:
     """[N, C, T] → their mean [N, 1, T]; the first channel where they cancel each other out."""
     mid = channels.mean(1, keepdims=True)
     power = np.square(channels).mean((1, 2), keepdims=True)
@@ -21,7 +21,7 @@ def middle(channels: Array) -> Array:
     return np.where(there, mid, channels[:, :1])
 
 
-def follow(channels: Array, mid: Array, enhanced: Array) -> Array:
+def apply_transfer_function(channels: Array, mid: Array, enhanced: Array) -> Array:
     """Channels [N, C, T] through the filter that makes mid [N, 1, T] enhanced [N, 1, T], frame by frame.
 
     As all of a window's channels pass the same filter, levels and delays between them stay.
@@ -37,17 +37,17 @@ def spectra(signals: Array) -> NDArray[np.complex64]:
     half = FRAME // 2
     padded = np.pad(signals, ((0, 0), (0, 0), (half, half + -signals.shape[-1] % HOP)))
     frames = np.lib.stride_tricks.sliding_window_view(padded, FRAME, axis=-1)[:, :, ::HOP]
-    return np.asarray(np.fft.rfft(frames * TAPER), np.complex64)
+    return np.asarray(np.fft.rfft(frames * WINDOW), np.complex64)
 
 
 def resynthesis(frames: NDArray[Any], n: int) -> Array:
     """What `spectra` gives back to signals [N, C, n]."""
-    pieces = np.fft.irfft(frames) * TAPER
+    pieces = np.fft.irfft(frames) * WINDOW
     total = np.zeros((*pieces.shape[:2], (pieces.shape[2] - 1) * HOP + FRAME))
     weight = np.zeros(total.shape[-1])
     for i in range(pieces.shape[2]):
         place = slice(i * HOP, i * HOP + FRAME)
         total[:, :, place] += pieces[:, :, i]
-        weight[place] += TAPER**2
+        weight[place] += WINDOW**2
     half = FRAME // 2
     return np.asarray((total[..., half : half + n] / weight[half : half + n]), np.float32)

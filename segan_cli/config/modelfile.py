@@ -1,14 +1,16 @@
 """What the file of a model says of itself, be it safetensors or ONNX; nothing of it is believed."""
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segan_cli.architecture import ModelConfig
+from segan_cli.config.legacy import renamed_model
+from segan_cli.config.model import ModelConfig
+from segan_cli.config.schema import from_dict, short
 from segan_cli.errors import CheckpointError, ConfigError
-from segan_cli.schema import from_dict, short
 
-FORMAT = 1  # of model files; files without a number are of format 1
+FORMAT = 2  # of model files; those of format 1, or without a number, are read too
 MOST_BYTES = 2 << 30  # of a file
 
 
@@ -22,8 +24,17 @@ def check_size(path: Path, name: str) -> None:
         raise CheckpointError(f"{name}: {size >> 20} MiB; a model has {MOST_BYTES >> 20} MiB at most")
 
 
-def read_about(text: str) -> tuple[ModelConfig, dict[str, Any]]:
-    """A file's metadata → the model's config and its provenance.
+@dataclass(frozen=True)
+class About:
+    """What a model's file says of itself."""
+
+    config: ModelConfig
+    provenance: dict[str, Any]
+    format: int
+
+
+def read_about(text: str) -> About:
+    """A file's metadata.
 
     Raises ConfigError when that is no model that this segan knows, or one that is larger than any should be.
     """
@@ -34,11 +45,10 @@ def read_about(text: str) -> tuple[ModelConfig, dict[str, Any]]:
     config, provenance = (about.get(key) if isinstance(about, dict) else None for key in ("config", "provenance"))
     if not isinstance(config, dict) or not isinstance(provenance, dict):
         raise ConfigError("its metadata has no config and provenance; export or train it again")
-    if about.get("format", FORMAT) != FORMAT:
-        raise ConfigError(
-            f"a model of format {short(about['format'])}, and this segan reads {FORMAT}; use another segan"
-        )
+    version = about.get("format", 1)
+    if version not in (1, FORMAT):
+        raise ConfigError(f"a model of format {short(version)}, and this segan reads {FORMAT}; use another segan")
     for key, kind in (("runs", list), ("steps", int)):
         if not isinstance(provenance.get(key, kind()), kind):
             raise ConfigError(f"its provenance has {key} {short(provenance[key])}; export or train it again")
-    return from_dict(ModelConfig, config), provenance
+    return About(from_dict(ModelConfig, renamed_model(config) if version == 1 else config), provenance, version)

@@ -2,9 +2,9 @@
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from segan_cli.budget import (
+from segan_cli.config.budget import (
     MOST_CHANNELS,
     MOST_DILATION,
     MOST_LAYERS,
@@ -15,15 +15,11 @@ from segan_cli.budget import (
     judging,
     spectral,
 )
+from segan_cli.config.schema import check_least, check_within
 from segan_cli.errors import ConfigError
-from segan_cli.schema import check_least, check_within
 
 LONGEST_WINDOW, LONGEST_FRAME = 2**20, 8_192  # samples
 MOST_OVERLAP = 64  # windows that a sample may lie in
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -35,7 +31,7 @@ class GeneratorConfig:
     dilations: tuple[int, ...]  # one per layer
     kernel_size: int  # taps, odd
     latent_channels: int  # channels of z beside the thought vector; 0 switches z off
-    latent: Literal["normal", "uniform"] = "normal"  # z of mean 0 and deviation 1
+    latent: Literal["normal", "uniform"] = "normal"  # z of mean 0 and standard deviation 1
     skip_merge: Literal["concat", "sum"] = "concat"  # how a skip joins the decoder
     skip_scale: Literal["fixed", "learned", "gated"] = (
         "fixed"  # times 1, a weight a channel, or a sigmoid of the decoder
@@ -60,8 +56,8 @@ class GeneratorConfig:
                     " skip samples; give dilations that are odd for even strides"
                 )
 
-    def field_of_view(self) -> int:
-        """Samples of the input that one frame of the thought vector hears."""
+    def receptive_field(self) -> int:
+        """Samples of the input that one frame of the thought vector depends on."""
         samples, step = 1, 1
         for stride, dilation in zip(self.strides, self.dilations, strict=True):
             samples += (self.kernel_size - 1) * dilation * step
@@ -69,59 +65,46 @@ class GeneratorConfig:
         return samples
 
     def layers(self, n_samples: int) -> list[Layer]:
-        """What each layer costs for a window."""
+        """What each layer costs for a segment."""
         concatenated, learned = self.skip_merge == "concat", self.skip_scale == "learned"
         shape = (self.channels, self.strides, self.kernel_size, self.latent_channels)
         return convolutional(*shape, concatenated, learned, n_samples)
 
-    def latent_shape(self, n_windows: int, n_samples: int) -> tuple[int, int, int] | None:
-        """Shape [B, C, T / stride] of z, or None when the model has none."""
-        if not self.latent_channels:
-            return None
-        return n_windows, self.latent_channels, n_samples // math.prod(self.strides)
-
-    def draw_latent(self, rng: "np.random.Generator", n_windows: int, n_samples: int) -> "NDArray[np.float32] | None":
-        """z [B, C, T / stride] of mean 0 and deviation 1, normal or uniform, or None when the model has none."""
-        shape = self.latent_shape(n_windows, n_samples)
-        if shape is None:
-            return None
-        if self.latent == "uniform":
-            return (rng.random(shape, dtype="float32") - 0.5) * math.sqrt(12)
-        return rng.standard_normal(shape, dtype="float32")
-
 
 @dataclass(frozen=True)
 class SpectralConfig:
-    """Frames of bins to bands and back, recurrence over time and attention over frequency between; a complex mask."""
+    """A complex mask by convolutions from bins to bands, GRUs along time and attention along frequency, and back."""
 
     channels: int  # of the convolutions
-    width: int  # channels of the blocks
-    hidden: int  # units of the GRU, each way
+    embed_dim: int  # channels of the blocks
+    hidden: int  # units of the GRU in each direction
     depth: int = 1  # convolutions on either side, beside the first and the last
     blocks: int = 2
     bands: int = 16  # that the blocks see
     heads: int = 4  # of the attention
     frame: int = 512  # samples; frames overlap by half
-    steps: int = 4  # bins from one position of the convolutions to the next
+    freq_stride: int = 4  # bins from one position of the convolutions to the next
     power: float = 0.3  # of magnitudes, for what the network sees and masks
-    largest_gain: float = 4.0  # of the mask, as amplitude
+    max_gain: float = 4.0  # of the mask, as amplitude
     input_rms: float = 0.05  # windows are brought to this level and back
-    closed: int = 0  # lowest bins that never pass
+    zeroed_bins: int = 0  # lowest bins, whose mask is 0
     family: Literal["spectral"] = "spectral"
 
     def __post_init__(self) -> None:
-        sizes = ("channels", "width", "hidden", "bands", "heads")
+        sizes = ("channels", "embed_dim", "hidden", "bands", "heads")
         check_within("generator", {name: getattr(self, name) for name in sizes}, 1, MOST_CHANNELS)
         check_within("generator", {"depth": self.depth, "blocks": self.blocks}, 1, MOST_LAYERS)
-        check_within("generator", {"frame": self.frame, "steps": self.steps}, 2, LONGEST_FRAME)
-        if self.width % self.heads:
-            raise ConfigError(f"generator: width {self.width} is no multiple of the {self.heads} heads")
-        if self.frame % (2 * self.steps):
-            raise ConfigError(f"generator: frame {self.frame} is no multiple of twice the {self.steps} steps")
-        if not 0 <= self.closed < self.frame // 2:
-            raise ConfigError(f"generator: closed {self.closed} is not among the {self.frame // 2} bins")
-        if not 0.05 <= self.power <= 1 or not 1 < self.largest_gain <= 1_000:
-            raise ConfigError("generator: power must lie between 0.05 and 1, largest_gain above 1 and up to 1000")
+        check_within("generator", {"frame": self.frame, "freq_stride": self.freq_stride}, 2, LONGEST_FRAME)
+        if self.embed_dim % self.heads:
+            raise ConfigError(f"generator: embed_dim {self.embed_dim} is no multiple of the {self.heads} heads")
+        if self.frame % (2 * self.freq_stride):
+            raise ConfigError(
+                f"generator: frame {self.frame} is no multiple of twice the freq_stride {self.freq_stride}"
+            )
+        if not 0 <= self.zeroed_bins < self.frame // 2:
+            raise ConfigError(f"generator: zeroed_bins {self.zeroed_bins} is not among the {self.frame // 2} bins")
+        if not 0.05 <= self.power <= 1 or not 1 < self.max_gain <= 1_000:
+            raise ConfigError("generator: power must lie between 0.05 and 1, max_gain above 1 and up to 1000")
         check_level("generator", self.input_rms)
 
     @property
@@ -129,19 +112,13 @@ class SpectralConfig:
         """Samples from frame to frame."""
         return (self.frame // 2,)
 
-    def field_of_view(self) -> None:
-        """All of the window, through the GRUs."""
+    def receptive_field(self) -> None:
+        """No number of samples: the GRUs cover the whole segment."""
 
     def layers(self, n_samples: int) -> list[Layer]:
-        """What each layer costs for a window."""
-        inner = (self.depth, self.bands, self.width, self.blocks, self.hidden)
-        return spectral(self.frame, self.steps, self.channels, *inner, n_samples)
-
-    def latent_shape(self, n_windows: int, n_samples: int) -> None:
-        """This family has no z."""
-
-    def draw_latent(self, rng: "np.random.Generator", n_windows: int, n_samples: int) -> None:
-        """This family has no z."""
+        """What each layer costs for a segment."""
+        inner = (self.depth, self.bands, self.embed_dim, self.blocks, self.hidden)
+        return spectral(self.frame, self.freq_stride, self.channels, *inner, n_samples)
 
 
 @dataclass(frozen=True)
@@ -154,7 +131,7 @@ class DiscriminatorConfig:
     leaky_slope: float | None = 0.3  # of LeakyReLU; None: PReLU, a slope a channel learned from 0 on
     norm: Literal["virtual", "batch", "none"] = "virtual"  # virtual batch norm: arXiv 1606.03498, section 3.5
     spectral_norm: bool = False  # arXiv 1802.05957
-    phase_shuffle: int = 0  # samples by which every layer's input is turned at most, in training (arXiv 1802.04208)
+    phase_shuffle: int = 0  # samples by which every layer's input is shifted at most, in training (arXiv 1802.04208)
     hidden: tuple[int, ...] = ()  # of the head; none: 1x1 convolution to one channel and a linear layer
     family: Literal["convolutional"] = "convolutional"
 

@@ -10,7 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segan_cli.device import choose_device
+from segan_cli.backends.device import choose_device
 from segan_cli.errors import TrainingError
 
 PATIENCE = timedelta(days=1)  # of the others while the first process reads data or validates
@@ -21,40 +21,40 @@ class Processes:
     """This process among those that train together."""
 
     rank: int = 0
-    size: int = 1
+    world_size: int = 1
     device: torch.device = torch.device("cpu")  # noqa: RUF009  # a constant
 
     @property
-    def first(self) -> bool:
-        """Whether this is the one that writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
-    def share(self, batch_size: int) -> range:
-        """Numbers of the windows of a batch that are this process'; raises TrainingError when it cannot be shared."""
-        if batch_size % self.size:
+    def local_indices(self, batch_size: int) -> range:
+        """Indices of this process' segments in a batch; raises TrainingError when a batch cannot be divided evenly."""
+        if batch_size % self.world_size:
             raise TrainingError(
-                f"batch_size {batch_size} cannot be shared by {self.size} processes; set training.batch_size to a"
-                f" multiple of {self.size}"
+                f"batch_size {batch_size} cannot be divided among {self.world_size} processes; set"
+                f" training.batch_size to a multiple of {self.world_size}"
             )
-        n = batch_size // self.size
+        n = batch_size // self.world_size
         return range(self.rank * n, (self.rank + 1) * n)
 
-    def joined(self, module: nn.Module) -> nn.Module:
-        """A module whose gradients are averaged over all processes on the way back."""
-        if self.size == 1:
+    def wrap_ddp(self, module: nn.Module) -> nn.Module:
+        """A module whose gradients are averaged over all processes in the backward pass."""
+        if self.world_size == 1:
             return module
         return DistributedDataParallel(module)
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """Mean of values [n] over all processes."""
-        if self.size > 1:
+        if self.world_size > 1:
             distributed.all_reduce(values)
-            values /= self.size
+            values /= self.world_size
         return values
 
-    def wait(self) -> None:
-        """Go on when all processes have come here."""
-        if self.size > 1:
+    def barrier(self) -> None:
+        """Wait for all processes."""
+        if self.world_size > 1:
             distributed.barrier()
 
 

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from segan_cli.architecture import DiscriminatorConfig, ModelConfig
+from segan_cli.config.model import DiscriminatorConfig, ModelConfig
+from segan_cli.config.schema import check_least, check_most, check_ranges, check_shares
 from segan_cli.errors import ConfigError
-from segan_cli.schema import check_least, check_most, check_ranges, check_shares
 
 LOUDEST_DB = 200.0  # levels beyond are nobody's, and overflow
 LONGEST_GAP_MS = 10_000.0
@@ -119,7 +119,7 @@ class TrainingConfig:
 
     steps: int = 100_000
     batch_size: int = 16  # windows a step, of all processes and slices together
-    accumulate: int = 1  # slices that a process works its part of a batch off in, to save memory
+    gradient_accumulation_steps: int = 1  # slices that a process works its part of a batch off in, to save memory
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the networks (autocast); losses are always fp32
     compile: bool = False  # networks through torch.compile
     optimizer: Literal["rmsprop", "adamw"] = "rmsprop"
@@ -148,7 +148,16 @@ class TrainingConfig:
     mixing: MixingConfig = field(default_factory=MixingConfig)
 
     def __post_init__(self) -> None:
-        check_least("training", self, steps=1, batch_size=1, accumulate=1, reference_windows=1, log_every=1, keep=0)
+        check_least(
+            "training",
+            self,
+            steps=1,
+            batch_size=1,
+            gradient_accumulation_steps=1,
+            reference_windows=1,
+            log_every=1,
+            keep=0,
+        )
         check_least("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
         check_least("training", self, validate_every=1, validation_mixes=1)
         check_least("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
@@ -162,9 +171,12 @@ class TrainingConfig:
             check_least("training", self, decay_steps=1)
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training: ema_decay {self.ema_decay}; it must lie between 0 and 1, 1 excluded")
-        if self.batch_size % self.accumulate:
-            raise ConfigError(f"training: batch_size {self.batch_size} is no multiple of accumulate {self.accumulate}")
-        if self.adversarial.mismatched_share and self.batch_size < 2 * self.accumulate:
+        if self.batch_size % self.gradient_accumulation_steps:
+            raise ConfigError(
+                f"training: batch_size {self.batch_size} is no multiple of gradient_accumulation_steps"
+                f" {self.gradient_accumulation_steps}"
+            )
+        if self.adversarial.mismatched_share and self.batch_size < 2 * self.gradient_accumulation_steps:
             raise ConfigError("training: mismatched_share needs a second window to take noisy from; raise batch_size")
         if self.adversarial.gradient_share is not None and not any(self.reconstruction().values()):
             raise ConfigError("training: gradient_share is one of the reconstruction's gradient; give such a weight")
@@ -184,7 +196,7 @@ class DataConfig:
 
     speech: tuple[str, ...] = ()  # clean speech, or noisy/clean pairs
     noise: tuple[str, ...] = ()  # mixed into the clean speech; none: generated noises
-    rooms: tuple[str, ...] = ()  # room impulse responses
+    rirs: tuple[str, ...] = ()  # room impulse responses
     valid_speech: tuple[str, ...] = ()  # none: held out of `speech`, by speaker
     valid_noise: tuple[str, ...] = ()  # none: held out of `noise`, by recording
 

@@ -1,0 +1,1 @@
+"""Models, trainings and recipes as frozen data; nothing here knows torch."""

@@ -1,0 +1,1 @@
+"""Enhancing recordings: segments, streams, files, batches."""

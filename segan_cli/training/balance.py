@@ -1,0 +1,41 @@
+"""The adversarial gradient beside that of the reconstruction."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from segan_cli.training.distributed import Processes
+
+
+@dataclass(frozen=True)
+class GradientBalancer:
+    """Adds the gradients of reconstruction and adversarial loss at the generator's output.
+
+    With a `share`, the adversarial gradient is rescaled to that share of the reconstruction's norm, whatever its loss
+    weighs (the balancer of arXiv 2210.13438, without its average over steps). Norms are over all processes.
+    """
+
+    weight: float  # of the adversarial loss
+    share: float | None
+    processes: Processes
+
+    def __call__(
+        self, output: Tensor, reconstruction: Tensor, adversarial: Tensor | None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Two losses of `output` [B, 1, T] → its gradient, same shape, and the norm of either part by name."""
+        (gradient,) = torch.autograd.grad(reconstruction, output)
+        norms = {"reconstruction_gradient": self.norm(gradient)}
+        if adversarial is None:
+            return gradient, norms
+        (adversarial_gradient,) = torch.autograd.grad(self.weight * adversarial, output)
+        norms["adversarial_gradient"] = norm = self.norm(adversarial_gradient)
+        if self.share is not None:
+            adversarial_gradient = adversarial_gradient * (
+                self.share * norms["reconstruction_gradient"] / norm.clamp_min(1e-12)
+            )
+        return gradient + adversarial_gradient, norms
+
+    def norm(self, gradient: Tensor) -> Tensor:
+        """Norm over the segments of all processes, each of which has the gradient of the mean over its own."""
+        return (self.processes.mean(gradient.square().sum()) / self.processes.world_size).sqrt()

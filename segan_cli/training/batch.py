@@ -1,0 +1,72 @@
+"""Batches as the networks take them: pre-emphasis, level, latents, micro-batches."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torchaudio.functional import fftconvolve, preemphasis
+
+from segan_cli.data.loader import Key, segment_rng
+from segan_cli.networks.latent import draw_latent
+from segan_cli.networks.layers import level_gain
+from segan_cli.training.state import TrainState
+
+Array = NDArray[np.float32]
+LATENT = 1  # purpose of the draws of z, beside those of the segment
+INAUDIBLE = 1e-9  # of an impulse response
+
+
+@dataclass
+class MicroBatch:
+    """A part of a batch that goes through the networks at once, and what is known of it within a step."""
+
+    noisy: Tensor  # [B, 1, T]
+    clean: Tensor  # [B, 1, T]
+    z: Tensor | None = None  # [B, C, T / stride]
+    enhanced: Tensor | None = None  # [B, 1, T], with its graph, where both steps share it
+    quality: Tensor | None = None  # [2 B] of enhanced and of noisy, for a metric objective
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Segments after pre-emphasis, brought to one level, with a z for each where the generator takes one."""
+
+    noisy: Tensor  # [B, 1, T]
+    clean: Tensor  # [B, 1, T]
+    z: Tensor | None = None  # [B, C, T / stride]
+
+    def micro_batches(self, n: int) -> list[MicroBatch]:
+        """The batch in n equal parts."""
+        latents: Sequence[Tensor | None] = [None] * n if self.z is None else self.z.chunk(n)
+        return [MicroBatch(*part) for part in zip(self.noisy.chunk(n), self.clean.chunk(n), latents, strict=True)]
+
+
+def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]) -> Batch:
+    """Audio noisy, clean [B, 1, window + 1] as a batch; the first sample only starts the pre-emphasis."""
+    model, device = state.model, state.device
+    noisy, clean = (
+        preemphasis(side.to(device, non_blocking=True), model.pre_emphasis)[..., 1:] for side in (noisy, clean)
+    )
+    if model.generator.input_rms:
+        gain = level_gain(noisy, model.generator.input_rms)
+        noisy, clean = noisy * gain, clean * gain
+    rngs = [segment_rng(state.training.seed, key, LATENT) for key in keys]
+    latents = [draw_latent(model.generator, rng, 1, model.window) for rng in rngs]
+    drawn = [torch.from_numpy(z) for z in latents if z is not None]
+    return Batch(noisy, clean, torch.cat(drawn).to(device) if drawn else None)
+
+
+def deemphasise(segments: Tensor, pre_emphasis: float) -> Tensor:
+    """The inverse of pre-emphasis, [B, 1, T] → same shape.
+
+    The recursion's impulse response, cut where single precision no longer sees it, is convolved by FFT: a recursion
+    sample by sample is slow on a GPU.
+    """
+    audible = math.log(INAUDIBLE) / math.log(pre_emphasis) if pre_emphasis else 1
+    taps = 1 + 2048 * math.ceil(audible / 2048)  # so that the transform has a fast length
+    response = pre_emphasis ** torch.arange(taps, device=segments.device, dtype=segments.dtype)
+    return fftconvolve(segments, response[None, None])[..., : segments.shape[-1]]  # type: ignore[no-any-return]
