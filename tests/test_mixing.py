@@ -411,6 +411,7 @@ def test_windows_do_not_depend_on_workers_or_on_where_one_starts(folder):
     assert all(map(same, alone[4:], take(folder, 2, first_step=4, numbers=range(3))))
     assert not same(alone[0], alone[1])
     assert not same(alone[0], take(folder, 1, numbers=range(3), seed=1)[0])
+    assert len({segment.numpy().tobytes() for segment in alone[0][0]}) == 3
 
 
 def test_processes_share_a_batch(folder):

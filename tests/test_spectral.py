@@ -54,9 +54,9 @@ def test_a_mask_of_the_imaginary_unit_turns_every_phase_by_a_quarter():
     opening = bound * math.atanh(1 / bound)
     with torch.no_grad():
         generator.output_conv.bias[0::2], generator.output_conv.bias[1::2] = -opening, opening
-        angle = 2 * math.pi * torch.arange(1_024) / 8
+        angle = 2 * math.pi * torch.arange(1_024) / 8 + 0.7  # no frame's spectrum is real
         turned = generator(0.05 * angle.cos()[None, None], None)[0, 0]
-    torch.testing.assert_close(turned[100:-100], -0.05 * angle.sin()[100:-100], atol=1e-4, rtol=0)
+    torch.testing.assert_close(turned[100:-100], -0.05 * angle.sin()[100:-100], atol=1e-3, rtol=0)
 
 
 def test_the_lowest_bins_are_closed_and_no_others():
