@@ -30,7 +30,7 @@ class Stop:
         """Whether one has come."""
         return self.signal_number > 0
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         if self():
             leave_at_once(number, frame)
@@ -51,7 +51,7 @@ class Leave:
         """The signal that has come, 0 for none."""
         return self.signal_number
 
-    def hear(self, number: int, frame: FrameType | None) -> None:
+    def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         if self.signal_number and not self.lost:
             leave_at_once(number, frame)
@@ -67,8 +67,8 @@ class Leave:
 
 
 @contextmanager
-def hearing(listener: Listener) -> Iterator[Listener]:
-    """Have a listener hear what asks to stop while the block runs."""
+def listening(listener: Listener) -> Iterator[Listener]:
+    """Have a listener handle the signals that ask to stop while the block runs."""
 
     hook = sys.unraisablehook
 
@@ -78,7 +78,7 @@ def hearing(listener: Listener) -> Iterator[Listener]:
         else:
             hook(unraisable)
 
-    before = _handle(listener.hear)
+    before = _handle(listener.handle)
     sys.unraisablehook = lost
     try:
         yield listener

@@ -1,4 +1,4 @@
-"""Where unexpected errors are in_words in full, for those who ask."""
+"""Unexpected errors: in a line, and with their traceback for those who ask."""
 
 import logging
 import sys

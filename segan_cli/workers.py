@@ -58,7 +58,7 @@ def _track() -> None:
 
 
 class _Process(SpawnProcess):
-    """One that hears no signal until it belongs to its parent: it would only break off loading its modules."""
+    """One that gets no signal until it belongs to its parent: a signal would only break off loading its modules."""
 
     def start(self) -> None:
         _track()  # it would unblock signals again

@@ -57,11 +57,11 @@ def corpus():
                         yield ending, content.getvalue()
 
 
-def damaged(content, rng):
-    """Content with one to four damages, most of them near its beginning, where the header is."""
+def damaged(content, rng, reaches=(64, 256, 100_000)):
+    """Content with one to four damages, each within one of the first `reaches` bytes; headers are at the beginning."""
     content = bytearray(content)
     for _ in range(rng.randint(1, 4)):
-        place = rng.randrange(min(len(content), rng.choice((64, 256, 100_000))))
+        place = rng.randrange(min(len(content), rng.choice(reaches)))
         how = rng.randrange(6)
         if how == 0:
             content[place] ^= 1 << rng.randrange(8)

@@ -14,6 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
+import fuzz
 import numpy as np
 import onnx
 import torch
@@ -54,27 +55,12 @@ def corpus(folder):
 
 
 def damaged(ending, content, rng):
-    """Content with damages: one to three anywhere, or ones that keep the file in form."""
+    """Content with damages: one to four anywhere, or ones that keep the file in form."""
     if rng.random() < 0.6:
         for _ in range(rng.randint(1, 3)):
             content = (edited_header if ending == ".safetensors" else edited_graph)(content, rng)
         return content
-    content = bytearray(content)
-    for _ in range(rng.randint(1, 3)):
-        place = rng.randrange(min(len(content), rng.choice((16, 4_000, 1_000_000))))
-        how = rng.randrange(5)
-        if how == 0:
-            content[place] ^= 1 << rng.randrange(8)
-        elif how == 1:
-            content[place : place + 8] = rng.randbytes(8)
-        elif how == 2:
-            del content[place + 1 :]
-        elif how == 3:
-            del content[place : place + rng.randint(1, 64)]
-        else:
-            content[place:place] = content[place : place + rng.randint(1, 512)]
-        content = content or bytearray(1)
-    return bytes(content)
+    return fuzz.damaged(content, rng, (16, 4_000, 1_000_000))
 
 
 def edited_header(content, rng):

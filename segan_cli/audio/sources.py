@@ -53,8 +53,8 @@ class Door:
             raise AudioError(f"{self.name}: cut short: {what}; segan enhance --allow-truncated takes what is there")
         self.note(f"cut short: {what}")
 
-    def hear(self, part: Part) -> None:
-        """What was found of a part."""
+    def report(self, part: Part) -> None:
+        """Report what was found of a part."""
         if part.missing is not None:
             self.lacks(part.missing)
         if part.note is not None:
@@ -98,7 +98,7 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
     parts = surveyed(path)
     if needs_ffmpeg(path, parts):
         for part in parts:
-            door.hear(part)
+            door.report(part)
         with decoding(path) as sound:
             encoding = sound.encoding
             check_shape(str(path), encoding.rate_hz, encoding.channels)
@@ -138,7 +138,7 @@ def joined(path: Path, parts: Sequence[Part], door: Door) -> Source:
     """The parts of a file one after the other as one recording; raises AudioError where they do not fit together."""
     infos: list[AudioInfo] = []
     for number, part in enumerate(parts, 1):
-        door.hear(part)
+        door.report(part)
         with open_audio(path, part) as file:
             info = AudioInfo.of(file)
         infos.append(info if part.n_samples is None else replace(info, n_samples=part.n_samples))

@@ -129,7 +129,7 @@ def enhance(
     from segan_cli.audio.streams import Encoding
     from segan_cli.enhancement.batch import Request, Worker, run, standard
     from segan_cli.enhancement.jobs import STREAM, check, listed, plan
-    from segan_cli.stopping import Leave, hearing
+    from segan_cli.stopping import Leave, listening
     from segan_cli.system import cpu_count
 
     names = None
@@ -195,7 +195,7 @@ def enhance(
     account = Account(len(work), as_json, to_stream, quiet, verbose)
     for line in [] if quiet else left:
         account.say(f"segan: {line}")
-    with account, hearing(Leave()) as stopped:
+    with account, listening(Leave()) as stopped:
         run(worker, work, jobs, account.told, account.watch, stopped)
         account.close()
         if picture is not None:

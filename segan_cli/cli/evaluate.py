@@ -97,7 +97,7 @@ def evaluate(
     from segan_cli.evaluation.report import build, to_json
     from segan_cli.evaluation.run import Request
     from segan_cli.evaluation.run import evaluate as run
-    from segan_cli.stopping import Leave, hearing
+    from segan_cli.stopping import Leave, listening
 
     folders = name_folders(enhanced)
     systems, hashes = load_models(models, folders)
@@ -105,7 +105,7 @@ def evaluate(
     if not quiet:
         for note in cases.notes:
             say(f"note: {note}")
-    with hearing(Leave()):
+    with listening(Leave()):
         with progress_bar(not quiet) as bar:
             task = bar.add_task("scoring", total=None, note="")
             request = Request(cases, names, folders, systems, align, jobs, store)

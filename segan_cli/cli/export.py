@@ -34,9 +34,9 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
     from segan_cli.backends.pretrained import find_model
     from segan_cli.cli.console import say
     from segan_cli.networks.checkpoint import load_model
-    from segan_cli.stopping import Leave, hearing
+    from segan_cli.stopping import Leave, listening
 
     loaded = load_model(find_model(model))
-    with hearing(Leave()):
+    with listening(Leave()):
         difference = write(loaded, output, half)
     say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, differs from torch by {difference:.1e}")

@@ -18,7 +18,7 @@ class Line:
     parameters: int  # of the generator
     discriminator_parameters: int
     macs_per_second: float  # multiply-accumulates for a second of audio, overlap included
-    receptive_field: int | None  # samples of the input that a frame in the middle hears; none: all of a window
+    receptive_field: int | None  # samples of the input that a frame in the middle covers; none: all of a window
     field_of_view_s: float | None
     bytes: int | None  # of the shipped file
     scores: dict[str, float] | None  # on the benchmark that the index names

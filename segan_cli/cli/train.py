@@ -112,16 +112,16 @@ def train(
 
     from segan_cli.cli.console import progress_bar, say
     from segan_cli.cli.training_reporter import TrainingReporter
-    from segan_cli.stopping import Leave, Stop, hearing
+    from segan_cli.stopping import Leave, Stop, listening
     from segan_cli.training.distributed import open_processes
     from segan_cli.training.run import RunOptions, claimed, prepare_run
 
     options = RunOptions(run, cache or run.parent / "cache", resume, init, workers, tensorboard)
-    with hearing(Leave()), open_processes(device) as processes, claimed(run) if processes.is_main else nullcontext():
+    with listening(Leave()), open_processes(device) as processes, claimed(run) if processes.is_main else nullcontext():
         with progress_bar(processes.is_main) as bar:
             reporter = TrainingReporter(bar)
             training = prepare_run(plan, options, processes, reporter)
-            with hearing(Stop()) as stop:
+            with listening(Stop()) as stop:
                 finished = training.train(reporter, stop)
         if not processes.is_main:
             return

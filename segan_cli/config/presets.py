@@ -59,7 +59,7 @@ def segan_plus() -> ModelConfig:
 def segan_dilated() -> ModelConfig:
     """Five dilated layers of half the taps: the receptive field grows by dilation, the length shrinks by stride.
 
-    Dilations are odd and strides even, so every sample reaches the thought vector; its frames hear more than a window.
+    Dilations are odd and strides even, so every sample reaches the thought vector; its frames cover more than a window.
     """
     channels, strides = (64, 128, 256, 512, 1024), (4,) * 5
     return ModelConfig(

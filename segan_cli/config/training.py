@@ -189,7 +189,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What a training hears: folders, manifests (CSV, JSONL) or files, each as `PATH` or `PATH:WEIGHT`.
+    """What a training reads: folders, manifests (CSV, JSONL) or files, each as `PATH` or `PATH:WEIGHT`.
 
     A second of audio of weight 2 is heard twice as often as one of weight 1.
     """

@@ -1,4 +1,4 @@
-"""Generated noises: what a training hears where nobody recorded a noise."""
+"""Generated noises: what a training uses where no noise recordings are given."""
 
 import numpy as np
 from numpy.typing import NDArray

@@ -92,7 +92,7 @@ def separate(pool: Pool, named: Pool, seed: int, before: Split) -> tuple[Pool, P
     else:
         noise, valid_noise = divide(pool.noise, held_out(pool.noise, before.get("noise", NOBODY), seed))
         if len(noise) and not len(valid_noise):
-            notes.append("one noise recording is all there is, so validation hears generated noises")
+            notes.append("one noise recording is all there is, so validation uses generated noises")
     rooms, valid_rooms = divide(pool.rooms, held_out(pool.rooms, before.get("rooms", NOBODY), seed))
     ours = replace(ours, noisy=paired_noisy(pool.noisy, ours.clean), noise=noise, rooms=rooms)
     theirs = replace(theirs, noisy=paired_noisy(theirs.noisy, theirs.clean), noise=valid_noise, rooms=valid_rooms)

@@ -176,8 +176,8 @@ def run(
 ) -> None:
     """Do all jobs, `n_workers` at once in threads, as the network runs without Python's lock.
 
-    `told` hears of each when it is done, `watch` now and then how far one is. What is not done is left once `stopped`
-    gives a signal's number, or when an error comes to this thread.
+    `told` is called for each when it is done, `watch` now and then with how far one is. What is not done is left once
+    `stopped` gives a signal's number, or when an error comes to this thread.
     """
     leave = Event()
 

@@ -1,4 +1,4 @@
-"""The distance that PESQ hears between two waveforms, differentiable."""
+"""The distance of PESQ between two waveforms, differentiable."""
 
 import numpy as np
 import torch

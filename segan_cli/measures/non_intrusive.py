@@ -26,7 +26,7 @@ def check_dnsmos() -> None:
 def dnsmos(samples: Array) -> dict[str, Score]:
     """P.835 scores of signal, background and whole, and the P.808 score, 1 … 5 (arXiv 2110.01763, 2010.15258).
 
-    samples [n] at 16 kHz; the model hears windows of 9 s, shorter recordings are repeated.
+    samples [n] at 16 kHz; the model takes windows of 9 s, shorter recordings are repeated.
     """
     load_onnxruntime()
     from speechmos import dnsmos as package

@@ -1,4 +1,4 @@
-"""What a run folder gets while a training runs: log, states, models; and the callback that hears of it."""
+"""What a run folder gets while a training runs: log, states, models; and the callback that is told of it."""
 
 import json
 from collections.abc import Sequence
