@@ -33,6 +33,14 @@ main()
 """
 
 
+@pytest.fixture(autouse=True)
+def _hangups_count():
+    """As in a terminal, also where the tests run under nohup, which has their processes ignore hangups."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def long(tmp_path):
     """A recording that takes a while."""
