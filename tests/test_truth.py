@@ -29,6 +29,7 @@ CONTAINERS = {  # ending → libsndfile's format and encoding
     "wav": ("WAV", "PCM_16"), "adpcm.wav": ("WAV", "IMA_ADPCM"), "rf64": ("RF64", "PCM_24"), "w64": ("W64", "FLOAT"),
     "aiff": ("AIFF", "PCM_16"), "aifc": ("AIFF", "ULAW"), "caf": ("CAF", "PCM_16"), "alac.caf": ("CAF", "ALAC_16"),
     "au": ("AU", "PCM_16"), "snd": ("AU", "FLOAT"), "svx": ("SVX", "PCM_16"), "flac": ("FLAC", "PCM_16"),
+    "sph": ("NIST", "PCM_16"), "nist": ("NIST", "ULAW"),
     "ogg": ("OGG", "VORBIS"), "opus": ("OGG", "OPUS"), "mp3": ("MP3", "MPEG_LAYER_III"),
 }  # fmt: skip
 
@@ -125,6 +126,28 @@ def test_a_recorder_that_crashed_left_all_it_wrote(ending, chunk, offset, number
         samples, notes = read(path)
         assert notes == ["its header was never finished; it is read to its end"], number
         np.testing.assert_array_equal(samples[:N], expected)
+
+
+def test_a_sphere_header_that_promises_too_little_hides_nothing(tmp_path):
+    path = tmp_path / "a.sph"
+    path.write_bytes(whole("sph").replace(b"sample_count -i 32000", b"sample_count -i 12000"))
+    samples, notes = read(path)
+    assert len(samples) == N
+    assert notes == ["its header promises 24000 bytes of samples, and 64000 are read"]
+
+
+@pytest.mark.parametrize(("format", "subtype"), [("AVR", "PCM_16"), ("PAF", "PCM_24"), ("MAT5", "FLOAT")])
+def test_a_format_that_cannot_be_checked_is_refused(format, subtype, tmp_path):
+    soundfile.write(tmp_path / "a.snd", voice(1.0), 16_000, subtype, format=format)
+    with pytest.raises(AudioError, match=r"convert it to WAV"):
+        read(tmp_path / "a.snd")
+
+
+def test_a_resource_fork_beside_an_mp3_does_not_matter(tmp_path):
+    (tmp_path / "a.mp3").write_bytes(whole("mp3"))
+    before, _ = read(tmp_path / "a.mp3")
+    (tmp_path / "._a.mp3").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(4_000))
+    np.testing.assert_array_equal(read(tmp_path / "a.mp3")[0], before)
 
 
 def test_a_number_that_ran_over_hides_nothing(tmp_path):
@@ -302,7 +325,7 @@ def test_ffmpeg_itself_is_held_to_files_that_stand_alone(tmp_path, monkeypatch, 
     soundfile.write(tmp_path / "private.wav", voice(1.0), 16_000)
     for name, text in (("a.m3u8", PLAYLISTS["hls"]), ("a.txt", PLAYLISTS["concat"])):
         (tmp_path / name).write_text(text.format(tmp_path / "private.wav"))
-        with pytest.raises(AudioError, match="no recording by what it holds"):
+        with pytest.raises(AudioError, match="its format is not read"):
             read(tmp_path / name)
 
 

@@ -111,7 +111,7 @@ def real_end(window: Window, samples: Samples, start: int) -> tuple[int, int | N
     if magic in AU:
         if window.at(end, 4) in BEGINNINGS:
             return end, end
-        return end if samples.told and blank(window, end) else window.end, None
+        return end if samples.told and window.blank(end) else window.end, None
     grammar = GRAMMARS[magic]
     place = aligned(end - start, grammar.align) + start
     for behind in (place, end):  # not every writer fills up to an even number
@@ -130,7 +130,7 @@ def trailing(window: Window, place: int, grammar: Grammar, untold: bool) -> int 
         if len(head) < grammar.head:
             break
         if not head.strip(b"\0"):
-            return False if untold or not blank(window, place) else None
+            return False if untold or not window.blank(place) else None
         if head[:4] in BEGINNINGS and find_samples(window, place) is not None:
             return place
         if head[:3] in TAGS:
@@ -141,15 +141,6 @@ def trailing(window: Window, place: int, grammar: Grammar, untold: bool) -> int 
             return False
         place = aligned(place + grammar.head + size - window.start, grammar.align) + window.start
     return None
-
-
-def blank(window: Window, place: int) -> bool:
-    """Whether nothing but zeros follows."""
-    while block := window.at(place, 1 << 20):
-        if block.strip(b"\0"):
-            return False
-        place += len(block)
-    return True
 
 
 def judged(window: Window, samples: Samples, start: int, real: int, follows: int | None) -> Part:

@@ -16,8 +16,8 @@ from segan_cli.errors import AudioError
 
 TELLING = ("-nostdin", "-hide_banner", "-nostats", "-v", "level+verbose")
 FORMATS = (  # demuxers that read the file they are given and no other: no playlists, scripts, devices or networks
-    "aac,ac3,ac4,aiff,amr,amrnb,amrwb,ape,asf,asf_o,ast,au,avi,avr,caf,dsf,dts,dtshd,dv,eac3,flac,flv,g722,gsm,iff,ircam,"
-    "loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,paf,pvf,qcp,rm,rso,sbc,shn,sol,sox,spdif,"
+    "aac,ac3,ac4,aiff,amr,amrnb,amrwb,ape,asf,asf_o,ast,au,avi,caf,dsf,dts,dtshd,dv,eac3,flac,flv,g722,gsm,iff,"
+    "loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nistsphere,nut,ogg,oma,qcp,rm,rso,sbc,shn,sol,sox,spdif,"
     "tak,truehd,tta,voc,vqf,w64,wav,wsd,wtv,wv,xwma"
 )
 FILES_ONLY = ("-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS)  # before every input that users give
@@ -124,7 +124,7 @@ def refusal(complaints: IO[bytes]) -> str:
     complaints.seek(0)
     words = complaints.read().decode("utf-8", "replace")
     if "Format not on whitelist" in words:
-        return "is no recording by what it holds, but a list or script; give the recording itself"
+        return "its format is not read: it may name other files, or its end cannot be checked; convert it to WAV first"
     if "matches no streams" in words:
         return "no sound track"
     return f"not a readable audio file ({last_stderr_line(complaints)})"

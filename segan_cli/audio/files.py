@@ -50,6 +50,7 @@ FFMPEG_ENDINGS = VIDEO | MPEG_AUDIO | {  # endings of what is ffmpeg's
     ".tta", ".voc", ".tak", ".mpc", ".spx", ".gsm", ".dsf", ".ra", ".rm",
 }  # fmt: skip
 MEDIA = FFMPEG_ENDINGS | set(FORMATS)  # what a folder is searched for
+CHECKED = {*FORMATS.values(), "WAVEX", "MPEG"}  # formats of libsndfile whose end is found, whatever their headers say
 UNENDING = 1 << 62  # samples that libsndfile tells where it does not know
 SIGNED = ("FLAC", "AIFF", "CAF", "AU")  # their samples of 8 bits are
 DEEP = {"ALAC_20": ("PCM_24",), "ALAC_24": ("PCM_24",), "PCM_24": ("PCM_24", "ALAC_24")}  # encodings → the nearest
@@ -111,34 +112,42 @@ def open_audio(path: Path, part: Part | None = None) -> Iterator[soundfile.Sound
         raise AudioError(f"{path}: the file is empty; nothing was recorded in it")
     with ExitStack() as stack:
         try:
-            source = native(path) if part is None else stack.enter_context(Pieces(path, part.pieces))
-            with sifted(is_mpeg(path)):
-                file = stack.enter_context(soundfile.SoundFile(source))
-        except TypeError as error:
-            raise AudioError(f"{path}: bare samples do not tell their rate; pipe them in with --raw") from error
+            file = opened(path, part, stack)
         except (soundfile.LibsndfileError, OSError) as error:
+            if path.suffix.lower() == ".raw":
+                raise AudioError(f"{path}: bare samples do not tell their rate; pipe them in with --raw") from error
             reason = getattr(error, "error_string", None) or str(error)
             raise AudioError(f"{path}: not a readable audio file ({reason.strip().rstrip('.')})") from error
         if file.frames == 0:
             raise AudioError(f"{path}: the file holds no samples; nothing was recorded in it")
+        if file.format not in CHECKED:
+            raise AudioError(f"{path}: {file.format} cannot be checked for missing sound; convert it to WAV")
         check_shape(str(path), file.samplerate, file.channels)
         yield file
 
 
-def native(path: Path) -> bytes | Path:
-    """A path as libsndfile takes it whatever its bytes are."""
-    return path if os.name == "nt" else os.fsencode(path)
+def opened(path: Path, part: Part | None, stack: ExitStack) -> soundfile.SoundFile:
+    """A file, or a part of it, open until `stack` closes.
+
+    By its descriptor where the system has such: by name libsndfile looks for a resource fork of the Macintosh beside an
+    MP3, and refuses both where `._name` is there.
+    """
+    source: Pieces | Path | int = path
+    if part is not None:
+        source = stack.enter_context(Pieces(path, part.pieces))
+    elif os.name != "nt":
+        source = stack.enter_context(path.open("rb")).fileno()
+    with sifted(is_mpeg(path)):
+        return stack.enter_context(soundfile.SoundFile(source, closefd=False))
 
 
 def known(path: Path, part: Part | None = None) -> bool:
-    """Whether libsndfile knows what a file, or a part of it, holds."""
+    """Whether libsndfile knows what a file, or a part of it, holds, and it is checked that it reads all of it."""
     try:
-        with sifted(is_mpeg(path)), ExitStack() as stack:
-            source = native(path) if part is None else stack.enter_context(Pieces(path, part.pieces))
-            soundfile.SoundFile(source).close()
-    except (soundfile.LibsndfileError, OSError, TypeError):
+        with ExitStack() as stack:
+            return opened(path, part, stack).format in CHECKED
+    except (soundfile.LibsndfileError, OSError):
         return False
-    return True
 
 
 def check_shape(name: str, rate_hz: int, channels: int) -> None:

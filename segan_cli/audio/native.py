@@ -9,7 +9,7 @@ import soundfile
 
 from segan_cli.atomic import WORDS
 from segan_cli.audio import bitrate
-from segan_cli.audio.files import SIZE_FIELD, AudioInfo, native, output_format
+from segan_cli.audio.files import SIZE_FIELD, AudioInfo, output_format
 from segan_cli.audio.layouts import STANDARD, write_mask
 from segan_cli.audio.streams import BYTES
 from segan_cli.errors import OutputError
@@ -55,7 +55,8 @@ def _open(path: Path, info: AudioInfo, format: str, subtype: str, settings: dict
         format = "RF64"  # a WAV file all the same, with longer sizes …
     elif format == "WAV" and (info.mask or info.format == "WAVEX") and soundfile.check_format("WAVEX", subtype):
         format = "WAVEX"
-    file = soundfile.SoundFile(native(path), "w", info.rate_hz, info.channels, subtype, format=format, **settings)
+    name = path if os.name == "nt" else os.fsencode(path)
+    file = soundfile.SoundFile(name, "w", info.rate_hz, info.channels, subtype, format=format, **settings)
     if format == "RF64" and n_samples is None:  # … where it turns out to need them
         soundfile._snd.sf_command(file._file, RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
     return file

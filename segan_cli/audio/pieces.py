@@ -47,6 +47,14 @@ class Window:
             position += len(block) - overlap
         return -1
 
+    def blank(self, position: int) -> bool:
+        """Whether nothing but zeros follows a position."""
+        while block := self.at(position, 1 << 20):
+            if block.strip(b"\0"):
+                return False
+            position += len(block)
+        return True
+
 
 class Pieces(io.RawIOBase):
     """Pieces of a file one after the other, as a file that can be read."""

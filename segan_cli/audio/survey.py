@@ -7,6 +7,7 @@ from segan_cli.audio.chunks import BEGINNINGS, chunked, find_samples
 from segan_cli.audio.mpeg import ID3, behind_id3, frame_of, joined
 from segan_cli.audio.ogg import MAGIC, chained
 from segan_cli.audio.pieces import Part, Window
+from segan_cli.audio.sphere import spheres
 
 FLAC = b"fLaC\0\0\0\x22"  # begins a FLAC file: its magic and the size of its first block
 MP3 = b"\x55\0"  # the format tag of a WAV file that holds MP3
@@ -23,6 +24,8 @@ def survey(path: Path) -> list[Part] | None:
             return packed(window) or chunked(window)
         if start[:4] == MAGIC:
             return chained(window)
+        if start.startswith(b"NIST"):
+            return spheres(window)
         if start.startswith(FLAC[:4]):
             return flacs(window)
         if place or frame_of(start[:4]) is not None:
