@@ -36,7 +36,7 @@ def main() -> None:
     enhancers, windows = {}, {}
     for name, overlap in OVERLAPS.items():
         config = replace(model.config, hop=round(model.config.window * (1 - overlap)))
-        enhancers[name] = Enhancer(Model(model.generator, config, model.provenance), "cpu")
+        enhancers[name] = Enhancer(Model(model.generator, config, model.provenance), device="cpu")
         windows[name] = config.sample_rate_hz / config.hop
     run = evaluate(Request(cases, tuple(CORE), models=enhancers))
     results: dict[str, Any] = {"mixes": len(cases.all)}

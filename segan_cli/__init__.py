@@ -10,7 +10,7 @@ __all__ = ["Enhancer", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
-    """Enhancer, loaded with torch when it is asked for."""
+    """Import Enhancer on first use."""
     if name != "Enhancer":
         raise AttributeError(f"module 'segan_cli' has no attribute {name!r}")
     from segan_cli.enhancement.enhancer import Enhancer

@@ -1,11 +1,11 @@
-"""`segan` and `python -m segan_cli`: what asks to stop is heard before anything else is loaded."""
+"""`segan` and `python -m segan_cli`: stop signals are handled before anything else is imported."""
 
-from segan_cli.stopping import leave_when_told
+from segan_cli.stopping import exit_on_signals
 
 
 def main() -> None:
     """Run the command line."""
-    leave_when_told()
+    exit_on_signals()
     from segan_cli.cli import main as run
 
     run()

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all: whatever segan writes for a user is written here."""
+"""Atomic writing: every file that segan writes for a user is complete or absent."""
 
 import errno
 import fcntl
@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from segan_cli.errors import OutputError
+from segan_cli.errors import ExistsError, OutputError
 from segan_cli.stopping import UNFINISHED
 
-PART = ".part"  # in the name of a file that is not finished, and of its lock
-KEPT = 40  # characters of such a name that are those of the file
-LONGEST_SUFFIX = 16
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # what a file system says that has none
+PART = ".part"  # in the names of unfinished files and of their locks
+STEM_LENGTH = 40  # characters of the name of the file in the names of its unfinished file
+MAX_SUFFIX = 16
+LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 WORDS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -37,32 +37,32 @@ KINDS = (
 
 @contextmanager
 def atomically(path: Path, force: bool = True) -> Iterator[Path]:
-    """A new file beside `path` that takes its place when the block ends without an error, and is removed when it fails.
+    """Create a temporary file beside `path` that replaces it when the block ends without an error.
 
-    Raises OutputError when it cannot be written, when another process is writing it, when `path` is no regular file, or
-    when there is one and no `force`.
+    Raises OutputError when it cannot be written, another process is writing it, or `path` is not a regular file, and
+    ExistsError when `path` exists and `force` is not given.
     """
     try:
-        with _claimed(path):
-            check_free(path, force)
-            with _new(path) as beside:
-                yield beside
-                check_free(path, force)
-                beside.replace(path)
+        with _locked(path):
+            check_target(path, force)
+            with _temporary_file(path) as temporary:
+                yield temporary
+                check_target(path, force)
+                temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({reason(path, error)})") from error
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file and bring it to the disk; raises OutputError, and leaves what was there, when that fails."""
-    with atomically(path) as beside, beside.open("r+b") as file:
+    """Write a file and flush it to disk; raises OutputError, and keeps an existing file, when that fails."""
+    with atomically(path) as temporary, temporary.open("r+b") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
 
 
-def check_free(path: Path, force: bool) -> None:
-    """Raise OutputError where `path` is anything but a regular file, or, without `force`, is there at all."""
+def check_target(path: Path, force: bool) -> None:
+    """Raise OutputError when `path` is anything but a regular file, ExistsError when it exists without `force`."""
     if path.is_symlink() and not path.exists():
         raise OutputError(f"{path}: is a link to a file that does not exist; remove the link or name another file")
     try:
@@ -75,13 +75,13 @@ def check_free(path: Path, force: bool) -> None:
         if is_kind(mode):
             raise OutputError(f"{path}: is {kind}, not a file; name a file, or write to standard output by -o -")
     if not force:
-        raise OutputError(f"{path}: exists already; add --force to overwrite it, or --skip-existing")
+        raise ExistsError(f"{path}: exists already")
 
 
 def check_place(path: Path, force: bool) -> None:
-    """Raise OutputError unless a file can be written under this name, as far as can be told without writing any."""
+    """Check without writing whether a file can be written; raises the errors of `check_target` and OutputError."""
     try:
-        check_free(path, force)
+        check_target(path, force)
         if not path.parent.is_dir():
             raise NotADirectoryError
         if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -91,7 +91,7 @@ def check_place(path: Path, force: bool) -> None:
 
 
 def reason(path: Path, error: OSError) -> str:
-    """Why a file cannot be written, in words."""
+    """Explain why a file cannot be written."""
     if path.is_dir():
         return "it is a folder; name a file in it"
     if not path.parent.is_dir():
@@ -99,70 +99,69 @@ def reason(path: Path, error: OSError) -> str:
     return WORDS.get(error.errno or 0) or error.strerror or str(error)
 
 
-def unfinished(name: str) -> bool:
-    """Whether a file's name is that of an unfinished output, or of its lock."""
+def is_unfinished(name: str) -> bool:
+    """Whether a file name is that of an unfinished output or of its lock."""
     return name.startswith(".") and Path(name).stem.endswith(PART)
 
 
-def _start(path: Path) -> str:
-    """How the names of unfinished files of `path`, and of no other file, begin; without characters of a glob."""
-    stem = "".join(c for c in path.stem if c.isascii() and (c.isalnum() or c in "-_"))[:KEPT]
+def _prefix(path: Path) -> str:
+    """Return the prefix of the names of the unfinished files of `path` only; it has no glob characters."""
+    stem = "".join(c for c in path.stem if c.isascii() and (c.isalnum() or c in "-_"))[:STEM_LENGTH]
     return f".{stem}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}"
 
 
 @contextmanager
-def _new(path: Path) -> Iterator[Path]:
-    """A new, empty file beside `path`, with its ending; removed at the end where it still has that name."""
-    suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= LONGEST_SUFFIX else ""
-    beside = path.with_name(f"{_start(path)}-{secrets.token_hex(8)}{PART}{suffix}")
-    UNFINISHED.add(beside)
+def _temporary_file(path: Path) -> Iterator[Path]:
+    """Create an empty file beside `path` with its suffix; it is removed at the end if it was not renamed."""
+    suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= MAX_SUFFIX else ""
+    temporary = path.with_name(f"{_prefix(path)}-{secrets.token_hex(8)}{PART}{suffix}")
+    UNFINISHED.add(temporary)
     try:
-        os.close(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
-        yield beside
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+        yield temporary
     finally:
-        beside.unlink(missing_ok=True)
-        UNFINISHED.discard(beside)
+        temporary.unlink(missing_ok=True)
+        UNFINISHED.discard(temporary)
 
 
 @contextmanager
-def _claimed(path: Path) -> Iterator[None]:
-    """Hold `path` for this writer alone; whatever a killed one left beside it is removed.
+def _locked(path: Path) -> Iterator[None]:
+    """Lock `path` for this writer, and remove unfinished files of writers that were killed.
 
-    The lock lies on a file of its own, as some network drives let nobody write to a file that is locked. It is the
-    system's, which releases it when the process ends, so nobody's number is asked for. Where a lock file was there
-    already and nobody holds it, a writer was killed; only then are there parts to look for. Raises OutputError when
-    another writer holds it.
+    The lock is on a separate file, as some network drives do not allow writing to a locked file, and is released by the
+    system when the process ends. An existing lock file that nobody holds means that a writer was killed. Raises
+    OutputError when another writer holds the lock.
     """
-    place = path.with_name(f"{_start(path)}{PART}.lock")
+    lock_path = path.with_name(f"{_prefix(path)}{PART}.lock")
     lock = None
     try:
         while lock is None:
-            left = os.path.lexists(place)
-            lock = _take(place, path)
-        UNFINISHED.add(place)
-        if left and _flock(lock):
-            for part in path.parent.glob(f"{_start(path)}-*{PART}*"):
+            existed = os.path.lexists(lock_path)
+            lock = _acquire(lock_path, path)
+        UNFINISHED.add(lock_path)
+        if existed and _flock(lock):
+            for part in path.parent.glob(f"{_prefix(path)}-*{PART}*"):
                 part.unlink(missing_ok=True)
         yield
     finally:
-        UNFINISHED.discard(place)
+        UNFINISHED.discard(lock_path)
         if lock is not None:
             os.close(lock)
-        with suppress(OSError):  # of another writer who has it, or has removed it
-            lock = os.open(place, os.O_RDWR | os.O_NOFOLLOW)
+        with suppress(OSError):  # another writer holds it, or has removed it
+            lock = os.open(lock_path, os.O_RDWR | os.O_NOFOLLOW)
             try:
                 _flock(lock)
-                place.unlink()
+                lock_path.unlink()
             finally:
                 os.close(lock)
 
 
-def _take(place: Path, path: Path) -> int | None:
-    """The lock file, open and locked; none where its last holder has just removed it."""
-    lock = os.open(place, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+def _acquire(lock_path: Path, path: Path) -> int | None:
+    """Open and lock the lock file; None if its last holder has just removed it."""
+    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
     try:
         _flock(lock)
-        if os.path.samestat(os.fstat(lock), place.lstat()):
+        if os.path.samestat(os.fstat(lock), lock_path.lstat()):
             return lock
     except FileNotFoundError:
         pass
@@ -174,16 +173,13 @@ def _take(place: Path, path: Path) -> int | None:
 
 
 def _flock(lock: int) -> bool:
-    """Lock an open file, once more where it is locked already; false where the file system knows no locks.
-
-    Raises BlockingIOError when another has it.
-    """
+    """Lock an open file; False if the file system has no locks. Raises BlockingIOError when another process has it."""
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        if error.errno in NO_LOCKS:
+        if error.errno in LOCKS_UNSUPPORTED:
             return False
-        if error.errno == errno.EACCES:  # what some file systems say in its place
+        if error.errno == errno.EACCES:  # some file systems report this instead
             raise BlockingIOError(*error.args) from error
         raise
     return True

@@ -1,20 +1,48 @@
-"""The errors a user can meet; each message says what, where and what to do in one line."""
+"""Errors for the user; each message is one line: what is wrong, where, and what to do."""
+
+from typing import Self
 
 
 class SeganError(Exception):
-    """Base of every error that the command line turns into one line and exit code 1."""
+    """Base of all errors that the command line prints as one line with exit code 1."""
+
+
+class HintedError(SeganError):
+    """An error whose last part, the advice, differs between the command line and Python."""
+
+    default_hint: str
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        self.message = message
+        super().__init__(f"{message}; {hint or self.default_hint}")
+
+    def with_hint(self, hint: str) -> Self:
+        """Return the same error with other advice."""
+        return type(self)(self.message, hint)
 
 
 class AudioError(SeganError):
     """A recording cannot be read or written."""
 
 
+class TruncatedError(HintedError, AudioError):
+    """A recording has less content than its header specifies."""
+
+    default_hint = "segan enhance --allow-truncated reads what is left"
+
+
 class OutputError(SeganError):
     """A file cannot be written."""
 
 
+class ExistsError(HintedError, OutputError):
+    """A file exists and is not to be overwritten."""
+
+    default_hint = "add --force to overwrite it, or --skip-existing"
+
+
 class CorpusError(SeganError):
-    """A folder of training or evaluation data does not hold what it should."""
+    """Data for training or evaluation are missing or not valid."""
 
 
 class ConfigError(SeganError):
@@ -22,15 +50,15 @@ class ConfigError(SeganError):
 
 
 class CheckpointError(SeganError):
-    """A model or a training state cannot be found, read or trusted."""
+    """A model or a training state cannot be found, is not valid or does not work."""
 
 
 class TrainingError(SeganError):
-    """A training cannot start or go on."""
+    """A training cannot start or continue."""
 
 
-class StoppedError(BaseException):  # as KeyboardInterrupt is: what handles any Exception lets it pass
-    """A command was told to stop by a signal, and did so in good order."""
+class StoppedError(BaseException):  # like KeyboardInterrupt, not caught by `except Exception`
+    """A signal stopped a command, which has cleaned up."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)

@@ -1,4 +1,4 @@
-"""JSON of others, and our own: what cannot be is refused in one kind of error, numbers are finite."""
+"""Strict JSON: one kind of error for anything that is not valid, finite numbers only."""
 
 import json
 import math
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def read_json(text: str | bytes) -> Any:
-    """What a JSON text holds; raises ValueError, in a line, when it is none, too deep, or has numbers that are none."""
+    """Parse JSON; raises ValueError when it is not valid, too deeply nested, or has NaN or infinity."""
     try:
         return json.loads(text, parse_constant=_refuse)
     except RecursionError as error:
@@ -15,17 +15,17 @@ def read_json(text: str | bytes) -> Any:
         raise ValueError(f"not UTF-8, byte {error.start}") from error
     except json.JSONDecodeError:
         raise
-    except ValueError as error:  # of Python, on whole numbers of thousands of digits
+    except ValueError as error:  # of Python, for integers of thousands of digits
         raise ValueError(str(error).partition(";")[0]) from error
 
 
 def write_json(value: Any, indent: int | None = None) -> str:
-    """A value as JSON in ASCII; numbers that are not finite become null."""
+    """Serialise a value as ASCII JSON; numbers that are not finite become null."""
     return json.dumps(finite(value), indent=indent, allow_nan=False)
 
 
 def finite(value: Any) -> Any:
-    """Nested data with None for every number that is not finite."""
+    """Replace numbers that are not finite in nested data by None."""
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -34,4 +34,4 @@ def finite(value: Any) -> Any:
 
 
 def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")

@@ -1,10 +1,10 @@
-"""Text of others (names, metadata, cells of tables) as what a terminal or a file can take."""
+"""Escaping untrusted text (names, metadata, table cells) for terminals and files."""
 
 
 def printable(text: str) -> str:
-    """A text with what is not to be seen as escapes: control characters, line ends, marks of direction, bytes.
+    """Escape control characters, line ends, direction marks and undecodable bytes.
 
-    A byte of a name that is not UTF-8 becomes `\\xe9`, a character `\\u202e`.
+    A byte that is not UTF-8 becomes `\\xe9`, a character `\\u202e`.
     """
     if text.isprintable():
         return text
@@ -12,13 +12,13 @@ def printable(text: str) -> str:
 
 
 def one_line(text: str, longest: int = 1_000) -> str:
-    """A message as one printable line, cut where it is very long."""
+    """Return a message as one printable line of limited length."""
     line = printable(" ".join(part.strip() for part in text.splitlines()))
     return line if len(line) <= longest else f"{line[:longest]} …"
 
 
 def utf8(text: str) -> str:
-    """A text that UTF-8 can hold: bytes of names that are not UTF-8 become `\\xe9`, all else stays."""
+    """Escape undecodable bytes as `\\xe9`, so that the text can be encoded as UTF-8."""
     return "".join(_escape(ord(one)) if "\ud800" <= one <= "\udfff" else one for one in text)
 
 

@@ -1,20 +1,20 @@
-"""ONNX Runtime, which keeps no record of its use and reports nothing."""
+"""Importing ONNX Runtime with its telemetry off."""
 
 import os
 import sys
 from threading import Lock
 from typing import Any
 
-SWITCH = "ORT_DISABLE_TELEMETRY"  # read once, when the library is loaded
-SILENT = 4  # of the runtime's levels of talk: what goes wrong is raised, and told once
+DISABLE_TELEMETRY = "ORT_DISABLE_TELEMETRY"  # environment variable, read when the library is loaded
+SILENT = 4  # log severity: errors are raised, not logged
 LOADING = Lock()
 
 
 def load_onnxruntime() -> Any:
-    """The package onnxruntime with its telemetry off; the environment is as before when this returns.
+    """Import onnxruntime with its telemetry off, and restore the environment.
 
-    Where the process has loaded it already, all that can be done is to switch its events off. Raises ImportError when
-    it is not installed.
+    If the process has imported it already, its telemetry events are disabled. Raises ImportError when it is not
+    installed.
     """
     with LOADING:
         if "onnxruntime" in sys.modules:
@@ -22,14 +22,14 @@ def load_onnxruntime() -> Any:
 
             onnxruntime.disable_telemetry_events()
             return onnxruntime
-        before = os.environ.get(SWITCH)
-        os.environ[SWITCH] = "1"
+        before = os.environ.get(DISABLE_TELEMETRY)
+        os.environ[DISABLE_TELEMETRY] = "1"
         try:
             import onnxruntime
         finally:
             if before is None:
-                del os.environ[SWITCH]
+                del os.environ[DISABLE_TELEMETRY]
             else:
-                os.environ[SWITCH] = before
+                os.environ[DISABLE_TELEMETRY] = before
         onnxruntime.set_default_logger_severity(SILENT)
         return onnxruntime

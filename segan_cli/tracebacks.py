@@ -1,4 +1,4 @@
-"""Unexpected errors: in a line, and with their traceback for those who ask."""
+"""Unexpected errors: one line, and the traceback with --debug."""
 
 import logging
 import sys
@@ -14,19 +14,19 @@ class _Plain(logging.StreamHandler):  # type: ignore[type-arg]
 
 
 def show_tracebacks() -> None:
-    """From now on LOG.debug(…, exc_info=True) reaches standard error."""
+    """Print tracebacks that are logged by LOG.debug(…, exc_info=True) to standard error."""
     LOG.handlers = [_Plain(sys.stderr)]
     LOG.setLevel(logging.DEBUG)
     LOG.propagate = False
 
 
 def shown() -> bool:
-    """Whether they are."""
+    """Whether tracebacks are printed."""
     return LOG.isEnabledFor(logging.DEBUG)
 
 
 def in_words(error: Exception, place: str) -> str:
-    """An error of one file as a line; one that nobody expected is kept for those who debug."""
+    """Describe an error in one line, and log its traceback."""
     LOG.debug(place, exc_info=error)
     if isinstance(error, OSError) and error.strerror:
         named = error.filename.decode(errors="surrogateescape") if isinstance(error.filename, bytes) else error.filename

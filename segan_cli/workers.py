@@ -1,4 +1,4 @@
-"""Worker processes: they leave signals to the main process, and end when that one is no more."""
+"""Worker processes: they leave signals to the main process, and end with it."""
 
 import os
 import signal
@@ -18,17 +18,17 @@ from segan_cli.stopping import STOPS
 from segan_cli.system import cpu_count
 from segan_cli.tracebacks import show_tracebacks, shown
 
-QUIET = "ignore:resource_tracker"  # of warnings
-GRACE_S = 20.0  # a signal to all processes lets a worker serve the main one for so long
+WARNING_FILTER = "ignore:resource_tracker"
+GRACE_S = 20.0  # after a signal to all processes, in which a worker still serves the main process
 
 
 @contextmanager
 def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
-    """Processes for scoring, one a core unless told; on an error what waits is dropped.
+    """Open a pool of worker processes, by default one per core; queued calls are dropped on an error.
 
     Raises SeganError when a worker dies.
     """
-    _track()  # before a pool would, and loudly
+    _start_tracker()  # the pool would start it with a warning
     pool = ProcessPoolExecutor(jobs or cpu_count(), _Context(), initializer=init_worker, initargs=(shown(),))
     try:
         yield pool
@@ -39,7 +39,7 @@ def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
 
 
 def init_worker(debug: bool = False) -> None:
-    """Make this process a worker of its parent; `debug` has it tell where errors come from."""
+    """Initialise a worker process; `debug` prints tracebacks."""
     for number in STOPS:
         signal.signal(number, _leave_later if number == signal.SIGTERM else signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
@@ -48,20 +48,20 @@ def init_worker(debug: bool = False) -> None:
     Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
 
 
-def _track() -> None:
-    """Start Python's tracker of semaphores; it removes in silence what a second signal leaves."""
-    sys.warnoptions.append(QUIET)
+def _start_tracker() -> None:
+    """Start Python's resource tracker so that it removes leaked semaphores without a warning."""
+    sys.warnoptions.append(WARNING_FILTER)
     try:
         resource_tracker.ensure_running()
     finally:
-        sys.warnoptions.remove(QUIET)
+        sys.warnoptions.remove(WARNING_FILTER)
 
 
 class _Process(SpawnProcess):
-    """One that gets no signal until it belongs to its parent: a signal would only break off loading its modules."""
+    """A process that starts with signals blocked: they would interrupt its imports."""
 
     def start(self) -> None:
-        _track()  # it would unblock signals again
+        _start_tracker()  # which would unblock the signals
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         try:
             super().start()

@@ -84,8 +84,8 @@ def read(source):
     n = 0
     for block in source.blocks:
         assert block.ndim == 2
-        assert block.shape[1] == source.info.channels
-        n += len(block)
+        assert block.shape[0] == source.info.channels
+        n += block.shape[1]
     return n
 
 

@@ -158,7 +158,7 @@ def attempt(ending, content, folder):
     noisy = (0.1 * np.random.default_rng(0).standard_normal(8_000)).astype(np.float32)
     signal.alarm(LONGEST_S)
     try:
-        enhanced = Enhancer(path, "cpu", threads=1).enhance(noisy, 16_000)
+        enhanced = Enhancer(path, device="cpu", threads=1).enhance(noisy, 16_000)
     except SeganError as error:
         text = str(error)
         return "refused" if "\n" not in text and len(text) < 1_000 and path.name in text else f"badly refused: {text}"

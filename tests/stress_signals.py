@@ -22,7 +22,7 @@ from conftest import hiss, voice
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONGEST_S = 60  # until an end
 LATEST_S = 4.0  # after the start
-SAYS = ("segan: stopped", "segan: stopped; what was not finished is removed")
+SAYS = ("segan: stopped", "segan: stopped; unfinished outputs are removed")
 
 
 def prepare(place):

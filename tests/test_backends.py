@@ -24,8 +24,9 @@ from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pretrained import find_onnx, shipped_models
 from segan_cli.backends.pytorch import TorchNetwork
 from segan_cli.config.presets import PRESETS, scaled
-from segan_cli.enhancement.batch import Request, Worker
+from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.jobs import Job
+from segan_cli.enhancement.recording import OutputOptions
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.checkpoint import Model, save_model
 from segan_cli.networks.families import build_generator
@@ -49,7 +50,9 @@ def model(request):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_shipped_models_are_the_same_in_both(name):
     noisy = voice(5.0) + hiss(5.0)
-    ours, theirs = (Enhancer(name, "cpu", backend).enhance(noisy, 16_000) for backend in ("onnx", "torch"))
+    ours, theirs = (
+        Enhancer(name, device="cpu", backend=backend).enhance(noisy, 16_000) for backend in ("onnx", "torch")
+    )
     assert np.abs(ours - theirs).max() < 1e-4
     assert np.abs(ours - noisy).max() > 0.01
 
@@ -97,9 +100,9 @@ def test_the_backend_that_suits_is_taken(monkeypatch, tmp_path):
     assert isinstance(Enhancer(device="cpu").network, OnnxNetwork)
     assert isinstance(Enhancer(device="cpu", precision="bf16").network, TorchNetwork)
     assert isinstance(Enhancer(device="cpu", backend="torch").network, TorchNetwork)
-    monkeypatch.setattr(choice, "accelerator_there", lambda: True)
+    monkeypatch.setattr(choice, "has_accelerator", lambda: True)
     assert isinstance(Enhancer(device="auto").network, TorchNetwork)
-    monkeypatch.setattr(choice, "accelerator_there", lambda: False)
+    monkeypatch.setattr(choice, "has_accelerator", lambda: False)
     assert isinstance(Enhancer(device="auto").network, OnnxNetwork)
     monkeypatch.setattr(choice, "find_spec", lambda name: None)
     assert isinstance(Enhancer(device="auto").network, TorchNetwork)
@@ -113,14 +116,15 @@ def test_a_device_that_runs_out_of_memory_takes_less_at_once(holds):
     noisy, z = (np.random.default_rng(0).standard_normal((11, 1, n)).astype(np.float32) for n in (16_384, 1))
     for _ in range(2):
         np.testing.assert_array_equal(network(noisy, z), noisy + z)
-    assert network.most == (2 if holds == 3 else 1)
+    assert network.max_batch == (2 if holds == 3 else 1)
 
 
 def test_a_device_without_room_for_a_window_says_so(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "noisy.wav", voice(2.0), 16_000)
     full = TorchNetwork(Model(Narrow(0), PRESETS["segan-spectral"], {}), "cpu")
     monkeypatch.setattr("segan_cli.enhancement.enhancer.open_network", lambda *about: full)
-    outcome = Worker(Request()).run(Job(tmp_path / "noisy.wav", tmp_path / "clean.wav"), lambda *done: None)
+    job = Job(tmp_path / "noisy.wav", tmp_path / "clean.wav")
+    outcome = run_job(Enhancer(), job, OutputOptions(), lambda *done: None)
     assert outcome.error == f"{tmp_path / 'noisy.wav'}: CUDA out of memory"
     assert not (tmp_path / "clean.wav").exists()
 
@@ -156,7 +160,7 @@ def test_what_a_backend_cannot_do_is_refused(model, tmp_path):
     save_model(tmp_path / "m.safetensors", model)
     with pytest.raises(ConfigError, match="segan export"):
         Enhancer(tmp_path / "m.safetensors", backend="onnx")
-    with pytest.raises(ConfigError, match="cpu with precision fp32"):
+    with pytest.raises(ConfigError, match="device cpu and precision fp32"):
         Enhancer(backend="onnx", precision="bf16")
     with pytest.raises(ConfigError, match="does not read ONNX"):
         Enhancer(find_onnx("default"), backend="torch")
@@ -231,7 +235,11 @@ def test_threads_share_the_windows_and_go_with_their_network():
 def test_what_goes_wrong_in_a_thread_is_told():
     network = Enhancer(device="cpu", threads=2).network
     with pytest.raises(ValueError, match="went wrong"):
-        list(network.work[1].map(lambda part: (_ for _ in ()).throw(ValueError("went wrong")), [slice(0, 1)] * 2, 9))
+        list(
+            network.graph_and_pool[1].map(
+                lambda part: (_ for _ in ()).throw(ValueError("went wrong")), [slice(0, 1)] * 2, 9
+            )
+        )
 
 
 def test_an_error_in_the_midst_of_a_recording_ends_the_process_in_good_order(tmp_path):
@@ -255,5 +263,5 @@ def test_an_error_in_the_midst_of_a_recording_ends_the_process_in_good_order(tmp
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 1, result.stderr
     assert result.stderr.count("\n") == 1
-    assert "in.wav: holds samples that are not numbers" in result.stderr
+    assert "in.wav: holds samples that are NaN" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]

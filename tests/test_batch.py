@@ -45,7 +45,7 @@ def test_a_folder_is_done_but_for_what_is_broken(folder, tmp_path, jobs):
     assert sorted(results(tmp_path / "out")) == sorted(set(results(folder)) - set(BROKEN))
     *named, summary, last = result.stderr.splitlines()
     assert sorted(line.split(": ")[1] for line in named) == [str(folder / name) for name in BROKEN]
-    assert summary == "195 enhanced, 5 failed"
+    assert summary == "195 enhanced (0:39 of sound), 5 failed"
     assert last == "segan: 5 of 200 recordings failed"
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert sum(line["error"] is not None for line in lines) == 5
@@ -212,18 +212,18 @@ def test_no_line_is_lost_while_mp3_is_decoded():
     program = (
         "import threading\n"
         "import logging, os\n"
-        "from segan_cli.audio.sifting import sifted\n"
-        "from segan_cli.cli.enhance import Account\n"
+        "from segan_cli.audio.mpg123 import quiet_mpg123\n"
+        "from segan_cli.cli.batch_reporter import BatchReporter\n"
         "over = threading.Event()\n"
         "def mute():\n"
         "    while not over.is_set():\n"
-        "        with sifted(True):\n"
+        "        with quiet_mpg123(True):\n"
         "            os.write(2, b'\\n[src/libmpg123/layer3.c:1] error: chatter\\nNote: Trying to resync...\\n')\n"
         "            over.wait(0.001)\n"
         "threads = [threading.Thread(target=mute) for _ in range(3)]\n"
         "for thread in threads: thread.start()\n"
-        "account = Account(2, False, False, False, False)\n"
-        "for i in range(300): (account.say if i % 2 else logging.error)(f'line {i}')\n"
+        "reporter = BatchReporter(2, as_json=False, to_stream=False, quiet=False, verbose=False)\n"
+        "for i in range(300): (reporter.say if i % 2 else logging.error)(f'line {i}')\n"
         "over.set()\n"
         "for thread in threads: thread.join()\n"
     )

@@ -1,6 +1,8 @@
 """The command line as a user meets it: real processes on generated audio."""
 
 import json
+import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from commands import TINY, complaint, segan
+from commands import TINY, command, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.config.presets import PRESETS
@@ -42,11 +44,13 @@ def test_every_command_has_help_with_an_example(command):
 
 def test_enhance_writes_a_file_of_the_same_shape(noisy, tmp_path):
     result = segan("enhance", noisy, "-o", tmp_path / "clean.wav")
-    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (result.returncode, result.stdout) == (0, "")
+    line = r"clean\.wav: 1\.5 s, \d+ × real time, noise in pauses reduced by \d+ dB\n"
+    assert re.fullmatch(f".*{line}", result.stderr)
     before, after = soundfile.info(noisy), soundfile.info(tmp_path / "clean.wav")
     assert (after.frames, after.samplerate, after.channels) == (before.frames, before.samplerate, before.channels)
-    again = segan("enhance", noisy, "-o", tmp_path / "again.wav")
-    assert again.returncode == 0
+    again = segan("enhance", noisy, "-o", tmp_path / "again.wav", "-q")
+    assert (again.returncode, again.stdout, again.stderr) == (0, "", "")
     assert (tmp_path / "again.wav").read_bytes() == (tmp_path / "clean.wav").read_bytes()
 
 
@@ -61,7 +65,7 @@ def bad_inputs(tmp_path):
     ("name", "says"),
     [
         ("missing.wav", "no such file"),
-        ("folder", "one file cannot take a folder"),
+        ("folder", "one file cannot hold a folder"),
         ("text.wav", "not a readable audio file"),
         ("empty.wav", "is empty"),
         ("headeronly.wav", "no samples"),
@@ -79,7 +83,6 @@ def test_a_bad_input_gets_one_line_and_leaves_nothing(tmp_path, name, says):
 @pytest.mark.parametrize(
     ("output", "says"),
     [
-        ("none/out.wav", "does not exist"),
         pytest.param(
             "/proc/out.wav",
             "cannot be written",
@@ -114,6 +117,66 @@ def test_a_full_disk_gets_one_line_and_keeps_the_old_file(noisy, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["noisy.wav", "out.wav"]
 
 
+def test_the_output_is_beside_the_input_by_default(noisy, tmp_path):
+    assert segan("enhance", noisy, "-q").returncode == 0
+    assert soundfile.info(tmp_path / "noisy-clean.wav").frames == soundfile.info(noisy).frames
+    assert "exists already" in complaint(segan("enhance", noisy))
+    assert segan("enhance", noisy, "-y", "-q").returncode == 0
+
+
+def test_folders_of_the_output_are_created(noisy, tmp_path):
+    assert segan("enhance", noisy, "-o", tmp_path / "a" / "b" / "clean.wav").returncode == 0
+    assert (tmp_path / "a" / "b" / "clean.wav").is_file()
+
+
+def test_outputs_that_exist_are_one_line(tmp_path):
+    for i in range(12):
+        soundfile.write(tmp_path / f"{i}.wav", voice(0.1), 16_000)
+        if i != 5:
+            (tmp_path / f"{i}-clean.wav").write_bytes(b"before")
+    names = [tmp_path / f"{i}.wav" for i in range(12)]
+    result = segan("enhance", *names, "--json")
+    existing, summary, last = result.stderr.splitlines()
+    assert existing.startswith(
+        f"segan: 11 of 12 outputs exist already, such as {tmp_path / '0-clean.wav'}; add --force"
+    )
+    assert summary == "1 enhanced (0.1 s of sound), 11 failed"
+    assert (result.returncode, last) == (1, "segan: 11 of 12 recordings failed")
+    outcomes = [json.loads(line) for line in result.stdout.splitlines()]
+    assert len(outcomes) == 12
+    assert {outcome["seconds"] for outcome in outcomes if outcome["error"]} == {None}
+    assert {(outcome["model"], len(outcome["model_sha256"])) for outcome in outcomes} == {("default", 64)}
+    assert (tmp_path / "0-clean.wav").read_bytes() == b"before"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"), [(["noisy.wav"], "segan enhance noisy.wav"), (["enhnce", "noisy.wav"], "'enhance'")]
+)
+def test_a_missing_command_is_suggested(noisy, arguments, suggestion):
+    result = subprocess.run(command(*arguments), cwd=noisy.parent, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert suggestion in complaint(result)
+
+
+def test_samples_do_not_go_to_a_terminal(noisy):
+    main, terminal = os.openpty()
+    result = subprocess.run(command("enhance", noisy, "-o", "-"), stdout=terminal, stderr=subprocess.PIPE, text=True,
+                            check=False)  # fmt: skip
+    os.close(terminal)
+    os.close(main)
+    assert result.returncode == 2
+    assert "terminal" in result.stderr
+
+
+def test_the_help_has_sections_and_80_columns():
+    text = segan("enhance", "--help").stdout
+    titles = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Output:", "Enhancement:", "Input:", "Performance:", "Messages:", "Help:"]
+    assert max(map(len, text.splitlines())) <= 80
+    for short in ("-o, --output", "-m, --model", "-j, --jobs", "-d, --device", "-y, --force"):
+        assert short in text
+
+
 def test_segan_alone_shows_its_help():
     result = segan()
     assert result.returncode == 2
@@ -121,7 +184,7 @@ def test_segan_alone_shows_its_help():
 
 
 def test_wrong_usage_gets_one_line_and_exit_code_2(noisy):
-    result = segan("enhance", noisy)
+    result = segan("enhance", noisy, "-o", "x.wav", "--suffix", "-x")
     assert result.returncode == 2
     assert "--output" in complaint(result)
     result = segan("enhance", noisy, "-o", "x.wav", "--no-such-option")

@@ -45,7 +45,7 @@ def pictures(path, file):
 
 def sound(file):
     with open_file(file) as source:
-        return source.info.rate_hz, np.concatenate(list(source.blocks))
+        return source.info.rate_hz, np.concatenate(list(source.blocks), axis=1).T
 
 
 @pytest.mark.parametrize("ending", ["m4a", "mp4", "mkv", "webm"])
@@ -57,7 +57,7 @@ def test_other_containers_keep_pictures_rate_channels_and_time(path, tmp_path, m
     ffmpeg(path, "-i", tmp_path / "sound.wav", *PICTURE, *CONTAINERS[ending], "-metadata", "title=A talk", source)
     before = source.read_bytes()
     result = segan("enhance", source, "-o", target, "--strength", "0")
-    assert (result.returncode, result.stderr) == (0, "")
+    assert (result.returncode, "segan:" in result.stderr) == (0, False)
     assert source.read_bytes() == before
     if ending in WITH_PICTURES:
         assert pictures(path, target) == pictures(path, source)
@@ -86,11 +86,11 @@ def test_without_ffmpeg_the_line_says_what_is_missing(tmp_path):
     (tmp_path / "talk.mp4").write_bytes(b"\0\0\0\x18ftypmp42")
     line = complaint(segan("enhance", tmp_path / "talk.mp4", "-o", tmp_path / "out.wav", PATH=str(tmp_path)))
     assert "talk.mp4" in line
-    assert "install ffmpeg" in line
+    assert "needs ffmpeg" in line
     soundfile.write(tmp_path / "in.wav", voice(0.5), 16_000)
     line = complaint(segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.m4a", PATH=str(tmp_path)))
     assert "out.m4a" in line
-    assert "install ffmpeg" in line
+    assert "needs ffmpeg" in line
     assert sorted(place.name for place in tmp_path.iterdir()) == ["in.wav", "talk.mp4"]
 
 
@@ -148,7 +148,7 @@ def test_a_recording_is_known_by_what_it_holds(path, tmp_path):
     (tmp_path / "in.recording").write_bytes((tmp_path / "in.flac").read_bytes())
     for place in (os.environ["PATH"], path):
         result = segan("enhance", tmp_path / "in.recording", "-o", tmp_path / "out.wav", "--force", PATH=place)
-        assert (result.returncode, result.stderr) == (0, "")
+        assert (result.returncode, "segan:" in result.stderr) == (0, False)
 
 
 def test_ffmpeg_on_both_ends_of_a_pipe(path, tmp_path):
@@ -163,7 +163,7 @@ def test_ffmpeg_on_both_ends_of_a_pipe(path, tmp_path):
         ["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, cwd=tmp_path, check=True,
         env=os.environ | {"PATH": path},
     )  # fmt: skip
-    assert result.stderr == ""
+    assert "segan:" not in result.stderr
     assert segan("enhance", tmp_path / "in.flac", "-o", tmp_path / "file.flac").returncode == 0
     for name in ("out.flac", "raw.flac"):
         assert_same_sound(tmp_path / name, tmp_path / "file.flac")

@@ -32,10 +32,10 @@ def test_deemphasis_undoes_preemphasis_over_any_blocks(length, cuts, channels):
 def test_resampling_there_and_back_keeps_time_and_sound(rate_hz):
     signal = sweep(rate_hz)
     there, back = Resampler(rate_hz, 16_000, 1), Resampler(16_000, rate_hz, 1)
-    blocks = np.array_split(signal[:, None], 7)
-    middle = [there.push(block) for block in blocks] + [there.push(np.zeros((0, 1), np.float32), last=True)]
-    output = [back.push(block) for block in middle] + [back.push(np.zeros((0, 1), np.float32), last=True)]
-    returned = np.concatenate(output)[: len(signal), 0]
+    blocks = np.array_split(signal[None], 7, axis=1)
+    middle = [there.push(block) for block in blocks] + [there.push(np.zeros((1, 0), np.float32), last=True)]
+    output = [back.push(block) for block in middle] + [back.push(np.zeros((1, 0), np.float32), last=True)]
+    returned = np.concatenate(output, axis=1)[0, : len(signal)]
     assert abs(len(returned) - len(signal)) <= 2
     inner = slice(500, len(returned) - 500)
     np.testing.assert_allclose(returned[inner], signal[inner], atol=2e-3)
@@ -53,14 +53,14 @@ def test_reading_takes_the_mean_of_the_channels(tmp_path):
     np.testing.assert_allclose(read_mono(tmp_path / "s.wav", 16_000)[0], (left + right) / 2, atol=1e-6)
     assert probe(tmp_path / "s.wav").channels == 2
     with open_file(tmp_path / "s.wav") as source:
-        assert sum(len(block) for block in source.blocks) == 8000
+        assert sum(block.shape[1] for block in source.blocks) == 8000
 
 
 def test_nothing_appears_when_writing_fails(tmp_path):
     target = tmp_path / "out.wav"
     target.write_bytes(b"before")
     with contextlib.suppress(ZeroDivisionError), open_target(target, PLAIN) as write:
-        write(voice(0.5))
+        write(voice(0.5)[None])
         raise ZeroDivisionError
     assert target.read_bytes() == b"before"
     assert [path.name for path in tmp_path.iterdir()] == ["out.wav"]
@@ -82,7 +82,7 @@ def test_a_lossy_input_can_become_any_format(tmp_path):
         soundfile.write(tmp_path / source, voice(0.5), 16_000)
         for target in ("out.wav", "out.flac", "out.ogg", "out.mp3"):
             with open_target(tmp_path / target, probe(tmp_path / source)) as write:
-                write(voice(0.5))
+                write(voice(0.5)[None])
             assert probe(tmp_path / target).n_samples >= 8000
 
 
@@ -93,6 +93,6 @@ def test_a_lossy_input_can_become_any_format(tmp_path):
 def test_the_name_chooses_the_format_and_the_input_the_encoding(tmp_path, name, format, subtype):
     soundfile.write(tmp_path / "in.wav", voice(0.5), 16_000, "PCM_24")
     with open_target(tmp_path / name, probe(tmp_path / "in.wav")) as write:
-        write(voice(0.5))
+        write(voice(0.5)[None])
     info = probe(tmp_path / name)
     assert (info.format, info.subtype) == (format, subtype)

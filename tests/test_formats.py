@@ -31,7 +31,7 @@ STEPS = {"PCM_U8": 2**-7, "PCM_S8": 2**-7, "PCM_16": 2**-15, "ALAC_16": 2**-15, 
 
 @pytest.fixture(scope="module")
 def identity():
-    return Enhancer(Model(Identity(), dataclasses.replace(PRESETS["segan-spectral"]), {}), "cpu")
+    return Enhancer(Model(Identity(), dataclasses.replace(PRESETS["segan-spectral"]), {}), device="cpu")
 
 
 def write(path, samples, rate_hz, format, subtype):

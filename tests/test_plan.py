@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from segan_cli.enhancement.jobs import STREAM, Job, check, listed, plan
+from segan_cli.enhancement.jobs import STREAM, Job, check_paths, parse_list, plan
 from segan_cli.errors import AudioError
 
 
@@ -28,7 +28,7 @@ def test_a_file_goes_where_it_is_told(tree):
     assert pairs([Path("one.mp4")], Path("results"), None, None) == [("one.mp4", "results/one.mp4")]
     assert pairs([Path("one.mp4")], Path("results"), None, ".wav") == [("one.mp4", "results/one.wav")]
     assert pairs([Path("one.mp4")], None, "-clean", None) == [("one.mp4", "one-clean.mp4")]
-    assert plan([STREAM], STREAM, None, None) == [Job(STREAM, STREAM, in_tree=False)]
+    assert plan([STREAM], STREAM, None, None) == [Job(STREAM, STREAM, make_folder=True)]
 
 
 def test_a_folder_is_searched_and_mirrored(tree):
@@ -49,7 +49,7 @@ def test_results_of_an_earlier_run_are_no_inputs(tree):
     assert pairs([Path("in")], None, "-clean", None) == [
         ("in/a.wav", "in/a-clean.wav"), ("in/deep/b.flac", "in/deep/b-clean.flac")
     ]  # fmt: skip
-    assert listed(b"a.wav\r\n.b.17-3.part.flac\n.c.flac\n") == [Path("a.wav"), Path(".c.flac")]
+    assert parse_list(b"a.wav\r\n.b.17-3.part.flac\n.c.flac\n") == [Path("a.wav"), Path(".c.flac")]
 
 
 def test_a_folder_gives_files_alone(tree):
@@ -59,10 +59,10 @@ def test_a_folder_gives_files_alone(tree):
 
 def test_other_outputs_are_kept_apart_too(tree):
     jobs = plan([Path("in/a.wav")], Path("out.wav"), None, None)
-    check(jobs, [Path("rest.wav"), Path("p.png")])
+    check_paths(jobs, [Path("rest.wav"), Path("p.png")])
     for others in ([Path("in/a.wav")], [Path("out.wav")], [Path("p.png"), Path("./p.png")], [Path("in/deep/../a.wav")]):
-        with pytest.raises(AudioError, match=r"input itself|would become this file"):
-            check(jobs, others)
+        with pytest.raises(AudioError, match=r"input itself|would be written to this file"):
+            check_paths(jobs, others)
 
 
 def test_a_missing_file_among_others_is_left_to_fail(tree):
@@ -73,8 +73,8 @@ def test_globs_and_lists_are_expanded(tree):
     assert pairs([Path("in/**/*.flac"), Path("one.mp4")], Path("out"), None, None) == [
         ("in/deep/b.flac", "out/b.flac"), ("one.mp4", "out/one.mp4")
     ]  # fmt: skip
-    assert listed(b"a b.wav\0c\n.wav\0") == [Path("a b.wav"), Path("c\n.wav")]
-    assert listed(b"a b.wav\nc.wav\n\n") == [Path("a b.wav"), Path("c.wav")]
+    assert parse_list(b"a b.wav\0c\n.wav\0") == [Path("a b.wav"), Path("c\n.wav")]
+    assert parse_list(b"a b.wav\nc.wav\n\n") == [Path("a b.wav"), Path("c.wav")]
 
 
 @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ def test_globs_and_lists_are_expanded(tree):
     [
         (["missing.wav"], "out.wav", None, None, "no such file"),
         (["in/*.mp3"], "out", None, None, "nothing matches"),
-        (["in"], "out.wav", None, None, "cannot take a folder"),
-        (["in/a.wav", "one.mp4"], "out.wav", None, None, "cannot take several"),
-        (["-"], None, "-clean", None, "standard input has no place"),
+        (["in"], "out.wav", None, None, "cannot hold a folder"),
+        (["in/a.wav", "one.mp4"], "out.wav", None, None, "cannot hold several"),
+        (["-"], None, "-clean", None, "standard input has no name"),
         (["in/.hidden/none"], "out", None, None, "holds no recordings"),
         (["in"], "-", None, None, "takes one recording"),
-        (["in/a.wav", "in/deep/../a.wav"], "out", None, None, "would become this file"),
+        (["in/a.wav", "in/deep/../a.wav"], "out", None, None, "would be written to this file"),
         (["one.mp4"], "one.mp4", None, None, "is the input itself"),
         (["in/a.wav"], "link.wav", None, None, "is the input itself"),
     ],

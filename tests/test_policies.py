@@ -40,12 +40,12 @@ def enhancer():
 @settings(deadline=None, max_examples=12)
 @given(
     st.sampled_from([8_000, 16_000, 22_050, 44_100, 96_000]),
-    st.integers(1, 40_000),
+    st.integers(65, 40_000),
     st.sampled_from(["linked", "independent"]),
     st.sampled_from(["denoise", "keep", "drop"]),
 )
 def test_no_strength_leaves_every_sample_as_it_is(rate_hz, n, channels, high_band):
-    noisy = np.random.default_rng(n).standard_normal((n, 2)).astype(np.float32)
+    noisy = np.random.default_rng(n).standard_normal((2, n)).astype(np.float32)
     untouched = Enhancer(strength=0.0, channels=channels, high_band=high_band).enhance(noisy, rate_hz)
     np.testing.assert_array_equal(untouched, noisy)
 
@@ -156,10 +156,10 @@ def test_one_enhancer_serves_several_threads(enhancer):
 def test_a_stream_holds_no_more_the_longer_it_gets(enhancer, rate_hz):
     stream = enhancer.stream(rate_hz, 2)
     stream.settings = Enhancer(strength=0.0).settings
-    block, held = np.zeros((rate_hz, 2), np.float32), []
+    block, held = np.zeros((2, rate_hz), np.float32), []
     for _ in range(12):
         stream.push(block)
-        held.append(len(stream.outer) + len(stream.inner))
+        held.append(len(stream.pending) + len(stream.pending_low))
     assert max(held[6:]) <= max(held[:6]) < 4 * rate_hz
 
 
@@ -205,9 +205,9 @@ def test_a_picture_shows_before_and_after(recording, tmp_path):
     from matplotlib.image import imread
 
     picture = imread(tmp_path / "p.png")
-    assert picture.shape[:2] == (800, 1_400)
-    before, after = picture[:, :700, :3], picture[:, 700:, :3]
-    assert np.abs(before - after).mean() > 0.01
+    assert picture.shape[:2] == (700, 1_950)
+    before, after, removed = np.split(picture[:, 60:1_800, :3], 3, axis=1)
+    assert min(np.abs(a - b).mean() for a, b in ((before, after), (after, removed), (before, removed))) > 0.01
 
 
 @pytest.mark.parametrize("ending", ["flac", "mp3", "wav"])
@@ -246,7 +246,11 @@ def test_the_input_survives_every_way_of_naming_it(recording, tmp_path):
 def test_no_other_output_harms_a_file_either(recording, tmp_path, option):
     content = recording.read_bytes()
     (tmp_path / "there").write_bytes(b"before")
-    for name, says in (("in.wav", "is the input itself"), ("out.wav", "would become this file"), ("there", "--force")):
+    for name, says in (
+        ("in.wav", "is the input itself"),
+        ("out.wav", "would be written to this file"),
+        ("there", "--force"),
+    ):
         path = (
             tmp_path / name
             if option == "--plot" or name != "there"
@@ -290,7 +294,7 @@ def test_in_python_too_nothing_is_overwritten_unasked(enhancer, recording, tmp_p
 def test_no_sample_spoils_the_others(enhancer, sample):
     noisy = hiss(1.0)
     noisy[100] = sample
-    with pytest.raises(AudioError, match="not numbers"):
+    with pytest.raises(AudioError, match="NaN, infinite"):
         enhancer.enhance(noisy, 16_000)
     assert enhancer.enhance(noisy[:0], 16_000).shape == (0,)
 

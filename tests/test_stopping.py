@@ -66,7 +66,7 @@ def test_each_signal_has_its_exit_code_and_leaves_nothing(long, tmp_path, number
     running.send_signal(number)
     ended = running.end()
     assert ended.returncode == 128 + number
-    assert ended.stderr == "segan: stopped; what was not finished is removed\n"
+    assert ended.stderr == "segan: stopped; unfinished outputs are removed\n"
     assert list(tmp_path.iterdir()) == [long]
 
 
@@ -119,7 +119,7 @@ def test_a_stopped_evaluation_says_so(tmp_path):
     running.send_signal(signal.SIGHUP)
     ended = running.end()
     assert ended.returncode == 128 + signal.SIGHUP
-    assert ended.stderr == "segan: stopped; what was not finished is removed\n"
+    assert ended.stderr == "segan: stopped; unfinished outputs are removed\n"
     assert not (tmp_path / "a.csv").exists()
 
 
@@ -153,15 +153,14 @@ def test_a_stop_that_falls_into_a_finaliser_is_raised_again(capfd):
     assert "Traceback" not in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("n_workers", [1, 2])
-def test_what_a_signal_does_to_a_library_is_no_fault_of_the_recording(n_workers):
-    class Cut:
-        def run(self, job, progress):
-            return batch.Outcome(str(job.source), str(job.target), error="damaged")
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_what_a_signal_does_to_a_library_is_no_fault_of_the_recording(n_threads):
+    def run(job, progress):
+        return batch.Outcome(str(job.source), str(job.target), error="damaged")
 
     told, jobs = [], [batch.Job(Path("a.wav"), Path("b.wav"))] * 2
     with pytest.raises(StoppedError) as caught:
-        batch.run(Cut(), jobs, n_workers, told.append, lambda *_: None, lambda: signal.SIGHUP)
+        batch.run_batch(run, jobs, n_threads, told.append, lambda *_: None, lambda: signal.SIGHUP)
     assert (caught.value.signal_number, told) == (signal.SIGHUP, [])
 
 

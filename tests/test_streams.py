@@ -19,20 +19,20 @@ KINDS = sorted(set(SUBTYPES.values()))
 
 def wav(samples, rate_hz, subtype, format="WAV"):
     content = io.BytesIO()
-    soundfile.write(content, samples, rate_hz, subtype, format=format)
+    soundfile.write(content, samples.T, rate_hz, subtype, format=format)
     return content.getvalue()
 
 
 def noise(n, channels, seed=0):
-    return np.random.default_rng(seed).uniform(-0.9, 0.9, (n, channels)).astype(np.float32)
+    return np.random.default_rng(seed).uniform(-0.9, 0.9, (channels, n)).astype(np.float32)
 
 
 def read(content, largest=1000):
     stream = io.BytesIO(content)
     encoding, n_bytes = read_wav_header(stream, "a pipe")
     blocks = list(read_samples(stream.read1, encoding, largest, n_bytes))
-    assert all(0 < len(block) <= largest for block in blocks)
-    return encoding, np.concatenate([np.zeros((0, encoding.channels), np.float32), *blocks])
+    assert all(0 < block.shape[1] <= largest for block in blocks)
+    return encoding, np.concatenate([np.zeros((encoding.channels, 0), np.float32), *blocks], axis=1)
 
 
 @settings(deadline=None, max_examples=40)
@@ -42,7 +42,7 @@ def test_wav_streams_are_read_as_libsndfile_reads_them(subtype, channels, n, for
     encoding, samples = read(content)
     assert replace(encoding, mask=0) == Encoding(22_050, channels, subtype)
     expected, _ = soundfile.read(io.BytesIO(content), dtype="float32", always_2d=True)
-    np.testing.assert_array_equal(samples, expected)
+    np.testing.assert_array_equal(samples, expected.T)
 
 
 @settings(deadline=None, max_examples=40)
@@ -53,7 +53,7 @@ def test_a_stream_without_an_end_carries_what_was_written(subtype, channels, len
     content = wav_header(encoding) + b"".join(encoding.encode(block) for block in blocks)
     found, samples = read(content, 77)
     assert found == encoding
-    expected = np.concatenate([noise(0, channels), *blocks])
+    expected = np.concatenate([noise(0, channels), *blocks], axis=1)
     error = {"PCM_U8": 1 / 64, "ALAW": 0.04, "ULAW": 0.04, "PCM_16": 1e-4}.get(subtype, 1e-6)
     np.testing.assert_allclose(samples, expected, atol=error)
 
@@ -71,8 +71,8 @@ def test_anything_but_a_wav_stream_is_refused_in_a_line(content):
     [
         ((1, 0, 16_000, 0, 0, 16), "contradicts itself"),
         ((1, 2, 16_000, 0, 2, 16), "contradicts itself"),
-        ((2, 1, 16_000, 0, 1, 4), "not known"),
-        ((85, 1, 16_000, 0, 1, 0), "not known"),
+        ((2, 1, 16_000, 0, 1, 4), "not supported"),
+        ((85, 1, 16_000, 0, 1, 0), "not supported"),
     ],
 )
 def test_headers_that_lie_are_refused(fields, complaint):
@@ -84,7 +84,7 @@ def test_headers_that_lie_are_refused(fields, complaint):
 def test_a_header_cannot_ask_for_unbounded_memory():
     with pytest.raises(AudioError, match="ends before"):
         read(b"RIFF\0\0\0\0WAVEjunk\xf0\xff\xff\xff" + bytes(100))
-    with pytest.raises(AudioError, match="says that it has 4294967280 bytes"):
+    with pytest.raises(AudioError, match="a chunk of 4294967280 bytes"):
         read(b"RIFF\0\0\0\0WAVEfmt \xf0\xff\xff\xff" + bytes(100))
 
 
@@ -97,6 +97,6 @@ def test_whatever_lies_before_the_samples_is_passed_over():
 def test_a_cut_frame_is_left_out():
     encoding = Encoding(16_000, 2, "PCM_16")
     content = wav_header(encoding) + encoding.encode(noise(10, 2)) + b"\1\2\3"
-    assert len(read(content)[1]) == 10
+    assert read(content)[1].shape == (2, 10)
     assert encoding.frame_bytes == 4
     assert set(BYTES) >= set(KINDS)

@@ -341,7 +341,9 @@ def test_what_is_validated_and_shipped_is_the_average(source, tmp_path):
     assert not any(map(torch.equal, model.generator.parameters(), state.generator.parameters()))
     noisy, clean = source.render(draw_utterances(source, 1, 0)[0])
     (scores,), (before,) = lines(tmp_path / "run", "validation"), lines(tmp_path / "run", "noisy")
-    assert scores["validation"] == pytest.approx(measure_all(clean, Enhancer(model, "cpu").enhance(noisy, 16_000)))
+    assert scores["validation"] == pytest.approx(
+        measure_all(clean, Enhancer(model, device="cpu").enhance(noisy, 16_000))
+    )
     assert before["noisy"] == pytest.approx(measure_all(clean, noisy))
 
 

@@ -59,7 +59,7 @@ def whole(ending, seconds=SECONDS):
 def read(path, allow_truncated=False):
     """Samples of a file and what was noted."""
     with open_file(path, allow_truncated) as source:
-        samples = np.concatenate([np.zeros((0, source.info.channels), np.float32), *source.blocks])
+        samples = np.concatenate([np.zeros((source.info.channels, 0), np.float32), *source.blocks], axis=1).T
         assert source.info.n_samples in (None, len(samples)) or allow_truncated
         return samples, source.warnings
 
@@ -124,7 +124,7 @@ def test_a_recorder_that_crashed_left_all_it_wrote(ending, chunk, offset, number
     for number in numbers:
         path.write_bytes(content[:place] + number + content[place + len(number) :])
         samples, notes = read(path)
-        assert notes == ["its header was never finished; it is read to its end"], number
+        assert notes == ["its header was never completed; it is read to its end"], number
         np.testing.assert_array_equal(samples[:N], expected)
 
 
@@ -133,13 +133,13 @@ def test_a_sphere_header_that_promises_too_little_hides_nothing(tmp_path):
     path.write_bytes(whole("sph").replace(b"sample_count -i 32000", b"sample_count -i 12000"))
     samples, notes = read(path)
     assert len(samples) == N
-    assert notes == ["its header promises 24000 bytes of samples, and 64000 are read"]
+    assert notes == ["its header specifies 24000 bytes of samples, 64000 are read"]
 
 
 @pytest.mark.parametrize(("format", "subtype"), [("AVR", "PCM_16"), ("PAF", "PCM_24"), ("MAT5", "FLOAT")])
 def test_a_format_that_cannot_be_checked_is_refused(format, subtype, tmp_path):
     soundfile.write(tmp_path / "a.snd", voice(1.0), 16_000, subtype, format=format)
-    with pytest.raises(AudioError, match=r"convert it to WAV"):
+    with pytest.raises(AudioError, match="cannot be checked"):
         read(tmp_path / "a.snd")
 
 
@@ -156,7 +156,7 @@ def test_a_number_that_ran_over_hides_nothing(tmp_path):
     (tmp_path / "a.wav").write_bytes(content)
     samples, notes = read(tmp_path / "a.wav")
     assert len(samples) == N
-    assert "20000 bytes of samples, and 64000 are read" in notes[0]
+    assert "20000 bytes of samples, 64000 are read" in notes[0]
 
 
 def test_chunks_and_filling_behind_the_samples_are_no_sound(tmp_path):
@@ -191,7 +191,7 @@ def test_mp3_without_a_header_is_read_as_ffmpeg_reads_it(options, tagged, tmp_pa
     assert len(read(path)[0]) == 2 * len(expected)
     content = path.read_bytes()
     path.write_bytes(content[: -128 - 7])
-    with pytest.raises(AudioError, match="breaks off within a frame"):
+    with pytest.raises(AudioError, match="ends within a frame"):
         read(path)
 
 
@@ -209,7 +209,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path):
     with open_file(tmp_path / "a.wav") as source:
         next(source.blocks)
         os.truncate(tmp_path / "a.wav", 44 + 2 * 160_000)
-        with pytest.raises(AudioError, match=r"tells of 60.00 s, and 10.00 s are there"):
+        with pytest.raises(AudioError, match=r"specifies 60.00 s, the file has 10.00 s"):
             list(source.blocks)
 
 
@@ -232,7 +232,7 @@ def test_a_pipe_that_ends_before_its_declared_length_fails():
 @pytest.mark.parametrize("behind", [b"", b"LIST\4\0\0\0INFO"])
 def test_recordings_that_follow_in_a_pipe_are_read(behind):
     with io.BytesIO(2 * (whole("wav") + behind)) as stream, open_stream(io.BufferedReader(stream)) as source:
-        assert sum(map(len, source.blocks)) == 2 * N
+        assert sum(block.shape[1] for block in source.blocks) == 2 * N
         assert source.warnings == ["holds several recordings, read one after the other"]
 
 
@@ -240,7 +240,7 @@ def test_the_command_says_what_is_missing_and_what_disagrees(tmp_path):
     (tmp_path / "cut.ogg").write_bytes(whole("ogg")[:-2_000])
     (tmp_path / "two.flac").write_bytes(2 * whole("flac"))
     line = complaint(segan("enhance", tmp_path / "cut.ogg", "-o", tmp_path / "out.wav"))
-    assert "cut.ogg: cut short: it breaks off" in line
+    assert "cut.ogg: cut short: its Ogg stream has no end" in line
     assert "--allow-truncated" in line
     assert not (tmp_path / "out.wav").exists()
     both = (tmp_path / "cut.ogg", tmp_path / "two.flac")
@@ -321,11 +321,11 @@ def test_a_playlist_opens_no_other_file(kind, name, tmp_path, ffmpeg):
 
 def test_ffmpeg_itself_is_held_to_files_that_stand_alone(tmp_path, monkeypatch, ffmpeg):
     monkeypatch.setenv("PATH", ffmpeg.path)
-    monkeypatch.setattr(sources, "playlist", lambda path: False)
+    monkeypatch.setattr(sources, "is_playlist", lambda path: False)
     soundfile.write(tmp_path / "private.wav", voice(1.0), 16_000)
     for name, text in (("a.m3u8", PLAYLISTS["hls"]), ("a.txt", PLAYLISTS["concat"])):
         (tmp_path / name).write_text(text.format(tmp_path / "private.wav"))
-        with pytest.raises(AudioError, match="its format is not read"):
+        with pytest.raises(AudioError, match="not supported"):
             read(tmp_path / name)
 
 
@@ -357,7 +357,7 @@ def test_what_a_folder_leaves_out_is_said(tmp_path):
     assert result.returncode == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.wav", "b.aifc", "c.snd"]
     assert f"{folder}: 3 other files (2 .txt, 1 .jpg) left out" in result.stderr
-    assert f"{folder / 'linked'}: is a link to a folder and not followed" in result.stderr
+    assert f"{folder / 'linked'}: is a link to a folder, which is not followed" in result.stderr
 
 
 def test_training_reads_what_enhance_reads(tmp_path, monkeypatch, ffmpeg):

@@ -1,165 +1,172 @@
-"""Containers of chunks (WAV, RF64, W64, AIFF, CAF, 8SVX) and AU: where their samples begin and where they end."""
+"""Chunked containers (WAV, RF64, W64, AIFF, CAF, 8SVX) and AU: where their samples really begin and end."""
 
 import struct
 from dataclasses import dataclass
 
-from segan_cli.audio.pieces import Part, Window
-from segan_cli.audio.streams import UNKNOWN
+from segan_cli.audio.pieces import FileView, Part
+from segan_cli.audio.streams import UNKNOWN_SIZE
 
-MOST_CHUNKS = 10_000  # that are walked
-TAGS = (b"ID3", b"TAG", b"APE")  # begin what is no chunk and no sound
+MAX_CHUNKS = 10_000  # walked in a file
+TAG_MAGICS = (b"ID3", b"TAG", b"APE")  # tags that writers append behind the chunks
 
 
 @dataclass(frozen=True)
-class Grammar:
-    """How the chunks of a container are written."""
+class ChunkFormat:
+    """Layout of the chunks of a container."""
 
-    first: int  # where its first chunk begins
-    name: int  # bytes of a chunk's name
-    size: str  # format of its size
-    data: tuple[bytes, ...]  # names of the chunk of samples
+    first: int  # offset of the first chunk
+    id_bytes: int
+    size_format: str  # of struct
+    data_ids: tuple[bytes, ...]  # ids of the chunk that holds the samples
     align: int = 2
-    counted: bool = False  # whether the size counts name and size too
+    size_includes_header: bool = False
 
     @property
-    def head(self) -> int:
-        """Bytes before a chunk's content."""
-        return self.name + struct.calcsize(self.size)
+    def header_bytes(self) -> int:
+        """Bytes before the content of a chunk."""
+        return self.id_bytes + struct.calcsize(self.size_format)
 
 
-GRAMMARS = {  # first bytes of a file → its grammar
-    b"RIFF": Grammar(12, 4, "<I", (b"data",)),
-    b"RIFX": Grammar(12, 4, ">I", (b"data",)),
-    b"RF64": Grammar(12, 4, "<I", (b"data",)),
-    b"BW64": Grammar(12, 4, "<I", (b"data",)),
-    b"FORM": Grammar(12, 4, ">I", (b"SSND", b"BODY")),
-    b"riff": Grammar(40, 16, "<Q", (b"data",), 8, counted=True),
-    b"caff": Grammar(8, 4, ">Q", (b"data",), 1),
+CHUNK_FORMATS = {  # by the first four bytes of a file
+    b"RIFF": ChunkFormat(12, 4, "<I", (b"data",)),
+    b"RIFX": ChunkFormat(12, 4, ">I", (b"data",)),
+    b"RF64": ChunkFormat(12, 4, "<I", (b"data",)),
+    b"BW64": ChunkFormat(12, 4, "<I", (b"data",)),
+    b"FORM": ChunkFormat(12, 4, ">I", (b"SSND", b"BODY")),
+    b"riff": ChunkFormat(40, 16, "<Q", (b"data",), 8, size_includes_header=True),
+    b"caff": ChunkFormat(8, 4, ">Q", (b"data",), 1),
 }
 AU = {b".snd": ">I", b"dns.": "<I"}
-BEGINNINGS = {*GRAMMARS, *AU}
-FORMS = (b"WAVE", b"AIFF", b"AIFC", b"8SVX", b"16SV")
+CHUNKED = {*CHUNK_FORMATS, *AU}
+FORM_TYPES = (b"WAVE", b"AIFF", b"AIFC", b"8SVX", b"16SV")
 
 
 @dataclass(frozen=True)
-class Samples:
-    """Where a recording's bytes of samples lie, and what tells their number."""
+class DataChunk:
+    """The samples of a recording as its header describes them."""
 
     start: int
-    told: int  # bytes
-    field: int  # place of the number in the file
-    form: str  # its format
-    extra: int = 0  # by which the number is larger
+    size: int  # bytes
+    size_position: int  # of the size field in the file
+    size_format: str  # of struct
+    size_excess: int = 0  # of the size field over the size
+
+    @property
+    def size_is_known(self) -> bool:
+        """Whether the writer knew the size."""
+        return 0 < self.size < (UNKNOWN_SIZE if struct.calcsize(self.size_format) == 4 else 1 << 62)
 
 
-def chunked(window: Window) -> list[Part] | None:
-    """The recordings of a file of chunks, joined ones apart; None where it is none, or as its header says."""
+def scan_chunks(view: FileView) -> list[Part] | None:
+    """Find the recordings of a chunked file; None if it is no such file or a single one whose header is right."""
     parts: list[Part] = []
-    start, plain = window.start, True
-    while (samples := find_samples(window, start)) is not None and samples.start <= window.end:
-        real, follows = real_end(window, samples, start)
-        part = judged(window, samples, start, real, follows)
-        plain = plain and part.missing is None and part.note is None
+    start, header_is_right = view.start, True
+    while (data := find_data_chunk(view, start)) is not None and data.start <= view.end:
+        end, following = find_end(view, data, start)
+        part = make_part(view, data, start, end, following)
+        header_is_right = header_is_right and part.missing is None and part.note is None
         parts.append(part)
-        if follows is None:
+        if following is None:
             break
-        start = follows
-    return parts if parts and not (plain and len(parts) == 1) else None
+        start = following
+    return parts if parts and not (header_is_right and len(parts) == 1) else None
 
 
-def find_samples(window: Window, start: int) -> Samples | None:
-    """The samples of the recording that begins at `start`."""
-    magic = window.at(start, 4)
+def find_data_chunk(view: FileView, start: int) -> DataChunk | None:
+    """Find the chunk of samples of the recording that begins at `start`."""
+    magic = view.at(start, 4)
     if magic in AU:
-        head = window.at(start, 24)
+        head = view.at(start, 24)
         if len(head) < 24:
             return None
-        offset, told = struct.unpack_from(AU[magic] + AU[magic][1], head, 4)
-        return Samples(start + offset, told, start + 8, AU[magic])
-    grammar = GRAMMARS.get(magic)
-    if grammar is None or (grammar.first == 12 and window.at(start + 8, 4) not in FORMS):
+        offset, size = struct.unpack_from(AU[magic] + AU[magic][1], head, 4)
+        return DataChunk(start + offset, size, start + 8, AU[magic])
+    chunk_format = CHUNK_FORMATS.get(magic)
+    if chunk_format is None or (chunk_format.first == 12 and view.at(start + 8, 4) not in FORM_TYPES):
         return None
-    place, long_size = start + grammar.first, None
-    for _ in range(MOST_CHUNKS):
-        head = window.at(place, grammar.head)
-        if len(head) < grammar.head:
+    position, long_size = start + chunk_format.first, None
+    for _ in range(MAX_CHUNKS):
+        head = view.at(position, chunk_format.header_bytes)
+        if len(head) < chunk_format.header_bytes:
             break
-        (size,) = struct.unpack_from(grammar.size, head, grammar.name)
-        name, content = head[:4], place + grammar.head
-        extra = grammar.head if grammar.counted else 0
-        if name in grammar.data:
+        (size,) = struct.unpack_from(chunk_format.size_format, head, chunk_format.id_bytes)
+        chunk_id, content = head[:4], position + chunk_format.header_bytes
+        excess = chunk_format.header_bytes if chunk_format.size_includes_header else 0
+        if chunk_id in chunk_format.data_ids:
             if long_size is not None and size == 0xFFFFFFFF:
-                return Samples(content, long_size[1], long_size[0], "<Q")
-            return Samples(content, size - extra, place + grammar.name, grammar.size, extra)
-        if name == b"ds64" and len(told := window.at(content + 8, 8)) == 8:
-            long_size = content + 8, struct.unpack("<Q", told)[0]
-        if size < extra:
+                return DataChunk(content, long_size[1], long_size[0], "<Q")
+            size_position = position + chunk_format.id_bytes
+            return DataChunk(content, size - excess, size_position, chunk_format.size_format, excess)
+        if chunk_id == b"ds64" and len(field := view.at(content + 8, 8)) == 8:
+            long_size = content + 8, struct.unpack("<Q", field)[0]
+        if size < excess:
             break
-        place = aligned(content + size - extra - start, grammar.align) + start
+        position = align(content + size - excess - start, chunk_format.align) + start
     return None
 
 
-def real_end(window: Window, samples: Samples, start: int) -> tuple[int, int | None]:
-    """Where the samples end, and where another recording follows them."""
-    magic = window.at(start, 4)
-    unknown = UNKNOWN if struct.calcsize(samples.form) == 4 else 1 << 62
-    if samples.told >= unknown or samples.told < 0:
-        return window.end, None
-    end = samples.start + samples.told
-    if end > window.end:
-        return window.end, None
+def find_end(view: FileView, data: DataChunk, start: int) -> tuple[int, int | None]:
+    """Return where the samples really end, and where another recording follows, if any."""
+    magic = view.at(start, 4)
+    if data.size != 0 and not data.size_is_known:
+        return view.end, None
+    end = data.start + data.size
+    if end > view.end:
+        return view.end, None
     if magic in AU:
-        if window.at(end, 4) in BEGINNINGS:
+        if view.at(end, 4) in CHUNKED:
             return end, end
-        return end if samples.told and window.blank(end) else window.end, None
-    grammar = GRAMMARS[magic]
-    place = aligned(end - start, grammar.align) + start
-    for behind in (place, end):  # not every writer fills up to an even number
-        if (follows := trailing(window, behind, grammar, samples.told == 0)) is not False:
-            return end, follows
-    follows = window.find(window.at(start, 8 if magic == b"caff" else 4), end)
-    if follows >= 0 and find_samples(window, follows) is not None:
-        return end, follows
-    return window.end, None
+        return end if data.size and view.blank(end) else view.end, None
+    chunk_format = CHUNK_FORMATS[magic]
+    aligned = align(end - start, chunk_format.align) + start
+    for position in (aligned, end):  # some writers do not pad to an even size
+        valid, following = walk_trailing_chunks(view, position, chunk_format, data.size == 0)
+        if valid:
+            return end, following
+    following = view.find(view.at(start, 8 if magic == b"caff" else 4), end)
+    if following >= 0 and find_data_chunk(view, following) is not None:
+        return end, following
+    return view.end, None
 
 
-def trailing(window: Window, place: int, grammar: Grammar, untold: bool) -> int | bool | None:
-    """Where another recording begins behind chunks; None where the file ends after them; False where they are none."""
-    for _ in range(MOST_CHUNKS):
-        head = window.at(place, grammar.head)
-        if len(head) < grammar.head:
+def walk_trailing_chunks(
+    view: FileView, position: int, chunk_format: ChunkFormat, size_unknown: bool
+) -> tuple[bool, int | None]:
+    """Walk the chunks behind the samples; return whether they are valid, and where another recording begins."""
+    for _ in range(MAX_CHUNKS):
+        head = view.at(position, chunk_format.header_bytes)
+        if len(head) < chunk_format.header_bytes:
             break
         if not head.strip(b"\0"):
-            return False if untold or not window.blank(place) else None
-        if head[:4] in BEGINNINGS and find_samples(window, place) is not None:
-            return place
-        if head[:3] in TAGS:
-            return None
-        (size,) = struct.unpack_from(grammar.size, head, grammar.name)
-        size -= grammar.head if grammar.counted else 0
-        if not all(32 <= letter < 127 for letter in head[:4]) or not 0 <= size <= window.end - place:
-            return False
-        place = aligned(place + grammar.head + size - window.start, grammar.align) + window.start
-    return None
+            return not size_unknown and view.blank(position), None
+        if head[:4] in CHUNKED and find_data_chunk(view, position) is not None:
+            return True, position
+        if head[:3] in TAG_MAGICS:
+            return True, None
+        (size,) = struct.unpack_from(chunk_format.size_format, head, chunk_format.id_bytes)
+        size -= chunk_format.header_bytes if chunk_format.size_includes_header else 0
+        if not all(32 <= letter < 127 for letter in head[:4]) or not 0 <= size <= view.end - position:
+            return False, None
+        position = align(position + chunk_format.header_bytes + size - view.start, chunk_format.align) + view.start
+    return True, None
 
 
-def judged(window: Window, samples: Samples, start: int, real: int, follows: int | None) -> Part:
-    """A recording as a file of its own whose header tells what there is, and what it told before."""
-    stop = window.end if follows is None else follows
-    n = real - samples.start
-    if n == samples.told:
+def make_part(view: FileView, data: DataChunk, start: int, end: int, following: int | None) -> Part:
+    """Return a recording as a file of its own whose header has the real size, and how it disagreed."""
+    stop = view.end if following is None else following
+    n = end - data.start
+    if n == data.size:
         return Part((range(start, stop),))
-    number = min(n + samples.extra, 256 ** struct.calcsize(samples.form) - 1)
-    behind = samples.field + struct.calcsize(samples.form)
-    pieces = (range(start, samples.field), struct.pack(samples.form, number), range(behind, stop))
-    known = 0 < samples.told < (UNKNOWN if struct.calcsize(samples.form) == 4 else 1 << 62)
-    if known and n < samples.told:
-        return Part(pieces, missing=f"its header tells of {samples.told} bytes of samples, and {n} are there")
-    if not known:
-        return Part(pieces, note="its header was never finished; it is read to its end")
-    return Part(pieces, note=f"its header tells of {samples.told} bytes of samples, and {n} are read")
+    field = min(n + data.size_excess, 256 ** struct.calcsize(data.size_format) - 1)
+    behind = data.size_position + struct.calcsize(data.size_format)
+    pieces = (range(start, data.size_position), struct.pack(data.size_format, field), range(behind, stop))
+    if not data.size_is_known:
+        return Part(pieces, note="its header was never completed; it is read to its end")
+    if n < data.size:
+        return Part(pieces, missing=f"its header specifies {data.size} bytes of samples, the file has {n}")
+    return Part(pieces, note=f"its header specifies {data.size} bytes of samples, {n} are read")
 
 
-def aligned(n: int, to: int) -> int:
-    """n or the next number that can be divided."""
+def align(n: int, to: int) -> int:
+    """Return n rounded up to a multiple of `to`."""
     return -(-n // to) * to

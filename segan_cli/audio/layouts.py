@@ -1,23 +1,51 @@
-"""Which loudspeaker each channel is for: masks as WAV has them, and what each container makes of them."""
+"""Channel layouts: masks as in WAV, and how each container stores them."""
 
 import soundfile
 
-STANDARD = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # FLAC's, Vorbis's and Opus's
-XIPH = {  # by channels: which one of WAV's order each of Vorbis's and Opus's is
+STANDARD = {
+    1: 0x4,
+    2: 0x3,
+    3: 0x7,
+    4: 0x33,
+    5: 0x37,
+    6: 0x3F,
+    7: 0x70F,
+    8: 0x63F,
+}  # of FLAC, Vorbis and Opus, by channels
+XIPH = {  # by channels: index in WAV order of each channel of Vorbis and Opus
     3: (0, 2, 1),
     5: (0, 2, 1, 3, 4),
     6: (0, 2, 1, 4, 5, 3),
     7: (0, 2, 1, 5, 6, 4, 3),
     8: (0, 2, 1, 6, 7, 4, 5, 3),
 }
-FIXED = ("FLAC", "OGG")  # formats in which the number of channels tells the layout
+FIXED = ("FLAC", "OGG")  # formats whose layout follows from the number of channels
 SIDE, BACK = 0x600, 0x30
-LIBSNDFILE = (2, 3, 4, 11, 9, 10, 12, 13, 8, 14, 15, 16, 17, 19, 18, 20, 22, 21)  # its number of each bit of a mask
-GET_MAP, SET_MAP = 0x1100, 0x1101  # commands that soundfile has no names for
+LIBSNDFILE = (
+    2,
+    3,
+    4,
+    11,
+    9,
+    10,
+    12,
+    13,
+    8,
+    14,
+    15,
+    16,
+    17,
+    19,
+    18,
+    20,
+    22,
+    21,
+)  # libsndfile's position for each bit of a mask
+GET_MAP, SET_MAP = 0x1100, 0x1101  # sf_command numbers that soundfile does not name
 
 
 def read_mask(file: soundfile.SoundFile) -> int:
-    """The mask of an open file; 0 where it tells none, or one whose channels are not in a WAV file's order."""
+    """Return the mask of an open file; 0 if it has none, or its channels are not in WAV order."""
     if file.format in FIXED:
         return STANDARD.get(file.channels, 0) if file.channels > 2 else 0
     places = soundfile._ffi.new(f"int[{file.channels}]")
@@ -25,40 +53,40 @@ def read_mask(file: soundfile.SoundFile) -> int:
         return 0
     bits = [LIBSNDFILE.index(place) if place in LIBSNDFILE else -1 for place in places]
     known = -1 not in bits and bits == sorted(set(bits))
-    return told(file.channels, sum(1 << bit for bit in bits)) if known else 0
+    return nontrivial(file.channels, sum(1 << bit for bit in bits)) if known else 0
 
 
 def write_mask(file: soundfile.SoundFile, mask: int) -> bool:
-    """Tell the layout in a file that is being written; false where its format cannot."""
+    """Write the mask to a file open for writing; False if its format cannot store it."""
     if file.format in FIXED:
         return mask == STANDARD.get(file.channels)
     places = soundfile._ffi.new("int[]", [place for bit, place in enumerate(LIBSNDFILE) if mask >> bit & 1])
     return bool(soundfile._snd.sf_command(file._file, SET_MAP, places, soundfile._ffi.sizeof(places)))
 
 
-def told(channels: int, mask: int) -> int:
-    """A mask, or 0 where it says nothing: that of plain mono and stereo, or one for another number of channels."""
+def nontrivial(channels: int, mask: int) -> int:
+    """Return a mask, but 0 for plain mono and stereo, and for one that does not fit the number of channels."""
     usual = channels <= 2 and mask == STANDARD.get(channels)
     return 0 if usual or mask.bit_count() != channels else mask
 
 
-def supposed(channels: int, mask: int) -> int:
-    """The mask that ffmpeg is told: where a recording tells none and ffmpeg would guess 2.1 or 4.0, 3.0 or quad."""
+def mask_for_ffmpeg(channels: int, mask: int) -> int:
+    """Return the mask to pass to ffmpeg; without one it would take three channels for 2.1 and four for 4.0."""
     return mask or (STANDARD[channels] if channels in (3, 4) else 0)
 
 
-def nearest(channels: int, mask: int) -> int:
-    """The layout of a codec that knows but the standard ones: loudspeakers at the side count as those at the back."""
+def nearest_standard(channels: int, mask: int) -> int:
+    """Return the standard layout that differs only in side for back channels, for codecs that have no others."""
     moved = mask & ~SIDE | BACK if mask & SIDE == SIDE and not mask & BACK else mask
     return moved if moved == STANDARD.get(channels) else mask
 
 
-def order(channels: int, before: str, after: str) -> tuple[int, ...] | None:
-    """Which of a recording's channels each one of a file of format `after` is; none where all stay in their places.
+def channel_order(channels: int, before: str, after: str) -> tuple[int, ...] | None:
+    """Return the order of the channels of format `before` in a file of format `after`; None if it is the same.
 
-    libsndfile leaves Vorbis's and Opus's channels in their own order.
+    libsndfile leaves the channels of Vorbis and Opus in the order of these codecs.
     """
-    there = XIPH.get(channels)
-    if there is None or (before == "OGG") == (after == "OGG"):
+    xiph = XIPH.get(channels)
+    if xiph is None or (before == "OGG") == (after == "OGG"):
         return None
-    return there if after == "OGG" else tuple(there.index(i) for i in range(channels))
+    return xiph if after == "OGG" else tuple(xiph.index(i) for i in range(channels))

@@ -1,14 +1,14 @@
-"""MPEG audio (MP3): its frames, counted, and the recordings that were joined in a file."""
+"""MPEG audio (MP3): counts the frames of a file and finds the recordings that were joined in it."""
 
 import re
 import struct
 from dataclasses import dataclass, field
 from functools import cache
 
-from segan_cli.audio.pieces import Part, Piece, Window
+from segan_cli.audio.pieces import FileView, Part, Piece
 
-RATES_HZ = (44_100, 48_000, 32_000)  # of version 1; halved for version 2 and again for 2.5
-KBPS = {  # bit rates by whether it is version 1, and the layer
+RATES_HZ = (44_100, 48_000, 32_000)  # of MPEG-1; half of them in MPEG-2, a quarter in MPEG-2.5
+KBPS = {  # bit rates by (MPEG-1, layer)
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
     (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
     (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
@@ -16,59 +16,59 @@ KBPS = {  # bit rates by whether it is version 1, and the layer
     (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
 }
-LARGEST = 14  # index of the highest bit rate
-HEAD = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]|ID3|TAG|APETAGEX", re.DOTALL)  # may begin a frame or a tag
-BLOCK = 1 << 20  # bytes that are looked at at once
+HIGHEST_BIT_RATE = 14  # index
+SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]|ID3|TAG|APETAGEX", re.DOTALL)  # a possible frame or tag
+BLOCK = 1 << 20  # bytes read at a time
 ID3 = b"ID3"
-TAGS = (b"TAG", ID3, b"APE")  # begin what lies between recordings or after them
+TAG_MAGICS = (b"TAG", ID3, b"APE")
 LARGEST_FRAME = 2881  # bytes
-BEYOND = 1 << 40  # where no file has bytes
-FRAMES, BYTES = 1, 2  # flags of a Xing header: it tells the number of its frames, of its bytes
+BEYOND_END = 1 << 40  # a position past the end of any file
+HAS_FRAMES, HAS_BYTES = 1, 2  # flags of a Xing header
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a frame's four first bytes say."""
+    """The header of a frame."""
 
     size: int  # bytes
     samples: int
-    kind: tuple[int, int, int, bool]  # version, layer, rate, whether mono: the same in all of a recording
-    side: int  # bytes between its head and a Xing header
+    kind: tuple[int, int, int, bool]  # version, layer, rate, mono: the same throughout a recording
+    side_info: int  # bytes between the frame header and a Xing header
 
 
 @cache
-def frame_of(head: bytes) -> Frame | None:
-    """The frame that begins with these four bytes; None where they begin none, or one of a free bit rate."""
+def frame_header(head: bytes) -> Frame | None:
+    """Parse a frame header of four bytes; None if it is none, or of a free bit rate."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
-    rate_index, speed = head[2] >> 2 & 3, head[2] >> 4
-    if version == 1 or layer == 4 or rate_index == 3 or not 1 <= speed <= LARGEST:
+    rate_index, bit_rate_index = head[2] >> 2 & 3, head[2] >> 4
+    if version == 1 or layer == 4 or rate_index == 3 or not 1 <= bit_rate_index <= HIGHEST_BIT_RATE:
         return None
-    first, mono = version == 3, head[3] >> 6 == 3
+    mpeg_1, mono = version == 3, head[3] >> 6 == 3
     rate_hz = RATES_HZ[rate_index] // {3: 1, 2: 2, 0: 4}[version]
-    bits = 1000 * KBPS[first, layer][speed - 1]
+    bit_rate = 1000 * KBPS[mpeg_1, layer][bit_rate_index - 1]
     padding = head[2] >> 1 & 1
-    samples = {1: 384, 2: 1152, 3: 1152 if first else 576}[layer]
-    size = (12 * bits // rate_hz + padding) * 4 if layer == 1 else samples // 8 * bits // rate_hz + padding
-    side = ((17 if mono else 32) if first else (9 if mono else 17)) if layer == 3 else 0
-    return Frame(size, samples, (version, layer, rate_hz, mono), side)
+    samples = {1: 384, 2: 1152, 3: 1152 if mpeg_1 else 576}[layer]
+    size = (12 * bit_rate // rate_hz + padding) * 4 if layer == 1 else samples // 8 * bit_rate // rate_hz + padding
+    side_info = ((17 if mono else 32) if mpeg_1 else (9 if mono else 17)) if layer == 3 else 0
+    return Frame(size, samples, (version, layer, rate_hz, mono), side_info)
 
 
 @dataclass
 class Link:
-    """One of the recordings that were joined, as far as it was walked."""
+    """One recording of a file."""
 
     first: Frame
-    told: int | None = None  # frames, by a header of its own; 0 where that leaves it out
-    header: bytes = b""  # the frame that holds it
+    stated_frames: int | None = None  # by its Xing or VBRI header; 0 if that does not state it
+    header: bytes = b""  # the frame that holds that header
     ranges: list[range] = field(default_factory=list)
     frames: int = 0
-    gaps: int = 0  # places where something else lies between frames
+    gaps: int = 0  # places with other data between frames
     cut: bool = False  # within a frame
 
-    def take(self, start: int, stop: int) -> None:
-        """A frame's bytes."""
+    def append(self, start: int, stop: int) -> None:
+        """Add a frame by its range of bytes."""
         if self.ranges and self.ranges[-1].stop == start:
             self.ranges[-1] = range(self.ranges[-1].start, stop)
         else:
@@ -76,125 +76,131 @@ class Link:
         self.frames += 1
 
 
-class Walk:
-    """From frame to frame through a file."""
+class FrameWalk:
+    """Walks a file from frame to frame."""
 
-    def __init__(self, window: Window) -> None:
-        self.window, self.links = window, list[Link]()
+    def __init__(self, view: FileView) -> None:
+        self.view, self.links = view, list[Link]()
         self.block, self.base = b"", 0
-        self.tagged = False  # whether an ID3 tag was passed since the last frame, as before another recording
+        self.tagged = False  # whether an ID3 tag, which begins a recording, came since the last frame
 
-    def at(self, place: int, n: int) -> bytes:
-        """As a window's, from a block that was read before."""
-        offset = place - self.base
+    def at(self, position: int, n: int) -> bytes:
+        """Read n bytes at a position, from a cached block."""
+        offset = position - self.base
         if not 0 <= offset <= len(self.block) - n:
-            self.block, self.base, offset = self.window.at(place, BLOCK), place, 0
+            self.block, self.base, offset = self.view.at(position, BLOCK), position, 0
         return self.block[offset : offset + n]
 
-    def go(self) -> list[Link]:
-        """All links."""
-        place, end, apart = self.window.start, self.window.end, True
-        while place + 4 <= end:
-            frame = frame_of(self.at(place, 4))
+    def run(self) -> list[Link]:
+        """Find all recordings."""
+        position, end, after_gap = self.view.start, self.view.end, True
+        while position + 4 <= end:
+            frame = frame_header(self.at(position, 4))
             same = bool(self.links) and frame is not None and frame.kind == self.links[-1].first.kind
-            if frame is None or ((apart or not same) and not self.followed(place, frame)):
-                place, apart = self.skipped(place), True
-            elif place + frame.size > end:
+            if frame is None or ((after_gap or not same) and not self.is_followed(position, frame)):
+                position, after_gap = self.skip(position), True
+            elif position + frame.size > end:
                 self.links[-1].cut = True
                 break
             else:
-                self.add(place, frame, same, apart)
-                place, apart = place + frame.size, False
+                self.add(position, frame, same, after_gap)
+                position, after_gap = position + frame.size, False
         return self.links
 
-    def add(self, place: int, frame: Frame, same: bool, apart: bool) -> None:
-        """A frame, of the link before or the first of a new one."""
-        content = self.at(place, frame.size)
-        if frame.kind[1] == 3 and (told := told_frames(content, frame)) is not None:
-            self.links.append(Link(frame, told, content))
+    def add(self, position: int, frame: Frame, same: bool, after_gap: bool) -> None:
+        """Add a frame to the current recording, or begin another with it."""
+        content = self.at(position, frame.size)
+        if frame.kind[1] == 3 and (stated := stated_frames(content, frame)) is not None:
+            self.links.append(Link(frame, stated, content))
             self.tagged = False
             return
         if not same or (self.tagged and self.links[-1].frames):
             self.links.append(Link(frame))
         self.tagged = False
-        self.links[-1].gaps += apart and self.links[-1].frames > 0
-        self.links[-1].take(place, place + frame.size)
+        self.links[-1].gaps += after_gap and self.links[-1].frames > 0
+        self.links[-1].append(position, position + frame.size)
 
-    def followed(self, place: int, frame: Frame) -> bool:
-        """Whether another frame of its kind, a tag or the end comes after a frame."""
-        stop = place + frame.size
+    def is_followed(self, position: int, frame: Frame) -> bool:
+        """Whether a frame is followed by another of its kind, a tag or the end of the file."""
+        stop = position + frame.size
         after = self.at(stop, 4)
-        following = frame_of(after)
-        return stop == self.window.end or after[:3] in TAGS or (following is not None and following.kind == frame.kind)
+        following = frame_header(after)
+        return (
+            stop == self.view.end or after[:3] in TAG_MAGICS or (following is not None and following.kind == frame.kind)
+        )
 
-    def skipped(self, place: int) -> int:
-        """The end of the tag at a place, or the next place that may begin a frame."""
-        head = self.at(place, 32)
+    def skip(self, position: int) -> int:
+        """Return the end of the tag at a position, or the next position where a frame may begin."""
+        head = self.at(position, 32)
         if head[:3] == ID3:
             self.tagged = True
-            return behind_id3(head, place)
+            return skip_id3(head, position)
         if head[:3] == b"TAG":
-            return place + 128
+            return position + 128
         if head[:8] == b"APETAGEX" and len(head) == 32:
-            return place + 32 + (int(struct.unpack_from("<I", head, 12)[0]) if head[23] & 32 else 0)
-        found = HEAD.search(self.block, place - self.base + 1)
-        return self.base + found.start() if found else max(place + 1, self.base + len(self.block) - 2)
+            return position + 32 + (int(struct.unpack_from("<I", head, 12)[0]) if head[23] & 32 else 0)
+        found = SYNC.search(self.block, position - self.base + 1)
+        return self.base + found.start() if found else max(position + 1, self.base + len(self.block) - 2)
 
 
-def behind_id3(head: bytes, place: int) -> int:
-    """Where the ID3 tag ends that begins with these ten bytes at a place."""
+def skip_id3(head: bytes, position: int) -> int:
+    """Return the end of the ID3 tag at a position whose first ten bytes are `head`."""
     size = sum((byte & 127) << 7 * (3 - i) for i, byte in enumerate(head[6:10]))
-    return place + 10 + size + (10 if len(head) > 5 and head[5] & 16 else 0)
+    return position + 10 + size + (10 if len(head) > 5 and head[5] & 16 else 0)
 
 
-def told_frames(content: bytes, frame: Frame) -> int | None:
-    """The frames that a header in the place of a frame tells of, 0 where it leaves that out; None if it is none."""
-    place = 4 + frame.side
-    if content[place : place + 4] in (b"Xing", b"Info") and len(content) >= place + 12:
-        flags, told = struct.unpack_from(">II", content, place + 4)
-        return told if flags & FRAMES else 0
+def stated_frames(content: bytes, frame: Frame) -> int | None:
+    """Return the number of frames that a Xing or VBRI header states, 0 if it does not; None for other frames."""
+    offset = 4 + frame.side_info
+    if content[offset : offset + 4] in (b"Xing", b"Info") and len(content) >= offset + 12:
+        flags, stated = struct.unpack_from(">II", content, offset + 4)
+        return stated if flags & HAS_FRAMES else 0
     if content[36:40] == b"VBRI" and len(content) >= 54:
         return int(struct.unpack_from(">I", content, 50)[0])
     return None
 
 
-def joined(window: Window) -> list[Part] | None:
-    """The recordings of an MP3 file; None where it is one and as its header says, or where no frames are found."""
-    links = [link for link in Walk(window).go() if link.frames]
-    if len(links) == 1 and links[0].told == links[0].frames and not links[0].gaps:
+def scan_mpeg(view: FileView) -> list[Part] | None:
+    """Find the recordings of an MP3 file; None for a single one whose header is right, or if there are no frames."""
+    links = [link for link in FrameWalk(view).run() if link.frames]
+    if len(links) == 1 and links[0].stated_frames == links[0].frames and not links[0].gaps:
         return None
-    return [judged(link) for link in links] or None
+    return [make_part(link) for link in links] or None
 
 
-def judged(link: Link) -> Part:
-    """A link as a file of its own whose header tells what there is, and what it told before."""
-    told, n = link.told, link.frames
+def make_part(link: Link) -> Part:
+    """Return a recording as a file of its own whose header is right, and how it disagreed."""
+    stated, n = link.stated_frames, link.frames
     missing = note = None
-    if told and (n < told - 1 or (n < told and link.cut)):  # some count the header too
-        missing = f"its header tells of {told} frames, and {n} are there"
-    elif link.cut and not told:
-        missing = "it breaks off within a frame"
-    elif told and n > told:
-        note = f"its header tells of {told} frames, and {n} are read"
+    if stated and (n < stated - 1 or (n < stated and link.cut)):  # some writers count the header frame
+        missing = f"its header specifies {stated} frames, the file has {n}"
+    elif link.cut and not stated:
+        missing = "it ends within a frame"
+    elif stated and n > stated:
+        note = f"its header specifies {stated} frames, {n} are read"
     elif link.gaps:
-        note = f"something else lies between its frames in {link.gaps} places"
-    mended = link.header[4 + link.first.side :][:4] in (b"Xing", b"Info") and bool(told)
-    pieces: tuple[Piece, ...] = (amended(link), *link.ranges) if mended else unending(link)
-    return Part(pieces, None if mended else n * link.first.samples, missing, note)
+        note = f"there is other data between its frames in {link.gaps} places"
+    has_xing = link.header[4 + link.first.side_info :][:4] in (b"Xing", b"Info") and bool(stated)
+    pieces: tuple[Piece, ...] = (correct_header(link), *link.ranges) if has_xing else padded(link)
+    return Part(pieces, None if has_xing else n * link.first.samples, missing, note)
 
 
-def amended(link: Link) -> bytes:
-    """A link's own header with the number of frames that are there."""
-    content, place = bytearray(link.header), 4 + link.first.side
-    if link.told != link.frames:
-        struct.pack_into(">I", content, place + 8, link.frames)
-        if content[place + 7] & BYTES:
-            struct.pack_into(">I", content, place + 12, len(content) + sum(map(len, link.ranges)))
-        if content[place + 7] & 15 == 15 and len(content) >= place + 144:  # how much of its last frame is filling: none
-            content[place + 142 : place + 144] = bytes((content[place + 142] & 0xF0, 0))
+def correct_header(link: Link) -> bytes:
+    """Return the Xing header of a recording with the real number of frames."""
+    content, offset = bytearray(link.header), 4 + link.first.side_info
+    if link.stated_frames != link.frames:
+        struct.pack_into(">I", content, offset + 8, link.frames)
+        if content[offset + 7] & HAS_BYTES:
+            struct.pack_into(">I", content, offset + 12, len(content) + sum(map(len, link.ranges)))
+        if content[offset + 7] & 15 == 15 and len(content) >= offset + 144:  # LAME's padding of the last frame: none
+            content[offset + 142 : offset + 144] = bytes((content[offset + 142] & 0xF0, 0))
     return bytes(content)
 
 
-def unending(link: Link) -> tuple[Piece, ...]:
-    """A link's frames in a file that seems so long that libmpg123, which guesses, does not stop before their end."""
-    return *link.ranges, range(BEYOND, BEYOND + link.frames * LARGEST_FRAME), bytes(128)  # it reads the last 128 first
+def padded(link: Link) -> tuple[Piece, ...]:
+    """Return the frames of a recording in a file that seems long enough.
+
+    Without a Xing header libmpg123 estimates the length from the file size and would stop too early. It reads the last
+    128 bytes first.
+    """
+    return *link.ranges, range(BEYOND_END, BEYOND_END + link.frames * LARGEST_FRAME), bytes(128)

@@ -1,4 +1,4 @@
-"""Opening files to be written by libsndfile: encoding, bit rate and channel layout as they were, or the nearest."""
+"""Opening files for writing by libsndfile, with encoding, bit rate and channel layout nearest to the original."""
 
 import os
 from collections.abc import Callable
@@ -9,82 +9,83 @@ import soundfile
 
 from segan_cli.atomic import WORDS
 from segan_cli.audio import bitrate
-from segan_cli.audio.files import SIZE_FIELD, AudioInfo, output_format
+from segan_cli.audio.files import LARGEST_WAV, AudioInfo, output_format
 from segan_cli.audio.layouts import STANDARD, write_mask
 from segan_cli.audio.streams import BYTES
 from segan_cli.errors import OutputError
 
-RF64_AUTO_DOWNGRADE = 0x1210  # libsndfile's command, which soundfile has no name for
-SYSTEM = 2  # libsndfile's number of an error that the system told
+RF64_AUTO_DOWNGRADE = 0x1210  # sf_command number that soundfile does not name
+SYSTEM_ERROR = 2  # libsndfile's error code for errors of the system
 BITS = {"ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32} | {name: 8 * n for name, n in BYTES.items()}
 
 
-def opened(
+def open_for_writing(
     path: Path, info: AudioInfo, source: Path | None, subtype: str | None, warn: Callable[[str], None]
 ) -> soundfile.SoundFile:
-    """A file to write into, of the format that its name ends in.
+    """Open a file for writing; its extension gives the format.
 
-    The encoding is the one that is asked for, or else that of `info` or the nearest that can be written; lossy files
-    get the bit rate of `source` where that is lossy too. Raises OutputError when the format takes no such recording.
+    The encoding is `subtype` or that of `info`, or the nearest that the format has; lossy files get the bit rate of
+    `source` if that is lossy too. Raises OutputError when the format does not support the recording.
     """
     format, encoding = output_format(path, info, subtype)
     quality: dict[str, Any] = {}
     if source is not None and encoding in bitrate.LOSSY and info.subtype in bitrate.LOSSY:
-        quality = bitrate.settings(source, encoding, info.rate_hz, info.channels)
-    usual = soundfile.default_subtype(format)
-    tries = [(encoding, quality)] if subtype or encoding == usual else [(encoding, quality), (usual, {})]
-    for tried, settings in tries:
+        quality = bitrate.encoder_settings(source, encoding, info.rate_hz, info.channels)
+    default = soundfile.default_subtype(format)
+    attempts = [(encoding, quality)] if subtype or encoding == default else [(encoding, quality), (default, {})]
+    for encoding, settings in attempts:
         try:
-            file = _open(path, info, format, tried, settings)
+            file = _open(path, info, format, encoding, settings)
         except soundfile.LibsndfileError as error:
-            if error.code == SYSTEM:
+            if error.code == SYSTEM_ERROR:
                 raise
             continue
         if subtype is None:
-            alike = source is not None and source.suffix.lower() == path.suffix.lower()
-            tell_encoding(info, format, tried, alike, warn)
-        tell_layout(file, info, warn)
+            same_extension = source is not None and source.suffix.lower() == path.suffix.lower()
+            warn_of_encoding(info, format, encoding, same_extension, warn)
+        write_layout(file, info, warn)
         return file
     shape = f"{info.channels} channel{'s' * (info.channels > 1)} at {info.rate_hz} Hz"
-    raise OutputError(f"{path}: cannot be written ({format} does not take {shape}; choose another --format or --rate)")
+    raise OutputError(
+        f"{path}: cannot be written ({format} does not support {shape}; choose another --format or --rate)"
+    )
 
 
 def _open(path: Path, info: AudioInfo, format: str, subtype: str, settings: dict[str, Any]) -> soundfile.SoundFile:
     n_samples = info.n_samples
-    if format == "WAV" and (n_samples is None or n_samples * info.channels * BYTES.get(subtype, 1) > SIZE_FIELD):
-        format = "RF64"  # a WAV file all the same, with longer sizes …
+    if format == "WAV" and (n_samples is None or n_samples * info.channels * BYTES.get(subtype, 1) > LARGEST_WAV):
+        format = "RF64"  # WAV with 64-bit sizes …
     elif format == "WAV" and (info.mask or info.format == "WAVEX") and soundfile.check_format("WAVEX", subtype):
         format = "WAVEX"
     name = path if os.name == "nt" else os.fsencode(path)
     file = soundfile.SoundFile(name, "w", info.rate_hz, info.channels, subtype, format=format, **settings)
-    if format == "RF64" and n_samples is None:  # … where it turns out to need them
+    if format == "RF64" and n_samples is None:  # … if they turn out to be needed
         soundfile._snd.sf_command(file._file, RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
     return file
 
 
-def tell_encoding(info: AudioInfo, format: str, subtype: str, alike: bool, warn: Callable[[str], None]) -> None:
-    """Say where the encoding of a recording could not be kept in the same format, or its depth in another.
-
-    Recordings whose names end alike count as of the same format.
-    """
-    same = alike or info.format == format or {info.format, format} <= {"WAV", "WAVEX", "RF64"}
+def warn_of_encoding(
+    info: AudioInfo, format: str, subtype: str, same_extension: bool, warn: Callable[[str], None]
+) -> None:
+    """Warn if the encoding was not kept in the same format, or the bit depth in another."""
+    same = same_extension or info.format == format or {info.format, format} <= {"WAV", "WAVEX", "RF64"}
     shallower = info.format in soundfile.available_formats() and BITS.get(subtype, 64) < BITS.get(info.subtype, 0)
     if subtype != info.subtype and ((same and info.subtype not in BITS) or shallower):
-        known = soundfile.available_subtypes()
-        before, after = (known.get(name, name) for name in (info.subtype, subtype))
+        names = soundfile.available_subtypes()
+        before, after = (names.get(name, name) for name in (info.subtype, subtype))
         warn(f"the encoding became {after}, as {format} cannot be written as {before}")
 
 
-def tell_layout(file: soundfile.SoundFile, info: AudioInfo, warn: Callable[[str], None]) -> None:
-    """Write which loudspeaker each channel is for; say where the format cannot."""
+def write_layout(file: soundfile.SoundFile, info: AudioInfo, warn: Callable[[str], None]) -> None:
+    """Write the channel layout; warn if the format cannot store it."""
     if info.mask and not write_mask(file, info.mask) and info.mask != STANDARD.get(info.channels):
-        warn(f"the channel layout (mask {info.mask:#x}) is left out, as {file.format} cannot tell it")
+        warn(f"the channel layout (mask {info.mask:#x}) is left out, as {file.format} cannot store it")
 
 
-def error_words(file: soundfile.SoundFile | None, error: soundfile.LibsndfileError) -> str:
-    """What an error of libsndfile's means, in the system's words where it comes from there."""
-    if error.code != SYSTEM:
+def error_message(file: soundfile.SoundFile | None, error: soundfile.LibsndfileError) -> str:
+    """Explain an error of libsndfile, by the system's message if it comes from there."""
+    if error.code != SYSTEM_ERROR:
         return str(error.error_string).strip().rstrip(".")
-    told = "" if file is None or file.closed else soundfile._ffi.string(soundfile._snd.sf_strerror(file._file)).decode()
-    why = told.partition(":")[2].strip().rstrip(".")
+    text = "" if file is None or file.closed else soundfile._ffi.string(soundfile._snd.sf_strerror(file._file)).decode()
+    why = text.partition(":")[2].strip().rstrip(".")
     return next((words for code, words in WORDS.items() if os.strerror(code) == why), why) or "is the disk full?"

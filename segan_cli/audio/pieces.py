@@ -1,4 +1,4 @@
-"""Recordings that lie in a file in pieces, and a view of them as files of their own."""
+"""Recordings within a file: where their bytes are, and a file object that reads them as one file."""
 
 import io
 from bisect import bisect_right
@@ -7,36 +7,36 @@ from itertools import accumulate
 from pathlib import Path
 from typing import IO
 
-Piece = bytes | range  # content of its own, or a range of the file's bytes
+Piece = bytes | range  # literal content, or a range of bytes of the file
 
 
 @dataclass(frozen=True)
 class Part:
-    """A recording within a file, whole in itself."""
+    """A complete recording within a file."""
 
     pieces: tuple[Piece, ...]
-    n_samples: int | None = None  # per channel, where its frames were counted
-    missing: str | None = None  # what its header promises and the file does not hold
-    note: str | None = None  # where header and content disagree and nothing is missing
+    n_samples: int | None = None  # per channel, if its frames were counted
+    missing: str | None = None  # what is missing compared with its header
+    note: str | None = None  # how header and content disagree, if nothing is missing
 
 
 @dataclass(frozen=True)
-class Window:
-    """A part of a file that is looked at; reads past its end give less."""
+class FileView:
+    """A range of bytes of an open file; reads past its end are short."""
 
     file: IO[bytes]
     start: int
     end: int
 
     def at(self, position: int, n: int) -> bytes:
-        """n bytes from a position in the file on."""
+        """Read n bytes at a position."""
         if not 0 <= position < self.end:
             return b""
         self.file.seek(position)
         return self.file.read(min(n, self.end - position))
 
     def find(self, content: bytes, position: int) -> int:
-        """The first place of some bytes from a position on; -1 where there is none."""
+        """Return the position of the first occurrence of `content`, -1 if there is none."""
         overlap = len(content) - 1
         while block := self.at(position, 1 << 20):
             place = block.find(content)
@@ -48,7 +48,7 @@ class Window:
         return -1
 
     def blank(self, position: int) -> bool:
-        """Whether nothing but zeros follows a position."""
+        """Whether only zeros follow a position."""
         while block := self.at(position, 1 << 20):
             if block.strip(b"\0"):
                 return False
@@ -56,8 +56,8 @@ class Window:
         return True
 
 
-class Pieces(io.RawIOBase):
-    """Pieces of a file one after the other, as a file that can be read."""
+class PiecewiseFile(io.RawIOBase):
+    """A read-only file object over pieces of a file, one after the other."""
 
     def __init__(self, path: Path, pieces: tuple[Piece, ...]) -> None:
         self.file = path.open("rb")
@@ -66,17 +66,17 @@ class Pieces(io.RawIOBase):
         self.place = 0
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """To a place; → where that is."""
+        """Set the position and return it."""
         base = {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.ends[-1]}[whence]
         self.place = max(0, base + offset)
         return self.place
 
     def tell(self) -> int:
-        """The place that is read next."""
+        """Return the position."""
         return self.place
 
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # all that libsndfile gives
-        """As much as there is, up to the end."""
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # libsndfile passes nothing else
+        """Read into a buffer; return the number of bytes."""
         done, wanted = 0, len(buffer)
         while done < wanted and (index := bisect_right(self.ends, self.place)) < len(self.pieces):
             piece = self.pieces[index]
@@ -95,6 +95,6 @@ class Pieces(io.RawIOBase):
         return done
 
     def close(self) -> None:
-        """Close the file too."""
+        """Close the underlying file."""
         self.file.close()
         super().close()

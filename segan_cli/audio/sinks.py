@@ -1,9 +1,9 @@
-"""Where samples go: files, whole or not at all, and standard output."""
+"""Writing recordings: files that are complete or absent, and standard output."""
 
-import fcntl
 import os
 import signal
 import stat
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,27 +16,35 @@ import soundfile
 from numpy.typing import NDArray
 
 from segan_cli.atomic import WORDS, atomically
-from segan_cli.audio.encoder import encoding_into
-from segan_cli.audio.files import FFMPEG_ENDINGS, FORMATS, SIZE_FIELD, AudioInfo, open_audio, output_format, read_blocks
-from segan_cli.audio.layouts import STANDARD, order
-from segan_cli.audio.native import error_words, opened
-from segan_cli.audio.side_chunks import TOLD, WITH_ID3, copy_chunks, kind, names
+from segan_cli.audio.encoder import open_encoder
+from segan_cli.audio.files import (
+    FFMPEG_EXTENSIONS,
+    FORMATS,
+    LARGEST_WAV,
+    AudioInfo,
+    open_audio,
+    output_format,
+    read_blocks,
+)
+from segan_cli.audio.layouts import STANDARD, channel_order
+from segan_cli.audio.native import error_message, open_for_writing
+from segan_cli.audio.side_chunks import ID3_CHUNKS, TAG_CHUNKS, chunk_names, copy_chunks, riff_kind
 from segan_cli.audio.sources import Source
 from segan_cli.audio.streams import Encoding, wav_header
 from segan_cli.audio.tags import copy_tags
 from segan_cli.errors import AudioError, OutputError, StoppedError
 
-PACKED = ("FLAC", "OGG", "MP3")  # formats that are finished when they are closed, as is Apple Lossless
-RIFFS = {"WAV": "RIFF", "WAVEX": "RIFF", "RF64": "RIFF", "AIFF": "FORM"}  # kinds of formats that are made of chunks
-TAGGED = (".m4a", ".m4b", ".m4v", ".mp4", ".mov", ".wma", ".wmv", ".asf", ".wv", ".ape", ".tta")  # mutagen knows, too
+COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when they are closed, as does ALAC
+RIFF_KINDS = {"WAV": "RIFF", "WAVEX": "RIFF", "RF64": "RIFF", "AIFF": "FORM"}
+MUTAGEN_EXTENSIONS = (".m4a", ".m4b", ".m4v", ".mp4", ".mov", ".wma", ".wmv", ".asf", ".wv", ".ape", ".tta")
 
 Array = NDArray[np.float32]
-Write = Callable[[Array], object]  # takes the next samples [n, channels]
-Warn = Callable[[str], None]  # takes a line on what could not be kept
+Write = Callable[[Array], object]  # takes the next samples [channels, n]
+Warn = Callable[[str], None]  # takes a message about something that could not be kept
 
 
-def ignore(line: str) -> None:
-    """Say nothing."""
+def ignore(message: str) -> None:
+    """Discard a message."""
 
 
 @contextmanager
@@ -48,114 +56,114 @@ def open_target(
     force: bool = True,
     warn: Warn = ignore,
 ) -> Iterator[Write]:
-    """A file that appears under its name when the block ends without an error, of the format that its ending names.
+    """Open a file for writing that appears when the block ends without an error; its extension gives the format.
 
-    `info` has its rate and channels, and the encoding to keep where the format has it and no `subtype` is asked for.
-    What `original` has beside its sound is kept where the format can: tags, covers, chapters, time code, channel
-    layout, bit rate, pictures of a video; what cannot be kept is told by `warn`. What libsndfile does not know goes
-    through ffmpeg. Raises OutputError when it cannot be written; what was there before then stays.
+    Rate, channels and, unless `subtype` is given, the encoding are those of `info`, the encoding only if the format has
+    it. Tags, covers, chapters, time code, channel layout, bit rate and video of `original` are kept where the format
+    can hold them; `warn` gets a message about what could not be kept. Raises OutputError when the file cannot be
+    written; an existing file then stays.
     """
-    with atomically(path, force) as beside:
+    with atomically(path, force) as temporary:
         try:
-            if path.suffix.lower() in FFMPEG_ENDINGS:
-                with _by_ffmpeg(beside, info, original, warn) as write:
+            if path.suffix.lower() in FFMPEG_EXTENSIONS:
+                with _open_with_ffmpeg(temporary, info, original, warn) as write:
                     yield write
             else:
-                output_format(path, info, subtype)  # says what is wrong with its name or encoding
-                with _by_libsndfile(beside, info, original, subtype, warn) as write:
+                output_format(path, info, subtype)  # raises an error that names `path`
+                with _open_with_libsndfile(temporary, info, original, subtype, warn) as write:
                     yield write
         except (AudioError, OutputError) as error:
-            if str(beside) not in str(error):
+            if str(temporary) not in str(error):
                 raise
-            raise OutputError(str(error).replace(str(beside), str(path))) from error
+            raise OutputError(str(error).replace(str(temporary), str(path))) from error
 
 
 @contextmanager
-def _by_ffmpeg(path: Path, info: AudioInfo, original: Source | None, warn: Warn) -> Iterator[Write]:
-    places = order(info.channels, info.format, "WAV")
-    mask = info.mask or (STANDARD[info.channels] if places is not None else 0)
+def _open_with_ffmpeg(path: Path, info: AudioInfo, original: Source | None, warn: Warn) -> Iterator[Write]:
+    order = channel_order(info.channels, info.format, "WAV")
+    mask = info.mask or (STANDARD[info.channels] if order is not None else 0)
     encoding = Encoding(info.rate_hz, info.channels, "FLOAT", mask)
     source = original.path if original is not None else None
-    with encoding_into(path, encoding, source, warn) as stream:
-        yield lambda samples: stream.write(encoding.encode(placed(samples, places)))
-    if source is not None and path.suffix.lower() in TAGGED:
+    with open_encoder(path, encoding, source, warn) as stream:
+        yield lambda samples: stream.write(encoding.encode(reordered(samples, order)))
+    if source is not None and path.suffix.lower() in MUTAGEN_EXTENSIONS:
         copy_tags(source, path, warn)
 
 
 @contextmanager
-def _by_libsndfile(
+def _open_with_libsndfile(
     path: Path, info: AudioInfo, original: Source | None, subtype: str | None, warn: Warn
 ) -> Iterator[Write]:
     source = original.path if original is not None else None
-    places, n_written = order(info.channels, info.format, FORMATS[path.suffix.lower()]), 0
+    order, n_written = channel_order(info.channels, info.format, FORMATS[path.suffix.lower()]), 0
     try:
-        with opened(path, info, source, subtype, warn) as file:
+        with open_for_writing(path, info, source, subtype, warn) as file:
             format, encoding = file.format, file.subtype
-            alike = source is not None and kind(source) == RIFFS.get(format, "none")  # so tags are among its chunks
-            for tag, text in {} if alike else info.tags.items():
+            same_kind = source is not None and riff_kind(source) == RIFF_KINDS.get(format, "none")
+            for tag, text in {} if same_kind else info.tags.items():
                 with suppress(soundfile.LibsndfileError):  # not every format has every tag
                     setattr(file, tag, text)
 
             def write(samples: Array) -> None:
                 nonlocal n_written
                 try:
-                    file.write(placed(samples, places))
-                except soundfile.LibsndfileError as error:  # while the file can still say why
-                    raise OutputError(f"{path}: cannot be written ({error_words(file, error)})") from error
-                n_written += len(samples)
+                    file.write(reordered(samples, order).T)
+                except soundfile.LibsndfileError as error:  # before closing the file loses its message
+                    raise OutputError(f"{path}: cannot be written ({error_message(file, error)})") from error
+                n_written += samples.shape[1]
 
             yield write
     except soundfile.LibsndfileError as error:
-        raise OutputError(f"{path}: cannot be written ({error_words(None, error)})") from error
-    silent = format in PACKED or encoding.startswith("ALAC")  # when what they write at their end fails
-    if silent and decodable(path) < n_written:
-        raise OutputError(f"{path}: cannot be written whole; is the disk full?")
+        raise OutputError(f"{path}: cannot be written ({error_message(None, error)})") from error
+    fails_silently = format in COMPRESSED or encoding.startswith("ALAC")
+    if fails_silently and count_samples(path) < n_written:
+        raise OutputError(f"{path}: cannot be written completely; is the disk full?")
     if original is not None and source is not None:
-        if alike:
+        if same_kind:
             copy_chunks(source, path, Fraction(info.rate_hz, original.info.rate_hz), warn)
         else:
-            keep_tags(source, path, warn)
+            convert_tags(source, path, warn)
 
 
-def placed(samples: Array, places: tuple[int, ...] | None) -> Array:
-    """Channels in another order, where there is one."""
-    return samples if places is None else np.ascontiguousarray(samples[:, places])
+def reordered(samples: Array, order: tuple[int, ...] | None) -> Array:
+    """Return samples [channels, n] with their channels in another order, if one is given."""
+    return samples if order is None else samples[list(order)]
 
 
-def keep_tags(source: Path, target: Path, warn: Warn) -> None:
-    """Put the tags of a file into one of another kind, and tell of what is no tag."""
-    beside = names(source) - TOLD
-    if beside:
-        warn(f"left out, as {target.suffix} has no place for them: {', '.join(sorted(beside))}")
-    if not kind(source) or names(source) & WITH_ID3:
+def convert_tags(source: Path, target: Path, warn: Warn) -> None:
+    """Copy the tags of a file into one of another format; warn about other chunks."""
+    other_chunks = chunk_names(source) - TAG_CHUNKS
+    if other_chunks:
+        warn(f"left out, as {target.suffix} has no place for them: {', '.join(sorted(other_chunks))}")
+    if not riff_kind(source) or chunk_names(source) & ID3_CHUNKS:
         copy_tags(source, target, warn)
 
 
 @contextmanager
 def open_output(stream: IO[bytes], encoding: Encoding, raw: bool) -> Iterator[Write]:
-    """Standard output: raw samples, or WAV, every block passed on at once.
+    """Write raw samples or WAV to standard output, flushing every block.
 
-    The WAV has no end where it goes into a pipe; in a file it gets its length when it ends. Raises OutputError when it
-    cannot be written.
+    The header of the WAV gives no length in a pipe; in a file it is completed at the end. Raises OutputError when the
+    stream cannot be written.
     """
     n_bytes = 0
 
-    def pass_on(content: bytes) -> None:
+    def write_bytes(content: bytes) -> None:
         nonlocal n_bytes
-        with _telling(stream):
+        with _output_errors(stream):
             stream.write(content)
             stream.flush()
         n_bytes += len(content)
 
-    start = None if raw else beginning(stream)
+    start = None if raw else seekable_position(stream)
     if not raw:
-        pass_on(wav_header(encoding))
+        write_bytes(wav_header(encoding))
         n_bytes = 0
-    yield lambda samples: pass_on(encoding.encode(samples))
-    if start is not None and n_bytes <= SIZE_FIELD:
+    yield lambda samples: write_bytes(encoding.encode(samples))
+    if start is not None and n_bytes <= LARGEST_WAV:
         length, header = n_bytes, wav_header(encoding, n_bytes)
-        pass_on(b"\0" * (length % 2))
-        with _telling(stream):
+        write_bytes(b"\0" * (length % 2))
+        with _output_errors(stream):
             end = stream.tell()
             stream.seek(start)
             stream.write(header)
@@ -163,53 +171,60 @@ def open_output(stream: IO[bytes], encoding: Encoding, raw: bool) -> Iterator[Wr
             stream.flush()
 
 
-def beginning(stream: IO[bytes]) -> int | None:
-    """Where in a file a stream is; none where it is no file, or one that is only added to."""
+def seekable_position(stream: IO[bytes]) -> int | None:
+    """Return the position of a stream in a regular file; None for other streams and for files open for appending."""
     try:
-        added_to = fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_APPEND
-        return None if added_to or not stat.S_ISREG(os.fstat(stream.fileno()).st_mode) else stream.tell()
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode) or opened_for_appending(stream):
+            return None
+        return stream.tell()
     except OSError:
         return None
 
 
+def opened_for_appending(stream: IO[bytes]) -> bool:
+    """Whether a shell opened a stream by `>>`."""
+    if sys.platform == "win32":
+        return stream.tell() > 0
+    import fcntl
+
+    return bool(fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_APPEND)
+
+
 @contextmanager
-def _telling(stream: IO[bytes]) -> Iterator[None]:
-    """Raise StoppedError when nobody reads a stream any more, OutputError when it cannot be written."""
+def _output_errors(stream: IO[bytes]) -> Iterator[None]:
+    """Raise StoppedError when the reader of a stream is gone, OutputError when it cannot be written."""
     try:
         yield
     except BrokenPipeError as error:
         raise StoppedError("nobody reads standard output any more", signal.SIGPIPE) from error
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # where what is still waiting goes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # buffered data goes there at exit
         why = WORDS.get(error.errno or 0) or error.strerror
         raise OutputError(f"standard output: cannot be written ({why})") from error
 
 
 @contextmanager
-def normalising(channels: int, peak_db: float, write: Write) -> Iterator[Write]:
-    """Samples that reach `write` when the block ends, with their peak at `peak_db` relative to full scale.
-
-    Until then they wait in a temporary file.
-    """
-    with tempfile.TemporaryFile() as waiting:
+def normalize_peak(channels: int, peak_db: float, write: Write) -> Iterator[Write]:
+    """Collect samples in a temporary file, and write them with their peak at `peak_db` when the block ends."""
+    with tempfile.TemporaryFile() as file:
         peak = 0.0
 
-        def keep(samples: Array) -> None:
+        def collect(samples: Array) -> None:
             nonlocal peak
             peak = max(peak, float(np.abs(samples).max(initial=0.0)))
-            waiting.write(samples.astype(np.float32).tobytes())
+            file.write(samples.T.astype(np.float32).tobytes())
 
-        yield keep
+        yield collect
         gain = np.float32(10 ** (peak_db / 20) / peak if peak else 1.0)
-        waiting.seek(0)
-        while content := waiting.read(channels << 20):
-            write(gain * np.frombuffer(content, np.float32).reshape(-1, channels))
+        file.seek(0)
+        while content := file.read(channels << 20):
+            write(gain * np.frombuffer(content, np.float32).reshape(-1, channels).T)
 
 
-def decodable(path: Path) -> int:
-    """Samples of each channel that a file gives; none where it is damaged."""
+def count_samples(path: Path) -> int:
+    """Return the number of samples per channel that can be read from a file; 0 if it is damaged."""
     try:
         with open_audio(path) as file:
-            return sum(map(len, read_blocks(file, path, 1 << 18)))
+            return sum(block.shape[1] for block in read_blocks(file, path, 1 << 18))
     except AudioError:
         return 0

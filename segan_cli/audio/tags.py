@@ -1,4 +1,4 @@
-"""Titles, covers and chapters from file to file, by mutagen."""
+"""Copying tags, covers and chapters from file to file by mutagen."""
 
 import base64
 import struct
@@ -9,7 +9,7 @@ from typing import Any
 from segan_cli.errors import OutputError
 
 Warn = Callable[[str], None]
-Names = dict[str, list[str]]  # a tag by its name in Vorbis comments
+TextTags = dict[str, list[str]]  # by the name of the tag in Vorbis comments
 
 ID3 = {
     "TIT2": "title", "TPE1": "artist", "TALB": "album", "TPE2": "albumartist", "TDRC": "date", "TCON": "genre",
@@ -26,15 +26,15 @@ OTHER = {  # of APE and ASF
     "wm/albumartist": "albumartist", "album artist": "albumartist", "wm/genre": "genre", "wm/composer": "composer",
     "wm/tracknumber": "tracknumber", "wm/publisher": "publisher", "description": "comment",
 }  # fmt: skip
-PICTURES = "metadata_block_picture"  # where Ogg files have them
+PICTURES = "metadata_block_picture"  # name of the Vorbis comment that holds a picture
 MASK = "waveformatextensible_channel_mask"
-ENCODERS = ("encoder", "encodersettings", "tsse")  # of the sound as it was
+ENCODERS = ("encoder", "encodersettings", "tsse")  # names of tags about the encoder of the original
 
 
 def copy_tags(source: Path, target: Path, warn: Warn) -> None:
-    """Put tags, covers and, in files of one kind, chapters of `source` into `target`, which has its sound already.
+    """Copy tags, covers and, between files of one kind, chapters from `source` to `target`.
 
-    Says what the target has no place for. Raises OutputError when it cannot be written.
+    Warns about what the target cannot hold. Raises OutputError when it cannot be written.
     """
     import mutagen
     from mutagen.mp4 import MP4Tags
@@ -42,11 +42,11 @@ def copy_tags(source: Path, target: Path, warn: Warn) -> None:
     broken = (mutagen.MutagenError, ValueError, LookupError, TypeError, AttributeError, struct.error)
     try:
         before = mutagen.File(source)
-        named, covers = ({}, []) if before is None else (read_names(before.tags), list(read_covers(before)))
+        texts, covers = ({}, []) if before is None else (read_texts(before.tags), list(read_covers(before)))
     except broken as error:
         warn(f"its tags are left out, as they are damaged ({error})")
         return
-    if before is None or not (named or covers or before.tags):
+    if before is None or not (texts or covers or before.tags):
         return
     try:
         after = mutagen.File(target)
@@ -58,18 +58,18 @@ def copy_tags(source: Path, target: Path, warn: Warn) -> None:
         if family(before.tags) is family(after.tags):
             copy_all(before, after)
         else:
-            write_names(after.tags, named)
-            if chapters(before) and family(after.tags) is not MP4Tags:  # where ffmpeg has put them
+            write_texts(after.tags, texts)
+            if has_chapters(before) and family(after.tags) is not MP4Tags:  # ffmpeg has copied these
                 warn(f"chapters are left out, as {target.suffix} has no place for them")
         if not write_covers(after, covers):
             warn(f"its cover is left out, as {target.suffix} has no place for it")
-        after.save(**({"v2_version": 3} if version_3(before.tags, after.tags) else {}))
+        after.save(**({"v2_version": 3} if is_id3_v23(before.tags, after.tags) else {}))
     except broken as error:
         raise OutputError(f"{target}: its tags cannot be written ({error})") from error
 
 
 def family(tags: Any) -> type | None:
-    """How tags are stored, whatever the container."""
+    """Return mutagen's class of the tag format."""
     from mutagen._vorbis import VComment
     from mutagen.apev2 import APEv2
     from mutagen.asf import ASFTags
@@ -79,19 +79,19 @@ def family(tags: Any) -> type | None:
     return next((kind for kind in (ID3Tags, VComment, MP4Tags, APEv2, ASFTags) if isinstance(tags, kind)), None)
 
 
-def version_3(before: Any, after: Any) -> bool:
-    """Whether both are ID3, and the older of its versions is to stay."""
+def is_id3_v23(before: Any, after: Any) -> bool:
+    """Whether both are ID3 and the original has version 2.3."""
     return getattr(before, "version", ())[:2] == (2, 3) and hasattr(after, "update_to_v23")
 
 
-def chapters(file: Any) -> bool:
+def has_chapters(file: Any) -> bool:
     """Whether a file has chapters."""
     return bool(getattr(file, "chapters", None)) or any(str(key).startswith("CHAP") for key in file.tags or ())
 
 
-def read_names(tags: Any) -> Names:
-    """What tags of any kind say in words."""
-    named: Names = {}
+def read_texts(tags: Any) -> TextTags:
+    """Return the text tags of any tag format."""
+    texts: TextTags = {}
     kind = getattr(family(tags), "__name__", "")
     if kind == "ID3Tags":
         for frame in tags.values():
@@ -99,55 +99,55 @@ def read_names(tags: Any) -> Names:
             name = name or (frame.desc if frame.FrameID == "TXXX" else frame.FrameID.lower())
             text = getattr(frame, "text", None)
             if text:
-                named.setdefault(name, []).extend([text] if isinstance(text, str) else map(str, text))
+                texts.setdefault(name, []).extend([text] if isinstance(text, str) else map(str, text))
     elif kind == "MP4Tags":
         for key, value in tags.items():
             name = key.split(":")[-1].lower() if key.startswith("----") else MP4.get(key)
             if name is not None:
-                named[name] = [worded(one) for one in (value if isinstance(value, list) else [value])]
+                texts[name] = [as_text(one) for one in (value if isinstance(value, list) else [value])]
     else:
         for key in tags.keys() if tags else ():  # Vorbis comments give pairs
             value = tags[key]
-            texts = [str(one) for one in (value if isinstance(value, list) else [value]) if len(str(one)) < 1 << 16]
-            named[OTHER.get(key.lower(), key.lower())] = texts
-    return {name: texts for name, texts in named.items() if name not in (*ENCODERS, PICTURES, MASK)}
+            short = [str(one) for one in (value if isinstance(value, list) else [value]) if len(str(one)) < 1 << 16]
+            texts[OTHER.get(key.lower(), key.lower())] = short
+    return {name: values for name, values in texts.items() if name not in (*ENCODERS, PICTURES, MASK)}
 
 
-def worded(value: Any) -> str:
-    """A value of an MP4 tag as text; track 3 of 9 is 3/9."""
+def as_text(value: Any) -> str:
+    """Convert a value of an MP4 tag to text; track 3 of 9 becomes 3/9."""
     if isinstance(value, tuple):
         return "/".join(str(part) for part in value if part)
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def write_names(tags: Any, named: Names) -> None:
-    """Put what tags say in words into ID3 or Vorbis comments, or what ffmpeg leaves out into MP4."""
+def write_texts(tags: Any, texts: TextTags) -> None:
+    """Write text tags as ID3 or Vorbis comments, or to MP4 those that ffmpeg does not write."""
     from mutagen import id3
 
     kind = getattr(family(tags), "__name__", "")
     if kind == "VComment":
-        for name, texts in named.items():
+        for name, values in texts.items():
             key = "".join(c for c in name if " " <= c <= "}" and c != "=")
             if key:
-                tags[key] = texts
+                tags[key] = values
     elif kind == "MP4Tags":
-        for name in named.keys() - set(MP4.values()):
-            tags[f"----:com.apple.iTunes:{name}"] = [text.encode() for text in named[name]]
+        for name in texts.keys() - set(MP4.values()):
+            tags[f"----:com.apple.iTunes:{name}"] = [text.encode() for text in texts[name]]
     elif kind == "ID3Tags":
         frames = {name: getattr(id3, frame) for frame, name in ID3.items()}
-        for name, texts in named.items():
+        for name, values in texts.items():
             if name == "comment":
-                tags.setall("COMM", [id3.COMM(encoding=3, lang="eng", desc="", text=texts)])
+                tags.setall("COMM", [id3.COMM(encoding=3, lang="eng", desc="", text=values)])
             elif name == "lyrics":
-                tags.setall("USLT", [id3.USLT(encoding=3, lang="eng", desc="", text="\n".join(texts))])
+                tags.setall("USLT", [id3.USLT(encoding=3, lang="eng", desc="", text="\n".join(values))])
             elif name in frames:
-                tags.add(frames[name](encoding=3, text=texts))
+                tags.add(frames[name](encoding=3, text=values))
             else:
-                tags.add(id3.TXXX(encoding=3, desc=name, text=texts))
+                tags.add(id3.TXXX(encoding=3, desc=name, text=values))
 
 
 def copy_all(before: Any, after: Any) -> None:
-    """Copy tags of one kind, whatever they are."""
+    """Copy all tags between files of one tag format."""
     kind = getattr(family(before.tags), "__name__", "")
     if kind == "ID3Tags":
         after.tags.clear()
@@ -158,7 +158,7 @@ def copy_all(before: Any, after: Any) -> None:
         for key in {key.lower() for key, _ in before.tags} - {"encoder", PICTURES}:
             if key != MASK or same:
                 after.tags[key] = before.tags[key]
-        if same and hasattr(before, "metadata_blocks"):  # FLAC's cue sheet, and blocks of other programs
+        if same and hasattr(before, "metadata_blocks"):  # FLAC's application blocks and cue sheet
             rate = before.info.sample_rate == after.info.sample_rate
             after.metadata_blocks += [b for b in before.metadata_blocks if b.code == 2 or (b.code == 5 and rate)]
     elif kind:
@@ -167,7 +167,7 @@ def copy_all(before: Any, after: Any) -> None:
 
 
 def read_covers(file: Any) -> Iterator[Any]:
-    """Pictures in a file, each as FLAC has them."""
+    """Yield the pictures of a file as mutagen.flac.Picture."""
     from mutagen.flac import Picture
     from mutagen.mp4 import MP4Cover
 
@@ -178,14 +178,14 @@ def read_covers(file: Any) -> Iterator[Any]:
         yield from (Picture(base64.b64decode(text)) for text in tags[PICTURES])
     elif kind == "ID3Tags":
         for frame in tags.getall("APIC"):
-            yield picture(frame.data, frame.mime, int(frame.type), frame.desc)
+            yield make_picture(frame.data, frame.mime, int(frame.type), frame.desc)
     elif kind == "MP4Tags":
         for cover in tags.get("covr", ()):
-            yield picture(bytes(cover), "image/png" if cover.imageformat == MP4Cover.FORMAT_PNG else "image/jpeg")
+            yield make_picture(bytes(cover), "image/png" if cover.imageformat == MP4Cover.FORMAT_PNG else "image/jpeg")
 
 
-def picture(content: bytes, mime: str, kind: int = 3, description: str = "") -> Any:
-    """A picture as FLAC has them; kind 3 is the front cover."""
+def make_picture(content: bytes, mime: str, kind: int = 3, description: str = "") -> Any:
+    """Return a mutagen.flac.Picture; kind 3 is the front cover."""
     from mutagen.flac import Picture
 
     made = Picture()
@@ -194,7 +194,7 @@ def picture(content: bytes, mime: str, kind: int = 3, description: str = "") -> 
 
 
 def write_covers(file: Any, covers: list[Any]) -> bool:
-    """Put pictures into a file in place of its own; false where it has no place for them and they are not there yet."""
+    """Replace the pictures of a file; False if it cannot hold all of them."""
     from mutagen.id3 import APIC
     from mutagen.mp4 import MP4Cover
 
@@ -211,7 +211,7 @@ def write_covers(file: Any, covers: list[Any]) -> bool:
             file.tags.add(APIC(encoding=3, mime=c.mime, type=c.type, desc=c.desc, data=c.data))
     elif kind == "MP4Tags" and covers:
         formats = {"image/png": MP4Cover.FORMAT_PNG, "image/jpeg": MP4Cover.FORMAT_JPEG}
-        known = [MP4Cover(c.data, formats[c.mime]) for c in covers if c.mime in formats]
-        file.tags["covr"] = known
-        return len(known) == len(covers)
+        supported = [MP4Cover(c.data, formats[c.mime]) for c in covers if c.mime in formats]
+        file.tags["covr"] = supported
+        return len(supported) == len(covers)
     return kind not in ("APEv2", "ASFTags") or not covers

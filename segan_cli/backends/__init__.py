@@ -1,1 +1,1 @@
-"""What runs a generator: torch, or ONNX Runtime, which starts in a fraction of the time."""
+"""Backends that run a generator: ONNX Runtime, which starts fast, and torch."""

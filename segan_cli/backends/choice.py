@@ -1,11 +1,11 @@
-"""The backend that suits a model and a machine."""
+"""Choosing the backend for a model and a machine."""
 
 import os
 import platform
 from importlib.util import find_spec
 from pathlib import Path
 
-from segan_cli.backends.network import BackendName, Network, Precision, try_out
+from segan_cli.backends.network import BackendName, Network, Precision, check_network
 from segan_cli.backends.pretrained import find_model, find_onnx, is_shipped
 from segan_cli.errors import ConfigError
 
@@ -18,44 +18,44 @@ def open_network(
     threads: int | None = None,
     jobs: int = 1,
 ) -> Network:
-    """The network of a shipped model's name or a file, on the backend that suits.
+    """Open a shipped model or a model file on a backend.
 
-    Unasked that is ONNX Runtime on the CPU where it is installed and the model is there as ONNX, and torch otherwise.
-    `threads` serve each of the `jobs` that call it at once; unasked they share all cores.
-    A file is tried out before it is trusted with a recording. Raises CheckpointError when there is no such model or it
-    does not make sound, ConfigError when the backend cannot do what is asked.
+    Backend "auto" is ONNX Runtime on the CPU, if it is installed and the model exists as ONNX, and torch otherwise.
+    `threads` are for each of the `jobs` that call the network at once; by default they share all cores. A file is
+    tested on noise first. Raises CheckpointError when there is no such model or it fails the test, ConfigError when the
+    backend does not support the arguments.
     """
     name = str(model)
     file = find_onnx(name)
-    able = device in ("auto", "cpu") and precision == "fp32"
-    alone = Path(name).suffix == ".onnx"  # torch cannot read it
-    wanted = backend == "onnx" or alone
-    if backend == "auto" and not wanted:
-        wanted = able and file is not None and find_spec("onnxruntime") is not None
-        wanted = wanted and (device == "cpu" or not accelerator_there())
-    if not wanted:
+    supported = device in ("auto", "cpu") and precision == "fp32"
+    use_onnx = backend == "onnx" or Path(name).suffix == ".onnx"  # torch cannot read it
+    if backend == "auto" and not use_onnx:
+        use_onnx = supported and file is not None and find_spec("onnxruntime") is not None
+        use_onnx = use_onnx and (device == "cpu" or not has_accelerator())
+    if not use_onnx:
         from segan_cli.backends.pytorch import TorchNetwork
         from segan_cli.networks.checkpoint import load_model
 
-        network = TorchNetwork(load_model(find_model(name)), device, precision, threads, jobs, name)
+        path = find_model(name)
+        network = TorchNetwork(load_model(path), device, precision, threads, jobs, name, path)
         if not is_shipped(name):
-            try_out(name, network.config, network)
+            check_network(name, network.config, network)
         return network
     if backend == "torch":
         raise ConfigError(f"{name}: torch does not read ONNX; give the model that it was exported from")
-    if not able:
-        raise ConfigError("backend onnx: runs on the cpu with precision fp32 alone; leave out --device and --precision")
+    if not supported:
+        raise ConfigError("backend onnx: supports only device cpu and precision fp32; leave out the others")
     if file is None:
-        raise ConfigError(f"{find_model(name)}: not there as ONNX; make it so by segan export, or use --backend torch")
+        raise ConfigError(f"{find_model(name)}: has no ONNX file; make one with segan export, or use backend torch")
     if find_spec("onnxruntime") is None:
-        raise ConfigError("backend onnx: onnxruntime is not installed; pip install onnxruntime, or use --backend torch")
+        raise ConfigError("backend onnx: onnxruntime is not installed; pip install onnxruntime, or use backend torch")
     from segan_cli.backends.onnx import OnnxNetwork
 
     return OnnxNetwork(file, threads, jobs, is_shipped(name))
 
 
-def accelerator_there() -> bool:
-    """Whether this machine looks as if it had a GPU that torch could use; asking torch would mean loading it."""
+def has_accelerator() -> bool:
+    """Whether this machine seems to have a GPU that torch could use, without importing torch."""
     if platform.system() == "Darwin":
         return platform.machine() == "arm64"
     if platform.system() == "Windows":

@@ -1,4 +1,4 @@
-"""The device of a name."""
+"""Choosing a torch device by name."""
 
 import torch
 
@@ -6,19 +6,19 @@ from segan_cli.errors import ConfigError
 
 
 def choose_device(name: str, number: int = 0) -> torch.device:
-    """The device of a name, `auto` being the fastest there is; `number` tells processes with a GPU each apart.
+    """Return the device of a name, for "auto" the fastest; process `number` of several gets the GPU of that number.
 
     Raises ConfigError when there is no such device.
     """
-    there = ["cpu"] + ["mps"] * torch.backends.mps.is_available() + ["cuda"] * torch.cuda.is_available()
+    available = ["cpu"] + ["mps"] * torch.backends.mps.is_available() + ["cuda"] * torch.cuda.is_available()
     if name == "auto":
-        name = there[-1]
+        name = available[-1]
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ConfigError(f"device {name}: no such kind; use auto, {', '.join(there)}") from error
-    if device.type not in there:
-        raise ConfigError(f"device {name}: not available here; use auto, {', '.join(there)}")
+        raise ConfigError(f"device {name}: unknown; use auto, {', '.join(available)}") from error
+    if device.type not in available:
+        raise ConfigError(f"device {name}: not available; use auto, {', '.join(available)}")
     if device.type != "cuda":
         return device
     index = number if device.index is None else device.index

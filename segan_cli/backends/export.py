@@ -1,4 +1,4 @@
-"""A model as an ONNX file: one graph from noisy windows to enhanced ones, its config in the metadata."""
+"""Exporting a model to ONNX: a graph from noisy to enhanced segments, with the config in its metadata."""
 
 import dataclasses
 import io
@@ -26,15 +26,15 @@ from segan_cli.networks.latent import draw_latent
 from segan_cli.networks.spectral import Fourier, SpectralGenerator
 
 OPSET = 17
-PARITY, HALF_PARITY = 1e-4, 1e-2  # largest difference from torch, where full scale is 1
-LARGE = 1_024  # numbers from which a constant is stored in half precision, when that is asked for
+PARITY, HALF_PARITY = 1e-4, 1e-2  # largest difference from torch; full scale is 1
+MIN_HALF_SIZE = 1_024  # elements of a constant from which --half stores it as float16
 
 
 class MatrixFourier(Fourier):
-    """The transforms of `Fourier` as products with matrices, which every runtime has.
+    """The transforms of `Fourier` as matrix products, which every runtime supports.
 
-    Cosines are even about a frame's middle and sines odd, so half of each matrix does, on what is even and odd of a
-    frame. The window is zero at a frame's first sample.
+    Cosines are even about the middle of a frame and sines odd, so half of each matrix is enough, for the even and the
+    odd part of a frame. The window is zero at the first sample of a frame.
     """
 
     cosines: Tensor
@@ -55,25 +55,25 @@ class MatrixFourier(Fourier):
             self.register_buffer(f"back_{name}", (values * twice).T.contiguous().float())
 
     def stft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames [B, N, frame] → real and imaginary parts [B, N, F]."""
+        """Transform frames [B, N, frame] to real and imaginary parts [B, N, F]."""
         half = frames.shape[-1] // 2
         rising, falling = frames[..., 1:half], frames[..., half + 1 :].flip(-1)
         even = torch.cat((rising + falling, frames[..., half : half + 1]), -1)
         return even @ self.cosines, (rising - falling) @ self.sines
 
     def istft(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Parts [B, N, F] → frames [B, N, frame]."""
+        """Transform real and imaginary parts [B, N, F] to frames [B, N, frame]."""
         even, odd = real @ self.back_cosines, imaginary @ self.back_sines
         sides, middle = even[..., :-1], even[..., -1:]
         return torch.cat((torch.zeros_like(middle), sides + odd, middle, (sides - odd).flip(-1)), -1)
 
 
 def export(model: Model, path: Path, half: bool = False) -> float:
-    """Write a model as ONNX; → the largest difference from torch, full scale 1.
+    """Write a model as ONNX and return the largest difference of its output from torch; full scale is 1.
 
-    Inputs `noisy` [n, 1, window] and, for models with a latent, `z` [n, C, T]; output `enhanced` [n, 1, window]; n is
-    free. `half` stores large weights as float16 and computes in float32. Raises ConfigError when the package onnx is
-    missing or the file would differ from torch by more than 1e-4, or 1e-2 with `half`; what was at `path` then stays.
+    The inputs are `noisy` [n, 1, T] and, for models with a latent, `z` [n, C, T']; the output is `enhanced` [n, 1, T].
+    `half` stores large weights as float16 and computes in float32. Raises ConfigError when the package onnx is missing
+    or the difference is more than 1e-4, with `half` 1e-2; an existing file then stays.
     """
     try:
         import onnx
@@ -87,7 +87,7 @@ def export(model: Model, path: Path, half: bool = False) -> float:
     names = [*inputs, "enhanced"]
     content: Any = io.BytesIO()
     with by_matrices(model.generator), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter, on what is proved right below
+        warnings.simplefilter("ignore")  # of the exporter; the output is compared below
         torch.onnx.export(
             model.generator, (torch.from_numpy(noisy), None if z is None else torch.from_numpy(z)), content,
             input_names=names[:-1], output_names=["enhanced"], opset_version=OPSET, dynamo=False,
@@ -106,15 +106,15 @@ def export(model: Model, path: Path, half: bool = False) -> float:
         difference = float(
             np.abs(OnnxNetwork(trial, trusted=True)(noisy, z) - TorchNetwork(model, "cpu")(noisy, z)).max()
         )
-    if not difference <= (HALF_PARITY if half else PARITY):  # nor when it is no number
-        raise ConfigError(f"{path}: would differ from torch by {difference:.1e}; this model cannot be exported")
+    if not difference <= (HALF_PARITY if half else PARITY):  # also when it is NaN
+        raise ConfigError(f"{path}: cannot be exported: the output would differ from torch by {difference:.1e}")
     write_whole(path, written)
     return difference
 
 
 @contextmanager
 def by_matrices(generator: AnyGenerator) -> Iterator[None]:
-    """A generator whose Fourier transforms, where it has any, are products with matrices meanwhile."""
+    """Replace the Fourier transforms of a generator, if it has any, by matrix products while the block runs."""
     if not isinstance(generator, SpectralGenerator):
         yield
         return
@@ -127,13 +127,13 @@ def by_matrices(generator: AnyGenerator) -> Iterator[None]:
 
 
 def _store_half(proto: Any) -> None:
-    """Large constants of an ONNX model as float16, each cast to float32 before its use."""
+    """Store large constants of an ONNX model as float16, cast to float32 before use."""
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
     for constant in proto.graph.initializer:
         values = numpy_helper.to_array(constant)
-        if values.dtype == np.float32 and values.size >= LARGE:
+        if values.dtype == np.float32 and values.size >= MIN_HALF_SIZE:
             name = constant.name
             constant.CopyFrom(numpy_helper.from_array(values.astype(np.float16), f"{name}.half"))
             casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))

@@ -1,4 +1,4 @@
-"""An ONNX file in ONNX Runtime, which trusts nothing that it says."""
+"""A graph in ONNX Runtime, with everything that its file says checked."""
 
 import re
 from pathlib import Path
@@ -16,43 +16,43 @@ onnxruntime = load_onnxruntime()
 
 Array = NDArray[np.float32]
 
-MOST_MEMORY = 4 << 30  # bytes that all graphs of others may take together
-ELSEWHERE = re.compile(rb"(\x08|\x88\x80*\x00)location")  # how a tensor names the file, or the address, that holds it
+MAX_MEMORY = 4 << 30  # bytes of all graphs that are not trusted, together
+EXTERNAL_DATA = re.compile(rb"(\x08|\x88\x80*\x00)location")  # a tensor that is stored in another file
 
 
 class Graph:
-    """A function on arrays that `segan export` wrote, loaded by `load`."""
+    """An ONNX graph that `segan export` wrote, as a function on arrays; `load` reads it."""
 
     config: ModelConfig
 
     def __init__(self, path: Path, name: str, trusted: bool) -> None:
-        """The memory of graphs that are not `trusted` is bounded."""
+        """The memory of a graph that is not `trusted` is limited."""
         self.path, self.name = path, name
         self.options = onnxruntime.SessionOptions()
         self.options.intra_op_num_threads = 1
         self.options.log_severity_level = SILENT
-        self.options.add_session_config_entry("session.load_model_format", "ONNX")  # its other format is not checked
+        self.options.add_session_config_entry("session.load_model_format", "ONNX")  # the ORT format is not validated
         if not trusted:
             kind = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR
             where = onnxruntime.OrtMemoryInfo("Cpu", kind, 0, onnxruntime.OrtMemType.DEFAULT)
-            onnxruntime.create_and_register_allocator(where, onnxruntime.OrtArenaCfg({"max_mem": MOST_MEMORY}))
+            onnxruntime.create_and_register_allocator(where, onnxruntime.OrtArenaCfg({"max_mem": MAX_MEMORY}))
             self.options.add_session_config_entry("session.use_env_allocators", "1")
         self.running = self._running()
 
     def load(self) -> None:
-        """Read the file; raises CheckpointError when it is no such model."""
+        """Read the file; raises CheckpointError when it is not a model of segan."""
         check_size(self.path, self.name)
         try:
             content = self.path.read_bytes()
-            if ELSEWHERE.search(content):
-                raise CheckpointError(f"{self.name}: keeps weights in another file; give a model that is one file")
+            if EXTERNAL_DATA.search(content):
+                raise CheckpointError(f"{self.name}: stores weights in another file; give a model in a single file")
             self.session = onnxruntime.InferenceSession(
                 content, self.options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
             about = self.session.get_modelmeta().custom_metadata_map.get("segan")
         except SeganError:
             raise
-        except Exception as error:  # the runtime's own have no base of their own
+        except Exception as error:  # the runtime's exceptions have no common base class
             raise CheckpointError(f"{self.name}: not a readable ONNX file ({brief(error)})") from error
         if about is None:
             raise CheckpointError(f"{self.name}: an ONNX file, but not written by segan export")
@@ -62,23 +62,23 @@ class Graph:
             raise CheckpointError(f"{self.name}: {brief(error)}") from error
 
     def run(self, noisy: Array, z: Array | None) -> Array:
-        """noisy [B, 1, window] and z → enhanced, same shape; raises CheckpointError when the graph gives none."""
+        """Enhance segments [B, 1, T] with latents z; raises CheckpointError when the output is not valid."""
         inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
         try:
             enhanced: Any = self.session.run(["enhanced"], inputs, self.running)[0]
-        except SeganError:  # of a signal that came meanwhile
+        except SeganError:  # a signal came meanwhile
             raise
         except Exception as error:
             raise CheckpointError(f"{self.name}: the model cannot be run ({brief(error)})") from error
         if not isinstance(enhanced, np.ndarray) or enhanced.dtype != np.float32 or enhanced.shape != noisy.shape:
-            gives = f"{enhanced.dtype} {list(enhanced.shape)}" if isinstance(enhanced, np.ndarray) else "no array"
+            output = f"{enhanced.dtype} {list(enhanced.shape)}" if isinstance(enhanced, np.ndarray) else "no array"
             raise CheckpointError(
-                f"{self.name}: the model gives {gives} for windows float32 {list(noisy.shape)}; export it again"
+                f"{self.name}: the model returns {output} for float32 {list(noisy.shape)}; export it again"
             )
         return enhanced
 
     def end(self) -> None:
-        """Have what runs, in whatever thread, end soon by an error."""
+        """Make running calls, in any thread, end soon with an error."""
         self.running.terminate = True
         self.running = self._running()
 
@@ -89,5 +89,5 @@ class Graph:
 
 
 def brief(error: Exception) -> str:
-    """What an error says, in a line of bounded length."""
+    """Return the message of an error as one short line."""
     return " ".join(str(error).split())[:200]

@@ -1,6 +1,7 @@
-"""What a backend offers."""
+"""The interface of the backends."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
@@ -14,34 +15,35 @@ Array = NDArray[np.float32]
 BackendName = Literal["auto", "torch", "onnx"]
 Precision = Literal["fp32", "bf16"]
 
-LARGEST_OUTPUT = 1e9  # a thousand times what an input may be
-
-TRIED = 2  # windows: a graph for one alone is none
+MAX_OUTPUT = 1e9  # a thousand times the largest input
+TEST_BATCH = 2  # segments; a graph must support more than one
 
 
 class Network(Protocol):
-    """A generator ready to run; one may serve several threads."""
+    """A generator that is ready to run, also from several threads."""
 
-    name: str  # of the model, for what is said of it
+    name: str  # of the model, for messages
+    path: Path | None  # of its file
+    place: str  # backend and device, for messages
     config: ModelConfig
-    batch: int  # windows at once that suit it
+    batch: int  # segments per call that are fast
 
     def __call__(self, noisy: Array, z: Array | None) -> Array:
-        """noisy [B, 1, window], and z as the config draws it → enhanced, same shape."""
+        """Enhance segments [B, 1, T] with the latents z that the config requires; same shape."""
         return self.start(noisy, z)()
 
     def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
-        """Begin with windows, where there are threads that can; → what waits for them enhanced."""
+        """Start on segments, asynchronously if possible; return a function that waits for the result."""
 
 
-def try_out(name: str, config: ModelConfig, run: Callable[[Array, Array | None], Array]) -> None:
-    """Raise CheckpointError, by the model's name, when a function of windows and z does not make sound of noise."""
+def check_network(name: str, config: ModelConfig, run: Callable[[Array, Array | None], Array]) -> None:
+    """Run a network on noise; raises CheckpointError when its output is not finite."""
     rng = np.random.default_rng(0)
-    noisy = (0.05 * rng.standard_normal((TRIED, 1, config.window))).astype(np.float32)
-    if not is_sound(run(noisy, draw_latent(config.generator, rng, TRIED, config.window))):
-        raise CheckpointError(f"{name}: the model gives samples that are not numbers; use another")
+    noisy = (0.05 * rng.standard_normal((TEST_BATCH, 1, config.window))).astype(np.float32)
+    if not is_finite(run(noisy, draw_latent(config.generator, rng, TEST_BATCH, config.window))):
+        raise CheckpointError(f"{name}: the output of the model is not finite; use another")
 
 
-def is_sound(samples: Array) -> bool:
-    """Whether all samples are numbers of some measure."""
-    return bool((np.abs(samples) <= LARGEST_OUTPUT).all())
+def is_finite(samples: Array) -> bool:
+    """Whether all samples are finite and not absurdly large."""
+    return bool((np.abs(samples) <= MAX_OUTPUT).all())

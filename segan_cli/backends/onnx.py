@@ -1,4 +1,4 @@
-"""A generator in ONNX Runtime on the CPU; torch is not loaded."""
+"""The ONNX Runtime backend, on the CPU and without torch."""
 
 import os
 import weakref
@@ -9,79 +9,80 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.backends.crew import Crew
 from segan_cli.backends.graph import Graph
+from segan_cli.backends.isolated_check import check_in_process
 from segan_cli.backends.network import Network
-from segan_cli.backends.trial import prove
+from segan_cli.backends.thread_pool import ThreadPool
 from segan_cli.system import cpu_count
 
 Array = NDArray[np.float32]
 
-TOGETHER = 4  # windows of a call, so that what lies between two layers stays in the cache
-FIRST_S, LATER_S = 30, 600  # how long the trial of a foreign file may take, and any windows after it
+SEGMENTS_PER_CALL = 4  # so that activations stay in the cache
+TEST_TIMEOUT_S, CALL_TIMEOUT_S = 30, 600  # for the test of a file that is not trusted, and for later calls
 
 
 class OnnxNetwork(Network):
-    """An ONNX file that `segan export` wrote as a function on arrays.
+    """An ONNX file that `segan export` wrote.
 
-    Threads take windows each, in calls of a few: the network's own products are too small to share. A process that is
-    forked off makes graph and threads anew when it first has windows.
+    Each thread runs a few segments per call, as the operations of the network are too small to be parallelised. A
+    forked process creates its own graph and threads at its first call.
     """
 
     def __init__(self, path: Path, threads: int | None = None, jobs: int = 1, trusted: bool = False) -> None:
-        """`threads` for each of the `jobs` that call it at once, unasked one a core, work for all of them.
+        """Open a file with `threads` for each of the `jobs` that call it at once, by default one per core.
 
-        A file that is not `trusted` is tried out in another process first, and runs in threads always, as it might not
-        end. Raises CheckpointError when it is no such model.
+        A file that is not `trusted` is tested in another process first, and always runs in threads with a time limit.
+        Raises CheckpointError when it is not a model of segan.
         """
-        self.path, self.name, self.trusted = path.absolute(), str(path), trusted
+        self.path: Path = path.absolute()
+        self.name, self.trusted, self.place = str(path), trusted, "onnx on cpu"
         self.threads = threads * jobs if threads else cpu_count()
-        self.batch = TOGETHER * (threads or max(1, cpu_count() // jobs))
+        self.batch = SEGMENTS_PER_CALL * (threads or max(1, cpu_count() // jobs))
         self.lock = Lock()
-        self.work: tuple[Graph, Crew | None] | None = None
+        self.graph_and_pool: tuple[Graph, ThreadPool | None] | None = None
         if not trusted:
-            prove(self.path, self.name, FIRST_S)
-        self.config = self.at_work()[0].config
+            check_in_process(self.path, self.name, TEST_TIMEOUT_S)
+        self.config = self._open()[0].config
         NETWORKS.add(self)
 
-    def leave_behind(self) -> None:
-        """Have graph and threads made anew for the next windows: those of a parent process may be held for ever."""
-        LEFT.append(self.work)
-        self.lock, self.work = Lock(), None
+    def reset(self) -> None:
+        """Abandon the graph and threads of a parent process, whose locks may never be released."""
+        ABANDONED.append(self.graph_and_pool)
+        self.lock, self.graph_and_pool = Lock(), None
 
-    def at_work(self) -> tuple[Graph, Crew | None]:
-        """The graph and its threads, which are made where this process has none."""
+    def _open(self) -> tuple[Graph, ThreadPool | None]:
+        """Return the graph and its threads; create them in a new process."""
         with self.lock:
-            if self.work is None:
+            if self.graph_and_pool is None:
                 graph = Graph(self.path, self.name, self.trusted)
-                alone = self.trusted and self.threads == 1
-                crew = None if alone else Crew(self.threads, self.name, graph.end)
+                single = self.trusted and self.threads == 1
+                pool = None if single else ThreadPool(self.threads, self.name, graph.end)
                 graph.load()
-                self.work = graph, crew
-            return self.work
+                self.graph_and_pool = graph, pool
+            return self.graph_and_pool
 
     def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
-        """Give windows [B, 1, window] to the threads; without any, whoever waits does the work."""
-        graph, crew = self.at_work()
-        size = min(TOGETHER, -(-len(noisy) // self.threads))
+        """Start on segments [B, 1, T] in the threads; without threads, the caller runs them while waiting."""
+        graph, pool = self._open()
+        size = min(SEGMENTS_PER_CALL, -(-len(noisy) // self.threads))
         parts = [slice(first, first + size) for first in range(0, len(noisy), size)]
 
         def run(part: slice) -> Array:
             return graph.run(noisy[part], None if z is None else z[part])
 
-        enhanced = map(run, parts) if crew is None else crew.map(run, parts, LATER_S)
+        enhanced = map(run, parts) if pool is None else pool.map(run, parts, CALL_TIMEOUT_S)
         return lambda: np.concatenate(list(enhanced))
 
 
 NETWORKS: "weakref.WeakSet[OnnxNetwork]" = weakref.WeakSet()
-LEFT: list[object] = []  # by parent processes: ending it might wait for a thread that there is not
+ABANDONED: list[object] = []  # kept alive: their finalisers would wait for threads that do not exist here
 
 
-def begin_anew() -> None:
-    """Leave behind what a process that was forked off cannot use."""
+def reset_after_fork() -> None:
+    """Reset all networks in a forked process."""
     for network in list(NETWORKS):
-        network.leave_behind()
+        network.reset()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=begin_anew)
+    os.register_at_fork(after_in_child=reset_after_fork)

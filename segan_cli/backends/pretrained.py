@@ -1,4 +1,4 @@
-"""The models that come with the package: weights for torch, and the same network as ONNX."""
+"""The shipped models: weights for torch, and the same networks as ONNX."""
 
 import hashlib
 import json
@@ -9,22 +9,22 @@ from segan_cli.errors import CheckpointError
 
 
 def pretrained_dir() -> Path:
-    """The folder of shipped models: inside the installed package, or beside it in a source checkout."""
+    """Return the folder of the shipped models: in the installed package, or beside it in a source checkout."""
     package = Path(__file__).parents[1]
     installed = package / "pretrained"
     return installed if installed.is_dir() else package.parent / "pretrained"
 
 
 def shipped_models() -> tuple[str, dict[str, dict[str, Any]]]:
-    """Name of the default model, and what the index says of every shipped one by name."""
+    """Return the name of the default model, and the entries of the index by name."""
     index = json.loads((pretrained_dir() / "index.json").read_text(encoding="utf-8"))
     return index["default"], index["models"]
 
 
 def find_model(name: str) -> Path:
-    """The file of a shipped model's name (its sha256 checked) or of a path.
+    """Return the file of a shipped model, with its SHA-256 checked, or a path.
 
-    Raises CheckpointError when there is neither, or when the shipped file is not the one that was measured.
+    Raises CheckpointError when there is no such model or file, or a shipped file was changed.
     """
     entry = _entry(name)
     if entry is not None:
@@ -36,7 +36,7 @@ def find_model(name: str) -> Path:
 
 
 def find_onnx(name: str) -> Path | None:
-    """The ONNX file of a shipped model's name (its sha256 checked) or of a path that ends so; none for other models."""
+    """Return the ONNX file of a shipped model, with its SHA-256 checked, or an .onnx path; None for other models."""
     entry = _entry(name)
     if entry is not None:
         return _checked(entry["onnx"]) if "onnx" in entry else None

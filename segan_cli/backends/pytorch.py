@@ -1,7 +1,8 @@
-"""A generator in torch, on any device."""
+"""The torch backend, on any device."""
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -15,11 +16,11 @@ from segan_cli.system import cpu_count
 
 Array = NDArray[np.float32]
 
-ON_CPU, ON_ACCELERATOR = 16, 128  # windows at once
+CPU_BATCH, ACCELERATOR_BATCH = 16, 128  # segments
 
 
 class TorchNetwork(Network):
-    """A model's generator as a function on arrays."""
+    """The generator of a loaded model."""
 
     def __init__(
         self,
@@ -29,53 +30,53 @@ class TorchNetwork(Network):
         threads: int | None = None,
         jobs: int = 1,
         name: str | None = None,
+        path: Path | None = None,
     ) -> None:
-        """`threads` serve each of the `jobs` that call it at once; unasked they share all cores.
+        """`threads` are for each of the `jobs` that call it at once; by default they share all cores.
 
-        `name` is how the model is called, unasked by its preset. Raises ConfigError when there is no such device.
+        `name`, by default that of the preset, is for messages. Raises ConfigError when there is no such device.
         """
-        self.name, self.process = name or model.config.preset, os.getpid()
+        self.name, self.path, self.pid = name or model.config.preset, path, os.getpid()
         if threads is not None or jobs > 1:
             torch.set_num_threads(threads or max(1, cpu_count() // jobs))
         self.config, self.generator = model.config, model.generator
         self.device = choose_device(device)
-        self.low = precision == "bf16"
-        self.batch = ON_ACCELERATOR if self.device.type != "cpu" else ON_CPU
-        self.most: int | None = None  # windows that the device's memory holds, where it has run out
+        self.place = f"torch on {self.device}"
+        self.bf16 = precision == "bf16"
+        self.batch = ACCELERATOR_BATCH if self.device.type != "cpu" else CPU_BATCH
+        self.max_batch: int | None = None  # segments that fit the memory, once it has run out
         self.generator.to(self.device)
 
     def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
-        """Run windows [B, 1, window], in as many parts as the device's memory asks for; a GPU is not waited for."""
-        self._at_home()
+        """Start on segments [B, 1, T], in parts that fit the memory of the device; a GPU runs asynchronously."""
+        self._check_process()
         parts: list[torch.Tensor] = []
         while (first := sum(map(len, parts))) < len(noisy):
-            here = slice(first, first + (self.most or len(noisy)))
+            here = slice(first, first + (self.max_batch or len(noisy)))
             try:
                 parts.append(self._run(noisy[here], None if z is None else z[here]))
             except torch.OutOfMemoryError:
-                n_windows = len(noisy[here])
-                if n_windows == 1:
+                n_segments = len(noisy[here])
+                if n_segments == 1:
                     raise
-                self.most = n_windows // 2
+                self.max_batch = n_segments // 2
         return lambda: np.concatenate([part.cpu().numpy() for part in parts])
 
-    def _at_home(self) -> None:
-        """Make the network fit for a process that was forked off, which torch's threads did not come along to."""
-        if self.process == os.getpid():
+    def _check_process(self) -> None:
+        """Prepare for a forked process, which does not have the threads of torch."""
+        if self.pid == os.getpid():
             return
         if self.device.type != "cpu":
-            raise ConfigError(
-                f"device {self.device}: not to be had in a process that was forked off; make its Enhancer there"
-            )
+            raise ConfigError(f"device {self.device}: not available in a forked process; make the Enhancer there")
         torch.set_num_threads(1)
-        self.process = os.getpid()
+        self.pid = os.getpid()
 
     def _run(self, noisy: Array, z: Array | None) -> torch.Tensor:
-        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.low):
-            enhanced: torch.Tensor = self.generator(self._there(noisy), None if z is None else self._there(z))
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            enhanced: torch.Tensor = self.generator(self._to_device(noisy), None if z is None else self._to_device(z))
             return enhanced.float()
 
-    def _there(self, values: Array) -> torch.Tensor:
-        """An array on the device; a GPU fetches it by itself from pinned memory."""
+    def _to_device(self, values: Array) -> torch.Tensor:
+        """Copy an array to the device, to a GPU asynchronously."""
         here = torch.from_numpy(values)
         return (here.pin_memory() if self.device.type == "cuda" else here).to(self.device, non_blocking=True)

@@ -1,4 +1,4 @@
-"""The command line: one file a command, and one place that turns errors into words and exit codes."""
+"""The command line: a module for each command, and one place that turns errors into messages and exit codes."""
 
 import io
 import os
@@ -12,23 +12,24 @@ from segan_cli.cli.enhance import enhance
 from segan_cli.cli.evaluate import evaluate
 from segan_cli.cli.export import export
 from segan_cli.cli.models import models
+from segan_cli.cli.sections import SuggestingGroup
 from segan_cli.cli.train import train
 from segan_cli.errors import SeganError, StoppedError
 from segan_cli.printable import one_line
-from segan_cli.stopping import leave_in_silence, leave_when_told, remove_unfinished
+from segan_cli.stopping import exit_on_signals, exit_on_signals_silently, remove_unfinished
 from segan_cli.tracebacks import LOG, in_words, show_tracebacks
 
 debugging = click.option(
-    "--debug", is_flag=True, expose_value=False, help="Say where in segan an error came from.",
+    "--debug", is_flag=True, expose_value=False, help="Print the traceback of errors.",
     callback=lambda context, option, given: show_tracebacks() if given else None,
 )  # fmt: skip
 
 
 @debugging
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=SuggestingGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="segan")
 def segan() -> None:
-    """Remove noise from speech, train models that do, and measure how well they do it.
+    """Remove noise from speech, train models for it, and measure their quality.
 
     \b
     Example:
@@ -41,16 +42,16 @@ for command in (enhance, train, evaluate, models, export):
 
 
 def main() -> None:
-    """Run the command line; exit 0 when all is done, 1 when something failed, 2 on wrong usage."""
-    leave_when_told()
+    """Run the command line; the exit code is 0 for success, 1 when something failed, 2 for wrong usage."""
+    exit_on_signals()
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # where it knows few characters
+        sys.stdout.reconfigure(errors="backslashreplace")  # for encodings with few characters
     try:
         segan.main(prog_name="segan", standalone_mode=False)
     except StoppedError as error:
-        leave_in_silence()
+        exit_on_signals_silently()
         remove_unfinished()
-        if error.signal_number == signal.SIGPIPE:  # nobody listens, as after `| head`
+        if error.signal_number == signal.SIGPIPE:  # the reader is gone, as after `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + error.signal_number)
         _fail(str(error), 128 + error.signal_number)
@@ -70,7 +71,7 @@ def main() -> None:
     except OSError as error:
         _fail(in_words(error, "system"), 1)
     except Exception as error:
-        _fail(f"{in_words(error, 'unexpected error')} (a fault of segan; --debug tells where)", 1)
+        _fail(f"{in_words(error, 'unexpected error')} (a bug in segan; --debug prints the traceback)", 1)
 
 
 def _fail(message: str, code: int) -> None:

@@ -1,6 +1,6 @@
-"""All that commands print goes through here; results to standard output, everything else to standard error.
+"""All output of the commands: results to standard output, everything else to standard error.
 
-Names and metadata are of others: every text is made printable here and nowhere else, and none is taken for markup.
+Names and metadata are not trusted: every text is made printable here and nowhere else, and none is taken for markup.
 """
 
 from collections.abc import Sequence
@@ -11,12 +11,9 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     Task,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 from rich.table import Table
 from rich.text import Text
@@ -27,27 +24,48 @@ stderr_console = Console(stderr=True)
 results = Console()
 
 
-class Words(ProgressColumn):
-    """A text of a task: its description, or one of its fields."""
+class TextColumn(ProgressColumn):
+    """The description of a task, or one of its fields, never taken for markup."""
 
     def __init__(self, field: str = "") -> None:
         super().__init__()
         self.field = field
 
     def render(self, task: Task) -> Text:
-        """The text as it is."""
+        """Render the text."""
         return Text(printable(str(task.fields[self.field] if self.field else task.description)))
 
 
+class StatusColumn(ProgressColumn):
+    """Progress in numbers: `120/800 · 3:01 left`, and for tasks with the unit s `1:58 / 30:00 · 10 × · 3:01 left`."""
+
+    def render(self, task: Task) -> Text:
+        """Render the numbers that are known."""
+        if task.fields.get("unit") == "s":
+            done = duration(task.completed) + (f" / {duration(task.total)}" if task.total else "")
+            parts = [done, f"{task.completed / task.elapsed:.0f} ×" if task.elapsed and task.completed else ""]
+        else:
+            parts = [f"{task.completed:.0f}/{task.total:.0f}" if task.total else f"{task.completed:.0f}"]
+        remaining = task.time_remaining
+        return Text(" · ".join(filter(None, [*parts, f"{duration(remaining)} left" if remaining else ""])))
+
+
+def duration(seconds: float) -> str:
+    """Format a duration as 1:58, or 2:05:11 from an hour on; below ten seconds as 3.2 s."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
 def progress_bar(shown: bool = True) -> Progress:
-    """A bar with count, elapsed time, time left and a free text, on a terminal alone; it leaves no trace."""
+    """Return a transient progress bar with numbers and a note; hidden if standard error is not a terminal."""
     return Progress(
-        Words(),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        Words("note"),
+        TextColumn(),
+        BarColumn(20),
+        StatusColumn(),
+        TextColumn("note"),
         console=stderr_console,
         transient=True,
         disable=not (shown and stderr_console.is_terminal),
@@ -55,12 +73,12 @@ def progress_bar(shown: bool = True) -> Progress:
 
 
 def say(line: str) -> None:
-    """A line to the user, above the bars."""
+    """Print a line to standard error, above the progress bars."""
     stderr_console.print(Text(one_line(line)), highlight=False, soft_wrap=True)
 
 
 def print_json(text: str, aside: bool = False) -> None:
-    """JSON, which is ASCII, to standard output or, where samples go there, `aside`."""
+    """Print JSON, which is ASCII, to standard output, or with `aside` to standard error."""
     if aside:
         stderr_console.out(text, highlight=False)
     else:
@@ -68,7 +86,7 @@ def print_json(text: str, aside: bool = False) -> None:
 
 
 def print_table(title: str, names: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table with columns of words and of numbers, to standard output."""
+    """Print a table with columns of text and of numbers to standard output."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for heading in (*names, *numbers):
         options: dict[str, Any] = {} if heading in names else {"justify": "right"}

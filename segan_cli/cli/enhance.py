@@ -1,124 +1,162 @@
 """`segan enhance`."""
 
-from dataclasses import asdict
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from segan_cli.cli.numbers import SEED, WORKERS, Finite
-from segan_cli.errors import SeganError
-from segan_cli.plain_json import write_json
+from segan_cli.cli.sections import SectionedCommand, section
 
 if TYPE_CHECKING:
-    from rich.progress import TaskID
-
-    from segan_cli.enhancement.batch import Outcome
     from segan_cli.enhancement.jobs import Job
+    from segan_cli.enhancement.recording import OutputOptions
 
 PATH = click.Path(path_type=Path, allow_dash=True)
-TARGET = click.Path(allow_dash=True)  # as it is written, as a slash at its end has a meaning
+TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a folder
+STREAM = Path("-")
 ENCODINGS = {"s8": "PCM_S8", "u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 ENCODINGS |= {"f64": "DOUBLE", "alaw": "ALAW", "ulaw": "ULAW"}
 SUBTYPES = {"pcm8": "PCM_U8", "pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
 SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
-MOST_JOBS = 4  # at a time where nobody says how many; the network's threads are as many as there are cores anyway
+SUFFIX = "-clean"  # of outputs, if neither --output nor --suffix is given
+MAX_JOBS = 4  # by default; the network uses all cores in any case
 
 
-@click.command()
+@dataclass(frozen=True)
+class Arguments:
+    """The options of the command."""
+
+    inputs: tuple[Path, ...]
+    output: str | None
+    suffix: str | None
+    files_from: Path | None
+    model: str
+    strength: float | None
+    max_attenuation: float | None
+    channels: tuple[str, ...]
+    high_band: str
+    extension: str | None
+    subtype: str | None
+    rate: int | None
+    normalize: float | None
+    residual: Path | None
+    plot: Path | None
+    force: bool
+    skip_existing: bool
+    allow_truncated: bool
+    raw: bool
+    encoding: str
+    jobs: int | None
+    threads: int | None
+    device: str
+    backend: str
+    precision: str
+    batch: int | None
+    seed: int
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+
+@click.command(cls=SectionedCommand)
 @click.argument("inputs", nargs=-1, type=PATH, metavar="NOISY...")
-@click.option("-o", "--output", type=TARGET, help="File, folder (the tree of the inputs is kept), or - for a pipe.")
-@click.option("--suffix", metavar="TEXT", help="Write beside each input, its name ending in this.")
-@click.option("--files-from", type=PATH, metavar="LIST", help="File of inputs, or -; separated by NUL or lines.")
-@click.option("--model", default="default", show_default=True, help="Shipped model or a file that segan train wrote.")
-@click.option("--strength", type=Finite(0, 1), help="0 leaves all as it is, 1 does all.  [default: 1]")
-@click.option("--max-attenuation", type=Finite(0), metavar="DB", help="Noise falls by this at most.")
-@click.option(
-    "--channels", multiple=True, metavar="HOW", help="linked (default), independent; with --raw also their number."
+@section(
+    "Output",
+    click.option("-o", "--output", type=TARGET, help="File, folder, or - for standard output."),
+    click.option("--suffix", metavar="TEXT", help="Write beside each input, with this suffix.  [default: -clean]"),
+    click.option("--skip-existing", is_flag=True, help="Skip recordings whose output exists."),
+    click.option("-y", "--force", is_flag=True, help="Overwrite existing outputs."),
+    click.option("--format", "extension", metavar="EXT", help="wav, flac, ogg, mp3 …  [default: as the input]"),
+    click.option("--subtype", type=click.Choice(list(SUBTYPES)), help="Encoding.  [default: as the input]"),
+    click.option(
+        "--rate",
+        type=click.IntRange(1_000, 768_000),
+        metavar="HZ",
+        help="Sampling rate; with --raw, also of the input.  [default: as the input]",
+    ),
+    click.option("--normalize", type=Finite(-120, 0), metavar="DB", help="Scale to this peak level (full scale: 0)."),
+    click.option("--residual", type=PATH, metavar="FILE", help="Write the removed sound to a file."),
+    click.option("--plot", type=PATH, metavar="PNG", help="Plot waveform and spectrogram before and after."),
 )
-@click.option(
-    "--high-band", type=click.Choice(["denoise", "keep", "drop"]), default="denoise", show_default=True,
-    help="Sound above 8 kHz: remove its noise, keep it as it is, or remove all of it.",
+@section(
+    "Enhancement",
+    click.option(
+        "-m", "--model", default="default", show_default=True, metavar="MODEL", help="Shipped model or a model file."
+    ),
+    click.option("--strength", type=Finite(0, 1), metavar="S", help="From 0, no change, to 1.  [default: 1]"),
+    click.option("--max-attenuation", type=Finite(0), metavar="DB", help="Reduce noise by at most this."),
+    click.option(
+        "--channels",
+        multiple=True,
+        metavar="MODE",
+        help="linked keeps the stereo image, independent is for separate microphones; with --raw, also their number."
+        "  [default: linked]",
+    ),
+    click.option(
+        "--high-band",
+        type=click.Choice(["denoise", "keep", "drop"]),
+        default="denoise",
+        show_default=True,
+        help="What to do with sound above 8 kHz.",
+    ),
+)
+@section(
+    "Input",
+    click.option("--files-from", type=PATH, metavar="LIST", help="Read inputs from a file or -, one per line or NUL."),
+    click.option("--allow-truncated", is_flag=True, help="Accept recordings that are cut short."),
+    click.option("--raw", is_flag=True, help="Standard input and output are samples without a header."),
+    click.option(
+        "--encoding",
+        type=click.Choice(list(ENCODINGS)),
+        default="s16",
+        show_default=True,
+        help="Encoding of --raw samples.",
+    ),
+)
+@section(
+    "Performance",
+    click.option(
+        "-j", "--jobs", type=WORKERS, metavar="N", help="Recordings at a time.  [default: one per core, at most 4]"
+    ),
+    click.option(
+        "--threads", type=WORKERS, metavar="N", help="Threads per recording.  [default: all cores over the jobs]"
+    ),
+    click.option("-d", "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
+    click.option(
+        "--backend",
+        type=click.Choice(["auto", "onnx", "torch"]),
+        default="auto",
+        show_default=True,
+        help="Runs the network; auto is onnx on the CPU.",
+    ),
+    click.option(
+        "--precision",
+        type=click.Choice(["fp32", "bf16"]),
+        default="fp32",
+        show_default=True,
+        help="Precision of the network.",
+    ),
+    click.option(
+        "--batch-size", "batch", type=click.IntRange(1, 4_096), metavar="N", help="Segments per call of the network."
+    ),
+    click.option("--seed", default=0, type=SEED, metavar="N", help="Seed, for models with a latent z.  [default: 0]"),
+)
+@section(
+    "Messages",
+    click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each recording."),
+    click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
+    click.option("-v", "--verbose", is_flag=True, help="Print a line for each recording."),
 )  # fmt: skip
-@click.option("--format", "ending", metavar="EXT", help="wav, flac, ogg, mp3 …  [default: the input's]")
-@click.option("--subtype", type=click.Choice(list(SUBTYPES)), help="Encoding of the output.  [default: the input's]")
-@click.option(
-    "--rate",
-    type=click.IntRange(1_000, 768_000),
-    metavar="HZ",
-    help="Rate of the output; with --raw, of the input.",
-)
-@click.option("--raw", is_flag=True, help="Standard input and output are bare samples.")
-@click.option(
-    "--encoding",
-    type=click.Choice(list(ENCODINGS)),
-    default="s16",
-    show_default=True,
-    help="Encoding of --raw samples.",
-)
-@click.option("--normalize", type=Finite(-120, 0), metavar="DB", help="Peak of the output relative to full scale.")
-@click.option("--residual", type=PATH, metavar="FILE", help="Write what was removed.")
-@click.option("--plot", "picture", type=PATH, metavar="PNG", help="Draw waveform and spectrogram, before and after.")
-@click.option("--json", "as_json", is_flag=True, help="A line of JSON on each recording.")
-@click.option("--force", is_flag=True, help="Overwrite outputs that exist.")
-@click.option("--skip-existing", is_flag=True, help="Leave out recordings whose output exists.")
-@click.option("--allow-truncated", is_flag=True, help="Take what is there of recordings that are cut short.")
-@click.option("--jobs", type=WORKERS, help="Recordings at a time.  [default: one a core, at most 4; 1 with --threads]")
-@click.option("--threads", type=WORKERS, help="Threads of each job.  [default: all cores over the jobs]")
-@click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
-@click.option(
-    "--backend", type=click.Choice(["auto", "torch", "onnx"]), default="auto", show_default=True,
-    help="What runs the network; auto: onnx on the cpu.",
-)  # fmt: skip
-@click.option(
-    "--precision",
-    type=click.Choice(["fp32", "bf16"]),
-    default="fp32",
-    show_default=True,
-    help="Precision of the network.",
-)
-@click.option(
-    "--batch-size", "batch", type=click.IntRange(1, 4_096), help="Windows at once; by default what suits the device."
-)
-@click.option("--seed", default=0, show_default=True, type=SEED, help="Start of the draw of the latent z.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but errors.")
-@click.option("-v", "--verbose", is_flag=True, help="A line on each recording.")
-def enhance(
-    inputs: tuple[Path, ...],
-    output: str | None,
-    suffix: str | None,
-    files_from: Path | None,
-    model: str,
-    strength: float | None,
-    max_attenuation: float | None,
-    channels: tuple[str, ...],
-    high_band: str,
-    ending: str | None,
-    subtype: str | None,
-    rate: int | None,
-    raw: bool,
-    encoding: str,
-    normalize: float | None,
-    residual: Path | None,
-    picture: Path | None,
-    as_json: bool,
-    force: bool,
-    skip_existing: bool,
-    allow_truncated: bool,
-    jobs: int | None,
-    threads: int | None,
-    device: str,
-    backend: str,
-    precision: str,
-    batch: int | None,
-    seed: int,
-    quiet: bool,
-    verbose: bool,
-) -> None:
-    """Write NOISY without its noise: same length, rate and channels.
+def enhance(**options: Any) -> None:
+    """Remove noise from recordings of speech.
 
-    NOISY are files, folders, globs or - for standard input; video keeps its pictures. Whatever libsndfile does not read
-    goes through an ffmpeg on the PATH.
+    NOISY are files, folders, globs, or - for standard input. The output has the same length, rate, channels, format and
+    tags; video keeps its pictures. Without -o it is written beside the input: talk.wav becomes talk-clean.wav.
 
     \b
     Examples:
@@ -126,152 +164,154 @@ def enhance(
       segan enhance interviews/ -o cleaned/ --skip-existing
       ffmpeg -i talk.mp4 -f wav - | segan enhance - -o - | aplay
     """
-    from segan_cli.audio.streams import Encoding
-    from segan_cli.enhancement.batch import Request, Worker, run, standard
-    from segan_cli.enhancement.jobs import STREAM, check, listed, plan
+    arguments = Arguments(**options)
+    check_usage(arguments)
+    jobs = plan_jobs(arguments)
+
+    from segan_cli.cli.batch_reporter import BatchReporter
+    from segan_cli.enhancement.batch import run_batch, run_job
+    from segan_cli.enhancement.enhancer import Enhancer
     from segan_cli.stopping import Leave, listening
     from segan_cli.system import cpu_count
 
-    names = None
-    if files_from is not None:
-        names = listed(standard("input").buffer.read() if files_from == STREAM else files_from.read_bytes())
-    if not inputs and not names:
-        raise click.UsageError("Nothing to enhance; give files, folders, or - for standard input.")
-    if (output is None) == (suffix is None):
-        raise click.UsageError("Where do results go? Give one of --output and --suffix.")
-    if output == "":
-        raise click.BadParameter("the name is empty; give a file, a folder or -", param_hint="--output")
-    if suffix is not None and (not suffix or "/" in suffix):
-        raise click.BadParameter("a name's ending without a slash, such as -clean", param_hint="--suffix")
-    if ending is not None and not ending.strip(".").isalnum():
-        raise click.BadParameter(f"{ending}; give wav, flac, ogg, mp3 …", param_hint="--format")
-    if STREAM in inputs and files_from == STREAM:
-        raise click.UsageError("--files-from - and - both want standard input.")
-    if strength is not None and max_attenuation is not None:
-        raise click.UsageError("--strength and --max-attenuation both say how much is removed; give one.")
-    if raw and rate is None:
-        raise click.UsageError("--raw samples do not tell their rate; give --rate.")
-    how, n_channels = policy(channels, raw)
-    if max_attenuation is not None:
-        strength = 1 - 10 ** (-max_attenuation / 20)
-    left: list[str] = []
-    work = plan(inputs, output, suffix, f".{ending.lstrip('.')}" if ending else None, names, left)
-    if len(work) > 1 and (residual is not None or picture is not None):
-        raise click.UsageError("--residual and --plot take one recording.")
-    others = [path for path in (residual, picture) if path is not None]
-    if others:
-        check(work, others)
-    if picture is not None:
-        from segan_cli.atomic import check_place
-        from segan_cli.enhancement.plot import check_plot
-
-        check_plot()
-        check_place(picture, force)
-        if STREAM in (work[0].source, work[0].target):
-            raise click.UsageError("--plot reads both files again; give files.")
-    request = Request(
-        model=model,
-        device=device,
-        backend=backend,  # type: ignore[arg-type]  # one of the choices
-        threads=threads,
-        settings={
-            "strength": 1.0 if strength is None else strength, "channels": how, "high_band": high_band,
-            "precision": precision, "batch": batch, "seed": seed,
-        },
-        raw=Encoding(rate or 0, n_channels, ENCODINGS[encoding]) if raw else None,
-        rate_hz=None if raw else rate,
-        subtype=SUBTYPES[subtype] if subtype else None,
-        normalize_db=normalize,
-        residual=residual,
-        force=force,
-        skip_existing=skip_existing,
-        allow_truncated=allow_truncated,
+    outputs = output_options(arguments)
+    n_threads = min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), MAX_JOBS)), len(jobs))
+    enhancer = Enhancer(
+        arguments.model, strength=strength(arguments), channels=channel_options(arguments)[0],  # type: ignore[arg-type]
+        high_band=arguments.high_band, device=arguments.device, backend=arguments.backend,  # type: ignore[arg-type]
+        precision=arguments.precision, threads=arguments.threads, jobs=n_threads,  # type: ignore[arg-type]
+        batch=arguments.batch, seed=arguments.seed,
     )  # fmt: skip
-    to_stream = any(job.target == STREAM for job in work)
-    if to_stream and normalize is not None:
-        raise click.UsageError("--normalize needs the whole recording before its first sample; give -o FILE.")
-    jobs = min(jobs or (1 if threads else min(cpu_count(), MOST_JOBS)), len(work))
-    worker = Worker(request, jobs)  # nothing is begun while the model loads, so a signal need not be heard in order
-    account = Account(len(work), as_json, to_stream, quiet, verbose)
-    for line in [] if quiet else left:
-        account.say(f"segan: {line}")
-    with account, listening(Leave()) as stopped:
-        run(worker, work, jobs, account.told, account.watch, stopped)
-        account.close()
-        if picture is not None:
+    reporter = BatchReporter(
+        len(jobs), as_json=arguments.as_json, to_stream=any(job.target == STREAM for job in jobs),
+        quiet=arguments.quiet, verbose=arguments.verbose,
+    )  # fmt: skip
+    with reporter, listening(Leave()) as stopped:
+        new, existing = split_existing(jobs, outputs)
+        run = partial(run_job, enhancer, options=outputs)
+        if existing:
+            reporter.on_existing([run(job, on_progress=lambda done, total: None) for job in existing])
+        run_batch(lambda job, progress: run(job, on_progress=progress), new, n_threads, reporter.on_outcome,
+                  reporter.on_progress, stopped)  # fmt: skip
+        reporter.close()
+        if arguments.plot is not None:
             from segan_cli.enhancement.plot import plot
 
-            plot(work[0].source, work[0].target, picture)
+            plot(jobs[0].source, jobs[0].target, arguments.plot)
 
 
-def policy(words: tuple[str, ...], raw: bool) -> tuple[str, int]:
-    """What --channels says: how channels hang together, and how many raw samples have."""
-    from segan_cli.audio.files import MOST_CHANNELS
+def check_usage(arguments: Arguments) -> None:
+    """Raise UsageError for options that contradict each other."""
+    if not arguments.inputs and arguments.files_from is None:
+        raise click.UsageError("Nothing to enhance; give files, folders, or - for standard input.")
+    if arguments.output is not None and arguments.suffix is not None:
+        raise click.UsageError("--output and --suffix both name the output; give one of them.")
+    if arguments.output == "":
+        raise click.BadParameter("the name is empty; give a file, a folder or -", param_hint="--output")
+    if arguments.output == "-" and sys.stdout is not None and sys.stdout.isatty():
+        raise click.UsageError("Standard output is a terminal; redirect it, or give -o FILE.")
+    if arguments.suffix is not None and (not arguments.suffix or "/" in arguments.suffix):
+        raise click.BadParameter("give text without a slash, such as -clean", param_hint="--suffix")
+    if arguments.extension is not None and not arguments.extension.strip(".").isalnum():
+        raise click.BadParameter(f"{arguments.extension}; give wav, flac, ogg, mp3 …", param_hint="--format")
+    if STREAM in arguments.inputs and arguments.files_from == STREAM:
+        raise click.UsageError("--files-from - and the input - both read standard input.")
+    if arguments.strength is not None and arguments.max_attenuation is not None:
+        raise click.UsageError("--strength and --max-attenuation set the same; give one of them.")
+    if arguments.raw and arguments.rate is None:
+        raise click.UsageError("--raw samples have no header; give --rate.")
+    if arguments.force and arguments.skip_existing:
+        raise click.UsageError("--force and --skip-existing contradict each other; give one of them.")
+    channel_options(arguments)
 
-    how, n = "linked", 1
-    for word in words:
-        if word in ("linked", "independent"):
-            how = word
-        elif word.isdecimal() and raw and 1 <= int(word) <= MOST_CHANNELS:
-            n = int(word)
+
+def plan_jobs(arguments: Arguments) -> list["Job"]:
+    """Plan the jobs; raises UsageError when options do not apply to them."""
+    from segan_cli.cli.console import say
+    from segan_cli.enhancement.jobs import check_paths, parse_list, plan
+    from segan_cli.enhancement.recording import standard_stream
+
+    names = None
+    if arguments.files_from is not None:
+        from_stdin = arguments.files_from == STREAM
+        names = parse_list(standard_stream("input").buffer.read() if from_stdin else arguments.files_from.read_bytes())
+        if not names and not arguments.inputs:
+            raise click.UsageError("Nothing to enhance; the list is empty.")
+    suffix = SUFFIX if arguments.output is None and arguments.suffix is None else arguments.suffix
+    extension = f".{arguments.extension.lstrip('.')}" if arguments.extension else None
+    notes: list[str] = []
+    jobs = plan(arguments.inputs, arguments.output, suffix, extension, names, notes)
+    others = [path for path in (arguments.residual, arguments.plot) if path is not None]
+    if others:
+        if len(jobs) > 1:
+            raise click.UsageError("--residual and --plot support only one recording.")
+        check_paths(jobs, others)
+    if arguments.plot is not None:
+        check_plot(jobs[0], arguments.plot, arguments.force)
+    if arguments.normalize is not None and any(job.target == STREAM for job in jobs):
+        raise click.UsageError("--normalize must read the whole recording before it writes; give -o FILE.")
+    for note in [] if arguments.quiet else notes:
+        say(f"segan: {note}")
+    return jobs
+
+
+def check_plot(job: "Job", picture: Path, force: bool) -> None:
+    """Raise an error when the plot cannot be made."""
+    from segan_cli.atomic import check_place
+    from segan_cli.enhancement.plot import check_matplotlib
+
+    check_matplotlib()
+    check_place(picture, force)
+    if STREAM in (job.source, job.target):
+        raise click.UsageError("--plot reads input and output again; give files.")
+
+
+def output_options(arguments: Arguments) -> "OutputOptions":
+    """Return how the outputs are written."""
+    from segan_cli.audio.streams import Encoding
+    from segan_cli.enhancement.recording import OutputOptions
+
+    raw = None
+    if arguments.raw:
+        raw = Encoding(arguments.rate or 0, channel_options(arguments)[1], ENCODINGS[arguments.encoding])
+    return OutputOptions(
+        raw=raw,
+        rate_hz=None if arguments.raw else arguments.rate,
+        subtype=SUBTYPES[arguments.subtype] if arguments.subtype else None,
+        normalize_db=arguments.normalize,
+        residual=arguments.residual,
+        force=arguments.force,
+        skip_existing=arguments.skip_existing,
+        allow_truncated=arguments.allow_truncated,
+    )
+
+
+def split_existing(jobs: Sequence["Job"], options: "OutputOptions") -> tuple[list["Job"], list["Job"]]:
+    """Split several jobs into those to run and those that fail because their output exists."""
+    if options.force or options.skip_existing or len(jobs) == 1:
+        return list(jobs), []
+    existing = {job for job in jobs if job.target != STREAM and job.target.is_file()}
+    return [job for job in jobs if job not in existing], [job for job in jobs if job in existing]
+
+
+def strength(arguments: Arguments) -> float:
+    """Return the strength, also from the largest attenuation."""
+    if arguments.max_attenuation is not None:
+        return float(1 - 10 ** (-arguments.max_attenuation / 20))
+    return 1.0 if arguments.strength is None else arguments.strength
+
+
+def channel_options(arguments: Arguments) -> tuple[str, int]:
+    """Parse --channels: the mode, and the number of channels of raw samples."""
+    from segan_cli.audio.files import MAX_CHANNELS
+
+    mode, n = "linked", 1
+    for value in arguments.channels:
+        if value in ("linked", "independent"):
+            mode = value
+        elif value.isdecimal() and arguments.raw and 1 <= int(value) <= MAX_CHANNELS:
+            n = int(value)
         else:
-            says = f"{word}; give linked or independent, and with --raw a number"
-            raise click.BadParameter(says, param_hint="--channels")
-    return how, n
-
-
-class Account:
-    """What is said of a batch while it runs and at its end."""
-
-    def __init__(self, n: int, as_json: bool, to_stream: bool, quiet: bool, verbose: bool) -> None:
-        from segan_cli.cli.console import print_json, progress_bar, say
-
-        self.say, self.print_json = say, print_json
-        self.n, self.as_json, self.to_stream, self.quiet, self.verbose = n, as_json, to_stream, quiet, verbose
-        self.done = self.skipped = self.failed = 0
-        self.bar = progress_bar(not quiet)
-        self.all = self.bar.add_task("recordings", total=n, note="", visible=n > 1)
-        self.each: dict[Job, TaskID] = {}  # recordings that are being enhanced
-
-    def __enter__(self) -> "Account":
-        self.bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
-
-    def watch(self, job: "Job", done: int, of: int | None) -> None:
-        """Show how far a recording is."""
-        if job not in self.each:
-            self.each[job] = self.bar.add_task(job.source.name, total=of, note="")
-        self.bar.update(self.each[job], completed=done, total=of)
-
-    def told(self, outcome: "Outcome") -> None:
-        """Say what became of a recording."""
-        self.bar.update(self.all, advance=1)
-        for job in [job for job in self.each if str(job.source) == outcome.source]:
-            self.bar.remove_task(self.each.pop(job))
-        self.failed += outcome.error is not None
-        self.skipped += outcome.skipped
-        self.done += outcome.error is None and not outcome.skipped
-        if self.as_json:
-            self.print_json(write_json(asdict(outcome)), aside=self.to_stream)
-        if outcome.error is not None and self.n > 1:
-            self.say(f"segan: {outcome.error}")
-        elif self.verbose and outcome.error is None and not outcome.skipped:
-            self.say(
-                f"{outcome.target}: {outcome.seconds:.1f} s, {outcome.rate_hz} Hz, {outcome.channels} channels,"
-                f" pauses {outcome.noise_reduction_db:.0f} dB quieter, {outcome.real_time_factor:.3f} of real time"
-            )
-        if not self.quiet:
-            for line in outcome.warnings:
-                self.say(f"segan: {outcome.source}: {line}")
-        self.last = outcome
-
-    def close(self) -> None:
-        """The end: a summary of several; raises SeganError when something failed."""
-        if self.n > 1 and not self.quiet:
-            parts = [f"{self.done} enhanced", f"{self.skipped} there already" * (self.skipped > 0)]
-            self.say(", ".join(filter(None, [*parts, f"{self.failed} failed" * (self.failed > 0)])))
-        if self.failed:
-            raise SeganError(str(self.last.error) if self.n == 1 else f"{self.failed} of {self.n} recordings failed")
+            message = f"{value}; give linked or independent, and with --raw a number"
+            raise click.BadParameter(message, param_hint="--channels")
+    return mode, n

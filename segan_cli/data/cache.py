@@ -194,24 +194,24 @@ def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, fl
             info = source.info
             resampler = Resampler(info.rate_hz, rate_hz, 1)
             for block in source.blocks:
-                mono = block.mean(axis=1, keepdims=True)
+                mono = block.mean(axis=0, keepdims=True)
                 if not np.isfinite(mono).all():
                     return f"{path}: holds samples that are not numbers (NaN or infinity)"
-                clipped += flat_tops(mono[:, 0])
-                n += len(mono)
+                clipped += flat_tops(mono[0])
+                n += mono.shape[1]
                 parts.append(sixteen_bits(resampler.push(mono)))
     except AudioError as error:
         return str(error)
     except Exception as error:  # of whatever library: it is this file's, and the others go on
         return in_words(error, str(path))
-    parts.append(sixteen_bits(resampler.push(np.zeros((0, 1), np.float32), last=True)))
+    parts.append(sixteen_bits(resampler.push(np.zeros((1, 0), np.float32), last=True)))
     samples = np.concatenate(parts)
     return samples, (active_level(samples.astype(np.float32) / np.float32(FULL_SCALE)), clipped / n, info.rate_hz)
 
 
 def sixteen_bits(samples: Array) -> NDArray[np.int16]:
-    """Samples [n, 1], full scale 1 → [n]."""
-    return np.round(np.clip(samples[:, 0], -1.0, 1.0) * FULL_SCALE).astype(np.int16)
+    """Samples [1, n], full scale 1 → [n]."""
+    return np.asarray(np.round(np.clip(samples[0], -1.0, 1.0) * FULL_SCALE), np.int16)
 
 
 def active_level(samples: Array) -> float:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from segan_cli.audio.files import MEDIA, counted
+from segan_cli.audio.files import MEDIA, count_others
 from segan_cli.data.groups import VCTK, recording, speakers
 from segan_cli.errors import CorpusError
 
@@ -128,7 +128,7 @@ def walk(folder: Path) -> Iterator[Path]:
 def others_below(folder: Path) -> tuple[str, ...]:
     """A line on the files below a folder that are no audio files, where there are any."""
     others = Counter(path.suffix.lower() for path in walk(folder) if not is_audio(path))
-    return (f"{folder}: {counted(others)}",) if others else ()
+    return (f"{folder}: {count_others(others)}",) if others else ()
 
 
 def audio_below(folder: Path) -> list[Path]:

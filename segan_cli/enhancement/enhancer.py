@@ -1,22 +1,26 @@
-"""Noisy audio to enhanced audio: array to array, stream to stream, file to file."""
+"""The Python interface: enhancing arrays, streams and files."""
 
+import hashlib
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from segan_cli.audio.files import check_writable
-from segan_cli.audio.sinks import open_target
+from segan_cli import __version__
+from segan_cli.audio.files import MAX_CHANNELS, check_writable
 from segan_cli.audio.sources import Source, open_file
 from segan_cli.backends.choice import open_network
-from segan_cli.backends.network import BackendName, Network
+from segan_cli.backends.network import BackendName, Network, Precision
 from segan_cli.config.schema import check_within
-from segan_cli.enhancement.jobs import Job, check
-from segan_cli.enhancement.stream import EnhancerStream, Settings, samples
-from segan_cli.errors import AudioError
+from segan_cli.enhancement.jobs import Job, check_paths
+from segan_cli.enhancement.recording import Outcome, OutputOptions, enhance_recording
+from segan_cli.enhancement.stream import Channels, EnhancerStream, HighBandPolicy, Settings, as_samples
+from segan_cli.errors import AudioError, ExistsError, TruncatedError
 from segan_cli.system import MOST_THREADS
 
 if TYPE_CHECKING:
@@ -24,92 +28,182 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
-AHEAD = 2  # batches in flight while a recording is read, put back together and written
+AHEAD = 2  # batches in flight while a recording is read, added up and written
 
 
 class Enhancer:
-    """Runs a model on audio of any length, rate and channel count; one may serve several threads."""
+    """Removes noise from speech of any length, sampling rate and number of channels; usable from several threads."""
 
     def __init__(
         self,
         model: "Model | str | Path" = "default",
+        *,
+        strength: float = 1.0,
+        channels: Channels = "linked",
+        high_band: HighBandPolicy = "denoise",
         device: str = "auto",
         backend: BackendName = "auto",
+        precision: Precision = "fp32",
         threads: int | None = None,
         jobs: int = 1,
-        **settings: Any,
+        batch: int | None = None,
+        seed: int = 0,
     ) -> None:
-        """`model` is a shipped model's name, a file or a model; `settings` are the fields of `Settings`.
+        """Load a model.
 
-        `backend` is "torch", "onnx", or "auto" for the one that suits. The network has `threads` for each of the `jobs`
-        that use it at once, unasked all cores together. Raises CheckpointError when there is no such model, ConfigError
-        when a setting cannot be.
+        Args:
+            model: name of a shipped model, a file that `segan train` or `segan export` wrote, or a loaded model.
+            strength: from 0, the input, to 1, the output of the model.
+            channels: "linked" filters all channels alike and keeps the stereo image, "independent" each on its own.
+            high_band: for sound above the band of the model, 8 kHz: "denoise", "keep" or "drop".
+            device: "auto", "cpu", "cuda" or "mps".
+            backend: "onnx", "torch" or "auto", which is ONNX Runtime on the CPU.
+            precision: of the layers of the network, "fp32" or "bf16".
+            threads: threads of the network per job; by default the jobs share all cores.
+            jobs: number of threads that will use this object at the same time.
+            batch: segments per call of the network; by default chosen for the device.
+            seed: seed of the latents, for models that have them.
+
+        Raises:
+            CheckpointError: there is no such model, or it is not valid.
+            ConfigError: an argument is out of range, or the backend does not support it.
         """
-        self.settings = Settings(**settings)
+        self.settings = Settings(strength, channels, high_band, precision, batch, seed)
         check_within("enhancer", {"threads": 1 if threads is None else threads, "jobs": jobs}, 1, MOST_THREADS)
+        self.model = str(model) if isinstance(model, str | Path) else model.config.preset
         if isinstance(model, str | Path):
-            self.network: Network = open_network(model, device, backend, self.settings.precision, threads, jobs)
+            self.network: Network = open_network(model, device, backend, precision, threads, jobs)
         else:
             from segan_cli.backends.pytorch import TorchNetwork
 
-            self.network = TorchNetwork(model, device, self.settings.precision, threads, jobs)
+            self.network = TorchNetwork(model, device, precision, threads, jobs)
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in vars(self.settings).items())
+        return f"Enhancer({self.model!r}, {settings}) on {self.network.place}"
+
+    @overload
+    def __call__(self, noisy: str | Path) -> tuple[Array, int]: ...
+
+    @overload
+    def __call__(self, noisy: ArrayLike, rate_hz: int) -> Array: ...
+
+    def __call__(self, noisy: ArrayLike | str | Path, rate_hz: int | None = None) -> Array | tuple[Array, int]:
+        """Enhance an array as `enhance` does, or read and enhance a file.
+
+        For a file, returns the samples, [n] if mono or else [channels, n], and their rate.
+        """
+        if not isinstance(noisy, str | Path):
+            if rate_hz is None:
+                raise AudioError("an array has no sampling rate; pass rate_hz")
+            return self.enhance(noisy, rate_hz)
+        try:
+            with open_file(Path(noisy)) as source:
+                blocks = [enhanced for _, enhanced in self.enhance_source(source)]
+        except TruncatedError as error:
+            raise error.with_hint("enhance_file reads it with allow_truncated=True") from error
+        samples = np.concatenate(blocks, axis=1)
+        return (samples[0] if len(samples) == 1 else samples), source.info.rate_hz
+
+    def enhance(self, noisy: ArrayLike, rate_hz: int) -> Array:
+        """Enhance samples; full scale is 1.
+
+        Args:
+            noisy: floats [n], [channels, n] or [n, channels]: an array, a list, or a torch tensor on the CPU.
+            rate_hz: sampling rate.
+
+        Returns:
+            The enhanced samples, same shape, float32.
+
+        Raises:
+            AudioError: not a signal, or samples that are not finite or far beyond full scale.
+            ConfigError: the rate is not a whole number between 1000 and 768000.
+        """
+        samples = as_samples(noisy)
+        axis = channel_axis(samples.shape) if samples.size else 0
+        if not samples.size:
+            return samples
+        channels_first = np.moveaxis(samples, axis, 0) if samples.ndim == 2 else samples[None]
+        stream = EnhancerStream(self.network, self.settings, rate_hz, len(channels_first), AHEAD)
+        enhanced = np.concatenate((stream.push(channels_first), stream.flush()), axis=1)
+        return np.ascontiguousarray(np.moveaxis(enhanced, 0, axis)) if samples.ndim == 2 else enhanced[0]
 
     def stream(self, rate_hz: int, channels: int = 1) -> "EnhancerStream":
-        """A fresh stream for one signal; raises ConfigError for a rate or a number of channels that none has."""
+        """Return a stream that enhances one signal block by block.
+
+        Raises ConfigError when the rate or the number of channels is out of range.
+        """
         return EnhancerStream(self.network, self.settings, rate_hz, channels)
 
-    def enhance(self, noisy: Array, rate_hz: int) -> Array:
-        """noisy [n] or [n, channels] at `rate_hz`, floats, full scale 1 → enhanced, same shape, float32.
-
-        Raises AudioError for an array that is no signal, ConfigError for a rate that none has.
-        """
-        signal = samples(noisy)
-        if signal.ndim not in (1, 2):
-            raise AudioError(f"an array of shape {list(signal.shape)}; give samples [n] or [n, channels]")
-        if not signal.size:
-            return signal
-        channels = signal.reshape(len(signal), -1)
-        stream = EnhancerStream(self.network, self.settings, rate_hz, channels.shape[1], AHEAD)
-        return np.concatenate((stream.push(channels), stream.flush())).reshape(signal.shape)
-
     def enhance_file(
-        self, source: str | Path, target: str | Path, force: bool = False, allow_truncated: bool = False
-    ) -> None:
-        """Write the enhanced `source` to `target`: same rate, channels and length, memory independent of length.
+        self, source: str | Path, target: str | Path, *, force: bool = False, allow_truncated: bool = False
+    ) -> Outcome:
+        """Enhance a file: same rate, channels, length and tags, in memory independent of the length.
 
-        Raises AudioError or OutputError when either cannot be used, where there is a target already without `force`, or
-        where the source is cut short and that is not allowed; what was there then stays. Warns where a header is wrong,
-        and of what the target cannot hold, such as some tags.
+        Args:
+            source: any recording that `segan enhance` reads.
+            target: file to write; its extension gives the format.
+            force: overwrite an existing target.
+            allow_truncated: accept a source that is cut short.
+
+        Returns:
+            What was done: duration, rate, channels, levels, noise reduction, time, warnings.
+
+        Raises:
+            AudioError: the source cannot be read, or is cut short and `allow_truncated` is not given.
+            OutputError: the target cannot be written, or exists and `force` is not given; it then stays as it was.
         """
-        source, target = Path(source), Path(target)
-        check([Job(source, target)])
-        check_writable(target, force)
-
-        def warn(line: str) -> None:
-            warnings.warn(f"{source}: {line}", stacklevel=4)
-
-        with (
-            open_file(source, allow_truncated) as noisy,
-            open_target(target, noisy.info, noisy, None, force, warn) as write,
-        ):
-            for _, block in self.through(noisy):
-                write(block)
-        for line in noisy.warnings:
+        job = Job(Path(source), Path(target))
+        check_paths([job])
+        try:
+            check_writable(job.target, force)
+            options = OutputOptions(force=force, allow_truncated=allow_truncated)
+            outcome = enhance_recording(self.enhance_source, job, options)
+        except TruncatedError as error:
+            raise error.with_hint("pass allow_truncated=True to read what is left") from error
+        except ExistsError as error:
+            raise error.with_hint("pass force=True to overwrite it") from error
+        for line in outcome.warnings:
             warnings.warn(f"{source}: {line}", stacklevel=2)
+        return self.sign(outcome)
 
-    def through(self, source: Source) -> Iterator[tuple[Array, Array]]:
-        """All of a recording, as pairs of original and enhanced [n, channels].
+    def enhance_source(self, source: Source) -> Iterator[tuple[Array, Array]]:
+        """Yield an open recording as pairs of original and enhanced blocks [channels, n].
 
-        Raises AudioError, by the recording's name, where it holds no numbers.
+        Raises AudioError, with the name of the recording, when samples are not finite.
         """
-        stream = EnhancerStream(
-            self.network, self.settings, source.info.rate_hz, source.info.channels, 0 if source.live else AHEAD
-        )
+        ahead = 0 if source.live else AHEAD
+        stream = EnhancerStream(self.network, self.settings, source.info.rate_hz, source.info.channels, ahead)
         for block in source.blocks:
             try:
                 original, enhanced = stream.step(block)
             except AudioError as error:
                 raise AudioError(f"{source.name}: {error}") from error
-            if len(enhanced):
+            if enhanced.shape[1]:
                 yield original, enhanced
-        yield stream.end()
+        yield stream.step(np.zeros((source.info.channels, 0), np.float32), last=True)
+
+    @cached_property
+    def model_sha256(self) -> str | None:
+        """SHA-256 of the file of the model; None for a model that was passed as an object."""
+        return hashlib.sha256(self.network.path.read_bytes()).hexdigest() if self.network.path else None
+
+    def sign(self, outcome: Outcome) -> Outcome:
+        """Return an outcome with the model and the version that it comes from."""
+        return replace(outcome, model=self.model, model_sha256=self.model_sha256, version=__version__)
+
+
+def channel_axis(shape: tuple[int, ...]) -> int:
+    """Return the axis of the channels of a signal [n], [channels, n] or [n, channels].
+
+    Raises AudioError when the shape is none of these, or channels and samples cannot be told apart.
+    """
+    if len(shape) == 1:
+        return 0
+    if len(shape) != 2:
+        raise AudioError(f"an array of shape {list(shape)}; give samples [n], [channels, n] or [n, channels]")
+    if min(shape) > MAX_CHANNELS:
+        raise AudioError(f"an array of shape {list(shape)}; up to {MAX_CHANNELS} channels are supported")
+    if min(shape) > 1 and max(shape) <= MAX_CHANNELS:
+        raise AudioError(f"an array of shape {list(shape)}: too short to tell channels from samples; use stream()")
+    return int(np.argmin(shape))

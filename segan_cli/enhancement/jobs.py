@@ -1,4 +1,4 @@
-"""Which recording becomes which file: inputs, folders, globs and lists to pairs of source and target."""
+"""Planning: inputs (files, folders, globs, lists) to jobs of a source and a target each."""
 
 import codecs
 import glob
@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segan_cli.atomic import unfinished
-from segan_cli.audio.files import MEDIA, counted
+from segan_cli.atomic import is_unfinished
+from segan_cli.audio.files import MEDIA, count_others
 from segan_cli.errors import AudioError
 
 STREAM = Path("-")  # standard input or output
@@ -21,86 +21,92 @@ class Job:
 
     source: Path  # or STREAM
     target: Path  # or STREAM
-    in_tree: bool = False  # whether the target lies in a folder of results, which is made
+    make_folder: bool = False  # create the folder of the target
 
 
 def plan(
     inputs: Sequence[Path],
     output: str | Path | None,
     suffix: str | None,
-    ending: str | None,
+    extension: str | None,
     names: Sequence[Path] | None = None,
-    left: list[str] | None = None,
+    notes: list[str] | None = None,
 ) -> list[Job]:
-    """Jobs for files, folders (searched to their depths), globs and STREAM; `names`, those of a list, are no globs.
+    """Plan the jobs for files, folders (searched recursively), globs and STREAM.
 
-    Targets are `output` where it is a file or STREAM, a place in the mirrored tree where it is a folder (always where
-    it ends in a slash), and without it a file beside the source whose name ends in `suffix`; `ending` replaces that of
-    the source's name. `left` gets lines on what folders hold beside recordings. Raises AudioError when an input is
-    missing or two sources, or a source and a target, would be the same file.
+    Args:
+        inputs: paths and globs.
+        output: a file, STREAM, or a folder (always if it ends in a slash), where the tree of the inputs is mirrored.
+        suffix: without `output`, targets are beside their sources, with this before the extension.
+        extension: replaces that of the source.
+        names: further inputs that are not globs, from a list.
+        notes: gets lines about files in folders that are left out.
+
+    Raises AudioError when an input is missing, or two outputs, or an input and an output, would be the same file.
     """
-    alone = len(inputs) == 1 and not names
-    named = [found for entry in inputs for found in expand(entry, alone)] + list(names or ())
-    many = len(named) > 1 or os.path.isdir(named[0])  # noqa: PTH112  # which a name too long is not
+    single = len(inputs) == 1 and not names
+    entries = [found for entry in inputs for found in expand(entry, single)] + list(names or ())
+    many = len(entries) > 1 or os.path.isdir(entries[0])  # noqa: PTH112  # Path.is_dir raises for overlong names
     slash = str(output).endswith(os.sep)
     output = None if output is None else Path(output)
     folder = output if output is not None and (many or is_folder(output, slash)) else None
     if folder == STREAM:
         raise AudioError("-o -: standard output takes one recording; give -o FOLDER for several")
     if folder is not None and not is_folder(folder, slash):
-        what = "several" if len(named) > 1 else "a folder"
-        raise AudioError(f"{folder}: one file cannot take {what}; name a folder, or end its name in a slash")
-    if output is None and STREAM in named:
-        raise AudioError("-: standard input has no place that --suffix could write beside; give -o FILE or -o -")
+        what = "several" if len(entries) > 1 else "a folder"
+        raise AudioError(f"{folder}: one file cannot hold {what}; name a folder, or end its name in a slash")
+    if output is None and STREAM in entries:
+        raise AudioError("-: standard input has no name for the output; give -o FILE or -o -")
     jobs = []
-    for entry in named:
-        for source, place in members(entry, folder, [] if left is None else left):
-            name = place.with_suffix(ending) if ending and entry != STREAM else place
+    for entry in entries:
+        for source, relative in find_recordings(entry, folder, [] if notes is None else notes):
+            name = relative.with_suffix(extension) if extension and entry != STREAM else relative
             if folder is not None:
                 target = folder / name
             else:
                 target = output or source.with_name(f"{name.stem}{suffix}{name.suffix}")
-            jobs.append(Job(source, target, folder is not None))
+            jobs.append(Job(source, target, make_folder=output is not None))
     if not jobs:
-        raise AudioError(f"{named[0]}: the folder holds no recordings; is it the right one?")
+        raise AudioError(f"{entries[0]}: the folder holds no recordings; is it the right one?")
     if suffix is not None:
-        jobs = rerun(jobs)
-    check(jobs)
+        jobs = without_outputs(jobs)
+    check_paths(jobs)
     return jobs
 
 
-def expand(entry: Path, alone: bool) -> Iterator[Path]:
-    """A file, folder or STREAM as it is, a glob as what it finds.
+def expand(entry: Path, single: bool) -> Iterator[Path]:
+    """Yield a path, or the files that match a glob.
 
-    Raises AudioError when that is nothing; a file that is missing among others fails later, and the others go on.
+    Raises AudioError when nothing matches, and when the `single` input is missing; a missing file among others fails
+    later without stopping them.
     """
-    if entry == STREAM or os.path.exists(entry) or not (alone or glob.has_magic(str(entry))):  # noqa: PTH110
+    if entry == STREAM or os.path.exists(entry) or not (single or glob.has_magic(str(entry))):  # noqa: PTH110
         yield entry
         return
-    found = sorted(map(Path, glob.glob(str(entry), recursive=True)))  # noqa: PTH207  # also absolute ones
+    found = sorted(map(Path, glob.glob(str(entry), recursive=True)))  # noqa: PTH207  # Path.glob refuses absolute patterns
     if not found:
         kind = "nothing matches" if glob.has_magic(str(entry)) else "no such file; check the path"
         raise AudioError(f"{entry}: {kind}")
     yield from found
 
 
-def members(entry: Path, output: Path | None, left: list[str]) -> Iterator[tuple[Path, Path]]:
-    """The recordings of an entry, each with its place in a mirrored tree; what lies in `output` is no input.
+def find_recordings(entry: Path, output: Path | None, notes: list[str]) -> Iterator[tuple[Path, Path]]:
+    """Yield the recordings of a file or folder, each with its relative path; the folder `output` is left out.
 
-    `left` gets a line on other files and on links to folders, which are not followed.
+    `notes` gets a line about other files and about links to folders, which are not followed.
     """
     if not os.path.isdir(entry):  # noqa: PTH112
         yield entry, Path(entry.name)
         return
-    kept_out = output.resolve() if output is not None else None
+    excluded = output.resolve() if output is not None else None
     others: Counter[str] = Counter()
-    for folder, folders, names in os.walk(entry, onerror=refuse):
-        left += [
-            f"{Path(folder, name)}: is a link to a folder and not followed; name it too"
+    for folder, folders, names in os.walk(entry, onerror=raise_unreadable):
+        notes += [
+            f"{Path(folder, name)}: is a link to a folder, which is not followed; give it as an input"
             for name in sorted(folders)
             if name[0] != "." and Path(folder, name).is_symlink()
         ]
-        folders[:] = sorted(name for name in folders if name[0] != "." and Path(folder, name).resolve() != kept_out)
+        folders[:] = sorted(name for name in folders if name[0] != "." and Path(folder, name).resolve() != excluded)
         for name in sorted(names):
             source = Path(folder, name)
             if name[0] == ".":
@@ -110,42 +116,42 @@ def members(entry: Path, output: Path | None, left: list[str]) -> Iterator[tuple
             else:
                 others[source.suffix.lower()] += 1
     if others:
-        left.append(f"{entry}: {counted(others)} left out")
+        notes.append(f"{entry}: {count_others(others)} left out")
 
 
 def is_folder(output: Path, slash: bool) -> bool:
-    """Whether an output is meant as a folder: it is one, ends in a slash, or is nothing yet and has no ending."""
+    """Whether an output means a folder: it is one, ends in a slash, or does not exist and has no extension."""
     return output != STREAM and (output.is_dir() or slash or not (output.suffix or os.path.lexists(output)))
 
 
-def refuse(error: OSError) -> None:
+def raise_unreadable(error: OSError) -> None:
     """Raise AudioError for a folder that cannot be searched."""
     raise AudioError(f"{error.filename}: cannot be searched ({error.strerror})") from error
 
 
-def rerun(jobs: Sequence[Job]) -> list[Job]:
-    """Jobs but for those whose source another one's suffix made."""
-    made = {job.target for job in jobs}
-    return [job for job in jobs if job.source not in made]
+def without_outputs(jobs: Sequence[Job]) -> list[Job]:
+    """Leave out jobs whose source is the target of another job, as when a batch with --suffix is run again."""
+    targets = {job.target for job in jobs}
+    return [job for job in jobs if job.source not in targets]
 
 
-def check(jobs: Sequence[Job], others: Sequence[Path] = ()) -> None:
-    """Raise AudioError where two outputs are the same file, or one is an input; `others` are outputs too."""
+def check_paths(jobs: Sequence[Job], others: Sequence[Path] = ()) -> None:
+    """Raise AudioError when two outputs are the same file, or one is an input; `others` are outputs too."""
     sources = {os.path.realpath(job.source): job.source for job in jobs if job.source != STREAM}
-    inodes = {identity(source) for source in sources.values()} - {None}
+    inodes = {file_id(source) for source in sources.values()} - {None}
     taken: dict[str, Path] = {}
     outputs = [(job.target, job.source) for job in jobs if job.target != STREAM] + [(path, path) for path in others]
     for target, source in outputs:
         place = os.path.realpath(target)
         if place in taken:
-            raise AudioError(f"{target}: both {taken[place]} and {source} would become this file")
+            raise AudioError(f"{target}: both {taken[place]} and {source} would be written to this file")
         taken[place] = source
-        if place in sources or identity(target) in inodes:
+        if place in sources or file_id(target) in inodes:
             raise AudioError(f"{target}: is {'the' if len(jobs) == 1 else 'an'} input itself; name another output")
 
 
-def identity(path: Path) -> tuple[int, int] | None:
-    """What is the same for all names of a file; none where there is no file."""
+def file_id(path: Path) -> tuple[int, int] | None:
+    """Return what identifies a file under all its names; None if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -153,9 +159,9 @@ def identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def listed(content: bytes) -> list[Path]:
-    """Paths of a list: separated by NUL, as find -print0 does, or else one a line; unfinished outputs are left out."""
+def parse_list(content: bytes) -> list[Path]:
+    """Parse a list of paths, separated by NUL (`find -print0`) or one per line; unfinished outputs are left out."""
     content = content.removeprefix(codecs.BOM_UTF8)
     names = content.split(b"\0") if b"\0" in content else [line.rstrip(b"\r") for line in content.split(b"\n")]
     paths = [Path(os.fsdecode(name)) for name in names if name.strip()]
-    return [path for path in paths if not unfinished(path.name)]
+    return [path for path in paths if not is_unfinished(path.name)]

@@ -1,4 +1,4 @@
-"""Windows and overlap-add as one streaming object."""
+"""Segmentation and overlap-add of a stream."""
 
 from collections import deque
 from collections.abc import Callable
@@ -7,84 +7,84 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
-Finish = Callable[[], Array]  # waits for enhanced windows
-WindowFunction = Callable[[Array], Finish]
+Finish = Callable[[], Array]  # waits for enhanced segments and returns them
+SegmentFunction = Callable[[Array], Finish]
 
 
 class OverlapAdd:
-    """Cuts a signal into overlapping windows, runs a network on them, and puts the results back together.
+    """Cuts a signal into overlapping segments, processes them, and adds the results up.
 
-    Window i starts at sample i*hop - (window - hop), so that every sample lies in equally many windows. The signal is
-    mirrored beyond its first sample and beyond its last. Each result is weighted by
-    w[n] = sin^2(pi (n + 1/2) / window) and the sum is divided by the weight laid down, so an identity network gives the
-    signal back for any window and hop <= window. Blocks of any sizes give the same output as the whole signal at once.
+    Segment i starts at sample i*hop - (length - hop), so every sample is in the same number of segments. The signal is
+    mirrored before its first and after its last sample. Each result is weighted by the window
+    w[n] = sin^2(pi (n + 1/2) / length) and the sum is divided by the sum of the windows, so the identity gives the
+    signal back for any length and hop <= length. The output does not depend on how the signal is cut into blocks.
     """
 
     def __init__(
-        self, network: WindowFunction, channels: int, window: int, hop: int, batch: int, ahead: int = 0
+        self, process: SegmentFunction, channels: int, length: int, hop: int, batch: int, ahead: int = 0
     ) -> None:
-        """`network` begins on windows [N, channels, window] and gives what waits for the same shape enhanced.
+        """Set up for segments of `length` samples.
 
-        N is at most `batch`, in order of time. So many batches `ahead` may be in flight between two calls, all whole;
-        their output comes by a later call.
+        `process` starts on segments [N, channels, length], N at most `batch`, and returns a function that waits for the
+        result, same shape. Up to `ahead` full batches are left in flight between calls; their output comes later.
         """
-        self.network, self.window, self.hop, self.batch, self.ahead = network, window, hop, batch, ahead
-        self.in_flight: deque[tuple[int, Finish]] = deque()  # number of windows, and what waits for them
-        self.weight = np.sin(np.pi * (np.arange(window) + 0.5) / window) ** 2
-        self.padding = window - hop  # mirrored samples before the first, and how many of them the output still has
-        self.begun = False  # whether they are there
-        self.past: Array = np.zeros((channels, 0), np.float32)  # up to a window of input before …
-        self.pending: Array = np.zeros((channels, 0), np.float32)  # … input from the next window's start on
-        self.sum = np.zeros((channels, window))  # weighted results from the next window's start on
-        self.weight_sum = np.zeros(window)  # the weight laid down there
-        self.n_owed = 0  # input samples that have not come out yet
+        self.process, self.length, self.hop, self.batch, self.ahead = process, length, hop, batch, ahead
+        self.in_flight: deque[tuple[int, Finish]] = deque()  # number of segments, and their function that waits
+        self.window = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
+        self.padding = length - hop  # mirrored samples before the first one that are still to be cut from the output
+        self.started = False  # whether they were prepended
+        self.past: Array = np.zeros((channels, 0), np.float32)  # up to one segment of input before …
+        self.pending: Array = np.zeros((channels, 0), np.float32)  # … the input from the next segment on
+        self.sum = np.zeros((channels, length))  # windowed results from the start of the next segment on
+        self.window_sum = np.zeros(length)
+        self.n_pending = 0  # input samples whose output is not final
 
     def push(self, block: Array) -> Array:
-        """block [channels, n] → the output samples that are final now, [channels, m]."""
-        self.n_owed += block.shape[1]
+        """Add a block [channels, n]; return the output samples that are final now, [channels, m]."""
+        self.n_pending += block.shape[1]
         self.pending = np.concatenate((self.pending, block), axis=1)
-        if not self.begun:
-            if self.n_owed < self.hop:
+        if not self.started:
+            if self.n_pending < self.hop:
                 return self.pending[:, :0]
-            self._begin()
-        ready = max(0, (self.pending.shape[1] - self.window) // self.hop + 1)
+            self._start()
+        ready = max(0, (self.pending.shape[1] - self.length) // self.hop + 1)
         return self._run(ready - ready % self.batch if self.ahead else ready, self.ahead)
 
     def flush(self) -> Array:
-        """The rest of the output, after which as many samples have come out as went in."""
-        if not self.n_owed:
+        """Return the rest of the output, so that its length equals that of the input."""
+        if not self.n_pending:
             return self.pending[:, :0]
-        if not self.begun:
-            self._begin()
-        missing = -(-(self.n_owed + self.padding) // self.hop)  # windows until the last sample is final …
-        missing -= sum(n for n, _ in self.in_flight)  # … and is not begun
-        tail = max(0, missing * self.hop + self.window - self.hop - self.pending.shape[1])
+        if not self.started:
+            self._start()
+        missing = -(-(self.n_pending + self.padding) // self.hop)  # segments until the last sample is final …
+        missing -= sum(n for n, _ in self.in_flight)  # … that were not started
+        tail = max(0, missing * self.hop + self.length - self.hop - self.pending.shape[1])
         known = np.concatenate((self.past, self.pending), axis=1)
         self.pending = mirrored(known, 0, tail)[:, self.past.shape[1] :]
-        n_owed, self.n_owed = self.n_owed, 0
-        return self._run(missing, 0)[:, :n_owed]
+        n_pending, self.n_pending = self.n_pending, 0
+        return self._run(missing, 0)[:, :n_pending]
 
-    def _begin(self) -> None:
-        """Put mirrored samples before the first, taken from no more than the first window is sure to hold."""
+    def _start(self) -> None:
+        """Prepend mirrored samples, from the first hop only, so that blocks of any size give the same."""
         first, rest = self.pending[:, : self.hop], self.pending[:, self.hop :]
         self.pending = np.concatenate((mirrored(first, self.padding, 0), rest), axis=1)
-        self.begun = True
+        self.started = True
 
-    def _run(self, n_windows: int, ahead: int) -> Array:
+    def _run(self, n_segments: int, ahead: int) -> Array:
         finished = [np.zeros((len(self.pending), 0), np.float32)]
-        for first in range(0, n_windows, self.batch):
-            starts = range(first * self.hop, min(first + self.batch, n_windows) * self.hop, self.hop)
-            windows = np.stack([self.pending[:, start : start + self.window] for start in starts])
-            self.in_flight.append((len(windows), self.network(windows)))
+        for first in range(0, n_segments, self.batch):
+            starts = range(first * self.hop, min(first + self.batch, n_segments) * self.hop, self.hop)
+            segments = np.stack([self.pending[:, start : start + self.length] for start in starts])
+            self.in_flight.append((len(segments), self.process(segments)))
             finished += self._finish(ahead)
         finished += self._finish(ahead)
-        if n_windows:
-            done, self.pending = np.split(self.pending, [n_windows * self.hop], axis=1)
-            self.past = np.concatenate((self.past, done), axis=1)[:, -self.window :]
+        if n_segments:
+            done, self.pending = np.split(self.pending, [n_segments * self.hop], axis=1)
+            self.past = np.concatenate((self.past, done), axis=1)[:, -self.length :]
         output = np.concatenate(finished, axis=1)
         cut = min(self.padding, output.shape[1])
         self.padding -= cut
-        self.n_owed -= output.shape[1] - cut
+        self.n_pending -= output.shape[1] - cut
         return output[:, cut:]
 
     def _finish(self, ahead: int) -> list[Array]:
@@ -95,15 +95,15 @@ class OverlapAdd:
         return finished
 
     def _add(self, result: Array) -> Array:
-        self.sum += result * self.weight
-        self.weight_sum += self.weight
-        done = (self.sum[:, : self.hop] / self.weight_sum[: self.hop]).astype(np.float32)
-        for held in (self.sum, self.weight_sum):
-            held[..., : -self.hop] = held[..., self.hop :]
-            held[..., -self.hop :] = 0
+        self.sum += result * self.window
+        self.window_sum += self.window
+        done = (self.sum[:, : self.hop] / self.window_sum[: self.hop]).astype(np.float32)
+        for buffer in (self.sum, self.window_sum):
+            buffer[..., : -self.hop] = buffer[..., self.hop :]
+            buffer[..., -self.hop :] = 0
         return done
 
 
 def mirrored(samples: Array, before: int, after: int) -> Array:
-    """Samples [channels, n] with so many more on either side, mirrored, back and forth where n is less than that."""
+    """Extend samples [channels, n] by mirrored ones on both sides, mirrored repeatedly if n is small."""
     return np.pad(samples, ((0, 0), (before, after)), mode="symmetric")

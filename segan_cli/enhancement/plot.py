@@ -1,73 +1,126 @@
-"""A picture of a recording before and after: waveforms and spectrograms."""
+"""Plot of a recording before and after enhancement, and of the residual: waveforms and spectrograms."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.atomic import atomically
-from segan_cli.audio.sources import Source, open_file
+from segan_cli.audio.sources import open_file
 from segan_cli.errors import AudioError
 from segan_cli.printable import printable
 
 Array = NDArray[np.float32]
 
-COLUMNS = 1_200  # of a picture, however long the recording
-FRAME = 1_024  # samples of a spectrum
-LOWEST_DB = -100.0
+MAX_COLUMNS = 1_200  # of a spectrogram, however long the recording
+FRAME = 1_024
+RANGE_DB = 80.0  # below the loudest of the input
+FLOOR_DB = -120.0
 
 
-def check_plot() -> None:
-    """Raise AudioError unless there is a library to draw with."""
+@dataclass(frozen=True)
+class Picture:
+    """Envelope and spectrogram of a signal."""
+
+    rate_hz: int
+    hop: int
+    lows: Array  # [columns]
+    highs: Array  # [columns]
+    spectrogram: Array  # dB relative to full scale, [bins, columns]
+
+
+def check_matplotlib() -> None:
+    """Raise AudioError unless matplotlib is installed."""
     try:
-        import matplotlib  # noqa: F401  # whether it is there
+        import matplotlib  # noqa: F401  # only whether it exists
     except ImportError as error:
         raise AudioError("--plot needs matplotlib; pip install 'segan-cli[plot]'") from error
 
 
-def plot(before: Path, after: Path, picture: Path) -> None:
-    """Draw the mean of the channels of both files into a PNG; raises AudioError when one cannot be used."""
+def plot(before: Path, after: Path, target: Path) -> None:
+    """Plot the mean of the channels of two files and their difference to a PNG.
+
+    Raises AudioError when a file cannot be read, OutputError when the PNG cannot be written.
+    """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(14, 8), layout="constrained")
-    axes = figure.subplots(2, 2, sharex="col", sharey="row")
-    for column, (title, path) in enumerate((("before", before), ("after", after))):
-        with open_file(path, allow_truncated=True) as source:
-            length = source.info.n_samples or sum(map(len, source.blocks))
-        with open_file(path, allow_truncated=True) as source:
-            hop = max(FRAME // 4, -(-length // COLUMNS))
-            lows, highs, spectra = zip(*columns(source, hop), strict=True)
-            seconds = len(lows) * hop / source.info.rate_hz
-            top_khz = source.info.rate_hz / 2000
-        times = np.arange(len(lows)) * hop / source.info.rate_hz
-        axes[0, column].fill_between(times, lows, highs, linewidth=0.5)
-        axes[0, column].set(title=f"{title}: {printable(path.name)}".replace("$", r"\$"), ylim=(-1, 1))
-        image = np.clip(np.stack(spectra, 1), LOWEST_DB, 0.0)
-        axes[1, column].imshow(
-            image, origin="lower", aspect="auto", extent=(0, seconds, 0, top_khz), vmin=LOWEST_DB, vmax=0.0
-        )
-        axes[1, column].set(xlabel="s")
-    axes[0, 0].set(ylabel="amplitude")
-    axes[1, 0].set(ylabel="kHz")
-    with atomically(picture) as beside:
-        figure.savefig(beside, format="png", dpi=100)
+    pictures = analyse(before, after)
+    titles = [f"before: {before.name}", f"after: {after.name}", "removed"][: len(pictures)]
+    figure = Figure(figsize=(6 * len(pictures) + 1.5, 7), layout="constrained")
+    axes = figure.subplots(2, len(pictures), sharex=True, sharey="row", height_ratios=(1, 2), squeeze=False)
+    peak = max(max(float(-p.lows.min()), float(p.highs.max())) for p in pictures) or 1.0
+    top = float(pictures[0].spectrogram.max())
+    image: Any = None
+    for column, (title, picture) in enumerate(zip(titles, pictures, strict=True)):
+        seconds = len(picture.lows) * picture.hop / picture.rate_hz
+        times = np.arange(len(picture.lows)) * picture.hop / picture.rate_hz
+        axes[0, column].fill_between(times, picture.lows, picture.highs, linewidth=0.5)
+        axes[0, column].set(title=printable(title).replace("$", r"\$"), xlim=(0, seconds), ylim=(-peak, peak))
+        image = axes[1, column].imshow(
+            picture.spectrogram, origin="lower", aspect="auto", cmap="magma", vmin=top - RANGE_DB, vmax=top,
+            extent=(0, seconds, 0, picture.rate_hz / 2000),
+        )  # fmt: skip
+        axes[1, column].set(xlabel="time (s)")
+    axes[0, 0].set(ylabel="amplitude (full scale: 1)")
+    axes[1, 0].set(ylabel="frequency (kHz)")
+    figure.colorbar(image, ax=axes[1].tolist(), label="level (dB relative to full scale)")
+    with atomically(target) as temporary:
+        figure.savefig(temporary, format="png", dpi=100)
 
 
-def columns(source: Source, hop: int) -> Iterator[tuple[float, float, Array]]:
-    """For every `hop` samples: lowest and highest of them, and the spectrum of their beginning in dB."""
+def analyse(before: Path, after: Path) -> list[Picture]:
+    """Analyse both files and, if rate and length are equal, their difference."""
+    rates = []
+    length = 0
+    for path in (before, after):
+        with open_file(path, allow_truncated=True) as source:
+            length = max(length, sum(block.shape[1] for block in source.blocks))
+            rates.append(source.info.rate_hz)
+    hop = max(FRAME // 4, -(-length // MAX_COLUMNS))
+    pictures = [to_picture(read_mean(path), rate_hz, hop) for path, rate_hz in zip((before, after), rates, strict=True)]
+    if rates[0] == rates[1]:
+        pictures.append(to_picture(difference(read_mean(before), read_mean(after)), rates[0], hop))
+    return pictures
+
+
+def read_mean(path: Path) -> Iterator[Array]:
+    """Yield blocks [n] of the mean of the channels of a file."""
+    with open_file(path, allow_truncated=True) as source:
+        for block in source.blocks:
+            yield block.mean(axis=0)
+
+
+def difference(first: Iterator[Array], second: Iterator[Array]) -> Iterator[Array]:
+    """Yield blocks [n] of the difference of two signals, up to the end of the shorter one."""
+    pending = [np.zeros(0, np.float32), np.zeros(0, np.float32)]
+    for blocks in zip(first, second, strict=False):
+        pending = [np.concatenate(pair) for pair in zip(pending, blocks, strict=True)]
+        n = min(map(len, pending))
+        yield pending[0][:n] - pending[1][:n]
+        pending = [samples[n:] for samples in pending]
+
+
+def to_picture(blocks: Iterator[Array], rate_hz: int, hop: int) -> Picture:
+    """Compute the envelope and the spectrogram of blocks [n], a column for every `hop` samples."""
     window = np.hanning(FRAME).astype(np.float32)
-    rest = np.zeros(0, np.float32)
-    for block in source.blocks:
-        rest = np.concatenate((rest, block.mean(axis=1)))
-        while len(rest) >= max(hop, FRAME):
-            yield column(rest, hop, window)
-            rest = rest[hop:]
-    if len(rest):
-        yield column(np.pad(rest, (0, max(hop, FRAME))), min(hop, len(rest)), window)
+    columns = []
+    pending = np.zeros(0, np.float32)
+    for block in blocks:
+        pending = np.concatenate((pending, block))
+        while len(pending) >= max(hop, FRAME):
+            columns.append(to_column(pending, hop, window))
+            pending = pending[hop:]
+    if len(pending):
+        columns.append(to_column(np.pad(pending, (0, FRAME)), min(hop, len(pending)), window))
+    lows, highs, spectra = zip(*columns, strict=True)
+    return Picture(rate_hz, hop, np.array(lows), np.array(highs), np.stack(spectra, axis=1))
 
 
-def column(samples: Array, hop: int, window: Array) -> tuple[float, float, Array]:
-    """One of `columns`."""
+def to_column(samples: Array, hop: int, window: Array) -> tuple[float, float, Array]:
+    """Return minimum and maximum of the first `hop` samples, and the spectrum of the first frame in dB."""
     spectrum = np.abs(np.fft.rfft(samples[:FRAME] * window)) * (2 / window.sum())
-    return float(samples[:hop].min()), float(samples[:hop].max()), 20 * np.log10(np.maximum(spectrum, 1e-6))
+    level = 20 * np.log10(np.maximum(spectrum, 10 ** (FLOOR_DB / 20)))
+    return float(samples[:hop].min()), float(samples[:hop].max()), np.asarray(level, np.float32)

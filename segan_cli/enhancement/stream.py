@@ -1,4 +1,4 @@
-"""One signal on its way through a model, block by block."""
+"""Enhancement of one signal, block by block."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -6,33 +6,33 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.audio.files import MOST_CHANNELS, RATES_HZ
+from segan_cli.audio.files import MAX_CHANNELS, RATES_HZ
 from segan_cli.audio.filters import Emphasis, Resampler
 from segan_cli.backends.network import Network, Precision
 from segan_cli.config.schema import check_within, short
 from segan_cli.enhancement.high_band import HighBand
 from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
-from segan_cli.enhancement.segments import SegmentEnhancer, without_offset
+from segan_cli.enhancement.segments import SegmentEnhancer, remove_offset
 from segan_cli.errors import AudioError, ConfigError
 
 Array = NDArray[np.float32]
 Channels = Literal["linked", "independent"]
 HighBandPolicy = Literal["denoise", "keep", "drop"]
 
-LARGEST_SAMPLE = 1e6  # full scale is 1
-MOST_WINDOWS, LARGEST_SEED = 4_096, 2**32 - 1
+MAX_SAMPLE = 1e6  # full scale is 1
+MAX_BATCH, MAX_SEED = 4_096, 2**32 - 1
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What a user may ask of the enhancement."""
+    """Settings of the enhancement."""
 
-    strength: float = 1.0  # 0: the input as it is, 1: all of the model's work
-    channels: Channels = "linked"  # all by the filter of their mid, or each on its own
-    high_band: HighBandPolicy = "denoise"  # what becomes of sound above the model's band
-    precision: Precision = "fp32"  # of the network's layers
-    batch: int | None = None  # windows that go through the network at once; unasked as many as suit it
-    seed: int = 0  # of every signal's z
+    strength: float = 1.0  # from 0, the input, to 1, the output of the model
+    channels: Channels = "linked"  # filtered alike by the transfer function of their mean, or independent
+    high_band: HighBandPolicy = "denoise"  # for sound above the band of the model
+    precision: Precision = "fp32"  # of the layers of the network
+    batch: int | None = None  # segments per call of the network; None: chosen by the backend
+    seed: int = 0  # for the latents of every signal
 
     def __post_init__(self) -> None:
         if not isinstance(self.strength, int | float) or not 0 <= self.strength <= 1:
@@ -40,128 +40,127 @@ class Settings:
         for name, kind in (("channels", Channels), ("high_band", HighBandPolicy), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
                 raise ConfigError(f"{name} {short(getattr(self, name))}; choose {', '.join(get_args(kind))}")
-        check_within("enhancer", {"batch": 1 if self.batch is None else self.batch}, 1, MOST_WINDOWS)
-        check_within("enhancer", {"seed": self.seed}, 0, LARGEST_SEED)
+        check_within("enhancer", {"batch": 1 if self.batch is None else self.batch}, 1, MAX_BATCH)
+        check_within("enhancer", {"seed": self.seed}, 0, MAX_SEED)
 
 
 class EnhancerStream:
-    """One signal on its way: to the model's rate, through the model in windows, and back.
+    """Enhances one signal in blocks: resamples it to the model's rate, runs the model on segments, resamples back.
 
-    What the model changes is brought back and added to the input, so the input passes as it is where nothing changes:
-    x + strength · (back(model(x') - x') + h(x - back(x'))), x' being x at the model's rate and h what changes above its
-    band.
+    What the model changes is resampled back and added to the input, so the input is unchanged where the model changes
+    nothing: x + strength * (back(model(x') - x') + h(x - back(x'))), where x' is x at the model's rate and h the change
+    above its band.
     """
 
     def __init__(self, network: Network, settings: Settings, rate_hz: int, channels: int, ahead: int = 0) -> None:
-        """So many batches `ahead` may be in flight while the caller goes on; their output comes later."""
+        """`ahead` batches may be in flight between calls; their output comes later."""
         rate_hz = whole_rate(rate_hz)
-        check_within("signal", {"channels": channels}, 1, MOST_CHANNELS)
+        check_within("signal", {"channels": channels}, 1, MAX_CHANNELS)
         config, linked = network.config, settings.channels == "linked"
         self.settings, self.channels, self.ended = settings, channels, False
+        self.flat = False  # whether blocks come as [n]
         self.enhance_segments = SegmentEnhancer(network, linked, settings.seed)
-        inner_hz = config.sample_rate_hz
-        self.to_model_rate = Resampler(rate_hz, inner_hz, channels)
+        model_hz = config.sample_rate_hz
+        self.to_model_rate = Resampler(rate_hz, model_hz, channels)
         self.emphasis = Emphasis(config.pre_emphasis, channels)
-        self.config, self.n_in = config, 0  # samples that have come, at the model's rate
-        alone = 1 if linked else channels  # segments of the network for each segment in time
-        batch = max(1, (settings.batch or network.batch) // alone)
-        self.frames = OverlapAdd(self._segments, channels, config.window, config.hop, batch, ahead)
+        self.config, self.n_in = config, 0  # n_in: input samples so far, at the model's rate
+        batch = max(1, (settings.batch or network.batch) // (1 if linked else channels))
+        self.segments = OverlapAdd(self._start, channels, config.window, config.hop, batch, ahead)
         self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
-        self.to_signal_rate = Resampler(inner_hz, rate_hz, channels)
-        self.high: HighBand | None = None
-        if rate_hz > inner_hz and settings.high_band != "keep":
-            self.high = HighBand(inner_hz, rate_hz, channels, settings.high_band, linked)
-        self.outer, self.inner = Queue(channels), Queue(channels)  # what has come in and is not out yet, at both rates
-        self.passed, self.changed = Queue(channels), Queue(channels)  # what waits for the high band, its change below
+        self.to_signal_rate = Resampler(model_hz, rate_hz, channels)
+        self.high_band: HighBand | None = None
+        if rate_hz > model_hz and settings.high_band != "keep":
+            self.high_band = HighBand(model_hz, rate_hz, channels, settings.high_band, linked)
+        self.pending = Queue(channels)  # input whose output is not final …
+        self.pending_low = Queue(channels)  # … and the same at the model's rate
+        self.original, self.change = Queue(channels), Queue(channels)  # final but for the high band
 
     def push(self, block: Array) -> Array:
-        """block [n, channels] → the output that is final now, [m, channels].
+        """Add a block [channels, n], or [n] for one channel; return the output that is final now, [channels, m] or [m].
 
-        Raises AudioError where it is no such block, holds samples that are not numbers, or larger than any recording's.
+        Raises AudioError when the block has another shape, or samples that are not finite or far beyond full scale.
         """
-        block = samples(block)
-        if block.ndim != 2 or block.shape[1] != self.channels:
-            raise AudioError(f"a block of shape {list(block.shape)}; give samples [n, {self.channels}]")
+        block = as_samples(block)
+        if block.ndim == self.channels == 1:
+            self.flat = True
+            return np.asarray(self.step(block[None])[1][0])
+        if block.ndim != 2 or block.shape[0] != self.channels:
+            raise AudioError(f"a block of shape {list(block.shape)}; give samples [{self.channels}, n]")
         return self.step(block)[1]
 
     def flush(self) -> Array:
-        """The rest of the output, after which as many samples have come out as went in."""
-        return self.end()[1]
-
-    def end(self) -> tuple[Array, Array]:
-        """The rest, as it came and enhanced, [m, channels] each."""
-        return self.step(np.zeros((0, self.channels), np.float32), last=True)
+        """Return the rest of the output, so that its length equals that of the input."""
+        rest = self.step(np.zeros((self.channels, 0), np.float32), last=True)[1]
+        return np.asarray(rest[0]) if self.flat else rest
 
     def step(self, block: Array, last: bool = False) -> tuple[Array, Array]:
-        """As `push`: what is final now, as it came and enhanced, [m, channels] each."""
-        if not (np.abs(block) <= LARGEST_SAMPLE).all():
-            raise AudioError(
-                "holds samples that are not numbers (NaN, infinity, or beyond all measure); repair it first"
-            )
+        """Add a block [channels, n]; return what is final now, original and enhanced, [channels, m] each."""
+        if not (np.abs(block) <= MAX_SAMPLE).all():
+            raise AudioError("holds samples that are NaN, infinite or far beyond full scale; repair it first")
         if self.ended:
-            raise ConfigError("the stream has given all of its signal; make another with Enhancer.stream")
+            raise ConfigError("the stream has ended; make another with Enhancer.stream")
         self.ended = last
-        self.outer.push(block)
+        self.pending.push(block)
         noisy = self.to_model_rate.push(block, last)
-        self.inner.push(noisy)
-        self.n_in += len(noisy)
-        enhanced = self.frames.push(self.emphasis.push(noisy.T))
+        self.pending_low.push(noisy)
+        self.n_in += noisy.shape[1]
+        enhanced = self.segments.push(self.emphasis.push(noisy))
         if last:
-            enhanced = np.concatenate((enhanced, self.frames.flush()), axis=1)
-        enhanced = self.deemphasis.push(enhanced).T
-        noisy = self.inner.pop(len(enhanced))
+            enhanced = np.concatenate((enhanced, self.segments.flush()), axis=1)
+        enhanced = self.deemphasis.push(enhanced)
+        noisy = self.pending_low.pop(enhanced.shape[1])
         change = self.to_signal_rate.push(enhanced - noisy, last)
-        n = len(self.outer) if last else min(len(change), len(self.outer))
-        original = self.outer.pop(n)
-        change = fitted(change, n)
-        if self.high is not None:
-            self.passed.push(original)
-            self.changed.push(change)
-            high = self.high.push(noisy, enhanced, original, last)
-            original, change = self.passed.pop(len(high)), self.changed.pop(len(high)) + high
+        n = len(self.pending) if last else min(change.shape[1], len(self.pending))
+        original = self.pending.pop(n)
+        change = fit_length(change, n)
+        if self.high_band is not None:
+            self.original.push(original)
+            self.change.push(change)
+            high = self.high_band.push(noisy, enhanced, original, last)
+            original, change = self.original.pop(high.shape[1]), self.change.pop(high.shape[1]) + high
         return original, original + np.float32(self.settings.strength) * change
 
-    def _segments(self, noisy: Array) -> Finish:
-        """Begin with segments [N, channels, window]."""
-        if self.n_in >= self.config.hop:  # shorter recordings do not tell an offset from sound
-            noisy = without_offset(noisy, self.config.pre_emphasis)
+    def _start(self, noisy: Array) -> Finish:
+        """Start on segments [N, channels, T]."""
+        if self.n_in >= self.config.hop:  # in shorter signals an offset cannot be told from sound
+            noisy = remove_offset(noisy, self.config.pre_emphasis)
         return self.enhance_segments(noisy)
 
 
 class Queue:
-    """Samples [n, channels] that wait, first in, first out."""
+    """A first-in, first-out queue of samples [channels, n]."""
 
     def __init__(self, channels: int) -> None:
-        self.waiting = np.zeros((0, channels), np.float32)
+        self.samples = np.zeros((channels, 0), np.float32)
 
     def __len__(self) -> int:
-        return len(self.waiting)
+        return self.samples.shape[1]
 
     def push(self, samples: Array) -> None:
-        """Take in samples."""
-        self.waiting = np.concatenate((self.waiting, samples))
+        """Append samples."""
+        self.samples = np.concatenate((self.samples, samples), axis=1)
 
     def pop(self, n: int) -> Array:
-        """Give out n samples."""
-        first, self.waiting = self.waiting[:n], self.waiting[n:]
+        """Remove and return the first n samples."""
+        first, self.samples = self.samples[:, :n], self.samples[:, n:]
         return first
 
 
-def samples(array: object) -> Array:
-    """An array as samples in single precision; raises AudioError where it holds anything but real floats."""
+def as_samples(array: object) -> Array:
+    """Convert an array to float32 samples; raises AudioError for anything but real floats."""
     try:
         given = np.asarray(array)
-    except (ValueError, TypeError) as error:
-        raise AudioError("no array of samples; give floats [n] or [n, channels]") from error
+    except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: a tensor that requires a gradient
+        raise AudioError("not an array of samples; give floats [n] or [channels, n]") from error
     if given.dtype.kind != "f":
         hint = f"; divide them by {np.iinfo(given.dtype).max}" if given.dtype.kind == "i" else ""
         raise AudioError(f"samples of type {given.dtype}; give floats whose full scale is 1{hint}")
-    with np.errstate(over="ignore"):  # which makes it infinite, and is told
+    with np.errstate(over="ignore"):  # an overflow becomes infinite, which is refused later
         return np.array(given, np.float32)
 
 
 def whole_rate(rate_hz: object) -> int:
-    """A sampling rate as a whole number; raises ConfigError where no recording has it."""
+    """Return a sampling rate as an int; raises ConfigError when it is not a whole number in range."""
     low, high = RATES_HZ
     number = rate_hz if isinstance(rate_hz, int | float | np.number) and not isinstance(rate_hz, bool) else None
     if number is None or not low <= number <= high or number != int(number):
@@ -169,6 +168,6 @@ def whole_rate(rate_hz: object) -> int:
     return int(number)
 
 
-def fitted(samples: Array, n: int) -> Array:
-    """Samples [m, channels] cut or filled up with zeros to n: two changes of rate can differ by a sample at the end."""
-    return np.pad(samples[:n], ((0, max(0, n - len(samples))), (0, 0)))
+def fit_length(samples: Array, n: int) -> Array:
+    """Cut samples [channels, m] to n, or pad them with zeros: resampling twice can differ by a sample at the end."""
+    return np.pad(samples[:, :n], ((0, 0), (0, max(0, n - samples.shape[1]))))

@@ -58,7 +58,7 @@ class Validation:
 
     def _start(self, model: Model) -> None:
         rate_hz = model.config.sample_rate_hz
-        enhancer = Enhancer(model, str(next(model.generator.parameters()).device))
+        enhancer = Enhancer(model, device=str(next(model.generator.parameters()).device))
         enhanced = [attempt(enhancer, noisy, rate_hz) for noisy, _ in self.pairs]
         noisy, clean = self.pairs[0]
         self.pending = Pending(

@@ -1,0 +1,97 @@
+"""What `segan enhance` prints: progress, warnings, a line for each recording or a summary, JSON."""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from segan_cli.cli.console import duration, print_json, progress_bar, say
+from segan_cli.errors import SeganError
+from segan_cli.plain_json import write_json
+
+if TYPE_CHECKING:
+    from rich.progress import TaskID
+
+    from segan_cli.enhancement.jobs import Job
+    from segan_cli.enhancement.recording import Outcome
+
+
+class BatchReporter:
+    """Reports the progress and the outcomes of a batch of `n` recordings."""
+
+    def __init__(self, n: int, *, as_json: bool, to_stream: bool, quiet: bool, verbose: bool) -> None:
+        """JSON goes to standard error if the samples go `to_stream`, standard output."""
+        self.n, self.as_json, self.to_stream, self.quiet = n, as_json, to_stream, quiet
+        self.each_line = verbose or (n == 1 and not to_stream)  # whether every recording gets a line
+        self.enhanced = self.skipped = self.failed = 0
+        self.seconds = self.processing_s = 0.0
+        self.last_error = ""
+        self.bar = progress_bar(not quiet)
+        self.total = self.bar.add_task("recordings", total=n, note="", visible=n > 1)
+        self.tasks: dict[Job, TaskID] = {}  # of recordings in progress
+
+    def __enter__(self) -> "BatchReporter":
+        self.bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def on_progress(self, job: "Job", done_s: float, total_s: float | None) -> None:
+        """Show how far a recording is."""
+        if job not in self.tasks:
+            self.tasks[job] = self.bar.add_task(job.source.name, total=total_s, note="", unit="s")
+        self.bar.update(self.tasks[job], completed=done_s, total=total_s)
+
+    def on_existing(self, outcomes: Sequence["Outcome"]) -> None:
+        """Report recordings whose output exists already in one line."""
+        for outcome in outcomes:
+            self._count(outcome)
+        self.say(
+            f"segan: {len(outcomes)} of {self.n} outputs exist already, such as {outcomes[0].target};"
+            " add --force to overwrite them, or --skip-existing"
+        )
+
+    def on_outcome(self, outcome: "Outcome") -> None:
+        """Report the outcome of a recording."""
+        for job in [job for job in self.tasks if str(job.source) == outcome.source]:
+            self.bar.remove_task(self.tasks.pop(job))
+        self._count(outcome)
+        if outcome.error is not None:
+            if self.n > 1:
+                self.say(f"segan: {outcome.error}")
+        elif self.each_line and not self.quiet and not outcome.skipped:
+            self.say(describe(outcome))
+        if not self.quiet:
+            for line in outcome.warnings:
+                self.say(f"segan: {outcome.source}: {line}")
+
+    def close(self) -> None:
+        """Print the summary of several recordings; raises SeganError when one failed."""
+        if self.n > 1 and not self.quiet:
+            speed = f" ({duration(self.seconds)} of sound)" if self.seconds else ""
+            parts = [f"{self.enhanced} enhanced{speed}"]
+            parts += [f"{self.skipped} skipped, as their output exists"] * (self.skipped > 0)
+            self.say(", ".join([*parts, *[f"{self.failed} failed"] * (self.failed > 0)]))
+        if self.failed:
+            raise SeganError(self.last_error if self.n == 1 else f"{self.failed} of {self.n} recordings failed")
+
+    def say(self, line: str) -> None:
+        """Print a line to standard error."""
+        say(line)
+
+    def _count(self, outcome: "Outcome") -> None:
+        self.bar.update(self.total, advance=1)
+        self.failed += outcome.error is not None
+        self.skipped += outcome.skipped
+        self.enhanced += outcome.error is None and not outcome.skipped
+        self.seconds += outcome.seconds or 0.0
+        self.last_error = outcome.error or self.last_error
+        if self.as_json:
+            print_json(write_json(asdict(outcome)), aside=self.to_stream)
+
+
+def describe(outcome: "Outcome") -> str:
+    """Describe an enhanced recording in one line."""
+    seconds, factor, reduction = outcome.seconds or 0.0, outcome.real_time_factor, outcome.noise_reduction_db
+    speed = f", {1 / factor:.0f} × real time" if factor else ""
+    return f"{outcome.target}: {duration(seconds)}{speed}, noise in pauses reduced by {reduction or 0.0:.0f} dB"

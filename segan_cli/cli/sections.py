@@ -1,0 +1,61 @@
+"""Help in sections: options of a command are listed under headings."""
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def section(title: str, *options: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator that adds options, in this order, under a heading of the help."""
+
+    def decorate(function: F) -> F:
+        before = len(getattr(function, "__click_params__", []))
+        for option in reversed(options):
+            function = option(function)
+        for parameter in function.__click_params__[before:]:  # type: ignore[attr-defined]
+            parameter.section = title
+        return function
+
+    return decorate
+
+
+class SectionedCommand(click.Command):
+    """A command whose help lists its options by section."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options by section, those that all commands have last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None and isinstance(parameter, click.Option):
+                sections.setdefault(getattr(parameter, "section", "Help"), []).append(record)
+        sections["Help"] = sections.pop("Help")
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class SuggestingGroup(click.Group):
+    """A group that suggests a command for a typo or a file name."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; raises UsageError with a suggestion when there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            name = args[0]
+            if Path(name).exists() or name == "-":
+                raise click.UsageError(
+                    f"{name!r} is not a command. Did you mean 'segan enhance {name}'?", ctx
+                ) from error
+            close = get_close_matches(name, self.list_commands(ctx), 1)
+            if close:
+                raise click.UsageError(f"No such command {name!r}. Did you mean {close[0]!r}?", ctx) from error
+            raise

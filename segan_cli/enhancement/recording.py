@@ -1,0 +1,142 @@
+"""Enhancing one recording, from an input to an output, with a report of what was done."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segan_cli.audio.files import AudioInfo, check_writable
+from segan_cli.audio.filters import Resampler
+from segan_cli.audio.layouts import channel_order
+from segan_cli.audio.meter import Meter
+from segan_cli.audio.sinks import Warn, Write, normalize_peak, open_output, open_target, reordered
+from segan_cli.audio.sources import Source, open_file, open_stream
+from segan_cli.audio.streams import BYTES, Encoding
+from segan_cli.enhancement.jobs import STREAM, Job
+from segan_cli.errors import AudioError
+
+Array = NDArray[np.float32]
+Enhance = Callable[[Source], Iterator[tuple[Array, Array]]]  # yields original and enhanced blocks [channels, n]
+OnProgress = Callable[[float, float | None], None]  # seconds done, and in all if known
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """How outputs are written; None keeps a property of the input."""
+
+    raw: Encoding | None = None  # of standard input and output, in place of WAV
+    rate_hz: int | None = None
+    subtype: str | None = None  # libsndfile's encoding
+    normalize_db: float | None = None  # peak relative to full scale
+    residual: Path | None = None  # file for the removed sound
+    force: bool = False  # overwrite existing files
+    skip_existing: bool = False
+    allow_truncated: bool = False  # accept recordings that are cut short
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The outcome for one recording; None is for what was not measured."""
+
+    source: str
+    target: str
+    error: str | None = None
+    skipped: bool = False
+    seconds: float | None = None
+    rate_hz: int | None = None
+    channels: int | None = None
+    level_db: float | None = None  # RMS relative to full scale
+    enhanced_level_db: float | None = None
+    noise_reduction_db: float | None = None  # in the pauses: the quietest tenth of the frames
+    real_time_factor: float | None = None  # processing time over duration
+    warnings: list[str] = field(default_factory=list)  # about a wrong header, and what could not be kept
+    model: str | None = None
+    model_sha256: str | None = None  # of its file
+    version: str | None = None  # of segan
+
+
+def enhance_recording(
+    enhance: Enhance, job: Job, options: OutputOptions, on_progress: OnProgress | None = None
+) -> Outcome:
+    """Enhance the source of a job into its target, in memory independent of the length.
+
+    Raises AudioError or OutputError when either cannot be used; an existing target then stays.
+    """
+    started = time.monotonic()
+    warnings: list[str] = []
+    with ExitStack() as stack:
+        noisy = stack.enter_context(open_source(job.source, options))
+        info = noisy.info
+        output_info = info.at(options.rate_hz or info.rate_hz)
+        write = stack.enter_context(open_job_target(job, output_info, noisy, options, warnings.append))
+        if options.normalize_db is not None:
+            write = stack.enter_context(normalize_peak(info.channels, options.normalize_db, write))
+        write_residual: Write | None = None
+        if options.residual is not None:
+            check_writable(options.residual, options.force)
+            write_residual = stack.enter_context(open_target(options.residual, info, force=options.force))
+        resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
+        before, after, done = Meter(info.rate_hz), Meter(info.rate_hz), 0
+        for original, enhanced in enhance(noisy):
+            before.push(original)
+            after.push(enhanced)
+            if write_residual is not None:
+                write_residual(original - enhanced)
+            write(resampler.push(enhanced))
+            done += enhanced.shape[1]
+            if on_progress is not None:
+                on_progress(done / info.rate_hz, None if info.n_samples is None else info.n_samples / info.rate_hz)
+        write(resampler.push(np.zeros((info.channels, 0), np.float32), last=True))
+        if not done:
+            raise AudioError(f"{noisy.name}: holds no samples; nothing was recorded in it")
+    seconds = done / info.rate_hz
+    return Outcome(
+        str(job.source), str(job.target), seconds=seconds, rate_hz=info.rate_hz, channels=info.channels,
+        level_db=before.level_db(), enhanced_level_db=after.level_db(),
+        noise_reduction_db=before.pauses_db() - after.pauses_db(),
+        real_time_factor=(time.monotonic() - started) / seconds, warnings=[*noisy.warnings, *warnings],
+    )  # fmt: skip
+
+
+@contextmanager
+def open_source(path: Path, options: OutputOptions) -> Iterator[Source]:
+    """Open a file, or standard input."""
+    if path == STREAM:
+        stdin = standard_stream("input").buffer
+        with open_stream(stdin, options.raw, allow_truncated=options.allow_truncated) as source:
+            yield source
+    else:
+        with open_file(path, options.allow_truncated) as source:
+            yield source
+
+
+@contextmanager
+def open_job_target(job: Job, info: AudioInfo, original: Source, options: OutputOptions, warn: Warn) -> Iterator[Write]:
+    """Open the target of a job for writing, or standard output."""
+    if job.target == STREAM:
+        subtype = options.subtype or info.subtype
+        subtype = subtype if subtype in BYTES and subtype != "PCM_S8" else "PCM_16"
+        order = channel_order(info.channels, info.format, "WAV")
+        encoding = Encoding(info.rate_hz, info.channels, options.raw.subtype if options.raw else subtype, info.mask)
+        with open_output(standard_stream("output").buffer, encoding, options.raw is not None) as write:
+            yield lambda samples: write(reordered(samples, order))
+        return
+    if job.make_folder:
+        job.target.parent.mkdir(parents=True, exist_ok=True)
+    check_writable(job.target, options.force)
+    with open_target(job.target, info, original, options.subtype, options.force, warn) as write:
+        yield write
+
+
+def standard_stream(name: str) -> Any:
+    """Return standard input or output; raises AudioError if it is closed."""
+    stream = sys.stdin if name == "input" else sys.stdout
+    if stream is None:
+        raise AudioError(f"standard {name}: is closed; name a file")
+    return stream

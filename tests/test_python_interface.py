@@ -1,0 +1,97 @@
+"""The Python interface: Enhancer on arrays of any layout, streams and files."""
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from conftest import hiss, voice
+
+from segan_cli import Enhancer
+from segan_cli.enhancement.enhancer import channel_axis
+from segan_cli.errors import AudioError, ConfigError, ExistsError, TruncatedError
+
+
+@pytest.fixture(scope="module")
+def enhancer():
+    return Enhancer(device="cpu", strength=0.9)
+
+
+@pytest.fixture
+def noisy(tmp_path):
+    path = tmp_path / "noisy.wav"
+    soundfile.write(path, np.stack((voice(1.0), voice(1.0) + hiss(1.0)), 1), 16_000, "FLOAT")
+    return path
+
+
+def test_a_file_is_enhanced_as_its_samples(enhancer, noisy):
+    samples, rate_hz = enhancer(noisy)
+    assert (samples.shape, rate_hz) == ((2, 16_000), 16_000)
+    array, _ = soundfile.read(noisy, dtype="float32")
+    np.testing.assert_allclose(enhancer(array, 16_000), samples.T, atol=1e-6)
+    np.testing.assert_allclose(enhancer(array.T, 16_000), samples, atol=1e-6)
+    soundfile.write(noisy, array[:, 1], 16_000, "FLOAT")
+    mono, _ = enhancer(str(noisy))
+    np.testing.assert_allclose(mono, enhancer(array[:, 1], 16_000), atol=1e-6)
+
+
+@pytest.mark.parametrize("convert", [list, torch.tensor, np.float64])
+def test_lists_and_tensors_are_samples_too(enhancer, convert):
+    sound = (voice(0.3) + hiss(0.3)).astype(np.float32)
+    np.testing.assert_array_equal(enhancer(convert(sound), 16_000), enhancer(sound, 16_000))
+
+
+@pytest.mark.parametrize(
+    ("shape", "axis"), [((5,), 0), ((1, 5), 0), ((5, 1), 1), ((2, 16_000), 0), ((16_000, 2), 1), ((64, 65), 0)]
+)
+def test_the_shorter_axis_has_the_channels(shape, axis):
+    assert channel_axis(shape) == axis
+
+
+@pytest.mark.parametrize(("shape", "message"), [((2, 64), "too short"), ((65, 70), "up to 64"), ((1, 2, 3), "shape")])
+def test_a_layout_that_is_not_clear_is_refused(shape, message):
+    with pytest.raises(AudioError, match=message):
+        channel_axis(shape)
+
+
+@pytest.mark.parametrize(
+    "samples", [np.zeros(9, np.int16), torch.zeros(9, requires_grad=True), "abc", [[1.0], [1.0, 2.0]]]
+)
+def test_what_is_not_samples_is_refused(enhancer, samples):
+    with pytest.raises(AudioError):
+        enhancer.enhance(samples, 16_000)
+
+
+def test_an_array_needs_its_rate(enhancer):
+    with pytest.raises(AudioError, match="rate_hz"):
+        enhancer(voice(0.1))
+
+
+def test_a_mono_stream_takes_flat_blocks(enhancer):
+    noisy, stream = voice(2.0) + hiss(2.0), enhancer.stream(16_000)
+    parts = [stream.push(block) for block in np.array_split(noisy, 7)]
+    np.testing.assert_allclose(np.concatenate([*parts, stream.flush()]), enhancer(noisy, 16_000), atol=1e-5)
+
+
+def test_a_file_returns_what_was_done(enhancer, noisy, tmp_path):
+    outcome = enhancer.enhance_file(noisy, tmp_path / "clean.flac")
+    assert (outcome.seconds, outcome.rate_hz, outcome.channels, outcome.error) == (1.0, 16_000, 2, None)
+    assert (outcome.model, len(outcome.model_sha256), outcome.noise_reduction_db > 3) == ("default", 64, True)
+    with pytest.raises(ExistsError, match=r"exists already; pass force=True"):
+        enhancer.enhance_file(noisy, tmp_path / "clean.flac")
+
+
+def test_errors_speak_of_arguments(enhancer, noisy, tmp_path):
+    noisy.write_bytes(noisy.read_bytes()[:-5_000])
+    with pytest.raises(TruncatedError, match=r"pass allow_truncated=True"):
+        enhancer.enhance_file(noisy, tmp_path / "clean.wav")
+    with pytest.raises(TruncatedError, match=r"allow_truncated=True"):
+        enhancer(noisy)
+    with pytest.warns(UserWarning, match="cut short"):
+        enhancer.enhance_file(noisy, tmp_path / "clean.wav", allow_truncated=True)
+    with pytest.raises(ConfigError, match="strength 2"):
+        Enhancer(strength=2)
+
+
+def test_its_repr_shows_model_settings_and_device(enhancer):
+    assert repr(enhancer).startswith("Enhancer('default', strength=0.9, channels='linked', high_band='denoise'")
+    assert repr(enhancer).endswith("on onnx on cpu")
