@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO
 
 from segan_cli.audio.files import VIDEO
 from segan_cli.audio.streams import Encoding, read_wav_header
 from segan_cli.errors import AudioError
+from segan_cli.extras import install_command
 
 LOG_OPTIONS = ("-nostdin", "-hide_banner", "-nostats", "-v", "level+verbose")
 FORMATS = (  # demuxers of single files: no playlists, scripts, devices or networks
@@ -43,9 +45,19 @@ PREFIX = re.compile(r"^(?:\[[^\]\n]*\] ?)+")  # of a message: its source and lev
 
 def program(path: Path) -> str:
     """Find ffmpeg; raises AudioError, naming the file that needs it, if it is not installed."""
-    found = shutil.which("ffmpeg")
+    found = find_ffmpeg()
     if found is None:
-        raise AudioError(f"{path}: this format needs ffmpeg, and there is none on the PATH; install ffmpeg")
+        raise AudioError(f"{path}: this format needs ffmpeg; install it, or run: {install_command('ffmpeg')}")
+    return found
+
+
+def find_ffmpeg() -> str | None:
+    """Return the ffmpeg on the PATH, or that of the package imageio-ffmpeg; None if there is neither."""
+    found = shutil.which("ffmpeg")
+    if found is None and find_spec("imageio_ffmpeg") is not None:
+        import imageio_ffmpeg
+
+        return str(imageio_ffmpeg.get_ffmpeg_exe())
     return found
 
 

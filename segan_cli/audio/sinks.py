@@ -27,6 +27,7 @@ from segan_cli.audio.files import (
     read_blocks,
 )
 from segan_cli.audio.layouts import STANDARD, channel_order
+from segan_cli.audio.loudness import GainMeter
 from segan_cli.audio.native import error_message, open_for_writing
 from segan_cli.audio.side_chunks import ID3_CHUNKS, TAG_CHUNKS, chunk_names, copy_chunks, riff_kind
 from segan_cli.audio.sources import Source
@@ -204,18 +205,16 @@ def _output_errors(stream: IO[bytes]) -> Iterator[None]:
 
 
 @contextmanager
-def normalize_peak(channels: int, peak_db: float, write: Write) -> Iterator[Write]:
-    """Collect samples in a temporary file, and write them with their peak at `peak_db` when the block ends."""
+def apply_gain(channels: int, meter: GainMeter, write: Write) -> Iterator[Write]:
+    """Collect samples in a temporary file, and write them with the gain that `meter` finds when the block ends."""
     with tempfile.TemporaryFile() as file:
-        peak = 0.0
 
         def collect(samples: Array) -> None:
-            nonlocal peak
-            peak = max(peak, float(np.abs(samples).max(initial=0.0)))
+            meter.push(samples)
             file.write(samples.T.astype(np.float32).tobytes())
 
         yield collect
-        gain = np.float32(10 ** (peak_db / 20) / peak if peak else 1.0)
+        gain = np.float32(meter.gain())
         file.seek(0)
         while content := file.read(channels << 20):
             write(gain * np.frombuffer(content, np.float32).reshape(-1, channels).T)

@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from segan_cli.audio.ffmpeg import Decoding, decoding, is_playlist
+from segan_cli.audio.ffmpeg import Decoding, decoding, find_ffmpeg, is_playlist
 from segan_cli.audio.files import (
     FFMPEG_EXTENSIONS,
     MPEG_AUDIO,
@@ -250,7 +250,7 @@ def needs_ffmpeg(path: Path, parts: Sequence[Part] = ()) -> bool:
         return False
     if path.suffix.lower() in FFMPEG_EXTENSIONS - MPEG_AUDIO:
         return True
-    return not is_native(path, parts[0] if parts else None) and shutil.which("ffmpeg") is not None
+    return not is_native(path, parts[0] if parts else None) and find_ffmpeg() is not None
 
 
 def read_mono(path: Path, rate_hz: int) -> tuple[Array, AudioInfo]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from segan_cli.backends.network import BackendName, Network, Precision, check_network
 from segan_cli.backends.pretrained import find_model, find_onnx, is_shipped
 from segan_cli.errors import ConfigError
+from segan_cli.extras import require_extra
 
 
 def open_network(
@@ -33,6 +34,7 @@ def open_network(
         use_onnx = supported and file is not None and find_spec("onnxruntime") is not None
         use_onnx = use_onnx and (device == "cpu" or not has_accelerator())
     if not use_onnx:
+        require_extra("train", f"{name}: torch")
         from segan_cli.backends.pytorch import TorchNetwork
         from segan_cli.networks.checkpoint import load_model
 

@@ -72,13 +72,11 @@ def export(model: Model, path: Path, half: bool = False) -> float:
     """Write a model as ONNX and return the largest difference of its output from torch; full scale is 1.
 
     The inputs are `noisy` [n, 1, T] and, for models with a latent, `z` [n, C, T']; the output is `enhanced` [n, 1, T].
-    `half` stores large weights as float16 and computes in float32. Raises ConfigError when the package onnx is missing
-    or the difference is more than 1e-4, with `half` 1e-2; an existing file then stays.
+    `half` stores large weights as float16 and computes in float32. Raises ConfigError when the
+    difference is more than 1e-4, with `half` 1e-2; an existing file then stays.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ConfigError("export needs the extra: pip install 'segan-cli[export]'") from error
+    import onnx
+
     config = model.config
     rng = np.random.default_rng(0)
     noisy = (0.1 * rng.standard_normal((3, 1, config.window))).astype(np.float32)

@@ -15,6 +15,7 @@ from segan_cli.cli.models import models
 from segan_cli.cli.sections import SuggestingGroup
 from segan_cli.cli.train import train
 from segan_cli.errors import SeganError, StoppedError
+from segan_cli.extras import extra_of, install_command
 from segan_cli.printable import one_line
 from segan_cli.stopping import exit_on_signals, exit_on_signals_silently, remove_unfinished
 from segan_cli.tracebacks import LOG, in_words, show_tracebacks
@@ -55,6 +56,11 @@ def main() -> None:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + error.signal_number)
         _fail(str(error), 128 + error.signal_number)
+    except ModuleNotFoundError as error:
+        extra = extra_of(error.name or "")
+        if extra is None:
+            raise
+        _fail(f"package {error.name} is not installed; run: {install_command(extra)}", 1)
     except SeganError as error:
         LOG.debug("", exc_info=True)
         _fail(str(error), 1)

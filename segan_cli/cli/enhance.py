@@ -11,6 +11,7 @@ import click
 
 from segan_cli.cli.numbers import SEED, WORKERS, Finite
 from segan_cli.cli.sections import SectionedCommand, section
+from segan_cli.extras import require_extra
 
 if TYPE_CHECKING:
     from segan_cli.enhancement.jobs import Job
@@ -44,6 +45,7 @@ class Arguments:
     subtype: str | None
     rate: int | None
     normalize: float | None
+    loudness: float | None
     residual: Path | None
     plot: Path | None
     force: bool
@@ -80,6 +82,7 @@ class Arguments:
         help="Sampling rate; with --raw, also of the input.  [default: as the input]",
     ),
     click.option("--normalize", type=Finite(-120, 0), metavar="DB", help="Scale to this peak level (full scale: 0)."),
+    click.option("--loudness", type=Finite(-70, 0), metavar="LUFS", help="Scale to this loudness, such as -16."),
     click.option("--residual", type=PATH, metavar="FILE", help="Write the removed sound to a file."),
     click.option("--plot", type=PATH, metavar="PNG", help="Plot waveform and spectrogram before and after."),
 )
@@ -218,6 +221,8 @@ def check_usage(arguments: Arguments) -> None:
         raise click.UsageError("--files-from - and the input - both read standard input.")
     if arguments.strength is not None and arguments.max_attenuation is not None:
         raise click.UsageError("--strength and --max-attenuation set the same; give one of them.")
+    if arguments.normalize is not None and arguments.loudness is not None:
+        raise click.UsageError("--normalize and --loudness both set the level; give one of them.")
     if arguments.raw and arguments.rate is None:
         raise click.UsageError("--raw samples have no header; give --rate.")
     if arguments.force and arguments.skip_existing:
@@ -248,8 +253,11 @@ def plan_jobs(arguments: Arguments) -> list["Job"]:
         check_paths(jobs, others)
     if arguments.plot is not None:
         check_plot(jobs[0], arguments.plot, arguments.force)
-    if arguments.normalize is not None and any(job.target == STREAM for job in jobs):
-        raise click.UsageError("--normalize must read the whole recording before it writes; give -o FILE.")
+    normalized = arguments.normalize is not None or arguments.loudness is not None
+    if normalized and any(job.target == STREAM for job in jobs):
+        raise click.UsageError("--normalize and --loudness read the whole recording before they write; give -o FILE.")
+    if arguments.loudness is not None:
+        require_extra("loudness", "--loudness")
     for note in [] if arguments.quiet else notes:
         say(f"segan: {note}")
     return jobs
@@ -258,9 +266,8 @@ def plan_jobs(arguments: Arguments) -> list["Job"]:
 def check_plot(job: "Job", picture: Path, force: bool) -> None:
     """Raise an error when the plot cannot be made."""
     from segan_cli.atomic import check_place
-    from segan_cli.enhancement.plot import check_matplotlib
 
-    check_matplotlib()
+    require_extra("plot", "--plot")
     check_place(picture, force)
     if STREAM in (job.source, job.target):
         raise click.UsageError("--plot reads input and output again; give files.")
@@ -279,6 +286,7 @@ def output_options(arguments: Arguments) -> "OutputOptions":
         rate_hz=None if arguments.raw else arguments.rate,
         subtype=SUBTYPES[arguments.subtype] if arguments.subtype else None,
         normalize_db=arguments.normalize,
+        loudness_lufs=arguments.loudness,
         residual=arguments.residual,
         force=arguments.force,
         skip_existing=arguments.skip_existing,

@@ -4,8 +4,6 @@ import dataclasses
 import tomllib
 from pathlib import Path
 
-import tomli_w
-
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.schema import from_dict, merged, short, to_dict, without_none
@@ -66,4 +64,6 @@ def load_recipe(name: str) -> Recipe:
 
 def recipe_text(recipe: Recipe) -> str:
     """A recipe with every field spelled out, as TOML that `load_recipe` reads back."""
+    import tomli_w
+
     return tomli_w.dumps(without_none(to_dict(recipe)))

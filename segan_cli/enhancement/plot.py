@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from segan_cli.atomic import atomically
 from segan_cli.audio.sources import open_file
-from segan_cli.errors import AudioError
 from segan_cli.printable import printable
 
 Array = NDArray[np.float32]
@@ -30,14 +29,6 @@ class Picture:
     lows: Array  # [columns]
     highs: Array  # [columns]
     spectrogram: Array  # dB relative to full scale, [bins, columns]
-
-
-def check_matplotlib() -> None:
-    """Raise AudioError unless matplotlib is installed."""
-    try:
-        import matplotlib  # noqa: F401  # only whether it exists
-    except ImportError as error:
-        raise AudioError("--plot needs matplotlib; pip install 'segan-cli[plot]'") from error
 
 
 def plot(before: Path, after: Path, target: Path) -> None:

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from segan_cli.audio.files import AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.layouts import channel_order
+from segan_cli.audio.loudness import GainMeter, LoudnessMeter, PeakMeter
 from segan_cli.audio.meter import Meter
-from segan_cli.audio.sinks import Warn, Write, normalize_peak, open_output, open_target, reordered
+from segan_cli.audio.sinks import Warn, Write, apply_gain, open_output, open_target, reordered
 from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.enhancement.jobs import STREAM, Job
@@ -34,6 +35,7 @@ class OutputOptions:
     rate_hz: int | None = None
     subtype: str | None = None  # libsndfile's encoding
     normalize_db: float | None = None  # peak relative to full scale
+    loudness_lufs: float | None = None  # integrated loudness (ITU-R BS.1770-4), true peak at most -1 dB
     residual: Path | None = None  # file for the removed sound
     force: bool = False  # overwrite existing files
     skip_existing: bool = False
@@ -75,8 +77,9 @@ def enhance_recording(
         info = noisy.info
         output_info = info.at(options.rate_hz or info.rate_hz)
         write = stack.enter_context(open_job_target(job, output_info, noisy, options, warnings.append))
-        if options.normalize_db is not None:
-            write = stack.enter_context(normalize_peak(info.channels, options.normalize_db, write))
+        gain_meter = make_gain_meter(options, output_info)
+        if gain_meter is not None:
+            write = stack.enter_context(apply_gain(info.channels, gain_meter, write))
         write_residual: Write | None = None
         if options.residual is not None:
             check_writable(options.residual, options.force)
@@ -102,6 +105,15 @@ def enhance_recording(
         noise_reduction_db=before.pauses_db() - after.pauses_db(),
         real_time_factor=(time.monotonic() - started) / seconds, warnings=[*noisy.warnings, *warnings],
     )  # fmt: skip
+
+
+def make_gain_meter(options: OutputOptions, info: AudioInfo) -> GainMeter | None:
+    """Return the meter for the normalisation of an output, if one is asked for."""
+    if options.normalize_db is not None:
+        return PeakMeter(options.normalize_db)
+    if options.loudness_lufs is not None:
+        return LoudnessMeter(options.loudness_lufs, info.rate_hz, info.channels)
+    return None
 
 
 @contextmanager
