@@ -15,8 +15,8 @@ import report
 from segan_cli import Enhancer
 from segan_cli.backends.pretrained import find_model
 from segan_cli.evaluation.cases import Cases, from_mixes
-from segan_cli.evaluation.report import summary
-from segan_cli.evaluation.run import NOISY, Request, evaluate
+from segan_cli.evaluation.report import summarise_system
+from segan_cli.evaluation.run import NOISY, EvaluationOptions, evaluate
 from segan_cli.measures.catalog import CORE
 from segan_cli.networks.checkpoint import Model, load_model
 
@@ -38,10 +38,13 @@ def main() -> None:
         config = replace(model.config, hop=round(model.config.window * (1 - overlap)))
         enhancers[name] = Enhancer(Model(model.generator, config, model.provenance), "cpu")
         windows[name] = config.sample_rate_hz / config.hop
-    run = evaluate(Request(cases, tuple(CORE), models=enhancers))
+    evaluation = evaluate(EvaluationOptions(cases, tuple(CORE), models=enhancers))
     results: dict[str, Any] = {"mixes": len(cases.all)}
     for system in (NOISY, *OVERLAPS):
-        means = {name: value["mean"] for name, value in summary(run.rows, system, run.measures).items()}
+        means = {
+            name: value["mean"]
+            for name, value in summarise_system(evaluation.cases, system, evaluation.measures).items()
+        }
         results[system] = {"windows_per_s": windows.get(system), **means}
     report.save("overlap", results)
     for heading, text in tables(results).items():

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from segan_cli.backends.pretrained import find_model, shipped_models
 from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.gather import Gatherer
-from segan_cli.data.mixing import MixedSource, draw_utterances, looped, place
+from segan_cli.data.corpora import CorpusLoader
+from segan_cli.data.mixing import MixtureSource, draw_excerpt, draw_utterances, read_looped
 from segan_cli.data.recordings import Recordings
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.measures.catalog import CORE, measure_all
@@ -62,12 +62,12 @@ def mixes(speech: Recordings, kinds: dict[str, Recordings], clean: dict[str, Rec
     ways["babble"] = nothing, PLAIN | {"babble_probability": 1.0}
     ways["white"] = nothing, PLAIN | {"generated": ("white",)}
     for kind, (noise, way) in ways.items():
-        source = MixedSource(speech, noise, nothing, MixingConfig(**way), RATE_HZ)  # type: ignore[arg-type]  # of many types
+        source = MixtureSource(speech, noise, nothing, MixingConfig(**way), RATE_HZ)  # type: ignore[arg-type]  # of many types
         for spec in draw_utterances(source, EACH, zlib.crc32(kind.encode())):  # the same voices at every SNR
             for snr_db in SNRS_DB:
                 yield Mix(kind, str(snr_db), *source.render(replace(spec, snr_db=snr_db)))
     for condition, recordings in clean.items():
-        source = MixedSource(recordings, nothing, nothing, MixingConfig(**way), RATE_HZ)  # type: ignore[arg-type]
+        source = MixtureSource(recordings, nothing, nothing, MixingConfig(**way), RATE_HZ)  # type: ignore[arg-type]
         for spec in draw_utterances(source, CLEAN, 0):  # whatever the noise, the speech alone is taken
             _, alone = source.render(spec)
             yield Mix("none", condition, alone, alone)
@@ -90,7 +90,7 @@ def attenuation(enhancer: Enhancer, kinds: dict[str, Recordings]) -> dict[str, f
         rng, before, after = np.random.default_rng(zlib.crc32(kind.encode())), 0.0, 0.0
         for _ in range(EACH):
             recording = noise.draw(rng)
-            sound = looped(noise, place(rng, recording), ALONE_S * RATE_HZ) * (0.03 / recording.entry.level)
+            sound = read_looped(noise, draw_excerpt(rng, recording), ALONE_S * RATE_HZ) * (0.03 / recording.entry.level)
             before += float(np.sum(np.square(sound)))
             after += float(np.sum(np.square(enhancer.enhance(sound, RATE_HZ))))
         result[kind] = 10 * np.log10(before / max(after, 1e-12))
@@ -157,12 +157,12 @@ def main() -> None:
     parser.add_argument("--clean", action="append", default=[], metavar="NAME=DIR", help="more speech")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     arguments = parser.parse_args()
-    gatherer = Gatherer(Cache(arguments.cache, RATE_HZ), None)
+    loader = CorpusLoader(Cache(arguments.cache, RATE_HZ), None)
     named = dict(kind.split("=", 1) for kind in arguments.kind)
-    kinds = {kind: gatherer.gather((), places.split(","), (), "validation").noise for kind, places in named.items()}
-    speech = gatherer.gather((arguments.data,), (), (), "validation").speech
+    kinds = {kind: loader.load((), places.split(","), (), "validation").noise for kind, places in named.items()}
+    speech = loader.load((arguments.data,), (), (), "validation").speech
     more = (kind.split("=", 1) for kind in arguments.clean)
-    clean = {kind: gatherer.gather((place,), (), (), "validation").speech for kind, place in more}
+    clean = {kind: loader.load((folder,), (), (), "validation").speech for kind, folder in more}
     mixed = list(mixes(speech, kinds, {"of the mixes": speech, **clean}))
     with worker_pool() as pool:
         noisy = score(mixed, [mix.noisy for mix in mixed], pool)

@@ -20,8 +20,8 @@ from scipy.signal import butter, sosfilt, sosfiltfilt
 from segan_cli import Enhancer
 from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.gather import Gatherer
-from segan_cli.data.mixing import MixedSource, draw_utterances
+from segan_cli.data.corpora import CorpusLoader
+from segan_cli.data.mixing import MixtureSource, draw_utterances
 from segan_cli.data.recordings import Recordings
 from segan_cli.measures.catalog import measure_all
 
@@ -41,7 +41,7 @@ POLICIES = ("keep", "denoise", "drop")
 
 def mixes(speech: Recordings, noise: Recordings, snr_db: float) -> Iterator[tuple[Array, Array]]:
     """The same utterances and noises at an SNR, as noisy and clean."""
-    source = MixedSource(speech, noise, Recordings(()), PLAIN, RATE_HZ)
+    source = MixtureSource(speech, noise, Recordings(()), PLAIN, RATE_HZ)
     for spec in draw_utterances(source, EACH, 1):
         yield source.render(replace(spec, snr_db=float(snr_db)))
 
@@ -165,9 +165,9 @@ def main() -> None:
     parser.add_argument("--music", required=True)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     arguments = parser.parse_args()
-    gatherer = Gatherer(Cache(arguments.cache, RATE_HZ), None)
-    data = gatherer.gather((arguments.data,), (arguments.noise,), (), "validation")
-    tunes = gatherer.gather((), (arguments.music,), (), "validation").noise
+    loader = CorpusLoader(Cache(arguments.cache, RATE_HZ), None)
+    data = loader.load((arguments.data,), (arguments.noise,), (), "validation")
+    tunes = loader.load((), (arguments.music,), (), "validation").noise
     rng = np.random.default_rng(0)
     music = [tunes.excerpt(tunes.draw(rng).name, 0, 10 * RATE_HZ) for _ in range(EACH)]
     speech = [clean for _, clean in mixes(data.speech, data.noise, 0)]

@@ -21,7 +21,7 @@ from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, ObjectiveName, TrainingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.mixing import NoisyClean, draw_utterances
-from segan_cli.data.sources import Sources, open_sources
+from segan_cli.data.training_data import TrainingData, load_training_data
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import mean
 from segan_cli.networks.summary import macs_per_second, weights
@@ -83,12 +83,12 @@ class Notes:
         self.scores = scores
 
 
-def mixes(sources: Sources, n: int) -> list[NoisyClean]:
+def mixes(sources: TrainingData, n: int) -> list[NoisyClean]:
     """The validation utterances of every row, the same for every seed."""
     return [sources.validation.render(spec) for spec in draw_utterances(sources.validation, n, 0)]
 
 
-def run_row(model: ModelConfig, config: TrainingConfig, sources: Sources, run: Path) -> dict[str, Any]:
+def run_row(model: ModelConfig, config: TrainingConfig, sources: TrainingData, run: Path) -> dict[str, Any]:
     """Train one row and score it; the numbers of its last check-up."""
     run.mkdir(parents=True, exist_ok=True)
     notes, began = Notes(), time.monotonic()
@@ -122,13 +122,13 @@ def main() -> None:
         valid_speech=(str(arguments.valid_data),),
         valid_noise=(str(arguments.valid_noise),),
     )
-    sources = open_sources(data, MixingConfig(), 0, Cache(arguments.run / "cache", 16_000))
+    sources = load_training_data(data, MixingConfig(), 0, Cache(arguments.run / "cache", 16_000))
     results = report.load("speech")
     budget = {
         "steps": base.steps,
         "batch_size": base.batch_size,
         "share": SHARE,
-        "data": [f"{f.utterances} files, {f.seconds / 3600:.2f} h of {f.kind}" for f in sources.found[:2]],
+        "data": [f"{f.utterances} files, {f.seconds / 3600:.2f} h of {f.kind}" for f in sources.corpora[:2]],
     }
     if results.get("budget") != budget:
         validation = mixes(sources, base.validation_mixes)

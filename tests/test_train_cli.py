@@ -109,7 +109,7 @@ def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe,
         0,
     )
     assert first.returncode == 0, first.stderr
-    for words in (f"{spoiled['left']} left out", "bad_clipped.wav: clipped", "speakers: 3 in 9 files", "noise: 5 in"):
+    for words in (f"{spoiled['left']} skipped", "bad_clipped.wav: clipped", "speakers: 3 in 9 files", "noise: 5 in"):
         assert words in first.stderr, words
     assert {path.name for path in run.iterdir()} == {
         "best.safetensors", "last.pt", "log.jsonl", "recipe.toml", "data.json", "split.json", "validation.jsonl"
@@ -261,7 +261,7 @@ def test_a_wrong_field_gets_one_line(tmp_path, complain, assignment, says):
     [
         ((), "no speech to train on; name a folder by --data"),
         (("--data", "none"), "none: no such folder"),
-        (("--data", "pairs", "--noise", "pairs/noisy"), "leave out --noise"),
+        (("--data", "pairs", "--noise", "pairs/noisy"), "omit --noise"),
         (("--data", "pairs", "--resume"), "name its folder by --run-dir"),
         (("--data", "pairs", "--resume", "--run-dir", "none"), "holds no training to resume"),
         (("--data", "pairs", "--run-dir", "file"), "is a file"),

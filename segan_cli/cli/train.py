@@ -15,7 +15,7 @@ import click
 
 from segan_cli.cli.numbers import DECIBELS, MOST_WORKERS, SEED, Finite
 from segan_cli.config.presets import PRESETS, scaled
-from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_of, shipped_recipes
+from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_for, shipped_recipes
 from segan_cli.config.schema import override
 from segan_cli.config.training import ObjectiveName, Recipe
 from segan_cli.errors import ConfigError, StoppedError, TrainingError
@@ -157,7 +157,7 @@ def resolve(
         from segan_cli.training.init import model_of
 
         model = model_of(init)
-    recipe = load_recipe(base or (recipe_of(model) if model else DEFAULT))
+    recipe = load_recipe(base or (recipe_for(model) if model else DEFAULT))
     if model is not None:
         recipe = replace(recipe, model=model)
     if width is not None:

@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from segan_cli.cli.console import say
-from segan_cli.data.gather import describe
-from segan_cli.data.sources import Sources
+from segan_cli.data.corpora import describe_corpus
+from segan_cli.data.training_data import TrainingData
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.distributed import Processes
 from segan_cli.training.throughput import Throughput
@@ -43,17 +43,17 @@ class TrainingReporter:
         """Show a bar for one place of the data."""
         return ReadingBar(self.bar, place)
 
-    def on_data(self, sources: Sources) -> None:
+    def on_data(self, sources: TrainingData) -> None:
         """Print what was found, what is left out and why, and how it is split."""
-        for found in sources.found:
-            say(describe(found))
+        for found in sources.corpora:
+            say(describe_corpus(found))
             for note in found.notes:
                 say(f"  note: {note}")
             for line in found.skipped[:MOST_NAMED]:
                 say(f"  left out: {line}")
             if len(found.skipped) > MOST_NAMED:
                 say(f"  left out: {len(found.skipped) - MOST_NAMED} more, listed in data.json")
-        for kind, both in sources.sides.items():
+        for kind, both in sources.splits.items():
             files = [sum(map(len, side)) for side in both]
             groups = [len({group for recordings in side for group in recordings.groups()}) for side in both]
             if any(files):

@@ -15,7 +15,7 @@ from segan_cli.config.budget import (
     judging,
     spectral,
 )
-from segan_cli.config.schema import check_least, check_within
+from segan_cli.config.schema import check_int_range, check_min
 from segan_cli.errors import ConfigError
 
 LONGEST_WINDOW, LONGEST_FRAME = 2**20, 8_192  # samples
@@ -41,9 +41,9 @@ class GeneratorConfig:
 
     def __post_init__(self) -> None:
         check_layers("generator", self.channels, self.strides, self.kernel_size)
-        check_within("generator", {"latent_channels": self.latent_channels}, 0, MOST_CHANNELS)
+        check_int_range("generator", {"latent_channels": self.latent_channels}, 0, MOST_CHANNELS)
         dilations = {f"dilation of layer {i}": dilation for i, dilation in enumerate(self.dilations, 1)}
-        check_within("generator", dilations, 1, MOST_DILATION)
+        check_int_range("generator", dilations, 1, MOST_DILATION)
         check_level("generator", self.input_rms)
         if len(self.dilations) != len(self.channels):
             raise ConfigError(
@@ -92,9 +92,9 @@ class SpectralConfig:
 
     def __post_init__(self) -> None:
         sizes = ("channels", "embed_dim", "hidden", "bands", "heads")
-        check_within("generator", {name: getattr(self, name) for name in sizes}, 1, MOST_CHANNELS)
-        check_within("generator", {"depth": self.depth, "blocks": self.blocks}, 1, MOST_LAYERS)
-        check_within("generator", {"frame": self.frame, "freq_stride": self.freq_stride}, 2, LONGEST_FRAME)
+        check_int_range("generator", {name: getattr(self, name) for name in sizes}, 1, MOST_CHANNELS)
+        check_int_range("generator", {"depth": self.depth, "blocks": self.blocks}, 1, MOST_LAYERS)
+        check_int_range("generator", {"frame": self.frame, "freq_stride": self.freq_stride}, 2, LONGEST_FRAME)
         if self.embed_dim % self.heads:
             raise ConfigError(f"generator: embed_dim {self.embed_dim} is no multiple of the {self.heads} heads")
         if self.frame % (2 * self.freq_stride):
@@ -137,9 +137,11 @@ class DiscriminatorConfig:
 
     def __post_init__(self) -> None:
         check_layers("discriminator", self.channels, self.strides, self.kernel_size)
-        check_least("discriminator", self, phase_shuffle=0)
-        check_within("discriminator", {f"hidden layer {i}": n for i, n in enumerate(self.hidden, 1)}, 1, MOST_CHANNELS)
-        check_within("discriminator", {"hidden layers": len(self.hidden)}, 0, MOST_LAYERS)
+        check_min("discriminator", self, phase_shuffle=0)
+        check_int_range(
+            "discriminator", {f"hidden layer {i}": n for i, n in enumerate(self.hidden, 1)}, 1, MOST_CHANNELS
+        )
+        check_int_range("discriminator", {"hidden layers": len(self.hidden)}, 0, MOST_LAYERS)
 
     def layers(self, n_samples: int) -> list[Layer]:
         """What each layer costs for a window, norms aside."""
@@ -159,7 +161,7 @@ class SpectralDiscriminatorConfig:
 
     def __post_init__(self) -> None:
         check_layers("discriminator", self.channels, (2,) * len(self.channels), 5)
-        check_within("discriminator", {"frame": self.frame}, 2, LONGEST_FRAME)
+        check_int_range("discriminator", {"frame": self.frame}, 2, LONGEST_FRAME)
         check_level("discriminator", self.input_rms)
         if self.frame % 2 or not 0 < self.power <= 1:
             raise ConfigError("discriminator: frame must be even, power lie between 0 and 1")
@@ -182,7 +184,7 @@ class ModelConfig:
     pre_emphasis: float = 0.95
 
     def __post_init__(self) -> None:
-        check_within("model", {"window": self.window}, 1, LONGEST_WINDOW)
+        check_int_range("model", {"window": self.window}, 1, LONGEST_WINDOW)
         strides = {"generator": self.generator.strides}
         if isinstance(self.discriminator, DiscriminatorConfig):
             strides["discriminator"] = self.discriminator.strides
@@ -197,7 +199,7 @@ class ModelConfig:
             raise ConfigError(f"sample_rate_hz: {self.sample_rate_hz}; the measures and the tool are made for 16000")
         if not 0 <= self.pre_emphasis < 1:
             raise ConfigError(f"pre_emphasis: {self.pre_emphasis}; it must lie between 0 and 1, 1 excluded")
-        check_within("model", {"hop": self.hop}, -(-self.window // MOST_OVERLAP), self.window)
+        check_int_range("model", {"hop": self.hop}, -(-self.window // MOST_OVERLAP), self.window)
         for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
             check_budget(name, network.layers(self.window), self.sample_rate_hz / self.hop)
 

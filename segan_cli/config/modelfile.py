@@ -7,7 +7,7 @@ from typing import Any
 
 from segan_cli.config.legacy import renamed_model
 from segan_cli.config.model import ModelConfig
-from segan_cli.config.schema import from_dict, short
+from segan_cli.config.schema import from_dict, short_repr
 from segan_cli.errors import CheckpointError, ConfigError
 
 FORMAT = 2  # of model files; those of format 1, or without a number, are read too
@@ -33,7 +33,7 @@ class About:
     format: int
 
 
-def read_about(text: str) -> About:
+def parse_metadata(text: str) -> About:
     """A file's metadata.
 
     Raises ConfigError when that is no model that this segan knows, or one that is larger than any should be.
@@ -47,8 +47,8 @@ def read_about(text: str) -> About:
         raise ConfigError("its metadata has no config and provenance; export or train it again")
     version = about.get("format", 1)
     if version not in (1, FORMAT):
-        raise ConfigError(f"a model of format {short(version)}, and this segan reads {FORMAT}; use another segan")
+        raise ConfigError(f"a model of format {short_repr(version)}, and this segan reads {FORMAT}; use another segan")
     for key, kind in (("runs", list), ("steps", int)):
         if not isinstance(provenance.get(key, kind()), kind):
-            raise ConfigError(f"its provenance has {key} {short(provenance[key])}; export or train it again")
+            raise ConfigError(f"its provenance has {key} {short_repr(provenance[key])}; export or train it again")
     return About(from_dict(ModelConfig, renamed_model(config) if version == 1 else config), provenance, version)

@@ -8,7 +8,7 @@ import tomli_w
 
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS
-from segan_cli.config.schema import from_dict, merged, short, to_dict, without_none
+from segan_cli.config.schema import from_dict, merge, none_as_text, short_repr, to_dict
 from segan_cli.config.training import Recipe
 from segan_cli.errors import ConfigError
 
@@ -28,7 +28,7 @@ def shipped_recipes() -> list[str]:
     return sorted(path.stem for path in recipes_dir().glob("*.toml"))
 
 
-def recipe_of(model: ModelConfig) -> str:
+def recipe_for(model: ModelConfig) -> str:
     """Name of the shipped recipe that suits a model best: its preset's own, or that of its family."""
     return model.preset if model.preset in shipped_recipes() else FAMILIES[model.generator.family]
 
@@ -54,10 +54,10 @@ def load_recipe(name: str) -> Recipe:
     if not isinstance(model, dict) or "preset" not in model:
         raise ConfigError(f"{name}: model.preset: missing; give one of {', '.join(PRESETS)}")
     if not isinstance(model["preset"], str):
-        raise ConfigError(f"{name}: model.preset: {short(model['preset'])}; give one of {', '.join(PRESETS)}")
+        raise ConfigError(f"{name}: model.preset: {short_repr(model['preset'])}; give one of {', '.join(PRESETS)}")
     preset = PRESETS.get(model["preset"])
     if preset is not None:
-        values["model"] = merged(dataclasses.asdict(preset), model)
+        values["model"] = merge(dataclasses.asdict(preset), model)
     try:
         return from_dict(Recipe, values)
     except ConfigError as error:
@@ -66,4 +66,4 @@ def load_recipe(name: str) -> Recipe:
 
 def recipe_text(recipe: Recipe) -> str:
     """A recipe with every field spelled out, as TOML that `load_recipe` reads back."""
-    return tomli_w.dumps(without_none(to_dict(recipe)))
+    return tomli_w.dumps(none_as_text(to_dict(recipe)))

@@ -32,7 +32,7 @@ class _Short(reprlib.Repr):
         return repr(value) if abs(value) < LARGEST else f"a whole number of {value.bit_length()} bits"
 
 
-short = _Short().repr
+short_repr = _Short().repr
 
 
 def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
@@ -63,27 +63,29 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         families = {cls.family: cls for cls in arguments}
         family = value.get("family", next(iter(families))) if isinstance(value, dict) else None
         if family is not None and (not isinstance(family, str) or family not in families):
-            raise ConfigError(f"{where}.family: {short(family)}; it must be one of {', '.join(families)}")
+            raise ConfigError(f"{where}.family: {short_repr(family)}; it must be one of {', '.join(families)}")
         kind = families.get(family, arguments[0])
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise ConfigError(f"{where}: {short(value)}; it has keys of its own, give one of them")
+            raise ConfigError(f"{where}: {short_repr(value)}; it has keys of its own, give one of them")
         return from_dict(typing.cast(type, kind), value, f"{where}.")
     if typing.get_origin(kind) is Literal:
         if not isinstance(value, str) or value not in arguments:
-            raise ConfigError(f"{where}: {short(value)}; it must be one of {', '.join(arguments)}")
+            raise ConfigError(f"{where}: {short_repr(value)}; it must be one of {', '.join(arguments)}")
         return value
     if typing.get_origin(kind) is tuple:
         endless = arguments[-1] is ...
         if not isinstance(value, list | tuple) or not (endless or len(value) == len(arguments)):
-            raise ConfigError(f"{where}: {short(value)}; it must be a list{'' if endless else f' of {len(arguments)}'}")
+            raise ConfigError(
+                f"{where}: {short_repr(value)}; it must be a list{'' if endless else f' of {len(arguments)}'}"
+            )
         return tuple(_convert(arguments[0], item, where) for item in value)
     if type(value) is int and abs(value) >= LARGEST:
-        raise ConfigError(f"{where}: {short(value)}; it must be below 2^63")
+        raise ConfigError(f"{where}: {short_repr(value)}; it must be below 2^63")
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise ConfigError(f"{where}: {short(value)}; it must be {NAMES[kind]}")
+        raise ConfigError(f"{where}: {short_repr(value)}; it must be {NAMES[kind]}")
     return value
 
 
@@ -110,20 +112,20 @@ def override(config: T, assignments: Sequence[str]) -> T:
     return from_dict(type(config), values)
 
 
-def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     """Nested dictionaries as one, `changes` before `base`."""
     result = dict(base)
     for key, value in changes.items():
         inner = result.get(key)
-        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        result[key] = merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return result
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested dictionaries as one, keys joined by dots."""
     result: dict[str, Any] = {}
     for key, value in values.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        result |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return result
 
 
@@ -133,35 +135,35 @@ def to_dict(config: Any) -> dict[str, Any]:
     return values
 
 
-def without_none(value: Any) -> Any:
+def none_as_text(value: Any) -> Any:
     """The same data with a word for None, for TOML."""
     if isinstance(value, dict):
-        return {key: without_none(item) for key, item in value.items()}
+        return {key: none_as_text(item) for key, item in value.items()}
     return NONE if value is None else value
 
 
-def check_least(name: str, config: Any, **bounds: float) -> None:
+def check_min(name: str, config: Any, **bounds: float) -> None:
     """Raise ConfigError unless every field is at least its bound."""
     for key, bound in bounds.items():
         if not getattr(config, key) >= bound:
             raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound} or more")
 
 
-def check_most(name: str, config: Any, **bounds: float) -> None:
+def check_max(name: str, config: Any, **bounds: float) -> None:
     """Raise ConfigError unless every field is at most its bound."""
     for key, bound in bounds.items():
         if not getattr(config, key) <= bound:
             raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound:,.15g} or less")
 
 
-def check_within(name: str, values: Mapping[str, Any], low: int, high: int) -> None:
+def check_int_range(name: str, values: Mapping[str, Any], low: int, high: int) -> None:
     """Raise ConfigError unless every value is a whole number between two bounds."""
     for key, value in values.items():
         if type(value) is not int or not low <= value <= high:
-            raise ConfigError(f"{name}: {key} {short(value)}; it must be a whole number between {low} and {high}")
+            raise ConfigError(f"{name}: {key} {short_repr(value)}; it must be a whole number between {low} and {high}")
 
 
-def check_shares(name: str, config: Any, *keys: str, highest: float = 1.0) -> None:
+def check_fractions(name: str, config: Any, *keys: str, highest: float = 1.0) -> None:
     """Raise ConfigError unless every field lies between 0 and `highest`."""
     for key in keys:
         if not 0 <= getattr(config, key) <= highest:

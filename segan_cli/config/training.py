@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from segan_cli.config.model import DiscriminatorConfig, ModelConfig
-from segan_cli.config.schema import check_least, check_most, check_ranges, check_shares
+from segan_cli.config.schema import check_fractions, check_max, check_min, check_ranges
 from segan_cli.errors import ConfigError
 
 LOUDEST_DB = 200.0  # levels beyond are nobody's, and overflow
@@ -49,7 +49,7 @@ class MixingConfig:
     gap_ms: tuple[float, float] = (10.0, 40.0)  # length of a gap
 
     def __post_init__(self) -> None:
-        check_shares("mixing", self, *(name for name in vars(self) if name.endswith("probability")))
+        check_fractions("mixing", self, *(name for name in vars(self) if name.endswith("probability")))
         check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "clipping_db", largest=LOUDEST_DB)
         check_ranges("mixing", self, "speed", "band_hz")
         check_ranges("mixing", self, "gap_ms", largest=LONGEST_GAP_MS)
@@ -104,13 +104,13 @@ class AdversarialConfig:
         for name in ("label_smoothing", "mismatched_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")
-        check_least("adversarial", self, weight=0, start=0, discriminator_steps=1, unrolled_steps=0, instance_noise=0)
-        check_least("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0)
-        check_most("adversarial", self, weight=HEAVIEST, discriminator_steps=1_000, unrolled_steps=1_000)
-        check_most("adversarial", self, instance_noise=10, r1_weight=HEAVIEST, gradient_penalty_weight=HEAVIEST)
+        check_min("adversarial", self, weight=0, start=0, discriminator_steps=1, unrolled_steps=0, instance_noise=0)
+        check_min("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0)
+        check_max("adversarial", self, weight=HEAVIEST, discriminator_steps=1_000, unrolled_steps=1_000)
+        check_max("adversarial", self, instance_noise=10, r1_weight=HEAVIEST, gradient_penalty_weight=HEAVIEST)
         if self.gradient_share is not None:
-            check_most("adversarial", self, gradient_share=HEAVIEST)
-            check_least("adversarial", self, gradient_share=0)
+            check_max("adversarial", self, gradient_share=HEAVIEST)
+            check_min("adversarial", self, gradient_share=0)
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ class TrainingConfig:
     mixing: MixingConfig = field(default_factory=MixingConfig)
 
     def __post_init__(self) -> None:
-        check_least(
+        check_min(
             "training",
             self,
             steps=1,
@@ -158,17 +158,17 @@ class TrainingConfig:
             log_every=1,
             keep=0,
         )
-        check_least("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
-        check_least("training", self, validate_every=1, validation_mixes=1)
-        check_least("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
-        check_most("training", self, **{f"{name}_weight": HEAVIEST for name in self.reconstruction()})
-        check_most("training", self, generator_learning_rate=FASTEST, discriminator_learning_rate=FASTEST)
-        check_most("training", self, steps=10**9)
-        check_most("training", self, batch_size=2**16, reference_windows=2**16, validation_mixes=10_000, keep=10_000)
+        check_min("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
+        check_min("training", self, validate_every=1, validation_mixes=1)
+        check_min("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
+        check_max("training", self, **{f"{name}_weight": HEAVIEST for name in self.reconstruction()})
+        check_max("training", self, generator_learning_rate=FASTEST, discriminator_learning_rate=FASTEST)
+        check_max("training", self, steps=10**9)
+        check_max("training", self, batch_size=2**16, reference_windows=2**16, validation_mixes=10_000, keep=10_000)
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
         if self.decay_steps is not None:
-            check_least("training", self, decay_steps=1)
+            check_min("training", self, decay_steps=1)
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training: ema_decay {self.ema_decay}; it must lie between 0 and 1, 1 excluded")
         if self.batch_size % self.gradient_accumulation_steps:

@@ -13,7 +13,7 @@ from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import Source, open_file
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network
-from segan_cli.config.schema import check_within
+from segan_cli.config.schema import check_int_range
 from segan_cli.enhancement.jobs import Job, check
 from segan_cli.enhancement.stream import EnhancerStream, Settings, samples
 from segan_cli.errors import AudioError
@@ -46,7 +46,7 @@ class Enhancer:
         when a setting cannot be.
         """
         self.settings = Settings(**settings)
-        check_within("enhancer", {"threads": 1 if threads is None else threads, "jobs": jobs}, 1, MOST_THREADS)
+        check_int_range("enhancer", {"threads": 1 if threads is None else threads, "jobs": jobs}, 1, MOST_THREADS)
         if isinstance(model, str | Path):
             self.network: Network = open_network(model, device, backend, self.settings.precision, threads, jobs)
         else:
