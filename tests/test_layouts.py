@@ -282,5 +282,5 @@ def test_loud_float_files_are_no_clean_speech(tmp_path):
 
 def test_a_split_of_which_nothing_is_left_is_an_error(tmp_path):
     plain(tmp_path / "corpus")
-    with pytest.raises(CorpusError, match="none of this run.s validation speakers"):
+    with pytest.raises(CorpusError, match="validation speakers are in its data"):
         open_all(tmp_path, {"speakers": frozenset({"gone"})}, speech=[tmp_path / "corpus"])

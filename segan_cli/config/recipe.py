@@ -1,4 +1,4 @@
-"""Recipes: a model and its training as a TOML file; the shipped ones by name."""
+"""Recipes: TOML files with a model and its training, shipped or the user's own."""
 
 import dataclasses
 import tomllib
@@ -17,7 +17,7 @@ FAMILIES = {"convolutional": "segan-gated", "spectral": "segan-spectral"}
 
 
 def recipes_dir() -> Path:
-    """The folder of shipped recipes: inside the installed package, or beside it in a source checkout."""
+    """The folder of shipped recipes, in the installed package or in a source checkout."""
     package = Path(__file__).parents[1]
     installed = package / "recipes"
     return installed if installed.is_dir() else package.parent / "recipes"
@@ -29,26 +29,26 @@ def shipped_recipes() -> list[str]:
 
 
 def recipe_for(model: ModelConfig) -> str:
-    """Name of the shipped recipe that suits a model best: its preset's own, or that of its family."""
+    """The name of the shipped recipe for a model: the one of its preset, or else of its family."""
     return model.preset if model.preset in shipped_recipes() else FAMILIES[model.generator.family]
 
 
 def load_recipe(name: str) -> Recipe:
-    """A shipped recipe by name, or one from a TOML file.
+    """Load a shipped recipe by name, or a recipe from a TOML file.
 
-    `[model]` names a preset and may change fields of it; `[training]` and `[data]` may leave out what has a default.
-    Raises ConfigError, naming the file and the key, when it cannot be read or says what cannot be.
+    `[model]` names a preset and may override its fields; fields of `[training]` and `[data]` have defaults. Raises
+    ConfigError, with file and key, if the recipe cannot be read or is invalid.
     """
     shipped = name in shipped_recipes()
     path = recipes_dir() / f"{name}.toml" if shipped else Path(name)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))  # names may be any bytes
+        values = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))  # paths may be any bytes
     except OSError as error:
         known = ", ".join(shipped_recipes())
         raise ConfigError(f"{name}: no such recipe ({error.strerror}); give a TOML file or one of: {known}") from error
     except RecursionError as error:
-        raise ConfigError(f"{name}: nested too deeply for a recipe") from error
-    except ValueError as error:  # of TOML, or of Python on whole numbers of thousands of digits
+        raise ConfigError(f"{name}: nested too deeply") from error
+    except ValueError as error:  # invalid TOML, or an integer too long for Python
         raise ConfigError(f"{name}: not a TOML file ({str(error).partition(';')[0]})") from error
     model = values.get("model")
     if not isinstance(model, dict) or "preset" not in model:
@@ -65,5 +65,5 @@ def load_recipe(name: str) -> Recipe:
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """A recipe with every field spelled out, as TOML that `load_recipe` reads back."""
+    """Format a recipe with all fields as TOML, readable by `load_recipe`."""
     return tomli_w.dumps(none_as_text(to_dict(recipe)))

@@ -20,7 +20,7 @@ from segan_cli.tracebacks import in_words
 Array = NDArray[np.float32]
 
 MAX_DELAY_S = 1.0  # search range of the delay estimate
-MIN_CORRELATION = 0.3  # normalized correlation that a delay must reach to count
+MIN_CORRELATION = 0.3  # normalised correlation that a delay must reach to count
 
 
 @dataclass(frozen=True)
