@@ -1,10 +1,10 @@
-"""What of this machine the process may use."""
+"""Processor cores, and a limit on processes and threads."""
 
 import os
 
-MOST_THREADS = 1_024  # that anybody may ask for
+MAX_JOBS = 1_024  # processes or threads that a user may request
 
 
 def cpu_count() -> int:
-    """Cores that this process may use, which an affinity can make fewer than there are."""
+    """Number of cores available to this process, respecting its CPU affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

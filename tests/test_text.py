@@ -14,7 +14,7 @@ import soundfile
 from commands import TINY, complaint, segan
 from conftest import hiss, voice
 
-from segan_cli.cli.train import unused
+from segan_cli.cli.train import unused_folder
 from segan_cli.config.recipe import load_recipe
 from segan_cli.data.manifest import read_manifest, read_rows
 from segan_cli.errors import ConfigError, CorpusError
@@ -354,8 +354,8 @@ def test_numbers_that_nobody_means_are_wrong_usage(tmp_path, monkeypatch, argume
     ],
 )
 def test_a_preset_of_others_leads_out_of_no_folder(tmp_path, preset, name):
-    assert unused(tmp_path, preset) == tmp_path / name
-    assert unused(tmp_path, "x" * 5_000) == tmp_path / ("x" * 64)
+    assert unused_folder(tmp_path, preset) == tmp_path / name
+    assert unused_folder(tmp_path, "x" * 5_000) == tmp_path / ("x" * 64)
 
 
 def test_a_column_that_no_recording_has_is_named_before_anything_is_scored(table):

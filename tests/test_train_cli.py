@@ -153,7 +153,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, uninterrup
         if number != signal.SIGKILL:
             last = said.splitlines()[-1]
             assert f"--run-dir {run} --resume" in last
-            assert f"stopped at step {count(run)};" in last
+            assert f"stopped at step {count(run)}, saved" in last
             assert tensors(run / "last.pt")[1] == count(run)
         arguments = resume
     result = segan(*resume)
@@ -358,7 +358,7 @@ def test_a_signal_to_all_processes_saves_too(tmp_path, pairs, recipe, how):
         time.sleep(0.02)
     (os.killpg if how == "group" else os.kill)(process.pid, signal.SIGTERM)
     _, said = process.communicate(timeout=100)
-    assert "is saved, go on by" in said
+    assert "last.pt; to resume: " in said
     assert process.returncode in (143, 1), said
     assert tensors(tmp_path / "run" / "last.pt")[1] == count(tmp_path / "run") >= 20
 

@@ -1,4 +1,4 @@
-"""The command line: one file a command, and one place that turns errors into words and exit codes."""
+"""The command line: a module per command, and the conversion of errors to messages and exit codes."""
 
 import io
 import os
@@ -19,7 +19,7 @@ from segan_cli.stopping import leave_in_silence, leave_when_told, remove_unfinis
 from segan_cli.tracebacks import LOG, in_words, show_tracebacks
 
 debugging = click.option(
-    "--debug", is_flag=True, expose_value=False, help="Say where in segan an error came from.",
+    "--debug", is_flag=True, expose_value=False, help="Show tracebacks of errors.",
     callback=lambda context, option, given: show_tracebacks() if given else None,
 )  # fmt: skip
 
@@ -28,7 +28,7 @@ debugging = click.option(
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="segan")
 def segan() -> None:
-    """Remove noise from speech, train models that do, and measure how well they do it.
+    """Remove noise from speech, and train and evaluate speech enhancement models.
 
     \b
     Example:

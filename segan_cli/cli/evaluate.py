@@ -49,7 +49,7 @@ DEFAULT_SNRS_DB = (0.0, 10.0)
 @click.option("--compare", nargs=2, type=PATH, metavar="A.json B.json", help="Compare two JSON reports and exit.")
 @click.option("--jobs", type=WORKERS, help="Worker processes.  [default: one per core]")
 @click.option("--cache", type=PATH, metavar="FILE", help="Score cache.  [default: in the user's cache folder]")
-@click.option("--no-cache", is_flag=True, help="Compute all scores, and do not save them.")
+@click.option("--no-cache", is_flag=True, help="Do not use the score cache.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @click.option("-q", "--quiet", is_flag=True, help="Show no progress bar and no notes.")
 def evaluate(

@@ -17,7 +17,7 @@ from segan_cli.config.schema import check_int_range
 from segan_cli.enhancement.jobs import Job, check
 from segan_cli.enhancement.stream import EnhancerStream, Settings, samples
 from segan_cli.errors import AudioError
-from segan_cli.system import MOST_THREADS
+from segan_cli.system import MAX_JOBS
 
 if TYPE_CHECKING:
     from segan_cli.networks.checkpoint import Model
@@ -46,7 +46,7 @@ class Enhancer:
         when a setting cannot be.
         """
         self.settings = Settings(**settings)
-        check_int_range("enhancer", {"threads": 1 if threads is None else threads, "jobs": jobs}, 1, MOST_THREADS)
+        check_int_range("enhancer", {"threads": 1 if threads is None else threads, "jobs": jobs}, 1, MAX_JOBS)
         if isinstance(model, str | Path):
             self.network: Network = open_network(model, device, backend, self.settings.precision, threads, jobs)
         else:
