@@ -128,7 +128,7 @@ def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe,
     history = load_model(run / "best.safetensors").provenance["runs"]
     assert [entry["from_step"] for entry in history][:1] == [0]
 
-    assert "add --resume" in complain("train", "--data", tmp_path / "corpus", "--run-dir", run)[0]
+    assert "use --resume" in complain("train", "--data", tmp_path / "corpus", "--run-dir", run)[0]
     other = complain("train", "--run-dir", run, "--resume", "--preset", "segan-slim", "--width", 0.1)
     assert "another model" in other[0]
 
@@ -240,11 +240,11 @@ def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
         ("training.adversarial.objective=hing", "it must be one of minimax, "),
         ("model.generator.strides=[2]", "model.generator.strides: no such key; did you mean freq_stride?"),
         ("model.generator.embed_dim=9", "embed_dim 9 is not a multiple of the 4 heads"),
-        ("model.generator.family=convolutional", "choose another by --preset"),
+        ("model.generator.family=convolutional", "use --preset"),
         ("training=3", "it is a section"),
         ("training.gradient_accumulation_steps=3", "batch_size 32 is not a multiple of gradient_accumulation_steps 3"),
         ("nonsense", "give SECTION.FIELD=VALUE"),
-        ("model.preset=segan", "choose another by --preset"),
+        ("model.preset=segan", "use --preset"),
         ("model.pre_emphasis=1", "pre_emphasis: 1.0; it must lie between 0 and 1"),
         ("training.mixing.snr_db=[9,1]", "the lower bound comes first"),
     ],
@@ -262,8 +262,8 @@ def test_a_wrong_field_gets_one_line(tmp_path, complain, assignment, says):
         ((), "no speech to train on; name a folder by --data"),
         (("--data", "none"), "none: no such folder"),
         (("--data", "pairs", "--noise", "pairs/noisy"), "omit --noise"),
-        (("--data", "pairs", "--resume"), "name its folder by --run-dir"),
-        (("--data", "pairs", "--resume", "--run-dir", "none"), "holds no training to resume"),
+        (("--data", "pairs", "--resume"), "give its folder by --run-dir"),
+        (("--data", "pairs", "--resume", "--run-dir", "none"), "no training to resume"),
         (("--data", "pairs", "--run-dir", "file"), "is a file"),
         (("--data", "pairs", "--run-dir", "file/run"), "file"),
         (("--data", "pairs", "--device", "cuda"), "device cuda: not available here"),
