@@ -77,7 +77,7 @@ def test_nothing_is_decoded_twice(files, tmp_path, decoded):
     assert len(decoded) == 10
 
 
-def test_what_cannot_be_read_says_so_and_is_tried_again(files, tmp_path, decoded):
+def test_unreadable_files_are_reported_and_tried_again(files, tmp_path, decoded):
     cache = Cache(tmp_path / "cache", 16_000)
     files[1].write_text("no audio")
     files[2].unlink()
@@ -149,7 +149,7 @@ def test_progress_counts_every_file(files, tmp_path, monkeypatch):
     assert heard == 2 * [(2, 5), (4, 5), (5, 5)]
 
 
-def test_clipped_speech_is_told_from_loud_and_from_quiet():
+def test_clipped_speech_is_distinguished_from_loud_and_quiet_speech():
     loud = voice(1.0)
     loud *= 0.95 / np.abs(loud).max()
     assert count_clipped(loud) == 0

@@ -90,7 +90,7 @@ def test_mixes_and_recordings_without_a_reference(pairs, tmp_path):
         (("--compare", "a.json", "b.json"), 1, "a.json: cannot be read"),
     ],
 )
-def test_what_cannot_be_evaluated_gets_one_line(pairs, monkeypatch, arguments, code, says):
+def test_invalid_evaluation_options_get_one_line(pairs, monkeypatch, arguments, code, says):
     (pairs / "empty").mkdir()
     monkeypatch.chdir(pairs)
     result = segan("evaluate", *arguments)

@@ -112,7 +112,7 @@ def test_folders_that_give_nothing_are_refused(pairs, what):
         from_folders(pairs / "noisy", pairs / ("other" if what == "apart" else what))
 
 
-def test_mixes_have_the_snr_they_are_said_to_have_and_come_again(pairs):
+def test_mixes_have_the_requested_snr_and_are_reproducible(pairs):
     noise = pairs / "hiss"
     noise.mkdir()
     soundfile.write(noise / "h.wav", hiss(5.0, seed=9, level=0.3), 16_000)
@@ -157,7 +157,7 @@ def test_rates_channels_and_lengths_are_unified_and_reported(pairs):
         assert row.scores["noisy"] == pytest.approx(other.scores["noisy"], abs=0.02)
 
 
-def test_undefined_scores_are_counted_and_in_no_mean(pairs):
+def test_undefined_scores_are_counted_but_excluded_from_means(pairs):
     rewrite(pairs / "noisy" / "u0.wav", np.zeros_like)
     result = run(pairs)
     assert result.cases[0].scores["noisy"]["stoi"] == Undefined("silent signal")
@@ -192,7 +192,7 @@ def test_a_constant_delay_is_reported_and_compensated_with_align(pairs):
     assert any("--align" in line for line in to_markdown(build_report(reported, {})).splitlines())
 
 
-def test_scores_are_remembered_by_what_was_measured(pairs, tmp_path, monkeypatch):
+def test_scores_are_cached_by_signals_measure_and_versions(pairs, tmp_path, monkeypatch):
     store = ScoreStore(tmp_path / "scores.sqlite")
     first = run(pairs, store=store)
     task = ScoringTask(pairs / "clean" / "u0.wav", pairs / "noisy" / "u0.wav", QUICK, store=store)
@@ -207,13 +207,13 @@ def test_scores_are_remembered_by_what_was_measured(pairs, tmp_path, monkeypatch
         score(ScoringTask(pairs / "clean" / "u1.wav", pairs / "noisy" / "u1.wav", QUICK, store=other))
 
 
-def test_a_store_that_is_none_is_refused(tmp_path):
+def test_a_file_that_is_no_score_store_is_refused(tmp_path):
     (tmp_path / "file").write_text("no database, and long enough that it cannot be taken for one" * 20)
     with pytest.raises(SeganError, match="--cache"):
         ScoreStore(tmp_path / "file")
 
 
-def test_workers_and_memory_change_no_digit(pairs, tmp_path):
+def test_scores_do_not_depend_on_workers_or_the_cache(pairs, tmp_path):
     """One worker, two, and a run that goes on after half of its scores were kept."""
     cases = from_folders(pairs / "noisy", pairs / "clean")
     reports = []
@@ -233,7 +233,7 @@ def test_workers_and_memory_change_no_digit(pairs, tmp_path):
 # Statistics and reports
 
 
-def test_the_interval_holds_the_mean_as_often_as_it_says():
+def test_the_interval_covers_the_mean_at_its_confidence_level():
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(100):

@@ -55,7 +55,7 @@ def test_a_layout_is_found_as_it_is_and_split_without_a_leak(layout, tmp_path):
             assert noisy.any()
 
 
-def test_what_is_left_out_is_named_with_the_reason(tmp_path):
+def test_skipped_files_are_listed_with_a_reason(tmp_path):
     plain(tmp_path / "corpus")
     (found,) = open_all(tmp_path, speech=[tmp_path / "corpus"]).corpora
     reasons = {line.rpartition("/")[2].partition(":")[0]: line for line in found.skipped}
@@ -81,7 +81,7 @@ def test_the_same_speaker_of_two_corpora_stays_on_one_side(tmp_path):
         assert isinstance(sources.training, CombinedSource)
 
 
-def test_named_validation_data_is_taken_out_of_training(tmp_path):
+def test_named_validation_data_is_excluded_from_training(tmp_path):
     librispeech(tmp_path / "libri")
     for name, seed in (("copy", 20), ("other", 7)):
         speak(tmp_path / "mine" / f"{name}.wav", seed)
@@ -138,7 +138,7 @@ def test_a_single_noise_recording_leaves_generated_noises_to_validate_on(tmp_pat
     assert sources.validation.draw(np.random.default_rng(1), 1000).noises == ()
 
 
-def test_weights_say_how_often_a_second_is_heard(tmp_path):
+def test_sampling_probability_is_proportional_to_weight(tmp_path):
     for name in ("one", "two"):
         for speaker in "abc":
             speak(tmp_path / name / speaker / "0.wav", hash((name, speaker)) % 1000)
@@ -280,7 +280,7 @@ def test_loud_float_files_are_no_clean_speech(tmp_path):
     assert any("loud.wav: clipped" in line for line in found.skipped)
 
 
-def test_a_split_of_which_nothing_is_left_is_an_error(tmp_path):
+def test_a_split_whose_speakers_are_gone_is_an_error(tmp_path):
     plain(tmp_path / "corpus")
     with pytest.raises(CorpusError, match="validation speakers are in its data"):
         open_all(tmp_path, {"speakers": frozenset({"gone"})}, speech=[tmp_path / "corpus"])

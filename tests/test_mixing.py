@@ -178,7 +178,7 @@ def test_a_recording_at_a_speed_has_its_length_and_its_pitch(speed, length):
     np.testing.assert_allclose(sine[1_000:-1_000], expected[1_000:-1_000], atol=1e-3)
 
 
-def test_speech_and_noise_are_heard_each_at_its_speed(folder):
+def test_speech_and_noise_have_separate_speeds(folder):
     mixing = MixingConfig(speed_probability=0.6, reverb_probability=0.0, babble_probability=0.3)
     source = sources(folder, mixing).training
     rng = np.random.default_rng(0)

@@ -249,7 +249,7 @@ def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
         ("training.mixing.snr_db=[9,1]", "the lower bound comes first"),
     ],
 )
-def test_a_wrong_field_gets_one_line(tmp_path, complain, assignment, says):
+def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
     line, code, n = complain("train", "--data", "pairs", "--run-dir", "run", "--set", assignment)
     assert says in line
     assert (code, n) == (2, 1)
@@ -274,7 +274,7 @@ def test_a_wrong_field_gets_one_line(tmp_path, complain, assignment, says):
         (("--data", "pairs", "--cache", "file"), "the cache cannot be used"),
     ],
 )
-def test_what_cannot_be_trained_gets_one_line(pairs, tmp_path, complain, arguments, says):
+def test_invalid_training_options_get_one_line(pairs, tmp_path, complain, arguments, says):
     if torch.cuda.is_available() and "cuda" in arguments:
         pytest.skip("this machine has a GPU")
     (tmp_path / "file").write_text("in the way")
