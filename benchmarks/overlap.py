@@ -1,4 +1,4 @@
-"""What less overlap of windows than the half that `segan enhance` has costs in quality, on mixes no model heard.
+"""Quality of the default model with less overlap than the 50 % of `segan enhance`, on mixes of held-out data.
 
 python benchmarks/overlap.py --clean speech-valid/ --noise noise-valid/
 
@@ -15,41 +15,44 @@ import report
 from segan_cli import Enhancer
 from segan_cli.backends.pretrained import find_model
 from segan_cli.evaluation.cases import Cases, from_mixes
-from segan_cli.evaluation.report import summary
-from segan_cli.evaluation.run import NOISY, Request, evaluate
+from segan_cli.evaluation.report import summarise_system
+from segan_cli.evaluation.run import NOISY, EvaluationOptions, evaluate
 from segan_cli.measures.catalog import CORE
 from segan_cli.networks.checkpoint import Model, load_model
 
 OVERLAPS = {"none": 0.0, "an eighth": 1 / 8, "a quarter": 1 / 4, "three eighths": 3 / 8, "half": 1 / 2}
 SNRS_DB = (0.0, 10.0)
-EVERY = 5  # of all mixes one is taken; odd, so that both SNRs are
+EVERY = 5  # use every fifth mix; odd, to include both SNRs
 
 
 def main() -> None:
-    """Score the default model with each overlap, write the table."""
+    """Score the default model with each overlap, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clean", type=Path, required=True, help="clean speech that no model was trained on")
     parser.add_argument("--noise", type=Path, required=True)
     arguments = parser.parse_args()
     cases = Cases(from_mixes(arguments.clean, arguments.noise, SNRS_DB, seed=1).all[::EVERY])
     model = load_model(find_model("default"))
-    enhancers, windows = {}, {}
+    enhancers, rates = {}, {}
     for name, overlap in OVERLAPS.items():
         config = replace(model.config, hop=round(model.config.window * (1 - overlap)))
         enhancers[name] = Enhancer(Model(model.generator, config, model.provenance), device="cpu")
-        windows[name] = config.sample_rate_hz / config.hop
-    run = evaluate(Request(cases, tuple(CORE), models=enhancers))
+        rates[name] = config.sample_rate_hz / config.hop
+    evaluation = evaluate(EvaluationOptions(cases, tuple(CORE), models=enhancers))
     results: dict[str, Any] = {"mixes": len(cases.all)}
     for system in (NOISY, *OVERLAPS):
-        means = {name: value["mean"] for name, value in summary(run.rows, system, run.measures).items()}
-        results[system] = {"windows_per_s": windows.get(system), **means}
+        means = {
+            name: value["mean"]
+            for name, value in summarise_system(evaluation.cases, system, evaluation.measures).items()
+        }
+        results[system] = {"windows_per_s": rates.get(system), **means}
     report.save("overlap", results)
     for heading, text in tables(results).items():
         report.insert(report.ROOT / "docs" / "performance.md", heading, text)
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Markdown tables by heading."""
+    """Markdown tables by name."""
     rows = [
         [
             name, f"{row['windows_per_s']:.2f}" if row["windows_per_s"] else "–",
@@ -57,7 +60,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         ]
         for name, row in results.items() if name != "mixes"
     ]  # fmt: skip
-    return {"overlap": report.table(["overlap", "windows a second", "PESQ-WB", "STOI", "SI-SDR (dB)"], rows)}
+    return {"overlap": report.table(["overlap", "segments per second", "PESQ-WB", "STOI", "SI-SDR (dB)"], rows)}
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""What enhancement does to speech recognition: word error rate of an offline recogniser by strength.
+"""Word error rate of an offline speech recogniser, by strength of the enhancement.
 
 python benchmarks/recognition.py --noisy bench/noisy --clean bench/clean
 
-Of pairs named as VCTK's are, those whose text every speaker reads are taken (sentences 1 to 24: the elicitation
-paragraph and the rainbow passage). Needs pocketsphinx, which brings an English model of its own
+Uses the sentences of VCTK that every speaker reads (1 to 24: the elicitation paragraph and the rainbow passage). Needs
+pocketsphinx, which includes an English model
 (`pip install 'segan-cli[benchmarks]'`). Writes benchmarks/results/recognition.json and the table in docs/recordings.md.
 """
 
@@ -61,40 +61,40 @@ This is a very common type of bow, one showing mainly red and yellow, with littl
 
 
 def words(text: str) -> list[str]:
-    """Lower case, nothing but letters and apostrophes."""
+    """Split into lower-case words."""
     return re.findall(r"[a-z']+", text.lower().replace("-", ""))
 
 
-def recognised(signal: Array) -> list[str]:
-    """Words that the recogniser hears."""
+def transcribe(signal: Array) -> list[str]:
+    """Transcribe a signal to words."""
     from pocketsphinx import Decoder
 
     decoder = Decoder(samprate=RATE_HZ, loglevel="FATAL")
     decoder.start_utt()
     decoder.process_raw((np.clip(signal, -1, 1) * 32_767).astype("<i2").tobytes(), full_utt=True)
     decoder.end_utt()
-    heard = decoder.hyp()
-    return words(heard.hypstr) if heard else []
+    hypothesis = decoder.hyp()
+    return words(hypothesis.hypstr) if hypothesis else []
 
 
-def edits(stats: Sequence[str], heard: Sequence[str]) -> int:
-    """Words put in, left out or replaced at least (Levenshtein distance)."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(stats, 1):
+def edit_distance(reference: Sequence[str], hypothesis: Sequence[str]) -> int:
+    """Minimum number of insertions, deletions and substitutions (Levenshtein distance)."""
+    row = list(range(len(hypothesis) + 1))
+    for i, word in enumerate(reference, 1):
         diagonal, row[0] = row[0], i
-        for j, other in enumerate(heard, 1):
+        for j, other in enumerate(hypothesis, 1):
             diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (word != other))
     return row[-1]
 
 
 def tables(results: dict[str, dict[str, float]]) -> dict[str, str]:
-    """Markdown tables by heading."""
+    """Markdown tables by name."""
     rows = [[side, *(f"{results[side][f'{strength:g}']:.1%}" for strength in STRENGTHS)] for side in ("noisy", "clean")]
     return {"recognition": report.table(["input", *(f"strength {strength:g}" for strength in STRENGTHS)], rows)}
 
 
 def main() -> None:
-    """Recognise, write the table."""
+    """Compute word error rates, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--noisy", type=Path, required=True)
     parser.add_argument("--clean", type=Path, required=True)
@@ -109,8 +109,8 @@ def main() -> None:
             results[side] = {}
             for strength in STRENGTHS:
                 enhancer = Enhancer(strength=strength)
-                heard = pool.map(recognised, [enhancer.enhance(signal, RATE_HZ) for signal in signals])
-                results[side][f"{strength:g}"] = sum(map(edits, texts.values(), heard)) / n_words
+                transcripts = pool.map(transcribe, [enhancer.enhance(signal, RATE_HZ) for signal in signals])
+                results[side][f"{strength:g}"] = sum(map(edit_distance, texts.values(), transcripts)) / n_words
             print(side, results[side], flush=True)
     report.save("recognition", results)
     for heading, text in tables(results).items():

@@ -1,4 +1,4 @@
-"""What `segan enhance` does to sound that should stay: clean speech, music, silence, the stereo image, the high band.
+"""Effect of `segan enhance` on what it should preserve: clean speech, music, silence, stereo image and high band.
 
 python benchmarks/recordings.py --data speech-valid/ --noise noise-valid/ --music noise/music
 
@@ -20,39 +20,38 @@ from scipy.signal import butter, sosfilt, sosfiltfilt
 from segan_cli import Enhancer
 from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.gather import Gatherer
-from segan_cli.data.mixing import MixedSource, draw_utterances
+from segan_cli.data.corpora import CorpusLoader
+from segan_cli.data.mixing import MixtureSource, draw_utterances
 from segan_cli.data.recordings import Recordings
 from segan_cli.measures.catalog import measure_all
 
 Array = NDArray[np.float32]
 
 RATE_HZ, WIDE_HZ = 16_000, 48_000
-EACH = 24  # recordings of a row
+N_RECORDINGS = 24  # per row
 SNRS_DB = (0, 5, 10, 15, 20)
-EDGE_S = 0.2  # left out at both ends
-PLAIN = MixingConfig(
+MIXING = MixingConfig(
     babble_probability=0.0, second_noise_probability=0.0, reverb_probability=0.0, level_db=(-30.0, -20.0)
 )
-DELAY, BALANCE_DB = 11, -6.0  # of the second channel
+DELAY, BALANCE_DB = 11, -6.0  # of the second channel: samples, level
 CHANNELS = ("linked", "independent")
 POLICIES = ("keep", "denoise", "drop")
 
 
 def mixes(speech: Recordings, noise: Recordings, snr_db: float) -> Iterator[tuple[Array, Array]]:
-    """The same utterances and noises at an SNR, as noisy and clean."""
-    source = MixedSource(speech, noise, Recordings(()), PLAIN, RATE_HZ)
-    for spec in draw_utterances(source, EACH, 1):
+    """Noisy and clean signals at an SNR, with the same utterances and noises at every SNR."""
+    source = MixtureSource(speech, noise, Recordings(()), MIXING, RATE_HZ)
+    for spec in draw_utterances(source, N_RECORDINGS, 1):
         yield source.render(replace(spec, snr_db=float(snr_db)))
 
 
 def level_db(signal: Array) -> float:
-    """RMS in dB relative to full scale, -120 at least."""
+    """RMS level in dBFS, at least -120."""
     return float(10 * np.log10(max(float(np.mean(np.square(signal, dtype=np.float64))), 1e-12)))
 
 
-def harm(enhancer: Enhancer, speech: list[Array], music: list[Array]) -> dict[str, dict[str, float]]:
-    """What becomes of sound that holds no noise."""
+def distortion(enhancer: Enhancer, speech: list[Array], music: list[Array]) -> dict[str, dict[str, float]]:
+    """Scores and level change of signals without noise."""
     rows = {}
     for name, signals in {"clean speech": speech, "music": music}.items():
         outputs = [enhancer.enhance(signal, RATE_HZ) for signal in signals]
@@ -66,9 +65,9 @@ def harm(enhancer: Enhancer, speech: list[Array], music: list[Array]) -> dict[st
     return rows
 
 
-def image(pairs: list[tuple[Array, Array]], enhancer: Enhancer) -> dict[str, float]:
-    """How level and delay between channels of a voice in noises of their own come out."""
-    errors, lags, scores = [], [], []
+def stereo_image(pairs: list[tuple[Array, Array]], enhancer: Enhancer) -> dict[str, float]:
+    """Errors of the level and delay between two channels of speech with independent noise."""
+    errors, delays, scores = [], [], []
     for (noisy, clean), (other_noisy, other_clean) in zip(pairs, pairs[1:] + pairs[:1], strict=True):
         n = min(len(clean), len(other_clean))
         gain = 10 ** (BALANCE_DB / 20)
@@ -77,36 +76,36 @@ def image(pairs: list[tuple[Array, Array]], enhancer: Enhancer) -> dict[str, flo
         noises = np.stack(((noisy - clean)[:n], gain * (other_noisy - other_clean)[:n]), 1)
         out = enhancer.enhance(sound + noises, RATE_HZ)
         shift = np.fft.irfft(np.fft.rfft(out[:, 1], 2 * n) * np.conj(np.fft.rfft(out[:, 0], 2 * n)))
-        lags.append(abs(int(np.argmax(shift[:64])) - DELAY))
+        delays.append(abs(int(np.argmax(shift[:64])) - DELAY))
         active = np.abs(sound[:, 0]) > 0.1 * np.abs(sound[:, 0]).max()
         balance = level_db(np.roll(out[:, 1], -DELAY)[active]) - level_db(out[:, 0][active])
         errors.append(abs(balance - BALANCE_DB))
         scores.append(np.mean([float(measure_all(sound[:, c], out[:, c])["si_sdr_db"]) for c in range(2)]))
     return {
         "level_error_db": float(np.mean(errors)), "largest_level_error_db": float(np.max(errors)),
-        "largest_delay_error": float(np.max(lags)), "si_sdr_db": float(np.mean(scores)),
+        "largest_delay_error": float(np.max(delays)), "si_sdr_db": float(np.mean(scores)),
     }  # fmt: skip
 
 
-def widened(signal: Array) -> Array:
-    """A 16 kHz signal at 48 kHz, its band of 4 … 8 kHz repeated above, 8 dB lower each time.
+def extend_band(signal: Array) -> Array:
+    """Upsample from 16 to 48 kHz and copy the band of 4 … 8 kHz above, 8 dB lower each time.
 
-    Stands in for a recording of the whole band, as codecs make one of a lower band (spectral band replication).
+    Imitates a full-band recording by spectral band replication.
     """
     wide = np.asarray(soxr.resample(signal, RATE_HZ, WIDE_HZ), np.float64)
     band = sosfiltfilt(butter(8, (4_000, 7_800), "bandpass", fs=WIDE_HZ, output="sos"), wide)
     t = np.arange(len(wide)) / WIDE_HZ
     for copy in range(1, 4):
-        moved = band * 2 * np.cos(2 * np.pi * 4_000 * copy * t)
+        shifted = band * 2 * np.cos(2 * np.pi * 4_000 * copy * t)
         low = 4_000 * (copy + 1)
         wide += 10 ** (-8 * copy / 20) * sosfilt(
-            butter(8, (low, low + 3_900), "bandpass", fs=WIDE_HZ, output="sos"), moved
+            butter(8, (low, low + 3_900), "bandpass", fs=WIDE_HZ, output="sos"), shifted
         )
     return np.asarray(wide, np.float32)
 
 
-def distance_db(clean: Array, other: Array) -> float:
-    """Log-spectral distance above 8.5 kHz over frames of 32 ms in which someone speaks, floor 60 dB below the peak."""
+def high_band_lsd_db(clean: Array, other: Array) -> float:
+    """Log-spectral distance above 8.5 kHz over active frames of 32 ms, floored at 60 dB below the peak."""
     frame = 1_536
     n = min(len(clean), len(other)) // frame * frame
     window = np.hanning(frame)
@@ -119,23 +118,23 @@ def distance_db(clean: Array, other: Array) -> float:
 
 
 def high_band(pairs: dict[str, list[tuple[Array, Array]]]) -> dict[str, dict[str, float]]:
-    """Log-spectral distance of the high band to the clean one, by SNR and policy."""
+    """Log-spectral distance of the high band by SNR and policy."""
     rows: dict[str, dict[str, float]] = {}
     for condition, mixed in pairs.items():
-        wide = [(widened(noisy), widened(clean)) for noisy, clean in mixed]
-        rows[condition] = {"noisy": float(np.mean([distance_db(clean, noisy) for noisy, clean in wide]))}
+        wide = [(extend_band(noisy), extend_band(clean)) for noisy, clean in mixed]
+        rows[condition] = {"noisy": float(np.mean([high_band_lsd_db(clean, noisy) for noisy, clean in wide]))}
         for policy in POLICIES:
             enhancer = Enhancer(high_band=policy)
             outputs = [enhancer.enhance(noisy, WIDE_HZ) for noisy, _ in wide]
-            scores = [distance_db(clean, out) for (_, clean), out in zip(wide, outputs, strict=True)]
+            scores = [high_band_lsd_db(clean, out) for (_, clean), out in zip(wide, outputs, strict=True)]
             rows[condition][policy] = float(np.mean(scores))
     return rows
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Markdown tables by heading."""
+    """Markdown tables by name."""
     names = {"pesq_wb": "PESQ-WB", "stoi": "STOI", "si_sdr_db": "SI-SDR (dB)", "level_db": "level change (dB)"}
-    harmed = [
+    distortions = [
         [row, *(f"{cells[name]:.2f}" if name in cells else "–" for name in names)]
         for row, cells in results["harm"].items()
         if row != "silence"
@@ -151,30 +150,30 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         [row, *(f"{cells[name]:.1f}" for name in ("noisy", *POLICIES))] for row, cells in results["high_band"].items()
     ]
     return {
-        "harm": report.table(["", *names.values()], harmed),
+        "harm": report.table(["", *names.values()], distortions),
         "stereo": report.table(["channels", "level error", "largest", "delay error (samples)", "SI-SDR"], images),
         "high band": report.table(["SNR", "noisy", *POLICIES], bands),
     }
 
 
 def main() -> None:
-    """Measure, write the tables."""
+    """Measure, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="clean speech that the model was not trained on")
-    parser.add_argument("--noise", required=True, help="noise that it was not trained on")
+    parser.add_argument("--noise", required=True, help="noise that the model was not trained on")
     parser.add_argument("--music", required=True)
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
     arguments = parser.parse_args()
-    gatherer = Gatherer(Cache(arguments.cache, RATE_HZ), None)
-    data = gatherer.gather((arguments.data,), (arguments.noise,), (), "validation")
-    tunes = gatherer.gather((), (arguments.music,), (), "validation").noise
+    loader = CorpusLoader(Cache(arguments.cache, RATE_HZ), None)
+    data = loader.load((arguments.data,), (arguments.noise,), (), "validation")
+    tunes = loader.load((), (arguments.music,), (), "validation").noise
     rng = np.random.default_rng(0)
-    music = [tunes.excerpt(tunes.draw(rng).name, 0, 10 * RATE_HZ) for _ in range(EACH)]
+    music = [tunes.excerpt(tunes.draw(rng).name, 0, 10 * RATE_HZ) for _ in range(N_RECORDINGS)]
     speech = [clean for _, clean in mixes(data.speech, data.noise, 0)]
     noisy = {f"{snr_db} dB": list(mixes(data.speech, data.noise, snr_db)) for snr_db in SNRS_DB}
     results = {
-        "harm": harm(Enhancer(), speech, music),
-        "image": {how: image(noisy["10 dB"], Enhancer(channels=how)) for how in CHANNELS},
+        "harm": distortion(Enhancer(), speech, music),
+        "image": {how: stereo_image(noisy["10 dB"], Enhancer(channels=how)) for how in CHANNELS},
         "high_band": high_band(noisy | {"clean": [(clean, clean) for clean in speech]}),
     }
     report.save("recordings", results)

@@ -1,4 +1,4 @@
-"""Where benchmark results go: a JSON file beside the scripts, and tables in the documentation."""
+"""Save benchmark results as JSON, and insert tables into the documentation."""
 
 import json
 import re
@@ -11,29 +11,29 @@ RESULTS = ROOT / "benchmarks" / "results"
 
 
 def load(name: str) -> dict[str, Any]:
-    """Results that a benchmark wrote, none yet: an empty dictionary."""
+    """Load the saved results of a benchmark; empty if there are none."""
     path = RESULTS / f"{name}.json"
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
 
 
 def save(name: str, results: dict[str, Any]) -> None:
-    """Write results, one line a row, so that a change shows as such."""
+    """Save results with one line per row, for readable diffs."""
     RESULTS.mkdir(exist_ok=True)
     lines = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in results.items()]
     (RESULTS / f"{name}.json").write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its first column to the left and the others to the right."""
+    """A Markdown table; the first column is left-aligned, all others right-aligned."""
     rule = ["---"] + ["---:"] * (len(headings) - 1)
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, rule, *rows))
 
 
 def insert(page: Path, name: str, text: str) -> None:
-    """Replace what lies between the markers of a table in a page."""
+    """Replace a table in a page, between its markers."""
     content = page.read_text(encoding="utf-8")
     start, end = f"<!-- {name} -->", f"<!-- end of {name} -->"
     pattern = re.compile(re.escape(start) + ".*?" + re.escape(end), re.DOTALL)
     if not pattern.search(content):
-        raise SystemExit(f"{page}: has no place for the table {name!r}")
+        raise SystemExit(f"{page}: no markers for the table {name!r}")
     page.write_text(pattern.sub(lambda _: f"{start}\n{text}\n{end}", content), encoding="utf-8")

@@ -1,8 +1,8 @@
-"""Train each family and each adversarial objective on speech for the same steps, data and seed, and compare.
+"""Compare model families and adversarial objectives, trained on speech with the same steps, data and seed.
 
 python benchmarks/speech.py --data clean/ --noise noise/ --valid-data valid/ --valid-noise valid-noise/ --run runs/s
 
-Rows that the results hold already, with the same budget, are not trained again. Writes benchmarks/results/speech.json
+Skips rows that are already in the results with the same budget. Writes benchmarks/results/speech.json
 and the tables in docs/adversarial.md.
 """
 
@@ -21,7 +21,7 @@ from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, ObjectiveName, TrainingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.mixing import NoisyClean, draw_utterances
-from segan_cli.data.sources import Sources, open_sources
+from segan_cli.data.training_data import TrainingData, load_training_data
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import mean
 from segan_cli.networks.summary import macs_per_second, weights
@@ -30,14 +30,14 @@ from segan_cli.training.state import TrainState
 from segan_cli.training.throughput import Throughput
 from segan_cli.workers import worker_pool
 
-FAMILIES = {  # of one class of width: 256 channels in the thought vector
+FAMILIES = {  # all with 256 channels in the thought vector
     "segan (width 0.25)": scaled(PRESETS["segan"], 0.25),
     "segan-plus (width 0.25)": scaled(PRESETS["segan-plus"], 0.25),
     "segan-dilated (width 0.25)": scaled(PRESETS["segan-dilated"], 0.25),
 }
-SHARE = 0.2  # of the adversarial gradient, so that objectives differ by direction and not by how loud they are
+SHARE = 0.2  # gradient_share of all objectives, so that they differ only in direction
 GATED = PRESETS["segan-gated"]
-REMEDIES = {
+REGULARISERS = {
     "least-squares, R1 1": AdversarialConfig(r1_weight=1.0),
     "least-squares, spectral norm": AdversarialConfig(),
     "least-squares, mismatched 0.5": AdversarialConfig(mismatched_share=0.5),
@@ -46,12 +46,12 @@ REMEDIES = {
 
 
 def rows() -> dict[str, tuple[ModelConfig, AdversarialConfig, int]]:
-    """Model, game and seed of every row: segan-gated with each objective, other families, remedies, another seed."""
+    """Model, adversarial config and seed of each row: objectives, regularisers, a second seed, and other families."""
     normed = replace(GATED, discriminator=replace(GATED.discriminator, spectral_norm=True))
     games = {
         "no adversary": AdversarialConfig(weight=0.0),
         **{name: AdversarialConfig(objective=name) for name in get_args(ObjectiveName)},
-        **REMEDIES,
+        **REGULARISERS,
     }
     return {
         **{name: (normed if "spectral" in name else GATED, game, 0) for name, game in games.items()},
@@ -60,8 +60,8 @@ def rows() -> dict[str, tuple[ModelConfig, AdversarialConfig, int]]:
     }
 
 
-class Notes:
-    """Keeps what a training says of itself."""
+class LastResults:
+    """Keeps the last scores and metrics of a training."""
 
     def __init__(self) -> None:
         self.scores: dict[str, float | None] = {}
@@ -69,35 +69,35 @@ class Notes:
         self.failure_modes: set[str] = set()
 
     def on_step(self, step: int, metrics: dict[str, float], throughput: Throughput) -> None:
-        """Nothing to keep."""
+        """Ignore single steps."""
 
     def on_checkup(self, step: int, metrics: dict[str, float], failure_modes: dict[str, str]) -> None:
-        """Keep the last metrics and every failure mode."""
+        """Keep the metrics, and collect failure modes."""
         self.metrics = metrics
         self.failure_modes |= set(failure_modes)
 
     def on_validation(
         self, step: int, scores: dict[str, float | None], noisy: dict[str, float | None], best: bool
     ) -> None:
-        """Keep the last scores."""
+        """Keep the scores."""
         self.scores = scores
 
 
-def mixes(sources: Sources, n: int) -> list[NoisyClean]:
-    """The validation utterances of every row, the same for every seed."""
+def mixes(sources: TrainingData, n: int) -> list[NoisyClean]:
+    """Render the validation utterances, the same for every row."""
     return [sources.validation.render(spec) for spec in draw_utterances(sources.validation, n, 0)]
 
 
-def run_row(model: ModelConfig, config: TrainingConfig, sources: Sources, run: Path) -> dict[str, Any]:
-    """Train one row and score it; the numbers of its last check-up."""
+def run_row(model: ModelConfig, config: TrainingConfig, sources: TrainingData, run: Path) -> dict[str, Any]:
+    """Train one row; its validation scores, health metrics and cost."""
     run.mkdir(parents=True, exist_ok=True)
-    notes, began = Notes(), time.monotonic()
+    last, began = LastResults(), time.monotonic()
     with worker_pool() as pool:
-        train(TrainState(model, config), sources.training, mixes(sources, config.validation_mixes), run, pool, notes)
+        train(TrainState(model, config), sources.training, mixes(sources, config.validation_mixes), run, pool, last)
     return {
-        **{name: notes.scores[name] for name in CORE},
-        "health": notes.metrics,
-        "failure_modes": sorted(notes.failure_modes),
+        **{name: last.scores[name] for name in CORE},
+        "health": last.metrics,
+        "failure_modes": sorted(last.failure_modes),
         "seconds": round(time.monotonic() - began),
         "parameters": weights(model)[0],
         "macs_per_second": macs_per_second(model),
@@ -105,13 +105,13 @@ def run_row(model: ModelConfig, config: TrainingConfig, sources: Sources, run: P
 
 
 def main() -> None:
-    """Train what is missing, write the tables."""
+    """Train the missing rows, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--data", "--noise", "--valid-data", "--valid-noise", "--run"):
         parser.add_argument(name, type=Path, required=True)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", action="append", help="a row's name; repeatable")
+    parser.add_argument("--only", action="append", help="train only this row; repeatable")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     base = TrainingConfig(steps=arguments.steps, log_every=arguments.steps, validate_every=arguments.steps)
@@ -122,13 +122,13 @@ def main() -> None:
         valid_speech=(str(arguments.valid_data),),
         valid_noise=(str(arguments.valid_noise),),
     )
-    sources = open_sources(data, MixingConfig(), 0, Cache(arguments.run / "cache", 16_000))
+    sources = load_training_data(data, MixingConfig(), 0, Cache(arguments.run / "cache", 16_000))
     results = report.load("speech")
     budget = {
         "steps": base.steps,
         "batch_size": base.batch_size,
         "share": SHARE,
-        "data": [f"{f.utterances} files, {f.seconds / 3600:.2f} h of {f.kind}" for f in sources.found[:2]],
+        "data": [f"{f.utterances} files, {f.seconds / 3600:.2f} h of {f.kind}" for f in sources.corpora[:2]],
     }
     if results.get("budget") != budget:
         validation = mixes(sources, base.validation_mixes)
@@ -147,7 +147,7 @@ def main() -> None:
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """The Markdown tables of families and of objectives."""
+    """Markdown tables by name."""
 
     def scores(name: str) -> list[str]:
         row = results[name]

@@ -1,9 +1,9 @@
-"""Cold start, real-time factor, overhead and share of the machine's limit of `segan enhance`, beside other denoisers.
+"""Startup time, real-time factor and overhead of `segan enhance`, its share of peak speed, and other denoisers.
 
 python benchmarks/speed.py [--minutes 60]
 
-Everything is measured in one run on generated recordings, so that ratios hold whatever the
-machine. Writes benchmarks/results/speed.json and the tables in docs/performance.md.
+Everything is measured in one run on generated recordings, so that ratios are comparable. Writes
+benchmarks/results/speed.json and the tables in docs/performance.md.
 """
 
 import argparse
@@ -31,10 +31,10 @@ from segan_cli.backends.pretrained import find_onnx, shipped_models
 from segan_cli.enhancement.enhancer import AHEAD
 from segan_cli.networks.summary import macs_per_second
 
-TIMES = 7  # turns of all that is measured in turns
-WINDOWS = 16  # of a network's turn
-MATRIX = 1_024  # rows and columns of the product that tells the machine's rate
-PEERS = {  # processes that denoise a file: a program and what must be there for it
+REPEATS = 7
+SEGMENTS = 16  # per run of a network
+MATRIX = 1_024  # size of the matrix product that measures peak speed
+PEERS = {  # name → command of another denoiser, and the program or package that it needs
     "ffmpeg afftdn": (("ffmpeg", "-v", "error", "-y", "-i", "{0}", "-af", "afftdn", "{1}"), "ffmpeg"),
     "noisereduce": (
         (
@@ -60,8 +60,8 @@ PEERS = {  # processes that denoise a file: a program and what must be there for
 }  # fmt: skip
 
 
-def median_s(words: list[str], times: int = TIMES, threads: int = 1) -> float:
-    """Wall time of a command, the median of several."""
+def median_s(words: list[str], times: int = REPEATS, threads: int = 1) -> float:
+    """Median wall time of a command."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
     seconds = []
     for _ in range(times):
@@ -72,7 +72,7 @@ def median_s(words: list[str], times: int = TIMES, threads: int = 1) -> float:
 
 
 def starts(noisy: Path, folder: str) -> dict[str, float]:
-    """Seconds of whole processes, in turns so that a change of the machine's mood meets all."""
+    """Wall times of whole processes, interleaved so that changes of machine speed affect all alike."""
     clean = f"{folder}/clean.wav"
     enhance = [*COMMAND, str(noisy), "-o", clean, "--force", "-q"]
     commands = {
@@ -82,30 +82,30 @@ def starts(noisy: Path, folder: str) -> dict[str, float]:
         "segan --help": [*COMMAND[:-1], "--help"],
         "segan enhance --help": [*COMMAND, "--help"],
     }
-    turns = [{name: median_s(words, 1) for name, words in commands.items()} for _ in range(TIMES)]
+    turns = [{name: median_s(words, 1) for name, words in commands.items()} for _ in range(REPEATS)]
     return {name: statistics.median(turn[name] for turn in turns) for name in commands}
 
 
-def network_s(network: Network, windows: int) -> float:
-    """Seconds of a bare network for so many windows, in the batches and as far ahead as the command has them."""
+def network_s(network: Network, segments: int) -> float:
+    """Wall time of the bare network, with the batch size and queue depth of segan enhance."""
     n = network.batch
     noisy = (0.05 * np.random.default_rng(0).standard_normal((n, 1, network.config.window))).astype(np.float32)
     z = network.config.generator.draw_latent(np.random.default_rng(0), n, network.config.window)
     network(noisy, z)
-    rounds = -(-windows // n)
-    under_way = deque()
+    batches = -(-segments // n)
+    queue = deque()
     began = time.perf_counter()
-    for _ in range(rounds):
-        under_way.append(network.start(noisy, z))
-        if len(under_way) > AHEAD:
-            under_way.popleft()()
-    for wait in under_way:
+    for _ in range(batches):
+        queue.append(network.start(noisy, z))
+        if len(queue) > AHEAD:
+            queue.popleft()()
+    for wait in queue:
         wait()
-    return (time.perf_counter() - began) * windows / (rounds * n)
+    return (time.perf_counter() - began) * segments / (batches * n)
 
 
 def matrix_rate() -> float:
-    """Multiply-accumulates a second of a large product of matrices on one thread."""
+    """Multiply-accumulates per second of a large matrix product on one thread."""
     import torch
 
     torch.set_num_threads(1)
@@ -117,44 +117,44 @@ def matrix_rate() -> float:
 
 
 def long_files(minutes: float, folder: str) -> dict[str, dict[str, float]]:
-    """Seconds and overhead by length and threads, the quicker of two turns; peak memory is in memory.py."""
+    """Wall time and overhead by length and threads, the faster of two runs."""
     results: dict[str, dict[str, float]] = {}
     for length in (1.0, minutes):
         noisy = Path(folder, "long.wav")
         write_recording(noisy, length)
         seconds = 60 * length
-        took: dict[int, list[float]] = {1: [], 2: []}
+        times: dict[int, list[float]] = {1: [], 2: []}
         bare: dict[int, list[float]] = {1: [], 2: []}
         for threads in (1, 2, 1, 2):
             words = [*COMMAND, str(noisy), "-o", f"{folder}/clean.wav", "--force", "-q", "--threads", str(threads)]
-            took[threads].append(median_s(words, 1, threads))
+            times[threads].append(median_s(words, 1, threads))
             network = open_network("default", "cpu", "onnx", threads=threads)
             bare[threads].append(network_s(network, round(seconds * RATE_HZ / network.config.hop) + 1))
-        for threads in took:
-            best = min(took[threads])
+        for threads in times:
+            best = min(times[threads])
             results[f"{length:g} min, {threads} thread{'s' * (threads > 1)}"] = {
-                "seconds": best, "factor": best / seconds, "times": min(took[1]) / best,
+                "seconds": best, "factor": best / seconds, "times": min(times[1]) / best,
                 "overhead": best / min(bare[threads]) - 1,
             }  # fmt: skip
-        print(took, bare, flush=True)
+        print(times, bare, flush=True)
     return results
 
 
 def limits(folder: str) -> dict[str, dict[str, float]]:
-    """Share of the machine's matrix rate that each shipped model's network reaches on one thread, all in turns.
+    """Speed of each shipped network relative to the matrix product, on one thread, in interleaved runs.
 
-    The default's also with weights of 8 bits in its products and convolutions, and in bfloat16.
+    The default model also with 8-bit weights and in bfloat16.
     """
     networks: dict[str, Network] = {}
     for name in shipped_models()[1]:
         networks[f"{name}, onnx"] = open_network(name, "cpu", "onnx", threads=1)
         networks[f"{name}, torch"] = open_network(name, "cpu", "torch", threads=1)
     default = shipped_models()[0]
-    networks[f"{default}, onnx, 8 bits"] = open_network(eight_bits(default, folder), "cpu", "onnx", threads=1)
+    networks[f"{default}, onnx, 8 bits"] = open_network(quantise(default, folder), "cpu", "onnx", threads=1)
     networks[f"{default}, torch, bfloat16"] = open_network(default, "cpu", "torch", "bf16", 1)
     turns = [
-        (matrix_rate(), {name: network_s(network, WINDOWS) / WINDOWS for name, network in networks.items()})
-        for _ in range(TIMES)
+        (matrix_rate(), {name: network_s(network, SEGMENTS) / SEGMENTS for name, network in networks.items()})
+        for _ in range(REPEATS)
     ]
     rate, results = max(rate for rate, _ in turns), {}
     for name, network in networks.items():
@@ -164,17 +164,17 @@ def limits(folder: str) -> dict[str, dict[str, float]]:
     return results
 
 
-def eight_bits(name: str, folder: str) -> Path:
-    """A shipped model with weights of 8 bits and activations quantised on the way."""
+def quantise(name: str, folder: str) -> Path:
+    """Quantise a shipped model dynamically to 8 bits."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    path = Path(folder, "eight.onnx")
+    path = Path(folder, "quantised.onnx")
     quantize_dynamic(find_onnx(name), path, op_types_to_quantize=["MatMul", "Conv"], weight_type=QuantType.QUInt8)
     return path
 
 
 def peers(folder: str) -> dict[str, float]:
-    """Seconds of other denoisers for a minute at 48 kHz, those that are there, beside ours."""
+    """Wall times of the available denoisers for one minute at 48 kHz."""
     noisy, clean = Path(folder, "minute.wav"), f"{folder}/clean.wav"
     rng = np.random.default_rng(0)
     soundfile.write(noisy, 0.05 * rng.standard_normal(60 * 48_000), 48_000)
@@ -189,7 +189,7 @@ def peers(folder: str) -> dict[str, float]:
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Markdown tables by heading."""
+    """Markdown tables by name."""
     unit, ours = results["starts"]["python -c 'import torch'"], results["peers"]["segan enhance"]
     return {
         "starts": report.table(
@@ -197,14 +197,14 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
             [[name, f"{s:.2f} s", f"{s / unit:.2f}"] for name, s in results["starts"].items()],
         ),
         "long": report.table(
-            ["recording", "wall time", "real-time factor", "times as fast as one thread", "over the bare network"],
+            ["recording", "wall time", "real-time factor", "speedup over one thread", "overhead over the bare network"],
             [
                 [name, f"{r['seconds']:.1f} s", f"{r['factor']:.4f}", f"{r['times']:.2f}", f"{r['overhead']:+.0%}"]
                 for name, r in results["long"].items()
             ],
         ),
         "limits": report.table(
-            ["network", "multiply-accumulates a window", "time a window", "share of the matrix rate"],
+            ["network", "multiply-accumulates per segment", "time per segment", "share of matrix product speed"],
             [
                 [name, f"{r['macs'] / 1e6:.0f} M", f"{1e3 * r['window_s']:.1f} ms", f"{r['share']:.0%}"]
                 for name, r in results["limits"].items()
@@ -218,7 +218,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 
 def main() -> None:
-    """Measure, write the tables."""
+    """Measure, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=60, help="of the long recording")
     minutes = parser.parse_args().minutes

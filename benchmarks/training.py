@@ -1,9 +1,9 @@
-"""How fast trainings run here: steps, waiting for data, memory, and the decoding of a corpus.
+"""Training speed: steps per second, time waiting for data, memory, and decoding of a corpus.
 
 python benchmarks/training.py
 
-Every row is a real `segan train` on a generated corpus. Writes benchmarks/results/training.json and the tables in
-docs/training.md; a row of another device stands beside those that are there.
+Each row is a run of `segan train` on a generated corpus. Writes benchmarks/results/training.json and the tables in
+docs/training.md; results of other devices are kept.
 """
 
 import argparse
@@ -35,12 +35,12 @@ ROWS = {  # name → options of `segan train`
     "segan": ["--recipe", "segan-2017", "--batch-size", "16", "--set", "training.gradient_accumulation_steps=1"],
 }
 STEPS = {"segan": 12, "segan-gated, bf16": 12}
-MOST = 60  # steps of the other rows
-BOUNDS = ["--set", "training.validation_mixes=1", "--set", "training.adversarial.start=0"]
+DEFAULT_STEPS = 60
+COMMON_OPTIONS = ["--set", "training.validation_mixes=1", "--set", "training.adversarial.start=0"]
 
 
-def corpus(folder: Path) -> None:
-    """Files of ten seconds: noise in syllables, 48 kHz FLAC, ten speakers."""
+def write_corpus(folder: Path) -> None:
+    """Write ten-second files of modulated noise as 48 kHz FLAC, in folders of ten speakers."""
     rng = np.random.default_rng(0)
     for number in range(round(MINUTES * 6)):
         t = np.arange(10 * RATE_HZ) / RATE_HZ
@@ -50,8 +50,8 @@ def corpus(folder: Path) -> None:
         soundfile.write(path, sound, RATE_HZ)
 
 
-def decoding(folder: Path) -> dict[str, float]:
-    """Minutes of audio a second that the cache decodes and resamples, and seconds that a second start takes."""
+def measure_decoding(folder: Path) -> dict[str, float]:
+    """Minutes of audio that the cache decodes per second, and duration of a second start in seconds."""
     paths = sorted(folder.rglob("*.flac"))
     with tempfile.TemporaryDirectory() as place:
         cache = Cache(Path(place), 16_000)
@@ -62,16 +62,16 @@ def decoding(folder: Path) -> dict[str, float]:
         return {"minutes_per_s": MINUTES / first, "again_s": time.monotonic() - began, "minutes": MINUTES}
 
 
-def row(name: str, folder: Path, run: Path) -> dict[str, float]:
-    """One training: steps and seconds of audio a second, share of waiting, memory of the process."""
-    steps = STEPS.get(name, MOST)
+def measure_training(name: str, folder: Path, run: Path) -> dict[str, float]:
+    """Steps and seconds of audio per second, fraction of time waiting for data, and memory of a training."""
+    steps = STEPS.get(name, DEFAULT_STEPS)
     command = [sys.executable, "-m", "segan_cli", "train", "--data", str(folder), "--run-dir", str(run), *ROWS[name]]
-    command += ["--steps", str(steps), *BOUNDS, "--set", f"training.log_every={steps}"]
-    with (run.parent / "said.txt").open("w") as stats:
-        process = subprocess.Popen(command, stderr=stats)
+    command += ["--steps", str(steps), *COMMON_OPTIONS, "--set", f"training.log_every={steps}"]
+    with (run.parent / "stderr.txt").open("w") as stderr:
+        process = subprocess.Popen(command, stderr=stderr)
         _, status, usage = os.wait4(process.pid, 0)
     if status:
-        raise SystemExit((run.parent / "said.txt").read_text())
+        raise SystemExit((run.parent / "stderr.txt").read_text())
     (line,) = [line for line in map(json.loads, (run / "log.jsonl").read_text().splitlines()) if "waiting" in line]
     return {
         "steps_per_s": line["audio_per_s"] / 16 / 1.024,
@@ -82,20 +82,20 @@ def row(name: str, folder: Path, run: Path) -> dict[str, float]:
 
 
 def main() -> None:
-    """Measure what is asked for, write the tables."""
+    """Measure, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", action="append", help="a row's name; repeatable")
+    parser.add_argument("--only", action="append", help="measure only this row; repeatable")
     arguments = parser.parse_args()
     results = report.load("training")
     device = choose_device("auto")
-    where = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} cores, {cpu()}"
-    here = results.setdefault(where, {})
+    device_name = torch.cuda.get_device_name(device) if device.type == "cuda" else f"{os.cpu_count()} cores, {cpu()}"
+    here = results.setdefault(device_name, {})
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "corpus"
-        corpus(folder)
-        here["decoding"] = decoding(folder)
+        write_corpus(folder)
+        here["decoding"] = measure_decoding(folder)
         for name in arguments.only or ROWS:
-            here[name] = row(name, folder, Path(place) / name.replace(" ", ""))
+            here[name] = measure_training(name, folder, Path(place) / name.replace(" ", ""))
             report.save("training", results)
             print(name, here[name], flush=True)
     for heading, text in tables(results).items():
@@ -103,26 +103,26 @@ def main() -> None:
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """Name of the processor."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """The Markdown tables of speeds."""
+    """Markdown tables by name."""
     rows, decoded = [], []
-    for where, here in results.items():
+    for device, here in results.items():
         base = here["segan-gated"]["steps_per_s"]
         for name in ROWS:
             if name in here:
                 r = here[name]
                 speed = f"{r['steps_per_s']:.2f}"
                 ratio = f"{r['steps_per_s'] / base:.2f}"
-                heard = f"{r['audio_per_s']:.0f}"
-                rows.append([name, where, speed, ratio, heard, f"{r['waiting']:.1%}", f"{r['memory_gib']:.1f}"])
+                audio = f"{r['audio_per_s']:.0f}"
+                rows.append([name, device, speed, ratio, audio, f"{r['waiting']:.1%}", f"{r['memory_gib']:.1f}"])
         d = here["decoding"]
-        decoded.append([where, f"{60 * d['minutes_per_s']:.0f}", f"{d['again_s']:.2f}"])
+        decoded.append([device, f"{60 * d['minutes_per_s']:.0f}", f"{d['again_s']:.2f}"])
     return {
         "training speed": report.table(
             ["training, batch 16", "device", "steps/s", "ratio", "h of audio/h", "waiting for data", "memory (GiB)"],

@@ -1,10 +1,10 @@
-"""Resources of this machine."""
+"""Processor cores, and a limit on processes and threads."""
 
 import os
 
-MOST_THREADS = 1_024  # limit of the options for threads and workers
+MAX_JOBS = 1_024  # processes or threads that a user may request
 
 
 def cpu_count() -> int:
-    """Return the number of cores that this process may use, by its affinity."""
+    """Number of cores available to this process, respecting its CPU affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

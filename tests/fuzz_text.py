@@ -18,14 +18,14 @@ from collections import Counter
 from pathlib import Path
 
 from segan_cli.config.recipe import load_recipe, recipe_text, recipes_dir
-from segan_cli.data.layouts import recognise_speech
+from segan_cli.data.layouts import scan_speech
 from segan_cli.data.manifest import read_manifest
 from segan_cli.enhancement.jobs import listed, plan
 from segan_cli.errors import SeganError
 from segan_cli.evaluation.cases import from_manifest
-from segan_cli.evaluation.compare import compare, load_report
-from segan_cli.evaluation.report import as_marked, as_text
-from segan_cli.evaluation.store import Store
+from segan_cli.evaluation.compare import compare_reports, load_report
+from segan_cli.evaluation.report import csv_text, escape_markdown
+from segan_cli.evaluation.store import ScoreStore
 from segan_cli.printable import one_line, printable, utf8
 
 LONGEST_S = 20  # for one input
@@ -36,7 +36,7 @@ TELLING = (
     b"a." * 3_000, b"\\ud800", b"\\u0000", b"null", b"true", b"{}", b"[]", b"1", b"\xed\xa0\x80", b"..", b"/",
 )  # fmt: skip
 REPORT = {
-    "format": 1,
+    "format": 2,
     "systems": ["noisy", "a"],
     "measures": {"stoi": {"label": "STOI", "unit": "", "higher_is_better": True}},
     "files": [
@@ -88,9 +88,9 @@ def manifest(place, rng):
     path.write_bytes(damaged(content.encode(), rng))
     if rng.random() < 0.5:
         corpus = read_manifest(str(path), "training", True)
-        return [*corpus.notes, *corpus.left, *(str(utterance.path) for utterance in corpus.utterances)]
+        return [*corpus.notes, *corpus.skipped, *(str(utterance.path) for utterance in corpus.utterances)]
     cases = from_manifest(path)
-    return [*cases.notes, *cases.left, *(text for case in cases.all for text in (case.name, *case.about.values()))]
+    return [*cases.notes, *cases.skipped, *(text for case in cases.all for text in (case.name, *case.labels.values()))]
 
 
 def recipe(place, rng):
@@ -111,7 +111,7 @@ def report(place, rng):
         ("b.json", damaged(json.dumps(REPORT).encode(), rng)),
     ):
         (place / name).write_bytes(content)
-    return list(compare(load_report(place / "a.json"), load_report(place / "b.json")))
+    return list(compare_reports(load_report(place / "a.json"), load_report(place / "b.json")))
 
 
 def names(place, rng):
@@ -131,14 +131,14 @@ def names(place, rng):
     }
     again = plan([], place / "out", None, None, listed(b"\0".join(made) + b"\0"))
     assert len(again) == len(made)
-    return [str(utterance.path) for utterance in recognise_speech(str(folder)).utterances]
+    return [str(utterance.path) for utterance in scan_speech(str(folder)).utterances]
 
 
 def scores(place, rng):
     """A cache of scores."""
     path = place / "scores"
     path.unlink(missing_ok=True)
-    Store(path).put(KEYS, {"stoi": 0.5, "pesq_wb": 2.5})
+    ScoreStore(path).put(KEYS, {"stoi": 0.5, "pesq_wb": 2.5})
     if rng.random() < 0.5:
         path.write_bytes(damaged(path.read_bytes(), rng))
     else:
@@ -146,7 +146,7 @@ def scores(place, rng):
             value = damaged(b"0.5", rng)
             database.execute("UPDATE scores SET score = ?", (value if rng.random() < 0.5 else value.decode("latin-1"),))
         database.close()
-    store = Store(path)
+    store = ScoreStore(path)
     found = store.get(KEYS)
     store.put(KEYS, found)
     return list(store.notes)
@@ -166,7 +166,7 @@ def attempt(place, kind, rng):
         signal.alarm(0)
     for line in lines:
         assert printable(one_line(line)) == one_line(line)
-        for text in (utf8(line), as_text(line), as_marked(line), json.dumps(line)):
+        for text in (utf8(line), csv_text(line), escape_markdown(line), json.dumps(line)):
             text.encode()
     return became
 

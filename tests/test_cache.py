@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.data import cache as module
-from segan_cli.data.cache import Cache, Entry, active_level, flat_tops
-from segan_cli.data.recordings import Recording, Recordings, mapped
+from segan_cli.data.cache import Cache, CacheEntry, active_level, count_clipped
+from segan_cli.data.recordings import Recording, Recordings, map_shard
 from segan_cli.errors import CorpusError
 
 
@@ -40,7 +40,7 @@ def decoded(monkeypatch):
 
 
 def samples(entry):
-    return mapped(entry.shard)[entry.start : entry.start + entry.length]
+    return map_shard(entry.shard)[entry.start : entry.start + entry.length]
 
 
 def test_samples_come_back_as_they_were(files, tmp_path):
@@ -77,16 +77,16 @@ def test_nothing_is_decoded_twice(files, tmp_path, decoded):
     assert len(decoded) == 10
 
 
-def test_what_cannot_be_read_says_so_and_is_tried_again(files, tmp_path, decoded):
+def test_unreadable_files_are_reported_and_tried_again(files, tmp_path, decoded):
     cache = Cache(tmp_path / "cache", 16_000)
     files[1].write_text("no audio")
     files[2].unlink()
     result = cache.read(files)
-    assert [isinstance(entry, Entry) for entry in result] == [True, False, False, True, True]
+    assert [isinstance(entry, CacheEntry) for entry in result] == [True, False, False, True, True]
     assert "1.wav: not a readable audio file" in result[1]
     assert "2.wav: no such file" in result[2]
     soundfile.write(files[2], voice(0.5), 16_000)
-    assert isinstance(cache.read(files)[2], Entry)
+    assert isinstance(cache.read(files)[2], CacheEntry)
     assert decoded.count("1.wav") == 2
 
 
@@ -149,14 +149,14 @@ def test_progress_counts_every_file(files, tmp_path, monkeypatch):
     assert heard == 2 * [(2, 5), (4, 5), (5, 5)]
 
 
-def test_clipped_speech_is_told_from_loud_and_from_quiet():
+def test_clipped_speech_is_distinguished_from_loud_and_quiet_speech():
     loud = voice(1.0)
     loud *= 0.95 / np.abs(loud).max()
-    assert flat_tops(loud) == 0
-    assert flat_tops(np.clip(3 * loud, -0.95, 0.95)) > 160
-    assert flat_tops(3 * loud) > 160  # a float file beyond full scale
-    assert flat_tops(np.round(loud * 10) / 1000) == 0  # coarse, but nowhere near full scale
-    assert flat_tops(np.zeros(100, np.float32)) == 0
+    assert count_clipped(loud) == 0
+    assert count_clipped(np.clip(3 * loud, -0.95, 0.95)) > 160
+    assert count_clipped(3 * loud) > 160  # a float file beyond full scale
+    assert count_clipped(np.round(loud * 10) / 1000) == 0  # coarse, but nowhere near full scale
+    assert count_clipped(np.zeros(100, np.float32)) == 0
 
 
 @pytest.fixture(scope="module")

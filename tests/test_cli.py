@@ -242,7 +242,7 @@ def test_train_then_enhance_then_evaluate(pairs, tmp_path):
     result = segan("evaluate", *folders, "--model", run / "best.safetensors", "--json")
     assert result.returncode == 0, result.stderr
     report = json.loads(result.stdout)
-    assert report["pairs"] == len(report["files"]) == 4
+    assert report["recordings"] == len(report["files"]) == 4
     assert report["systems"] == ["noisy", "best"]
     assert len(report["models"]["best"]) == 64
 

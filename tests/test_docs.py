@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from segan_cli.cli import segan
-from segan_cli.cli.train import SHORT, resolve
+from segan_cli.cli.train import RECIPE_OPTIONS, resolve_recipe
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.losses.adversarial import OBJECTIVES
@@ -32,8 +32,9 @@ def test_every_printed_command_is_understood(line):
     command = segan.commands[name]
     parameters = command.make_context(name, arguments).params
     if name == "train" and not (parameters["resume"] or parameters["recipe"]):
-        short = {option: parameters[option] for option in SHORT}
-        resolve(None, *(parameters[option] for option in ("preset", "width", "init")), short, parameters["assignments"])
+        options = {option: parameters[option] for option in RECIPE_OPTIONS}
+        model = (parameters[option] for option in ("preset", "width", "init"))
+        resolve_recipe(None, *model, options, parameters["assignments"])
 
 
 def test_ci_runs_the_printed_test_command():
@@ -59,13 +60,13 @@ def test_every_preset_is_listed():
 
 def test_the_family_is_described_as_it_is():
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(segan[\w-]*)` \|.*\| ([\d.]+) M \| ([\d.]+) G \| (\d+|window) \|$", page, re.MULTILINE)
+    rows = re.findall(r"^\| `(segan[\w-]*)` \|.*\| ([\d.]+) M \| ([\d.]+) G \| (\d+|segment) \|$", page, re.MULTILINE)
     assert rows == [
         (
             name,
             f"{weights(m)[0] / 1e6:.2f}",
             f"{macs_per_second(m) / 1e9:.2f}",
-            str(m.generator.receptive_field() or "window"),
+            str(m.generator.receptive_field() or "segment"),
         )
         for name, m in PRESETS.items()
     ]

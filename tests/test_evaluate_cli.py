@@ -31,15 +31,15 @@ def test_systems_side_by_side_in_every_report(pairs, folders, tmp_path):
     assert "--force" in again
 
 
-def test_what_cannot_be_used_is_told_and_the_rest_is_scored(pairs, folders):
+def test_unusable_files_are_skipped_and_the_rest_is_scored(pairs, folders):
     (pairs / "clean" / "u2.wav").unlink()
     (pairs / "noisy" / "u1.wav").write_text("no audio")
     result = segan("evaluate", *folders, "--json")
     assert result.returncode == 1
-    assert json.loads(result.stdout)["pairs"] == 2
+    assert json.loads(result.stdout)["recordings"] == 2
     lines = result.stderr.splitlines()
-    assert sum(line.startswith("left out: ") for line in lines) == 2
-    assert lines[-1] == "segan: 2 left out of 4; --json names all"
+    assert sum(line.startswith("skipped: ") for line in lines) == 2
+    assert lines[-1] == "segan: skipped 2 of 4; --json lists all"
 
 
 def test_two_runs_are_compared(pairs, folders, tmp_path):
@@ -74,13 +74,13 @@ def test_mixes_and_recordings_without_a_reference(pairs, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        ((), 2, "What is to be scored?"),
-        (("--data", "set", "--noisy", "x"), 2, "--data is the whole set"),
+        ((), 2, "Nothing to score"),
+        (("--data", "set", "--noisy", "x"), 2, "--data cannot be combined with"),
         (("--data", "none"), 1, "no such folder"),
-        (("--noise", "x"), 2, "--noise is mixed into --clean"),
-        (("--noisy", "noisy", "--clean", "clean", "--snr", "3"), 2, "--snr is that of mixes"),
-        (("--noisy", "noisy", "--clean", "clean", "--measure", "mos"), 2, "choose pesq_wb"),
-        (("--noisy", "noisy"), 2, "DNSMOS alone"),
+        (("--noise", "x"), 2, "--noise needs --clean"),
+        (("--noisy", "noisy", "--clean", "clean", "--snr", "3"), 2, "--snr needs --noise"),
+        (("--noisy", "noisy", "--clean", "clean", "--measure", "mos"), 2, "choose from pesq_wb"),
+        (("--noisy", "noisy"), 2, "only DNSMOS is available"),
         (("--noisy", "noisy", "--measure", "stoi"), 2, "stoi needs --clean"),
         (("--noisy", "noisy", "--clean", "empty"), 1, "no audio files"),
         (("--noisy", "noisy", "--clean", "clean", "--enhanced", "clean", "--enhanced", "clean"), 2, "NAME=FOLDER"),
@@ -90,7 +90,7 @@ def test_mixes_and_recordings_without_a_reference(pairs, tmp_path):
         (("--compare", "a.json", "b.json"), 1, "a.json: cannot be read"),
     ],
 )
-def test_what_cannot_be_evaluated_gets_one_line(pairs, monkeypatch, arguments, code, says):
+def test_invalid_evaluation_options_get_one_line(pairs, monkeypatch, arguments, code, says):
     (pairs / "empty").mkdir()
     monkeypatch.chdir(pairs)
     result = segan("evaluate", *arguments)

@@ -1,4 +1,4 @@
-"""From folders, sets, manifests and mixes to rows, statistics and reports."""
+"""Evaluation: cases from folders, sets, manifests and mixes; scores, statistics and reports."""
 
 import json
 import shutil
@@ -12,13 +12,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.errors import CorpusError, SeganError
-from segan_cli.evaluation.cases import Cases, Mix, from_folders, from_manifest, from_mixes, from_set, of_system
-from segan_cli.evaluation.compare import compare, load_report
-from segan_cli.evaluation.report import build, to_csv, to_json, to_markdown
-from segan_cli.evaluation.run import Request, Row, evaluate, scores_of
-from segan_cli.evaluation.scoring import Job, lag_of, mixed, score
+from segan_cli.evaluation.cases import (
+    Cases,
+    NoiseMix,
+    from_folders,
+    from_manifest,
+    from_mixes,
+    from_set,
+    match_enhanced,
+)
+from segan_cli.evaluation.compare import compare_reports, load_report
+from segan_cli.evaluation.report import build_report, to_csv, to_json, to_markdown
+from segan_cli.evaluation.run import CaseScores, EvaluationOptions, evaluate, scores_of
+from segan_cli.evaluation.scoring import ScoringTask, estimate_delay, mix_noise, score
 from segan_cli.evaluation.statistics import differences, summarise
-from segan_cli.evaluation.store import Store
+from segan_cli.evaluation.store import ScoreStore
 from segan_cli.measures.catalog import CORE, WITH_REFERENCE
 from segan_cli.measures.score import Undefined
 
@@ -26,14 +34,14 @@ QUICK = ("stoi", "si_sdr_db")
 
 
 class Halved:
-    """A system that halves what it gets."""
+    """A system that halves its input."""
 
     def enhance(self, noisy, rate_hz):
         return noisy / 2
 
 
 def run(pairs, **options):
-    return evaluate(Request(from_folders(pairs / "noisy", pairs / "clean"), QUICK, jobs=1, **options))
+    return evaluate(EvaluationOptions(from_folders(pairs / "noisy", pairs / "clean"), QUICK, jobs=1, **options))
 
 
 def rewrite(path, change):
@@ -49,25 +57,25 @@ def test_files_are_paired_by_name_whatever_their_format(pairs):
         samples, rate_hz = soundfile.read(pairs / "noisy" / f"{name}.wav")
         soundfile.write(pairs / "noisy" / f"{name}.flac", samples, rate_hz)
         (pairs / "noisy" / f"{name}.wav").unlink()
-    done = run(pairs, folders={"itself": pairs / "clean"})
-    assert [row.case.name for row in done.rows] == ["u0", "u1", "u2", "u3"]
-    for row in done.rows:
+    result = run(pairs, folders={"itself": pairs / "clean"})
+    assert [row.case.name for row in result.cases] == ["u0", "u1", "u2", "u3"]
+    for row in result.cases:
         assert row.scores["itself"]["stoi"] == pytest.approx(1.0, abs=1e-5)
         assert 5 < row.scores["noisy"]["si_sdr_db"] < 25
 
 
-def test_what_has_no_mate_or_several_is_left_out_and_told(pairs):
+def test_files_without_exactly_one_counterpart_are_skipped_and_reported(pairs):
     (pairs / "clean" / "u2.wav").unlink()
     shutil.copy(pairs / "noisy" / "u1.wav", pairs / "noisy" / "u1.aiff")
     cases = from_folders(pairs / "noisy", pairs / "clean")
     assert [case.name for case in cases.all] == ["u0", "u3"]
-    assert "no clean file" in cases.left[1]
-    assert "u2" in cases.left[1]
-    assert "several files" in cases.left[0]
-    assert "u1" in cases.left[0]
-    files, left = of_system(pairs / "clean", from_folders(pairs / "noisy", pairs / "noisy").all)
+    assert "no clean file" in cases.skipped[1]
+    assert "u2" in cases.skipped[1]
+    assert "several files" in cases.skipped[0]
+    assert "u1" in cases.skipped[0]
+    files, skipped = match_enhanced(pairs / "clean", from_folders(pairs / "noisy", pairs / "noisy").all)
     assert "u2" not in files
-    assert any("no file for u2" in line for line in left)
+    assert any("no file for u2" in line for line in skipped)
 
 
 def test_a_set_is_recognised_with_its_log(pairs):
@@ -78,20 +86,20 @@ def test_a_set_is_recognised_with_its_log(pairs):
     (root / "log_testset.txt").write_text("u0 bus 2.5\nu1 cafe 7.5\nu2 bus 2.5\nu3 cafe 17.5\n")
     cases = from_set(root)
     assert [case.noisy.parent.name for case in cases.all] == ["noisy_testset_wav"] * 4
-    assert [case.about["snr_db"] for case in cases.all] == ["2.5", "7.5", "2.5", "17.5"]
-    done = evaluate(Request(cases, QUICK, jobs=1))
-    report = build(done, {})
+    assert [case.labels["snr_db"] for case in cases.all] == ["2.5", "7.5", "2.5", "17.5"]
+    result = evaluate(EvaluationOptions(cases, QUICK, jobs=1))
+    report = build_report(result, {})
     assert [group["value"] for group in report["breakdown"]["snr_db"]] == ["2.5", "7.5", "17.5"]
-    assert [group["pairs"] for group in report["breakdown"]["noise"]] == [2, 2]
+    assert [group["recordings"] for group in report["breakdown"]["noise"]] == [2, 2]
 
 
 def test_a_manifest_keeps_its_columns_and_tells_of_bad_rows(pairs):
     rows = ["noisy,clean,accent", "noisy/u0.wav,clean/u0.wav,Scottish", "noisy/none.wav,clean/u1.wav,Welsh"]
     (pairs / "list.csv").write_text("\n".join(rows) + "\n")
     cases = from_manifest(pairs / "list.csv")
-    assert [case.about for case in cases.all] == [{"accent": "Scottish"}]
-    assert "line 3" in cases.left[0]
-    assert "none.wav" in cases.left[0]
+    assert [case.labels for case in cases.all] == [{"accent": "Scottish"}]
+    assert "line 3" in cases.skipped[0]
+    assert "none.wav" in cases.skipped[0]
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "apart"])
@@ -104,7 +112,7 @@ def test_folders_that_give_nothing_are_refused(pairs, what):
         from_folders(pairs / "noisy", pairs / ("other" if what == "apart" else what))
 
 
-def test_mixes_have_the_snr_they_are_said_to_have_and_come_again(pairs):
+def test_mixes_have_the_requested_snr_and_are_reproducible(pairs):
     noise = pairs / "hiss"
     noise.mkdir()
     soundfile.write(noise / "h.wav", hiss(5.0, seed=9, level=0.3), 16_000)
@@ -114,12 +122,12 @@ def test_mixes_have_the_snr_they_are_said_to_have_and_come_again(pairs):
     clean = voice(2.0)
     ratio = {}
     for snr_db in (0.0, 12.0):
-        added = mixed(clean, Mix(noise / "h.wav", snr_db, 7)) - clean
+        added = mix_noise(clean, NoiseMix(noise / "h.wav", snr_db, 7)) - clean
         ratio[snr_db] = 10 * np.log10(np.mean(clean**2) / np.mean(added**2))
     assert ratio[12.0] - ratio[0.0] == pytest.approx(12.0, abs=0.01)
     assert -6 < ratio[0.0] < 0.1  # the level of speech is that where somebody speaks
-    done = evaluate(Request(cases, QUICK, models={"half": Halved()}, jobs=1))
-    by_snr = {group["value"]: group["summary"] for group in build(done, {})["breakdown"]["snr_db"]}
+    result = evaluate(EvaluationOptions(cases, QUICK, models={"half": Halved()}, jobs=1))
+    by_snr = {group["value"]: group["summary"] for group in build_report(result, {})["breakdown"]["snr_db"]}
     assert by_snr["12"]["noisy"]["si_sdr_db"]["mean"] > by_snr["0"]["noisy"]["si_sdr_db"]["mean"] + 11
     assert by_snr["0"]["half"]["si_sdr_db"]["mean"] == pytest.approx(
         by_snr["0"]["noisy"]["si_sdr_db"]["mean"], abs=1e-4
@@ -129,7 +137,7 @@ def test_mixes_have_the_snr_they_are_said_to_have_and_come_again(pairs):
 # What is measured
 
 
-def test_rates_channels_and_lengths_are_brought_together_and_told(pairs):
+def test_rates_channels_and_lengths_are_unified_and_reported(pairs):
     import soxr
 
     before = run(pairs)
@@ -138,25 +146,25 @@ def test_rates_channels_and_lengths_are_brought_together_and_told(pairs):
     rewrite(pairs / "noisy" / "u1.wav", lambda x: np.stack((x, x), 1))
     rewrite(pairs / "noisy" / "u2.wav", lambda x: x[:-100])
     rewrite(pairs / "noisy" / "u3.wav", lambda x: x[:-4_000])
-    done = run(pairs)
-    account = done.account
-    assert account.rates_hz == {48_000: 1, 16_000: 5}
-    assert account.channels == {1: 5, 2: 1}
-    assert account.cut == 1
-    assert len(account.left) == 1
-    assert "u3.wav: 1.750 s but 2.000 s" in account.left[0]
-    for row, other in zip(done.rows, before.rows, strict=False):
+    result = run(pairs)
+    inputs = result.inputs
+    assert inputs.rates_hz == {48_000: 1, 16_000: 5}
+    assert inputs.channels == {1: 5, 2: 1}
+    assert inputs.truncated == 1
+    assert len(inputs.skipped) == 1
+    assert "u3.wav: 1.750 s but 2.000 s" in inputs.skipped[0]
+    for row, other in zip(result.cases, before.cases, strict=False):
         assert row.scores["noisy"] == pytest.approx(other.scores["noisy"], abs=0.02)
 
 
-def test_undefined_scores_are_counted_and_in_no_mean(pairs):
+def test_undefined_scores_are_counted_but_excluded_from_means(pairs):
     rewrite(pairs / "noisy" / "u0.wav", np.zeros_like)
-    done = run(pairs)
-    assert done.rows[0].scores["noisy"]["stoi"] == Undefined("silent signal")
-    report = json.loads(to_json(build(done, {})))
+    result = run(pairs)
+    assert result.cases[0].scores["noisy"]["stoi"] == Undefined("silent signal")
+    report = json.loads(to_json(build_report(result, {})))
     stoi = report["summary"]["noisy"]["stoi"]
     assert (stoi["defined"], stoi["undefined"]) == (3, 1)
-    assert stoi["mean"] == pytest.approx(np.mean([row.scores["noisy"]["stoi"] for row in done.rows[1:]]))
+    assert stoi["mean"] == pytest.approx(np.mean([row.scores["noisy"]["stoi"] for row in result.cases[1:]]))
     assert report["files"][0]["scores"]["noisy"]["stoi"] == {"undefined": "silent signal"}
     assert to_csv(report).splitlines()[1] == "u0,,"
 
@@ -166,64 +174,66 @@ def test_undefined_scores_are_counted_and_in_no_mean(pairs):
 def test_a_delay_is_found(lag, gain):
     clean = voice(4.0) + hiss(4.0, level=0.01)
     late = np.pad(clean, (max(0, lag), max(0, -lag)))[max(0, -lag) :][: len(clean)]
-    assert lag_of(clean, gain * late + hiss(4.0, seed=1)) == lag
+    assert estimate_delay(clean, gain * late + hiss(4.0, seed=1)) == lag
 
 
-def test_a_delay_that_all_files_share_is_told_and_taken_away_when_asked(pairs):
+def test_a_constant_delay_is_reported_and_compensated_with_align(pairs):
     late = pairs / "late"
     late.mkdir()
     for path in (pairs / "noisy").iterdir():
         samples, rate_hz = soundfile.read(path)
         soundfile.write(late / path.name, np.pad(samples, (96, 0))[: len(samples)], rate_hz)
-    told, aligned = (run(pairs, folders={"late": late}, align=align) for align in (False, True))
-    assert told.account.delays == aligned.account.delays == {"late": 96}
-    means = [np.mean(scores_of(done.rows, "late", "si_sdr_db")) for done in (told, aligned)]
-    noisy = np.mean(scores_of(told.rows, "noisy", "si_sdr_db"))
+    reported, aligned = (run(pairs, folders={"late": late}, align=align) for align in (False, True))
+    assert reported.inputs.delays == aligned.inputs.delays == {"late": 96}
+    means = [np.mean(scores_of(result.cases, "late", "si_sdr_db")) for result in (reported, aligned)]
+    noisy = np.mean(scores_of(reported.cases, "noisy", "si_sdr_db"))
     assert means[0] < noisy - 3
     assert means[1] == pytest.approx(noisy, abs=0.1)
-    assert any("--align" in line for line in to_markdown(build(told, {})).splitlines())
+    assert any("--align" in line for line in to_markdown(build_report(reported, {})).splitlines())
 
 
-def test_scores_are_remembered_by_what_was_measured(pairs, tmp_path, monkeypatch):
-    store = Store(tmp_path / "scores.sqlite")
+def test_scores_are_cached_by_signals_measure_and_versions(pairs, tmp_path, monkeypatch):
+    store = ScoreStore(tmp_path / "scores.sqlite")
     first = run(pairs, store=store)
-    job = Job(pairs / "clean" / "u0.wav", pairs / "noisy" / "u0.wav", QUICK, store=store)
+    task = ScoringTask(pairs / "clean" / "u0.wav", pairs / "noisy" / "u0.wav", QUICK, store=store)
     monkeypatch.setattr("segan_cli.evaluation.scoring.measure_all", lambda *_: pytest.fail("measured again"))
-    assert score(job).scores == first.rows[0].scores["noisy"]
+    assert score(task).scores == first.cases[0].scores["noisy"]
     rewrite(pairs / "noisy" / "u0.wav", lambda x: 0.5 * x)
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        score(job)
-    other = Store(tmp_path / "scores.sqlite")
+        score(task)
+    other = ScoreStore(tmp_path / "scores.sqlite")
     other.versions["pystoi"] = "another"
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        score(Job(pairs / "clean" / "u1.wav", pairs / "noisy" / "u1.wav", QUICK, store=other))
+        score(ScoringTask(pairs / "clean" / "u1.wav", pairs / "noisy" / "u1.wav", QUICK, store=other))
 
 
-def test_a_store_that_is_none_is_refused(tmp_path):
+def test_a_file_that_is_no_score_store_is_refused(tmp_path):
     (tmp_path / "file").write_text("no database, and long enough that it cannot be taken for one" * 20)
     with pytest.raises(SeganError, match="--cache"):
-        Store(tmp_path / "file")
+        ScoreStore(tmp_path / "file")
 
 
-def test_workers_and_memory_change_no_digit(pairs, tmp_path):
+def test_scores_do_not_depend_on_workers_or_the_cache(pairs, tmp_path):
     """One worker, two, and a run that goes on after half of its scores were kept."""
     cases = from_folders(pairs / "noisy", pairs / "clean")
     reports = []
     for jobs in (1, 2):
-        reports.append(to_json(build(evaluate(Request(cases, CORE, models={"half": Halved()}, jobs=jobs)), {})))
-    store = Store(tmp_path / "scores.sqlite")
-    evaluate(Request(Cases(cases.all[:2]), CORE, jobs=1, store=store))
+        reports.append(
+            to_json(build_report(evaluate(EvaluationOptions(cases, CORE, models={"half": Halved()}, jobs=jobs)), {}))
+        )
+    store = ScoreStore(tmp_path / "scores.sqlite")
+    evaluate(EvaluationOptions(Cases(cases.all[:2]), CORE, jobs=1, store=store))
     with sqlite3.connect(store.path) as database:
         assert database.execute("SELECT count(*) FROM scores").fetchone() == (6,)
-    again = Request(cases, CORE, models={"half": Halved()}, jobs=2, store=store)
-    reports.append(to_json(build(evaluate(again), {})))
+    again = EvaluationOptions(cases, CORE, models={"half": Halved()}, jobs=2, store=store)
+    reports.append(to_json(build_report(evaluate(again), {})))
     assert reports[0] == reports[1] == reports[2]
 
 
 # Statistics and reports
 
 
-def test_the_interval_holds_the_mean_as_often_as_it_says():
+def test_the_interval_covers_the_mean_at_its_confidence_level():
     rng = np.random.default_rng(0)
     held = 0
     for _ in range(100):
@@ -247,8 +257,8 @@ def test_differences_are_of_the_same_file():
 
 
 def test_a_report_goes_to_every_format(pairs):
-    done = run(pairs, models={"half": Halved()})
-    report = json.loads(to_json(build(done, {"command": "segan evaluate"})))
+    result = run(pairs, models={"half": Halved()})
+    report = json.loads(to_json(build_report(result, {"command": "segan evaluate"})))
     assert report["systems"] == ["noisy", "half"]
     assert report["differences"][0]["measures"]["si_sdr_db"]["mean"] == pytest.approx(0.0, abs=1e-4)
     lines = to_csv(report).splitlines()
@@ -259,23 +269,23 @@ def test_a_report_goes_to_every_format(pairs):
 
 
 def test_two_reports_are_compared_file_by_file(pairs, tmp_path):
-    first = json.loads(to_json(build(run(pairs, models={"a": Halved()}), {})))
+    first = json.loads(to_json(build_report(run(pairs, models={"a": Halved()}), {})))
     rewrite(pairs / "noisy" / "u0.wav", lambda x: x + hiss(2.0, seed=8, level=0.1))
-    second = json.loads(to_json(build(run(pairs, models={"b": Halved()}), {})))
-    found = compare(first, second)
+    second = json.loads(to_json(build_report(run(pairs, models={"b": Halved()}), {})))
+    found = compare_reports(first, second)
     assert list(found) == ["noisy", "b - a"]
     scores = [r["files"][0]["scores"]["noisy"]["si_sdr_db"] for r in (first, second)]
     assert found["noisy"]["si_sdr_db"].mean == pytest.approx((scores[1] - scores[0]) / 4)
     (tmp_path / "other.json").write_text('{"a": 1}')
-    for path, says in ((tmp_path / "other.json", "no report"), (tmp_path / "none.json", "cannot be read")):
+    for path, says in ((tmp_path / "other.json", "not a report"), (tmp_path / "none.json", "cannot be read")):
         with pytest.raises(CorpusError, match=says):
             load_report(path)
     nothing = {**second, "files": []}
     with pytest.raises(CorpusError, match="in common"):
-        compare(first, nothing)
+        compare_reports(first, nothing)
 
 
 def test_measures_are_those_of_the_catalogue(pairs):
-    done = evaluate(Request(from_folders(pairs / "noisy", pairs / "clean"), tuple(WITH_REFERENCE), jobs=1))
-    assert set(build(done, {})["summary"]["noisy"]) == set(WITH_REFERENCE)
-    assert all(isinstance(row, Row) for row in done.rows)
+    result = evaluate(EvaluationOptions(from_folders(pairs / "noisy", pairs / "clean"), tuple(WITH_REFERENCE), jobs=1))
+    assert set(build_report(result, {})["summary"]["noisy"]) == set(WITH_REFERENCE)
+    assert all(isinstance(row, CaseScores) for row in result.cases)

@@ -223,9 +223,9 @@ CONFIGS = {
     "window=1099511627776": "window 1099511627776",
     "window=-1": "window -1",
     "hop=1": "hop 1; it must be a whole number between 256",
-    "generator.channels=[16,32,64,128,1000000000]": "channels 1000000000; each must lie between 1 and",
+    "generator.channels=[16,32,64,128,1000000000]": "channels 1000000000; it must lie between 1 and",
     "generator.channels=[16,32,64,8192,16384]": "weights",
-    "generator.channels=[16,32,0,64,128]": "channels 0; each",
+    "generator.channels=[16,32,0,64,128]": "channels 0; it must",
     f"generator.channels=[16,32,64,128,{10**400}]": "it must be below 2^63",
     f"pre_emphasis={10**400}": "it must be below 2^63",
     "generator.kernel_size=1000000001": "kernel_size 1000000001",
@@ -234,7 +234,7 @@ CONFIGS = {
     "generator.input_rms=-1": "input_rms",
     "generator.dilations=[1,1,1,1,999999]": "dilation of layer 5 999999",
     "discriminator.hidden=[16384,16384,16384]": "discriminator",
-    "discriminator.channels=[8,16,32,64,1000000000]": "channels 1000000000; each must lie between 1 and",
+    "discriminator.channels=[8,16,32,64,1000000000]": "channels 1000000000; it must lie between 1 and",
 }
 
 
@@ -271,8 +271,8 @@ def test_a_spectral_config_beyond_measure_is_refused(change):
 def test_the_budget_knows_the_weights(name, width):
     model = scaled(PRESETS[name], width)
     generator, discriminator = weights(model)
-    assert sum(layer.weights for layer in model.generator.layers(model.window)) == generator
-    told = sum(layer.weights for layer in model.discriminator.layers(model.window))
+    assert sum(layer.weights for layer in model.generator.layer_costs(model.window)) == generator
+    told = sum(layer.weights for layer in model.discriminator.layer_costs(model.window))
     assert told == pytest.approx(discriminator, rel=0.1)
 
 

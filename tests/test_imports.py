@@ -69,7 +69,7 @@ def test_no_import_goes_round_in_a_circle():
     "module",
     [
         "config.recipe", "audio.sources", "audio.sinks", "measures.catalog", "backends.onnx", "enhancement.enhancer",
-        "enhancement.batch", "evaluation.page", "data.sources", "cli",
+        "enhancement.batch", "evaluation.page", "data.training_data", "cli",
     ],
 )  # fmt: skip
 def test_these_load_no_torch(module):

@@ -10,20 +10,20 @@ from corpora import LAYOUTS, librispeech, noises, plain, speak, vctk92, voiceban
 
 from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.layouts import recognise_noise, recognise_speech
-from segan_cli.data.mixing import Blend
-from segan_cli.data.sources import open_sources
+from segan_cli.data.layouts import scan_noise, scan_speech
+from segan_cli.data.mixing import CombinedSource
 from segan_cli.data.split import load_split, save_split
+from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import CorpusError
 
 
 def open_all(tmp_path, before=None, seed=0, **data):
     config = DataConfig(**{kind: tuple(map(str, places)) for kind, places in data.items()})
-    return open_sources(config, MixingConfig(), seed, Cache(tmp_path / "cache", 16_000), before)
+    return load_training_data(config, MixingConfig(), seed, Cache(tmp_path / "cache", 16_000), before)
 
 
 def held(sources, kind, side):
-    recordings = [recording for part in sources.sides[kind][side] for recording in part.all]
+    recordings = [recording for part in sources.splits[kind][side] for recording in part.all]
     return {r.group for r in recordings}, {r.entry.digest for r in recordings}, {r.name for r in recordings}
 
 
@@ -35,7 +35,7 @@ def test_a_layout_is_found_as_it_is_and_split_without_a_leak(layout, tmp_path):
     noise = [] if paired else [noises(tmp_path / "noise")]
     for seed in range(3):
         sources = open_all(tmp_path, seed=seed, speech=[place], noise=noise)
-        found = sources.found[0]
+        found = sources.corpora[0]
         assert (found.layout, found.utterances, found.groups, len(found.skipped), set(found.rates_hz)) == (
             expected["layout"], expected["files"], expected["speakers"], expected["left"], expected["rates"]
         ), found.skipped  # fmt: skip
@@ -55,14 +55,14 @@ def test_a_layout_is_found_as_it_is_and_split_without_a_leak(layout, tmp_path):
             assert noisy.any()
 
 
-def test_what_is_left_out_is_named_with_the_reason(tmp_path):
+def test_skipped_files_are_listed_with_a_reason(tmp_path):
     plain(tmp_path / "corpus")
-    (found,) = open_all(tmp_path, speech=[tmp_path / "corpus"]).found
+    (found,) = open_all(tmp_path, speech=[tmp_path / "corpus"]).corpora
     reasons = {line.rpartition("/")[2].partition(":")[0]: line for line in found.skipped}
     for name, reason in {
         "bad_text.wav": "not a readable audio file", "bad_empty.wav": "empty", "bad_silent.wav": "silent",
         "bad_short.wav": "shorter than 0.1 s", "bad_clipped.wav": "clipped", "bad_telephone.wav": "8000 Hz",
-        "bad_nan.wav": "not numbers",
+        "bad_nan.wav": "NaN",
     }.items():  # fmt: skip
         assert reason in reasons[name]
     (doubled,) = [line for line in found.skipped if "same content" in line]
@@ -78,10 +78,10 @@ def test_the_same_speaker_of_two_corpora_stays_on_one_side(tmp_path):
         ours, theirs = (held(sources, "speakers", side)[0] for side in (0, 1))
         assert "vctk:p226" in ours | theirs
         assert not ours & theirs
-        assert isinstance(sources.training, Blend)
+        assert isinstance(sources.training, CombinedSource)
 
 
-def test_named_validation_data_is_taken_out_of_training(tmp_path):
+def test_named_validation_data_is_excluded_from_training(tmp_path):
     librispeech(tmp_path / "libri")
     for name, seed in (("copy", 20), ("other", 7)):
         speak(tmp_path / "mine" / f"{name}.wav", seed)
@@ -93,14 +93,14 @@ def test_named_validation_data_is_taken_out_of_training(tmp_path):
     assert len(names) == 7  # eight of the two, less the copy
     assert not digests & held(sources, "speakers", 1)[1]
     assert "5 recordings" in sources.notes[0]
-    with pytest.raises(CorpusError, match="every speaker"):
+    with pytest.raises(CorpusError, match="all speakers"):
         open_all(tmp_path, speech=[subset / "26"], valid_speech=[subset])
 
 
 def test_a_split_is_kept_when_data_comes_to_it(tmp_path):
     plain(tmp_path / "corpus")
     first = open_all(tmp_path, speech=[tmp_path / "corpus"], noise=[noises(tmp_path / "noise")])
-    save_split(tmp_path / "split.json", first.sides)
+    save_split(tmp_path / "split.json", first.splits)
     written = json.loads((tmp_path / "split.json").read_text())
     assert {*written["speakers"]["training"], *written["speakers"]["validation"]} == held(first, "speakers", 0)[
         0
@@ -120,7 +120,7 @@ def test_a_split_is_kept_when_data_comes_to_it(tmp_path):
 
 
 def test_noises_cut_from_one_recording_share_a_group(tmp_path):
-    corpus = recognise_noise(str(noises(tmp_path)))
+    corpus = scan_noise(str(noises(tmp_path)))
     groups = {utterance.path.name: utterance.group for utterance in corpus.utterances}
     assert len(groups) == 9
     assert groups["ch01.wav"] == groups["ch03.wav"]
@@ -138,7 +138,7 @@ def test_a_single_noise_recording_leaves_generated_noises_to_validate_on(tmp_pat
     assert sources.validation.draw(np.random.default_rng(1), 1000).noises == ()
 
 
-def test_weights_say_how_often_a_second_is_heard(tmp_path):
+def test_sampling_probability_is_proportional_to_weight(tmp_path):
     for name in ("one", "two"):
         for speaker in "abc":
             speak(tmp_path / name / speaker / "0.wav", hash((name, speaker)) % 1000)
@@ -150,7 +150,7 @@ def test_weights_say_how_often_a_second_is_heard(tmp_path):
     }
     share = sum("/one/" in name for name in drawn) / len(drawn)
     assert share == pytest.approx(3 * seconds["one"] / (3 * seconds["one"] + seconds["two"]), abs=0.04)
-    with pytest.raises(CorpusError, match="weight of -1"):
+    with pytest.raises(CorpusError, match="weight -1; it must be above 0"):
         open_all(tmp_path, speech=[f"{tmp_path}/one:-1"])
 
 
@@ -161,7 +161,7 @@ def test_weights_say_how_often_a_second_is_heard(tmp_path):
         (lambda root: root.mkdir(), "no audio files"),
         (lambda root: root.write_text("a file"), "is a file"),
         (lambda root: [(root / side).mkdir(parents=True) for side in ("clean", "noisy")], "no audio files"),
-        (lambda root: speak(root / "only.wav", 0), "one recording cannot be split"),
+        (lambda root: speak(root / "only.wav", 0), "a single recording cannot be split"),
         (lambda root: (root.mkdir(), (root / "a.wav").write_text("x")), "none of its 1 files can be used"),
         (
             lambda root: [speak(root / side / f"{side}.wav", 0) for side in ("clean", "noisy")],
@@ -180,7 +180,7 @@ def test_a_folder_that_makes_no_training_is_refused_in_a_line(prepare, message, 
     ("name", "text", "message"),
     [
         ("a.csv", "sound,speaker\nx.wav,a\n", "no column with paths"),
-        ("a.csv", "", "holds no rows"),
+        ("a.csv", "", "no rows"),
         ("a.jsonl", '{"clean": "x.wav"}\nnonsense\n', "line 2: not JSON"),
         ("a.jsonl", '["x.wav"]\n', "line 1: not an object"),
         ("a.csv", "clean\nnone.wav\n", "none of its 1 rows"),
@@ -196,7 +196,7 @@ def test_a_manifest_that_cannot_be_used_is_refused_in_a_line(name, text, message
 
 def test_recorded_pairs_need_no_noise(tmp_path):
     voicebank(tmp_path / "pairs")
-    with pytest.raises(CorpusError, match="leave out --noise"):
+    with pytest.raises(CorpusError, match="omit --noise"):
         open_all(tmp_path, speech=[tmp_path / "pairs"], noise=[noises(tmp_path / "noise")])
 
 
@@ -206,9 +206,9 @@ def test_an_official_test_set_is_used_when_it_alone_is_named(tmp_path):
         (tmp_path / "all" / f"{side}_testset_wav").rename(
             (tmp_path / "test").mkdir(exist_ok=True) or tmp_path / "test" / f"{side}_testset_wav"
         )
-    assert len(recognise_speech(str(tmp_path / "test")).utterances) == 3
+    assert len(scan_speech(str(tmp_path / "test")).utterances) == 3
     librispeech(tmp_path / "libri")
-    assert len(recognise_speech(str(tmp_path / "libri" / "LibriSpeech" / "dev-clean")).utterances) == 4
+    assert len(scan_speech(str(tmp_path / "libri" / "LibriSpeech" / "dev-clean")).utterances) == 4
 
 
 def test_links_are_followed_once(tmp_path):
@@ -219,28 +219,28 @@ def test_links_are_followed_once(tmp_path):
     (tmp_path / "corpus" / "linked again").symlink_to(tmp_path / "real")
     (tmp_path / "real" / "a" / "loop").symlink_to(tmp_path / "real")
     soundfile.write(tmp_path / "corpus" / "own.wav", voice(0.5, seed=9), 16_000)
-    assert len(recognise_speech(str(tmp_path / "corpus")).utterances) == 3
+    assert len(scan_speech(str(tmp_path / "corpus")).utterances) == 3
 
 
 def test_a_stray_file_does_not_undo_a_layout(tmp_path):
     librispeech(tmp_path / "d")
     speak(tmp_path / "d" / "LibriSpeech" / "intro.flac", 99)
-    corpus = recognise_speech(str(tmp_path / "d"))
+    corpus = scan_speech(str(tmp_path / "d"))
     assert corpus.layout == "LibriSpeech"
     assert len(corpus.utterances) == 12
-    assert any("intro.flac" in line for line in corpus.left)
+    assert any("intro.flac" in line for line in corpus.skipped)
     plain(tmp_path / "p")
     speak(tmp_path / "p" / "sample.wav", 98, seconds=0.15)
     for seed in range(4):
         sources = open_all(tmp_path, seed=seed, speech=[tmp_path / "p"])
-        assert sum(r.length for part in sources.sides["speakers"][1] for r in part.all) > 20_000
+        assert sum(r.length for part in sources.splits["speakers"][1] for r in part.all) > 20_000
 
 
 @pytest.mark.parametrize("layout", [LAYOUTS[3], LAYOUTS[4], LAYOUTS[6]], ids=lambda layout: layout.__name__)
 def test_an_archive_beside_the_unpacked_folder_does_not_matter(layout, tmp_path):
     expected = layout(tmp_path / "d")
     (tmp_path / "d" / "download.tar.gz").write_bytes(b"what was unpacked")
-    corpus = recognise_speech(str(tmp_path / "d"))
+    corpus = scan_speech(str(tmp_path / "d"))
     assert (corpus.layout, len(corpus.utterances)) == (expected["layout"], expected["files"])
 
 
@@ -253,7 +253,7 @@ def test_one_clean_file_may_have_several_noisy_ones_and_stays_on_one_side(tmp_pa
             rows.append(f"clean/{speaker}.wav,noisy{snr}/{speaker}.wav,{speaker}{snr}")
     (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
     sources = open_all(tmp_path, speech=[tmp_path / "list.csv"])
-    rendered = {name: sources.training.noisy[name].entry.digest for name in sources.training.noisy.places}
+    rendered = {name: sources.training.noisy[name].entry.digest for name in sources.training.noisy.indices}
     assert len(set(rendered.values())) == len(rendered) == 4
     assert not held(sources, "speakers", 0)[1] & held(sources, "speakers", 1)[1]
 
@@ -262,25 +262,25 @@ def test_dns_pairs_are_matched_by_number(tmp_path):
     for i in range(6):
         speak(tmp_path / "clean" / f"clean_fileid_{i}.wav", i)
         speak(tmp_path / "noisy" / f"book_{i % 3}_reader_0{i % 3}_snr{i}_fileid_{i}.wav", i, noisy=True)
-    assert len(recognise_speech(str(tmp_path)).utterances) == 6
+    assert len(scan_speech(str(tmp_path)).utterances) == 6
 
 
 def test_noise_beside_speech_is_not_taken_for_speech(tmp_path):
     speak(tmp_path / "clean" / "a.wav", 0)
     noises(tmp_path / "noise")
-    with pytest.raises(CorpusError, match="holds noise beside speech"):
-        recognise_speech(str(tmp_path))
+    with pytest.raises(CorpusError, match="contains noise besides speech"):
+        scan_speech(str(tmp_path))
 
 
 def test_loud_float_files_are_no_clean_speech(tmp_path):
     for i in range(3):
         speak(tmp_path / "d" / f"s{i}" / "0.wav", i)
     soundfile.write(tmp_path / "d" / "s0" / "loud.wav", 20 * voice(0.5, seed=5), 16_000, subtype="FLOAT")
-    (found,) = open_all(tmp_path, speech=[tmp_path / "d"]).found
+    (found,) = open_all(tmp_path, speech=[tmp_path / "d"]).corpora
     assert any("loud.wav: clipped" in line for line in found.skipped)
 
 
-def test_a_split_of_which_nothing_is_left_is_an_error(tmp_path):
+def test_a_split_whose_speakers_are_gone_is_an_error(tmp_path):
     plain(tmp_path / "corpus")
-    with pytest.raises(CorpusError, match="nothing of what this run holds out"):
+    with pytest.raises(CorpusError, match="validation speakers are in its data"):
         open_all(tmp_path, {"speakers": frozenset({"gone"})}, speech=[tmp_path / "corpus"])

@@ -16,21 +16,21 @@ from hypothesis import strategies as st
 from segan_cli.config.schema import to_dict
 from segan_cli.config.training import CodecName, DataConfig, MixingConfig, NoiseKind
 from segan_cli.data.cache import Cache
-from segan_cli.data.degradation import CODECS, Degradation, damage, limit_band, through_codec
+from segan_cli.data.degradation import CODECS, Degradation, apply_codec, degrade, limit_band
 from segan_cli.data.loader import SamplingPlan, batches
 from segan_cli.data.mixing import (
-    Blend,
-    MixedSource,
+    CombinedSource,
+    MixtureSource,
     PairedSource,
+    apply_filter,
     draw_utterances,
-    shape,
     spec_from_dict,
     speed_perturb,
 )
 from segan_cli.data.noises import generate, smooth_spectrum
 from segan_cli.data.recordings import Recordings
-from segan_cli.data.rirs import Response, apply_rir, response
-from segan_cli.data.sources import open_sources
+from segan_cli.data.rirs import RoomResponse, apply_rir, load_rir
+from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import ConfigError
 
 RATE = 16_000
@@ -72,7 +72,7 @@ def sources(folder, mixing, *speech, noise=True, rooms=True):
         (str(folder / "noise"),) if noise else (),
         (str(folder / "rooms"),) if rooms else (),
     )
-    return open_sources(data, mixing, 0, Cache(folder / "cache", RATE))
+    return load_training_data(data, mixing, 0, Cache(folder / "cache", RATE))
 
 
 def rms(x):
@@ -83,7 +83,7 @@ def rms(x):
 def test_a_spec_survives_json_and_renders_the_same(folder, speech):
     noise = "speech" in speech
     source = sources(folder, EVERYTHING, *speech, noise=noise, rooms=noise).training
-    assert isinstance(source, {1: MixedSource if noise else PairedSource, 2: Blend}[len(speech)])
+    assert isinstance(source, {1: MixtureSource if noise else PairedSource, 2: CombinedSource}[len(speech)])
     rng, seen = np.random.default_rng(0), set()
     for _ in range(60):
         spec = source.draw(rng, 6_000)
@@ -164,7 +164,7 @@ def test_shaping_filters_speech_and_noise_apart_and_keeps_them_aligned(folder):
     response = np.abs(np.polyval([b, a, 1.0], np.exp(-1j * np.linspace(0, np.pi, 9)))) / np.abs(
         np.polyval([d, c, 1.0], np.exp(-1j * np.linspace(0, np.pi, 9)))
     )
-    ratio = np.abs(np.fft.rfft(shape((a, b, c, d), samples))[::1000]) / np.abs(np.fft.rfft(samples)[::1000])
+    ratio = np.abs(np.fft.rfft(apply_filter((a, b, c, d), samples))[::1000]) / np.abs(np.fft.rfft(samples)[::1000])
     np.testing.assert_allclose(ratio / ratio[4], response / response[4], rtol=0.05)
 
 
@@ -178,7 +178,7 @@ def test_a_recording_at_a_speed_has_its_length_and_its_pitch(speed, length):
     np.testing.assert_allclose(sine[1_000:-1_000], expected[1_000:-1_000], atol=1e-3)
 
 
-def test_speech_and_noise_are_heard_each_at_its_speed(folder):
+def test_speech_and_noise_have_separate_speeds(folder):
     mixing = MixingConfig(speed_probability=0.6, reverb_probability=0.0, babble_probability=0.3)
     source = sources(folder, mixing).training
     rng = np.random.default_rng(0)
@@ -225,7 +225,7 @@ def test_speech_at_a_speed_runs_on_into_the_room(folder):
     source = sources(folder, MixingConfig(reverb_probability=1.0)).training
     spec = dataclasses.replace(source.draw(np.random.default_rng(1), 4_000), speeds=(1.1, 0.9))
     spec = dataclasses.replace(spec, speech=dataclasses.replace(spec.speech, offset=9_000))
-    led, alone = source._speech(spec, 5_000)[5_000:], source._speech(spec, 0)
+    led, alone = source._render_speech(spec, 5_000)[5_000:], source._render_speech(spec, 0)
     np.testing.assert_allclose(led[500:], alone[500:], atol=0.05 * np.abs(alone).max())
 
 
@@ -280,7 +280,7 @@ def test_speech_shaped_noise_has_the_spectrum_of_speech_and_not_its_rhythm():
 
 def test_a_room_adds_what_it_should(folder):
     """Against convolution in plain numbers: late sound is in the noisy side alone, the target keeps the early part."""
-    room = Response(np.asarray(impulse(delay=0), np.float32), RATE)
+    room = RoomResponse(np.asarray(impulse(delay=0), np.float32), RATE)
     speech = voice(1.0)
     heard, early = apply_rir(room, speech, 4_000, "early")
     _, dry = apply_rir(room, speech, 4_000, "dry")
@@ -293,9 +293,9 @@ def test_a_room_adds_what_it_should(folder):
 def test_a_response_starts_at_its_direct_sound(folder):
     rooms = sources(folder, MixingConfig()).training.rooms
     for recording in rooms.all:
-        room = response(rooms, recording.name, RATE)
+        room = load_rir(rooms, recording.name, RATE)
         assert np.abs(room.samples).argmax() <= 0.001 * RATE
-        assert np.sum(np.square(room.before(0.05))) == pytest.approx(1.0, rel=1e-3)
+        assert np.sum(np.square(room.first(0.05))) == pytest.approx(1.0, rel=1e-3)
 
 
 def test_speech_in_a_room_stays_aligned_with_its_target(folder):
@@ -310,7 +310,7 @@ def test_speech_in_a_room_stays_aligned_with_its_target(folder):
 @pytest.mark.parametrize("compression", [0.0, 0.9])
 def test_a_codec_adds_no_delay_and_does_something(codec, compression):
     speech = 0.5 * voice(1.024)[:16_384] + hiss(1.024)[:16_384]
-    coded = through_codec(codec, compression, speech, RATE)
+    coded = apply_codec(codec, compression, speech, RATE)
     assert coded.shape == speech.shape
     assert coded.dtype == np.float32
     assert int(np.argmax(np.correlate(coded, speech, "full"))) == 16_383
@@ -320,12 +320,12 @@ def test_a_codec_adds_no_delay_and_does_something(codec, compression):
 
 def test_damage_is_what_was_drawn():
     noisy, clean = 0.5 * voice(1.0) + hiss(1.0), 0.5 * voice(1.0)
-    for one, two in zip(damage(Degradation(), noisy, clean, RATE), (noisy, clean), strict=True):
+    for one, two in zip(degrade(Degradation(), noisy, clean, RATE), (noisy, clean), strict=True):
         np.testing.assert_array_equal(one, two)
-    clipped, same = damage(Degradation(clipping_db=-6.0), noisy, clean, RATE)
+    clipped, same = degrade(Degradation(clipping_db=-6.0), noisy, clean, RATE)
     assert np.abs(clipped).max() == pytest.approx(np.abs(noisy).max() / 2, rel=0.01)
     np.testing.assert_array_equal(same, clean)
-    holed, same = damage(Degradation(gaps=((100, 300), (5_000, 5_500))), noisy, clean, RATE)
+    holed, same = degrade(Degradation(gaps=((100, 300), (5_000, 5_500))), noisy, clean, RATE)
     assert not holed[100:300].any()
     assert not holed[5_000:5_500].any()
     np.testing.assert_array_equal(
@@ -333,7 +333,7 @@ def test_damage_is_what_was_drawn():
     )
     np.testing.assert_array_equal(same, clean)
     both = 0.5 * voice(1.0) + hiss(1.0), 0.5 * voice(1.0) + hiss(1.0, seed=1)  # both with sound above the limit
-    for side in damage(Degradation(band_hz=3_000.0), *both, RATE):
+    for side in degrade(Degradation(band_hz=3_000.0), *both, RATE):
         power = np.abs(np.fft.rfft(side * np.hanning(len(side)))) ** 2
         assert power[4_000:].sum() < 1e-5 * power.sum()
 

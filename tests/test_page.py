@@ -11,8 +11,8 @@ from conftest import hiss, voice
 
 from segan_cli.evaluation.cases import from_folders
 from segan_cli.evaluation.page import to_html
-from segan_cli.evaluation.report import build
-from segan_cli.evaluation.run import Request, evaluate
+from segan_cli.evaluation.report import build_report
+from segan_cli.evaluation.run import EvaluationOptions, evaluate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -23,7 +23,7 @@ needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this
 
 
 class Halved:
-    """A system that halves what it gets."""
+    """A system that halves its input."""
 
     def enhance(self, noisy, rate_hz):
         return noisy / 2
@@ -40,13 +40,15 @@ def report(tmp_path_factory):
         name = f"{'<b>x' if i == 5 else 'p'}{i}.wav"
         soundfile.write(place / "clean" / name, clean, 16_000)
         soundfile.write(place / "noisy" / name, clean + hiss(2.0, seed=i, level=0.004 * (i + 1)), 16_000)
-    request = Request(
+    options = EvaluationOptions(
         from_folders(place / "noisy", place / "clean"), ("stoi", "si_sdr_db", "lsd_db"), {"itself": place / "clean"},
         {"half": Halved()}, jobs=1,
     )  # fmt: skip
-    run = evaluate(request)
-    content = build(run, {"command": "segan evaluate --html report.html", "versions": {"numpy": "2"}, "models": {}})
-    (place / "report.html").write_text(to_html(content, run, request.models))
+    result = evaluate(options)
+    content = build_report(
+        result, {"command": "segan evaluate --html report.html", "versions": {"numpy": "2"}, "models": {}}
+    )
+    (place / "report.html").write_text(to_html(content, result, options.models))
     return place / "report.html", content
 
 
@@ -57,8 +59,8 @@ def test_the_page_is_one_file_that_names_no_other(report):
     start = text.index('id="report">') + len('id="report">')
     inside = json.loads(text[start : text.index("</script>", start)])
     assert inside["summary"] == content["summary"]
-    assert len(inside["heard"]["worst"]) == 3
-    assert len(inside["heard"]["best"]) == 2
+    assert len(inside["examples"]["worst"]) == 3
+    assert len(inside["examples"]["best"]) == 2
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +102,7 @@ def until(page, condition):
 def test_all_of_the_report_is_there(page, report):
     _, content = report
     assert page.locator("h2").all_inner_texts() == [
-        "Summary", "Plots", "The worst", "The best", "Recordings", "What was used", "Measures", "Versions"
+        "Summary", "Plots", "Worst recordings", "Best recordings", "Recordings", "Inputs", "Measures", "Versions"
     ]  # fmt: skip
     assert page.locator("#command").inner_text() == content["command"]
     assert f"{content['summary']['half']['stoi']['mean']:.3f}" in page.locator("table").first.inner_text()
@@ -139,13 +141,13 @@ def test_players_switch_in_sync(page):
     first = page.locator(".player").first
     first.get_by_role("button", name="Play").click()
     until(page, "document.querySelector('.player').player.position() > 0.2")
-    state = "p => ({at: p.position(), heard: p.heard, gains: p.gains.map(g => g.gain.value), on: p.sources !== null})"
+    state = "p => ({at: p.position(), active: p.active, gains: p.gains.map(g => g.gain.value), on: p.sources !== null})"
     pressed = first.get_by_role("button", pressed=True).inner_text()
     before = first.evaluate(f"node => ({state})(node.player)")
     first.get_by_role("button", name="clean", exact=True).last.click()
     page.wait_for_timeout(150)
     after = first.evaluate(f"node => ({state})(node.player)")
-    assert (before["heard"], after["heard"]) == (0, 3)
+    assert (before["active"], after["active"]) == (0, 3)
     assert pressed == "noisy"
     assert after["on"]
     assert before["at"] < after["at"] < before["at"] + 1.5  # goes on from where it was, not from the start

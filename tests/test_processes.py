@@ -12,7 +12,7 @@ from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.loader import SamplingPlan, batches
-from segan_cli.data.sources import open_sources
+from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import TrainingError
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.training.batch import prepare
@@ -34,7 +34,7 @@ GAMES = {
 
 def gradients(processes, folder):
     """Of both networks after one step of every game, by name."""
-    source = open_sources(
+    source = load_training_data(
         DataConfig(speech=(str(folder / "pairs"),)), MixingConfig(), 0, Cache(folder / "cache", 16_000)
     ).training
     found = {}

@@ -7,7 +7,7 @@ import pytest
 
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_text, recipes_dir, shipped_recipes
-from segan_cli.config.schema import flat, from_dict, merged, override, to_dict
+from segan_cli.config.schema import flatten, from_dict, merge, override, to_dict
 from segan_cli.config.training import AdversarialConfig, DataConfig, Recipe, TrainingConfig
 from segan_cli.errors import ConfigError
 
@@ -25,8 +25,8 @@ def test_every_field_survives_toml_none_too(preset, tmp_path):
     recipe = Recipe(preset, training, DataConfig(speech=("a:2", 'b "c"'), noise=("ñ",)))
     (tmp_path / "a.toml").write_text(recipe_text(recipe), encoding="utf-8")
     assert load_recipe(str(tmp_path / "a.toml")) == recipe
-    written = flat(tomllib.loads(recipe_text(recipe)))
-    assert set(written) == set(flat(to_dict(recipe)))
+    written = flatten(tomllib.loads(recipe_text(recipe)))
+    assert set(written) == set(flatten(to_dict(recipe)))
 
 
 def test_there_is_a_recipe_for_the_default_model_and_for_the_paper():
@@ -93,7 +93,7 @@ def test_overrides_reach_every_field():
     assert override(recipe, ['data.speech=["a","b:2"]']).data.speech == ("a", "b:2")
     assert override(recipe, ["training.clip_norm=none"]).training.clip_norm is None
     assert override(recipe, ["training.clip_norm=null"]).training.clip_norm is None
-    for name, value in flat(to_dict(recipe)).items():
+    for name, value in flatten(to_dict(recipe)).items():
         if value is not None:
             import json
 
@@ -101,7 +101,7 @@ def test_overrides_reach_every_field():
 
 
 def test_merging_keeps_what_is_not_changed():
-    assert merged({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "e": 6}) == {"a": {"b": 5, "c": 2}, "d": 3, "e": 6}
+    assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 5}, "e": 6}) == {"a": {"b": 5, "c": 2}, "d": 3, "e": 6}
     assert from_dict(DataConfig, {"speech": ["a"]}) == DataConfig(("a",))
 
 

@@ -126,8 +126,8 @@ def test_gradients_are_finite(loud):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"embed_dim": 9}, "no multiple of the 2 heads"),
-        ({"frame": 60}, "no multiple of twice the freq_stride 4"),
+        ({"embed_dim": 9}, "not a multiple of the 2 heads"),
+        ({"frame": 60}, "not a multiple of twice the freq_stride 4"),
         ({"channels": 0}, "channels 0; it must be a whole number between 1 and"),
         ({"freq_stride": 1}, "freq_stride 1; it must be a whole number between 2 and"),
         ({"max_gain": 1.0}, "max_gain above 1"),
@@ -139,7 +139,7 @@ def test_a_generator_that_cannot_be_is_refused(changes, message):
         dataclasses.replace(TINY, **changes)
     with pytest.raises(ConfigError, match="frame must be even"):
         SpectralDiscriminatorConfig((4,), frame=33)
-    with pytest.raises(ConfigError, match="generator: frames of 8192 samples do not fit windows of 4096"):
+    with pytest.raises(ConfigError, match="generator: frames of 8192 samples do not fit a window of 4096"):
         dataclasses.replace(
             PRESETS["segan-spectral"], window=4_096, hop=2_048, generator=dataclasses.replace(TINY, frame=8_192)
         )

@@ -14,14 +14,14 @@ import soundfile
 from commands import TINY, complaint, segan
 from conftest import hiss, voice
 
-from segan_cli.cli.train import unused
+from segan_cli.cli.train import unused_folder
 from segan_cli.config.recipe import load_recipe
-from segan_cli.data.manifest import read_manifest, rows_of
+from segan_cli.data.manifest import read_manifest, read_rows
 from segan_cli.errors import ConfigError, CorpusError
 from segan_cli.evaluation.cases import from_manifest
 from segan_cli.evaluation.compare import load_report
-from segan_cli.evaluation.report import as_marked, as_text
-from segan_cli.evaluation.store import Store
+from segan_cli.evaluation.report import csv_text, escape_markdown
+from segan_cli.evaluation.store import ScoreStore
 from segan_cli.plain_json import read_json, write_json
 from segan_cli.printable import one_line, printable, utf8
 from segan_cli.training.log import truncate_after
@@ -123,11 +123,11 @@ def test_cells_of_a_manifest_reach_every_report_as_they_are(table, tmp_path):
     + [("-1+cmd", "'-1+cmd"), ("a=b", "a=b"), ("-nan", "'-nan"), ("-1_0", "'-1_0")],
 )
 def test_a_spreadsheet_takes_no_cell_for_a_formula(cell, text):
-    assert as_text(cell) == text
+    assert csv_text(cell) == text
 
 
 def test_markdown_shows_names_as_they_are():
-    assert as_marked("a|b [x](y) `c` <d>") == "a\\|b [x\\](y) \\`c\\` \\<d\\>"
+    assert escape_markdown("a|b [x](y) `c` <d>") == "a\\|b [x\\](y) \\`c\\` \\<d\\>"
 
 
 def test_reports_are_there_when_printing_fails(table, tmp_path):
@@ -245,7 +245,7 @@ def test_debug_tells_where_an_error_came_from(tmp_path):
 MANIFESTS = [
     ("a.csv", "noisy,clean\na,b,c\n", "line 2: 3 values, but the header has 2 columns"),
     ("a.csv", 'noisy,clean\na,b\n\n"a","b",\n', "line 4: 3 values"),
-    ("a.csv", "noisy, noisy\na,b\n", "several columns noisy"),
+    ("a.csv", "noisy, noisy\na,b\n", "several columns named noisy"),
     ("a.csv", "noisy,clean,,\na,b,c,d\n", "several columns without a name"),
     ("a.csv", f"noisy\n{'a' * 200_000}\n", "field larger than field limit"),
     ("a.jsonl", "[" * 100_000, "line 1: not JSON (nested too deeply)"),
@@ -273,12 +273,12 @@ def test_spaces_around_names_and_values_of_a_manifest_do_not_matter(tmp_path):
     corpus = read_manifest(str(tmp_path / "a.csv"), "training", True)
     assert corpus.utterances[0].noisy == tmp_path / "n0.wav"
     assert corpus.utterances[0].group.endswith(":s0")
-    assert corpus.notes == (f"{tmp_path / 'a.csv'}: columns that are not known and not used: mood",)
+    assert corpus.notes == (f"{tmp_path / 'a.csv'}: ignoring unknown columns mood",)
     (tmp_path / "a.jsonl").write_text('{" clean": "c0.wav ", "noisy": "n0.wav", "nosiy": "x"}\n')
-    assert rows_of(tmp_path / "a.jsonl") == [(1, {"clean": "c0.wav", "noisy": "n0.wav", "nosiy": "x"})]
+    assert read_rows(tmp_path / "a.jsonl") == [(1, {"clean": "c0.wav", "noisy": "n0.wav", "nosiy": "x"})]
     assert "nosiy" in read_manifest(str(tmp_path / "a.jsonl"), "training", True).notes[0]
     (tmp_path / "b.csv").write_text("Noisy,clean\nn0.wav,c0.wav\n")
-    with pytest.raises(CorpusError, match="no column noisy; its columns are Noisy, clean"):
+    with pytest.raises(CorpusError, match="no column noisy; found Noisy, clean"):
         from_manifest(tmp_path / "b.csv")
 
 
@@ -354,18 +354,18 @@ def test_numbers_that_nobody_means_are_wrong_usage(tmp_path, monkeypatch, argume
     ],
 )
 def test_a_preset_of_others_leads_out_of_no_folder(tmp_path, preset, name):
-    assert unused(tmp_path, preset) == tmp_path / name
-    assert unused(tmp_path, "x" * 5_000) == tmp_path / ("x" * 64)
+    assert unused_folder(tmp_path, preset) == tmp_path / name
+    assert unused_folder(tmp_path, "x" * 5_000) == tmp_path / ("x" * 64)
 
 
 def test_a_column_that_no_recording_has_is_named_before_anything_is_scored(table):
-    assert "nope: no such column; choose room, =cmd, snr" in complaint(
+    assert "nope: no such column; choose from room, =cmd, snr" in complaint(
         segan("evaluate", "--data", table, "--by", "nope", "--no-cache")
     )
 
 
 REPORT = {
-    "format": 1,
+    "format": 2,
     "systems": ["noisy", "a"],
     "measures": {"stoi": {"label": "STOI", "unit": "", "higher_is_better": True}},
     "files": [{"name": "x", "scores": {"noisy": {"stoi": 0.5}, "a": {"stoi": None}}}],
@@ -447,18 +447,18 @@ KEYS, SCORES = {"stoi": "k1", "pesq_wb": "k2"}, {"stoi": 0.5, "pesq_wb": 2.5}
 
 @pytest.mark.parametrize("bad", ["NaN", "[1]", "{", b"\xff", None, "1e300", "[" * 100_000, "9" * 5_000])
 def test_a_damaged_score_is_taken_out(tmp_path, bad):
-    Store(tmp_path / "scores").put(KEYS, SCORES)
+    ScoreStore(tmp_path / "scores").put(KEYS, SCORES)
     with sqlite3.connect(tmp_path / "scores") as database:
         database.execute("UPDATE scores SET score = ? WHERE key = 'k1'", (bad,))
-    store = Store(tmp_path / "scores")
+    store = ScoreStore(tmp_path / "scores")
     assert store.get(KEYS) == {"pesq_wb": 2.5}
-    assert store.notes == (f"{tmp_path / 'scores'}: 1 damaged scores are measured anew",)
-    assert Store(tmp_path / "scores").notes == ()
+    assert store.notes == (f"{tmp_path / 'scores'}: discarded 1 damaged scores; they are computed again",)
+    assert ScoreStore(tmp_path / "scores").notes == ()
 
 
 def test_a_number_that_is_no_score_of_its_measure_is_measured_anew(tmp_path):
-    Store(tmp_path / "scores").put(KEYS, {"stoi": 77.5, "pesq_wb": 2.5})
-    assert Store(tmp_path / "scores").get(KEYS) == {"pesq_wb": 2.5}
+    ScoreStore(tmp_path / "scores").put(KEYS, {"stoi": 77.5, "pesq_wb": 2.5})
+    assert ScoreStore(tmp_path / "scores").get(KEYS) == {"pesq_wb": 2.5}
 
 
 def test_a_damaged_cache_of_scores_is_made_anew_and_that_is_said_once(tmp_path):
@@ -467,19 +467,19 @@ def test_a_damaged_cache_of_scores_is_made_anew_and_that_is_said_once(tmp_path):
     (tmp_path / "scores").write_bytes(content[:5_000])
     again, said = scored(tmp_path)
     assert again == first
-    assert said.count("made anew") == len(said.splitlines()) == 1
+    assert said.count("created a new one") == len(said.splitlines()) == 1
     assert (tmp_path / "scores.damaged").read_bytes() == content[:5_000]
     other = tmp_path / "other"
     with sqlite3.connect(other) as database:
         database.execute("CREATE TABLE scores (key, value)")
     for bad in (content[:100] + bytes(len(content) - 100), other.read_bytes()):
         (tmp_path / "scores").write_bytes(bad)
-        assert "made anew" in Store(tmp_path / "scores").notes[0]
-        assert Store(tmp_path / "scores").notes == ()
+        assert "created a new one" in ScoreStore(tmp_path / "scores").notes[0]
+        assert ScoreStore(tmp_path / "scores").notes == ()
 
 
 def test_a_cache_that_is_damaged_meanwhile_gives_nothing_and_stops_nothing(tmp_path):
-    store = Store(tmp_path / "scores")
+    store = ScoreStore(tmp_path / "scores")
     (tmp_path / "scores").write_bytes(b"x" * 9_000)
     assert store.get({"stoi": "key"}) == {}
     store.put({"stoi": "key"}, {"stoi": 0.5})
@@ -489,7 +489,7 @@ def test_a_home_that_cannot_be_written_is_no_reason_to_fail(tmp_path):
     (tmp_path / "file").write_text("")
     files, said = scored(tmp_path, XDG_CACHE_HOME=str(tmp_path / "file"))
     assert len(files) == 2
-    assert said.count("scores are not kept") == len(said.splitlines()) == 1
+    assert said.count("scores are not cached") == len(said.splitlines()) == 1
 
 
 def test_a_recipe_keeps_the_bytes_of_names(tmp_path):

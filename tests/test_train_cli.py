@@ -109,7 +109,7 @@ def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe,
         0,
     )
     assert first.returncode == 0, first.stderr
-    for words in (f"{spoiled['left']} left out", "bad_clipped.wav: clipped", "speakers: 3 in 9 files", "noise: 5 in"):
+    for words in (f"{spoiled['left']} skipped", "bad_clipped.wav: clipped", "speakers: 3 in 9 files", "noise: 5 in"):
         assert words in first.stderr, words
     assert {path.name for path in run.iterdir()} == {
         "best.safetensors", "last.pt", "log.jsonl", "recipe.toml", "data.json", "split.json", "validation.jsonl"
@@ -128,7 +128,7 @@ def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe,
     history = load_model(run / "best.safetensors").provenance["runs"]
     assert [entry["from_step"] for entry in history][:1] == [0]
 
-    assert "add --resume" in complain("train", "--data", tmp_path / "corpus", "--run-dir", run)[0]
+    assert "use --resume" in complain("train", "--data", tmp_path / "corpus", "--run-dir", run)[0]
     other = complain("train", "--run-dir", run, "--resume", "--preset", "segan-slim", "--width", 0.1)
     assert "another model" in other[0]
 
@@ -153,7 +153,7 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(tmp_path, uninterrup
         if number != signal.SIGKILL:
             last = said.splitlines()[-1]
             assert f"--run-dir {run} --resume" in last
-            assert f"stopped at step {count(run)};" in last
+            assert f"stopped at step {count(run)}, saved" in last
             assert tensors(run / "last.pt")[1] == count(run)
         arguments = resume
     result = segan(*resume)
@@ -239,17 +239,17 @@ def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
         ("training.batch_size=many", "training.batch_size: 'many'; it must be a whole number"),
         ("training.adversarial.objective=hing", "it must be one of minimax, "),
         ("model.generator.strides=[2]", "model.generator.strides: no such key; did you mean freq_stride?"),
-        ("model.generator.embed_dim=9", "embed_dim 9 is no multiple of the 4 heads"),
-        ("model.generator.family=convolutional", "choose another by --preset"),
-        ("training=3", "it has keys of its own"),
-        ("training.gradient_accumulation_steps=3", "batch_size 32 is no multiple of gradient_accumulation_steps 3"),
+        ("model.generator.embed_dim=9", "embed_dim 9 is not a multiple of the 4 heads"),
+        ("model.generator.family=convolutional", "use --preset"),
+        ("training=3", "it is a section"),
+        ("training.gradient_accumulation_steps=3", "batch_size 32 is not a multiple of gradient_accumulation_steps 3"),
         ("nonsense", "give SECTION.FIELD=VALUE"),
-        ("model.preset=segan", "choose another by --preset"),
+        ("model.preset=segan", "use --preset"),
         ("model.pre_emphasis=1", "pre_emphasis: 1.0; it must lie between 0 and 1"),
         ("training.mixing.snr_db=[9,1]", "the lower bound comes first"),
     ],
 )
-def test_a_wrong_field_gets_one_line(tmp_path, complain, assignment, says):
+def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
     line, code, n = complain("train", "--data", "pairs", "--run-dir", "run", "--set", assignment)
     assert says in line
     assert (code, n) == (2, 1)
@@ -261,9 +261,9 @@ def test_a_wrong_field_gets_one_line(tmp_path, complain, assignment, says):
     [
         ((), "no speech to train on; name a folder by --data"),
         (("--data", "none"), "none: no such folder"),
-        (("--data", "pairs", "--noise", "pairs/noisy"), "leave out --noise"),
-        (("--data", "pairs", "--resume"), "name its folder by --run-dir"),
-        (("--data", "pairs", "--resume", "--run-dir", "none"), "holds no training to resume"),
+        (("--data", "pairs", "--noise", "pairs/noisy"), "omit --noise"),
+        (("--data", "pairs", "--resume"), "give its folder by --run-dir"),
+        (("--data", "pairs", "--resume", "--run-dir", "none"), "no training to resume"),
         (("--data", "pairs", "--run-dir", "file"), "is a file"),
         (("--data", "pairs", "--run-dir", "file/run"), "file"),
         (("--data", "pairs", "--device", "cuda"), "device cuda: not available here"),
@@ -274,7 +274,7 @@ def test_a_wrong_field_gets_one_line(tmp_path, complain, assignment, says):
         (("--data", "pairs", "--cache", "file"), "the cache cannot be used"),
     ],
 )
-def test_what_cannot_be_trained_gets_one_line(pairs, tmp_path, complain, arguments, says):
+def test_invalid_training_options_get_one_line(pairs, tmp_path, complain, arguments, says):
     if torch.cuda.is_available() and "cuda" in arguments:
         pytest.skip("this machine has a GPU")
     (tmp_path / "file").write_text("in the way")
@@ -358,7 +358,7 @@ def test_a_signal_to_all_processes_saves_too(tmp_path, pairs, recipe, how):
         time.sleep(0.02)
     (os.killpg if how == "group" else os.kill)(process.pid, signal.SIGTERM)
     _, said = process.communicate(timeout=100)
-    assert "is saved, go on by" in said
+    assert "last.pt; to resume: " in said
     assert process.returncode in (143, 1), said
     assert tensors(tmp_path / "run" / "last.pt")[1] == count(tmp_path / "run") >= 20
 

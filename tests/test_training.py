@@ -22,7 +22,7 @@ from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfi
 from segan_cli.data.cache import Cache
 from segan_cli.data.loader import SamplingPlan, batches
 from segan_cli.data.mixing import draw_utterances, spec_from_dict
-from segan_cli.data.sources import open_sources
+from segan_cli.data.training_data import load_training_data
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import CheckpointError, OutputError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
@@ -55,7 +55,7 @@ def fast(**changes):
 @pytest.fixture
 def source(pairs, tmp_path):
     data = DataConfig(speech=(str(pairs),))
-    return open_sources(data, MixingConfig(), 0, Cache(tmp_path / "cache", 16_000)).training
+    return load_training_data(data, MixingConfig(), 0, Cache(tmp_path / "cache", 16_000)).training
 
 
 def drawing(source, state, n=2):

@@ -19,8 +19,8 @@ from conftest import hiss, voice
 
 from segan_cli.audio import sources
 from segan_cli.audio.sources import open_file, open_stream
-from segan_cli.data.cache import Cache, Entry
-from segan_cli.data.recordings import Recording, Recordings, mapped
+from segan_cli.data.cache import Cache, CacheEntry
+from segan_cli.data.recordings import Recording, Recordings, map_shard
 from segan_cli.errors import AudioError, CorpusError
 
 SECONDS = 2.0
@@ -257,7 +257,7 @@ def test_training_and_evaluation_leave_out_what_is_cut_short(tmp_path):
     (tmp_path / "whole.mp3").write_bytes(whole("mp3"))
     cut, good = Cache(tmp_path / "cache", 16_000).read([tmp_path / "cut.mp3", tmp_path / "whole.mp3"])
     assert "cut short" in cut
-    assert isinstance(good, Entry)
+    assert isinstance(good, CacheEntry)
     result = segan("evaluate", "--noisy", tmp_path, "--clean", tmp_path, "--no-cache", "--json")
     assert result.returncode == 1
     assert "cut.mp3: cut short" in result.stderr
@@ -361,18 +361,18 @@ def test_what_a_folder_leaves_out_is_said(tmp_path):
 
 
 def test_training_reads_what_enhance_reads(tmp_path, monkeypatch, ffmpeg):
-    from segan_cli.data.layouts import recognise_noise
+    from segan_cli.data.layouts import scan_noise
 
     monkeypatch.setenv("PATH", ffmpeg.path)
     soundfile.write(tmp_path / "a.wav", voice(1.0), 16_000)
     for ending in ("m4a", "webm", "mp2"):
         ffmpeg("-i", tmp_path / "a.wav", tmp_path / f"b.{ending}")
     (tmp_path / "c.txt").write_text("no sound")
-    corpus = recognise_noise(str(tmp_path))
+    corpus = scan_noise(str(tmp_path))
     assert [utterance.path.name for utterance in corpus.utterances] == ["a.wav", "b.m4a", "b.mp2", "b.webm"]
-    assert corpus.left == (f"{tmp_path}: 1 other file (1 .txt)",)
+    assert corpus.skipped == (f"{tmp_path}: 1 other file (1 .txt)",)
     entries = Cache(tmp_path / "cache", 16_000).read([utterance.path for utterance in corpus.utterances])
-    assert all(isinstance(entry, Entry) and entry.length >= 15_700 for entry in entries)
+    assert all(isinstance(entry, CacheEntry) and entry.length >= 15_700 for entry in entries)
 
 
 def test_shards_that_vanish_are_decoded_again(tmp_path):
@@ -380,13 +380,13 @@ def test_shards_that_vanish_are_decoded_again(tmp_path):
     (entry,) = Cache(tmp_path / "cache", 16_000).read([tmp_path / "a.wav"])
     recordings = Recordings((Recording("a", "a", entry, entry.length),))
     shutil.rmtree(tmp_path / "cache")
-    mapped.cache_clear()
+    map_shard.cache_clear()
     np.testing.assert_allclose(recordings.excerpt("a", 100, 5_000), np.clip(voice(1.0), -1, 1)[100:5_100], atol=1e-4)
     (tmp_path / "b.wav").write_bytes((tmp_path / "a.wav").read_bytes())
     (entry,) = Cache(tmp_path / "cache", 16_000).read([tmp_path / "b.wav"])
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / "b.wav").unlink()
-    mapped.cache_clear()
+    map_shard.cache_clear()
     with pytest.raises(CorpusError, match="no longer in the cache"):
         Recordings((Recording("b", "b", entry, entry.length),)).excerpt("b", 0, 100)
 
@@ -395,7 +395,7 @@ def test_a_home_that_cannot_be_written_is_no_reason_to_fail(tmp_path, pairs):
     home = {"HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none/cache"}
     result = segan("evaluate", "--noisy", pairs / "noisy", "--clean", pairs / "clean", "--measure", "si_sdr_db", **home)
     assert result.returncode == 0, result.stderr
-    assert "scores are not kept" in result.stderr
+    assert "scores are not cached" in result.stderr
     soundfile.write(tmp_path / "a.wav", voice(1.0), 16_000)
     assert segan("enhance", tmp_path / "a.wav", "-o", tmp_path / "out.wav", **home).returncode == 0
 

@@ -95,6 +95,10 @@ def test_the_wheel_holds_models_recipes_and_types(tmp_path):
     )  # fmt: skip
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())
-    assert {"segan_cli/py.typed", "segan_cli/pretrained/index.json", "segan_cli/pretrained/segan-spectral.onnx"} <= names
+    assert {
+        "segan_cli/py.typed",
+        "segan_cli/pretrained/index.json",
+        "segan_cli/pretrained/segan-spectral.onnx",
+    } <= names
     assert any(name.startswith("segan_cli/recipes/") for name in names)
     assert not any(name.startswith(("tests/", "runs/")) for name in names)

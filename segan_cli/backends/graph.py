@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.config.model import ModelConfig
-from segan_cli.config.modelfile import check_size, read_about
+from segan_cli.config.modelfile import check_size, parse_metadata
 from segan_cli.errors import CheckpointError, ConfigError, SeganError
 from segan_cli.runtime import SILENT, load_onnxruntime
 
@@ -57,7 +57,7 @@ class Graph:
         if about is None:
             raise CheckpointError(f"{self.name}: an ONNX file, but not written by segan export")
         try:
-            self.config = read_about(about).config
+            self.config = parse_metadata(about).config
         except ConfigError as error:
             raise CheckpointError(f"{self.name}: {brief(error)}") from error
 

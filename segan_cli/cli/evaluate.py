@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,37 +14,44 @@ from segan_cli.errors import CorpusError, SeganError
 if TYPE_CHECKING:
     from segan_cli.evaluation.cases import Cases
     from segan_cli.evaluation.report import Report
-    from segan_cli.evaluation.run import Run, System
-    from segan_cli.evaluation.store import Store
+    from segan_cli.evaluation.run import EvaluationOptions, EvaluationResult, System
+    from segan_cli.evaluation.store import ScoreStore
 
 PATH = click.Path(path_type=Path)
+DEFAULT_SNRS_DB = (0.0, 10.0)
 
 
 @click.command()
 @click.option("--noisy", type=PATH, metavar="FOLDER", help="Noisy recordings.")
-@click.option("--clean", type=PATH, metavar="FOLDER", help="Clean recordings of the same names.")
-@click.option("--data", type=PATH, metavar="SET", help="Folder that holds both, or a manifest (.csv, .jsonl).")
-@click.option("--noise", type=PATH, metavar="FOLDER", help="Noises to mix into the clean recordings.")
+@click.option("--clean", type=PATH, metavar="FOLDER", help="Clean recordings with the same file names.")
+@click.option("--data", type=PATH, metavar="PATH", help="Folder with clean and noisy folders, or a manifest.")
+@click.option("--noise", type=PATH, metavar="FOLDER", help="Noise to mix into the clean recordings.")
 @click.option(
-    "--snr", "snrs", type=DECIBELS, multiple=True, metavar="DB", help="SNR of the mixes; repeatable.  [default: 0 10]"
+    "--snr", "snrs", type=DECIBELS, multiple=True, metavar="DB", help="SNR of the mixes; repeatable.  [default: 0, 10]"
 )
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Seed of the mixes.")
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of the mixes.")
 @click.option("--enhanced", multiple=True, metavar="[NAME=]FOLDER", help="Enhanced recordings; repeatable.")
-@click.option("--model", "models", multiple=True, metavar="NAME", help="Shipped model or model file; repeatable.")
-@click.option("--measure", "measures", multiple=True, metavar="NAME", help="Only these; repeatable.")
-@click.option("--dnsmos", is_flag=True, help="Also DNSMOS, which needs no clean recordings (extra dnsmos).")
-@click.option("--by", "columns", multiple=True, metavar="COLUMN", help="Break down by this; repeatable.")
-@click.option("--align", is_flag=True, help="Take a system's constant delay away first.")
-@click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
-@click.option("--csv", "csv_file", type=PATH, metavar="FILE", help="Write a row of scores for each recording.")
-@click.option("--markdown", "markdown_file", type=PATH, metavar="FILE", help="Write tables.")
-@click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a page with plots and players.")
-@click.option("--compare", nargs=2, type=PATH, metavar="A.json B.json", help="Two reports side by side, nothing else.")
-@click.option("--jobs", type=WORKERS, help="Worker processes.  [default: one a core]")
-@click.option("--cache", type=PATH, metavar="FILE", help="Where scores are kept.  [default: the user's cache]")
-@click.option("--no-cache", is_flag=True, help="Measure everything anew.")
-@click.option("--force", is_flag=True, help="Overwrite files that exist.")
-@click.option("-q", "--quiet", is_flag=True, help="No progress bar and no notes.")
+@click.option("--model", "models", multiple=True, metavar="MODEL", help="Shipped model or model file; repeatable.")
+@click.option(
+    "--measure",
+    "measures",
+    multiple=True,
+    metavar="NAME",
+    help="Measure to compute; repeatable.  [default: all but DNSMOS]",
+)
+@click.option("--dnsmos", is_flag=True, help="Add DNSMOS, which needs no clean recordings (extra: dnsmos).")
+@click.option("--by", "columns", multiple=True, metavar="COLUMN", help="Break scores down by a column; repeatable.")
+@click.option("--align", is_flag=True, help="Compensate the constant delay of each system.")
+@click.option("--json", "as_json", is_flag=True, help="Print the full report as JSON.")
+@click.option("--csv", "csv_file", type=PATH, metavar="FILE", help="Write the scores of each recording.")
+@click.option("--markdown", "markdown_file", type=PATH, metavar="FILE", help="Write the tables.")
+@click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a page with tables, plots and players.")
+@click.option("--compare", nargs=2, type=PATH, metavar="A.json B.json", help="Compare two JSON reports and exit.")
+@click.option("--jobs", type=WORKERS, help="Worker processes.  [default: one per core]")
+@click.option("--cache", type=PATH, metavar="FILE", help="Score cache.  [default: in the user's cache folder]")
+@click.option("--no-cache", is_flag=True, help="Do not use the score cache.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
+@click.option("-q", "--quiet", is_flag=True, help="Show no progress bar and no notes.")
 def evaluate(
     noisy: Path | None,
     clean: Path | None,
@@ -71,8 +78,9 @@ def evaluate(
 ) -> None:
     """Score noisy and enhanced speech against clean speech.
 
-    Recordings are paired by name; systems are folders of enhanced recordings and models that are run. Without clean
-    recordings there is DNSMOS alone. What cannot be used is left out and told, and the exit code is then 1.
+    Recordings are paired by file name. The systems to score are folders of enhanced recordings (--enhanced) and models
+    (--model). Without clean recordings only DNSMOS is available. Files that cannot be used are skipped and listed, and
+    the exit code is 1.
 
     \b
     Examples:
@@ -89,117 +97,112 @@ def evaluate(
     outputs = {"csv": csv_file, "markdown": markdown_file, "html": html_file}
     check_outputs([path for path in outputs.values() if path is not None], force)
     cases = find_cases(noisy, clean, data, noise, snrs, seed)
-    names = choose_measures(measures, dnsmos, all(case.clean is not None for case in cases.all))
+    selected = select_measures(measures, dnsmos, all(case.clean is not None for case in cases.all))
     check_columns(columns, cases)
 
-    from segan_cli.cli.console import print_json, progress_bar, say
-    from segan_cli.cli.scores import print_tables, tell
-    from segan_cli.evaluation.report import build, to_json
-    from segan_cli.evaluation.run import Request
-    from segan_cli.evaluation.run import evaluate as run
+    from segan_cli.cli.console import print_json
+    from segan_cli.cli.scores import check_skipped, print_tables
+    from segan_cli.evaluation.report import build_report, to_json
+    from segan_cli.evaluation.run import EvaluationOptions
     from segan_cli.stopping import Leave, listening
 
-    folders = name_folders(enhanced)
+    folders = parse_folders(enhanced)
     systems, hashes = load_models(models, folders)
-    store = None if no_cache else open_store(cache, () if quiet else (say,))
-    if not quiet:
-        for note in cases.notes:
-            say(f"note: {note}")
+    store = None if no_cache else open_store(cache, quiet)
+    options = EvaluationOptions(cases, selected, folders, systems, align, jobs, store)
     with listening(Leave()):
-        with progress_bar(not quiet) as bar:
-            task = bar.add_task("scoring", total=None, note="")
-            request = Request(cases, names, folders, systems, align, jobs, store)
-            done = run(request, lambda n, total: bar.update(task, completed=n, total=total))
-        report = build(done, provenance(names, hashes), columns or None)
-        write_reports(outputs, report, done, systems)
+        result = run(options, quiet)
+        report = build_report(result, provenance(selected, hashes), columns or None)
+        write_reports(outputs, report, result, systems)
         if as_json:
             print_json(to_json(report))
         else:
             print_tables(report)
-        tell(report, quiet)
+        check_skipped(report, quiet)
 
 
 def find_cases(
     noisy: Path | None, clean: Path | None, data: Path | None, noise: Path | None, snrs: Sequence[float], seed: int
 ) -> "Cases":
-    """The cases that the options name; raises UsageError when they name none or too many."""
+    """Find the cases that the options select; raises UsageError if the options do not fit together."""
     from segan_cli.evaluation.cases import from_folders, from_mixes, from_set
 
     if data is not None:
         if noisy or clean or noise:
-            raise click.UsageError("--data is the whole set; leave out --noisy, --clean and --noise.")
+            raise click.UsageError("--data cannot be combined with --noisy, --clean or --noise.")
         return from_set(data)
     if noise is not None:
         if clean is None or noisy is not None:
-            raise click.UsageError("--noise is mixed into --clean; give that, and no --noisy.")
-        return from_mixes(clean, noise, snrs or (0.0, 10.0), seed)
+            raise click.UsageError("--noise needs --clean, and cannot be combined with --noisy.")
+        return from_mixes(clean, noise, snrs or DEFAULT_SNRS_DB, seed)
     if snrs:
-        raise click.UsageError("--snr is that of mixes; give --noise.")
+        raise click.UsageError("--snr needs --noise.")
     if noisy is None:
-        raise click.UsageError("What is to be scored? Give --noisy and --clean, --data, or --clean and --noise.")
+        raise click.UsageError("Nothing to score; use --noisy and --clean, --data, or --clean and --noise.")
     return from_folders(noisy, clean)
 
 
 def check_columns(columns: Sequence[str], cases: "Cases") -> None:
-    """Raise UsageError for a column to break down by that no case has."""
-    known = list(dict.fromkeys(name for case in cases.all for name in case.about))
+    """Raise UsageError for a column that no case has."""
+    available = list(dict.fromkeys(name for case in cases.all for name in case.labels))
     for column in columns:
-        if column not in known:
-            there = f"choose {', '.join(known)}" if known else "nothing but names is known of these recordings"
-            raise click.BadParameter(f"{column}: no such column; {there}", param_hint="--by")
+        if column not in available:
+            hint = f"choose from {', '.join(available)}" if available else "these recordings have no columns"
+            raise click.BadParameter(f"{column}: no such column; {hint}", param_hint="--by")
 
 
-def open_store(cache: Path | None, told: Sequence[Callable[[str], None]]) -> "Store | None":
-    """Scores measured before; where no place was named and the usual one cannot be used, none.
+def open_store(path: Path | None, quiet: bool) -> "ScoreStore | None":
+    """Open the score cache; None if the default one cannot be used.
 
-    Raises SeganError when the place that was named cannot be used.
+    Raises SeganError if the file given by the user cannot be used.
     """
-    from segan_cli.evaluation.store import Store, default_store
+    from segan_cli.cli.console import say
+    from segan_cli.evaluation.store import ScoreStore, default_store_path
 
     try:
-        store = Store(cache or default_store(), own=cache is None)
+        store = ScoreStore(path or default_store_path(), own=path is None)
         notes = list(store.notes)
     except SeganError as error:
-        if cache is not None:
+        if path is not None:
             raise
-        store, notes = None, [f"{error}; scores are not kept"]
-    for say in told:
-        for note in notes:
-            say(f"note: {note}")
+        store, notes = None, [f"{error}; scores are not cached"]
+    for note in () if quiet else notes:
+        say(f"note: {note}")
     return store
 
 
-def choose_measures(chosen: tuple[str, ...], dnsmos: bool, referenced: bool) -> tuple[str, ...]:
-    """Names of measures in the order of the catalogue; raises UsageError for one that there is not."""
+def select_measures(chosen: tuple[str, ...], dnsmos: bool, with_reference: bool) -> tuple[str, ...]:
+    """Names of the measures to compute; raises UsageError if one is unknown or needs a missing reference."""
     from segan_cli.measures.catalog import MEASURES, NON_INTRUSIVE, WITH_REFERENCE
     from segan_cli.measures.non_intrusive import check_dnsmos
 
     for name in chosen:
         if name not in MEASURES:
-            raise click.BadParameter(f"{name}; choose {', '.join(MEASURES)}", param_hint="--measure")
-    wanted = set(chosen or (WITH_REFERENCE if referenced else ())) | (set(NON_INTRUSIVE) if dnsmos else set())
-    if not referenced and wanted - set(NON_INTRUSIVE):
-        raise click.UsageError(f"{min(wanted - set(NON_INTRUSIVE))} needs --clean.")
-    if not wanted:
-        raise click.UsageError("Without --clean there is DNSMOS alone; add --dnsmos.")
-    if wanted & set(NON_INTRUSIVE):
+            raise click.BadParameter(f"{name}; choose from {', '.join(MEASURES)}", param_hint="--measure")
+    selected = set(chosen or (WITH_REFERENCE if with_reference else ())) | (set(NON_INTRUSIVE) if dnsmos else set())
+    if not with_reference and selected - set(NON_INTRUSIVE):
+        raise click.UsageError(f"{min(selected - set(NON_INTRUSIVE))} needs --clean.")
+    if not selected:
+        raise click.UsageError("Without --clean only DNSMOS is available; add --dnsmos.")
+    if selected & set(NON_INTRUSIVE):
         check_dnsmos()
-    return tuple(name for name in MEASURES if name in wanted)
+    return tuple(name for name in MEASURES if name in selected)
 
 
-def name_folders(entries: Sequence[str]) -> dict[str, Path]:
-    """Folders by name: what stands before `=`, or the folder's own."""
+def parse_folders(entries: Sequence[str]) -> dict[str, Path]:
+    """Parse NAME=FOLDER entries; without a name, the name of the folder."""
     folders: dict[str, Path] = {}
     for entry in entries:
-        name, given, place = entry.partition("=")
-        path = Path(place if given else entry)
-        check_name(name if given else path.resolve().name, folders, "--enhanced")
-        folders[name if given else path.resolve().name] = path
+        before, equals, after = entry.partition("=")
+        path = Path(after if equals else entry)
+        name = before if equals else path.resolve().name
+        check_name(name, folders, "--enhanced")
+        folders[name] = path
     return folders
 
 
 def load_models(names: Sequence[str], folders: dict[str, Path]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Enhancers by name, and the hash of each model's file."""
+    """Load enhancers by name, and the SHA-256 of each model file."""
     enhancers: dict[str, Any] = {}
     hashes: dict[str, str] = {}
     if names:
@@ -210,54 +213,64 @@ def load_models(names: Sequence[str], folders: dict[str, Path]) -> tuple[dict[st
 
         for name in names:
             path = find_model(name)
-            short = path.stem if name != "default" else name
-            check_name(short, {**folders, **enhancers}, "--model")
-            enhancers[short] = Enhancer(name)
-            hashes[short] = hashlib.sha256(path.read_bytes()).hexdigest()
+            system = path.stem if name != "default" else name
+            check_name(system, {**folders, **enhancers}, "--model")
+            enhancers[system] = Enhancer(name)
+            hashes[system] = hashlib.sha256(path.read_bytes()).hexdigest()
     return enhancers, hashes
 
 
-def check_name(name: str, taken: dict[str, Any], option: str) -> None:
-    """Raise UsageError when two systems would have one name."""
-    if name in taken or name in ("noisy", "clean"):
-        raise click.BadParameter(
-            f"{name}: something else has this name; give --enhanced NAME=FOLDER", param_hint=option
-        )
+def check_name(name: str, used: Mapping[str, Any], option: str) -> None:
+    """Raise UsageError if the name of a system is already used or reserved."""
+    if name in used or name in ("noisy", "clean"):
+        raise click.BadParameter(f"{name}: name already used; give --enhanced NAME=FOLDER", param_hint=option)
+
+
+def run(options: "EvaluationOptions", quiet: bool) -> "EvaluationResult":
+    """Run the evaluation with a progress bar."""
+    from segan_cli.cli.console import progress_bar, say
+    from segan_cli.evaluation.run import evaluate
+
+    for note in () if quiet else options.cases.notes:
+        say(f"note: {note}")
+    with progress_bar(not quiet) as bar:
+        task = bar.add_task("scoring", total=None, note="")
+        return evaluate(options, lambda n, total: bar.update(task, completed=n, total=total))
 
 
 def provenance(measures: Sequence[str], models: dict[str, str]) -> dict[str, Any]:
-    """The command, versions and models behind a report."""
+    """The command, package versions and model hashes behind a report."""
     from segan_cli import __version__
-    from segan_cli.measures.catalog import packages
+    from segan_cli.measures.catalog import package_versions
 
     command = shlex.join(["segan", *sys.argv[1:]])
-    return {"command": command, "versions": {"segan-cli": __version__, **packages(measures)}, "models": models}
+    versions = {"segan-cli": __version__, **package_versions(measures)}
+    return {"command": command, "versions": versions, "models": models}
 
 
 def check_outputs(paths: Sequence[Path], force: bool) -> None:
-    """Raise an error for a file that exists or cannot be, before anything is measured."""
+    """Raise an error for an output file that exists or cannot be written."""
     from segan_cli.atomic import check_place
 
     for path in paths:
         if path.exists() and not force:
-            raise CorpusError(f"{path}: exists already; add --force to overwrite it")
+            raise CorpusError(f"{path}: exists already; use --force to overwrite it")
         check_place(path, force=True)
 
 
-def write_reports(outputs: dict[str, Path | None], report: "Report", done: "Run", systems: dict[str, "System"]) -> None:
-    """Write the reports that were asked for, before anything is printed."""
+def write_reports(
+    outputs: dict[str, Path | None], report: "Report", result: "EvaluationResult", systems: dict[str, "System"]
+) -> None:
+    """Write the CSV, Markdown and HTML files that were requested."""
+    from segan_cli.atomic import write_whole
     from segan_cli.evaluation.page import to_html
     from segan_cli.evaluation.report import to_csv, to_markdown
 
-    for kind, path in outputs.items():
-        if path is not None and kind == "html":
-            write(path, to_html(report, done, systems))
-        elif path is not None:
-            write(path, {"csv": to_csv, "markdown": to_markdown}[kind](report))
-
-
-def write(path: Path, text: str) -> None:
-    """A file, whole or not at all."""
-    from segan_cli.atomic import write_whole
-
-    write_whole(path, text.encode())
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        if name == "html":
+            text = to_html(report, result, systems)
+        else:
+            text = {"csv": to_csv, "markdown": to_markdown}[name](report)
+        write_whole(path, text.encode())

@@ -13,14 +13,14 @@ PATH = click.Path(path_type=Path)
 @click.command()
 @click.argument("model")
 @click.option("-o", "--output", required=True, type=PATH, metavar="FILE.onnx", help="File to write.")
-@click.option("--half", is_flag=True, help="Store large weights as float16, for a smaller file.")
-@click.option("--force", is_flag=True, help="Overwrite a file that exists.")
+@click.option("--half", is_flag=True, help="Store large weights as float16 to halve the file size.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 def export(model: str, output: Path, half: bool, force: bool) -> None:
-    """Write a model as ONNX, for segan enhance without torch, and for other programs.
+    """Export a model to ONNX.
 
-    MODEL is a shipped model's name or a file that segan train wrote. The graph takes `noisy` [n, 1, 16384] at 16 kHz
-    and gives `enhanced` of the same shape. Outside it stay what the config in the metadata names: pre_emphasis before
-    and its inverse after, and input_rms, the level that each window is brought to and back from.
+    MODEL is a shipped model or a file written by segan train. The graph maps `noisy` [n, 1, 16384] at 16 kHz to
+    `enhanced` of the same shape. It does not include pre-emphasis and de-emphasis (pre_emphasis) and the level
+    normalisation of each segment (input_rms); the config in the metadata has their values.
 
     \b
     Example:
@@ -28,9 +28,9 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
       segan enhance noisy.wav -o clean.wav --model mine.onnx
     """
     if output.suffix != ".onnx":
-        raise ConfigError(f"{output}: give a name that ends in .onnx")
+        raise ConfigError(f"{output}: the file name must end in .onnx")
     check_place(output, force)
-    from segan_cli.backends.export import export as write
+    from segan_cli.backends.export import export as write_onnx
     from segan_cli.backends.pretrained import find_model
     from segan_cli.cli.console import say
     from segan_cli.networks.checkpoint import load_model
@@ -38,5 +38,5 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
 
     loaded = load_model(find_model(model))
     with listening(Leave()):
-        difference = write(loaded, output, half)
-    say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, differs from torch by {difference:.1e}")
+        difference = write_onnx(loaded, output, half)
+    say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, largest difference from torch {difference:.1e}")

@@ -1,25 +1,26 @@
-"""Types of options that are numbers, each with bounds beyond which nobody means what they say."""
+"""Click types for numbers with bounds."""
 
 import math
 from typing import Any
 
 import click
 
-MOST_WORKERS = 1_024
+from segan_cli.system import MAX_JOBS
+
 SEED = click.IntRange(0, 2**63 - 1)
-WORKERS = click.IntRange(1, MOST_WORKERS)
-LOUDEST_DB = 200.0
+WORKERS = click.IntRange(1, MAX_JOBS)
+MAX_LEVEL_DB = 200.0
 
 
 class Finite(click.FloatRange):
-    """A number between bounds, and a number it must be."""
+    """A finite number between bounds."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The number; fails, naming the option, when it is none."""
+        """Convert text to a number; fails if it is not finite or out of range."""
         number = super().convert(value, param, ctx)
         if not math.isfinite(number):
             self.fail(f"{value} is not finite.", param, ctx)
         return number
 
 
-DECIBELS = Finite(-LOUDEST_DB, LOUDEST_DB)
+DECIBELS = Finite(-MAX_LEVEL_DB, MAX_LEVEL_DB)

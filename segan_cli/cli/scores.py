@@ -1,4 +1,4 @@
-"""What `segan evaluate` prints of a report."""
+"""Print the reports of `segan evaluate`."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -6,38 +6,38 @@ from typing import Any
 
 from segan_cli.cli.console import print_table, say
 from segan_cli.errors import CorpusError
-from segan_cli.evaluation.compare import compare, load_report
-from segan_cli.evaluation.report import Report, account, label
+from segan_cli.evaluation.compare import compare_reports, load_report
+from segan_cli.evaluation.report import Report, input_notes, measure_label
 
-BROKEN_DOWN = 5  # measures that are shown by column; the reports have all
-NAMED = 3  # things left out that are named on the screen; the reports have all
+MAX_BREAKDOWN_MEASURES = 5  # in the breakdown tables; the other report formats have all
+MAX_LISTED = 3  # skipped files to list; the other report formats have all
 
 
 def print_tables(report: Report) -> None:
-    """Print means by measure and system with the differences, and the first measures by column."""
+    """Print means and differences by measure and system, then the breakdowns of the first measures."""
     systems, differences = report["systems"], report["differences"]
     means = {system: report["summary"][system] for system in systems}
     gains = {f"{d['system']} - {d['against']}": d["measures"] for d in differences}
-    title = f"Means over {report['pairs']} recordings ± half their 95 % interval"
-    for heading, columns, sign in ((title, means, ""), ("Differences, recording by recording", gains, "+")):
+    title = f"Means over {report['recordings']} recordings ± half the 95 % interval"
+    for heading, columns, sign in ((title, means, ""), ("Paired differences", gains, "+")):
         if columns:
             rows = [
-                [label(report, name), *(cell(summary[name], sign) for summary in columns.values())]
+                [measure_label(report, name), *(format_cell(summary[name], sign) for summary in columns.values())]
                 for name in report["measures"]
             ]
             print_table(heading, ["measure"], list(columns), rows)
-    shown = list(report["measures"])[:BROKEN_DOWN]
+    measures = list(report["measures"])[:MAX_BREAKDOWN_MEASURES]
     for column, groups in report["breakdown"].items():
         rows = []
         for group in groups:
             for system in systems:
-                cells = [cell(group["summary"][system][name], interval=False) for name in shown]
-                rows.append([group["value"] or "(none)", str(group["pairs"]), system, *cells])
-        print_table("", [column, "recordings", "system"], [label(report, name) for name in shown], rows)
+                cells = [format_cell(group["summary"][system][name], interval=False) for name in measures]
+                rows.append([group["value"] or "(none)", str(group["recordings"]), system, *cells])
+        print_table("", [column, "recordings", "system"], [measure_label(report, name) for name in measures], rows)
 
 
-def cell(summary: dict[str, Any], sign: str = "", interval: bool = True) -> str:
-    """A mean with half its interval, and how many scores were undefined."""
+def format_cell(summary: dict[str, Any], sign: str = "", interval: bool = True) -> str:
+    """A mean, half the width of its interval, and the number of undefined scores."""
     if summary["mean"] is None:
         return "undefined"
     half = f" ±{(summary['high'] - summary['low']) / 2:.3f}" if interval and summary["low"] is not None else ""
@@ -45,25 +45,25 @@ def cell(summary: dict[str, Any], sign: str = "", interval: bool = True) -> str:
     return f"{summary['mean']:{sign}.3f}{half}{undefined}"
 
 
-def tell(report: Report, quiet: bool) -> None:
-    """Say what was used otherwise than it lies there; raises CorpusError when something was left out."""
+def check_skipped(report: Report, quiet: bool) -> None:
+    """Print the notes on inputs; raises CorpusError if files were skipped."""
     if not quiet:
-        for line in account(report):
+        for line in input_notes(report):
             say(line)
-    left = report["account"]["left"]
-    if left:
-        for line in left[:NAMED]:
-            say(f"left out: {line}")
-        raise CorpusError(f"{len(left)} left out of {report['pairs'] + len(left)}; --json names all")
+    skipped = report["inputs"]["skipped"]
+    if skipped:
+        for line in skipped[:MAX_LISTED]:
+            say(f"skipped: {line}")
+        raise CorpusError(f"skipped {len(skipped)} of {report['recordings'] + len(skipped)}; --json lists all")
 
 
 def print_comparison(first: Path, second: Path) -> None:
-    """Print what the second report has more than the first, file by file."""
+    """Print the paired differences between two saved reports, second minus first."""
     reports = load_report(first), load_report(second)
-    found = compare(*reports)
-    title = f"{second.name} less {first.name}, recording by recording ± half the 95 % interval"
+    comparison = compare_reports(*reports)
+    title = f"{second.name} minus {first.name}, paired differences ± half the 95 % interval"
     rows = [
-        [label(reports[1], name), *(cell(asdict(summaries[name]), "+") for summaries in found.values())]
-        for name in next(iter(found.values()))
+        [measure_label(reports[1], name), *(format_cell(asdict(found[name]), "+") for found in comparison.values())]
+        for name in next(iter(comparison.values()))
     ]
-    print_table(title, ["measure"], list(found), rows)
+    print_table(title, ["measure"], list(comparison), rows)

@@ -9,20 +9,24 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from segan_cli.cli.numbers import DECIBELS, MOST_WORKERS, SEED, Finite
+from segan_cli.cli.numbers import DECIBELS, SEED, Finite
 from segan_cli.config.presets import PRESETS, scaled
-from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_of, shipped_recipes
+from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_for, shipped_recipes
 from segan_cli.config.schema import override
 from segan_cli.config.training import ObjectiveName, Recipe
 from segan_cli.errors import ConfigError, StoppedError, TrainingError
+from segan_cli.system import MAX_JOBS
+
+if TYPE_CHECKING:
+    from segan_cli.training.run import RunOptions
 
 FOLDER = click.Path(path_type=Path)
-LONGEST_NAME = 64  # of a run folder that nobody named
-SHORT = {  # options that are short for a field of the recipe
+MAX_RUN_NAME = 64  # characters of an automatic run name
+RECIPE_OPTIONS = {  # option → field of the recipe
     "data": "data.speech",
     "noise": "data.noise",
     "rir": "data.rirs",
@@ -39,35 +43,35 @@ SHORT = {  # options that are short for a field of the recipe
 
 
 @click.command()
-@click.option("--data", multiple=True, metavar="DIR[:WEIGHT]", help="Speech: a corpus, a folder, or a manifest.")
-@click.option("--noise", multiple=True, metavar="DIR[:WEIGHT]", help="Noise for clean speech.  [default: generated]")
-@click.option("--rir", multiple=True, metavar="DIR[:WEIGHT]", help="Room impulse responses.")
-@click.option("--valid-data", multiple=True, metavar="DIR", help="Validation speech.  [default: speakers held out]")
-@click.option("--valid-noise", multiple=True, metavar="DIR", help="Validation noise.  [default: files held out]")
-@click.option("--run-dir", "run", type=FOLDER, help="Folder for what comes of it.  [default: runs/PRESET, numbered]")
-@click.option("--resume", is_flag=True, help="Go on with the training in --run-dir.")
+@click.option("--data", multiple=True, metavar="PATH[:WEIGHT]", help="Speech; repeatable.")
+@click.option("--noise", multiple=True, metavar="PATH[:WEIGHT]", help="Noise; repeatable.  [default: generated]")
+@click.option("--rir", multiple=True, metavar="PATH[:WEIGHT]", help="Room impulse responses; repeatable.")
+@click.option("--valid-data", multiple=True, metavar="PATH", help="Validation speech.  [default: held-out speakers]")
+@click.option("--valid-noise", multiple=True, metavar="PATH", help="Validation noise.  [default: held-out recordings]")
+@click.option("--run-dir", "run", type=FOLDER, metavar="FOLDER", help="Output folder.  [default: runs/PRESET]")
+@click.option("--resume", is_flag=True, help="Resume the training in --run-dir.")
 @click.option(
-    "--recipe", metavar="NAME|FILE", help=f"{', '.join(shipped_recipes())} or a TOML file.  [default: by preset]"
+    "--recipe", metavar="RECIPE", help=f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: by preset]"
 )
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="Networks other than the recipe's.")
-@click.option("--width", type=Finite(0, 1_000, min_open=True), help="Multiply the number of channels by this.")
-@click.option("--init", metavar="MODEL", help="Start from the weights of a model: default, a name, a file.")
-@click.option("--steps", type=int, help="Steps in all.")
-@click.option("--batch-size", type=int, help="Windows a step, of all processes together.")
+@click.option("--preset", type=click.Choice(list(PRESETS)), help="Model preset.  [default: from the recipe]")
+@click.option("--width", type=Finite(0, 1_000, min_open=True), help="Multiply all channel counts by this.")
+@click.option("--init", metavar="MODEL", help="Start from the weights of a shipped model or a model file.")
+@click.option("--steps", type=int, help="Number of training steps.")
+@click.option("--batch-size", type=int, help="Segments per step, over all processes.")
 @click.option("--learning-rate", type=Finite(0), help="Learning rate of the generator.")
 @click.option("--adversarial", type=click.Choice(typing.get_args(ObjectiveName)), help="Adversarial objective.")
-@click.option("--snr", nargs=2, type=DECIBELS, help="Range of the SNR of mixtures in dB.")
-@click.option("--seed", type=SEED, help="Start of every random draw.")
+@click.option("--snr", nargs=2, type=DECIBELS, metavar="MIN MAX", help="Range of the SNR of mixtures, in dB.")
+@click.option("--seed", type=SEED, help="Random seed.")
 @click.option(
-    "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Any field of the recipe.  [repeatable]"
+    "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set any field of the recipe; repeatable."
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Precision of the networks.")
+@click.option("--workers", type=click.IntRange(0, MAX_JOBS), help="Data loading processes.  [default: by device]")
 @click.option(
-    "--workers", type=click.IntRange(0, MOST_WORKERS), help="Processes that prepare windows.  [default: by device]"
+    "--cache", type=FOLDER, metavar="FOLDER", help="Cache of decoded audio.  [default: cache, beside --run-dir]"
 )
-@click.option("--cache", type=FOLDER, help="Folder of decoded audio.  [default: cache beside --run-dir]")
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard's files into --run-dir.")
+@click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs to --run-dir.")
 def train(
     run: Path | None,
     resume: bool,
@@ -80,14 +84,14 @@ def train(
     workers: int | None,
     cache: Path | None,
     tensorboard: bool,
-    **short: Any,
+    **recipe_options: Any,
 ) -> None:
-    """Train a model on the speech in --data.
+    """Train a speech enhancement model.
 
-    --data is a corpus (VoiceBank-DEMAND, VCTK, LibriSpeech, LibriTTS, LJSpeech, Common Voice), a folder with clean/ and
-    noisy/ in it, a folder of clean speech, or a manifest (CSV, JSONL). Clean speech is mixed with --noise or with
-    generated noises. The run folder gets best.safetensors, which segan enhance --model takes, last.pt to --resume from,
-    recipe.toml, split.json and log.jsonl.
+    --data is a corpus (VoiceBank-DEMAND, VCTK, LibriSpeech, LibriTTS, LJSpeech, Common Voice), a folder with clean and
+    noisy folders, a folder of clean speech, or a manifest (CSV, JSONL). Clean speech is mixed with --noise, or with
+    generated noise. The run folder contains the best model, best.safetensors, for segan enhance --model, the state for
+    --resume, last.pt, and recipe.toml, split.json and log.jsonl.
 
     \b
     Examples:
@@ -98,58 +102,71 @@ def train(
       torchrun --standalone --nproc-per-node 4 -m segan_cli train --data vctk/ --run-dir runs/four
     """
     if resume and (run is None or not (run / "recipe.toml").is_file()):
-        raise TrainingError(f"{run or '--resume'}: holds no training to resume; name its folder by --run-dir")
+        raise TrainingError(f"{run or '--resume'}: no training to resume; give its folder by --run-dir")
     try:
         base = str(run / "recipe.toml") if run and resume and recipe is None else recipe
-        plan = resolve(base, preset, width, None if base else init, short, assignments)
+        resolved = resolve_recipe(base, preset, width, None if base else init, recipe_options, assignments)
     except ConfigError as error:
         raise click.UsageError(f"{error}.".replace("?.", "?")) from error
-    run = run or unused(Path("runs"), plan.model.preset)
-    if run.exists() and not run.is_dir():
-        raise TrainingError(f"{run}: is a file; name a folder for the run")
-    if (run / "recipe.toml").exists() and not resume and int(os.environ.get("RANK", 0)) == 0:
-        raise TrainingError(f"{run}: holds a training already; add --resume to go on, or name another --run-dir")
+    run = run or unused_folder(Path("runs"), resolved.model.preset)
+    check_run_folder(run, resume)
 
+    from segan_cli.training.run import RunOptions
+
+    run_training(resolved, RunOptions(run, cache or run.parent / "cache", resume, init, workers, tensorboard), device)
+
+
+def check_run_folder(run: Path, resume: bool) -> None:
+    """Raise TrainingError if the run folder is a file, or contains a training that is not to be resumed."""
+    if run.exists() and not run.is_dir():
+        raise TrainingError(f"{run}: is a file; give a folder")
+    is_main = int(os.environ.get("RANK", 0)) == 0
+    if (run / "recipe.toml").exists() and not resume and is_main:
+        raise TrainingError(f"{run}: contains a training; use --resume to continue it, or another --run-dir")
+
+
+def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
+    """Run a training with a progress bar, until it is finished or stopped by a signal."""
     from segan_cli.cli.console import progress_bar, say
     from segan_cli.cli.training_reporter import TrainingReporter
     from segan_cli.stopping import Leave, Stop, listening
     from segan_cli.training.distributed import open_processes
-    from segan_cli.training.run import RunOptions, claimed, prepare_run
+    from segan_cli.training.run import claimed, prepare_run
 
-    options = RunOptions(run, cache or run.parent / "cache", resume, init, workers, tensorboard)
+    run = options.run
     with listening(Leave()), open_processes(device) as processes, claimed(run) if processes.is_main else nullcontext():
         with progress_bar(processes.is_main) as bar:
             reporter = TrainingReporter(bar)
-            training = prepare_run(plan, options, processes, reporter)
+            training = prepare_run(recipe, options, processes, reporter)
             with listening(Stop()) as stop:
                 finished = training.train(reporter, stop)
         if not processes.is_main:
             return
         if not finished:
-            again = shlex.join(["segan", "train", "--run-dir", str(run), "--resume"])
+            command = shlex.join(["segan", "train", "--run-dir", str(run), "--resume"])
             raise StoppedError(
-                f"stopped at step {training.state.step}; {run / 'last.pt'} is saved, go on by: {again}",
+                f"stopped at step {training.state.step}, saved {run / 'last.pt'}; to resume: {command}",
                 stop.signal_number,
             )
         model = shlex.quote(str(run / "best.safetensors"))
-        say(f"best model: {reporter.best or 'as it was before'}")
+        say(f"best model: {reporter.best or 'unchanged since the last start'}")
         say(f"use it:     segan enhance noisy.wav -o clean.wav --model {model}")
 
 
-def resolve(
+def resolve_recipe(
     base: str | None,
     preset: str | None,
     width: float | None,
     init: str | None,
-    short: dict[str, Any],
+    recipe_options: dict[str, Any],
     assignments: Sequence[str],
 ) -> Recipe:
-    """The recipe of a name or file with everything that options change; `init` brings its own model.
+    """Load a recipe and apply all options to it; `init` provides the model unless a preset is given.
 
-    Where none is named, the one that suits the model. Raises ConfigError when an option does not fit.
+    Without a base, loads the shipped recipe for the model. Raises ConfigError if an option does not fit.
     """
     if any(assignment.startswith(("model.preset", "model.generator.family")) for assignment in assignments):
-        raise ConfigError("model.preset and families name sets of fields; choose another by --preset")
+        raise ConfigError("--set cannot change model.preset or a family; use --preset")
     model = None
     if preset is not None:
         model = PRESETS[preset]
@@ -157,23 +174,25 @@ def resolve(
         from segan_cli.training.init import model_of
 
         model = model_of(init)
-    recipe = load_recipe(base or (recipe_of(model) if model else DEFAULT))
+    recipe = load_recipe(base or (recipe_for(model) if model else DEFAULT))
     if model is not None:
         recipe = replace(recipe, model=model)
     if width is not None:
         recipe = replace(recipe, model=scaled(recipe.model, width))
-    given = [f"{SHORT[name]}={json.dumps(value)}" for name, value in short.items() if value not in (None, ())]
-    return override(recipe, [*given, *assignments])
+    given = {name: value for name, value in recipe_options.items() if value not in (None, ())}
+    return override(
+        recipe, [*(f"{RECIPE_OPTIONS[name]}={json.dumps(value)}" for name, value in given.items()), *assignments]
+    )
 
 
-def unused(folder: Path, name: str) -> Path:
-    """A new place in a folder: the name, or the name with the first number that is free.
+def unused_folder(parent: Path, name: str) -> Path:
+    """A path in a folder that does not exist yet, numbered if necessary.
 
-    The name may come from a model's metadata, so that it is kept from leading out of the folder.
+    The name may come from the metadata of a model, so it is reduced to safe characters.
     """
-    plain = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:LONGEST_NAME] or "run"
-    place, number = folder / plain, 1
-    while place.exists():
+    safe = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:MAX_RUN_NAME] or "run"
+    folder, number = parent / safe, 1
+    while folder.exists():
         number += 1
-        place = folder / f"{plain}-{number}"
-    return place
+        folder = parent / f"{safe}-{number}"
+    return folder

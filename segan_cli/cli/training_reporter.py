@@ -1,4 +1,4 @@
-"""How `segan train` reports: lines, the bar, health and validation scores."""
+"""Print the progress of `segan train`."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -6,24 +6,24 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from segan_cli.cli.console import say
-from segan_cli.data.gather import describe
-from segan_cli.data.sources import Sources
+from segan_cli.data.corpora import describe_corpus
+from segan_cli.data.training_data import TrainingData
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.distributed import Processes
 from segan_cli.training.throughput import Throughput
 from segan_cli.training.validation import Scores
 
-MOST_NAMED = 3  # files left out that are named on the screen; all are in data.json
+MAX_LISTED = 3  # skipped files to list; data.json has all
 LOSSES = ("l1", "spectral", "stft", "perceptual", "stoi", "adversarial", "discriminator")
 HEALTH = {
     "d_real": "D(clean)",
     "d_real_accuracy": "accuracy on clean",
     "d_fake": "D(enhanced)",
     "d_fake_accuracy": "accuracy on enhanced",
-    "generator_gradient": "gradient norm of G",
-    "discriminator_gradient": "of D",
-    "reconstruction_gradient": "at the output, reconstruction",
-    "adversarial_gradient": "adversarial",
+    "generator_gradient": "grad norm G",
+    "discriminator_gradient": "grad norm D",
+    "reconstruction_gradient": "output grad, reconstruction",
+    "adversarial_gradient": "output grad, adversarial",
     "z_effect": "effect of z",
     "output_diversity": "output diversity",
     "quality_undefined": "undefined PESQ per step",
@@ -32,7 +32,7 @@ SCORES = {"pesq_wb": "PESQ", "stoi": "STOI", "si_sdr_db": "SI-SDR"}
 
 
 class TrainingReporter:
-    """Prints a training's data, check-ups and validation scores, and draws its bar."""
+    """Prints data, losses, health and validation scores of a training, and updates its progress bar."""
 
     def __init__(self, bar: Progress) -> None:
         self.bar = bar
@@ -40,86 +40,87 @@ class TrainingReporter:
         self.best = ""
 
     def on_reading(self, place: str) -> "ReadingBar":
-        """Show a bar for one place of the data."""
+        """Show a progress bar for reading one corpus."""
         return ReadingBar(self.bar, place)
 
-    def on_data(self, sources: Sources) -> None:
-        """Print what was found, what is left out and why, and how it is split."""
-        for found in sources.found:
-            say(describe(found))
-            for note in found.notes:
+    def on_data(self, data: TrainingData) -> None:
+        """Print a summary of each corpus, its skipped files, and the split."""
+        for corpus in data.corpora:
+            say(describe_corpus(corpus))
+            for note in corpus.notes:
                 say(f"  note: {note}")
-            for line in found.skipped[:MOST_NAMED]:
-                say(f"  left out: {line}")
-            if len(found.skipped) > MOST_NAMED:
-                say(f"  left out: {len(found.skipped) - MOST_NAMED} more, listed in data.json")
-        for kind, both in sources.sides.items():
-            files = [sum(map(len, side)) for side in both]
-            groups = [len({group for recordings in side for group in recordings.groups()}) for side in both]
+            for line in corpus.skipped[:MAX_LISTED]:
+                say(f"  skipped: {line}")
+            if len(corpus.skipped) > MAX_LISTED:
+                say(f"  skipped: {len(corpus.skipped) - MAX_LISTED} more, see data.json")
+        for kind, splits in data.splits.items():
+            files = [sum(map(len, split)) for split in splits]
+            groups = [len({group for recordings in split for group in recordings.groups()}) for split in splits]
             if any(files):
                 say(
-                    f"{kind}: {groups[0]} in {files[0]} files to train on,"
-                    f" {groups[1]} others in {files[1]} to validate on"
+                    f"{kind}: {groups[0]} in {files[0]} files for training,"
+                    f" {groups[1]} in {files[1]} files for validation"
                 )
-        for note in sources.notes:
+        for note in data.notes:
             say(f"note: {note}")
 
     def on_change(self, line: str) -> None:
-        """Print a setting that differs from that of the last start."""
+        """Print a setting that has changed since the last start."""
         say(f"changed since the last start: {line}")
 
     def on_start(self, processes: Processes, run: Path, steps: int, first_step: int) -> None:
-        """Print where the training runs, and begin its bar."""
-        several = f" by {processes.world_size} processes" if processes.world_size > 1 else ""
-        say(f"training on {processes.device}{several}, into {run}")
+        """Print device and run folder, and start the progress bar."""
+        count = f" with {processes.world_size} processes" if processes.world_size > 1 else ""
+        say(f"training on {processes.device}{count}, run folder {run}")
         self.task = self.bar.add_task("training", total=steps, completed=first_step, note="")
 
     def on_step(self, step: int, metrics: StepMetrics, throughput: Throughput) -> None:
-        """Move the bar."""
+        """Update the progress bar."""
         speed = (
             f"{throughput.steps_per_s:.2f} steps/s, {throughput.audio_per_s:.0f} h of audio/h,"
-            f" {throughput.waiting:.0%} waiting"
+            f" {throughput.waiting:.0%} waiting for data"
         )
         if self.task is not None:
-            self.bar.update(self.task, completed=step, note=f"{listed(metrics, LOSSES)}  {speed}  {self.best}")
+            self.bar.update(self.task, completed=step, note=f"{format_metrics(metrics, LOSSES)}  {speed}  {self.best}")
 
     def on_checkup(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
-        """Print losses, health and failure modes."""
+        """Print losses, health metrics and detected failure modes."""
         health = "  ".join(
-            f"{word} {metrics[name]:{'.0%' if 'accuracy' in name else '.3g'}}"
-            for name, word in HEALTH.items()
+            f"{label} {metrics[name]:{'.0%' if 'accuracy' in name else '.3g'}}"
+            for name, label in HEALTH.items()
             if name in metrics
         )
-        say(f"step {step}: {listed(metrics, LOSSES)}; health: {health}")
+        say(f"step {step}: {format_metrics(metrics, LOSSES)}; health: {health}")
         for advice in failure_modes.values():
             say(f"  warning: {advice}")
 
     def on_validation(self, step: int, scores: Scores, noisy: Scores, best: bool) -> None:
-        """Print scores beside those of the noisy utterances."""
+        """Print validation scores, with those of the noisy utterances in brackets."""
         line = f"step {step}: " + ", ".join(
-            f"{word} {number(scores[name])} (noisy {number(noisy[name])})" for name, word in SCORES.items()
+            f"{label} {format_score(scores[name])} (noisy {format_score(noisy[name])})"
+            for name, label in SCORES.items()
         )
         if best:
             self.best = line
-        say(f"validation of {line}{', the best so far' if best else ''}")
+        say(f"validation at {line}{', best so far' if best else ''}")
 
 
 class ReadingBar:
-    """A bar for one place of the data."""
+    """A progress bar for reading one corpus."""
 
     def __init__(self, bar: Progress, place: str) -> None:
         self.bar, self.task = bar, bar.add_task(f"reading {place}", total=None, note="")
 
     def __call__(self, done: int, total: int) -> None:
-        """Files read, and files in all."""
+        """Set the number of files read, and of all files."""
         self.bar.update(self.task, completed=done, total=total)
 
 
-def listed(metrics: StepMetrics, names: Iterable[str]) -> str:
-    """The metrics of these names, those that are there, in one line."""
+def format_metrics(metrics: StepMetrics, names: Iterable[str]) -> str:
+    """Format the available metrics of these names."""
     return "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
 
 
-def number(score: float | None) -> str:
-    """A score as it is printed."""
+def format_score(score: float | None) -> str:
+    """Format a score; None is undefined."""
     return "undefined" if score is None else f"{score:.3f}"

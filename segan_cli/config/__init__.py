@@ -1,1 +1,1 @@
-"""Models, trainings and recipes as frozen data; nothing here knows torch."""
+"""Configs of models, trainings and recipes as frozen dataclasses, without torch."""

@@ -1,4 +1,4 @@
-"""Models and training states of format 1, whose fields and weights had other names."""
+"""Field and weight names of models and training states in format 1."""
 
 from typing import Any
 
@@ -21,7 +21,7 @@ WEIGHTS = {
 
 
 def renamed_model(config: dict[str, Any]) -> dict[str, Any]:
-    """A model's config of format 1 with the names of today."""
+    """Convert a model config of format 1 to current names."""
     generator = config.get("generator")
     if isinstance(generator, dict) and generator.get("family") == "spectral":
         generator = {SPECTRAL_FIELDS.get(name, name): value for name, value in generator.items()}
@@ -30,10 +30,10 @@ def renamed_model(config: dict[str, Any]) -> dict[str, Any]:
 
 
 def renamed_training(config: dict[str, Any]) -> dict[str, Any]:
-    """A training's config of format 1 with the names of today."""
+    """Convert a training config of format 1 to current names."""
     return {TRAINING_FIELDS.get(name, name): value for name, value in config.items()}
 
 
 def renamed_weight(name: str) -> str:
-    """The name of today of a generator's weight of format 1."""
+    """Convert the name of a generator weight of format 1."""
     return ".".join(WEIGHTS.get(part, part) for part in name.split("."))

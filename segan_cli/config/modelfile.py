@@ -1,4 +1,4 @@
-"""What the file of a model says of itself, be it safetensors or ONNX; nothing of it is believed."""
+"""Metadata of model files, safetensors or ONNX. The files are not trusted."""
 
 import json
 from dataclasses import dataclass
@@ -7,48 +7,53 @@ from typing import Any
 
 from segan_cli.config.legacy import renamed_model
 from segan_cli.config.model import ModelConfig
-from segan_cli.config.schema import from_dict, short
+from segan_cli.config.schema import from_dict, short_repr
 from segan_cli.errors import CheckpointError, ConfigError
 
-FORMAT = 2  # of model files; those of format 1, or without a number, are read too
-MOST_BYTES = 2 << 30  # of a file
+FORMAT = 2  # of model files; format 1, also without a format number, can still be read
+MAX_BYTES = 2 << 30
 
 
 def check_size(path: Path, name: str) -> None:
-    """Raise CheckpointError when a file cannot be looked at or is larger than any model."""
+    """Raise CheckpointError if a file cannot be accessed or is too large for a model."""
     try:
         size = path.stat().st_size
     except OSError as error:
         raise CheckpointError(f"{name}: cannot be read ({error.strerror or error})") from error
-    if size > MOST_BYTES:
-        raise CheckpointError(f"{name}: {size >> 20} MiB; a model has {MOST_BYTES >> 20} MiB at most")
+    if size > MAX_BYTES:
+        raise CheckpointError(f"{name}: {size >> 20} MiB; the limit for models is {MAX_BYTES >> 20} MiB")
 
 
 @dataclass(frozen=True)
-class About:
-    """What a model's file says of itself."""
+class ModelMetadata:
+    """Metadata of a model file."""
 
     config: ModelConfig
     provenance: dict[str, Any]
     format: int
 
 
-def read_about(text: str) -> About:
-    """A file's metadata.
+def parse_metadata(text: str) -> ModelMetadata:
+    """Parse the JSON metadata of a model file.
 
-    Raises ConfigError when that is no model that this segan knows, or one that is larger than any should be.
+    Raises ConfigError if it is invalid, of an unknown format, or describes a network beyond the size limits.
     """
     try:
-        about = json.loads(text)
+        values = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"its metadata is no JSON ({error})") from error
-    config, provenance = (about.get(key) if isinstance(about, dict) else None for key in ("config", "provenance"))
+        raise ConfigError(f"its metadata is not JSON ({error})") from error
+    config, provenance = (values.get(key) if isinstance(values, dict) else None for key in ("config", "provenance"))
     if not isinstance(config, dict) or not isinstance(provenance, dict):
         raise ConfigError("its metadata has no config and provenance; export or train it again")
-    version = about.get("format", 1)
+    version = values.get("format", 1)
     if version not in (1, FORMAT):
-        raise ConfigError(f"a model of format {short(version)}, and this segan reads {FORMAT}; use another segan")
+        raise ConfigError(
+            f"model format {short_repr(version)} is not supported, this version of segan reads up to {FORMAT}"
+        )
     for key, kind in (("runs", list), ("steps", int)):
         if not isinstance(provenance.get(key, kind()), kind):
-            raise ConfigError(f"its provenance has {key} {short(provenance[key])}; export or train it again")
-    return About(from_dict(ModelConfig, renamed_model(config) if version == 1 else config), provenance, version)
+            raise ConfigError(
+                f"its provenance has invalid {key} {short_repr(provenance[key])}; export or train it again"
+            )
+    config = renamed_model(config) if version == 1 else config
+    return ModelMetadata(from_dict(ModelConfig, config), provenance, version)

@@ -1,4 +1,4 @@
-"""The presets: the SEGAN family as configs."""
+"""Model presets."""
 
 from dataclasses import replace
 
@@ -12,26 +12,28 @@ from segan_cli.config.model import (
 
 
 def scaled(model: ModelConfig, width: float) -> ModelConfig:
-    """The same networks with every number of channels, and the latent's, multiplied by `width`."""
+    """Multiply all channel counts of a model by `width`."""
 
     def scale(channels: tuple[int, ...]) -> tuple[int, ...]:
         return tuple(max(1, round(width * c)) for c in channels)
 
-    g, d = model.generator, model.discriminator
-    generator: GeneratorConfig | SpectralConfig
-    if isinstance(g, SpectralConfig):
-        channels, hidden, per_head = scale((g.channels, g.hidden, g.embed_dim // g.heads))
-        generator = replace(g, channels=channels, hidden=hidden, embed_dim=per_head * g.heads)
+    generator, discriminator = model.generator, model.discriminator
+    if isinstance(generator, SpectralConfig):
+        channels, hidden, per_head = scale(
+            (generator.channels, generator.hidden, generator.embed_dim // generator.heads)
+        )
+        generator = replace(generator, channels=channels, hidden=hidden, embed_dim=per_head * generator.heads)
     else:
-        generator = replace(g, channels=scale(g.channels), latent_channels=round(width * g.latent_channels))
-    if isinstance(d, DiscriminatorConfig):
-        d = replace(d, hidden=scale(d.hidden))
-    discriminator = replace(d, channels=scale(d.channels))
+        latent_channels = round(width * generator.latent_channels)
+        generator = replace(generator, channels=scale(generator.channels), latent_channels=latent_channels)
+    if isinstance(discriminator, DiscriminatorConfig):
+        discriminator = replace(discriminator, hidden=scale(discriminator.hidden))
+    discriminator = replace(discriminator, channels=scale(discriminator.channels))
     return replace(model, generator=generator, discriminator=discriminator)
 
 
 def segan() -> ModelConfig:
-    """The paper's 11 layers of kernel 31 and stride 2 (arXiv 1703.09452)."""
+    """SEGAN as in the paper: 11 layers with kernel size 31 and stride 2 (arXiv 1703.09452)."""
     channels = (16, 32, 32, 64, 64, 128, 128, 256, 256, 512, 1024)
     strides = (2,) * len(channels)
     return ModelConfig(
@@ -42,9 +44,9 @@ def segan() -> ModelConfig:
 
 
 def segan_plus() -> ModelConfig:
-    """The authors' second version: 5 layers of stride 4, a learned weight on every channel of the skips.
+    """The authors' second version: 5 layers with stride 4, and skips with a learned weight per channel.
 
-    Its discriminator has batch norm, phase shuffle and a head of two hidden layers.
+    The discriminator has batch norm, phase shuffle and a head with two hidden layers.
     """
     channels, strides = (64, 128, 256, 512, 1024), (4,) * 5
     return ModelConfig(
@@ -57,9 +59,9 @@ def segan_plus() -> ModelConfig:
 
 
 def segan_dilated() -> ModelConfig:
-    """Five dilated layers of half the taps: the receptive field grows by dilation, the length shrinks by stride.
+    """Five dilated layers with half the kernel size, and a receptive field larger than a segment.
 
-    Dilations are odd and strides even, so every sample reaches the thought vector; its frames cover more than a window.
+    Dilations are odd and strides even, so that no sample is skipped.
     """
     channels, strides = (64, 128, 256, 512, 1024), (4,) * 5
     return ModelConfig(
@@ -70,7 +72,7 @@ def segan_dilated() -> ModelConfig:
 
 
 def segan_gated() -> ModelConfig:
-    """Five layers of stride 4 with gated skips and without z: a faster relative of segan-slim that learns sooner."""
+    """Five layers with stride 4, gated skips and no latent: faster than segan-slim, and trains sooner."""
     strides = (4,) * 5
     return ModelConfig(
         preset="segan-gated",
@@ -80,7 +82,7 @@ def segan_gated() -> ModelConfig:
 
 
 def segan_spectral() -> ModelConfig:
-    """A mask on the compressed spectrum by a small dual-path network: the default."""
+    """The default: a small dual-path network that masks the compressed spectrum."""
     return ModelConfig(
         preset="segan-spectral",
         generator=SpectralConfig(channels=32, embed_dim=48, hidden=32, freq_stride=8, zeroed_bins=2),

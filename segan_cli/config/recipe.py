@@ -1,4 +1,4 @@
-"""Recipes: a model and its training as a TOML file; the shipped ones by name."""
+"""Recipes: TOML files with a model and its training, shipped or the user's own."""
 
 import dataclasses
 import tomllib
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS
-from segan_cli.config.schema import from_dict, merged, short, to_dict, without_none
+from segan_cli.config.schema import from_dict, merge, none_as_text, short_repr, to_dict
 from segan_cli.config.training import Recipe
 from segan_cli.errors import ConfigError
 
@@ -15,7 +15,7 @@ FAMILIES = {"convolutional": "segan-gated", "spectral": "segan-spectral"}
 
 
 def recipes_dir() -> Path:
-    """The folder of shipped recipes: inside the installed package, or beside it in a source checkout."""
+    """The folder of shipped recipes, in the installed package or in a source checkout."""
     package = Path(__file__).parents[1]
     installed = package / "recipes"
     return installed if installed.is_dir() else package.parent / "recipes"
@@ -26,36 +26,36 @@ def shipped_recipes() -> list[str]:
     return sorted(path.stem for path in recipes_dir().glob("*.toml"))
 
 
-def recipe_of(model: ModelConfig) -> str:
-    """Name of the shipped recipe that suits a model best: its preset's own, or that of its family."""
+def recipe_for(model: ModelConfig) -> str:
+    """The name of the shipped recipe for a model: the one of its preset, or else of its family."""
     return model.preset if model.preset in shipped_recipes() else FAMILIES[model.generator.family]
 
 
 def load_recipe(name: str) -> Recipe:
-    """A shipped recipe by name, or one from a TOML file.
+    """Load a shipped recipe by name, or a recipe from a TOML file.
 
-    `[model]` names a preset and may change fields of it; `[training]` and `[data]` may leave out what has a default.
-    Raises ConfigError, naming the file and the key, when it cannot be read or says what cannot be.
+    `[model]` names a preset and may override its fields; fields of `[training]` and `[data]` have defaults. Raises
+    ConfigError, with file and key, if the recipe cannot be read or is invalid.
     """
     shipped = name in shipped_recipes()
     path = recipes_dir() / f"{name}.toml" if shipped else Path(name)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))  # names may be any bytes
+        values = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))  # paths may be any bytes
     except OSError as error:
         known = ", ".join(shipped_recipes())
         raise ConfigError(f"{name}: no such recipe ({error.strerror}); give a TOML file or one of: {known}") from error
     except RecursionError as error:
-        raise ConfigError(f"{name}: nested too deeply for a recipe") from error
-    except ValueError as error:  # of TOML, or of Python on whole numbers of thousands of digits
+        raise ConfigError(f"{name}: nested too deeply") from error
+    except ValueError as error:  # invalid TOML, or an integer too long for Python
         raise ConfigError(f"{name}: not a TOML file ({str(error).partition(';')[0]})") from error
     model = values.get("model")
     if not isinstance(model, dict) or "preset" not in model:
         raise ConfigError(f"{name}: model.preset: missing; give one of {', '.join(PRESETS)}")
     if not isinstance(model["preset"], str):
-        raise ConfigError(f"{name}: model.preset: {short(model['preset'])}; give one of {', '.join(PRESETS)}")
+        raise ConfigError(f"{name}: model.preset: {short_repr(model['preset'])}; give one of {', '.join(PRESETS)}")
     preset = PRESETS.get(model["preset"])
     if preset is not None:
-        values["model"] = merged(dataclasses.asdict(preset), model)
+        values["model"] = merge(dataclasses.asdict(preset), model)
     try:
         return from_dict(Recipe, values)
     except ConfigError as error:
@@ -63,7 +63,7 @@ def load_recipe(name: str) -> Recipe:
 
 
 def recipe_text(recipe: Recipe) -> str:
-    """A recipe with every field spelled out, as TOML that `load_recipe` reads back."""
+    """Format a recipe with all fields as TOML, readable by `load_recipe`."""
     import tomli_w
 
-    return tomli_w.dumps(without_none(to_dict(recipe)))
+    return tomli_w.dumps(none_as_text(to_dict(recipe)))

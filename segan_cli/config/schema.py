@@ -1,4 +1,4 @@
-"""Frozen dataclasses to and from plain data: strict reading, single fields replaced, TOML."""
+"""Conversion between frozen dataclasses and JSON or TOML data, with strict checks and overrides of single fields."""
 
 import dataclasses
 import difflib
@@ -15,38 +15,40 @@ from segan_cli.plain_json import read_json
 
 T = TypeVar("T")
 
-NONE = "none"  # how a field is said to be None where a format has no word for it
-NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-LONGEST_KEY = 100  # characters of one that a message shows
-LARGEST = 2**63  # whole numbers lie below, as all that takes them counts in 64 bits
+NONE = "none"  # stands for None in TOML
+TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+MAX_KEY = 100  # characters of a key shown in a message
+INT_LIMIT = 2**63  # integers must fit into 64 bits
 
 
-class _Short(reprlib.Repr):
-    """Values as a message shows them, however long, deep or many they are."""
+class _ShortRepr(reprlib.Repr):
+    """Abbreviated values for messages."""
 
     def __init__(self) -> None:
         super().__init__()
         self.maxlevel, self.maxstring, self.maxother = 3, 100, 100
 
     def repr_int(self, value: int, level: int) -> str:
-        return repr(value) if abs(value) < LARGEST else f"a whole number of {value.bit_length()} bits"
+        return repr(value) if abs(value) < INT_LIMIT else f"a whole number of {value.bit_length()} bits"
 
 
-short = _Short().repr
+short_repr = _ShortRepr().repr
 
 
 def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
-    """Build a frozen config from JSON-like data; `where` is its own place in a larger one.
+    """Build a config from JSON-like data.
 
-    Nested configs and tuples are converted. Raises ConfigError, naming the key, when one is unknown, missing or of
-    another type.
+    Args:
+        where: Dotted path of the config in a larger one, for messages.
+
+    Raises ConfigError, with the key, if a key is unknown, missing or of the wrong type.
     """
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is always a dataclass here
     for key in values:
         if key not in fields:
-            near = difflib.get_close_matches(key[:LONGEST_KEY], fields, n=1)
+            near = difflib.get_close_matches(key[:MAX_KEY], fields, n=1)
             hint = f"did you mean {near[0]}?" if near else f"known keys are {', '.join(fields)}"
-            raise ConfigError(f"{where}{key[:LONGEST_KEY]}: no such key; {hint}")
+            raise ConfigError(f"{where}{key[:MAX_KEY]}: no such key; {hint}")
     for name, f in fields.items():
         if name not in values and f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING:
             raise ConfigError(f"{where}{name}: missing")
@@ -55,121 +57,123 @@ def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
-    """A JSON-like value as the field's type; the types are those that occur in the dataclasses of this package."""
+    """Convert a JSON-like value to the type of a field, one of those used in the configs of this package."""
     arguments = typing.get_args(kind)
     if type(None) in arguments:
         return None if value is None or value == NONE else _convert(arguments[0], value, where)
-    if isinstance(kind, types.UnionType):  # of configs: `family` says which, the first where it says nothing
+    if isinstance(kind, types.UnionType):  # of configs, selected by `family`; the first by default
         families = {cls.family: cls for cls in arguments}
         family = value.get("family", next(iter(families))) if isinstance(value, dict) else None
         if family is not None and (not isinstance(family, str) or family not in families):
-            raise ConfigError(f"{where}.family: {short(family)}; it must be one of {', '.join(families)}")
+            raise ConfigError(f"{where}.family: {short_repr(family)}; it must be one of {', '.join(families)}")
         kind = families.get(family, arguments[0])
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
-            raise ConfigError(f"{where}: {short(value)}; it has keys of its own, give one of them")
+            raise ConfigError(f"{where}: {short_repr(value)}; it is a section; set one of its keys")
         return from_dict(typing.cast(type, kind), value, f"{where}.")
     if typing.get_origin(kind) is Literal:
         if not isinstance(value, str) or value not in arguments:
-            raise ConfigError(f"{where}: {short(value)}; it must be one of {', '.join(arguments)}")
+            raise ConfigError(f"{where}: {short_repr(value)}; it must be one of {', '.join(arguments)}")
         return value
     if typing.get_origin(kind) is tuple:
-        endless = arguments[-1] is ...
-        if not isinstance(value, list | tuple) or not (endless or len(value) == len(arguments)):
-            raise ConfigError(f"{where}: {short(value)}; it must be a list{'' if endless else f' of {len(arguments)}'}")
+        variable = arguments[-1] is ...
+        if not isinstance(value, list | tuple) or not (variable or len(value) == len(arguments)):
+            raise ConfigError(
+                f"{where}: {short_repr(value)}; it must be a list{'' if variable else f' of {len(arguments)}'}"
+            )
         return tuple(_convert(arguments[0], item, where) for item in value)
-    if type(value) is int and abs(value) >= LARGEST:
-        raise ConfigError(f"{where}: {short(value)}; it must be below 2^63")
+    if type(value) is int and abs(value) >= INT_LIMIT:
+        raise ConfigError(f"{where}: {short_repr(value)}; it must be below 2^63")
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind or (kind is float and not math.isfinite(value)):
-        raise ConfigError(f"{where}: {short(value)}; it must be {NAMES[kind]}")
+        raise ConfigError(f"{where}: {short_repr(value)}; it must be {TYPE_NAMES[kind]}")
     return value
 
 
 def override(config: T, assignments: Sequence[str]) -> T:
-    """A config with fields replaced by `section.field=value`, the value as JSON or as plain text.
+    """Override fields of a config by `section.field=value`; values are JSON or plain text.
 
-    Raises ConfigError, naming the assignment, when there is no such field or it cannot have that value.
+    Raises ConfigError, with the assignment, if the field does not exist or the value is invalid.
     """
     values = dataclasses.asdict(config)  # type: ignore[call-overload]  # T is always a dataclass here
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         *sections, name = path.split(".")
-        place = values
+        section_values = values
         for section in sections:
-            place = place.get(section, {}) if isinstance(place, dict) else {}
-        if not equals or not isinstance(place, dict) or not place:
+            section_values = section_values.get(section, {}) if isinstance(section_values, dict) else {}
+        if not equals or not isinstance(section_values, dict) or not section_values:
             raise ConfigError(f"{assignment}: give SECTION.FIELD=VALUE, such as training.batch_size=64")
         try:
-            place[name] = read_json(text)
+            section_values[name] = read_json(text)
         except json.JSONDecodeError:
-            place[name] = text
+            section_values[name] = text
         except ValueError as error:
             raise ConfigError(f"{path}: {error}") from error
     return from_dict(type(config), values)
 
 
-def merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    """Nested dictionaries as one, `changes` before `base`."""
+def merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    """Merge nested dictionaries; `changes` take precedence."""
     result = dict(base)
     for key, value in changes.items():
         inner = result.get(key)
-        result[key] = merged(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
+        result[key] = merge(inner, value) if isinstance(inner, dict) and isinstance(value, dict) else value
     return result
 
 
-def flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested dictionaries as one, keys joined by dots."""
+def flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Flatten nested dictionaries, joining keys by dots."""
     result: dict[str, Any] = {}
     for key, value in values.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        result |= flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
     return result
 
 
 def to_dict(config: Any) -> dict[str, Any]:
-    """A frozen config as what JSON gives back of it: lists for tuples."""
+    """Convert a config to JSON data, with lists for tuples."""
     values: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     return values
 
 
-def without_none(value: Any) -> Any:
-    """The same data with a word for None, for TOML."""
+def none_as_text(value: Any) -> Any:
+    """Replace None by text, for TOML."""
     if isinstance(value, dict):
-        return {key: without_none(item) for key, item in value.items()}
+        return {key: none_as_text(item) for key, item in value.items()}
     return NONE if value is None else value
 
 
-def check_least(name: str, config: Any, **bounds: float) -> None:
-    """Raise ConfigError unless every field is at least its bound."""
+def check_min(name: str, config: Any, **bounds: float) -> None:
+    """Raise ConfigError if a field is below its bound."""
     for key, bound in bounds.items():
         if not getattr(config, key) >= bound:
             raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound} or more")
 
 
-def check_most(name: str, config: Any, **bounds: float) -> None:
-    """Raise ConfigError unless every field is at most its bound."""
+def check_max(name: str, config: Any, **bounds: float) -> None:
+    """Raise ConfigError if a field is above its bound."""
     for key, bound in bounds.items():
         if not getattr(config, key) <= bound:
             raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound:,.15g} or less")
 
 
-def check_within(name: str, values: Mapping[str, Any], low: int, high: int) -> None:
-    """Raise ConfigError unless every value is a whole number between two bounds."""
+def check_int_range(name: str, values: Mapping[str, Any], low: int, high: int) -> None:
+    """Raise ConfigError if a value is not an integer between two bounds."""
     for key, value in values.items():
         if type(value) is not int or not low <= value <= high:
-            raise ConfigError(f"{name}: {key} {short(value)}; it must be a whole number between {low} and {high}")
+            raise ConfigError(f"{name}: {key} {short_repr(value)}; it must be a whole number between {low} and {high}")
 
 
-def check_shares(name: str, config: Any, *keys: str, highest: float = 1.0) -> None:
-    """Raise ConfigError unless every field lies between 0 and `highest`."""
+def check_fractions(name: str, config: Any, *keys: str, highest: float = 1.0) -> None:
+    """Raise ConfigError if a field is not between 0 and `highest`."""
     for key in keys:
         if not 0 <= getattr(config, key) <= highest:
             raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must lie between 0 and {highest:g}")
 
 
 def check_ranges(name: str, config: Any, *keys: str, largest: float = math.inf) -> None:
-    """Raise ConfigError unless every field's first bound is no higher than its second, and both within `largest`."""
+    """Raise ConfigError if the bounds of a range are in the wrong order or above `largest` in magnitude."""
     for key in keys:
         low, high = getattr(config, key)
         if max(abs(low), abs(high)) > largest:

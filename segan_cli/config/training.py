@@ -1,16 +1,16 @@
-"""How a model is trained, as frozen data; nothing here knows torch."""
+"""Configs of trainings and their data as frozen dataclasses, without torch."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 from segan_cli.config.model import DiscriminatorConfig, ModelConfig
-from segan_cli.config.schema import check_least, check_most, check_ranges, check_shares
+from segan_cli.config.schema import check_fractions, check_max, check_min, check_ranges
 from segan_cli.errors import ConfigError
 
-LOUDEST_DB = 200.0  # levels beyond are nobody's, and overflow
-LONGEST_GAP_MS = 10_000.0
-FASTEST = 1e30  # learning rate; higher ones overflow before a loss can say that it is not finite
-HEAVIEST = 1e6  # weight of a term of a loss
+MAX_LEVEL_DB = 200.0  # beyond, amplitudes overflow
+MAX_GAP_MS = 10_000.0
+MAX_LEARNING_RATE = 1e30  # beyond, weights overflow before the loss does
+MAX_WEIGHT = 1e6  # of a loss term
 
 NoiseKind = Literal["white", "pink", "brown", "hum", "speech-shaped"]
 CodecName = Literal["mu-law", "gsm", "opus", "vorbis", "mp3"]
@@ -18,45 +18,47 @@ CodecName = Literal["mu-law", "gsm", "opus", "vorbis", "mp3"]
 
 @dataclass(frozen=True)
 class MixingConfig:
-    """How clean speech becomes a noisy window; every draw is uniform between its two bounds.
+    """How noisy segments are made from clean speech; values are drawn uniformly from their ranges.
 
-    Probabilities are shares of windows. What damages the recording beyond noise (clipping, codecs, gaps) is done to the
-    noisy side alone; a band limit to both, so that a model learns to remove noise and not to invent a band.
+    Probabilities are fractions of segments. Clipping, codecs and gaps apply to the noisy signal only. A band limit
+    applies to both signals, so that a model does not learn bandwidth extension.
     """
 
     snr_db: tuple[float, float] = (0.0, 22.0)
-    level_db: tuple[float, float] = (-38.0, -16.0)  # active speech level, dB relative to full scale
-    pair_gain_db: tuple[float, float] = (-6.0, 6.0)  # of recorded pairs, which keep their own SNR
-    babble_probability: float = 0.15  # noise is a crowd of training voices
+    level_db: tuple[float, float] = (-38.0, -16.0)  # active speech level, dBFS
+    pair_gain_db: tuple[float, float] = (-6.0, 6.0)  # of recorded pairs, whose SNR is fixed
+    babble_probability: float = 0.15  # noise is babble of other training speakers
     second_noise_probability: float = 0.2  # two noise recordings at once
-    generated_probability: float = 0.0  # noise is generated; always, babble aside, where there is no recording
+    generated_probability: float = 0.0  # noise is generated although there are recordings
     generated: tuple[NoiseKind, ...] = ("white", "pink", "brown", "hum", "speech-shaped")
-    clean_probability: float = 0.0  # speech alone, which must pass unharmed; like the next never in validation
-    speechless_probability: float = 0.0  # noise alone, which must go quiet
-    speed_probability: float = 0.0  # speech and recorded noise each at another speed, pitch with it; not in validation
-    speed: tuple[float, float] = (0.85, 1.18)  # 1 as recorded (Ko and others, Interspeech 2015)
-    mirrored_probability: float = 0.0  # a part beyond the recording's first or last sample, as when enhancing; likewise
-    shaping_probability: float = 0.0  # speech and noise each through a random filter of second order (arXiv 1709.08243)
-    reverb_probability: float = 0.3  # speech in a room, where room responses are given
-    target: Literal["early", "dry"] = "early"  # in a room: direct sound and first 50 ms, or direct sound alone
+    clean_probability: float = 0.0  # speech without noise; not in validation
+    speechless_probability: float = 0.0  # noise without speech; not in validation
+    speed_probability: float = 0.0  # speed perturbation of speech and recorded noise, each; not in validation
+    speed: tuple[float, float] = (0.85, 1.18)  # factor, which also changes the pitch (Ko et al., Interspeech 2015)
+    mirrored_probability: float = 0.0  # segments padded by mirroring, as at the ends of a recording; not in validation
+    shaping_probability: float = 0.0  # random second-order filters for speech and noise (arXiv 1709.08243)
+    reverb_probability: float = 0.3  # reverberant speech, if room responses are given
+    target: Literal["early", "dry"] = (
+        "early"  # of reverberant speech: with early reflections (50 ms), or direct sound only
+    )
     band_probability: float = 0.0
     band_hz: tuple[float, float] = (2_500.0, 7_500.0)  # upper band limit
     clipping_probability: float = 0.0
-    clipping_db: tuple[float, float] = (-15.0, -1.0)  # ceiling, relative to the peak
+    clipping_db: tuple[float, float] = (-15.0, -1.0)  # ceiling relative to the peak
     codec_probability: float = 0.0
     codecs: tuple[CodecName, ...] = ("mu-law", "gsm", "opus", "vorbis", "mp3")
-    gap_probability: float = 0.0  # packets lost: one to five gaps a second
+    gap_probability: float = 0.0  # lost packets: one to five gaps per second
     gap_ms: tuple[float, float] = (10.0, 40.0)  # length of a gap
 
     def __post_init__(self) -> None:
-        check_shares("mixing", self, *(name for name in vars(self) if name.endswith("probability")))
-        check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "clipping_db", largest=LOUDEST_DB)
+        check_fractions("mixing", self, *(name for name in vars(self) if name.endswith("probability")))
+        check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "clipping_db", largest=MAX_LEVEL_DB)
         check_ranges("mixing", self, "speed", "band_hz")
-        check_ranges("mixing", self, "gap_ms", largest=LONGEST_GAP_MS)
+        check_ranges("mixing", self, "gap_ms", largest=MAX_GAP_MS)
         if self.clean_probability + self.speechless_probability > 1:
             raise ConfigError("mixing: clean_probability and speechless_probability add up to more than 1")
         if not self.generated or not self.codecs:
-            raise ConfigError("mixing: generated and codecs need one entry or more; a probability of 0 switches off")
+            raise ConfigError("mixing: generated and codecs must not be empty; set their probability to 0 instead")
         if not (self.band_hz[0] >= 100 and self.band_hz[1] < 8_000):
             raise ConfigError(f"mixing: band_hz {list(self.band_hz)}; it must lie between 100 and 8000, 8000 excluded")
         if self.speed[0] < 0.5 or self.speed[1] > 2:
@@ -80,75 +82,75 @@ ObjectiveName = Literal[
 
 @dataclass(frozen=True)
 class AdversarialConfig:
-    """The game between generator and discriminator."""
+    """Adversarial training: objective, schedule and regularization of the discriminator."""
 
     objective: ObjectiveName = "least-squares"
-    weight: float = 1.0  # of the adversarial loss beside the reconstruction terms
-    gradient_share: float | None = None  # its gradient's norm over reconstruction's, whatever the weight (2210.13438)
-    start: int = 0  # steps of reconstruction alone before the discriminator joins
-    discriminator_steps: int = 1  # per step of the generator, each on new windows
-    unrolled_steps: int = 0  # steps of the discriminator that the generator looks ahead (arXiv 1611.02163)
-    instance_noise: float = 0.0  # deviation of noise on candidates, falling linearly to 0 at the last step (1610.04490)
-    label_smoothing: float = 0.0  # what the label of real lacks to 1
-    r1_weight: float = 0.0  # γ of the penalty on real candidates (arXiv 1801.04406)
+    weight: float = 1.0  # of the adversarial loss, relative to the reconstruction terms
+    gradient_share: float | None = None  # adversarial over reconstruction gradient norm, replaces `weight` (2210.13438)
+    start: int = 0  # steps with reconstruction losses only
+    discriminator_steps: int = 1  # per generator step, each on a new batch
+    unrolled_steps: int = 0  # discriminator steps the generator is unrolled through (arXiv 1611.02163)
+    instance_noise: float = 0.0  # standard deviation, decays linearly to 0 (arXiv 1610.04490)
+    label_smoothing: float = 0.0  # one-sided: the label of clean speech is 1 minus this
+    r1_weight: float = 0.0  # γ of the R1 penalty (arXiv 1801.04406)
     gradient_penalty_weight: float = 10.0  # of wasserstein-gp
     weight_clip: float = 0.01  # of wasserstein-clip
-    mismatched_share: float = 0.0  # share of fake that is clean speech beside another window's noisy (arXiv 1605.05396)
+    mismatched_share: float = 0.0  # fraction of fakes that are clean with other noisy speech (arXiv 1605.05396)
 
     def __post_init__(self) -> None:
         labelled = ("minimax", "non-saturating", "maximum-likelihood", "least-squares")
         if self.label_smoothing and self.objective not in labelled:
             raise ConfigError(f"label_smoothing: {self.objective} has no labels; use {', '.join(labelled)}")
         if self.mismatched_share and self.objective == "metricgan":
-            raise ConfigError("mismatched_share: metricgan has no quality for pairs that do not match; leave it at 0")
+            raise ConfigError("mismatched_share: not available for metricgan; set it to 0")
         for name in ("label_smoothing", "mismatched_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")
-        check_least("adversarial", self, weight=0, start=0, discriminator_steps=1, unrolled_steps=0, instance_noise=0)
-        check_least("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0)
-        check_most("adversarial", self, weight=HEAVIEST, discriminator_steps=1_000, unrolled_steps=1_000)
-        check_most("adversarial", self, instance_noise=10, r1_weight=HEAVIEST, gradient_penalty_weight=HEAVIEST)
+        check_min("adversarial", self, weight=0, start=0, discriminator_steps=1, unrolled_steps=0, instance_noise=0)
+        check_min("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0)
+        check_max("adversarial", self, weight=MAX_WEIGHT, discriminator_steps=1_000, unrolled_steps=1_000)
+        check_max("adversarial", self, instance_noise=10, r1_weight=MAX_WEIGHT, gradient_penalty_weight=MAX_WEIGHT)
         if self.gradient_share is not None:
-            check_most("adversarial", self, gradient_share=HEAVIEST)
-            check_least("adversarial", self, gradient_share=0)
+            check_max("adversarial", self, gradient_share=MAX_WEIGHT)
+            check_min("adversarial", self, gradient_share=0)
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One training, from the first step to the last."""
+    """Settings of a training run."""
 
     steps: int = 100_000
-    batch_size: int = 16  # windows a step, of all processes and slices together
-    gradient_accumulation_steps: int = 1  # slices that a process works its part of a batch off in, to save memory
+    batch_size: int = 16  # segments per step, over all processes and slices
+    gradient_accumulation_steps: int = 1  # slices of a process's part of the batch, to save memory
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"  # of the networks (autocast); losses are always fp32
-    compile: bool = False  # networks through torch.compile
+    compile: bool = False  # use torch.compile
     optimizer: Literal["rmsprop", "adamw"] = "rmsprop"
     generator_learning_rate: float = 1e-3
     discriminator_learning_rate: float = 2e-4
-    warmup_steps: int = 200  # learning rates rise linearly over these
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # afterwards: down to a hundredth, or level
-    decay_steps: int | None = None  # last steps, over which the rates fall; none: all after the warm-up
+    warmup_steps: int = 200  # linear warm-up of the learning rates
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # after the warm-up; decays to a hundredth
+    decay_steps: int | None = None  # last steps, in which the learning rates decay; None: all after the warm-up
     l1_weight: float = 100.0
-    spectral_weight: float = 20.0  # compressed spectrum term; the paper has none
-    deemphasised_losses: bool = True  # reconstruction of windows as they are heard; the paper's are pre-emphasised
-    stft_weight: float = 0.0  # multi-resolution STFT term; the paper has none
-    perceptual_weight: float = 0.0  # differentiable PESQ term; the paper has none
-    stoi_weight: float = 0.0  # differentiable STOI term; the paper has none
-    reference_windows: int = 8  # reference batch of virtual batch norm
-    ema_decay: float = 0.999  # of the generator's weights that are validated and shipped; 0: the weights themselves
-    clip_norm: float | None = 5.0  # gradient norm of each network
+    spectral_weight: float = 20.0  # compressed-spectrum loss; not in the paper
+    deemphasised_losses: bool = True  # compute reconstruction losses after de-emphasis; not in the paper
+    stft_weight: float = 0.0  # multi-resolution STFT loss; not in the paper
+    perceptual_weight: float = 0.0  # differentiable PESQ; not in the paper
+    stoi_weight: float = 0.0  # differentiable STOI; not in the paper
+    reference_windows: int = 8  # size of the reference batch of virtual batch norm
+    ema_decay: float = 0.999  # of the generator weights to validate and save; 0: no averaging
+    clip_norm: float | None = 5.0  # maximum gradient norm of each network
     log_every: int = 50  # steps
-    log_windows: bool = False  # how every window of the first process is made
-    validate_every: int = 2_000  # steps; the state is saved as often
+    log_windows: bool = False  # log the spec of each segment of the first process
+    validate_every: int = 2_000  # steps; the state is saved at the same interval
     validation_mixes: int = 48  # whole utterances
-    best_by: Literal["pesq_wb", "stoi", "si_sdr_db"] = "pesq_wb"  # validation score that chooses the best model
-    keep: int = 0  # models of the last validations that are kept beside the best
+    best_by: Literal["pesq_wb", "stoi", "si_sdr_db"] = "pesq_wb"  # validation score that selects the best model
+    keep: int = 0  # models of the latest validations to keep, besides the best
     seed: int = 0
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
     mixing: MixingConfig = field(default_factory=MixingConfig)
 
     def __post_init__(self) -> None:
-        check_least(
+        check_min(
             "training",
             self,
             steps=1,
@@ -158,52 +160,54 @@ class TrainingConfig:
             log_every=1,
             keep=0,
         )
-        check_least("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
-        check_least("training", self, validate_every=1, validation_mixes=1)
-        check_least("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
-        check_most("training", self, **{f"{name}_weight": HEAVIEST for name in self.reconstruction()})
-        check_most("training", self, generator_learning_rate=FASTEST, discriminator_learning_rate=FASTEST)
-        check_most("training", self, steps=10**9)
-        check_most("training", self, batch_size=2**16, reference_windows=2**16, validation_mixes=10_000, keep=10_000)
+        check_min("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
+        check_min("training", self, validate_every=1, validation_mixes=1)
+        check_min("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
+        check_max("training", self, **{f"{name}_weight": MAX_WEIGHT for name in self.reconstruction()})
+        check_max(
+            "training", self, generator_learning_rate=MAX_LEARNING_RATE, discriminator_learning_rate=MAX_LEARNING_RATE
+        )
+        check_max("training", self, steps=10**9)
+        check_max("training", self, batch_size=2**16, reference_windows=2**16, validation_mixes=10_000, keep=10_000)
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
         if self.decay_steps is not None:
-            check_least("training", self, decay_steps=1)
+            check_min("training", self, decay_steps=1)
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training: ema_decay {self.ema_decay}; it must lie between 0 and 1, 1 excluded")
         if self.batch_size % self.gradient_accumulation_steps:
             raise ConfigError(
-                f"training: batch_size {self.batch_size} is no multiple of gradient_accumulation_steps"
+                f"training: batch_size {self.batch_size} is not a multiple of gradient_accumulation_steps"
                 f" {self.gradient_accumulation_steps}"
             )
         if self.adversarial.mismatched_share and self.batch_size < 2 * self.gradient_accumulation_steps:
-            raise ConfigError("training: mismatched_share needs a second window to take noisy from; raise batch_size")
+            raise ConfigError("training: mismatched_share needs at least two segments per slice; raise batch_size")
         if self.adversarial.gradient_share is not None and not any(self.reconstruction().values()):
-            raise ConfigError("training: gradient_share is one of the reconstruction's gradient; give such a weight")
+            raise ConfigError("training: gradient_share needs a reconstruction loss with a weight above 0")
 
     def reconstruction(self) -> dict[str, float]:
-        """Weights of the reconstruction terms by name."""
+        """Weights of the reconstruction losses by name."""
         terms = ("l1", "spectral", "stft", "perceptual", "stoi")
         return {name: getattr(self, f"{name}_weight") for name in terms}
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """What a training reads: folders, manifests (CSV, JSONL) or files, each as `PATH` or `PATH:WEIGHT`.
+    """Corpora of a training: folders or manifests (CSV, JSONL), each as `PATH` or `PATH:WEIGHT`.
 
-    A second of audio of weight 2 is heard twice as often as one of weight 1.
+    A second of audio with weight 2 is drawn twice as often as one with weight 1.
     """
 
-    speech: tuple[str, ...] = ()  # clean speech, or noisy/clean pairs
-    noise: tuple[str, ...] = ()  # mixed into the clean speech; none: generated noises
+    speech: tuple[str, ...] = ()  # clean speech or noisy/clean pairs
+    noise: tuple[str, ...] = ()  # for clean speech; empty: generated noise
     rirs: tuple[str, ...] = ()  # room impulse responses
-    valid_speech: tuple[str, ...] = ()  # none: held out of `speech`, by speaker
-    valid_noise: tuple[str, ...] = ()  # none: held out of `noise`, by recording
+    valid_speech: tuple[str, ...] = ()  # empty: speakers held out of `speech`
+    valid_noise: tuple[str, ...] = ()  # empty: recordings held out of `noise`
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model, how to train it and on what."""
+    """A model, its training and its data."""
 
     model: ModelConfig
     training: TrainingConfig = field(default_factory=TrainingConfig)
@@ -211,13 +215,13 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.training.perceptual_weight and self.model.window < 512:
-            raise ConfigError("perceptual_weight: PESQ needs windows of 512 samples or more")
+            raise ConfigError("perceptual_weight: PESQ needs a window of 512 samples or more")
         if self.training.stoi_weight and self.model.window < 7_000:
-            raise ConfigError("stoi_weight: STOI needs windows of 7000 samples or more")
-        game = self.training.adversarial
-        penalised = game.r1_weight or game.objective == "wasserstein-gp"
-        judge = self.model.discriminator
-        if isinstance(judge, DiscriminatorConfig) and judge.norm == "batch" and penalised and game.unrolled_steps:
+            raise ConfigError("stoi_weight: STOI needs a window of 7000 samples or more")
+        adversarial, discriminator = self.training.adversarial, self.model.discriminator
+        has_batch_norm = isinstance(discriminator, DiscriminatorConfig) and discriminator.norm == "batch"
+        has_penalty = adversarial.r1_weight or adversarial.objective == "wasserstein-gp"
+        if has_batch_norm and has_penalty and adversarial.unrolled_steps:
             raise ConfigError(
                 "unrolled_steps: a gradient penalty cannot be unrolled through batch norm; set"
                 " model.discriminator.norm=none"

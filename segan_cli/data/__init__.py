@@ -1,1 +1,1 @@
-"""Training data: folders to recordings, recordings to windows."""
+"""Training data: corpora to recordings, recordings to training examples."""

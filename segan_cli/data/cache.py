@@ -1,7 +1,8 @@
-"""Audio decoded and resampled once, kept as memory-mapped 16-bit samples under the hash of the file's content.
+"""Cache of decoded and resampled audio as memory-mapped 16-bit samples, keyed by the hash of the file content.
 
-A SQLite index knows each file by path, size and time, each content by its hash. A file that moved is hashed again but
-not decoded; a build that was stopped goes on where it was; several trainings may share a cache.
+A SQLite index stores the path, size and modification time of each file, and the samples of each content. Moved files
+are hashed again but not decoded again; an interrupted build continues where it stopped; several trainings may share a
+cache.
 """
 
 import hashlib
@@ -26,13 +27,13 @@ from segan_cli.system import cpu_count
 from segan_cli.tracebacks import in_words
 
 Array = NDArray[np.float32]
-Progress = Callable[[int, int], None]  # files done, files in all
+Progress = Callable[[int, int], None]  # files done, files in total
 
 FULL_SCALE = 32_767.0
-FORMAT = 1  # of the index; another makes an index of its own
-CHUNK = 256  # files decoded between two entries in the index
+FORMAT = 1  # version of the index, part of its file name
+CHUNK = 256  # files decoded between two commits
 THREADS = min(8, cpu_count())
-PATIENCE_S = 60.0  # for an index that another process is writing
+LOCK_TIMEOUT_S = 60.0
 TABLES = (
     "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime_ns INT, digest TEXT)",
     "CREATE TABLE IF NOT EXISTS audio (digest TEXT, to_hz INT, shard TEXT, start INT, length INT, level REAL,"
@@ -41,58 +42,60 @@ TABLES = (
 
 
 @dataclass(frozen=True)
-class Entry:
-    """Where the samples of one file are, and what is known of them."""
+class CacheEntry:
+    """The cached samples of one file, and its properties."""
 
-    digest: str  # of the file's content
+    digest: str  # SHA-256 of the file content
     shard: Path  # file of samples
-    start: int  # first sample in it
+    start: int  # first sample in the shard
     length: int  # samples
     level: float  # active level, RMS with full scale 1
-    clipped: float  # share of samples in flat tops
+    clipped: float  # fraction of clipped samples
     rate_hz: int  # of the file
     to_hz: int  # of the samples
-    path: Path = field(compare=False)  # of the file, or of another one of the same content
+    path: Path = field(compare=False)
 
 
 class Cache:
-    """Decoded audio of one sample rate in a folder."""
+    """A folder of decoded audio at one sample rate."""
 
     def __init__(self, folder: Path, rate_hz: int) -> None:
         self.folder, self.rate_hz = folder, rate_hz
 
-    def read(self, paths: Sequence[Path], progress: Progress | None = None) -> list[Entry | str]:
-        """An entry for each file, or a line on why it cannot be read; what the cache does not hold yet is decoded.
+    def read(self, paths: Sequence[Path], progress: Progress | None = None) -> list[CacheEntry | str]:
+        """An entry for each file, or the reason why it cannot be read; decodes files that are not in the cache.
 
-        Raises CorpusError when the cache cannot be used.
+        Raises CorpusError if the cache cannot be used.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            place = self.folder / f"index-{FORMAT}.sqlite"
-            with closing(sqlite3.connect(place, PATIENCE_S)) as index, ThreadPoolExecutor(THREADS) as pool:
+            path = self.folder / f"index-{FORMAT}.sqlite"
+            with closing(sqlite3.connect(path, LOCK_TIMEOUT_S)) as index, ThreadPoolExecutor(THREADS) as pool:
                 for table in TABLES:
                     index.execute(table)
                 return self._read(index, pool, paths, progress)
         except (OSError, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
-            raise CorpusError(f"{self.folder}: the cache cannot be used ({reason}); name another by --cache") from error
+            raise CorpusError(
+                f"{self.folder}: the cache cannot be used ({reason}); use --cache to choose another"
+            ) from error
 
     def _read(
         self, index: sqlite3.Connection, pool: Executor, paths: Sequence[Path], progress: Progress | None
-    ) -> list[Entry | str]:
-        seen = {path: facts for path, *facts in index.execute("SELECT path, size, mtime_ns, digest FROM files")}
-        entries: dict[str, Entry | str] = {**self._entries(index)}
+    ) -> list[CacheEntry | str]:
+        indexed = {path: row for path, *row in index.execute("SELECT path, size, mtime_ns, digest FROM files")}
+        entries: dict[str, CacheEntry | str] = {**self._entries(index)}
         digests: list[str] = []
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
-            unchanged = {path: known(path, seen) for path in chunk}
+            unchanged = {path: unchanged_digest(path, indexed) for path in chunk}
             changed = [path for path, digest in unchanged.items() if digest is None]
-            hashed = dict(zip(changed, pool.map(identify, changed), strict=True))
-            identified = [hashed.get(path) or (str(unchanged[path]), None) for path in chunk]
-            digests += [digest for digest, _ in identified]
-            new = {digest: path for path, (digest, _) in zip(chunk, identified, strict=True) if digest not in entries}
+            hashed = dict(zip(changed, pool.map(hash_file, changed), strict=True))
+            results = [hashed.get(path) or (str(unchanged[path]), None) for path in chunk]
+            digests += [digest for digest, _ in results]
+            new = {digest: path for path, (digest, _) in zip(chunk, results, strict=True) if digest not in entries}
             entries |= self._add(index, pool, new)
-            rows = [row for _, row in identified if row]
+            rows = [row for _, row in results if row]
             with index:
                 index.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
             if progress is not None:
@@ -103,12 +106,12 @@ class Cache:
             for entry, path in zip(found, paths, strict=True)
         ]
 
-    def _add(self, index: sqlite3.Connection, pool: Executor, new: dict[str, Path]) -> dict[str, Entry | str]:
-        """Decode new contents into a file of their own and enter those that could be read."""
+    def _add(self, index: sqlite3.Connection, pool: Executor, new: dict[str, Path]) -> dict[str, CacheEntry | str]:
+        """Decode new files into a shard and index those that could be read."""
         if not new:
             return {}
         shard = self.folder / f"audio-{uuid.uuid4().hex}.i16"
-        entries: dict[str, Entry | str] = {}
+        entries: dict[str, CacheEntry | str] = {}
         try:
             UNFINISHED.add(shard)
             with shard.open("wb") as file:
@@ -117,9 +120,11 @@ class Cache:
                     if isinstance(result, str):
                         entries[digest] = result
                     else:
-                        samples, facts = result
-                        place = file.tell() // 2
-                        entries[digest] = Entry(digest, shard, place, len(samples), *facts, self.rate_hz, new[digest])
+                        samples, properties = result
+                        start = file.tell() // 2
+                        entries[digest] = CacheEntry(
+                            digest, shard, start, len(samples), *properties, self.rate_hz, new[digest]
+                        )
                         file.write(samples.tobytes())
                 file.flush()
                 os.fsync(file.fileno())
@@ -128,25 +133,25 @@ class Cache:
             raise
         finally:
             UNFINISHED.discard(shard)
-        if not any(isinstance(entry, Entry) for entry in entries.values()):
+        if not any(isinstance(entry, CacheEntry) for entry in entries.values()):
             shard.unlink()
         rows = [
             (e.digest, self.rate_hz, shard.name, e.start, e.length, e.level, e.clipped, e.rate_hz)
             for e in entries.values()
-            if isinstance(e, Entry)
+            if isinstance(e, CacheEntry)
         ]
         with index:
             index.executemany("INSERT OR REPLACE INTO audio VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
         return entries
 
-    def _entries(self, index: sqlite3.Connection) -> dict[str, Entry]:
-        """Every content whose samples are there."""
+    def _entries(self, index: sqlite3.Connection) -> dict[str, CacheEntry]:
+        """All indexed entries whose shard is complete."""
         sizes = {path.name: path.stat().st_size for path in self.folder.glob("*.i16")}
         rows = index.execute(
             "SELECT digest, shard, start, length, level, clipped, rate_hz FROM audio WHERE to_hz = ?", (self.rate_hz,)
         )
         return {
-            digest: Entry(
+            digest: CacheEntry(
                 digest, self.folder / shard, start, length, level, clipped, rate_hz, self.rate_hz, self.folder
             )
             for digest, shard, start, length, level, clipped, rate_hz in rows
@@ -154,39 +159,39 @@ class Cache:
         }
 
 
-Row = tuple[str, int, int, str]  # path, size, time, hash
+FileRow = tuple[str, int, int, str]  # path, size, modification time, digest
 
 
-def known(path: Path, seen: dict[str, list[object]]) -> str | None:
-    """The hash of a file that has not changed since it was seen."""
-    facts = seen.get(key_of(path))
-    if facts is None:
+def unchanged_digest(path: Path, indexed: dict[str, list[object]]) -> str | None:
+    """The digest of an indexed file, unless its size or modification time has changed."""
+    row = indexed.get(index_key(path))
+    if row is None:
         return None
     try:
-        now = path.stat()
+        status = path.stat()
     except OSError:
         return None
-    return str(facts[2]) if facts[:2] == [now.st_size, now.st_mtime_ns] else None
+    return str(row[2]) if row[:2] == [status.st_size, status.st_mtime_ns] else None
 
 
-def key_of(path: Path) -> str:
-    """The name of a file in the index, which holds UTF-8 alone."""
+def index_key(path: Path) -> str:
+    """The absolute path of a file as valid UTF-8."""
     return utf8(os.path.abspath(path))  # noqa: PTH100  # resolving links takes ten times as long
 
 
-def identify(path: Path) -> tuple[str, Row | None]:
-    """The hash of a file's content, and a row for the index."""
+def hash_file(path: Path) -> tuple[str, FileRow | None]:
+    """The digest of a file, and its row for the index."""
     try:
-        facts = path.stat()
+        status = path.stat()
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError:
-        return f"unreadable {path}", None  # decoding it says why
-    return digest, (key_of(path), facts.st_size, facts.st_mtime_ns, digest)
+        return f"unreadable {path}", None  # decode() reports the reason
+    return digest, (index_key(path), status.st_size, status.st_mtime_ns, digest)
 
 
 def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, float, int]] | str:
-    """A file as 16-bit samples, with active level, share of clipped samples and its own rate; or what is wrong."""
+    """Decode a file to samples and (active level, fraction of clipped samples, file rate), or the reason it failed."""
     parts: list[NDArray[np.int16]] = []
     clipped = n = 0
     try:
@@ -196,26 +201,26 @@ def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, fl
             for block in source.blocks:
                 mono = block.mean(axis=0, keepdims=True)
                 if not np.isfinite(mono).all():
-                    return f"{path}: holds samples that are not numbers (NaN or infinity)"
-                clipped += flat_tops(mono[0])
+                    return f"{path}: contains NaN or infinite samples"
+                clipped += count_clipped(mono[0])
                 n += mono.shape[1]
-                parts.append(sixteen_bits(resampler.push(mono)))
+                parts.append(to_int16(resampler.push(mono)))
     except AudioError as error:
         return str(error)
-    except Exception as error:  # of whatever library: it is this file's, and the others go on
+    except Exception as error:  # from any decoder; other files can still be used
         return in_words(error, str(path))
-    parts.append(sixteen_bits(resampler.push(np.zeros((1, 0), np.float32), last=True)))
+    parts.append(to_int16(resampler.push(np.zeros((1, 0), np.float32), last=True)))
     samples = np.concatenate(parts)
     return samples, (active_level(samples.astype(np.float32) / np.float32(FULL_SCALE)), clipped / n, info.rate_hz)
 
 
-def sixteen_bits(samples: Array) -> NDArray[np.int16]:
-    """Samples [1, n], full scale 1 → [n]."""
+def to_int16(samples: Array) -> NDArray[np.int16]:
+    """Convert samples [1, n] with full scale 1 to 16-bit [n]."""
     return np.asarray(np.round(np.clip(samples[0], -1.0, 1.0) * FULL_SCALE), np.int16)
 
 
 def active_level(samples: Array) -> float:
-    """RMS of the frames that carry sound: those with more than a twentieth of the mean power of all frames."""
+    """RMS over active frames: frames of 320 samples with at least a twentieth of the mean power."""
     if not len(samples):
         return 0.0
     frames = samples[: len(samples) // 320 * 320].reshape(-1, 320) if len(samples) >= 320 else samples[None]
@@ -223,12 +228,12 @@ def active_level(samples: Array) -> float:
     return float(np.sqrt(power[power >= 0.05 * power.mean()].mean()))
 
 
-def flat_tops(samples: Array) -> int:
-    """Samples that were clipped: above full scale, or one of three equal ones at the very top of a loud signal."""
-    size = np.abs(samples)
-    top = size.max(initial=0.0)
-    if top < 0.5:
+def count_clipped(samples: Array) -> int:
+    """Count samples above full scale, and runs of three equal samples at the peak of a loud signal."""
+    magnitude = np.abs(samples)
+    peak = magnitude.max(initial=0.0)
+    if peak < 0.5:
         return 0
-    high = size >= 0.999 * top
+    high = magnitude >= 0.999 * peak
     runs = high[:-2] & high[1:-1] & high[2:] & (samples[:-2] == samples[1:-1]) & (samples[1:-1] == samples[2:])
-    return int(np.count_nonzero(runs)) + int(np.count_nonzero(size > 1.0))
+    return int(np.count_nonzero(runs)) + int(np.count_nonzero(magnitude > 1.0))

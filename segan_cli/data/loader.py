@@ -1,7 +1,7 @@
-"""Segments for every step of a training, rendered ahead in worker processes.
+"""Load training segments ahead of time in worker processes.
 
 A segment depends only on the seed, the step, the round within the step and its index in the batch. Any step can
-therefore be drawn again, a resumed training gets the segments that it would have got, and processes divide a batch by
+therefore be rendered again, a resumed training sees the segments it would have seen, and processes share a batch by
 index.
 """
 
@@ -13,29 +13,29 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segan_cli.data.mixing import Source, Spec
+from segan_cli.data.mixing import ExampleSource, ExampleSpec
 from segan_cli.workers import init_worker
 
-AHEAD = 4  # batches that each worker keeps ready
+PREFETCH = 4  # batches per worker
 
 Key = tuple[int, int, int]  # step, round within the step, index in the batch
 
 
 @dataclass(frozen=True)
 class SamplingPlan:
-    """Which segments a process gets at every step."""
+    """Which segments a process loads at each step."""
 
     seed: int
-    length: int  # samples of a segment
-    rounds: int  # batches in a step …
-    start: int  # … from this step on; one before
-    indices: range  # this process' part of a batch
+    length: int  # samples per segment
+    rounds: int  # batches per step …
+    start: int  # … from this step on; one batch before
+    indices: range  # of the batch, for this process
 
 
 class MixtureDataset(Dataset[tuple[Tensor, Tensor, Key]]):
-    """Every possible segment by its key."""
+    """All possible segments by key."""
 
-    def __init__(self, source: Source, plan: SamplingPlan) -> None:
+    def __init__(self, source: ExampleSource, plan: SamplingPlan) -> None:
         self.source, self.plan = source, plan
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor, Key]:
@@ -43,39 +43,39 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, Key]]):
         noisy, clean = (torch.from_numpy(side)[None] for side in self.source.render(self.spec(key)))
         return noisy, clean, key
 
-    def spec(self, key: Key) -> Spec:
-        """What is drawn for a segment."""
+    def spec(self, key: Key) -> ExampleSpec:
+        """The random choices for a segment."""
         return self.source.draw(segment_rng(self.plan.seed, key), self.plan.length)
 
 
 def segment_rng(seed: int, key: Key, *purpose: int) -> np.random.Generator:
-    """The random generator of one segment; each `purpose` has one of its own."""
+    """A random generator for one segment, independent for each `purpose`."""
     return np.random.default_rng((seed, *key, *purpose))
 
 
 def batches(
-    source: Source, plan: SamplingPlan, first_step: int, workers: int, pin: bool = False
+    source: ExampleSource, plan: SamplingPlan, first_step: int, workers: int, pin: bool = False
 ) -> Iterator[tuple[Tensor, Tensor, list[Key]]]:
-    """noisy [B, 1, length], clean [B, 1, length] and their keys, from a step on, without end."""
+    """Endless batches from a step on: noisy [B, 1, length], clean [B, 1, length] and their keys."""
     return iter(
         DataLoader(
             MixtureDataset(source, plan),
-            batch_sampler=_Keys(plan, first_step),
+            batch_sampler=_KeySampler(plan, first_step),
             num_workers=workers,
             collate_fn=collate,
-            worker_init_fn=_begin,
-            prefetch_factor=AHEAD if workers else None,
+            worker_init_fn=_init_loader_worker,
+            prefetch_factor=PREFETCH if workers else None,
             pin_memory=pin,
         )
     )
 
 
-def _begin(worker: int) -> None:
+def _init_loader_worker(worker: int) -> None:
     del worker
     init_worker()
 
 
-class _Keys:
+class _KeySampler:
     """The keys of every batch from a step on."""
 
     def __init__(self, plan: SamplingPlan, first_step: int) -> None:
@@ -90,12 +90,12 @@ class _Keys:
 
 
 def collate(items: list[tuple[Tensor, Tensor, Key]]) -> tuple[Tensor, Tensor, list[Key]]:
-    """Segments as a batch."""
+    """Stack segments into a batch."""
     noisy, clean, keys = zip(*items, strict=True)
     return torch.stack(noisy), torch.stack(clean), list(keys)
 
 
-def draw_extra(source: Source, plan: SamplingPlan, n: int) -> tuple[Tensor, Tensor, list[Key]]:
-    """n segments that belong to no step: noisy [n, 1, length], clean [n, 1, length] and their keys."""
+def draw_extra(source: ExampleSource, plan: SamplingPlan, n: int) -> tuple[Tensor, Tensor, list[Key]]:
+    """n segments that no step uses: noisy [n, 1, length], clean [n, 1, length] and their keys."""
     dataset = MixtureDataset(source, plan)
     return collate([dataset[0, plan.rounds, index] for index in range(n)])

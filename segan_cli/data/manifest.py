@@ -1,4 +1,4 @@
-"""Manifests: tables of audio files, CSV with a header or JSON lines."""
+"""Manifests: tables of audio files as CSV with a header, or as JSON lines."""
 
 import csv
 from collections import Counter
@@ -11,91 +11,92 @@ from segan_cli.errors import CorpusError
 from segan_cli.plain_json import read_json
 
 SUFFIXES = (".csv", ".jsonl")
-CLEAN = ("clean", "path", "audio_filepath", "file")  # names of the column of clean speech or noise, in this order
-OTHERS = ("noisy", "speaker", "recording", "split")
+PATH_COLUMNS = ("clean", "path", "audio_filepath", "file")  # of clean speech or noise, most preferred first
+OTHER_COLUMNS = ("noisy", "speaker", "recording", "split")
 SPLITS = {"training": ("train", "training", ""), "validation": ("valid", "validation", "dev")}
-SHOWN = 12  # columns that a note names
+MAX_LISTED = 12  # columns to list in a message
 
-SIMPLE = (str, int, float)  # what a value of a row may be
+SCALARS = (str, int, float)  # JSON values that become text; others count as empty
 
-Row = dict[str, str]  # column → what it says, "" for nothing
+Row = dict[str, str]  # column → value, "" if empty
 
 
-def read_manifest(place: str, split: str, needs_speaker: bool) -> Corpus:
-    """The rows of a manifest, paths relative to its folder.
+def read_manifest(path: str, split: str, needs_speaker: bool) -> Corpus:
+    """Read a manifest whose paths are relative to its folder.
 
-    Columns: `clean` (or `path`), `noisy` for pairs, `speaker`, and `split`; where rows of the wanted split, `training`
-    or `validation`, are marked, the others are left. Other columns are named in a note. Raises CorpusError, naming file
-    and line, when it cannot be read or no row can be used.
+    The columns are `clean` (or `path`), `noisy` for pairs, `speaker` or `recording`, and `split`. If some rows are
+    marked as part of the split ("training" or "validation"), only those are used. Raises CorpusError, with file and
+    line, if the manifest cannot be read or has no usable row.
     """
-    rows = rows_of(Path(place))
+    rows = read_rows(Path(path))
     columns = columns_of(rows)
-    column = next((name for name in CLEAN if name in columns), None)
+    column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
-        there = ", ".join(columns[:SHOWN])
-        raise CorpusError(f"{place}: no column with paths among {there}; name one of them {', '.join(CLEAN)}")
-    marked = "split" in columns and any(row.get("split", "") in SPLITS[split] for _, row in rows)
-    utterances, left, others = [], [], 0
-    folder = Path(place).parent
+        found = ", ".join(columns[:MAX_LISTED])
+        raise CorpusError(f"{path}: no column with paths; found {found}, expected one of {', '.join(PATH_COLUMNS)}")
+    has_splits = "split" in columns and any(row.get("split", "") in SPLITS[split] for _, row in rows)
+    utterances, skipped, n_other_split = [], [], 0
+    folder = Path(path).parent
     for line, row in rows:
-        if marked and row.get("split", "") not in SPLITS[split]:
-            others += 1
+        if has_splits and row.get("split", "") not in SPLITS[split]:
+            n_other_split += 1
             continue
-        path, noisy = row.get(column, ""), row.get("noisy", "")
-        missing = next((name for name in (path, noisy) if name and not is_file(folder / name)), None)
-        if not path or missing:
-            left.append(f"{place}, line {line}: {f'{missing}: no such file' if missing else f'no {column}'}")
+        clean, noisy = row.get(column, ""), row.get("noisy", "")
+        missing = next((name for name in (clean, noisy) if name and not is_file(folder / name)), None)
+        if not clean or missing:
+            skipped.append(f"{path}, line {line}: {f'{missing}: no such file' if missing else f'no {column}'}")
             continue
-        group = row.get("speaker") or row.get("recording") or path
-        utterances.append(Utterance(folder / path, f"{folder.resolve()}:{group}", folder / noisy if noisy else None))
-    if others:
-        left.append(f"{place}: {others} rows of other splits")
+        group = row.get("speaker") or row.get("recording") or clean
+        utterances.append(Utterance(folder / clean, f"{folder.resolve()}:{group}", folder / noisy if noisy else None))
+    if n_other_split:
+        skipped.append(f"{path}: {n_other_split} rows of other splits")
     if not utterances:
-        raise CorpusError(f"{place}: none of its {len(rows)} rows can be used; first: {left[0]}")
-    known = not needs_speaker or all(row.get("speaker") for _, row in rows)
-    unknown = [name for name in columns if name not in (column, *OTHERS)]
-    notes = (f"{place}: columns that are not known and not used: {listed(unknown)}",) if unknown else ()
-    return Corpus(place, "manifest", tuple(utterances), tuple(left), known, notes)
+        raise CorpusError(f"{path}: none of its {len(rows)} rows can be used; first: {skipped[0]}")
+    speakers_known = not needs_speaker or all(row.get("speaker") for _, row in rows)
+    unknown = [name for name in columns if name not in (column, *OTHER_COLUMNS)]
+    notes = (f"{path}: ignoring unknown columns {join_columns(unknown)}",) if unknown else ()
+    return Corpus(path, "manifest", tuple(utterances), tuple(skipped), speakers_known, notes)
 
 
 def columns_of(rows: list[tuple[int, Row]]) -> list[str]:
-    """All columns that rows have, in their order."""
+    """All columns of the rows, in order of appearance."""
     return list(dict.fromkeys(name for _, row in rows for name in row))
 
 
-def listed(columns: list[str]) -> str:
-    """Columns by name, the first of many."""
-    return ", ".join(columns[:SHOWN]) + (f" and {len(columns) - SHOWN} more" if len(columns) > SHOWN else "")
+def join_columns(columns: list[str]) -> str:
+    """Column names for a message, shortened if there are many."""
+    more = f" and {len(columns) - MAX_LISTED} more" if len(columns) > MAX_LISTED else ""
+    return ", ".join(columns[:MAX_LISTED]) + more
 
 
 def is_file(path: Path) -> bool:
-    """Whether a path of a table is a file, and not something that no file could be called."""
+    """Whether a path is a file; False for names that are not valid paths."""
     try:
         return path.is_file()
     except (OSError, ValueError):
         return False
 
 
-def rows_of(path: Path) -> list[tuple[int, Row]]:
-    """Line number and content of every row; raises CorpusError when there is none or one cannot be read."""
+def read_rows(path: Path) -> list[tuple[int, Row]]:
+    """Read the line number and content of every row; raises CorpusError if there are none or one is invalid."""
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # names may be any bytes
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # paths may be any bytes
             rows = list((_csv_rows if path.suffix == ".csv" else _json_rows)(path, file))
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
     if not rows:
-        raise CorpusError(f"{path}: holds no rows")
+        raise CorpusError(f"{path}: no rows")
     return rows
 
 
 def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
-    """Rows below a header; spaces around names and values do not matter."""
+    """Rows of a CSV file with a header; spaces around names and values are removed."""
     reader = csv.reader(file)
     try:
         columns = [name.strip() for name in next(reader, [])]
-        twice = next((name for name, n in Counter(columns).items() if n > 1), None)
-        if twice is not None:
-            raise CorpusError(f"{path}: {f'several columns {twice}' if twice else 'several columns without a name'}")
+        duplicate = next((name for name, n in Counter(columns).items() if n > 1), None)
+        if duplicate is not None:
+            raise CorpusError(f"{path}: several columns {f'named {duplicate}' if duplicate else 'without a name'}")
         for values in reader:
             if not values:
                 continue
@@ -108,11 +109,11 @@ def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
             row.update(zip(columns, map(str.strip, values), strict=False))
             yield reader.line_num, row
     except csv.Error as error:
-        raise CorpusError(f"{path}, line {reader.line_num}: not a table of text ({error})") from error
+        raise CorpusError(f"{path}, line {reader.line_num}: invalid CSV ({error})") from error
 
 
 def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
-    """An object a line; what is neither text nor a number in it counts as nothing."""
+    """One object per line; values other than text and numbers count as empty."""
     for number, text in enumerate(file, 1):
         if not text.strip():
             continue
@@ -121,6 +122,6 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
         except ValueError as error:
             raise CorpusError(f"{path}, line {number}: not JSON ({getattr(error, 'msg', error)})") from error
         if not isinstance(values, dict):
-            raise CorpusError(f'{path}, line {number}: not an object; give {{"clean": "a.wav"}}')
-        plain = {key.strip(): value for key, value in values.items()}
-        yield number, {key: str(value).strip() if isinstance(value, SIMPLE) else "" for key, value in plain.items()}
+            raise CorpusError(f'{path}, line {number}: not an object; expected {{"clean": "a.wav"}}')
+        row = {key.strip(): value for key, value in values.items()}
+        yield number, {key: str(value).strip() if isinstance(value, SCALARS) else "" for key, value in row.items()}

@@ -1,4 +1,4 @@
-"""Generated noises: what a training uses where no noise recordings are given."""
+"""Generated noise, used where no noise recordings are given."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,26 +7,31 @@ from segan_cli.config.training import NoiseKind
 
 Array = NDArray[np.float32]
 
-SLOPES = {"white": 0.0, "pink": -1.0, "brown": -2.0}  # of the power density, as a power of the frequency
-LOWEST_HZ = 20.0  # below this, densities stay level
-SWELL_DB = 6.0  # noises swell and fade by up to this much …
-SWELL_HZ = (0.1, 2.0)  # … at a rate between these
+SLOPES = {"white": 0.0, "pink": -1.0, "brown": -2.0}  # exponent of the power spectral density over frequency
+LOWEST_HZ = 20.0  # the density is flat below
+MAX_MODULATION_DB = 6.0  # depth of the slow amplitude modulation
+MODULATION_HZ = (0.1, 2.0)
 
 
 def generate(kind: NoiseKind, seed: int, length: int, rate_hz: int, speech: Array) -> Array:
-    """A noise [length] of RMS 1, the same for the same arguments; a speech-shaped one has the spectrum of `speech`."""
+    """Generate noise [length] with an RMS of 1 and slow amplitude modulation.
+
+    Args:
+        speech: Speech whose long-term spectrum shapes noise of the kind "speech-shaped".
+    """
     rng = np.random.default_rng(seed)
     if kind == "hum":
         noise = hum(rng, length, rate_hz)
     else:
         spectrum = np.fft.rfft(rng.standard_normal(length))
         if kind == "speech-shaped":
-            density = smooth_spectrum(speech, len(spectrum))
+            magnitude = smooth_spectrum(speech, len(spectrum))
         else:
             hz = np.maximum(np.fft.rfftfreq(length, 1 / rate_hz), LOWEST_HZ)
-            density = hz ** (SLOPES[kind] / 2)
-        noise = np.fft.irfft(spectrum * density, length)
-    rate, phase, depth_db = rng.uniform(*SWELL_HZ), rng.uniform(0, 2 * np.pi), rng.uniform(0, SWELL_DB)
+            magnitude = hz ** (SLOPES[kind] / 2)
+        noise = np.fft.irfft(spectrum * magnitude, length)
+    rate, phase = rng.uniform(*MODULATION_HZ), rng.uniform(0, 2 * np.pi)
+    depth_db = rng.uniform(0, MAX_MODULATION_DB)
     t = np.arange(length) / rate_hz
     noise = noise * 10 ** (depth_db / 20 * np.sin(2 * np.pi * rate * t + phase))
     rms = max(float(np.sqrt(np.mean(np.square(noise)))), 1e-9)
@@ -34,7 +39,7 @@ def generate(kind: NoiseKind, seed: int, length: int, rate_hz: int, speech: Arra
 
 
 def hum(rng: np.random.Generator, length: int, rate_hz: int) -> NDArray[np.float64]:
-    """Mains hum [length]: harmonics of 50 or 60 Hz, 1 % off at most, the odd ones stronger, over a faint hiss."""
+    """Mains hum [length]: harmonics of 50 or 60 Hz within 1 %, stronger odd ones, over faint white noise."""
     mains = rng.choice((50.0, 60.0)) * rng.uniform(0.99, 1.01)
     t = np.arange(length) / rate_hz
     noise = 0.02 * rng.standard_normal(length)
@@ -46,7 +51,7 @@ def hum(rng: np.random.Generator, length: int, rate_hz: int) -> NDArray[np.float
 
 
 def smooth_spectrum(speech: Array, bins: int) -> NDArray[np.float64]:
-    """Long-term magnitude spectrum of speech [n] at `bins` frequencies from 0 to half the rate."""
+    """Long-term magnitude spectrum of speech [n], interpolated to `bins` frequencies from 0 to Nyquist."""
     frames = np.lib.stride_tricks.sliding_window_view(np.pad(speech, (0, 512)), 512)[::256] * np.hanning(512)
     magnitude = np.sqrt(np.mean(np.abs(np.fft.rfft(frames)) ** 2, axis=0)) + 1e-9
     return np.asarray(np.interp(np.linspace(0, 1, bins), np.linspace(0, 1, len(magnitude)), magnitude))

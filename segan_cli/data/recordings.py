@@ -1,4 +1,4 @@
-"""Recordings to draw from, and the rules by which a file is one."""
+"""Recordings to sample training examples from, and the criteria for usable files."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,16 +8,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.data.cache import FULL_SCALE, Entry, decode
+from segan_cli.data.cache import FULL_SCALE, CacheEntry, decode
 from segan_cli.errors import CorpusError
 
 Array = NDArray[np.float32]
 
-SHORTEST_S = 0.1
-SILENT = 1e-4  # active level, -80 dB relative to full scale
-CLIPPED = 1e-3  # share of clipped samples from which clean speech is not clean
-LEFT_BEHIND = 64  # recordings that are kept whose shard has vanished
-CUT_S = 0.05  # difference of a pair's lengths up to which the longer is cut at its end
+MIN_LENGTH_S = 0.1
+SILENCE_LEVEL = 1e-4  # active level, -80 dB relative to full scale
+MAX_CLIPPED = 1e-3  # fraction of clipped samples that clean speech may have
+MAX_LENGTH_DIFFERENCE_S = 0.05  # of a noisy/clean pair; the longer file is truncated
+MAX_DECODED_AGAIN = 64  # recordings kept in memory after their shard was deleted
 
 
 @dataclass(frozen=True)
@@ -25,73 +25,73 @@ class Recording:
     """One usable file."""
 
     name: str
-    group: str  # speaker, or recording of a noise: never on both sides of a split
-    entry: Entry
-    length: int  # samples that are used
-    weight: float = 1.0  # how often a second of it is heard beside others
+    group: str  # speaker, or source recording of a noise clip; never in both training and validation
+    entry: CacheEntry
+    length: int  # samples in use
+    weight: float = 1.0  # sampling probability per second, relative to other recordings
 
 
 @dataclass(frozen=True)
 class Recordings:
-    """Mono recordings of one rate."""
+    """Mono recordings of one sample rate."""
 
     all: tuple[Recording, ...]
-    places: dict[str, int] = field(init=False, repr=False)  # index of each name
+    indices: dict[str, int] = field(init=False, repr=False)  # by name
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "places", {recording.name: i for i, recording in enumerate(self.all)})
+        object.__setattr__(self, "indices", {recording.name: i for i, recording in enumerate(self.all)})
 
     def __len__(self) -> int:
         return len(self.all)
 
     def __getitem__(self, name: str) -> Recording:
-        return self.all[self.places[name]]
+        return self.all[self.indices[name]]
 
     def excerpt(self, name: str, offset: int, length: int) -> Array:
-        """`length` samples of a recording from `offset` on, zeros before its start and after its end; full scale 1."""
+        """Samples [length] of a recording from `offset` on, full scale 1, zero-padded beyond its ends."""
         recording = self[name]
         first, last = (min(max(0, sample), recording.length) for sample in (offset, offset + length))
-        samples = samples_of(recording.entry)[first:last] / np.float32(FULL_SCALE)
+        samples = load_samples(recording.entry)[first:last] / np.float32(FULL_SCALE)
         before = min(length, max(0, -offset))
         return np.pad(samples, (before, length - before - len(samples)))
 
     @cached_property
     def sampling_cdf(self) -> NDArray[np.float64]:
-        """Cumulative odds of the recordings, each in proportion to its weighted length."""
+        """Cumulative sampling probability of the recordings, proportional to their weighted lengths."""
         sizes = np.cumsum([recording.length * recording.weight for recording in self.all])
         return np.asarray(sizes / sizes[-1])
 
     def draw(self, rng: np.random.Generator) -> Recording:
-        """Any of them, so that every second is as likely as any other of its weight."""
+        """Draw a recording with probability proportional to its weighted length."""
         return self.all[int(np.searchsorted(self.sampling_cdf, rng.random(), side="right"))]
 
-    def samples(self, weighted: bool = False) -> float:
-        """Samples in all."""
+    def n_samples(self, weighted: bool = False) -> float:
+        """Total number of samples."""
         return sum(recording.length * (recording.weight if weighted else 1.0) for recording in self.all)
 
-    def subset(self, keep: Sequence[int]) -> "Recordings":
-        """Some of them by index."""
-        return Recordings(tuple(self.all[i] for i in keep))
+    def subset(self, indices: Sequence[int]) -> "Recordings":
+        """Select recordings by index."""
+        return Recordings(tuple(self.all[i] for i in indices))
 
     def groups(self) -> list[str]:
         """Distinct groups, sorted."""
         return sorted({recording.group for recording in self.all})
 
 
-def samples_of(entry: Entry) -> NDArray[np.int16]:
-    """All samples of an entry; where its shard has vanished they are decoded again.
+def load_samples(entry: CacheEntry) -> NDArray[np.int16]:
+    """All samples of a cache entry; decodes the file again if its shard was deleted.
 
-    Raises CorpusError where the file is not what it was.
+    Raises CorpusError if that file has changed.
     """
     try:
-        return mapped(entry.shard)[entry.start : entry.start + entry.length]
+        return map_shard(entry.shard)[entry.start : entry.start + entry.length]
     except OSError:
-        return decoded(entry)
+        return decode_again(entry)
 
 
-@lru_cache(LEFT_BEHIND)
-def decoded(entry: Entry) -> NDArray[np.int16]:
-    """The samples of an entry from its file."""
+@lru_cache(MAX_DECODED_AGAIN)
+def decode_again(entry: CacheEntry) -> NDArray[np.int16]:
+    """Decode the file of a cache entry whose samples are no longer in the cache."""
     result = decode(entry.path, entry.to_hz)
     if isinstance(result, str):
         raise CorpusError(f"{result}; and its samples are no longer in the cache")
@@ -101,21 +101,21 @@ def decoded(entry: Entry) -> NDArray[np.int16]:
 
 
 @cache
-def mapped(shard: Path) -> NDArray[np.int16]:
-    """A file of samples in memory as far as it is used; each process maps its own."""
+def map_shard(shard: Path) -> NDArray[np.int16]:
+    """Memory-map a shard, once per process."""
     return np.memmap(shard, np.int16, "r")
 
 
-def unusable(path: Path, entry: Entry | str, rate_hz: int, clean: bool) -> str | None:
-    """Why a file cannot be used as clean speech (`clean`) or as anything else; None if it can."""
+def reject_reason(path: Path, entry: CacheEntry | str, rate_hz: int, clean: bool) -> str | None:
+    """Why a file cannot be used, None if it can; `clean` applies the stricter criteria for clean speech."""
     if isinstance(entry, str):
         return entry
-    if entry.length < SHORTEST_S * rate_hz:
-        return f"{path}: shorter than {SHORTEST_S} s"
-    if entry.level < SILENT:
+    if entry.length < MIN_LENGTH_S * rate_hz:
+        return f"{path}: shorter than {MIN_LENGTH_S} s"
+    if entry.level < SILENCE_LEVEL:
         return f"{path}: silent"
     if clean and entry.rate_hz < rate_hz:
-        return f"{path}: recorded at {entry.rate_hz} Hz; a clean target needs {rate_hz} Hz or more"
-    if clean and entry.clipped > CLIPPED:
+        return f"{path}: recorded at {entry.rate_hz} Hz; clean speech needs {rate_hz} Hz or more"
+    if clean and entry.clipped > MAX_CLIPPED:
         return f"{path}: clipped ({entry.clipped:.1%} of its samples)"
     return None

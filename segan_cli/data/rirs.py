@@ -1,4 +1,4 @@
-"""Rooms: impulse responses, and speech as it sounds in them."""
+"""Room impulse responses, and speech convolved with them."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,40 +10,45 @@ from segan_cli.data.recordings import Recordings
 
 Array = NDArray[np.float32]
 
-EARLY_S = 0.05  # reflections after the direct sound that help to understand
-DIRECT_S = 0.0025  # of the direct sound itself
-LONGEST_S = 1.0  # of a response
+EARLY_S = 0.05  # early reflections, which support intelligibility
+DIRECT_S = 0.0025
+MAX_RIR_S = 1.0  # longer responses are cut
 
 
 @dataclass(frozen=True)
-class Response:
-    """An impulse response from the direct sound on, its early part of energy 1."""
+class RoomResponse:
+    """An impulse response that starts at the direct sound, with an early part of unit energy."""
 
     samples: Array
     rate_hz: int
 
-    def before(self, seconds: float) -> Array:
-        """What of it comes within a time."""
+    def first(self, seconds: float) -> Array:
+        """The first part of the response."""
         return self.samples[: max(1, round(seconds * self.rate_hz))]
 
 
-def response(rooms: Recordings, name: str, rate_hz: int) -> Response:
-    """The response of a recorded room: what lies before the direct sound, the highest peak, is cut off."""
+def load_rir(rooms: Recordings, name: str, rate_hz: int) -> RoomResponse:
+    """Load a room response from shortly before its highest peak, the direct sound."""
     samples = rooms.excerpt(name, 0, rooms[name].length)
     direct = max(0, int(np.abs(samples).argmax()) - round(0.001 * rate_hz))
-    whole = samples[direct : direct + round(LONGEST_S * rate_hz)]
-    energy = float(np.sum(np.square(whole[: round(EARLY_S * rate_hz)])))
-    return Response(np.asarray(whole / np.sqrt(max(energy, 1e-12)), np.float32), rate_hz)
+    response = samples[direct : direct + round(MAX_RIR_S * rate_hz)]
+    energy = float(np.sum(np.square(response[: round(EARLY_S * rate_hz)])))
+    return RoomResponse(np.asarray(response / np.sqrt(max(energy, 1e-12)), np.float32), rate_hz)
 
 
-def apply_rir(room: Response, speech: Array, lead: int, target: Literal["early", "dry"]) -> tuple[Array, Array]:
-    """Speech [lead + n] → [n] as heard in the room, and [n] as a target: `lead` samples give the room its memory."""
+def apply_rir(room: RoomResponse, speech: Array, lead: int, target: Literal["early", "dry"]) -> tuple[Array, Array]:
+    """Convolve speech [lead + n] with a room response → reverberant speech [n] and the training target [n].
+
+    Args:
+        lead: Samples before the excerpt, so that it starts with the reverberation of earlier speech.
+        target: "early" keeps direct sound and early reflections in the target, "dry" the direct sound alone.
+    """
     import torch
     from torchaudio.functional import fftconvolve
 
-    kept = room.before(EARLY_S if target == "early" else DIRECT_S)
-    heard, wanted = (
+    target_response = room.first(EARLY_S if target == "early" else DIRECT_S)
+    reverberant, clean = (
         fftconvolve(torch.from_numpy(speech), torch.from_numpy(taps))[lead : len(speech)].numpy()
-        for taps in (room.samples, kept)
+        for taps in (room.samples, target_response)
     )
-    return heard, wanted
+    return reverberant, clean

@@ -1,4 +1,4 @@
-"""Which recordings are held out for validation: whole speakers, whole noise recordings, whole rooms."""
+"""Choose the recordings for validation: whole speakers, whole noise recordings, whole rooms."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -12,105 +12,105 @@ from segan_cli.data.recordings import Recordings
 from segan_cli.errors import CorpusError
 from segan_cli.plain_json import read_json
 
-SHARE = 0.05  # of the samples that validation gets, where the groups' sizes allow
+VALIDATION_SHARE = 0.05  # target fraction of the samples
 
 Groups = frozenset[str]
-Split = dict[str, Groups]  # speakers, noise, rooms → the groups that validation has
+Split = dict[str, Groups]  # "speakers", "noise", "rooms" → groups in validation
 
 
-def hold_out(kinds: Sequence[Recordings], seed: int) -> Groups:
-    """Groups with about a twentieth of all samples, drawn by the seed; none where there is but one group."""
+def draw_groups(parts: Sequence[Recordings], seed: int) -> Groups:
+    """Draw validation groups with about VALIDATION_SHARE of all samples; none if there is only one group."""
     sizes: dict[str, int] = {}
-    for recordings in kinds:
+    for recordings in parts:
         for recording in recordings.all:
             sizes[recording.group] = sizes.get(recording.group, 0) + recording.length
     if len(sizes) < 2:
         return frozenset()
     order = [sorted(sizes)[i] for i in np.random.default_rng(seed).permutation(len(sizes))]
-    wanted, taken = SHARE * sum(sizes.values()), 0
-    held: list[str] = []
+    wanted, taken = VALIDATION_SHARE * sum(sizes.values()), 0
+    drawn: list[str] = []
     for group in order[:-1]:
         if taken + sizes[group] <= 2 * wanted:
-            held.append(group)
+            drawn.append(group)
             taken += sizes[group]
         if taken >= wanted:
             break
-    if taken < wanted / 2:  # all that is left is large: take the smallest of it
-        rest = [group for group in order if group not in held]
+    if taken < wanted / 2:  # only large groups remain: take the smallest of them
+        rest = [group for group in order if group not in drawn]
         large = [group for group in rest if sizes[group] >= wanted]
         if len(rest) > 1:
-            held.append(min(large or rest, key=lambda group: (sizes[group], group)))
-    return frozenset(held)
+            drawn.append(min(large or rest, key=lambda group: (sizes[group], group)))
+    return frozenset(drawn)
 
 
-def joined(kinds: Sequence[Recordings]) -> list[Recordings]:
-    """The same recordings, with groups that share a content made one."""
+def merge_groups(parts: Sequence[Recordings]) -> list[Recordings]:
+    """The same recordings, with groups merged that contain the same file."""
     parent: dict[str, str] = {}
 
-    def top(group: str) -> str:
+    def root(group: str) -> str:
         while parent.setdefault(group, group) != group:
             parent[group] = parent[parent[group]]
             group = parent[group]
         return group
 
-    first: dict[str, str] = {}  # group in which a content was met first
-    for recordings in kinds:
+    first_group: dict[str, str] = {}  # by digest
+    for recordings in parts:
         for recording in recordings.all:
-            ours = top(recording.group)
-            theirs = top(first.setdefault(recording.entry.digest, ours))
-            parent[max(ours, theirs)] = min(ours, theirs)
+            group = root(recording.group)
+            other = root(first_group.setdefault(recording.entry.digest, group))
+            parent[max(group, other)] = min(group, other)
     return [
-        Recordings(tuple(replace(recording, group=top(recording.group)) for recording in recordings.all))
-        for recordings in kinds
+        Recordings(tuple(replace(recording, group=root(recording.group)) for recording in recordings.all))
+        for recordings in parts
     ]
 
 
-def kept_apart(recordings: Sequence[Recordings], before: Groups) -> Groups:
-    """The groups that an earlier start held out; raises CorpusError when none of them is there any more."""
-    there = before & {group for kind in recordings for group in kind.groups()}
-    if before and not there:
-        raise CorpusError("nothing of what this run holds out for validation is in its data; bring it back")
-    return there
+def keep_groups(parts: Sequence[Recordings], previous: Groups) -> Groups:
+    """The previous validation groups that still exist; raises CorpusError if all of them are gone."""
+    remaining = previous & {group for recordings in parts for group in recordings.groups()}
+    if previous and not remaining:
+        raise CorpusError("none of this run's validation speakers are in its data any more; restore them")
+    return remaining
 
 
-def divide(recordings: Recordings, held: Groups) -> tuple[Recordings, Recordings]:
-    """The recordings of all other groups, and of those that are held out."""
-    ours = [i for i, recording in enumerate(recordings.all) if recording.group not in held]
-    theirs = [i for i, recording in enumerate(recordings.all) if recording.group in held]
-    return recordings.subset(ours), recordings.subset(theirs)
+def partition(recordings: Recordings, validation: Groups) -> tuple[Recordings, Recordings]:
+    """Split recordings into training and validation by group."""
+    held_out = [recording.group in validation for recording in recordings.all]
+    training = [i for i, is_held_out in enumerate(held_out) if not is_held_out]
+    return recordings.subset(training), recordings.subset([i for i, is_held_out in enumerate(held_out) if is_held_out])
 
 
-def apart(training: Recordings, validation: Iterable[Recordings]) -> tuple[Recordings, int]:
-    """Training without what validation has, by group or by content; and how many recordings that were."""
+def exclude(training: Recordings, validation: Iterable[Recordings]) -> tuple[Recordings, int]:
+    """Remove recordings that share a group or their content with validation; also returns how many were removed."""
     groups: set[str] = set()
     digests: set[str] = set()
     for recordings in validation:
         groups |= {recording.group for recording in recordings.all}
         digests |= {recording.entry.digest for recording in recordings.all}
-    keep = [
+    kept = [
         i
         for i, recording in enumerate(training.all)
         if recording.group not in groups and recording.entry.digest not in digests
     ]
-    return training.subset(keep), len(training) - len(keep)
+    return training.subset(kept), len(training) - len(kept)
 
 
-def save_split(path: Path, sides: dict[str, tuple[Sequence[Recordings], Sequence[Recordings]]]) -> None:
-    """Write the groups that training and validation have of each kind."""
+def save_split(path: Path, splits: dict[str, tuple[Sequence[Recordings], Sequence[Recordings]]]) -> None:
+    """Write the groups of training and validation by kind."""
     table = {
         kind: {
-            name: sorted({group for recordings in side for group in recordings.groups()})
-            for name, side in zip(("training", "validation"), both, strict=True)
+            name: sorted({group for recordings in parts for group in recordings.groups()})
+            for name, parts in zip(("training", "validation"), both, strict=True)
         }
-        for kind, both in sides.items()
+        for kind, both in splits.items()
     }
     write_whole(path, (json.dumps(table, indent=1) + "\n").encode())
 
 
 def load_split(path: Path) -> Split:
-    """The groups that validation has, as they were written; raises CorpusError when the file is damaged."""
+    """Read the validation groups of a saved split; raises CorpusError if the file is damaged."""
     try:
         table = read_json(path.read_bytes())
         return {kind: frozenset(both["validation"]) for kind, both in table.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise CorpusError(f"{path}: not a split that segan wrote; name another --run-dir") from error
+        raise CorpusError(f"{path}: not a split written by segan; choose another --run-dir") from error

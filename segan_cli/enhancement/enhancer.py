@@ -16,12 +16,12 @@ from segan_cli.audio.files import MAX_CHANNELS, check_writable
 from segan_cli.audio.sources import Source, open_file
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network, Precision
-from segan_cli.config.schema import check_within
+from segan_cli.config.schema import check_int_range
 from segan_cli.enhancement.jobs import Job, check_paths
 from segan_cli.enhancement.recording import Outcome, OutputOptions, enhance_recording
 from segan_cli.enhancement.stream import Channels, EnhancerStream, HighBandPolicy, Settings, as_samples
 from segan_cli.errors import AudioError, ExistsError, TruncatedError
-from segan_cli.system import MOST_THREADS
+from segan_cli.system import MAX_JOBS
 
 if TYPE_CHECKING:
     from segan_cli.networks.checkpoint import Model
@@ -69,7 +69,7 @@ class Enhancer:
             ConfigError: an argument is out of range, or the backend does not support it.
         """
         self.settings = Settings(strength, channels, high_band, precision, batch, seed)
-        check_within("enhancer", {"threads": 1 if threads is None else threads, "jobs": jobs}, 1, MOST_THREADS)
+        check_int_range("enhancer", {"threads": 1 if threads is None else threads, "jobs": jobs}, 1, MAX_JOBS)
         self.model = str(model) if isinstance(model, str | Path) else model.config.preset
         if isinstance(model, str | Path):
             self.network: Network = open_network(model, device, backend, precision, threads, jobs)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from segan_cli.audio.files import MAX_CHANNELS, RATES_HZ
 from segan_cli.audio.filters import Emphasis, Resampler
 from segan_cli.backends.network import Network, Precision
-from segan_cli.config.schema import check_within, short
+from segan_cli.config.schema import check_int_range, short_repr
 from segan_cli.enhancement.high_band import HighBand
 from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
 from segan_cli.enhancement.segments import SegmentEnhancer, remove_offset
@@ -36,12 +36,12 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not isinstance(self.strength, int | float) or not 0 <= self.strength <= 1:
-            raise ConfigError(f"strength {short(self.strength)}; it must lie between 0 and 1")
+            raise ConfigError(f"strength {short_repr(self.strength)}; it must lie between 0 and 1")
         for name, kind in (("channels", Channels), ("high_band", HighBandPolicy), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):
-                raise ConfigError(f"{name} {short(getattr(self, name))}; choose {', '.join(get_args(kind))}")
-        check_within("enhancer", {"batch": 1 if self.batch is None else self.batch}, 1, MAX_BATCH)
-        check_within("enhancer", {"seed": self.seed}, 0, MAX_SEED)
+                raise ConfigError(f"{name} {short_repr(getattr(self, name))}; choose {', '.join(get_args(kind))}")
+        check_int_range("enhancer", {"batch": 1 if self.batch is None else self.batch}, 1, MAX_BATCH)
+        check_int_range("enhancer", {"seed": self.seed}, 0, MAX_SEED)
 
 
 class EnhancerStream:
@@ -55,7 +55,7 @@ class EnhancerStream:
     def __init__(self, network: Network, settings: Settings, rate_hz: int, channels: int, ahead: int = 0) -> None:
         """`ahead` batches may be in flight between calls; their output comes later."""
         rate_hz = whole_rate(rate_hz)
-        check_within("signal", {"channels": channels}, 1, MAX_CHANNELS)
+        check_int_range("signal", {"channels": channels}, 1, MAX_CHANNELS)
         config, linked = network.config, settings.channels == "linked"
         self.settings, self.channels, self.ended = settings, channels, False
         self.flat = False  # whether blocks come as [n]
@@ -164,7 +164,7 @@ def whole_rate(rate_hz: object) -> int:
     low, high = RATES_HZ
     number = rate_hz if isinstance(rate_hz, int | float | np.number) and not isinstance(rate_hz, bool) else None
     if number is None or not low <= number <= high or number != int(number):
-        raise ConfigError(f"rate_hz {short(rate_hz)}; it must be a whole number between {low} and {high}")
+        raise ConfigError(f"rate_hz {short_repr(rate_hz)}; it must be a whole number between {low} and {high}")
     return int(number)
 
 

@@ -1,1 +1,1 @@
-"""Evaluation: cases to compare, their scores, statistics over them, and reports."""
+"""Evaluation: cases to score, their scores, statistics and reports."""

@@ -1,4 +1,4 @@
-"""What is compared: noisy recordings, or noises to mix in, beside clean ones, and what is known of each."""
+"""Evaluation cases: noisy recordings or noise mixes, their clean references, and labels such as speaker and SNR."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,18 +7,18 @@ from pathlib import Path
 
 import numpy as np
 
-from segan_cli.data.groups import speakers
+from segan_cli.data.groups import group_speakers
 from segan_cli.data.layouts import audio_below, folders_in, match_names
-from segan_cli.data.manifest import SUFFIXES, columns_of, is_file, listed, rows_of
+from segan_cli.data.manifest import SUFFIXES, columns_of, is_file, join_columns, read_rows
 from segan_cli.errors import CorpusError
 
-KNOWN = ("name", "noisy", "clean")  # columns of a manifest
-TEST_SET = ("test", "dev", "valid", "")  # in the names of sets, the one to evaluate on first
+PATH_COLUMNS = ("name", "noisy", "clean")  # columns of a manifest that are not labels
+PREFERRED_SETS = ("test", "dev", "valid", "")  # substrings of folder names, most preferred first
 
 
 @dataclass(frozen=True)
-class Mix:
-    """A noise to be mixed into a clean recording; the same seed takes the same part of it."""
+class NoiseMix:
+    """A noise to mix into a clean recording; the seed selects the excerpt."""
 
     noise: Path
     snr_db: float
@@ -27,51 +27,51 @@ class Mix:
 
 @dataclass(frozen=True)
 class Case:
-    """One recording to be judged."""
+    """One recording to score."""
 
     name: str
-    noisy: Path | Mix
-    clean: Path | None  # none: measures without a reference alone
-    about: dict[str, str] = field(default_factory=dict)  # column → value: speaker, noise, SNR, a manifest's own
+    noisy: Path | NoiseMix
+    clean: Path | None  # None: only measures without a reference
+    labels: dict[str, str] = field(default_factory=dict)  # column → value: speaker, noise, SNR, manifest columns
 
 
 @dataclass(frozen=True)
 class Cases:
-    """All that are judged, and a line on what is there and left out."""
+    """All cases of an evaluation, and a line for each file that was skipped."""
 
     all: tuple[Case, ...]
-    left: tuple[str, ...] = ()
-    notes: tuple[str, ...] = ()  # what the user should know
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()  # for the user
 
 
 def from_folders(noisy: Path, clean: Path | None) -> Cases:
-    """Files of two folders that have the same path in them, whatever their endings; without `clean`, all of one.
+    """Pair the files of two folders by relative path without extension; without `clean`, take all noisy files.
 
-    Raises CorpusError when a folder is missing or empty, or nothing has a mate.
+    Raises CorpusError if a folder is missing or empty, or no file has a counterpart.
     """
     if clean is None:
-        return Cases(tuple(Case(name_in(noisy, path), path, None) for path in audio_below(noisy)))
-    paired_noisy, left = match_names(clean, noisy)
-    if not paired_noisy:
-        raise CorpusError(f"{noisy}: none of its files has one of the same name in {clean}; first: {left[0]}")
-    table = noise_log(noisy.parent)
-    told = speech_sets(clean, [path for path, _ in paired_noisy])
+        return Cases(tuple(Case(relative_name(noisy, path), path, None) for path in audio_below(noisy)))
+    pairs, skipped = match_names(clean, noisy)
+    if not pairs:
+        raise CorpusError(f"{noisy}: none of its files matches a name in {clean}; first: {skipped[0]}")
+    noise_labels = read_noise_log(noisy.parent)
+    speaker_labels = label_speakers(clean, [path for path, _ in pairs])
     cases = (
-        Case(name_in(clean, path), mate, path, about | table.get(path.stem, {}))
-        for (path, mate), about in zip(paired_noisy, told, strict=True)
+        Case(relative_name(clean, clean_path), noisy_path, clean_path, labels | noise_labels.get(clean_path.stem, {}))
+        for (clean_path, noisy_path), labels in zip(pairs, speaker_labels, strict=True)
     )
-    return Cases(tuple(cases), tuple(left))
+    return Cases(tuple(cases), tuple(skipped))
 
 
 def from_set(root: Path) -> Cases:
-    """The noisy and clean folders in a folder, those of a test set where there are several, or a manifest's rows.
+    """Find the noisy and clean folders inside a folder, preferring a test set, or read a manifest.
 
-    Raises CorpusError when there are none.
+    Raises CorpusError if there are none.
     """
     if root.suffix in SUFFIXES:
         return from_manifest(root)
     if not root.is_dir():
-        raise CorpusError(f"{root}: no such folder; give one that holds noisy and clean files, or a manifest")
+        raise CorpusError(f"{root}: no such folder; give a folder with noisy and clean files, or a manifest")
     pairs = [
         (noisy, clean)
         for clean in folders_in(root)
@@ -79,70 +79,70 @@ def from_set(root: Path) -> Cases:
         and (noisy := clean.with_name(clean.name.replace("clean", "noisy").replace("Clean", "Noisy"))).is_dir()
         and noisy != clean
     ]
-    for word in TEST_SET:
+    for word in PREFERRED_SETS:
         for noisy, clean in pairs:
             if word in clean.name.lower():
                 return from_folders(noisy, clean)
-    raise CorpusError(f"{root}: no folders clean… and noisy… of one name in it; name them by --noisy and --clean")
+    raise CorpusError(f"{root}: no matching folders clean… and noisy… found; use --noisy and --clean")
 
 
 def from_manifest(path: Path) -> Cases:
-    """Rows of a table with `noisy` and, for measures with a reference, `clean`; other columns are kept.
+    """Read cases from a manifest with the columns `noisy` and, for measures with a reference, `clean`.
 
-    Raises CorpusError when it cannot be read or no row can be used.
+    All other columns become labels. Raises CorpusError if the manifest cannot be read or has no usable row.
     """
     cases: list[Case] = []
-    left = []
-    rows = rows_of(path)
+    skipped = []
+    rows = read_rows(path)
     columns = columns_of(rows)
     if "noisy" not in columns:
-        raise CorpusError(f"{path}: no column noisy; its columns are {listed(columns)}")
+        raise CorpusError(f"{path}: no column noisy; found {join_columns(columns)}")
     for line, row in rows:
         noisy, clean = row.get("noisy", ""), row.get("clean", "")
         missing = next((name for name in (noisy, clean) if name and not is_file(path.parent / name)), None)
         if not noisy or missing:
-            left.append(f"{path}, line {line}: {f'{missing}: no such file' if missing else 'names no noisy file'}")
+            skipped.append(f"{path}, line {line}: {f'{missing}: no such file' if missing else 'no noisy file given'}")
             continue
         name = row.get("name") or Path(noisy).with_suffix("").as_posix()
-        others = {key: value for key, value in row.items() if key not in KNOWN and value}
-        cases.append(Case(name, path.parent / noisy, path.parent / clean if clean else None, others))
-    twice = {name for name, n in Counter(case.name for case in cases).items() if n > 1}
-    left += [f"{path}: {name}: several rows of this name" for name in sorted(twice)]
-    kept = tuple(case for case in cases if case.name not in twice)
-    if not kept:
-        raise CorpusError(f"{path}: none of its rows can be used; first: {left[0]}")
-    others_named = [name for name in columns if name not in KNOWN]
-    note = f"{path}: scores can be broken down by its other columns: {listed(others_named)}"
-    return Cases(kept, tuple(left), (note,) if others_named else ())
+        labels = {key: value for key, value in row.items() if key not in PATH_COLUMNS and value}
+        cases.append(Case(name, path.parent / noisy, path.parent / clean if clean else None, labels))
+    duplicates = {name for name, n in Counter(case.name for case in cases).items() if n > 1}
+    skipped += [f"{path}: {name}: several rows with this name" for name in sorted(duplicates)]
+    unique = tuple(case for case in cases if case.name not in duplicates)
+    if not unique:
+        raise CorpusError(f"{path}: none of its rows can be used; first: {skipped[0]}")
+    label_columns = [name for name in columns if name not in PATH_COLUMNS]
+    note = f"{path}: --by can group scores by {join_columns(label_columns)}"
+    return Cases(unique, tuple(skipped), (note,) if label_columns else ())
 
 
 def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) -> Cases:
-    """Every clean file at every SNR, each with a noise that is drawn, the same for the same seed.
+    """Mix every clean file with a randomly drawn noise at every SNR; the same seed gives the same mixes.
 
-    Raises CorpusError when a folder is missing or empty.
+    Raises CorpusError if a folder is missing or empty.
     """
     paths, noises = audio_below(clean), audio_below(noise)
     rng = np.random.default_rng(seed)
     cases = []
-    for path, about in zip(paths, speech_sets(clean, paths), strict=True):
+    for path, labels in zip(paths, label_speakers(clean, paths), strict=True):
         for snr_db in snrs_db:
             drawn = noises[int(rng.integers(len(noises)))]
             kind = drawn.relative_to(noise).parts[0]
-            name = f"{name_in(clean, path)} at {snr_db:g} dB"
-            mix = Mix(drawn, snr_db, int(rng.integers(2**31)))
-            cases.append(Case(name, mix, path, about | {"noise": Path(kind).stem, "snr_db": f"{snr_db:g}"}))
+            name = f"{relative_name(clean, path)} at {snr_db:g} dB"
+            mix = NoiseMix(drawn, snr_db, int(rng.integers(2**31)))
+            cases.append(Case(name, mix, path, labels | {"noise": Path(kind).stem, "snr_db": f"{snr_db:g}"}))
     return Cases(tuple(cases))
 
 
-def speech_sets(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
-    """The speaker of each file as a column, where paths tell."""
-    voices, known = speakers(root, paths)
-    told = known and len(paths) > 1
-    return [{"speaker": voice.rsplit(":", 1)[-1]} if told else {} for voice in voices]
+def label_speakers(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
+    """Label each file with its speaker if the paths identify speakers."""
+    speakers, known = group_speakers(root, paths)
+    labelled = known and len(paths) > 1
+    return [{"speaker": speaker.rsplit(":", 1)[-1]} if labelled else {} for speaker in speakers]
 
 
-def noise_log(folder: Path) -> dict[str, dict[str, str]]:
-    """Noise and SNR of each file by name, where VoiceBank-DEMAND's log_testset.txt lies in a folder."""
+def read_noise_log(folder: Path) -> dict[str, dict[str, str]]:
+    """Noise and SNR labels by file name from VoiceBank-DEMAND's log_testset.txt; empty if the folder has none."""
     path = folder / "log_testset.txt"
     if not path.is_file():
         return {}
@@ -150,27 +150,28 @@ def noise_log(folder: Path) -> dict[str, dict[str, str]]:
     return {words[0]: {"noise": words[1], "snr_db": words[2]} for words in fields if len(words) == 3}
 
 
-def of_system(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path], list[str]]:
-    """The file of a folder for each case, by the case's name or its noisy file's, and a line on each that has none.
+def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path], list[str]]:
+    """Find a system's enhanced file for each case, by the name of the case or of its noisy file.
 
-    Raises CorpusError when the folder is missing or empty, or has no file for any case.
+    Returns files by case name, and a line for each case without exactly one file. Raises CorpusError if the folder is
+    missing or empty, or has no file for any case.
     """
     files: dict[str, list[Path]] = {}
     for path in audio_below(folder):
-        files.setdefault(name_in(folder, path), []).append(path)
-    found, left = {}, []
+        files.setdefault(relative_name(folder, path), []).append(path)
+    matched, skipped = {}, []
     for case in cases:
         names = [case.name, case.noisy.stem] if isinstance(case.noisy, Path) else [case.name]
         paths = next((files[name] for name in names if name in files), [])
         if len(paths) == 1:
-            found[case.name] = paths[0]
+            matched[case.name] = paths[0]
         else:
-            left.append(f"{folder}: {'several files' if paths else 'no file'} for {case.name}")
-    if not found:
-        raise CorpusError(f"{folder}: none of its files has the name of a noisy one; first missing: {cases[0].name}")
-    return found, left
+            skipped.append(f"{folder}: {'several files' if paths else 'no file'} for {case.name}")
+    if not matched:
+        raise CorpusError(f"{folder}: no file matches the name of a noisy file; first missing: {cases[0].name}")
+    return matched, skipped
 
 
-def name_in(folder: Path, path: Path) -> str:
-    """A file's path in a folder, without its ending."""
+def relative_name(folder: Path, path: Path) -> str:
+    """The path of a file relative to a folder, without extension."""
     return path.relative_to(folder).with_suffix("").as_posix()

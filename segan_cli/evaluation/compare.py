@@ -1,4 +1,4 @@
-"""Two reports of the same recordings side by side."""
+"""Compare two saved reports on the same recordings."""
 
 from pathlib import Path
 from typing import Any
@@ -6,13 +6,13 @@ from typing import Any
 from segan_cli.errors import CorpusError
 from segan_cli.evaluation.report import FORMAT, Report
 from segan_cli.evaluation.statistics import Summary, differences, summarise
-from segan_cli.evaluation.store import LARGEST
+from segan_cli.evaluation.store import MAX_SCORE
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.plain_json import read_json
 
 
 def load_report(path: Path) -> Report:
-    """A report that `segan evaluate --json` printed; raises CorpusError when it is none."""
+    """Load a report written by `segan evaluate --json`; raises CorpusError if the file is not one."""
     try:
         report = read_json(path.read_bytes())
     except OSError as error:
@@ -20,31 +20,31 @@ def load_report(path: Path) -> Report:
     except ValueError as error:
         raise CorpusError(f"{path}: not JSON ({error})") from error
     if not isinstance(report, dict) or type(report.get("format")) is not int or report["format"] != FORMAT:
-        raise CorpusError(f"{path}: no report of segan evaluate --json, or one of another version")
-    lacks = next((part for part, good in PARTS.items() if not good(report.get(part))), None)
-    if lacks:
-        raise CorpusError(f"{path}: its {lacks} are not as segan evaluate --json writes them; write the report anew")
+        raise CorpusError(f"{path}: not a report of segan evaluate --json, or one of another version")
+    invalid = next((key for key, is_valid in VALIDATORS.items() if not is_valid(report.get(key))), None)
+    if invalid:
+        raise CorpusError(f"{path}: invalid {invalid}; run segan evaluate --json again")
     return report
 
 
 def is_systems(value: Any) -> bool:
-    """Whether a part of a report names systems."""
+    """Whether a value is the list of systems of a report."""
     return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
 
 
 def is_measures(value: Any) -> bool:
-    """Whether a part of a report describes measures."""
+    """Whether a value is the table of measures of a report."""
     return isinstance(value, dict) and all(
-        isinstance(one, dict)
-        and isinstance(one.get("label"), str)
-        and isinstance(one.get("unit"), str | None)
-        and isinstance(one.get("higher_is_better"), bool)
-        for one in value.values()
+        isinstance(measure, dict)
+        and isinstance(measure.get("label"), str)
+        and isinstance(measure.get("unit"), str | None)
+        and isinstance(measure.get("higher_is_better"), bool)
+        for measure in value.values()
     )
 
 
 def is_files(value: Any) -> bool:
-    """Whether a part of a report has files, each with scores by system and measure."""
+    """Whether a value is the list of files of a report, each with scores by system and measure."""
     return isinstance(value, list) and all(
         isinstance(file, dict)
         and isinstance(file.get("name"), str)
@@ -55,49 +55,51 @@ def is_files(value: Any) -> bool:
 
 
 def is_score(value: Any) -> bool:
-    """Whether a value is a score as a report has it."""
+    """Whether a value is a score in its JSON form."""
     if isinstance(value, dict):
         return isinstance(value.get("undefined"), str)
-    return value is None or (type(value) in (int, float) and abs(value) < LARGEST)
+    return value is None or (type(value) in (int, float) and abs(value) < MAX_SCORE)
 
 
-PARTS = {"systems": is_systems, "measures": is_measures, "files": is_files}
+VALIDATORS = {"systems": is_systems, "measures": is_measures, "files": is_files}
 
 
-def compare(first: Report, second: Report) -> dict[str, dict[str, Summary]]:
-    """Second less first, by system and measure, over the files that both have.
+def compare_reports(first: Report, second: Report) -> dict[str, dict[str, Summary]]:
+    """Paired differences, second minus first, by system and measure over the recordings in both.
 
-    Where each has one system beside the noisy ones, these two are compared though their names differ. Raises
-    CorpusError when there is nothing in common.
+    Systems are matched by name; if each report has exactly one besides the noisy input, these two are compared whatever
+    their names. Raises CorpusError if the reports have nothing in common.
     """
-    ours, theirs = (other_systems(report) for report in (second, first))
     pairs = [(system, system) for system in second["systems"] if system in first["systems"]]
-    if len(ours) == len(theirs) == 1 and ours != theirs:
-        pairs.append((ours[0], theirs[0]))
-    files = [{file["name"]: file["scores"] for file in report["files"]} for report in (first, second)]
-    names = [name for name in files[0] if name in files[1]]
+    after, before = (enhancing_systems(report) for report in (second, first))
+    if len(after) == len(before) == 1 and after != before:
+        pairs.append((after[0], before[0]))
+    first_files, second_files = (
+        {file["name"]: file["scores"] for file in report["files"]} for report in (first, second)
+    )
+    names = [name for name in first_files if name in second_files]
     measures = [name for name in second["measures"] if name in first["measures"]]
     if not names or not measures or not pairs:
         raise CorpusError("the two reports have no recordings, measures or systems in common")
-    found: dict[str, dict[str, Summary]] = {}
-    for here, there in pairs:
-        found[here if here == there else f"{here} - {there}"] = {
-            measure: summarise(
-                differences(*([value(side[name], system, measure) for name in names]
-                              for side, system in ((files[1], here), (files[0], there))))
-            )
-            for measure in measures
-        }  # fmt: skip
-    return found
+
+    def difference(new: str, old: str, measure: str) -> Summary:
+        new_scores = [score_from_json(second_files[name], new, measure) for name in names]
+        old_scores = [score_from_json(first_files[name], old, measure) for name in names]
+        return summarise(differences(new_scores, old_scores))
+
+    return {
+        new if new == old else f"{new} - {old}": {measure: difference(new, old, measure) for measure in measures}
+        for new, old in pairs
+    }
 
 
-def other_systems(report: Report) -> list[str]:
-    """Those beside the first, which is what is there before any."""
+def enhancing_systems(report: Report) -> list[str]:
+    """All systems but the first, which is the noisy input."""
     return list(report["systems"][1:])
 
 
-def value(scores: dict[str, Any], system: str, measure: str) -> Score:
-    """A score as it was before it became JSON."""
+def score_from_json(scores: dict[str, Any], system: str, measure: str) -> Score:
+    """One score of a file, back from its JSON form."""
     score = scores.get(system, {}).get(measure)
     if score is None:
         return Undefined("no file")

@@ -1,4 +1,4 @@
-"""A run as a report: plain data, and from it JSON, CSV and Markdown."""
+"""The report of an evaluation as plain data, and its JSON, CSV and Markdown forms."""
 
 import csv
 import io
@@ -10,113 +10,146 @@ from typing import Any
 
 import numpy as np
 
-from segan_cli.evaluation.cases import Mix
-from segan_cli.evaluation.run import NOISY, Row, Run, scores_of
+from segan_cli.evaluation.cases import NoiseMix
+from segan_cli.evaluation.run import NOISY, CaseScores, EvaluationResult, InputSummary, scores_of
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.measures.catalog import MEASURES
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.plain_json import write_json
 from segan_cli.printable import printable, utf8
 
-FORMAT = 1  # of the report
-FORMULA = tuple("=+-@\t\r\n＝＋－＠")  # what a cell that is one begins with
+FORMAT = 2  # version of the report
+FORMULA_PREFIXES = tuple("=+-@\t\r\n＝＋－＠")  # a spreadsheet evaluates cells that start with one of these
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-MARKS = re.compile(r"([\\`*_<>|#]|\](?=[(\[]))")  # of Markdown
-MOST_VALUES = 12  # of a column by which scores are broken down unasked
+MARKDOWN_SPECIALS = re.compile(r"([\\`*_<>|#]|\](?=[(\[]))")
+MAX_GROUPS = 12  # values of a label for which scores are broken down by default
 
 Report = dict[str, Any]
 
 
-def build(run: Run, about: Mapping[str, Any], columns: Sequence[str] | None = None) -> Report:
-    """Everything there is to say of a run, as JSON has it.
+def build_report(
+    result: EvaluationResult, provenance: Mapping[str, Any], columns: Sequence[str] | None = None
+) -> Report:
+    """Collect scores, statistics and input properties of an evaluation as JSON-compatible data.
 
-    `about` says where it comes from (command, versions, models); `columns` are those to break scores down by, unasked
-    all that have few values. Undefined scores are {"undefined": reason}.
+    Args:
+        provenance: Command, versions and models, copied into the report.
+        columns: Labels to break scores down by; by default all with few distinct values.
     """
-    rows, systems, measures = run.rows, run.systems, run.measures
-    pairs = [(ours, NOISY) for ours in systems if ours != NOISY]
-    others = [system for system in systems if system != NOISY]
-    pairs += [(ours, theirs) for i, theirs in enumerate(others) for ours in others[i + 1 :]]
+    cases, systems, measures = result.cases, result.systems, result.measures
     return {
         "format": FORMAT,
-        **about,
-        "measures": {
-            name: {
-                "label": MEASURES[name].label,
-                "unit": MEASURES[name].unit,
-                "range": [bound if math.isfinite(bound) else None for bound in MEASURES[name].range],
-                "higher_is_better": MEASURES[name].higher_is_better,
-                "source": MEASURES[name].source,
-            }
-            for name in measures
-        },
+        **provenance,
+        "measures": {name: describe_measure(name) for name in measures},
         "systems": list(systems),
-        "pairs": len(rows),
-        "account": {
-            "left": run.account.left,
-            "rates_hz": {str(rate): n for rate, n in sorted(run.account.rates_hz.items())},
-            "channels": {str(channels): n for channels, n in sorted(run.account.channels.items())},
-            "cut": run.account.cut,
-            "delays": run.account.delays,
-            "aligned": run.account.aligned,
-        },
-        "summary": {system: summary(rows, system, measures) for system in systems},
-        "differences": [
-            {
-                "system": ours,
-                "against": theirs,
-                "measures": {
-                    name: asdict(summarise(differences(scores_of(rows, ours, name), scores_of(rows, theirs, name))))
-                    for name in measures
-                },
-            }
-            for ours, theirs in pairs
-        ],
+        "recordings": len(cases),
+        "inputs": describe_inputs(result.inputs),
+        "summary": {system: summarise_system(cases, system, measures) for system in systems},
+        "differences": compare_systems(result),
         "breakdown": {
-            column: [
-                {"value": value, "pairs": len(some), "summary": {s: summary(some, s, measures) for s in systems}}
-                for value, some in grouped(rows, column)
-            ]
-            for column in (columns if columns is not None else telling(rows))
+            column: break_down(result, column)
+            for column in (columns if columns is not None else default_columns(cases))
         },
-        "files": [
-            {
-                "name": row.case.name,
-                "about": row.case.about,
-                "paths": {
-                    "noisy": None if isinstance(row.case.noisy, Mix) else str(row.case.noisy),
-                    "clean": str(row.case.clean) if row.case.clean else None,
-                },
-                "scores": {
-                    system: {name: plain(score) for name, score in scores.items()}
-                    for system, scores in row.scores.items()
-                },
-            }
-            for row in rows
-        ],
+        "files": [describe_case(case) for case in cases],
     }
 
 
-def summary(rows: Sequence[Row], system: str, measures: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Statistics of a system by measure."""
-    return {name: asdict(summarise(scores_of(rows, system, name))) for name in measures}
+def describe_measure(name: str) -> dict[str, Any]:
+    """Label, unit, range and source of a measure."""
+    measure = MEASURES[name]
+    return {
+        "label": measure.label,
+        "unit": measure.unit,
+        "range": [bound if math.isfinite(bound) else None for bound in measure.range],
+        "higher_is_better": measure.higher_is_better,
+        "source": measure.source,
+    }
 
 
-def plain(score: Score) -> Any:
-    """A score as JSON has it."""
+def describe_inputs(inputs: InputSummary) -> dict[str, Any]:
+    """The input summary with JSON keys."""
+    return {
+        "skipped": inputs.skipped,
+        "rates_hz": {str(rate): n for rate, n in sorted(inputs.rates_hz.items())},
+        "channels": {str(channels): n for channels, n in sorted(inputs.channels.items())},
+        "truncated": inputs.truncated,
+        "delays": inputs.delays,
+        "aligned": inputs.aligned,
+    }
+
+
+def describe_case(scored: CaseScores) -> dict[str, Any]:
+    """Name, labels, files and scores of a case."""
+    case = scored.case
+    return {
+        "name": case.name,
+        "labels": case.labels,
+        "paths": {
+            "noisy": None if isinstance(case.noisy, NoiseMix) else str(case.noisy),
+            "clean": str(case.clean) if case.clean else None,
+        },
+        "scores": {
+            system: {name: score_to_json(score) for name, score in scores.items()}
+            for system, scores in scored.scores.items()
+        },
+    }
+
+
+def score_to_json(score: Score) -> Any:
+    """The number, or {"undefined": reason}."""
     return {"undefined": score.reason} if isinstance(score, Undefined) else score
 
 
-def telling(rows: Sequence[Row]) -> list[str]:
-    """Columns with several values, and few of them."""
-    columns = list(dict.fromkeys(column for row in rows for column in row.case.about))
-    return [column for column in columns if 2 <= len(values(rows, column)) <= MOST_VALUES]
+def summarise_system(cases: Sequence[CaseScores], system: str, measures: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Statistics of one system by measure."""
+    return {name: asdict(summarise(scores_of(cases, system, name))) for name in measures}
 
 
-def values(rows: Sequence[Row], column: str) -> list[str]:
-    """Values of a column: numbers by size, then words."""
-    found = {row.case.about.get(column, "") for row in rows}
-    return sorted(found, key=lambda value: (0, float(value), "") if is_number(value) else (1, 0.0, value))
+def compare_systems(result: EvaluationResult) -> list[dict[str, Any]]:
+    """Paired differences of each system against the noisy signals, then of each pair of systems."""
+    enhanced = [system for system in result.systems if system != NOISY]
+    pairs = [(system, NOISY) for system in enhanced]
+    pairs += [(second, first) for i, first in enumerate(enhanced) for second in enhanced[i + 1 :]]
+
+    def difference(system: str, baseline: str, measure: str) -> dict[str, Any]:
+        scores = (scores_of(result.cases, name, measure) for name in (system, baseline))
+        return asdict(summarise(differences(*scores)))
+
+    return [
+        {
+            "system": system,
+            "against": baseline,
+            "measures": {name: difference(system, baseline, name) for name in result.measures},
+        }
+        for system, baseline in pairs
+    ]
+
+
+def break_down(result: EvaluationResult, column: str) -> list[dict[str, Any]]:
+    """Statistics of every system for each value of a label."""
+    return [
+        {
+            "value": value,
+            "recordings": len(cases),
+            "summary": {system: summarise_system(cases, system, result.measures) for system in result.systems},
+        }
+        for value, cases in group_by(result.cases, column)
+    ]
+
+
+def default_columns(cases: Sequence[CaseScores]) -> list[str]:
+    """Labels with at least two distinct values, but not many."""
+    columns = list(dict.fromkeys(column for scored in cases for column in scored.case.labels))
+    return [column for column in columns if 2 <= len(group_by(cases, column)) <= MAX_GROUPS]
+
+
+def group_by(cases: Sequence[CaseScores], column: str) -> list[tuple[str, list[CaseScores]]]:
+    """Cases grouped by the value of a label; numbers in ascending order, then text."""
+    groups: dict[str, list[CaseScores]] = {}
+    for scored in cases:
+        groups.setdefault(scored.case.labels.get(column, ""), []).append(scored)
+    order = sorted(groups, key=lambda value: (0, float(value), "") if is_number(value) else (1, 0.0, value))
+    return [(value, groups[value]) for value in order]
 
 
 def is_number(text: str) -> bool:
@@ -127,110 +160,106 @@ def is_number(text: str) -> bool:
         return False
 
 
-def grouped(rows: Sequence[Row], column: str) -> list[tuple[str, list[Row]]]:
-    """Rows by their value in a column."""
-    return [(value, [row for row in rows if row.case.about.get(column, "") == value]) for value in values(rows, column)]
-
-
 def to_json(report: Report) -> str:
-    """As JSON."""
+    """Format a report as JSON."""
     return write_json(report, indent=1)
 
 
 def to_csv(report: Report) -> str:
-    """A row a file: its columns, then every score; an undefined one is empty.
-
-    What a spreadsheet would take for a formula is text, behind an apostrophe.
-    """
-    columns = list(dict.fromkeys(column for file in report["files"] for column in file["about"]))
+    """Format a report as CSV: a row per recording with its labels and scores; undefined scores are empty."""
+    columns = list(dict.fromkeys(column for file in report["files"] for column in file["labels"]))
     scores = [(system, measure) for system in report["systems"] for measure in report["measures"]]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     headings = ["name", *columns, *(f"{system} {measure}" for system, measure in scores)]
-    writer.writerow([as_text(heading) for heading in headings])
+    writer.writerow([csv_text(heading) for heading in headings])
     for file in report["files"]:
-        found = [file["scores"].get(system, {}).get(measure) for system, measure in scores]
-        cells = [repr(score) if isinstance(score, float) and math.isfinite(score) else "" for score in found]
-        about = [file["name"], *(file["about"].get(column, "") for column in columns)]
-        writer.writerow([*map(as_text, about), *cells])
+        values = [file["scores"].get(system, {}).get(measure) for system, measure in scores]
+        cells = [repr(score) if isinstance(score, float) and math.isfinite(score) else "" for score in values]
+        labels = [file["name"], *(file["labels"].get(column, "") for column in columns)]
+        writer.writerow([*map(csv_text, labels), *cells])
     return text.getvalue()
 
 
-def as_text(cell: str) -> str:
-    """A cell that no spreadsheet takes for a formula, in characters that UTF-8 has; numbers stay numbers."""
-    formula = cell.startswith(FORMULA) and not NUMBER.fullmatch(cell)
+def csv_text(cell: str) -> str:
+    """Encode a text cell as UTF-8, with an apostrophe in front of anything a spreadsheet would evaluate."""
+    formula = cell.startswith(FORMULA_PREFIXES) and not NUMBER.fullmatch(cell)
     return f"'{utf8(cell)}" if formula else utf8(cell)
 
 
 def to_markdown(report: Report) -> str:
-    """Tables of means, of differences and by column."""
-    headings = [label(report, name) for name in report["measures"]]
+    """Format a report as Markdown tables: means, differences and breakdowns."""
+    headings = [measure_label(report, name) for name in report["measures"]]
     parts = [
-        f"Means over {report['pairs']} recordings, with 95 % bootstrap intervals.",
-        table(["system", *headings], [[s, *cells(report["summary"][s])] for s in report["systems"]]),
+        f"Means over {report['recordings']} recordings, with 95 % bootstrap intervals.",
+        markdown_table(["system", *headings], [[s, *format_cells(report["summary"][s])] for s in report["systems"]]),
     ]
     if report["differences"]:
-        rows = [[f"{d['system']} - {d['against']}", *cells(d["measures"], sign=True)] for d in report["differences"]]
-        parts += ["Paired differences.", table(["systems", *headings], rows)]
+        rows = [
+            [f"{d['system']} - {d['against']}", *format_cells(d["measures"], sign=True)] for d in report["differences"]
+        ]
+        parts += ["Paired differences.", markdown_table(["systems", *headings], rows)]
     for column, groups in report["breakdown"].items():
         rows = [
-            [f"{group['value'] or '(none)'} ({group['pairs']})", s, *cells(group["summary"][s], interval=False)]
+            [f"{group['value'] or '(none)'} ({group['recordings']})", s, *format_cells(group["summary"][s], False)]
             for group in groups
             for s in report["systems"]
         ]
-        parts += [f"By {as_marked(column)}.", table([f"{column} (recordings)", "system", *headings], rows)]
-    parts += ["\n".join(f"- {as_marked(line)}" for line in account(report) + report["account"]["left"])]
+        heading = [f"{column} (recordings)", "system", *headings]
+        parts += [f"By {escape_markdown(column)}.", markdown_table(heading, rows)]
+    skipped = [f"skipped: {line}" for line in report["inputs"]["skipped"]]
+    parts += ["\n".join(f"- {escape_markdown(line)}" for line in input_notes(report) + skipped)]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table."""
-    lines = [[as_marked(cell) for cell in line] for line in (headings, *rows)]
+def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table with its cells escaped."""
+    lines = [[escape_markdown(cell) for cell in line] for line in (headings, *rows)]
     lines.insert(1, ["---"] * len(headings))
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def as_marked(text: str) -> str:
-    """A text that Markdown shows as it is."""
-    return MARKS.sub(r"\\\1", printable(text))
+def escape_markdown(text: str) -> str:
+    """Escape a text so that Markdown shows it literally."""
+    return MARKDOWN_SPECIALS.sub(r"\\\1", printable(text))
 
 
-def label(report: Report, name: str) -> str:
-    """A measure with its unit, and an arrow to where better is."""
+def measure_label(report: Report, name: str) -> str:
+    """Label and unit of a measure, with an arrow if lower is better."""
     measure = report["measures"][name]
     unit = f" ({measure['unit']})" if measure["unit"] else ""
     return f"{measure['label']}{unit}" + ("" if measure["higher_is_better"] else " ↓")
 
 
-def cells(summaries: Mapping[str, Any], interval: bool = True, sign: bool = False) -> list[str]:
-    """Each measure's mean, interval and number of undefined scores, for a table."""
+def format_cells(summaries: Mapping[str, Any], interval: bool = True, sign: bool = False) -> list[str]:
+    """Table cells with the mean, interval and number of undefined scores of each measure."""
     texts = []
-    for one in summaries.values():
-        if one["mean"] is None:
+    for summary in summaries.values():
+        if summary["mean"] is None:
             texts.append("undefined")
             continue
         digits = ("+" if sign else "") + ".3f"
-        text = format(one["mean"], digits)
-        if interval and one["low"] is not None:
-            text += f" [{one['low']:{digits}}, {one['high']:{digits}}]"
-        texts.append(text + (f" ({one['undefined']} undefined)" if one["undefined"] else ""))
+        text = format(summary["mean"], digits)
+        if interval and summary["low"] is not None:
+            text += f" [{summary['low']:{digits}}, {summary['high']:{digits}}]"
+        texts.append(text + (f" ({summary['undefined']} undefined)" if summary["undefined"] else ""))
     return texts
 
 
-def account(report: Report) -> list[str]:
-    """What was used otherwise than as it lies there, a line each."""
-    facts = report["account"]
+def input_notes(report: Report) -> list[str]:
+    """Lines on inputs that were resampled, downmixed, truncated or delayed."""
+    inputs = report["inputs"]
     lines = []
-    rates = {rate: n for rate, n in facts["rates_hz"].items() if rate != "16000"}
+    rates = {rate: n for rate, n in inputs["rates_hz"].items() if rate != "16000"}
     if rates:
-        lines.append("resampled to 16 kHz: " + ", ".join(f"{n} files of {rate} Hz" for rate, n in rates.items()))
-    several = sum(n for channels, n in facts["channels"].items() if channels != "1")
-    if several:
-        lines.append(f"taken as the mean of their channels: {several} files")
-    if facts["cut"]:
-        lines.append(f"of unequal length, the longer cut at its end: {facts['cut']} pairs")
-    for system, late in facts["delays"].items():
-        side = "late" if late > 0 else "early"
-        done = "taken away before scoring" if facts["aligned"] else "--align takes it away before scoring"
-        lines.append(f"{system} comes {abs(late)} samples ({abs(late) / 16:.2f} ms) {side}: {done}")
+        lines.append("resampled to 16 kHz: " + ", ".join(f"{n} files at {rate} Hz" for rate, n in rates.items()))
+    multichannel = sum(n for channels, n in inputs["channels"].items() if channels != "1")
+    if multichannel:
+        lines.append(f"downmixed to mono: {multichannel} files")
+    if inputs["truncated"]:
+        lines.append(f"truncated to the shorter signal: {inputs['truncated']} pairs")
+    for system, delay in inputs["delays"].items():
+        direction = "late" if delay > 0 else "early"
+        action = "compensated before scoring" if inputs["aligned"] else "not compensated; use --align"
+        lines.append(f"{system} is {abs(delay)} samples ({abs(delay) / 16:.2f} ms) {direction}: {action}")
     return lines

@@ -1,4 +1,4 @@
-"""Cases and systems to rows of scores."""
+"""Score all cases with all systems."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -11,197 +11,216 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.errors import CorpusError
-from segan_cli.evaluation.cases import Case, Cases, of_system
-from segan_cli.evaluation.scoring import Job, Result, lag, score, signals
-from segan_cli.evaluation.store import Store
+from segan_cli.evaluation.cases import Case, Cases, match_enhanced
+from segan_cli.evaluation.scoring import ScoringResult, ScoringTask, load_pair, measure_delay, score
+from segan_cli.evaluation.store import ScoreStore
 from segan_cli.measures.catalog import RATE_HZ
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.tracebacks import in_words
 from segan_cli.workers import worker_pool
 
 Array = NDArray[np.float32]
-Progress = Callable[[int, int], None]  # scores done, scores in all
+Progress = Callable[[int, int], None]  # pairs scored, pairs in total
+Outcomes = dict[str, dict[str, ScoringResult | str]]  # case → system → result, or the reason why there is none
 
-NOISY = "noisy"  # the name of what is there before any system
-STEADY = 0.8  # share of the files whose delay is the same for it to be the system's
-NEAR = 1  # samples between delays that count as the same
-AHEAD = 8  # pairs that wait for a worker; more would lie in memory
+NOISY = "noisy"  # the unprocessed input, listed first among the systems
+DELAY_AGREEMENT = 0.8  # fraction of a system's files that must share a delay
+DELAY_TOLERANCE = 1  # samples by which shared delays may differ
+MAX_QUEUED = 8  # pairs waiting for a worker, to bound memory
 
 
 class System(Protocol):
-    """What makes enhanced signals of noisy ones."""
+    """Anything that enhances noisy speech."""
 
     def enhance(self, noisy: Array, rate_hz: int) -> Array:
         """noisy [n] → enhanced [n]."""
 
 
 @dataclass(frozen=True)
-class Row:
-    """One case and its scores by every system that has a file for it."""
+class CaseScores:
+    """A case and its scores for every system that has a file for it."""
 
     case: Case
     scores: Mapping[str, Mapping[str, Score]]  # system → measure → score
 
 
 @dataclass
-class Account:
-    """What was used, and what was not."""
+class InputSummary:
+    """Properties of the scored files, and a line for each file that was skipped."""
 
-    left: list[str] = field(default_factory=list)  # a line each
-    rates_hz: Counter[int] = field(default_factory=Counter)  # of the files that were read
+    skipped: list[str] = field(default_factory=list)
+    rates_hz: Counter[int] = field(default_factory=Counter)
     channels: Counter[int] = field(default_factory=Counter)
-    cut: int = 0  # pairs of unequal length
-    delays: dict[str, int] = field(default_factory=dict)  # system → samples at 16 kHz by which all of it comes late
-    aligned: bool = False  # whether delays were taken away before scoring
+    truncated: int = 0  # pairs of unequal length
+    delays: dict[str, int] = field(default_factory=dict)  # system → constant delay in samples at 16 kHz
+    aligned: bool = False  # whether the delays were compensated before scoring
 
 
 @dataclass(frozen=True)
-class Run:
-    """An evaluation that was done."""
+class EvaluationResult:
+    """Scores of all cases."""
 
-    rows: tuple[Row, ...]
+    cases: tuple[CaseScores, ...]
     systems: tuple[str, ...]
     measures: tuple[str, ...]
-    account: Account
-    files: Mapping[str, Mapping[str, Path]]  # system → case → its file
+    inputs: InputSummary
+    files: Mapping[str, Mapping[str, Path]]  # system → case → enhanced file
 
 
 @dataclass(frozen=True)
-class Request:
-    """What is to be evaluated."""
+class EvaluationOptions:
+    """What to evaluate, and how."""
 
     cases: Cases
     measures: tuple[str, ...]
-    folders: Mapping[str, Path] = field(default_factory=dict)  # systems whose files are there
-    models: Mapping[str, System] = field(default_factory=dict)  # systems that are run
-    align: bool = False  # take a system's constant delay away before it is scored
-    jobs: int | None = None  # worker processes; none: one a core
-    store: Store | None = None  # of scores measured before
+    folders: Mapping[str, Path] = field(default_factory=dict)  # systems given as folders of enhanced files
+    models: Mapping[str, System] = field(default_factory=dict)  # systems to run
+    align: bool = False  # compensate the constant delay of each system before scoring
+    jobs: int | None = None  # worker processes; None: one per core
+    store: ScoreStore | None = None
 
 
-def evaluate(request: Request, progress: Progress | None = None) -> Run:
+def evaluate(options: EvaluationOptions, progress: Progress | None = None) -> EvaluationResult:
     """Score the noisy signals and every system against the clean ones.
 
-    A file that cannot be used is left out and told in the account; a case whose noisy or clean file cannot be used is
-    left out whole. Raises CorpusError when nothing is left.
+    A file that cannot be used is skipped and listed in the input summary; without its noisy or clean file the whole
+    case is skipped. Raises CorpusError if nothing could be scored.
     """
-    cases = request.cases.all
-    account = Account(list(request.cases.left), aligned=request.align)
+    cases = options.cases.all
+    inputs = InputSummary(list(options.cases.skipped), aligned=options.align)
     files: dict[str, dict[str, Path]] = {}
-    for system, folder in request.folders.items():
-        files[system], left = of_system(folder, cases)
-        account.left += left
-    with worker_pool(request.jobs) as pool:
-        tasks = Tasks(request, files)
-        if request.align:
-            for system in (NOISY, *files):
-                account.delays |= constant(system, list(pool.map(lag, tasks.of_files(system).values())))
-        results = tasks.run(pool, account.delays, progress)
-    systems = (NOISY, *files, *request.models)
-    rows = []
+    for system, folder in options.folders.items():
+        files[system], skipped = match_enhanced(folder, cases)
+        inputs.skipped += skipped
+    systems = (NOISY, *files, *options.models)
+    with worker_pool(options.jobs) as pool:
+        scorer = Scorer(options, files, pool)
+        if options.align:
+            inputs.delays = scorer.measure_delays()
+        outcomes = scorer.run(inputs.delays if options.align else {}, progress)
+    scored = []
     for case in cases:
-        found = results.get(case.name, {})
-        before = found.get(NOISY)
-        account.left += sorted({reason for reason in found.values() if isinstance(reason, str)})
-        if not isinstance(before, Result):
-            continue
-        good = {system: result for system in systems if isinstance(result := found.get(system), Result)}
-        for result in good.values():
-            account.cut += result.cut > 0
-        for result in (good[name] for name in (NOISY, *files) if name in good):
-            account.rates_hz.update(result.rates_hz[-1:] if result is not before else result.rates_hz)
-            account.channels.update(result.channels[-1:] if result is not before else result.channels)
-        rows.append(Row(case, {system: result.scores for system, result in good.items()}))
-    if not rows:
-        raise CorpusError(f"nothing could be scored; first: {account.left[0]}")
-    if not request.align:
+        results = collect_results(outcomes[case.name], systems, inputs)
+        if results:
+            summarise_inputs(results, (NOISY, *files), inputs)
+            scored.append(CaseScores(case, {system: result.scores for system, result in results.items()}))
+    if not scored:
+        raise CorpusError(f"nothing could be scored; first: {inputs.skipped[0]}")
+    if not options.align:
         for system in systems:
-            lags = [r.lag for found in results.values() if isinstance(r := found.get(system), Result)]
-            account.delays |= constant(system, lags)
-    return Run(tuple(rows), systems, request.measures, account, files)
+            delays = [
+                r.delay for by_system in outcomes.values() if isinstance(r := by_system.get(system), ScoringResult)
+            ]
+            inputs.delays |= constant_delay(system, delays)
+    return EvaluationResult(tuple(scored), systems, options.measures, inputs, files)
 
 
-def constant(system: str, lags: Sequence[int | None]) -> dict[str, int]:
-    """The delay that nearly all files of a system share, by the system's name; nothing when there is none."""
-    told = [late for late in lags if late is not None]
-    if not told:
+def collect_results(
+    outcomes: Mapping[str, ScoringResult | str], systems: Sequence[str], inputs: InputSummary
+) -> dict[str, ScoringResult]:
+    """The results of one case by system, none if the noisy signal has none; adds failures to the skipped files."""
+    inputs.skipped += sorted({reason for reason in outcomes.values() if isinstance(reason, str)})
+    if not isinstance(outcomes.get(NOISY), ScoringResult):
         return {}
-    middle = int(np.median(told))
-    share = np.mean([abs(late - middle) <= NEAR for late in told])
-    return {system: middle} if abs(middle) > NEAR and share >= STEADY else {}
+    return {system: result for system in systems if isinstance(result := outcomes.get(system), ScoringResult)}
 
 
-class Tasks:
-    """The jobs of a request, and their results."""
+def summarise_inputs(results: Mapping[str, ScoringResult], from_files: Sequence[str], inputs: InputSummary) -> None:
+    """Count sample rates, channels and truncated pairs of one case; each file counts once."""
+    inputs.truncated += sum(result.truncated > 0 for result in results.values())
+    for system in from_files:
+        if system in results:
+            first = 0 if system == NOISY else -1  # the clean file is counted with the noisy one
+            inputs.rates_hz.update(results[system].rates_hz[first:])
+            inputs.channels.update(results[system].channels[first:])
 
-    def __init__(self, request: Request, files: Mapping[str, Mapping[str, Path]]) -> None:
-        self.request, self.files = request, files
 
-    def of_files(self, system: str) -> dict[str, Job]:
-        """Jobs by case on what lies in files, or is mixed from such."""
-        measures, store = self.request.measures, self.request.store
+def constant_delay(system: str, delays: Sequence[int | None]) -> dict[str, int]:
+    """The delay that nearly all files of a system share, as {system: delay}; empty if there is none."""
+    known = [delay for delay in delays if delay is not None]
+    if not known:
+        return {}
+    median = int(np.median(known))
+    agreement = np.mean([abs(delay - median) <= DELAY_TOLERANCE for delay in known])
+    return {system: median} if abs(median) > DELAY_TOLERANCE and agreement >= DELAY_AGREEMENT else {}
+
+
+class Scorer:
+    """Creates the scoring tasks of an evaluation and runs them in worker processes."""
+
+    def __init__(self, options: EvaluationOptions, files: Mapping[str, Mapping[str, Path]], pool: Executor) -> None:
+        self.options, self.files, self.pool = options, files, pool
+
+    def file_tasks(self, system: str) -> dict[str, ScoringTask]:
+        """Tasks by case for the noisy signals, or for a system given as a folder."""
+        measures, store = self.options.measures, self.options.store
         return {
-            case.name: Job(
+            case.name: ScoringTask(
                 case.clean, case.noisy if system == NOISY else self.files[system][case.name], measures, store=store
             )
-            for case in self.request.cases.all
+            for case in self.options.cases.all
             if system == NOISY or case.name in self.files[system]
         }
 
-    def named(self) -> Iterator[tuple[str, str, Job | str]]:
-        """Case, system and job, or why there is none.
+    def tasks(self) -> Iterator[tuple[str, str, ScoringTask | str]]:
+        """Case, system and task, or the reason why there is no task.
 
-        Models run here, case by case, and not on what the noisy's own job will tell of.
+        Models run in this process, one case at a time. They skip inputs that cannot be read; the task of the noisy
+        signal reports those.
         """
         for system in (NOISY, *self.files):
-            for name, job in self.of_files(system).items():
-                yield name, system, job
-        for case in self.request.cases.all if self.request.models else ():
+            for name, task in self.file_tasks(system).items():
+                yield name, system, task
+        for case in self.options.cases.all if self.options.models else ():
             try:
-                noisy = signals(case.clean, case.noisy)[1].samples
-            except Exception:  # of whatever library
+                noisy = load_pair(case.clean, case.noisy)[1].samples
+            except Exception:  # from any decoder
                 continue
-            for system, model in self.request.models.items():
+            for system, model in self.options.models.items():
                 try:
                     enhanced = model.enhance(noisy, RATE_HZ)
                 except Exception as error:
                     yield case.name, system, in_words(error, f"{case.name} by {system}")
                 else:
-                    job = Job(case.clean, enhanced, self.request.measures, store=self.request.store)
-                    yield case.name, system, job
+                    task = ScoringTask(case.clean, enhanced, self.options.measures, store=self.options.store)
+                    yield case.name, system, task
 
-    def run(
-        self, pool: Executor, delays: Mapping[str, int], progress: Progress | None
-    ) -> dict[str, dict[str, Result | str]]:
-        """Results by case and system."""
-        shifts = delays if self.request.align else {}
-        n = len(self.request.cases.all)
-        total = n * (1 + len(self.request.models)) + sum(map(len, self.files.values()))
-        results: dict[str, dict[str, Result | str]] = {case.name: {} for case in self.request.cases.all}
-        waiting: list[tuple[str, str, Future[Result | str]]] = []
+    def measure_delays(self) -> dict[str, int]:
+        """The constant delay of the noisy signals and of each system given as a folder, where there is one."""
+        delays: dict[str, int] = {}
+        for system in (NOISY, *self.files):
+            delays |= constant_delay(system, list(self.pool.map(measure_delay, self.file_tasks(system).values())))
+        return delays
+
+    def run(self, shifts: Mapping[str, int], progress: Progress | None) -> Outcomes:
+        """Run all tasks, compensating the delay in `shifts` of each system."""
+        n = len(self.options.cases.all)
+        total = n * (1 + len(self.options.models)) + sum(map(len, self.files.values()))
+        outcomes: Outcomes = {case.name: {} for case in self.options.cases.all}
+        queue: list[tuple[str, str, Future[ScoringResult | str]]] = []
         done = 0
 
-        def finish() -> None:
+        def finish_first() -> None:
             nonlocal done
-            case, system, future = waiting.pop(0)
-            results[case][system] = future.result()
+            case, system, future = queue.pop(0)
+            outcomes[case][system] = future.result()
             done += 1
             if progress is not None:
                 progress(done, total)
 
-        for case, system, job in self.named():
-            if isinstance(job, str):
-                results[case][system] = job
+        for case, system, task in self.tasks():
+            if isinstance(task, str):
+                outcomes[case][system] = task
                 continue
-            waiting.append((case, system, pool.submit(score, replace(job, shift=shifts.get(system, 0)))))
-            if len(waiting) > AHEAD:
-                finish()
-        while waiting:
-            finish()
-        return results
+            queue.append((case, system, self.pool.submit(score, replace(task, shift=shifts.get(system, 0)))))
+            if len(queue) > MAX_QUEUED:
+                finish_first()
+        while queue:
+            finish_first()
+        return outcomes
 
 
-def scores_of(rows: Sequence[Row], system: str, measure: str) -> list[Score]:
-    """One measure of one system over all rows; undefined where the system has no file."""
-    nothing: Mapping[str, Score] = {}
-    return [row.scores.get(system, nothing).get(measure, Undefined("no file")) for row in rows]
+def scores_of(cases: Sequence[CaseScores], system: str, measure: str) -> list[Score]:
+    """One measure of one system over all cases; undefined where the system has no file."""
+    empty: Mapping[str, Score] = {}
+    return [case.scores.get(system, empty).get(measure, Undefined("no file")) for case in cases]

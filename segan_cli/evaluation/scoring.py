@@ -1,4 +1,4 @@
-"""One pair of signals to its scores, as a worker process does it."""
+"""Score one pair of signals; runs in worker processes."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,23 +9,23 @@ from scipy.signal import correlate, correlation_lags
 
 from segan_cli.audio.sources import read_mono
 from segan_cli.data.cache import active_level
+from segan_cli.data.recordings import MAX_LENGTH_DIFFERENCE_S
 from segan_cli.errors import AudioError, SeganError
-from segan_cli.evaluation.cases import Mix
-from segan_cli.evaluation.store import Store
+from segan_cli.evaluation.cases import NoiseMix
+from segan_cli.evaluation.store import ScoreStore
 from segan_cli.measures.catalog import RATE_HZ, measure_all
 from segan_cli.measures.score import Score
 from segan_cli.tracebacks import in_words
 
 Array = NDArray[np.float32]
 
-CUT_S = 0.05  # difference of a pair's lengths up to which the longer is cut at its end
-LAG_S = 1.0  # of the longest delay that is looked for
-SURE = 0.3  # correlation from which a delay counts as found
+MAX_DELAY_S = 1.0  # search range of the delay estimate
+MIN_CORRELATION = 0.3  # normalised correlation that a delay must reach to count
 
 
 @dataclass(frozen=True)
-class Signal:
-    """Mono samples [n] at 16 kHz, and the file's own rate and channels; none for what no file holds."""
+class MonoSignal:
+    """Samples [n] at 16 kHz, with the sample rate and channel count of the file they were read from."""
 
     samples: Array
     rate_hz: int = RATE_HZ
@@ -33,116 +33,116 @@ class Signal:
 
 
 @dataclass(frozen=True)
-class Job:
+class ScoringTask:
     """A pair to score."""
 
     clean: Path | None
-    degraded: Path | Mix | Array
+    degraded: Path | NoiseMix | Array
     measures: tuple[str, ...]
-    shift: int = 0  # samples at 16 kHz by which the degraded signal comes late, taken away first
-    store: Store | None = None
+    shift: int = 0  # delay of the degraded signal to compensate first, in samples at 16 kHz
+    store: ScoreStore | None = None
 
 
 @dataclass(frozen=True)
-class Result:
-    """Scores of a pair, and what was noticed."""
+class ScoringResult:
+    """Scores of a pair, and properties of its inputs."""
 
     scores: dict[str, Score]
     rates_hz: tuple[int, ...]
     channels: tuple[int, ...]
-    cut: int  # samples at 16 kHz by which one was longer
-    lag: int | None  # samples at 16 kHz by which the degraded signal comes late; none: not to be told
+    truncated: int  # samples at 16 kHz cut off the longer signal
+    delay: int | None  # of the degraded signal, in samples at 16 kHz; None: no clear correlation peak
 
 
-def read(path: Path) -> Signal:
-    """The mean of a file's channels at 16 kHz; raises AudioError when it cannot be read."""
+def load_mono(path: Path) -> MonoSignal:
+    """Read a file at 16 kHz, averaging its channels; raises AudioError if it cannot be read."""
     samples, info = read_mono(path, RATE_HZ)
-    return Signal(samples, info.rate_hz, info.channels)
+    return MonoSignal(samples, info.rate_hz, info.channels)
 
 
-def mixed(clean: Array, mix: Mix) -> Array:
-    """clean [n] and a noise from a drawn place on, round to its start at its end.
+def mix_noise(clean: Array, mix: NoiseMix) -> Array:
+    """Add noise to clean [n], starting at a random position of the noise and looping it if it is shorter.
 
-    The SNR is the active level of the speech over the RMS of the noise's part.
+    The SNR is the active speech level over the RMS of the noise excerpt.
     """
-    noise = read(mix.noise).samples
+    noise = load_mono(mix.noise).samples
     if not noise.any():
-        raise AudioError(f"{mix.noise}: silent; a noise has to be heard")
+        raise AudioError(f"{mix.noise}: noise recording is silent")
     start = int(np.random.default_rng(mix.seed).integers(len(noise)))
-    part = np.resize(np.roll(noise, -start), len(clean))
-    rms = max(float(np.sqrt(np.mean(np.square(part, dtype=np.float64)))), 0.1 * active_level(noise))
-    return np.asarray(clean + part * np.float32(active_level(clean) * 10 ** (-mix.snr_db / 20) / rms), np.float32)
+    excerpt = np.resize(np.roll(noise, -start), len(clean))
+    rms = max(float(np.sqrt(np.mean(np.square(excerpt, dtype=np.float64)))), 0.1 * active_level(noise))
+    return np.asarray(clean + excerpt * np.float32(active_level(clean) * 10 ** (-mix.snr_db / 20) / rms), np.float32)
 
 
-def signals(clean: Path | None, degraded: Path | Mix | Array) -> tuple[Signal, Signal]:
-    """Both signals of a pair; without a clean one, the degraded twice."""
-    reference = read(clean) if clean is not None else None
+def load_pair(clean: Path | None, degraded: Path | NoiseMix | Array) -> tuple[MonoSignal, MonoSignal]:
+    """The clean and the degraded signal; without a clean file, the degraded signal twice."""
+    reference = load_mono(clean) if clean is not None else None
     if isinstance(degraded, Path):
-        signal = read(degraded)
-    elif isinstance(degraded, Mix):
-        assert reference is not None, "a mix has a clean side"
-        signal = Signal(mixed(reference.samples, degraded))
+        signal = load_mono(degraded)
+    elif isinstance(degraded, NoiseMix):
+        assert reference is not None, "a mix has a clean file"
+        signal = MonoSignal(mix_noise(reference.samples, degraded))
     else:
-        signal = Signal(degraded)
+        signal = MonoSignal(degraded)
     return reference or signal, signal
 
 
-def lag_of(clean: Array, degraded: Array) -> int | None:
-    """Samples by which the degraded signal comes late, by the peak of their correlation; None where there is none."""
+def estimate_delay(clean: Array, degraded: Array) -> int | None:
+    """Delay of the degraded signal in samples, from the cross-correlation peak; None if there is no clear peak."""
     power = float(np.sqrt(np.sum(clean**2, dtype=np.float64) * np.sum(degraded**2, dtype=np.float64)))
     if power == 0.0:
         return None
     correlation = correlate(degraded, clean, method="fft")
     lags = correlation_lags(len(degraded), len(clean))
-    near = np.abs(lags) <= LAG_S * RATE_HZ
-    best = int(np.argmax(np.abs(correlation[near])))
-    return int(lags[near][best]) if abs(correlation[near][best]) > SURE * power else None
+    in_range = np.abs(lags) <= MAX_DELAY_S * RATE_HZ
+    best = int(np.argmax(np.abs(correlation[in_range])))
+    return int(lags[in_range][best]) if abs(correlation[in_range][best]) > MIN_CORRELATION * power else None
 
 
-def lag(job: Job) -> int | None:
-    """The same for the files of a job; None where they cannot be read."""
+def measure_delay(task: ScoringTask) -> int | None:
+    """Estimate the delay of a task's degraded signal; None if a file cannot be read."""
     try:
-        clean, degraded = signals(job.clean, job.degraded)
-        return lag_of(clean.samples, degraded.samples)
-    except Exception:  # scoring the pair says why
+        clean, degraded = load_pair(task.clean, task.degraded)
+        return estimate_delay(clean.samples, degraded.samples)
+    except Exception:  # score() reports the reason
         return None
 
 
-def score(job: Job) -> Result | str:
-    """Measure a pair, or say why it cannot be, whatever the reason."""
+def score(task: ScoringTask) -> ScoringResult | str:
+    """Score a pair, or return the reason why it cannot be scored; raises nothing."""
     try:
-        return _score(job)
+        return _score(task)
     except SeganError as error:
         return str(error)
     except Exception as error:
-        place = job.clean if isinstance(job.degraded, np.ndarray) else job.degraded
-        return in_words(error, str(place.noise if isinstance(place, Mix) else place))
+        source = task.clean if isinstance(task.degraded, np.ndarray) else task.degraded
+        return in_words(error, str(source.noise if isinstance(source, NoiseMix) else source))
 
 
-def _score(job: Job) -> Result | str:
-    clean, degraded = signals(job.clean, job.degraded)
+def _score(task: ScoringTask) -> ScoringResult | str:
+    clean, degraded = load_pair(task.clean, task.degraded)
     reference, signal = clean.samples, degraded.samples
-    late = lag_of(reference, signal) if job.clean is not None else None
-    signal, reference = signal[max(0, job.shift) :], reference[max(0, -job.shift) :]
+    delay = estimate_delay(reference, signal) if task.clean is not None else None
+    signal, reference = signal[max(0, task.shift) :], reference[max(0, -task.shift) :]
     difference = abs(len(signal) - len(reference))
-    if difference > CUT_S * RATE_HZ + abs(job.shift):
-        names = f"{job.degraded}: {len(signal) / RATE_HZ:.3f} s but {len(reference) / RATE_HZ:.3f} s in {job.clean}"
-        return f"{names}; up to {CUT_S:g} s are cut"
+    if difference > MAX_LENGTH_DIFFERENCE_S * RATE_HZ + abs(task.shift):
+        lengths = f"{len(signal) / RATE_HZ:.3f} s but {len(reference) / RATE_HZ:.3f} s in {task.clean}"
+        return f"{task.degraded}: {lengths}; lengths may differ by {MAX_LENGTH_DIFFERENCE_S:g} s at most"
     n = min(len(signal), len(reference))
-    scores = remembered(reference[:n], signal[:n], job)
-    sides = (degraded,) if job.clean is None else (clean, degraded)
-    rates, channels = tuple(side.rate_hz for side in sides), tuple(side.channels for side in sides)
-    return Result(scores, rates, channels, difference if job.shift == 0 else 0, late)
+    scores = measure_or_recall(reference[:n], signal[:n], task)
+    inputs = (degraded,) if task.clean is None else (clean, degraded)
+    rates, channels = tuple(side.rate_hz for side in inputs), tuple(side.channels for side in inputs)
+    return ScoringResult(scores, rates, channels, difference if task.shift == 0 else 0, delay)
 
 
-def remembered(clean: Array, degraded: Array, job: Job) -> dict[str, Score]:
-    """Scores from the store, and measured ones into it."""
-    if job.store is None:
-        return measure_all(clean, degraded, job.measures)
-    keys = job.store.keys(clean, degraded, job.measures)
-    known = job.store.get(keys)
-    if missing := tuple(name for name in job.measures if name not in known):
-        fresh = measure_all(clean, degraded, missing)
-        job.store.put(keys, fresh)
-        known |= fresh
-    return {name: known[name] for name in job.measures}
+def measure_or_recall(clean: Array, degraded: Array, task: ScoringTask) -> dict[str, Score]:
+    """Take scores from the task's store, and compute and store the missing ones."""
+    if task.store is None:
+        return measure_all(clean, degraded, task.measures)
+    keys = task.store.keys(clean, degraded, task.measures)
+    stored = task.store.get(keys)
+    if missing := tuple(name for name in task.measures if name not in stored):
+        computed = measure_all(clean, degraded, missing)
+        task.store.put(keys, computed)
+        stored |= computed
+    return {name: stored[name] for name in task.measures}

@@ -1,4 +1,4 @@
-"""Means, medians and bootstrap intervals, of scores and of differences between systems."""
+"""Means, medians and bootstrap intervals of scores and of paired differences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ RESAMPLES = 9_999
 
 @dataclass(frozen=True)
 class Summary:
-    """What is known of the mean of a measure; none where nothing was defined."""
+    """Statistics of one measure; None where no score is defined."""
 
     mean: float | None
     median: float | None
-    low: float | None  # bounds of the interval of the mean (bootstrap, percentiles); none below two scores
+    low: float | None  # percentile bootstrap interval of the mean; None for fewer than two scores
     high: float | None
     defined: int
     undefined: int
 
 
 def summarise(scores: Sequence[Score]) -> Summary:
-    """Over the defined scores; the same for the same scores in any order."""
+    """Statistics of the defined scores; independent of their order."""
     values = np.sort(defined(scores))
     if not len(values):
         return Summary(None, None, None, None, 0, len(scores))
@@ -39,9 +39,9 @@ def summarise(scores: Sequence[Score]) -> Summary:
     return Summary(float(np.mean(values)), float(np.median(values)), low, high, len(values), undefined)
 
 
-def differences(ours: Sequence[Score], theirs: Sequence[Score]) -> list[Score]:
-    """Ours less theirs, file by file; undefined where either is."""
+def differences(scores: Sequence[Score], baseline: Sequence[Score]) -> list[Score]:
+    """Paired differences, scores minus baseline; undefined where either score is."""
     return [
         a if isinstance(a, Undefined) else b if isinstance(b, Undefined) else a - b
-        for a, b in zip(ours, theirs, strict=True)
+        for a, b in zip(scores, baseline, strict=True)
     ]

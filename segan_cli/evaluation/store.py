@@ -1,4 +1,4 @@
-"""Scores that were measured before, kept by what was measured: the samples, the measure and whose code it was."""
+"""Cached scores, keyed by the samples, the measure and the versions of the packages that compute it."""
 
 import hashlib
 import json
@@ -12,7 +12,7 @@ from platformdirs import user_cache_path
 
 from segan_cli import __version__
 from segan_cli.errors import SeganError
-from segan_cli.measures.catalog import MEASURES, packages
+from segan_cli.measures.catalog import MEASURES, package_versions
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.plain_json import read_json
 
@@ -20,85 +20,88 @@ Array = NDArray[np.float32]
 
 TABLE = "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score TEXT) WITHOUT ROWID"
 MAGIC = b"SQLite format 3\0"
-LARGEST = 1e6  # no score is
-SLACK = 1e-3  # by which rounding may take a score out of its measure's range
-PATIENCE_S = 60.0  # for an index that another process is writing
+MAX_SCORE = 1e6  # larger values are corrupt
+RANGE_TOLERANCE = 1e-3  # rounding beyond the range of a measure
+LOCK_TIMEOUT_S = 60.0
 
 
-def default_store() -> Path:
-    """Where scores are kept unasked."""
+def default_store_path() -> Path:
+    """The score cache in the user's cache folder."""
     return user_cache_path("segan") / "scores.sqlite"
 
 
-class Store:
-    """Scores in a SQLite file that processes share; what is damaged in it is made anew."""
+class ScoreStore:
+    """Scores in a SQLite file that several processes may share; damaged content is discarded."""
 
     def __init__(self, path: Path, own: bool = False) -> None:
-        """`own`: nobody else keeps files there.
+        """Open or create the file.
 
-        Raises SeganError when the file cannot be used, or is no SQLite file and so may be somebody's.
+        Args:
+            own: The path is segan's own, so that a file that is not SQLite may be replaced.
+
+        Raises SeganError if the file cannot be used.
         """
         self.path = path
-        self.versions = packages(tuple(MEASURES))
-        self.notes: tuple[str, ...] = ()  # what was found damaged
+        self.versions = package_versions(tuple(MEASURES))
+        self.notes: tuple[str, ...] = ()  # on damage that was repaired
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 self._check()
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite quotes what it cannot read
-                if not damaged(error) or not (own or path.read_bytes()[: len(MAGIC)] == MAGIC):
+                if not is_damage(error) or not (own or path.read_bytes()[: len(MAGIC)] == MAGIC):
                     raise
-                aside = path.with_name(f"{path.name}.damaged")
-                path.replace(aside)
-                self.notes = (f"{path}: the cache of scores is damaged; it is made anew, the old one is {aside.name}",)
+                backup = path.with_name(f"{path.name}.damaged")
+                path.replace(backup)
+                self.notes = (f"{path}: the score cache is damaged; created a new one, the old one is {backup.name}",)
                 self._check()
         except (OSError, sqlite3.Error, UnicodeDecodeError) as error:
             raise SeganError(
-                f"{path}: the cache of scores cannot be used ({error}); give another by --cache"
+                f"{path}: the score cache cannot be used ({error}); use --cache to choose another file"
             ) from error
 
     def _open(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, timeout=PATIENCE_S)
-        database.text_factory = bytes  # what is damaged need not be UTF-8
+        database = sqlite3.connect(self.path, timeout=LOCK_TIMEOUT_S)
+        database.text_factory = bytes  # damaged text need not be UTF-8
         return database
 
     def _check(self) -> None:
-        """Make the table where there is none, and take out rows that hold no score."""
+        """Create the table if it is missing, and delete rows without a valid score."""
         with closing(self._open()) as database, database:
             database.execute(TABLE)
             if database.execute("PRAGMA quick_check(1)").fetchone() != (b"ok",):
                 raise sqlite3.DatabaseError("malformed")
             rows = database.execute("SELECT key, score FROM scores")
-            bad = [(key, key) for key, content in rows if score_of(content) is None]
-            database.executemany("DELETE FROM scores WHERE key IN (CAST(? AS TEXT), ?)", bad)
-        if bad:
-            self.notes += (f"{self.path}: {len(bad)} damaged scores are measured anew",)
+            invalid = [(key, key) for key, content in rows if parse_score(content) is None]
+            database.executemany("DELETE FROM scores WHERE key IN (CAST(? AS TEXT), ?)", invalid)
+        if invalid:
+            self.notes += (f"{self.path}: discarded {len(invalid)} damaged scores; they are computed again",)
 
     def keys(self, clean: Array, degraded: Array, names: tuple[str, ...]) -> dict[str, str]:
-        """The key of each measure of two signals."""
+        """The key of each measure for a pair of signals."""
         content = hashlib.sha256()
         for signal in (clean, degraded):
             content.update(f"{len(signal)} ".encode() + np.ascontiguousarray(signal, np.float32).tobytes())
         keys = {}
         for name in names:
-            whose = {package: self.versions[package] for package in ("numpy", "scipy", MEASURES[name].package)}
-            words = json.dumps([content.hexdigest(), name, whose, __version__])
-            keys[name] = hashlib.sha256(words.encode()).hexdigest()
+            versions = {package: self.versions[package] for package in ("numpy", "scipy", MEASURES[name].package)}
+            text = json.dumps([content.hexdigest(), name, versions, __version__])
+            keys[name] = hashlib.sha256(text.encode()).hexdigest()
         return keys
 
     def get(self, keys: dict[str, str]) -> dict[str, Score]:
-        """Those scores that are known; none from a file that was damaged or taken away meanwhile."""
+        """Look up the stored scores; empty if the file was damaged or deleted meanwhile."""
         found: dict[str, Score] = {}
         with suppress(sqlite3.Error, UnicodeDecodeError), closing(self._open()) as database:
             for name, key in keys.items():
                 row = database.execute("SELECT score FROM scores WHERE key = ?", (key,)).fetchone()
-                score = score_of(row[0]) if row is not None else None
-                if score is not None and (isinstance(score, Undefined) or within(score, MEASURES[name].range)):
+                score = parse_score(row[0]) if row is not None else None
+                if score is not None and (isinstance(score, Undefined) or in_range(score, MEASURES[name].range)):
                     found[name] = score
         return found
 
     def put(self, keys: dict[str, str], scores: dict[str, Score]) -> None:
-        """Keep scores, where that can be done."""
+        """Store scores; does nothing if the file cannot be written."""
         rows = [
             (keys[name], json.dumps(score.reason if isinstance(score, Undefined) else score))
             for name, score in scores.items()
@@ -107,8 +110,8 @@ class Store:
             database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
 
 
-def score_of(content: object) -> Score | None:
-    """What a row holds; none where it is no score."""
+def parse_score(content: object) -> Score | None:
+    """The score in a row; None if it is invalid."""
     if not isinstance(content, bytes):
         return None
     try:
@@ -117,16 +120,16 @@ def score_of(content: object) -> Score | None:
         return None
     if isinstance(score, str):
         return Undefined(score)
-    return float(score) if type(score) in (int, float) and abs(score) < LARGEST else None
+    return float(score) if type(score) in (int, float) and abs(score) < MAX_SCORE else None
 
 
-def within(score: float, bounds: tuple[float, float]) -> bool:
-    """Whether a score is one that its measure can have."""
-    return bounds[0] - SLACK <= score <= bounds[1] + SLACK
+def in_range(score: float, bounds: tuple[float, float]) -> bool:
+    """Whether a score lies in the range of its measure."""
+    return bounds[0] - RANGE_TOLERANCE <= score <= bounds[1] + RANGE_TOLERANCE
 
 
-def damaged(error: sqlite3.DatabaseError | UnicodeDecodeError) -> bool:
-    """Whether a file is at fault, and not its place, the disk or another process."""
+def is_damage(error: sqlite3.DatabaseError | UnicodeDecodeError) -> bool:
+    """Whether an error means a damaged file, not a missing permission, a full disk or a lock."""
     if isinstance(error, sqlite3.OperationalError):
         return "no such column" in str(error) or "malformed" in str(error)
     return not isinstance(error, sqlite3.InternalError | sqlite3.NotSupportedError)

@@ -1,1 +1,1 @@
-"""Measures of quality: what each is, and a number or Undefined for a pair of signals."""
+"""Objective measures of speech quality and intelligibility, each a number or Undefined."""

@@ -1,4 +1,4 @@
-"""Every measure by name: what it is, and how a pair of signals is measured."""
+"""All measures by name, and functions to compute them for a pair of signals."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from segan_cli.measures.score import Score, Undefined
 
 Array = NDArray[np.float32]
 
-RATE_HZ = 16_000  # at which everything is measured
+RATE_HZ = 16_000
 
 
-class Pair:
-    """A clean signal and a degraded one [n] at 16 kHz, and what several measures need of them, computed once."""
+class SignalPair:
+    """A clean and a degraded signal [n] at 16 kHz, with cached results that several measures share."""
 
     def __init__(self, clean: Array, degraded: Array) -> None:
         self.clean, self.degraded = clean, degraded
@@ -28,35 +28,35 @@ class Pair:
         return standard.pesq_wb(self.clean, self.degraded)
 
     @cached_property
-    def parts(self) -> composite.Parts | Undefined:
-        """What the composites are made of."""
-        return composite.parts(self.clean, self.degraded)
+    def components(self) -> composite.Components | Undefined:
+        """Components of the composite measures."""
+        return composite.components(self.clean, self.degraded)
 
     @cached_property
     def dnsmos(self) -> dict[str, Score]:
-        """What is predicted for the degraded signal alone."""
+        """DNSMOS of the degraded signal."""
         return non_intrusive.dnsmos(self.degraded)
 
     def ssnr_db(self) -> Score:
         """Segmental SNR in dB."""
-        return self.parts if isinstance(self.parts, Undefined) else self.parts.ssnr_db
+        return self.components if isinstance(self.components, Undefined) else self.components.ssnr_db
 
-    def composite(self, formula: Callable[[composite.Parts, float], float]) -> Score:
-        """One of the composites, undefined where one of its parts is."""
-        if isinstance(self.parts, Undefined):
-            return self.parts
-        return self.pesq_wb if isinstance(self.pesq_wb, Undefined) else formula(self.parts, self.pesq_wb)
+    def composite(self, formula: Callable[[composite.Components, float], float]) -> Score:
+        """A composite measure; undefined if a component is."""
+        if isinstance(self.components, Undefined):
+            return self.components
+        return self.pesq_wb if isinstance(self.pesq_wb, Undefined) else formula(self.components, self.pesq_wb)
 
 
 @dataclass(frozen=True)
 class Measure:
-    """One measure; all work at 16 kHz."""
+    """A measure and its properties."""
 
     label: str  # in tables
-    function: Callable[[Pair], Score]
+    function: Callable[[SignalPair], Score]
     range: tuple[float, float]
     source: str
-    package: str = "segan-cli"  # whose code it is
+    package: str = "segan-cli"  # that implements it
     unit: str = ""
     higher_is_better: bool = True
 
@@ -94,7 +94,7 @@ WITH_REFERENCE: dict[str, Measure] = {
         "Le Roux et al. 2019, arXiv 1811.02508",
         unit="dB",
     ),
-    "ssnr_db": Measure("SSNR", Pair.ssnr_db, composite.SSNR_DB, HU, unit="dB"),
+    "ssnr_db": Measure("SSNR", SignalPair.ssnr_db, composite.SSNR_DB, HU, unit="dB"),
     "csig": Measure("CSIG", lambda pair: pair.composite(composite.csig), (1.0, 5.0), HU),
     "cbak": Measure("CBAK", lambda pair: pair.composite(composite.cbak), (1.0, 5.0), HU),
     "covl": Measure("COVL", lambda pair: pair.composite(composite.covl), (1.0, 5.0), HU),
@@ -120,28 +120,28 @@ NON_INTRUSIVE: dict[str, Measure] = {
     ),
 }
 MEASURES = {**WITH_REFERENCE, **NON_INTRUSIVE}
-CORE = ("pesq_wb", "stoi", "si_sdr_db")  # by which trainings are validated and models are shipped
+CORE = ("pesq_wb", "stoi", "si_sdr_db")  # for validation during training
 
 
 def measure_all(clean: Array, degraded: Array, names: Sequence[str] = CORE) -> dict[str, Score]:
-    """Measures by name of one pair of equal length, [n] at 16 kHz."""
+    """Compute measures by name for signals [n] of equal length at 16 kHz."""
     if not (np.isfinite(clean).all() and np.isfinite(degraded).all()):
-        return dict.fromkeys(names, Undefined("samples that are not finite"))
-    pair = Pair(clean, degraded)
-    return {name: checked(MEASURES[name].function(pair)) for name in names}
+        return dict.fromkeys(names, Undefined("samples are not finite"))
+    pair = SignalPair(clean, degraded)
+    return {name: check_finite(MEASURES[name].function(pair)) for name in names}
 
 
-def checked(score: Score) -> Score:
-    """Undefined where arithmetic gave no number."""
+def check_finite(score: Score) -> Score:
+    """Replace NaN and infinity by Undefined."""
     return score if isinstance(score, Undefined) or np.isfinite(score) else Undefined("no finite value")
 
 
-def packages(names: Sequence[str]) -> dict[str, str]:
-    """Versions of the packages whose code measures, by name; "" for one that is not installed as a package."""
-    found = {}
+def package_versions(names: Sequence[str]) -> dict[str, str]:
+    """Versions of the packages that compute the measures; "" for a package without metadata."""
+    versions = {}
     for package in sorted({"numpy", "scipy", "soxr", *(MEASURES[name].package for name in names)}):
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
-            found[package] = ""
-    return found
+            versions[package] = ""
+    return versions

@@ -1,4 +1,4 @@
-"""Ratios and distances between waveforms and spectra."""
+"""Distortion measures on waveforms and spectra."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,12 +10,12 @@ from segan_cli.measures.score import Score, Undefined
 Array = NDArray[np.float32]
 
 RATE_HZ = 16_000
-FRAME, HOP = 512, 128  # 32 ms, three quarters overlapping
-RANGE_DB = 80.0  # below the loudest bin of the clean signal, where the log spectrum ends
+FRAME, HOP = 512, 128  # 32 ms, 75 % overlap
+RANGE_DB = 80.0  # floor of the log spectra, below the loudest bin of the clean signal
 
 
 def si_sdr_db(clean: Array, degraded: Array) -> Score:
-    """Scale-invariant signal-to-distortion ratio in dB, means removed (Le Roux et al. 2019, arXiv 1811.02508)."""
+    """Scale-invariant signal-to-distortion ratio in dB after removing the means (Le Roux et al. 2019)."""
     reference = clean.astype(np.float64) - np.mean(clean, dtype=np.float64)
     estimate = degraded.astype(np.float64) - np.mean(degraded, dtype=np.float64)
     if not reference.any() or not estimate.any():
@@ -23,22 +23,22 @@ def si_sdr_db(clean: Array, degraded: Array) -> Score:
     target = (estimate @ reference) / (reference @ reference) * reference
     distortion = float(np.sum((estimate - target) ** 2))
     if distortion == 0.0:
-        return Undefined("no distortion at all")
+        return Undefined("no distortion")
     return float(10 * np.log10(max(float(target @ target), 1e-30) / distortion))
 
 
 def lsd_db(clean: Array, degraded: Array) -> Score:
     """Log-spectral distance in dB, lower is better (Gray and Markel 1976).
 
-    Mean over frames of 32 ms of the root mean square over frequency of the difference of power spectra in dB, each no
-    lower than 80 dB below the loudest bin of the clean signal.
+    RMS over frequency of the difference between log power spectra, averaged over frames of 32 ms. Both spectra are
+    floored at 80 dB below the loudest bin of the clean signal.
     """
     if not clean.any():
         return Undefined("silent signal")
     if len(clean) < FRAME:
         return Undefined("shorter than 32 ms")
     transform = ShortTimeFFT(hann(FRAME, sym=False), HOP, RATE_HZ)
-    ours, theirs = (np.abs(transform.stft(side.astype(np.float64))) ** 2 for side in (clean, degraded))
-    floor = ours.max() * 10 ** (-RANGE_DB / 10)
-    difference = 10 * np.log10(np.maximum(ours, floor) / np.maximum(theirs, floor))
+    reference, estimate = (np.abs(transform.stft(side.astype(np.float64))) ** 2 for side in (clean, degraded))
+    floor = reference.max() * 10 ** (-RANGE_DB / 10)
+    difference = 10 * np.log10(np.maximum(reference, floor) / np.maximum(estimate, floor))
     return float(np.mean(np.sqrt(np.mean(difference**2, axis=0))))

@@ -1,4 +1,4 @@
-"""DNSMOS: what listeners would say of a recording, predicted without a clean reference, by the package speechmos."""
+"""DNSMOS, which predicts listener ratings without a clean reference, from the package speechmos."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,23 +10,26 @@ from segan_cli.runtime import load_onnxruntime
 Array = NDArray[np.float32]
 
 RATE_HZ = 16_000
-SHORTEST_S = 1.0
+MIN_LENGTH_S = 1.0
 SCORES = ("sig_mos", "bak_mos", "ovrl_mos", "p808_mos")
 
 
 def check_dnsmos() -> None:
-    """Raise SeganError when the package is not installed."""
+    """Raise SeganError if the package is not installed."""
     try:
-        load_onnxruntime()  # before the package does
+        load_onnxruntime()  # before speechmos imports it
         import speechmos.dnsmos  # noqa: F401
     except ImportError as error:
-        raise SeganError(f"DNSMOS needs the extra: pip install 'segan-cli[dnsmos]' ({error})") from error
+        raise SeganError(f"DNSMOS needs an extra: pip install 'segan-cli[dnsmos]' ({error})") from error
 
 
 def dnsmos(samples: Array) -> dict[str, Score]:
-    """P.835 scores of signal, background and whole, and the P.808 score, 1 … 5 (arXiv 2110.01763, 2010.15258).
+    """P.835 ratings of signal, background and overall quality, and the P.808 rating, 1 … 5.
 
-    samples [n] at 16 kHz; the model takes windows of 9 s, shorter recordings are repeated.
+    The model takes 9 s at a time; shorter recordings are repeated. Source: arXiv 2110.01763, arXiv 2010.15258.
+
+    Args:
+        samples: [n] at 16 kHz.
     """
     load_onnxruntime()
     from speechmos import dnsmos as package
@@ -34,7 +37,7 @@ def dnsmos(samples: Array) -> dict[str, Score]:
     reason = None
     if not samples.any():
         reason = "silent signal"
-    elif len(samples) < SHORTEST_S * RATE_HZ:
+    elif len(samples) < MIN_LENGTH_S * RATE_HZ:
         reason = "shorter than 1 s"
     elif np.abs(samples).max() > 1:
         reason = "samples above full scale"

@@ -1,4 +1,4 @@
-"""What a measure gives: a number, or Undefined with the reason."""
+"""Scores: a number, or Undefined with a reason."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Undefined:
-    """A measure that has no value for a pair."""
+    """A measure has no value for a pair."""
 
     reason: str
 
@@ -20,6 +20,6 @@ def defined(scores: Sequence[Score]) -> list[float]:
 
 
 def mean(scores: Sequence[Score]) -> float | None:
-    """Mean of the defined scores, None when there is none."""
+    """Mean of the defined scores, None if there are none."""
     values = defined(scores)
     return sum(values) / len(values) if values else None

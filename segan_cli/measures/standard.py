@@ -1,4 +1,4 @@
-"""PESQ and STOI, by the packages that the field uses."""
+"""PESQ and STOI, from the packages pesq and pystoi."""
 
 import warnings
 from typing import Literal
@@ -14,22 +14,22 @@ RATE_HZ = 16_000
 
 
 def pesq_wb(clean: Array, degraded: Array) -> Score:
-    """Wide-band PESQ at 16 kHz, 1.04 … 4.64, higher is better (ITU-T P.862.2, by the package pesq)."""
+    """Wide-band PESQ at 16 kHz, 1.04 … 4.64, higher is better (ITU-T P.862.2, package pesq)."""
     return _pesq(clean, degraded, "wb")
 
 
 def pesq_nb(clean: Array, degraded: Array) -> Score:
-    """Narrow-band PESQ of signals at 16 kHz, 1.02 … 4.55, higher is better (ITU-T P.862 and P.862.1, by pesq)."""
+    """Narrow-band PESQ of 16 kHz signals, 1.02 … 4.55, higher is better (ITU-T P.862 and P.862.1, package pesq)."""
     return _pesq(clean, degraded, "nb")
 
 
 def stoi(clean: Array, degraded: Array) -> Score:
-    """Short-time objective intelligibility at 16 kHz, 0 … 1, higher is better (Taal et al. 2011, by pystoi)."""
+    """Short-time objective intelligibility at 16 kHz, 0 … 1, higher is better (Taal et al. 2011, package pystoi)."""
     return _stoi(clean, degraded, extended=False)
 
 
 def estoi(clean: Array, degraded: Array) -> Score:
-    """Extended STOI at 16 kHz, 0 … 1, higher is better (Jensen and Taal 2016, by pystoi)."""
+    """Extended STOI at 16 kHz, 0 … 1, higher is better (Jensen and Taal 2016, package pystoi)."""
     return _stoi(clean, degraded, extended=True)
 
 
@@ -53,8 +53,8 @@ def _stoi(clean: Array, degraded: Array, *, extended: bool) -> Score:
     if not clean.any() or not degraded.any():
         return Undefined("silent signal")
     with warnings.catch_warnings():
-        warnings.simplefilter("error", RuntimeWarning)  # pystoi warns and returns 1e-5 when it has too few frames
-        state = np.random.get_state()  # which the extended measure of pystoi draws from
+        warnings.simplefilter("error", RuntimeWarning)  # pystoi warns and returns 1e-5 if there are too few frames
+        state = np.random.get_state()  # extended STOI draws from the global generator
         np.random.seed(0)
         try:
             return float(measure(clean, degraded, RATE_HZ, extended=extended))

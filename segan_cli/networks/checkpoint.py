@@ -14,7 +14,7 @@ from safetensors.torch import save
 from segan_cli.atomic import write_whole
 from segan_cli.config.legacy import renamed_weight
 from segan_cli.config.model import ModelConfig
-from segan_cli.config.modelfile import FORMAT, check_size, read_about
+from segan_cli.config.modelfile import FORMAT, check_size, parse_metadata
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.families import AnyGenerator, build_generator
 
@@ -49,7 +49,7 @@ def load_model(path: Path) -> Model:
             text = (file.metadata() or {}).get("segan")
             if text is None:
                 raise CheckpointError("a safetensors file, but not written by segan; give a model that segan trained")
-            about = read_about(text)
+            about = parse_metadata(text)
             names = {renamed_weight(name) if about.format == 1 else name: name for name in file.keys()}  # noqa: SIM118
             with torch.device("meta"):
                 expected = build_generator(about.config.generator).state_dict()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from segan_cli.config.training import TrainingConfig
 from segan_cli.data.loader import MixtureDataset, SamplingPlan, batches, draw_extra
-from segan_cli.data.mixing import Source
+from segan_cli.data.mixing import ExampleSource
 from segan_cli.errors import TrainingError
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.training.adversary import StepMetrics
@@ -34,7 +34,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory") 
 
 def train(
     state: TrainState,
-    source: Source,
+    source: ExampleSource,
     validation: Sequence[tuple[Array, Array]],
     run: Path,
     pool: Executor,
@@ -84,7 +84,7 @@ def train(
     return not stopped
 
 
-def set_reference(state: TrainState, source: Source, plan: SamplingPlan) -> None:
+def set_reference(state: TrainState, source: ExampleSource, plan: SamplingPlan) -> None:
     """Give virtual batch norm its reference batch, where the discriminator has one."""
     discriminator = state.discriminator
     if isinstance(discriminator, Discriminator) and discriminator.config.norm == "virtual":
@@ -139,7 +139,7 @@ def explained(error: Exception, config: TrainingConfig, when: str, device: torch
     )
 
 
-def measure_diversity(state: TrainState, source: Source, plan: SamplingPlan) -> StepMetrics:
+def measure_diversity(state: TrainState, source: ExampleSource, plan: SamplingPlan) -> StepMetrics:
     """Diversity of the generator on windows and z of their own, the same at every call.
 
     Raises TrainingError when its output is not finite.

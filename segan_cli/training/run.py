@@ -18,10 +18,10 @@ from segan_cli.config.recipe import recipe_text
 from segan_cli.config.schema import to_dict
 from segan_cli.config.training import Recipe
 from segan_cli.data.cache import Cache, Progress
-from segan_cli.data.gather import describe
+from segan_cli.data.corpora import describe_corpus
 from segan_cli.data.mixing import NoisyClean, draw_utterances, spec_from_dict
-from segan_cli.data.sources import Sources, open_sources
 from segan_cli.data.split import load_split, save_split
+from segan_cli.data.training_data import TrainingData, load_training_data
 from segan_cli.errors import ConfigError, CorpusError, TrainingError
 from segan_cli.plain_json import read_json
 from segan_cli.system import cpu_count
@@ -40,7 +40,7 @@ class RunCallback(TrainingCallback, Protocol):
     def on_reading(self, place: str) -> Progress:
         """A place of the data is being read; → what is called with the files done and the files in all."""
 
-    def on_data(self, sources: Sources) -> None:
+    def on_data(self, sources: TrainingData) -> None:
         """All data is read and split."""
 
     def on_change(self, line: str) -> None:
@@ -67,7 +67,7 @@ class TrainingRun:
     """A training that is ready to begin or to go on."""
 
     state: TrainState
-    sources: Sources
+    sources: TrainingData
     mixes: list[NoisyClean]  # validation, in the main process
     options: RunOptions
 
@@ -109,13 +109,18 @@ def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, callb
         start_from(state, options.init)
     command = shlex.join(["segan", *sys.argv[1:]])
     state.history.append(
-        {"command": command, "data": [*map(describe, sources.found)], "from_step": state.step, "segan": __version__}
+        {
+            "command": command,
+            "data": [*map(describe_corpus, sources.corpora)],
+            "from_step": state.step,
+            "segan": __version__,
+        }
     )
     mixes: list[NoisyClean] = []
     if processes.is_main:
         write_text(run / "recipe.toml", recipe_text(recipe))
-        write_text(run / "data.json", json.dumps([asdict(found) for found in sources.found], indent=1) + "\n")
-        save_split(run / "split.json", sources.sides)
+        write_text(run / "data.json", json.dumps([asdict(corpus) for corpus in sources.corpora], indent=1) + "\n")
+        save_split(run / "split.json", sources.splits)
         mixes = validation_mixes(sources, recipe, run / "validation.jsonl")
     return TrainingRun(state, sources, mixes, options)
 
@@ -127,7 +132,7 @@ def default_workers(processes: Processes) -> int:
     return min(8, max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1))
 
 
-def open_data(recipe: Recipe, options: RunOptions, processes: Processes, callback: RunCallback) -> Sources:
+def open_data(recipe: Recipe, options: RunOptions, processes: Processes, callback: RunCallback) -> TrainingData:
     """Open the sources, in one process of each machine before the others, so that files are decoded once."""
     first_here = int(os.environ.get("LOCAL_RANK", 0)) == 0
     if not first_here:
@@ -136,7 +141,7 @@ def open_data(recipe: Recipe, options: RunOptions, processes: Processes, callbac
     before = load_split(split) if options.resume and split.exists() else None
     training, cache = recipe.training, Cache(options.cache, recipe.model.sample_rate_hz)
     progress = callback.on_reading if first_here else None
-    sources = open_sources(recipe.data, training.mixing, training.seed, cache, before, progress)
+    sources = load_training_data(recipe.data, training.mixing, training.seed, cache, before, progress)
     if first_here:
         processes.barrier()
     if processes.is_main:
@@ -165,7 +170,7 @@ def claimed(run: Path) -> Iterator[None]:
             run.rmdir()
 
 
-def validation_mixes(sources: Sources, recipe: Recipe, path: Path) -> list[NoisyClean]:
+def validation_mixes(sources: TrainingData, recipe: Recipe, path: Path) -> list[NoisyClean]:
     """The utterances of every validation, rendered as the run's file of specs says; drawn and written where it is new.
 
     Raises CorpusError when the file names a recording that is no longer there.

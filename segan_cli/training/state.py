@@ -13,7 +13,7 @@ import torch
 from segan_cli.atomic import write_whole
 from segan_cli.config.legacy import renamed_model, renamed_training, renamed_weight
 from segan_cli.config.model import ModelConfig
-from segan_cli.config.schema import flat, from_dict, to_dict
+from segan_cli.config.schema import flatten, from_dict, to_dict
 from segan_cli.config.training import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.losses.reconstruction import Reconstruction
@@ -138,7 +138,7 @@ class TrainState:
             self.health.restore(about["health"])
             self.step, self.history = about["step"], about["history"]
             then = from_dict(TrainingConfig, about["training"])
-            before, now = (flat(to_dict(config), "training.") for config in (then, self.training))
+            before, now = (flatten(to_dict(config), "training.") for config in (then, self.training))
         except (RuntimeError, LookupError, TypeError, ValueError, ConfigError) as error:
             raise CheckpointError(f"{path}: not a whole training state") from error
         return [f"{name}: {before[name]} before, {now[name]} now" for name in now if before[name] != now[name]]
