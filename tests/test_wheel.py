@@ -1,5 +1,6 @@
 """The base install: what the wheel holds, and what it does without the packages of training and evaluation."""
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -71,6 +72,15 @@ def test_models_are_listed_without_any_extra():
     result = without(EXTRAS, "models")
     assert result.returncode == 0, result.stderr
     assert "segan-spectral" in result.stdout
+
+
+def test_the_costs_are_those_of_the_networks():
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        import costs
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+    assert json.loads(costs.FILE.read_text()) == json.loads(json.dumps(costs.costs()))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segan_cli.cli.numbers import DECIBELS, SEED, WORKERS
+from segan_cli.cli.sections import SectionedCommand, section
 from segan_cli.errors import CorpusError, SeganError
+from segan_cli.extras import require_extra
 
 if TYPE_CHECKING:
     from segan_cli.evaluation.cases import Cases
@@ -21,37 +23,59 @@ PATH = click.Path(path_type=Path)
 DEFAULT_SNRS_DB = (0.0, 10.0)
 
 
-@click.command()
-@click.option("--noisy", type=PATH, metavar="FOLDER", help="Noisy recordings.")
-@click.option("--clean", type=PATH, metavar="FOLDER", help="Clean recordings with the same file names.")
-@click.option("--data", type=PATH, metavar="PATH", help="Folder with clean and noisy folders, or a manifest.")
-@click.option("--noise", type=PATH, metavar="FOLDER", help="Noise to mix into the clean recordings.")
-@click.option(
-    "--snr", "snrs", type=DECIBELS, multiple=True, metavar="DB", help="SNR of the mixes; repeatable.  [default: 0, 10]"
+@click.command(cls=SectionedCommand)
+@section(
+    "Recordings",
+    click.option("--noisy", type=PATH, metavar="FOLDER", help="Noisy recordings."),
+    click.option("--clean", type=PATH, metavar="FOLDER", help="Clean recordings with the same file names."),
+    click.option("--data", type=PATH, metavar="PATH", help="Folder with clean and noisy folders, or a manifest."),
+    click.option("--noise", type=PATH, metavar="FOLDER", help="Noise to mix into the clean recordings."),
+    click.option(
+        "--snr",
+        "snrs",
+        type=DECIBELS,
+        multiple=True,
+        metavar="DB",
+        help="SNR of the mixes; repeatable.  [default: 0, 10]",
+    ),
+    click.option("--seed", type=SEED, default=0, metavar="N", help="Random seed of the mixes.  [default: 0]"),
 )
-@click.option("--seed", type=SEED, default=0, show_default=True, help="Random seed of the mixes.")
-@click.option("--enhanced", multiple=True, metavar="[NAME=]FOLDER", help="Enhanced recordings; repeatable.")
-@click.option("--model", "models", multiple=True, metavar="MODEL", help="Shipped model or model file; repeatable.")
-@click.option(
-    "--measure",
-    "measures",
-    multiple=True,
-    metavar="NAME",
-    help="Measure to compute; repeatable.  [default: all but DNSMOS]",
+@section(
+    "Systems",
+    click.option(
+        "-m", "--model", "models", multiple=True, metavar="MODEL", help="Shipped model or model file; repeatable."
+    ),
+    click.option("--enhanced", multiple=True, metavar="[NAME=]FOLDER", help="Enhanced recordings; repeatable."),
+    click.option("--align", is_flag=True, help="Compensate the constant delay of each system."),
 )
-@click.option("--dnsmos", is_flag=True, help="Add DNSMOS, which needs no clean recordings (extra: dnsmos).")
-@click.option("--by", "columns", multiple=True, metavar="COLUMN", help="Break scores down by a column; repeatable.")
-@click.option("--align", is_flag=True, help="Compensate the constant delay of each system.")
-@click.option("--json", "as_json", is_flag=True, help="Print the full report as JSON.")
-@click.option("--csv", "csv_file", type=PATH, metavar="FILE", help="Write the scores of each recording.")
-@click.option("--markdown", "markdown_file", type=PATH, metavar="FILE", help="Write the tables.")
-@click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a page with tables, plots and players.")
-@click.option("--compare", nargs=2, type=PATH, metavar="A.json B.json", help="Compare two JSON reports and exit.")
-@click.option("--jobs", type=WORKERS, help="Worker processes.  [default: one per core]")
-@click.option("--cache", type=PATH, metavar="FILE", help="Score cache.  [default: in the user's cache folder]")
-@click.option("--no-cache", is_flag=True, help="Do not use the score cache.")
-@click.option("--force", is_flag=True, help="Overwrite existing files.")
-@click.option("-q", "--quiet", is_flag=True, help="Show no progress bar and no notes.")
+@section(
+    "Measures",
+    click.option(
+        "--measure",
+        "measures",
+        multiple=True,
+        metavar="NAME",
+        help="Measure to compute; repeatable.  [default: all but DNSMOS]",
+    ),
+    click.option("--dnsmos", is_flag=True, help="Add DNSMOS, which needs no clean recordings."),
+    click.option("--by", "columns", multiple=True, metavar="COLUMN", help="Break scores down by a column; repeatable."),
+)
+@section(
+    "Reports",
+    click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a page with tables, plots and players."),
+    click.option("--csv", "csv_file", type=PATH, metavar="FILE", help="Write the scores of each recording."),
+    click.option("--markdown", "markdown_file", type=PATH, metavar="FILE", help="Write the tables."),
+    click.option("--json", "as_json", is_flag=True, help="Print the full report as JSON."),
+    click.option("--compare", nargs=2, type=PATH, metavar="A.json B.json", help="Compare two JSON reports and exit."),
+    click.option("-y", "--force", is_flag=True, help="Overwrite existing files."),
+    click.option("-q", "--quiet", is_flag=True, help="Show no progress bar and no notes."),
+)
+@section(
+    "Performance",
+    click.option("-j", "--jobs", type=WORKERS, metavar="N", help="Worker processes.  [default: one per core]"),
+    click.option("--cache", type=PATH, metavar="FILE", help="Score cache.  [default: in the user's cache folder]"),
+    click.option("--no-cache", is_flag=True, help="Do not use the score cache."),
+)  # fmt: skip
 def evaluate(
     noisy: Path | None,
     clean: Path | None,
@@ -85,10 +109,11 @@ def evaluate(
     \b
     Examples:
       segan evaluate --noisy test/noisy --clean test/clean --model default
-      segan evaluate --data VoiceBank-DEMAND --enhanced ours=out/ --model default --html report.html
+      segan evaluate --data VoiceBank-DEMAND --enhanced ours=out/ --html report.html
       segan evaluate --clean speech/ --noise noises/ --snr 0 --snr 10 --model default
       segan evaluate --noisy talks/ --model default --dnsmos
     """
+    require_extra("evaluate", "segan evaluate")
     if compare is not None:
         from segan_cli.cli.scores import print_comparison
 

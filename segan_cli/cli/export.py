@@ -6,6 +6,7 @@ import click
 
 from segan_cli.atomic import check_place
 from segan_cli.errors import ConfigError
+from segan_cli.extras import require_extra
 
 PATH = click.Path(path_type=Path)
 
@@ -14,7 +15,7 @@ PATH = click.Path(path_type=Path)
 @click.argument("model")
 @click.option("-o", "--output", required=True, type=PATH, metavar="FILE.onnx", help="File to write.")
 @click.option("--half", is_flag=True, help="Store large weights as float16 to halve the file size.")
-@click.option("--force", is_flag=True, help="Overwrite an existing file.")
+@click.option("-y", "--force", is_flag=True, help="Overwrite an existing file.")
 def export(model: str, output: Path, half: bool, force: bool) -> None:
     """Export a model to ONNX.
 
@@ -27,6 +28,7 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
       segan export runs/first/best.safetensors -o mine.onnx
       segan enhance noisy.wav -o clean.wav --model mine.onnx
     """
+    require_extra("export", "segan export")
     if output.suffix != ".onnx":
         raise ConfigError(f"{output}: the file name must end in .onnx")
     check_place(output, force)

@@ -1,16 +1,20 @@
 """`segan models`."""
 
+import json
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
 
-from segan_cli.config.presets import PRESETS
 from segan_cli.plain_json import write_json
+
+COSTS = Path(__file__).parents[1] / "config" / "costs.json"  # measured by tools/costs.py
+SCORES = ("pesq_wb", "stoi", "si_sdr_db")
 
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """Cost of a preset, and scores of the shipped model trained from it."""
+    """Cost of a preset or shipped model, and the scores of the latter."""
 
     name: str
     shipped: bool
@@ -19,7 +23,7 @@ class ModelSummary:
     discriminator_parameters: int
     macs_per_second: float  # multiply-accumulates per second of audio, including overlap
     receptive_field: int | None  # samples; None: the whole segment
-    field_of_view_s: float | None
+    receptive_field_s: float | None
     bytes: int | None  # of the shipped file
     scores: dict[str, float] | None  # on the benchmark
     benchmark: str | None
@@ -28,10 +32,10 @@ class ModelSummary:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
 def models(as_json: bool) -> None:
-    """List presets and shipped models with their cost and scores.
+    """List shipped models and presets.
 
     The cost is that of the generator: weights, multiply-accumulates (MACs) per second of audio including overlap, and
-    receptive field.
+    receptive field. segan enhance --model takes shipped models, segan train --preset takes presets.
 
     \b
     Example:
@@ -43,52 +47,54 @@ def models(as_json: bool) -> None:
     if as_json:
         print_json(write_json([asdict(summary) for summary in summaries], indent=2))
         return
-    rows = []
-    for summary in summaries:
-        scores = summary.scores or {}
-        rows.append([
-            summary.name + " *" * summary.default,
-            f"{summary.parameters / 1e6:.2f} M",
-            f"{summary.macs_per_second / 1e9:.2f} G",
-            f"{summary.field_of_view_s * 1e3:.0f} ms" if summary.field_of_view_s else "segment",
-            f"{summary.bytes / 1e6:.1f} MB" if summary.bytes else "",
-            *(f"{scores[name]:.3f}" if name in scores else "" for name in ("pesq_wb", "stoi", "si_sdr_db")),
-        ])  # fmt: skip
-    headings = ["weights", "MACs/s", "receptive field", "file", "PESQ-WB", "STOI", "SI-SDR"]
-    print_table("", ["model"], headings, rows)
-    for summary in summaries:
-        if summary.benchmark:
-            say(f"{summary.name}{' (*, the default)' * summary.default}: scores on {summary.benchmark}.")
+    shipped = [summary for summary in summaries if summary.shipped]
+    rows = [[summary.name + " *" * summary.default, *cost_cells(summary), *score_cells(summary)] for summary in shipped]
+    print_table("Shipped models", ["model"], ["weights", "MACs/s", "PESQ-WB", "STOI", "SI-SDR"], rows)
+    rows = [
+        [summary.name, *cost_cells(summary), receptive_field(summary)] for summary in summaries if not summary.shipped
+    ]
+    print_table("Presets", ["preset"], ["weights", "MACs/s", "receptive field"], rows)
+    benchmarks = {summary.benchmark for summary in shipped if summary.benchmark}
+    say(f"* is the default. Scores are on {', '.join(sorted(benchmarks))}.")
+
+
+def cost_cells(summary: ModelSummary) -> list[str]:
+    """Format the cost of a model."""
+    return [f"{summary.parameters / 1e6:.2f} M", f"{summary.macs_per_second / 1e9:.2f} G"]
+
+
+def score_cells(summary: ModelSummary) -> list[str]:
+    """Format the scores of a shipped model."""
+    scores = summary.scores or {}
+    return [f"{scores[name]:.3f}" if name in scores else "" for name in SCORES]
+
+
+def receptive_field(summary: ModelSummary) -> str:
+    """Format the receptive field."""
+    return f"{summary.receptive_field_s * 1e3:.0f} ms" if summary.receptive_field_s else "segment"
 
 
 def summarise_models() -> list[ModelSummary]:
-    """All presets, with the shipped model of the same name if there is one, then other shipped models."""
+    """Summarise all shipped models, then all presets."""
     from segan_cli.backends.pretrained import find_model, shipped_models
-    from segan_cli.networks.checkpoint import load_model
-    from segan_cli.networks.summary import macs_per_second, weights
 
-    default, shipped = shipped_models()
+    default, entries = shipped_models()
     summaries = []
-    for name in [*PRESETS, *(name for name in shipped if name not in PRESETS)]:
-        entry = shipped.get(name)
-        path = find_model(name) if entry else None
-        model = load_model(path).config if path else PRESETS[name]
-        generator, discriminator = weights(model)
-        statistics = entry["benchmark"]["enhanced"] if entry else {}
-        receptive_field = model.generator.receptive_field()
-        summaries.append(
-            ModelSummary(
-                name=name,
-                shipped=entry is not None,
-                default=name == default,
-                parameters=generator,
-                discriminator_parameters=discriminator,
-                macs_per_second=macs_per_second(model),
-                receptive_field=receptive_field,
-                field_of_view_s=receptive_field / model.sample_rate_hz if receptive_field else None,
-                bytes=path.stat().st_size if path else None,
-                scores={measure: summary["mean"] for measure, summary in statistics.items()} or None,
-                benchmark=entry["benchmark"]["set"] if entry else None,
+    for kind, costs in sorted(json.loads(COSTS.read_text(encoding="utf-8")).items(), reverse=True):
+        for name, cost in costs.items():
+            entry = entries[name] if kind == "shipped" else None
+            field, rate_hz = cost["receptive_field"], cost.pop("sample_rate_hz")
+            statistics = entry["benchmark"]["enhanced"] if entry else {}
+            summaries.append(
+                ModelSummary(
+                    name=name,
+                    shipped=entry is not None,
+                    default=entry is not None and name == default,
+                    **cost,
+                    receptive_field_s=field / rate_hz if field else None,
+                    bytes=find_model(name).stat().st_size if entry else None,
+                    scores={measure: summary["mean"] for measure, summary in statistics.items()} or None,
+                    benchmark=entry["benchmark"]["set"] if entry else None,
+                )
             )
-        )
     return summaries

@@ -14,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segan_cli.cli.numbers import DECIBELS, SEED, Finite
+from segan_cli.cli.sections import SectionedCommand, section
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_for, shipped_recipes
 from segan_cli.config.schema import override
 from segan_cli.config.training import ObjectiveName, Recipe
 from segan_cli.errors import ConfigError, StoppedError, TrainingError
+from segan_cli.extras import require_extra
 from segan_cli.system import MAX_JOBS
 
 if TYPE_CHECKING:
@@ -42,36 +44,58 @@ RECIPE_OPTIONS = {  # option → field of the recipe
 }
 
 
-@click.command()
-@click.option("--data", multiple=True, metavar="PATH[:WEIGHT]", help="Speech; repeatable.")
-@click.option("--noise", multiple=True, metavar="PATH[:WEIGHT]", help="Noise; repeatable.  [default: generated]")
-@click.option("--rir", multiple=True, metavar="PATH[:WEIGHT]", help="Room impulse responses; repeatable.")
-@click.option("--valid-data", multiple=True, metavar="PATH", help="Validation speech.  [default: held-out speakers]")
-@click.option("--valid-noise", multiple=True, metavar="PATH", help="Validation noise.  [default: held-out recordings]")
-@click.option("--run-dir", "run", type=FOLDER, metavar="FOLDER", help="Output folder.  [default: runs/PRESET]")
-@click.option("--resume", is_flag=True, help="Resume the training in --run-dir.")
-@click.option(
-    "--recipe", metavar="RECIPE", help=f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: by preset]"
+@click.command(cls=SectionedCommand)
+@section(
+    "Data",
+    click.option("--data", multiple=True, metavar="PATH[:WEIGHT]", help="Speech; repeatable."),
+    click.option("--noise", multiple=True, metavar="PATH[:WEIGHT]", help="Noise; repeatable.  [default: generated]"),
+    click.option("--rir", multiple=True, metavar="PATH[:WEIGHT]", help="Room impulse responses; repeatable."),
+    click.option("--valid-data", multiple=True, metavar="PATH", help="Validation speech.  [default: some speakers]"),
+    click.option("--valid-noise", multiple=True, metavar="PATH", help="Validation noise.  [default: held-out files]"),
+    click.option("--snr", nargs=2, type=DECIBELS, metavar="MIN MAX", help="Range of the SNR of mixtures, in dB."),
+    click.option("--cache", type=FOLDER, metavar="FOLDER", help="Decoded audio.  [default: cache, beside --run-dir]"),
 )
-@click.option("--preset", type=click.Choice(list(PRESETS)), help="Model preset.  [default: from the recipe]")
-@click.option("--width", type=Finite(0, 1_000, min_open=True), help="Multiply all channel counts by this.")
-@click.option("--init", metavar="MODEL", help="Start from the weights of a shipped model or a model file.")
-@click.option("--steps", type=int, help="Number of training steps.")
-@click.option("--batch-size", type=int, help="Segments per step, over all processes.")
-@click.option("--learning-rate", type=Finite(0), help="Learning rate of the generator.")
-@click.option("--adversarial", type=click.Choice(typing.get_args(ObjectiveName)), help="Adversarial objective.")
-@click.option("--snr", nargs=2, type=DECIBELS, metavar="MIN MAX", help="Range of the SNR of mixtures, in dB.")
-@click.option("--seed", type=SEED, help="Random seed.")
-@click.option(
-    "--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set any field of the recipe; repeatable."
+@section(
+    "Run",
+    click.option("--run-dir", "run", type=FOLDER, metavar="FOLDER", help="Output folder.  [default: runs/PRESET]"),
+    click.option("--resume", is_flag=True, help="Resume the training in --run-dir."),
+    click.option("--init", metavar="MODEL", help="Start from the weights of a shipped model or a model file."),
+    click.option("--steps", type=int, metavar="N", help="Number of training steps."),
+    click.option("--seed", type=SEED, metavar="N", help="Random seed."),
+    click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs to --run-dir."),
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cuda, mps or cpu.")
-@click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Precision of the networks.")
-@click.option("--workers", type=click.IntRange(0, MAX_JOBS), help="Data loading processes.  [default: by device]")
-@click.option(
-    "--cache", type=FOLDER, metavar="FOLDER", help="Cache of decoded audio.  [default: cache, beside --run-dir]"
+@section(
+    "Model and recipe",
+    click.option(
+        "--recipe",
+        metavar="RECIPE",
+        help=f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: by preset]",
+    ),
+    click.option(
+        "--preset",
+        type=click.Choice(list(PRESETS)),
+        metavar="PRESET",
+        help="See segan models.  [default: from the recipe]",
+    ),
+    click.option("--width", type=Finite(0, 1_000, min_open=True), metavar="X", help="Multiply all channel counts."),
+    click.option("--batch-size", type=int, metavar="N", help="Segments per step, over all processes."),
+    click.option("--learning-rate", type=Finite(0), metavar="X", help="Learning rate of the generator."),
+    click.option(
+        "--adversarial",
+        type=click.Choice(typing.get_args(ObjectiveName)),
+        metavar="OBJECTIVE",
+        help="Adversarial loss: least-squares, hinge, wasserstein-gp, metricgan …",
+    ),
+    click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set any field; repeatable."),
 )
-@click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs to --run-dir.")
+@section(
+    "Performance",
+    click.option("-d", "--device", default="auto", show_default=True, help="auto, cuda, mps or cpu."),
+    click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Precision of the networks."),
+    click.option(
+        "--workers", type=click.IntRange(0, MAX_JOBS), metavar="N", help="Data loading processes.  [default: by device]"
+    ),
+)  # fmt: skip
 def train(
     run: Path | None,
     resume: bool,
@@ -96,11 +120,12 @@ def train(
     \b
     Examples:
       segan train --data vctk/
-      segan train --data libri/ --data vctk/:2 --noise noises/ --rir rooms/ --run-dir runs/second
+      segan train --data libri/ --data vctk/:2 --noise noises/ --rir rooms/
       segan train --run-dir runs/second --resume
       segan train --data mine/ --init default --steps 5000
-      torchrun --standalone --nproc-per-node 4 -m segan_cli train --data vctk/ --run-dir runs/four
+      torchrun --nproc-per-node 4 -m segan_cli train --data vctk/
     """
+    require_extra("train", "segan train")
     if resume and (run is None or not (run / "recipe.toml").is_file()):
         raise TrainingError(f"{run or '--resume'}: no training to resume; give its folder by --run-dir")
     try:
