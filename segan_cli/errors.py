@@ -38,7 +38,7 @@ class OutputError(SeganError):
 class ExistsError(HintedError, OutputError):
     """A file exists and is not to be overwritten."""
 
-    default_hint = "add --force to overwrite it, or --skip-existing"
+    default_hint = "add --force to overwrite it"
 
 
 class CorpusError(SeganError):

@@ -200,35 +200,39 @@ def test_a_name_that_no_file_can_have_does_not_stop_the_others(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav"]
 
 
-@pytest.mark.parametrize("error", [ValueError("odd"), RecursionError(), MemoryError(), KeyError("x"), RuntimeError("")])
-def test_whatever_goes_wrong_with_a_recording_is_its_own(tmp_path, monkeypatch, error):
-    from segan_cli.enhancement import batch
+class Plain:
+    """Stands in for an Enhancer."""
 
-    worker = object.__new__(batch.Worker)
-    worker.request = batch.Request()
+    def enhance_source(self, source):
+        """Not reached."""
+
+    def sign(self, outcome):
+        return outcome
+
+
+def run_failing_job(monkeypatch, error):
+    from segan_cli.enhancement import batch
+    from segan_cli.enhancement.recording import OutputOptions
 
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(batch.Worker, "_enhance", fail)
-    outcome = worker.run(batch.Job(Path("a.wav"), Path("b.wav")), lambda done, of: None)
-    assert outcome.error.startswith("a.wav: ")
+    monkeypatch.setattr(batch, "enhance_recording", fail)
+    job = batch.Job(Path("a.wav"), Path("b.wav"))
+    return batch.run_job(Plain(), job, OutputOptions(), lambda done, total: None)
 
 
-def test_a_stop_is_no_account_of_a_recording(monkeypatch):
-    from segan_cli.enhancement import batch
+@pytest.mark.parametrize("error", [ValueError("odd"), RecursionError(), MemoryError(), KeyError("x"), RuntimeError("")])
+def test_whatever_goes_wrong_with_a_recording_is_its_own(monkeypatch, error):
+    assert run_failing_job(monkeypatch, error).error.startswith("a.wav: ")
+
+
+def test_a_stop_is_no_outcome_of_a_recording(monkeypatch):
     from segan_cli.errors import StoppedError
 
-    worker = object.__new__(batch.Worker)
-    worker.request = batch.Request()
     for error in (StoppedError("stopped", 15), KeyboardInterrupt()):
-
-        def fail(*_, error=error):
-            raise error
-
-        monkeypatch.setattr(batch.Worker, "_enhance", fail)
         with pytest.raises(type(error)):
-            worker.run(batch.Job(Path("a.wav"), Path("b.wav")), lambda done, of: None)
+            run_failing_job(monkeypatch, error)
     assert not issubclass(StoppedError, Exception)
 
 
@@ -250,7 +254,7 @@ MANIFESTS = [
     ("a.csv", f"noisy\n{'a' * 200_000}\n", "field larger than field limit"),
     ("a.jsonl", "[" * 100_000, "line 1: not JSON (nested too deeply)"),
     ("a.jsonl", '{"noisy": ' + "9" * 5_000 + "}", "line 1: not JSON (Exceeds the limit"),
-    ("a.jsonl", '{"noisy": NaN}', "NaN is no number"),
+    ("a.jsonl", '{"noisy": NaN}', "NaN is not a JSON number"),
     ("a.jsonl", "3", "not an object"),
     ("a.jsonl", '{"noisy": [[1]], "clean": "x"}', "none of its"),
     ("a.csv", "noisy,clean\na\0b,c\n", "none of its"),

@@ -1,6 +1,6 @@
 """`segan enhance`."""
 
-import sys
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -211,7 +211,7 @@ def check_usage(arguments: Arguments) -> None:
         raise click.UsageError("--output and --suffix both name the output; give one of them.")
     if arguments.output == "":
         raise click.BadParameter("the name is empty; give a file, a folder or -", param_hint="--output")
-    if arguments.output == "-" and sys.stdout is not None and sys.stdout.isatty():
+    if arguments.output == "-" and os.isatty(1):
         raise click.UsageError("Standard output is a terminal; redirect it, or give -o FILE.")
     if arguments.suffix is not None and (not arguments.suffix or "/" in arguments.suffix):
         raise click.BadParameter("give text without a slash, such as -clean", param_hint="--suffix")

@@ -109,8 +109,8 @@ def evaluate(
     \b
     Examples:
       segan evaluate --noisy test/noisy --clean test/clean --model default
-      segan evaluate --data VoiceBank-DEMAND --enhanced ours=out/ --html report.html
-      segan evaluate --clean speech/ --noise noises/ --snr 0 --snr 10 --model default
+      segan evaluate --data VoiceBank-DEMAND --model default --html report.html
+      segan evaluate --clean speech/ --noise noises/ --snr 5 --model default
       segan evaluate --noisy talks/ --model default --dnsmos
     """
     require_extra("evaluate", "segan evaluate")
