@@ -9,6 +9,7 @@ and the tables in docs/adversarial.md.
 import argparse
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -104,25 +105,43 @@ def run_row(model: ModelConfig, config: TrainingConfig, sources: Sources, run: P
     }
 
 
-def main() -> None:
-    """Train what is missing, write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def folders(description: str) -> argparse.ArgumentParser:
+    """A parser of the options that name the folders of a training on speech."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--data", "--noise", "--valid-data", "--valid-noise", "--run"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", action="append", help="a row's name; repeatable")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    base = TrainingConfig(steps=arguments.steps, log_every=arguments.steps, validate_every=arguments.steps)
-    base = replace(base, validation_mixes=32)
+    return parser
+
+
+def open_folders(arguments: argparse.Namespace) -> Sources:
+    """The audio in the folders that the options name, decoded into a cache in the run folder."""
     data = DataConfig(
         speech=(str(arguments.data),),
         noise=(str(arguments.noise),),
         valid_speech=(str(arguments.valid_data),),
         valid_noise=(str(arguments.valid_noise),),
     )
-    sources = open_sources(data, MixingConfig(), 0, Cache(arguments.run / "cache", 16_000))
+    return open_sources(data, MixingConfig(), 0, Cache(arguments.run / "cache", 16_000))
+
+
+def noisy_scores(validation: Sequence[NoisyClean]) -> dict[str, float | None]:
+    """Mean scores of the noisy utterances themselves."""
+    with worker_pool() as pool:
+        scores = list(pool.map(measure_all, *zip(*((clean, noisy) for noisy, clean in validation), strict=True)))
+    return {name: mean([row[name] for row in scores]) for name in CORE}
+
+
+def main() -> None:
+    """Train what is missing, write the tables."""
+    parser = folders(__doc__ or "")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--only", action="append", help="a row's name; repeatable")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    base = TrainingConfig(steps=arguments.steps, log_every=arguments.steps, validate_every=arguments.steps)
+    base = replace(base, validation_mixes=32)
+    sources = open_folders(arguments)
     results = report.load("speech")
     budget = {
         "steps": base.steps,
@@ -131,10 +150,7 @@ def main() -> None:
         "data": [f"{f.utterances} files, {f.seconds / 3600:.2f} h of {f.kind}" for f in sources.found[:2]],
     }
     if results.get("budget") != budget:
-        validation = mixes(sources, base.validation_mixes)
-        with worker_pool() as pool:
-            scores = list(pool.map(measure_all, *zip(*((clean, noisy) for noisy, clean in validation), strict=True)))
-        results = {"budget": budget, "noisy": {name: mean([row[name] for row in scores]) for name in CORE}}
+        results = {"budget": budget, "noisy": noisy_scores(mixes(sources, base.validation_mixes))}
     for name, (model, game, seed) in rows().items():
         if name in results or (arguments.only and name not in arguments.only):
             continue

@@ -32,7 +32,7 @@ class GeneratorConfig:
     kernel_size: int  # taps, odd
     latent_channels: int  # channels of z beside the thought vector; 0 switches z off
     latent: Literal["normal", "uniform"] = "normal"  # z of mean 0 and standard deviation 1
-    skip_merge: Literal["concat", "sum"] = "concat"  # how a skip joins the decoder
+    skip_merge: Literal["concat", "sum", "none"] = "concat"  # how a skip joins the decoder; none: no skips
     skip_scale: Literal["fixed", "learned", "gated"] = (
         "fixed"  # times 1, a weight a channel, or a sigmoid of the decoder
     )
@@ -45,6 +45,11 @@ class GeneratorConfig:
         dilations = {f"dilation of layer {i}": dilation for i, dilation in enumerate(self.dilations, 1)}
         check_within("generator", dilations, 1, MOST_DILATION)
         check_level("generator", self.input_rms)
+        if self.skip_merge == "none" and self.skip_scale != "fixed":
+            raise ConfigError(
+                f"generator: skip_scale {self.skip_scale}, but skip_merge none leaves no skips to scale; set skip_scale"
+                " to fixed"
+            )
         if len(self.dilations) != len(self.channels):
             raise ConfigError(
                 f"generator: {len(self.channels)} channels but {len(self.dilations)} dilations; give one per layer"

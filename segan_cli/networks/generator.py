@@ -12,7 +12,8 @@ class Generator(nn.Module):
 
     Strided convolutions with PReLU compress the window to the thought vector c, the latent z is joined to it, and
     transposed convolutions mirror the way back. Each encoder layer's output, taken before its PReLU as in the authors'
-    code, joins its mirror's activation as the config says; the last activation is tanh.
+    code, joins its mirror's activation as `skip_merge` specifies; without skips the thought vector alone carries the
+    input to the decoder. The last activation is tanh.
     """
 
     def __init__(self, config: GeneratorConfig) -> None:
@@ -54,5 +55,11 @@ class Generator(nn.Module):
                 skip = skip * torch.sigmoid(h)
             elif self.config.skip_scale == "learned":
                 skip = skip * self.skip_weights[i]
-            h = torch.cat((activation(h), skip), 1) if self.config.skip_merge == "concat" else activation(h) + skip
+            h = self.merge(activation(h), skip)
         return torch.tanh(self.unit * self.decoder[-1](h))
+
+    def merge(self, h: Tensor, skip: Tensor) -> Tensor:
+        """A decoder activation [B, C, L] with its skip [B, C, L] → [B, 2 C, L] by concatenation, else [B, C, L]."""
+        if self.config.skip_merge == "concat":
+            return torch.cat((h, skip), 1)
+        return h + skip if self.config.skip_merge == "sum" else h
