@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from segan_cli.config.model import DiscriminatorConfig
+from segan_cli.config.model import DiscriminatorConfig, SpectralDiscriminatorConfig
 from segan_cli.config.training import AdversarialConfig
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.networks.discriminator import Discriminator
+from segan_cli.networks.spectral_discriminator import SpectralDiscriminator
 from segan_cli.training.adversary import Adversary, discriminator_stats
 
 
@@ -102,6 +103,46 @@ def test_unrolling_restores_the_discriminator_exactly(optimizer, changes):
     assert not torch.equal(plain, unrolled)
     after = (judge.network.state_dict(), judge.optimizer.state_dict())
     assert_equal(before, after)
+
+
+FROZEN = {
+    "virtual batch norm": lambda: small(),
+    "spectral norm": lambda: small(norm="none", spectral_norm=True),
+    "batch norm": lambda: small(norm="batch", phase_shuffle=2),
+    "running statistics": lambda: RunningStatistics(),
+    "spectral discriminator": lambda: SpectralDiscriminator(SpectralDiscriminatorConfig((4, 4), frame=32)),
+}
+
+
+class RunningStatistics(nn.Module):
+    """A discriminator whose batch norm keeps running statistics, as torch's does by default."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.BatchNorm1d(2), nn.Conv1d(2, 1, 3))
+
+    def forward(self, candidate, condition):
+        return self.layers(torch.cat((candidate, condition), 1)).mean((1, 2))
+
+
+@pytest.mark.parametrize("unrolled_steps", [0, 1])
+@pytest.mark.parametrize("kind", FROZEN)
+def test_the_frozen_discriminator_does_not_move_in_the_generators_step(kind, unrolled_steps):
+    """Weights, spectral norm's singular vectors, running statistics, gradients and the optimiser's state all stay."""
+    torch.manual_seed(0)
+    judge = adversary(FROZEN[kind](), unrolled_steps=unrolled_steps)
+    real, fake, noisy = torch.randn(3, 4, 1, 64)
+    loss, _ = judge.discriminator_loss(real, fake, noisy)  # so that gradients and the optimiser have a history
+    loss.backward()
+    judge.optimizer.step()
+    before = copy.deepcopy((judge.network.state_dict(), judge.optimizer.state_dict()))
+    gradients = [p.grad.clone() for p in judge.network.parameters()]
+    point = fake.clone().requires_grad_()
+    (push,) = torch.autograd.grad(judge.generator_loss(real, point, noisy), point)
+    assert float(push.abs().sum()) > 0
+    assert_equal(before, (judge.network.state_dict(), judge.optimizer.state_dict()))
+    assert_equal(gradients, [p.grad for p in judge.network.parameters()])
+    assert judge.network.training
 
 
 def assert_equal(a, b):

@@ -12,7 +12,7 @@ from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelCo
 from segan_cli.config.training import AdversarialConfig, TrainingConfig
 from segan_cli.training.batch import Batch, prepare
 from segan_cli.training.state import TrainState
-from segan_cli.training.step import train_step
+from segan_cli.training.step import generator_step, train_step
 
 T = 1024
 PLAIN = ModelConfig(
@@ -184,6 +184,18 @@ def test_the_generators_gradient_is_that_of_both_terms(batch, weight):
     assert report["reconstruction_gradient"] == pytest.approx(float(pull.norm()), rel=1e-4)
     assert 0.1 < float(weight * push.norm() / pull.norm()) < 100  # neither hides the other
     torch.testing.assert_close(seen[0], pull + weight * push, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [{"norm": "virtual"}, {"norm": "batch"}, {"norm": "none", "spectral_norm": True}])
+def test_a_generators_step_leaves_the_frozen_discriminator_as_it_is(batch, kind):
+    state = state_of(dataclasses.replace(PLAIN, discriminator=dataclasses.replace(PLAIN.discriminator, **kind)))
+    train_step(state, lambda: batch)
+    before = {name: value.clone() for name, value in state.discriminator.state_dict().items()}
+    generator = [p.detach().clone() for p in state.generator.parameters()]
+    generator_step(state, batch.micro_batches(1))
+    assert not all(map(torch.equal, generator, state.generator.parameters()))
+    for name, value in state.discriminator.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def test_a_gradient_share_scales_the_adversary_and_keeps_its_direction(batch):

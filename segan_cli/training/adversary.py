@@ -87,8 +87,14 @@ class Adversary(nn.Module):
     def generator_loss(
         self, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0, quality: Tensor | None = None
     ) -> Tensor:
-        """The generator's adversarial loss, by the discriminator as it is, or unrolled by some steps."""
-        weights = self.unroll(real, fake, condition, std, quality) if self.config.unrolled_steps else None
+        """The generator's adversarial loss, by the discriminator as it is or unrolled by some steps.
+
+        The discriminator stays as it is: spectral norm's power iteration and running statistics move on copies.
+        """
+        if self.config.unrolled_steps:
+            weights = self.unroll(real, fake, condition, std, quality)
+        else:
+            weights = self.copied_buffers()
         given = self.condition_for(real, condition)
         on_fake = on_real = self.discriminate(add_instance_noise(fake, std), given, weights)
         if self.objective.relativistic:
@@ -105,7 +111,7 @@ class Adversary(nn.Module):
         """
         scales = step_sizes(self.optimizer)
         weights: Weights = {name: p.detach().requires_grad_() for name, p in self.network.named_parameters()}
-        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        buffers = self.copied_buffers()
         for _ in range(self.config.unrolled_steps):
             loss, _ = self.discriminator_loss(real, fake, condition, std, quality, {**weights, **buffers})
             gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True, allow_unused=True)
@@ -113,6 +119,10 @@ class Adversary(nn.Module):
                 if gradient is not None:
                     weights[name] = weight - gradient * scale(gradient)
         return {**weights, **buffers}
+
+    def copied_buffers(self) -> Weights:
+        """Copies of the discriminator's buffers, so that a forward pass leaves its own as they are."""
+        return {name: buffer.clone() for name, buffer in self.network.named_buffers()}
 
     def clip_weights(self) -> None:
         """Clip the discriminator's weights where the objective asks for it, after each of its steps."""
