@@ -21,28 +21,19 @@ INAUDIBLE = 1e-9  # of an impulse response
 
 
 @dataclass
-class MicroBatch:
-    """A part of a batch that goes through the networks at once, and what is known of it within a step."""
+class Batch:
+    """Segments after pre-emphasis and level normalisation, and what one step of training computes from them."""
 
     noisy: Tensor  # [B, 1, T]
     clean: Tensor  # [B, 1, T]
-    z: Tensor | None = None  # [B, C, T / stride]
-    enhanced: Tensor | None = None  # [B, 1, T], with its graph, where both steps share it
+    z: Tensor | None = None  # [B, C, T / stride], where the generator takes one
+    enhanced: Tensor | None = None  # [B, 1, T] with its graph, where one forward pass serves both networks' steps
     quality: Tensor | None = None  # [2 B] of enhanced and of noisy, for a metric objective
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Segments after pre-emphasis, brought to one level, with a z for each where the generator takes one."""
-
-    noisy: Tensor  # [B, 1, T]
-    clean: Tensor  # [B, 1, T]
-    z: Tensor | None = None  # [B, C, T / stride]
-
-    def micro_batches(self, n: int) -> list[MicroBatch]:
-        """The batch in n equal parts."""
+    def micro_batches(self, n: int) -> list["Batch"]:
+        """The segments in n equal parts."""
         latents: Sequence[Tensor | None] = [None] * n if self.z is None else self.z.chunk(n)
-        return [MicroBatch(*part) for part in zip(self.noisy.chunk(n), self.clean.chunk(n), latents, strict=True)]
+        return [Batch(*part) for part in zip(self.noisy.chunk(n), self.clean.chunk(n), latents, strict=True)]
 
 
 def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]) -> Batch:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from segan_cli.measures.score import Undefined
 from segan_cli.measures.standard import pesq_wb
-from segan_cli.training.batch import MicroBatch, deemphasise
+from segan_cli.training.batch import Batch, deemphasise
 
 Array = NDArray[np.float32]
 QualityMetric = Callable[[Sequence[Array], Sequence[Array]], Tensor]  # clean and degraded waveforms [T] → quality [B]
@@ -27,7 +27,7 @@ def pesq_quality(pool: Executor) -> QualityMetric:
     return quality
 
 
-def measure_quality(batch: MicroBatch, enhanced: Tensor, metric: QualityMetric, pre_emphasis: float) -> Tensor:
+def measure_quality(batch: Batch, enhanced: Tensor, metric: QualityMetric, pre_emphasis: float) -> Tensor:
     """Quality [2 B] of the enhanced and then of the noisy segments, after de-emphasis."""
     clean, ours, noisy = (
         [*deemphasise(segments, pre_emphasis)[:, 0].cpu().numpy()] for segments in (batch.clean, enhanced, batch.noisy)

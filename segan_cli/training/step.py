@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segan_cli.training.adversary import StepMetrics
-from segan_cli.training.batch import Batch, MicroBatch, deemphasise
+from segan_cli.training.batch import Batch, deemphasise
 from segan_cli.training.optimization import learning_rate_factor, optimizer_step
 from segan_cli.training.quality import QualityMetric, measure_quality
 from segan_cli.training.state import TrainState
@@ -45,7 +45,7 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
     return metrics
 
 
-def discriminator_step(state: TrainState, batches: Sequence[MicroBatch], metric: QualityMetric | None) -> StepMetrics:
+def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: QualityMetric | None) -> StepMetrics:
     """One step of the discriminator; the quality that was measured stays with the micro-batches."""
     state.discriminator_optimizer.zero_grad(set_to_none=True)
     reports: list[dict[str, Tensor]] = []
@@ -77,7 +77,7 @@ def discriminator_step(state: TrainState, batches: Sequence[MicroBatch], metric:
     return metrics
 
 
-def generator_step(state: TrainState, batches: Sequence[MicroBatch]) -> StepMetrics:
+def generator_step(state: TrainState, batches: Sequence[Batch]) -> StepMetrics:
     """One step of the generator on reconstruction and adversarial loss."""
     config = state.training
     state.generator_optimizer.zero_grad(set_to_none=True)
@@ -110,7 +110,7 @@ def generator_step(state: TrainState, batches: Sequence[MicroBatch]) -> StepMetr
     return metrics
 
 
-def enhance(state: TrainState, batch: MicroBatch, network: nn.Module) -> Tensor:
+def enhance(state: TrainState, batch: Batch, network: nn.Module) -> Tensor:
     """Enhanced segments [B, 1, T], float32, by the generator or its distributed wrapper."""
     with state.autocast():
         enhanced: Tensor = network(batch.noisy, batch.z)
@@ -118,8 +118,8 @@ def enhance(state: TrainState, batch: MicroBatch, network: nn.Module) -> Tensor:
 
 
 def synchronised_last(
-    batches: Sequence[MicroBatch], network: nn.Module
-) -> Iterator[tuple[MicroBatch, AbstractContextManager[None]]]:
+    batches: Sequence[Batch], network: nn.Module
+) -> Iterator[tuple[Batch, AbstractContextManager[None]]]:
     """Micro-batches, each with a context that keeps gradients in this process until the last one."""
     for number, batch in enumerate(batches, 1):
         keep = number < len(batches) and isinstance(network, DistributedDataParallel)
