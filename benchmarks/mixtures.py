@@ -33,6 +33,8 @@ ROWS = {
         Game("wasserstein-gp", discriminator_steps=5, gradient_penalty_weight=0.1)
     ),
     "non-saturating, label smoothing 0.1": Setting(replace(NS, label_smoothing=0.1)),
+    "non-saturating, separate steps": Setting(replace(NS, separate_steps=True)),
+    "least-squares, separate steps": Setting(Game(separate_steps=True)),
     "non-saturating, R1 0.1": Setting(replace(NS, r1_weight=0.1)),
     "non-saturating, instance noise 0.5": Setting(replace(NS, instance_noise=0.5)),
     "non-saturating, D lags": Setting(NS, discriminator_rate=LAG),

@@ -127,13 +127,15 @@ def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Pla
         quality = None
         if game.objective == "metricgan":
             quality = target.quality(torch.cat((fake, given)))
-        loss, _ = adversary.discriminator_loss(real, fake, given, std, quality)
-        if setting.conditional == "classifier":
-            loss = loss + cross_entropy(network.classify(real), modes) + cross_entropy(network.classify(fake), modes)
-        optimizers[1].zero_grad()
-        loss.backward()
-        optimizers[1].step()
-        adversary.clip_weights()
+        for side in adversary.sides:
+            loss, _ = adversary(side, real, fake, given, std, quality)
+            if setting.conditional == "classifier":
+                loss = loss + cross_entropy(network.classify(real), modes)
+                loss = loss + cross_entropy(network.classify(fake), modes)
+            optimizers[1].zero_grad()
+            loss.backward()
+            optimizers[1].step()
+            adversary.clip_weights()
         return std, quality
 
     played = Played(

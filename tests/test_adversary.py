@@ -8,7 +8,8 @@ from torch import nn
 
 from segan_cli.config.model import DiscriminatorConfig, SpectralDiscriminatorConfig
 from segan_cli.config.training import AdversarialConfig
-from segan_cli.losses.adversarial import OBJECTIVES
+from segan_cli.errors import ConfigError
+from segan_cli.losses.adversarial import OBJECTIVES, SeparableLoss
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.networks.spectral_discriminator import SpectralDiscriminator
 from segan_cli.training.adversary import Adversary, discriminator_stats
@@ -281,17 +282,58 @@ def test_a_metric_is_judged_beside_clean_and_all_else_beside_noisy(objective, di
     torch.testing.assert_close(judge.generator_loss(real, fake, noisy, quality=torch.ones(4)), expected)
 
 
+def stats_of(real, fake, objective):
+    return discriminator_stats({"real": torch.tensor(real), "fake": torch.tensor(fake)}, OBJECTIVES[objective])
+
+
 def test_opinion_tells_who_is_ahead():
-    stats = discriminator_stats(torch.tensor([1.0, 0.2] * 4), torch.tensor([0.0, 0.2] * 4), OBJECTIVES["least-squares"])
+    stats = stats_of([1.0, 0.2] * 4, [0.0, 0.2] * 4, "least-squares")
     assert stats["d_real"] == pytest.approx(0.6)
     assert stats["d_fake"] == pytest.approx(0.1)
     assert stats["d_real_accuracy"] == 0.5
     assert stats["d_fake_accuracy"] == 1.0
     assert stats["d_prime"] == pytest.approx(0.5 / ((0.16 + 0.01) / 2) ** 0.5, rel=1e-4)
-    few = discriminator_stats(torch.tensor([9.0]), torch.tensor([8.0]), OBJECTIVES["wasserstein-gp"])
+    few = stats_of([9.0], [8.0], "wasserstein-gp")
     assert few["d_fake_accuracy"] == 1.0
     assert "d_prime" not in few  # one example has no deviation
-    assert set(discriminator_stats(torch.tensor([1.0]), torch.tensor([0.5]), OBJECTIVES["metricgan"])) == {
-        "d_real",
-        "d_fake",
-    }
+    assert set(stats_of([1.0], [0.5], "metricgan")) == {"d_real", "d_fake"}
+
+
+SEPARABLE = ("minimax", "non-saturating", "maximum-likelihood", "least-squares", "hinge")
+
+
+@pytest.mark.parametrize("objective", SEPARABLE)
+@pytest.mark.parametrize("options", [{}, {"mismatched_share": 0.25}, {"r1_weight": 2.0}, {"label_smoothing": 0.1}])
+def test_the_sides_of_a_separable_loss_add_up_to_the_joint_loss(objective, options):
+    torch.manual_seed(0)
+    if objective == "hinge" and "label_smoothing" in options:
+        pytest.skip("no label to smooth")
+    judge = adversary(small(norm="none").double(), objective=objective, separate_steps=True, **options)
+    real, fake, noisy = torch.randn(3, 4, 1, 64, dtype=torch.float64)
+    joint, logits = judge(None, real, fake, noisy, 0.0, None)
+    parts = [judge(side, real, fake, noisy, 0.0, None) for side in judge.sides]
+    torch.testing.assert_close(sum(loss for loss, _ in parts), joint)
+    assert_equal({**parts[0][1], **parts[1][1]}, logits)
+    assert set(parts[0][1]) == {"real"}
+
+
+def test_one_side_learns_nothing_from_the_other():
+    judge = adversary(Linear(1.0), separate_steps=True)
+    real, fake, condition = torch.tensor([[2.0]]), torch.tensor([[3.0]]), torch.zeros(1, 0)
+    slopes = []
+    for side in judge.sides:
+        (slope,) = torch.autograd.grad(judge(side, real, fake, condition, 0.0, None)[0], judge.network.y)
+        slopes.append(float(slope))
+    assert slopes == [(1.0 * 2.0 - 1) * 2.0, (1.0 * 3.0) * 3.0]  # of ½ (y x - 1)² and of ½ (y g)²
+
+
+@pytest.mark.parametrize("objective", ["wasserstein-clip", "wasserstein-gp", "relativistic-least-squares", "metricgan"])
+def test_separate_steps_are_refused_where_the_loss_is_no_sum_of_sides(objective):
+    with pytest.raises(ConfigError, match="not a term on real plus a term on fake; use minimax"):
+        AdversarialConfig(objective, separate_steps=True)
+    assert not isinstance(OBJECTIVES[objective].discriminator, SeparableLoss)
+
+
+def test_separate_steps_and_unrolling_exclude_each_other():
+    with pytest.raises(ConfigError, match="set unrolled_steps=0"):
+        AdversarialConfig(separate_steps=True, unrolled_steps=1)

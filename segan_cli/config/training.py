@@ -87,6 +87,7 @@ class AdversarialConfig:
     gradient_share: float | None = None  # its gradient's norm over reconstruction's, whatever the weight (2210.13438)
     start: int = 0  # steps of reconstruction alone before the discriminator joins
     discriminator_steps: int = 1  # per step of the generator, each on new windows
+    separate_steps: bool = False  # the discriminator takes one optimiser step on real, then one on fake
     unrolled_steps: int = 0  # steps of the discriminator that the generator looks ahead (arXiv 1611.02163)
     instance_noise: float = 0.0  # deviation of noise on candidates, falling linearly to 0 at the last step (1610.04490)
     label_smoothing: float = 0.0  # what the label of real lacks to 1
@@ -101,6 +102,13 @@ class AdversarialConfig:
             raise ConfigError(f"label_smoothing: {self.objective} has no labels; use {', '.join(labelled)}")
         if self.mismatched_share and self.objective == "metricgan":
             raise ConfigError("mismatched_share: metricgan has no quality for pairs that do not match; leave it at 0")
+        if self.separate_steps and self.objective not in (*labelled, "hinge"):
+            raise ConfigError(
+                f"separate_steps: the loss of {self.objective} is not a term on real plus a term on fake; use"
+                f" {', '.join(labelled)} or hinge"
+            )
+        if self.separate_steps and self.unrolled_steps:
+            raise ConfigError("separate_steps: unrolling looks ahead along joint steps; set unrolled_steps=0")
         for name in ("label_smoothing", "mismatched_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")

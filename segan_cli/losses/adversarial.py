@@ -5,6 +5,7 @@ Discriminator losses are called as f(real, fake, target=...), generator losses a
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -30,6 +31,18 @@ class GeneratorLoss(Protocol):
 
 
 @dataclass(frozen=True)
+class SeparableLoss:
+    """A discriminator loss that is the sum of one term on real and one on fake."""
+
+    real: Callable[[Tensor, float | Tensor], Tensor]  # logits [B] and the label of real
+    fake: Callable[[Tensor], Tensor]  # logits [B]
+
+    def __call__(self, real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
+        """The sum of both terms, logits [B] of real and fake."""
+        return self.real(real, target) + self.fake(fake)
+
+
+@dataclass(frozen=True)
 class Objective:
     """The losses of both networks, and what else they need."""
 
@@ -43,13 +56,18 @@ class Objective:
     weight_clipping: bool = False  # of the critic (arXiv 1701.07875)
 
 
-def cross_entropy_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-    """-½ E log σ(D(x)) - ½ E log(1 - σ(D(G))) (arXiv 1406.2661, equation 1).
+def cross_entropy_real(real: Tensor, target: float | Tensor = 1.0) -> Tensor:
+    """-½ E log σ(D(x)) (arXiv 1406.2661, equation 1).
 
-    A label below 1 is one-sided smoothing: -½ E [label log σ + (1 - label) log(1 - σ)] on real (arXiv 1606.03498).
+    A label below 1 is one-sided smoothing: -½ E [label log σ + (1 - label) log(1 - σ)] (arXiv 1606.03498).
     """
     on_real = target * softplus(-real) + (1 - target) * softplus(real)
-    return 0.5 * on_real.mean() + 0.5 * softplus(fake).mean()
+    return 0.5 * on_real.mean()
+
+
+def cross_entropy_fake(fake: Tensor) -> Tensor:
+    """-½ E log(1 - σ(D(G))) (arXiv 1406.2661, equation 1)."""
+    return 0.5 * softplus(fake).mean()
 
 
 def minimax_generator(fake: Tensor, *, real: Tensor) -> Tensor:
@@ -71,9 +89,14 @@ def maximum_likelihood_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     return -0.5 * (fake.clamp(max=LARGEST_EXPONENT).exp() + math.exp(LARGEST_EXPONENT) * beyond).mean()
 
 
-def least_squares_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-    """½ E (D(x) - 1)² + ½ E D(G)² (arXiv 1611.04076, equation 9)."""
-    return 0.5 * (real - target).square().mean() + 0.5 * fake.square().mean()
+def least_squares_real(real: Tensor, target: float | Tensor = 1.0) -> Tensor:
+    """½ E (D(x) - 1)² (arXiv 1611.04076, equation 9)."""
+    return 0.5 * (real - target).square().mean()
+
+
+def least_squares_fake(fake: Tensor) -> Tensor:
+    """½ E D(G)² (arXiv 1611.04076, equation 9)."""
+    return 0.5 * fake.square().mean()
 
 
 def least_squares_generator(fake: Tensor, *, real: Tensor) -> Tensor:
@@ -81,9 +104,14 @@ def least_squares_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     return 0.5 * (fake - 1).square().mean()
 
 
-def hinge_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-    """E max(0, 1 - D(x)) + E max(0, 1 + D(G)) (arXiv 1802.05957, equation 16)."""
-    return (1 - real).relu().mean() + (1 + fake).relu().mean()
+def hinge_real(real: Tensor, target: float | Tensor = 1.0) -> Tensor:
+    """E max(0, 1 - D(x)) (arXiv 1802.05957, equation 16)."""
+    return (1 - real).relu().mean()
+
+
+def hinge_fake(fake: Tensor) -> Tensor:
+    """E max(0, 1 + D(G)) (arXiv 1802.05957, equation 16)."""
+    return (1 + fake).relu().mean()
 
 
 def wasserstein_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
@@ -119,12 +147,16 @@ def metric_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     return (fake - 1).square().mean()
 
 
+CROSS_ENTROPY = SeparableLoss(cross_entropy_real, cross_entropy_fake)
+
 OBJECTIVES = {
-    "minimax": Objective(cross_entropy_discriminator, minimax_generator, 0.0, labelled=True),
-    "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator, 0.0, labelled=True),
-    "maximum-likelihood": Objective(cross_entropy_discriminator, maximum_likelihood_generator, 0.0, labelled=True),
-    "least-squares": Objective(least_squares_discriminator, least_squares_generator, 0.5, labelled=True),
-    "hinge": Objective(hinge_discriminator, wasserstein_generator, 0.0),
+    "minimax": Objective(CROSS_ENTROPY, minimax_generator, 0.0, labelled=True),
+    "non-saturating": Objective(CROSS_ENTROPY, non_saturating_generator, 0.0, labelled=True),
+    "maximum-likelihood": Objective(CROSS_ENTROPY, maximum_likelihood_generator, 0.0, labelled=True),
+    "least-squares": Objective(
+        SeparableLoss(least_squares_real, least_squares_fake), least_squares_generator, 0.5, labelled=True
+    ),
+    "hinge": Objective(SeparableLoss(hinge_real, hinge_fake), wasserstein_generator, 0.0),
     "wasserstein-clip": Objective(wasserstein_discriminator, wasserstein_generator, None, weight_clipping=True),
     "wasserstein-gp": Objective(wasserstein_discriminator, wasserstein_generator, None, gradient_penalty=True),
     "relativistic-least-squares": Objective(

@@ -5,14 +5,14 @@ takes both and returns logits [B].
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from segan_cli.config.training import AdversarialConfig
-from segan_cli.losses.adversarial import OBJECTIVES, Objective
+from segan_cli.losses.adversarial import OBJECTIVES, Objective, SeparableLoss
 from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
 from segan_cli.networks.layers import at_least_float32
 
@@ -20,12 +20,14 @@ LEAST_EXAMPLES = 8  # from which a standard deviation is estimated
 
 StepMetrics = dict[str, float]
 DiscriminatorStats = dict[str, Tensor]  # scalars
+Side = Literal["real", "fake"]
+Logits = dict[Side, Tensor]  # [B] of each side, detached
 Weights = dict[str, Tensor]
 StepSize = Callable[[Tensor], Tensor]
 
 
 class Adversary(nn.Module):
-    """A discriminator with its optimiser and objective; calling it returns the discriminator's loss.
+    """A discriminator with its optimiser and objective.
 
     In every method `real`, `fake` and `condition` are [B, …]; `std` is the standard deviation of the instance noise, in
     their units; `quality` [2 B], for a metric objective, is the measured quality of `fake` and of `condition`, NaN
@@ -37,6 +39,11 @@ class Adversary(nn.Module):
         self.network, self.optimizer, self.config = network, optimizer, config
         self.objective = OBJECTIVES[config.objective]
 
+    @property
+    def sides(self) -> tuple[Side | None, ...]:
+        """What each optimiser step of the discriminator learns from: one side, or None for both at once."""
+        return ("real", "fake") if self.config.separate_steps else (None,)
+
     def discriminate(self, candidate: Tensor, condition: Tensor, weights: Weights | None = None) -> Tensor:
         """Logits [B] of candidates, by the network's own weights or by others."""
         arguments = (candidate, condition)
@@ -47,6 +54,10 @@ class Adversary(nn.Module):
         """The discriminator's second input: the condition or, for a metric objective, real."""
         return real if self.objective.metric else condition
 
+    def on_mismatched(self, real: Tensor, condition: Tensor, weights: Weights | None = None) -> Tensor:
+        """Logits [B] of real candidates, each beside the condition of another."""
+        return self.discriminate(real, condition.roll(1, 0), weights)
+
     def discriminator_loss(
         self,
         real: Tensor,
@@ -55,8 +66,8 @@ class Adversary(nn.Module):
         std: float = 0.0,
         quality: Tensor | None = None,
         weights: Weights | None = None,
-    ) -> tuple[Tensor, DiscriminatorStats]:
-        """The discriminator's loss with its penalties, and what it answered."""
+    ) -> tuple[Tensor, Logits]:
+        """The discriminator's loss with its penalties, and its logits."""
         config, objective = self.config, self.objective
         noised, given = add_instance_noise(real, std), self.condition_for(real, condition)
 
@@ -73,16 +84,42 @@ class Adversary(nn.Module):
             label = 1.0 - config.label_smoothing
             loss = objective.discriminator(on_real, on_fake, target=label)
             if config.mismatched_share:
-                on_mismatched = self.discriminate(noised, condition.roll(1, 0), weights)
+                on_mismatched = self.on_mismatched(noised, condition, weights)
                 mismatched = objective.discriminator(on_real, on_mismatched, target=label)
                 loss = torch.lerp(loss, mismatched, config.mismatched_share)
         if config.r1_weight:
             loss = loss + config.r1_weight * r1(discriminate, noised)
         if objective.gradient_penalty:
             loss = loss + config.gradient_penalty_weight * gradient_penalty(discriminate, real, fake.detach())
-        return loss, discriminator_stats(on_real.detach(), on_fake.detach(), objective)
+        return loss, {"real": on_real.detach(), "fake": on_fake.detach()}
 
-    forward = discriminator_loss
+    def side_loss(
+        self, side: Side, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0
+    ) -> tuple[Tensor, Logits]:
+        """The part of a separable loss that depends on one side, with its penalties, and the logits of that side."""
+        config, loss = self.config, self.objective.discriminator
+        assert isinstance(loss, SeparableLoss)  # the config refuses others
+        noised = add_instance_noise(real, std)
+        if side == "real":
+            logits = self.discriminate(noised, condition)
+            value = loss.real(logits, 1.0 - config.label_smoothing)
+            if config.r1_weight:
+                value = value + config.r1_weight * r1(lambda x: self.discriminate(x, condition), noised)
+        else:
+            logits = self.discriminate(add_instance_noise(fake, std), condition)
+            value = loss.fake(logits)
+            if config.mismatched_share:
+                mismatched = loss.fake(self.on_mismatched(noised, condition))
+                value = torch.lerp(value, mismatched, config.mismatched_share)
+        return value, {side: logits.detach()}
+
+    def forward(
+        self, side: Side | None, real: Tensor, fake: Tensor, condition: Tensor, std: float, quality: Tensor | None
+    ) -> tuple[Tensor, Logits]:
+        """The loss of one step of the discriminator: on one side, or on both at once."""
+        if side is None:
+            return self.discriminator_loss(real, fake, condition, std, quality)
+        return self.side_loss(side, real, fake, condition, std)
 
     def generator_loss(
         self, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0, quality: Tensor | None = None
@@ -135,11 +172,12 @@ def add_instance_noise(candidates: Tensor, std: float) -> Tensor:
     return candidates + std * torch.randn_like(candidates) if std else candidates
 
 
-def discriminator_stats(on_real: Tensor, on_fake: Tensor, objective: Objective) -> DiscriminatorStats:
-    """Means of the logits [B] of either kind and, for a classifier, accuracies and d′.
+def discriminator_stats(logits: Logits, objective: Objective) -> DiscriminatorStats:
+    """Mean logit of each side and, unless the objective is a metric, accuracies and d′.
 
     d′, from eight examples on, is the difference of the means over the pooled standard deviation.
     """
+    on_real, on_fake = logits["real"], logits["fake"]
     real, fake = on_real.mean(), on_fake.mean()
     report = {"d_real": real, "d_fake": fake}
     if objective.metric:

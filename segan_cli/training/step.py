@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segan_cli.training.adversary import StepMetrics
+from segan_cli.training.adversary import Logits, Side, StepMetrics, discriminator_stats
 from segan_cli.training.batch import Batch, deemphasise
 from segan_cli.training.optimization import learning_rate_factor, optimizer_step
 from segan_cli.training.quality import QualityMetric, measure_quality
@@ -46,34 +46,50 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
 
 
 def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: QualityMetric | None) -> StepMetrics:
-    """One step of the discriminator; the quality that was measured stays with the micro-batches."""
+    """Train the discriminator on one batch; → its loss, gradient norm and answers, by name.
+
+    With `separate_steps` the optimiser takes a step on real and one on fake: the loss is then the sum of both, the
+    gradient norm their mean. Quality that was measured stays with the micro-batches.
+    """
+    fakes = [detached(state, batch) for batch in batches]
+    if metric is not None:
+        for batch, fake in zip(batches, fakes, strict=True):
+            batch.quality = measure_quality(batch, fake, metric, state.model.pre_emphasis)
+    logits: list[Logits] = [{} for _ in batches]
+    steps = [discriminator_update(state, side, batches, fakes, logits) for side in state.adversary.sides]
+    metrics = steps[-1]
+    metrics["discriminator"] = sum(step["discriminator"] for step in steps)
+    metrics["discriminator_gradient"] = sum(step.pop("gradient") for step in steps) / len(steps)
+    if metric is not None:
+        qualities = [batch.quality for batch in batches if batch.quality is not None]
+        metrics[UNDEFINED] = float(sum(int(quality.isnan().sum()) for quality in qualities))
+    return metrics
+
+
+def discriminator_update(
+    state: TrainState, side: Side | None, batches: Sequence[Batch], fakes: Sequence[Tensor], logits: list[Logits]
+) -> StepMetrics:
+    """One optimiser step of the discriminator, on one side or on both; adds to the `logits` of each micro-batch."""
     state.discriminator_optimizer.zero_grad(set_to_none=True)
     reports: list[dict[str, Tensor]] = []
-    for batch, sync in synchronised_last(batches, state.ddp_adversary):
-        if batch.enhanced is None:
-            with torch.no_grad():
-                enhanced = enhance(state, batch, state.generator)
-        else:
-            enhanced = batch.enhanced.detach()
-        if metric is not None:
-            batch.quality = measure_quality(batch, enhanced, metric, state.model.pre_emphasis)
+    for (batch, sync), fake, answers in zip(
+        synchronised_last(batches, state.ddp_adversary), fakes, logits, strict=True
+    ):
         with sync:
             with state.autocast():
-                loss, stats = state.ddp_adversary(
-                    batch.clean, enhanced, batch.noisy, state.instance_noise(), batch.quality
+                loss, on_side = state.ddp_adversary(
+                    side, batch.clean, fake, batch.noisy, state.instance_noise(), batch.quality
                 )
             state.discriminator_scaler.scale(loss / len(batches)).backward()
+        answers |= on_side
+        stats = discriminator_stats(answers, state.adversary.objective) if len(answers) == 2 else {}
         reports.append({"discriminator": loss.detach(), **stats})
     learning_rate = state.training.discriminator_learning_rate * learning_rate_factor(state.step, state.training)
     metrics = optimizer_step(
         state.discriminator_optimizer, state.discriminator_scaler, learning_rate, averaged(reports), state.step,
         state.training.clip_norm,
     )  # fmt: skip
-    metrics["discriminator_gradient"] = metrics.pop("gradient")
     state.adversary.clip_weights()
-    if metric is not None:
-        qualities = [batch.quality for batch in batches if batch.quality is not None]
-        metrics[UNDEFINED] = float(sum(int(quality.isnan().sum()) for quality in qualities))
     return metrics
 
 
@@ -115,6 +131,14 @@ def enhance(state: TrainState, batch: Batch, network: nn.Module) -> Tensor:
     with state.autocast():
         enhanced: Tensor = network(batch.noisy, batch.z)
     return enhanced.float()
+
+
+def detached(state: TrainState, batch: Batch) -> Tensor:
+    """Enhanced segments [B, 1, T] without a graph, for the discriminator's steps."""
+    if batch.enhanced is not None:
+        return batch.enhanced.detach()
+    with torch.no_grad():
+        return enhance(state, batch, state.generator)
 
 
 def synchronised_last(
