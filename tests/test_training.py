@@ -233,7 +233,7 @@ def test_the_log_tells_the_health_of_the_training(source, tmp_path):
     assert {
         "d_real", "d_fake", "d_real_accuracy", "d_fake_accuracy", "generator_gradient", "discriminator_gradient",
         "adversarial_gradient", "reconstruction_gradient", "l1", "adversarial", "discriminator", "z_effect",
-        "output_diversity",
+        "output_diversity", "d_training_accuracy", "d_held_out_accuracy",
         "failure_modes", "waiting", "audio_per_s",
     } <= set(line)  # fmt: skip
     (line,) = lines(tmp_path / "run", "validation")

@@ -31,9 +31,10 @@ class Batch:
     quality: Tensor | None = None  # [2 B] of enhanced and of noisy, for a metric objective
 
     def micro_batches(self, n: int) -> list["Batch"]:
-        """The segments in n equal parts."""
-        latents: Sequence[Tensor | None] = [None] * n if self.z is None else self.z.chunk(n)
-        return [Batch(*part) for part in zip(self.noisy.chunk(n), self.clean.chunk(n), latents, strict=True)]
+        """The segments in n parts, equal where n divides their number."""
+        noisy = self.noisy.tensor_split(n)
+        latents: Sequence[Tensor | None] = [None] * n if self.z is None else self.z.tensor_split(n)
+        return [Batch(*part) for part in zip(noisy, self.clean.tensor_split(n), latents, strict=True)]
 
 
 def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]) -> Batch:

@@ -19,6 +19,7 @@ CLEAR_D_PRIME = 0.5  # that counts as one side being ahead
 OSCILLATION_CHANGES = 4  # of the side ahead that make an oscillation
 LEAST_Z_EFFECT = 1e-3  # effect of z, relative to the output, below which it is ignored
 LEAST_DIVERSITY = 0.1  # diversity of the outputs below which they repeat
+OVERFITTING_GAP = 0.2  # in accuracy between training and held-out pairs
 
 
 class Health:
@@ -49,8 +50,11 @@ class Health:
         names = sorted({name for report in reports for name in report})
         return {name: float(np.mean([report[name] for report in reports if name in report])) for name in names}
 
-    def diagnose(self, diversity: StepMetrics) -> dict[str, str]:
-        """Failure modes that the last steps and the generator's present `diversity` show: name → words and a hint."""
+    def diagnose(self, checkup: StepMetrics) -> dict[str, str]:
+        """Failure modes that the last steps and the measurements of a `checkup` show: name → words and a hint."""
+        return {**self._from_history(), **_from_checkup(checkup)}
+
+    def _from_history(self) -> dict[str, str]:
         failure_modes = {}
         if len(self.recent) == HISTORY_STEPS:
             real, fake = self._mean("d_real_accuracy", HISTORY_STEPS), self._mean("d_fake_accuracy", HISTORY_STEPS)
@@ -67,17 +71,6 @@ class Health:
                     f"the networks oscillate: d′ of the discriminator changed its sign {sign_changes} times in"
                     f" {HISTORY_STEPS} steps; lower both learning rates or set adversarial.r1_weight"
                 )
-        if diversity.get("z_effect", 1.0) < LEAST_Z_EFFECT:
-            failure_modes["z ignored"] = (
-                f"the generator ignores z: another z changes its output by {diversity['z_effect']:.2%} alone;"
-                " harmless for denoising, where one answer is right; set model.generator.latent_channels=0 to save it"
-            )
-        if diversity.get("output_diversity", 1.0) < LEAST_DIVERSITY:
-            failure_modes["mode collapse"] = (
-                "the generator repeats itself: its outputs for different inputs differ by"
-                f" {diversity['output_diversity']:.1%} of what unlike sounds do; set adversarial.unrolled_steps,"
-                " another adversarial.objective or a lower adversarial.weight"
-            )
         return failure_modes
 
     def sign_changes(self) -> int:
@@ -92,6 +85,29 @@ class Health:
     def _mean(self, name: str, steps: int) -> float:
         values = [report[name] for report in list(self.recent)[-steps:] if name in report]
         return float(np.mean(values)) if values else 0.0
+
+
+def _from_checkup(checkup: StepMetrics) -> dict[str, str]:
+    failure_modes = {}
+    if checkup.get("z_effect", 1.0) < LEAST_Z_EFFECT:
+        failure_modes["z ignored"] = (
+            f"the generator ignores z: another z changes its output by {checkup['z_effect']:.2%} alone;"
+            " harmless for denoising, where one answer is right; set model.generator.latent_channels=0 to save it"
+        )
+    if checkup.get("output_diversity", 1.0) < LEAST_DIVERSITY:
+        failure_modes["mode collapse"] = (
+            "the generator repeats itself: its outputs for different inputs differ by"
+            f" {checkup['output_diversity']:.1%} of what unlike sounds do; set adversarial.unrolled_steps,"
+            " another adversarial.objective or a lower adversarial.weight"
+        )
+    gap = checkup.get("d_training_accuracy", 0.0) - checkup.get("d_held_out_accuracy", 0.0)
+    if gap > OVERFITTING_GAP:
+        failure_modes["discriminator overfits"] = (
+            f"the discriminator overfits: it is right on {checkup['d_training_accuracy']:.0%} of training pairs but"
+            f" on {checkup['d_held_out_accuracy']:.0%} of held-out pairs; train on more speech and noise, set"
+            " adversarial.r1_weight or adversarial.instance_noise, or lower its learning rate"
+        )
+    return failure_modes
 
 
 def diversity(generate: Callable[[Tensor | None], Tensor], latents: tuple[Tensor | None, Tensor | None]) -> StepMetrics:

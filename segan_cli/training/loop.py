@@ -1,6 +1,5 @@
 """The training loop."""
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -16,8 +15,8 @@ from segan_cli.errors import TrainingError
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.batch import Batch, prepare
+from segan_cli.training.checkup import examine
 from segan_cli.training.distributed import Processes
-from segan_cli.training.health import diversity
 from segan_cli.training.log import TrainingLog
 from segan_cli.training.quality import pesq_quality
 from segan_cli.training.recorder import RunRecorder, TrainingCallback
@@ -28,7 +27,6 @@ from segan_cli.training.validation import Validation
 
 Array = NDArray[np.float32]
 
-DIVERSITY_SEGMENTS = 4  # on which the generator's diversity is measured
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's messages
 
 
@@ -76,7 +74,7 @@ def train(
                 throughput = meter.step()
                 callback.on_step(state.step, metrics, throughput)
                 due = state.step == config.steps or state.step % config.validate_every == 0
-                recorder.record(throughput, measure_diversity(state, source, plan) if due else {})
+                recorder.record(throughput, examine(state, source, plan, validation) if due else {})
         if recorder is not None and stopped:
             recorder.save()
     except (TrainingError, RuntimeError, MemoryError) as error:
@@ -137,16 +135,3 @@ def explained(error: Exception, config: TrainingConfig, when: str, device: torch
         f"{when}: memory of {device} ran out with batch_size {config.batch_size} in {n_parts} parts; set {hint}"
         f"a smaller training.batch_size{kept}"
     )
-
-
-def measure_diversity(state: TrainState, source: Source, plan: SamplingPlan) -> StepMetrics:
-    """Diversity of the generator on windows and z of their own, the same at every call.
-
-    Raises TrainingError when its output is not finite.
-    """
-    batch = prepare(state, *draw_extra(source, plan, DIVERSITY_SEGMENTS))
-    other = None if batch.z is None else batch.z.roll(1, 0)
-    report = diversity(lambda z: state.generator(batch.noisy, z), (batch.z, other))
-    if not all(map(math.isfinite, report.values())):
-        raise TrainingError(f"step {state.step}: the generator's output is not finite; lower the learning rates")
-    return report

@@ -50,16 +50,16 @@ class RunRecorder:
         if state.step == 0:
             self.save()  # a resumed training needs the weights that it began with
 
-    def record(self, throughput: Throughput, diversity: StepMetrics) -> None:
-        """Write and report what is due after this step; `diversity` is measured at every validation."""
+    def record(self, throughput: Throughput, checkup: StepMetrics) -> None:
+        """Write and report what is due after this step; `checkup` is empty except at a validation."""
         state, config = self.state, self.state.training
-        due = bool(diversity)
+        due = bool(checkup)
         if due or state.step % config.log_every == 0:
-            metrics = {**state.health.means(config.log_every), **diversity}
+            metrics = {**state.health.means(config.log_every), **checkup}
             line: dict[str, Any] = {"step": state.step, **metrics}
             line |= {"audio_per_s": throughput.audio_per_s, "waiting": throughput.waiting}
             if due:
-                failure_modes = state.health.diagnose(diversity)
+                failure_modes = state.health.diagnose(checkup)
                 line["failure_modes"] = list(failure_modes)
                 self.callback.on_checkup(state.step, metrics, failure_modes)
             self.log.write(line)
