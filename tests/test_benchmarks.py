@@ -12,8 +12,8 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 report, toys = (importlib.import_module(name) for name in ("report", "toys"))
-bilinear, density, mixtures, speech = (
-    importlib.import_module(name) for name in ("bilinear", "density", "mixtures", "speech")
+bilinear, density, divergences, mixtures, speech = (
+    importlib.import_module(name) for name in ("bilinear", "density", "divergences", "mixtures", "speech")
 )
 PAGES = {  # adversarial has the others
     "training": "training", "quality": "quality", "memory": "performance", "speed": "performance",
@@ -21,7 +21,7 @@ PAGES = {  # adversarial has the others
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["bilinear", "density", "mixtures", "speech", *PAGES])
+@pytest.mark.parametrize("name", ["bilinear", "density", "divergences", "mixtures", "speech", *PAGES])
 def test_the_documentation_shows_the_results(name):
     page = (report.ROOT / "docs" / f"{PAGES.get(name, 'adversarial')}.md").read_text("utf-8")
     for heading, text in importlib.import_module(name).tables(report.load(name)).items():
@@ -34,6 +34,38 @@ def test_simultaneous_steps_spiral_outward_as_theory_says_and_the_others_do_not(
     assert 0.9 < ends["alternating"] < 1.1
     assert ends["simultaneous, R1 0.5"] < 1e-3
     assert ends["alternating, unrolled 1"] < 0.1
+
+
+@pytest.mark.parametrize("distance", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("name", divergences.ESTIMATES)
+def test_a_trained_discriminator_reaches_the_divergence_that_theory_predicts(name, distance):
+    game, kind, estimate = divergences.ESTIMATES[name]
+    loss, slope = divergences.trained(game, kind, distance, steps=500)
+    assert estimate(loss) == pytest.approx(divergences.theory(distance)[name], abs=5e-3)
+    if distance == 2.0:  # disjoint: only a Wasserstein critic shows the way
+        expected = {"w1": 1.0, "w1, penalty": 1.0 + 2.0 / 20}.get(name, 0.0)
+        assert slope == pytest.approx(expected, abs=1e-3)
+
+
+def test_divergences_of_disjoint_segments_are_those_of_the_papers():
+    """Infinite, log 2 and the distance (arXiv 1701.07875, example 1)."""
+    far = divergences.theory(1.5)
+    assert (far["kl"], far["js"], far["w1"]) == (math.inf, math.log(2), 1.5)
+    assert divergences.theory(0.0) == dict.fromkeys(far, 0.0)
+    assert divergences.theory(0.5)["js"] == pytest.approx(0.346574, abs=1e-6)  # half of the mass is shared
+
+
+def test_each_generator_loss_has_the_gradient_of_its_documented_divergence():
+    """Two Gaussians of deviation 1, one apart: KL is ½ either way, so its slope is 1; W₁ has slope 1."""
+    slopes = divergences.descents(1.0)
+    for name, row in slopes.items():
+        assert row["loss"] == pytest.approx(row["divergence"], abs=1e-9), name
+    assert slopes["maximum-likelihood"]["loss"] == pytest.approx(0.5, abs=1e-6)
+    assert slopes["non-saturating"]["loss"] == pytest.approx(0.5 - slopes["minimax"]["loss"], abs=1e-6)
+    assert slopes["minimax"]["loss"] == pytest.approx(0.198986, abs=1e-6)
+    assert slopes["least-squares"]["loss"] == pytest.approx(0.114437, abs=1e-6)
+    assert slopes["hinge"]["loss"] == pytest.approx(2 * math.exp(-1 / 8) / math.sqrt(2 * math.pi), abs=1e-3)
+    assert slopes["wasserstein-clip"]["loss"] == pytest.approx(1.0, abs=1e-6)
 
 
 def test_a_game_is_the_same_for_the_same_seed_and_learns_the_modes_of_an_easy_target():
