@@ -1,4 +1,4 @@
-"""Dilation and skip connections of `segan-dilated` taken away, over several seeds: quality and its spread.
+"""`segan-dilated` without its dilation or its skip connections, over several seeds: quality and its spread.
 
 python benchmarks/ablation.py --data clean/ --noise noise/ --valid-data valid/ --valid-noise valid-noise/ --run runs/a
 
@@ -18,9 +18,16 @@ from speech import SHARE, folders, mixes, noisy_scores, open_folders, run_row
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.training import AdversarialConfig, TrainingConfig
+from segan_cli.data.loader import draw_extra
+from segan_cli.data.sources import Sources
 from segan_cli.networks.summary import macs_per_second, weights
+from segan_cli.training.batch import deemphasise, prepare
+from segan_cli.training.loop import sampling_plan
+from segan_cli.training.state import TrainState
+from segan_cli.training.step import train_step
 
 DILATED = scaled(PRESETS["segan-dilated"], 0.25)
+OVERFIT_STEPS = 200
 SCORES = {"pesq_wb": ("PESQ-WB", 3), "stoi": ("STOI", 3), "si_sdr_db": ("SI-SDR (dB)", 2)}
 
 
@@ -34,6 +41,20 @@ MODELS = {
     "not dilated": changed(dilations=(1,) * 5),
     "dilated, no skips": changed(skip_merge="none"),
 }
+
+
+def overfit(model: ModelConfig, seed: int, sources: Sources) -> dict[str, float]:
+    """L1 after training on the same few segments without an adversary, and that of the noisy segments themselves."""
+    config = TrainingConfig(
+        steps=OVERFIT_STEPS, batch_size=4, optimizer="adamw", generator_learning_rate=2e-3, warmup_steps=10, seed=seed,
+        adversarial=AdversarialConfig(weight=0.0),
+    )  # fmt: skip
+    state = TrainState(model, config)
+    drawn = draw_extra(sources.training, sampling_plan(config, model.window, state.processes), config.batch_size)
+    batch = prepare(state, *drawn)
+    noisy, clean = (deemphasise(side, model.pre_emphasis) for side in (batch.noisy, batch.clean))
+    losses = [train_step(state, lambda: batch)["l1"] for _ in range(config.steps)]
+    return {"l1": float(np.mean(losses[-10:])), "noisy": float((noisy - clean).abs().mean())}
 
 
 def main() -> None:
@@ -61,6 +82,11 @@ def main() -> None:
                 results[name][seed] = run_row(model, config, sources, arguments.run / f"{number}-{seed}")
                 report.save("ablation", results)
                 print(name, seed, results[name][seed], flush=True)
+            few = results.setdefault(f"{name}, overfit", {})
+            if seed not in few:
+                few[seed] = overfit(model, int(seed), sources)
+                report.save("ablation", results)
+                print(name, seed, few[seed], flush=True)
     for heading, text in tables(results).items():
         report.insert(report.ROOT / "docs" / "adversarial.md", heading, text)
 
@@ -72,12 +98,16 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         low, mean, high = (f"{value:.{digits}f}" for value in (min(values), float(np.mean(values)), max(values)))
         return mean if len(values) == 1 else f"{mean} ({low} … {high})"
 
-    lines = [["noisy", "", "", *(cell([results["noisy"][name]], digits) for name, (_, digits) in SCORES.items())]]
+    noisy = [cell([results["noisy"][name]], digits) for name, (_, digits) in SCORES.items()]
+    lines = [["noisy", "", "", *noisy, "100 %"]]
     for name, model in MODELS.items():
         cost = [f"{weights(model)[0] / 1e6:.2f} M", f"{macs_per_second(model) / 1e9:.3f} G"]
         runs = results[name].values()
-        lines.append([name, *cost, *(cell([run[key] for run in runs], digits) for key, (_, digits) in SCORES.items())])
-    headings = ["generator", "weights", "MACs/s", *(heading for heading, _ in SCORES.values())]
+        scores = [cell([run[key] for run in runs], digits) for key, (_, digits) in SCORES.items()]
+        again = results[f"{name}, overfit"].values()
+        share = cell([100 * run["l1"] / run["noisy"] for run in again], 0)
+        lines.append([name, *cost, *scores, f"{share} %"])
+    headings = ["generator", "weights", "MACs/s", *(heading for heading, _ in SCORES.values()), "L1 left, 4 segments"]
     return {"ablation": report.table(headings, lines)}
 
 
