@@ -92,6 +92,7 @@ class Played:
 
     generate: Callable[[int], tuple[Tensor, Tensor]]  # number of points → points [n, d], classes asked for [n]
     discriminate: Callable[[Tensor], Tensor]  # points [n, d] → logits [n], where there is no condition
+    transform: Callable[[Tensor], Tensor] = lambda z: z  # z [n, latent_size] → points [n, d], where there is no class
 
 
 def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Played], None] | None = None) -> Played:
@@ -141,6 +142,7 @@ def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Pla
     played = Played(
         lambda n: (lambda modes: (generate(modes).detach(), modes))(torch.randint(n_modes, (n,))),
         lambda points: network(points, points[:, :0]).detach(),
+        generator,
     )
     for step in range(setting.steps):
         for optimizer, rate in zip(optimizers, (setting.generator_rate, setting.discriminator_rate), strict=True):

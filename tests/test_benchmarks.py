@@ -12,8 +12,9 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 report, toys = (importlib.import_module(name) for name in ("report", "toys"))
-bilinear, density, divergences, mixtures, speech = (
-    importlib.import_module(name) for name in ("bilinear", "density", "divergences", "mixtures", "speech")
+bilinear, density, divergences, memorisation, mixtures, speech, stretching = (
+    importlib.import_module(name)
+    for name in ("bilinear", "density", "divergences", "memorisation", "mixtures", "speech", "stretching")
 )
 PAGES = {  # adversarial has the others
     "training": "training", "quality": "quality", "memory": "performance", "speed": "performance",
@@ -21,7 +22,10 @@ PAGES = {  # adversarial has the others
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["bilinear", "density", "divergences", "mixtures", "speech", *PAGES])
+@pytest.mark.parametrize(
+    "name",
+    ["ablation", "bilinear", "density", "divergences", "mixtures", "speech", "stretching", *PAGES],
+)
 def test_the_documentation_shows_the_results(name):
     page = (report.ROOT / "docs" / f"{PAGES.get(name, 'adversarial')}.md").read_text("utf-8")
     for heading, text in importlib.import_module(name).tables(report.load(name)).items():
@@ -105,3 +109,60 @@ def test_the_best_discriminator_is_recognised():
     assert view["distance"] < 0.02
     assert view["from_half"] == 0.0
     assert view["from_optimum"] < 0.01
+
+
+def test_the_slope_of_a_generator_is_the_latent_density_over_its_own():
+    """The target's quantile function, the perfect generator, compresses z in the modes and stretches it between."""
+    x = torch.linspace(-4, 4.5, 200_001, dtype=torch.float64)
+    cdf = 0.5 * (torch.special.ndtr((x + 1) / 0.5) + torch.special.ndtr((x - 1.5) / 0.5))
+
+    class Quantile(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, z):
+            share = (z.double() / (2 * stretching.BOUND) + 0.5).clamp(1e-7, 1 - 1e-7)
+            found = x[torch.searchsorted(cdf, share)].float()
+            ctx.save_for_backward(found)
+            return found
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient * stretching.LATENT_DENSITY / stretching.target(ctx.saved_tensors[0])
+
+    seen = stretching.view(Quantile.apply)
+    for place in seen["places"].values():
+        assert place["slope"] == pytest.approx(place["predicted"], rel=0.05)
+    assert seen["places"]["gap at 0.25"]["slope"] > 10 * seen["places"]["mode at −1"]["slope"]
+    assert seen["distance"] < 0.01
+    doubled = stretching.view(lambda z: 2 * z)
+    assert doubled["slope"] == pytest.approx([2.0] * len(doubled["slope"]))
+    assert max(doubled["density"]) == pytest.approx(stretching.LATENT_DENSITY / 2, rel=0.01)
+    assert doubled["distance"] < 0.01
+
+
+def test_similarity_is_the_largest_correlation_over_all_lags():
+    torch.manual_seed(0)
+    x = torch.randn(3, 256)
+    shifted = torch.zeros_like(x)
+    shifted[:, 20:] = -3 * x[:, :-20]
+    found = memorisation.similarity(x, torch.cat((x, shifted, torch.zeros(1, 256))))
+    torch.testing.assert_close(found[:, :3].diagonal(), torch.ones(3))
+    assert (found[:, 3:6].diagonal() > 0.93).all()
+    assert (found[:, :3].fill_diagonal_(0.0) < 0.4).all()
+    assert (found[:, 6] == 0).all()
+
+
+def test_a_generator_that_memorises_is_told_from_one_that_denoises():
+    torch.manual_seed(0)
+    clean, training = torch.randn(8, 512), torch.randn(40, 512)
+    noisy = clean + 0.5 * torch.randn(8, 512)
+    denoises = memorisation.memorisation(lambda rows: 0.9 * rows, noisy, clean, training)
+    memorises = memorisation.memorisation(memorisation.lookup(training), noisy, clean, training)
+    ignores = memorisation.memorisation(lambda rows: training[:1].expand(len(rows), -1), noisy, clean, training)
+    assert denoises["own"] > 0.85
+    assert denoises["nearer"] == 0.0
+    assert denoises["training"] < 0.3
+    assert denoises["shuffled"] < 0.3
+    assert (memorises["training"], ignores["training"]) == pytest.approx((1.0, 1.0))
+    assert memorises["nearer"] == ignores["nearer"] == 1.0
+    assert memorises["shuffled"] < 0.5  # another mixture, another segment
+    assert ignores["shuffled"] == pytest.approx(1.0)
