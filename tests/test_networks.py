@@ -13,7 +13,7 @@ from segan_cli.networks.discriminator import Discriminator
 from segan_cli.networks.families import build_generator
 from segan_cli.networks.generator import Generator
 from segan_cli.networks.latent import draw_latent, latent_shape
-from segan_cli.networks.layers import VirtualBatchNorm, level_gain, turn
+from segan_cli.networks.layers import VirtualBatchNorm, level_gain, phase_shuffle
 from segan_cli.networks.summary import macs_per_second, parameters
 from segan_cli.networks.summary import weights as weights_of
 
@@ -243,10 +243,10 @@ def test_latents_have_mean_0_and_deviation_1(latent):
     assert draw_latent(GeneratorConfig((4,), (2,), (1,), 5, 0), np.random.default_rng(0), 1, 4) is None
 
 
-def test_phase_shuffle_turns_in_training_alone():
+def test_phase_shuffle_rolls_in_training_alone():
     torch.manual_seed(0)
-    turned = {tuple(turn(torch.arange(8.0)[None, None], 2).flatten().tolist()) for _ in range(100)}
-    assert turned == {tuple(torch.arange(8.0).roll(n).tolist()) for n in range(-2, 3)}
+    shifted = {tuple(phase_shuffle(torch.arange(8.0)[None, None], 2).flatten().tolist()) for _ in range(100)}
+    assert shifted == {tuple(torch.arange(8.0).roll(n).tolist()) for n in range(-2, 3)}
     d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5, norm="none", phase_shuffle=3), 64, 1)
     candidate, noisy = torch.randn(3, 1, 64), torch.randn(3, 1, 64)
     assert len({float(d(candidate, noisy).sum().detach()) for _ in range(20)}) > 5

@@ -1,6 +1,6 @@
 """Adversarial objectives: pairs of functions on the discriminator's logits, one loss for each network.
 
-Every function takes logits [B] and returns a scalar to minimise. D is the logit, σ(D) the probability of being real.
+Every function takes logits [B] and returns a scalar to minimise. D is the logit, σ(D) the probability of real.
 Discriminator losses are called as f(real, fake, target=...), generator losses as f(fake, real=...).
 """
 
@@ -13,21 +13,21 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-LARGEST_EXPONENT = 10.0  # of the maximum-likelihood loss, which goes on along its tangent from there
+LARGEST_EXPONENT = 10.0  # of the maximum-likelihood loss, linear beyond it
 
 
 class DiscriminatorLoss(Protocol):
-    """A loss of the discriminator."""
+    """A loss function of the discriminator."""
 
     def __call__(self, real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-        """Logits [B] of real and fake; `target` is the label of real or, for a metric objective, fake's quality [B]."""
+        """The loss of logits [B]; `target` is the label of real or, for a metric objective, the quality [B] of fake."""
 
 
 class GeneratorLoss(Protocol):
-    """A loss of the generator."""
+    """A loss function of the generator."""
 
     def __call__(self, fake: Tensor, *, real: Tensor) -> Tensor:
-        """Logits [B] of fake, and of real for a relativistic objective."""
+        """The loss of logits [B] of fake; a relativistic objective uses those of real as well."""
 
 
 @dataclass(frozen=True)
@@ -44,14 +44,14 @@ class SeparableLoss:
 
 @dataclass(frozen=True)
 class Objective:
-    """The losses of both networks, and what else they need."""
+    """The losses of both networks and the properties of the game."""
 
     discriminator: DiscriminatorLoss
     generator: GeneratorLoss
-    boundary: float | None  # logit between what counts as real and as fake; None: halfway between the batches' means
+    boundary: float | None  # decision threshold on the logit; None: halfway between the mean logits of real and fake
     relativistic: bool = False  # the generator's loss depends on the logits of real
-    metric: bool = False  # the discriminator learns a measured quality; it is conditioned on clean
-    labelled: bool = False  # the label of real can be smoothed
+    metric: bool = False  # the discriminator predicts a measured quality and is conditioned on clean speech
+    labelled: bool = False  # the loss has a label for real, which can be smoothed
     gradient_penalty: bool = False  # of the critic (arXiv 1704.00028)
     weight_clipping: bool = False  # of the critic (arXiv 1701.07875)
 
@@ -71,7 +71,7 @@ def cross_entropy_fake(fake: Tensor) -> Tensor:
 
 
 def minimax_generator(fake: Tensor, *, real: Tensor) -> Tensor:
-    """½ E log(1 - σ(D(G))): the discriminator's loss turned round (arXiv 1406.2661, equation 1)."""
+    """½ E log(1 - σ(D(G))), the negative of the discriminator's loss on fake (arXiv 1406.2661, equation 1)."""
     return -0.5 * softplus(fake).mean()
 
 
@@ -83,7 +83,7 @@ def non_saturating_generator(fake: Tensor, *, real: Tensor) -> Tensor:
 def maximum_likelihood_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """-½ E exp(σ⁻¹(σ(D(G)))) = -½ E e^D(G) (arXiv 1701.00160, section 3.2.4).
 
-    Kept finite: beyond a logit of 10 the exponential goes on along its tangent, so the gradient no longer grows.
+    Beyond a logit of 10 the exponential is continued along its tangent, so that the gradient stays bounded.
     """
     beyond = (fake - LARGEST_EXPONENT).relu()
     return -0.5 * (fake.clamp(max=LARGEST_EXPONENT).exp() + math.exp(LARGEST_EXPONENT) * beyond).mean()
@@ -115,7 +115,7 @@ def hinge_fake(fake: Tensor) -> Tensor:
 
 
 def wasserstein_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-    """E D(G) - E D(x): minus the estimated earth mover's distance, if D is 1-Lipschitz (arXiv 1701.07875, eq. 2)."""
+    """E D(G) - E D(x), for a 1-Lipschitz D the negative of an estimate of W₁ (arXiv 1701.07875, equation 2)."""
     return fake.mean() - real.mean()
 
 
@@ -143,7 +143,7 @@ def metric_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor =
 
 
 def metric_generator(fake: Tensor, *, real: Tensor) -> Tensor:
-    """E (D(G) - 1)²: climb to the best quality there is (arXiv 1905.04874)."""
+    """E (D(G) - 1)²: the squared distance to the best quality, 1 (arXiv 1905.04874)."""
     return (fake - 1).square().mean()
 
 
