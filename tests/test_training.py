@@ -601,7 +601,7 @@ def test_memory_that_runs_out_is_told_in_a_line(source, tmp_path):
 
 
 def test_a_worker_that_dies_is_told_in_a_line(source, tmp_path):
-    """Killed, for real, while it prepares windows."""
+    """Killed, for real, while it prepares segments."""
     state = TrainState(TINY, fast(steps=50))
     draw = source.draw
 
@@ -611,7 +611,7 @@ def test_a_worker_that_dies_is_told_in_a_line(source, tmp_path):
         return draw(rng, length)
 
     source.draw = last_words
-    with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match="prepares windows died"):
+    with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match="prepares segments died"):
         run_loop(state, source, [], tmp_path, pool, Silent(), workers=1)
 
 

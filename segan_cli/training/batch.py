@@ -1,4 +1,4 @@
-"""Batches as the networks take them: pre-emphasis, level, latents, micro-batches."""
+"""Batches of network inputs: pre-emphasis, level normalisation, latents, micro-batches."""
 
 import math
 from collections.abc import Sequence
@@ -16,13 +16,13 @@ from segan_cli.networks.layers import level_gain
 from segan_cli.training.state import TrainState
 
 Array = NDArray[np.float32]
-LATENT = 1  # purpose of the draws of z, beside those of the segment
-INAUDIBLE = 1e-9  # of an impulse response
+LATENT = 1  # purpose of the random generator that draws z
+INAUDIBLE = 1e-9  # level at which the impulse response of the de-emphasis is truncated
 
 
 @dataclass
 class Batch:
-    """Segments after pre-emphasis and level normalisation, and what one step of training computes from them."""
+    """Segments after pre-emphasis and level normalisation, and intermediate results of one training step."""
 
     noisy: Tensor  # [B, 1, T]
     clean: Tensor  # [B, 1, T]
@@ -38,7 +38,7 @@ class Batch:
 
 
 def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]) -> Batch:
-    """Audio noisy, clean [B, 1, window + 1] as a batch; the first sample only starts the pre-emphasis."""
+    """A batch of audio noisy, clean [B, 1, window + 1], whose first sample only initialises the pre-emphasis."""
     model, device = state.model, state.device
     noisy, clean = (
         preemphasis(side.to(device, non_blocking=True), model.pre_emphasis)[..., 1:] for side in (noisy, clean)
@@ -53,12 +53,11 @@ def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]
 
 
 def deemphasise(segments: Tensor, pre_emphasis: float) -> Tensor:
-    """The inverse of pre-emphasis, [B, 1, T] → same shape.
+    """Inverts the pre-emphasis, [B, 1, T] → same shape.
 
-    The recursion's impulse response, cut where single precision no longer sees it, is convolved by FFT: a recursion
-    sample by sample is slow on a GPU.
+    By FFT convolution with the truncated impulse response, since a sample-by-sample recursion is slow on a GPU.
     """
     audible = math.log(INAUDIBLE) / math.log(pre_emphasis) if pre_emphasis else 1
-    taps = 1 + 2048 * math.ceil(audible / 2048)  # so that the transform has a fast length
+    taps = 1 + 2048 * math.ceil(audible / 2048)  # for a fast FFT length
     response = pre_emphasis ** torch.arange(taps, device=segments.device, dtype=segments.dtype)
     return fftconvolve(segments, response[None, None])[..., : segments.shape[-1]]  # type: ignore[no-any-return]

@@ -41,10 +41,15 @@ def train(
     tensorboard: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train to the last step, or until `stop` returns true, and keep the run folder; → whether the last was reached.
+    """Train to the last step, or until `stop` returns true; returns whether the last step was reached.
 
-    `validation` holds noisy and clean utterances [n], `workers` processes render segments. Raises TrainingError when a
-    loss or a gradient is not finite or memory runs out; the checkpoints before stay.
+    Args:
+        validation: noisy and clean utterances [n].
+        run: the run folder, which receives log, states and models.
+        workers: number of processes that render segments.
+
+    Raises:
+        TrainingError: A loss or a gradient is not finite, or memory ran out; earlier checkpoints are kept.
     """
     config, processes = state.training, state.processes
     plan = sampling_plan(config, state.model.window, processes)
@@ -83,7 +88,7 @@ def train(
 
 
 def set_reference(state: TrainState, source: Source, plan: SamplingPlan) -> None:
-    """Give virtual batch norm its reference batch, where the discriminator has one."""
+    """Set the reference batch of virtual batch norm, if the discriminator uses it."""
     discriminator = state.discriminator
     if isinstance(discriminator, Discriminator) and discriminator.config.norm == "virtual":
         drawn = draw_extra(source, plan, state.training.reference_windows)
@@ -93,19 +98,19 @@ def set_reference(state: TrainState, source: Source, plan: SamplingPlan) -> None
 
 
 def sampling_plan(config: TrainingConfig, window: int, processes: Processes) -> SamplingPlan:
-    """Which segments a process gets; raises TrainingError when a batch cannot be divided as asked."""
+    """The segments of this process at every step; raises TrainingError if a batch cannot be divided evenly."""
     adversarial, indices = config.adversarial, processes.local_indices(config.batch_size)
     if len(indices) % config.gradient_accumulation_steps:
         raise TrainingError(
-            f"a process' {len(indices)} segments a step are no multiple of training.gradient_accumulation_steps"
-            f" {config.gradient_accumulation_steps}"
+            f"the {len(indices)} segments of a process per step are not a multiple of"
+            f" training.gradient_accumulation_steps {config.gradient_accumulation_steps}"
         )
     rounds, start = (adversarial.discriminator_steps, adversarial.start) if adversarial.weight else (1, 0)
     return SamplingPlan(config.seed, window + 1, rounds, start, indices)
 
 
 def together(report: StepMetrics, stop: bool, processes: Processes) -> tuple[StepMetrics, bool]:
-    """The mean of the numbers of all processes, and whether one of them was told to stop."""
+    """The mean of the metrics over all processes, and whether any of them received a signal to stop."""
     if processes.world_size == 1:
         return report, stop
     values = processes.mean(torch.tensor([*report.values(), float(stop)], dtype=torch.float32, device=processes.device))
@@ -114,13 +119,13 @@ def together(report: StepMetrics, stop: bool, processes: Processes) -> tuple[Ste
 
 
 def explained(error: Exception, config: TrainingConfig, when: str, device: torch.device, run: Path) -> Exception:
-    """An error of a training in words for the user, or as it is where it is none of theirs."""
+    """An error of a training with a message for the user, or unchanged if it is a bug."""
     kept = f"; {run / 'last.pt'} keeps the last good state" if (run / "last.pt").exists() else ""
     if isinstance(error, TrainingError):
         return TrainingError(f"{error}{kept}")
     if "DataLoader worker" in str(error):
         return TrainingError(
-            f"{when}: a process that prepares windows died; is there enough memory, in /dev/shm too? Use fewer"
+            f"{when}: a process that prepares segments died; is there enough memory, in /dev/shm too? Use fewer"
             f" --workers, or 0{kept}"
         )
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):

@@ -14,14 +14,14 @@ from segan_cli.training.optimization import learning_rate_factor, optimizer_step
 from segan_cli.training.quality import QualityMetric, measure_quality
 from segan_cli.training.state import TrainState
 
-UNDEFINED = "quality_undefined"  # metric: segments whose quality is not defined
+UNDEFINED = "quality_undefined"  # name of the number of segments of undefined quality
 
 
 def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: QualityMetric | None = None) -> StepMetrics:
-    """Train both networks for one step; → losses, gradient norms and what the discriminator answered, by name.
+    """Train both networks for one step; returns losses, gradient norms and statistics of the discriminator by name.
 
-    `metric` measures quality for a metric objective. Raises TrainingError when a loss or a gradient is not finite,
-    before a network is changed by it.
+    `metric` measures quality for a metric objective. Raises TrainingError if a loss or a gradient is not finite, before
+    it changes a network.
     """
     config = state.training
     seed = np.random.SeedSequence((config.seed, state.step, state.processes.rank)).generate_state(1)
@@ -46,10 +46,10 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
 
 
 def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: QualityMetric | None) -> StepMetrics:
-    """Train the discriminator on one batch; → its loss, gradient norm and answers, by name.
+    """Train the discriminator on one batch; returns its loss, gradient norm and statistics by name.
 
-    With `separate_steps` the optimiser takes a step on real and one on fake: the loss is then the sum of both, the
-    gradient norm their mean. Quality that was measured stays with the micro-batches.
+    With `separate_steps` the optimiser takes one step on real and one on fake: the loss is then the sum of both, the
+    gradient norm their mean. Measured quality is stored in the micro-batches.
     """
     fakes = [detached(state, batch) for batch in batches]
     if metric is not None:
@@ -69,7 +69,7 @@ def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: Qual
 def discriminator_update(
     state: TrainState, side: Side | None, batches: Sequence[Batch], fakes: Sequence[Tensor], logits: list[Logits]
 ) -> StepMetrics:
-    """One optimiser step of the discriminator, on one side or on both; adds to the `logits` of each micro-batch."""
+    """One optimiser step of the discriminator, on one side or on both; adds the `logits` of each micro-batch."""
     state.discriminator_optimizer.zero_grad(set_to_none=True)
     reports: list[dict[str, Tensor]] = []
     for (batch, sync), fake, answers in zip(
@@ -94,14 +94,16 @@ def discriminator_update(
 
 
 def generator_step(state: TrainState, batches: Sequence[Batch]) -> StepMetrics:
-    """One step of the generator on reconstruction and adversarial loss."""
+    """Train the generator on the reconstruction and the adversarial loss; returns losses and gradient norms by name."""
     config = state.training
     state.generator_optimizer.zero_grad(set_to_none=True)
     reports: list[dict[str, Tensor]] = []
     for batch, sync in synchronised_last(batches, state.ddp_generator):
         with sync:
             enhanced = enhance(state, batch, state.ddp_generator) if batch.enhanced is None else batch.enhanced
-            output = enhanced.detach().requires_grad_()  # the losses meet here, so the gradient of each is known
+            output = (
+                enhanced.detach().requires_grad_()
+            )  # both losses are differentiated up to here, so their gradients can be balanced
             result, target = output, batch.clean
             if config.deemphasised_losses:
                 result, target = (deemphasise(side, state.model.pre_emphasis) for side in (output, batch.clean))
@@ -127,7 +129,7 @@ def generator_step(state: TrainState, batches: Sequence[Batch]) -> StepMetrics:
 
 
 def enhance(state: TrainState, batch: Batch, network: nn.Module) -> Tensor:
-    """Enhanced segments [B, 1, T], float32, by the generator or its distributed wrapper."""
+    """Enhanced segments [B, 1, T], float32, from the generator or its distributed wrapper."""
     with state.autocast():
         enhanced: Tensor = network(batch.noisy, batch.z)
     return enhanced.float()
@@ -144,12 +146,12 @@ def detached(state: TrainState, batch: Batch) -> Tensor:
 def synchronised_last(
     batches: Sequence[Batch], network: nn.Module
 ) -> Iterator[tuple[Batch, AbstractContextManager[None]]]:
-    """Micro-batches, each with a context that keeps gradients in this process until the last one."""
+    """Micro-batches, each with a context that defers gradient synchronisation to the last one."""
     for number, batch in enumerate(batches, 1):
         keep = number < len(batches) and isinstance(network, DistributedDataParallel)
         yield batch, network.no_sync() if keep else nullcontext()  # type: ignore[operator]
 
 
 def averaged(reports: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each number over micro-batches."""
+    """The mean of each metric over micro-batches."""
     return {name: torch.stack([report[name].float() for report in reports]).mean() for name in reports[0]}
