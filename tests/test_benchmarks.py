@@ -24,7 +24,7 @@ PAGES = {  # adversarial has the others
 
 @pytest.mark.parametrize(
     "name",
-    ["ablation", "bilinear", "density", "divergences", "mixtures", "speech", "stretching", *PAGES],
+    ["ablation", "bilinear", "density", "divergences", "memorisation", "mixtures", "speech", "stretching", *PAGES],
 )
 def test_the_documentation_shows_the_results(name):
     page = (report.ROOT / "docs" / f"{PAGES.get(name, 'adversarial')}.md").read_text("utf-8")
