@@ -309,6 +309,8 @@ def test_the_sides_of_a_separable_loss_add_up_to_the_joint_loss(objective, optio
     if objective == "hinge" and "label_smoothing" in options:
         pytest.skip("no label to smooth")
     judge = adversary(small(norm="none").double(), objective=objective, separate_steps=True, **options)
+    for parameter in judge.network.parameters():  # large enough for every term to count
+        nn.init.normal_(parameter, std=0.3)
     real, fake, noisy = torch.randn(3, 4, 1, 64, dtype=torch.float64)
     joint, logits = judge(None, real, fake, noisy, 0.0, None)
     parts = [judge(side, real, fake, noisy, 0.0, None) for side in judge.sides]
