@@ -21,7 +21,7 @@ from segan_cli.training.adversary import Adversary
 
 RATE, STEPS, START = 0.1, 500, (1.0, 0.0)
 GAME = AdversarialConfig("wasserstein-gp", gradient_penalty_weight=0.0)
-PLAYS = {  # name: whether both move at once, the game
+PLAYS = {  # name: whether both networks are updated at once, the objective
     "simultaneous": (True, GAME),
     "alternating": (False, GAME),
     "simultaneous, R1 0.5": (True, replace(GAME, r1_weight=0.5)),
@@ -42,7 +42,7 @@ class Slope(nn.Module):
 
 
 def trajectory(simultaneous: bool, game: AdversarialConfig) -> list[tuple[float, float]]:
-    """The points (x, y) of a play, the start included."""
+    """The points (x, y) of a training, the start included."""
     network, x = Slope(START[1]), nn.Parameter(torch.tensor([[START[0]]]))
     players = torch.optim.SGD(network.parameters(), RATE), torch.optim.SGD([x], RATE)
     adversary = Adversary(network, players[0], game)

@@ -1,4 +1,4 @@
-"""A one-dimensional target: at convergence the discriminator says ½ everywhere and the densities match.
+"""A one-dimensional target: at convergence the discriminator returns ½ everywhere and the densities match.
 
 python benchmarks/density.py
 
@@ -21,8 +21,8 @@ TARGET = Mixture(torch.tensor([[-1.0], [1.5]]), 0.5)
 EDGES = torch.linspace(-4, 4, 81)
 MIDDLES = (EDGES[1:] + EDGES[:-1]) / 2
 SAMPLES = 200_000
-MOMENTS = (0.02, 0.2, 1.0)  # shares of the training at which it is looked at
-SLOW, FAST = 1e-4, 2e-3  # rates of the generator and of the discriminator, so that D is near its best all the time
+MOMENTS = (0.02, 0.2, 1.0)  # shares of the training after which it is measured
+SLOW, FAST = 1e-4, 2e-3  # learning rates of generator and discriminator, so that D stays near its optimum
 PLAYS = {
     "minimax": Setting(Game("minimax"), generator_rate=SLOW, discriminator_rate=FAST),
     "non-saturating": Setting(Game("non-saturating"), generator_rate=SLOW, discriminator_rate=FAST),
@@ -37,16 +37,16 @@ def density(points: torch.Tensor) -> np.ndarray:
 
 
 def target_density() -> np.ndarray:
-    """The target's density in the middles of the bins."""
+    """The density of the target at the middles of the bins."""
     x = MIDDLES[:, None] - TARGET.centres[:, 0]
     return ((-0.5 * (x / TARGET.std) ** 2).exp() / (TARGET.std * (2 * torch.pi) ** 0.5)).mean(1).numpy()
 
 
 def look(played: Played) -> dict[str, Any]:
-    """Densities and the discriminator's answer, and how far they are from theory.
+    """Densities and σ(D) on the bins, and their distances from theory.
 
     `distance` is the total variation between the densities, `from_half` the mean |σ(D) - ½| under the target, and
-    `from_optimum` the mean |σ(D) - p / (p + q)| under the target, the best answer to the densities as they are.
+    `from_optimum` the mean |σ(D) - p / (p + q)| under the target, the optimal discriminator for the present densities.
     """
     p, q = target_density(), density(played.generate(SAMPLES)[0])
     says = torch.sigmoid(played.discriminate(MIDDLES[:, None])).numpy()
@@ -75,7 +75,7 @@ def main() -> None:
                 results[f"{name}, step {step}"] = view = look(played)
                 print(name, step, {k: v for k, v in view.items() if isinstance(v, float)}, flush=True)
 
-        # both rates fall, so that the players come to rest
+        # both learning rates decay, so that the networks converge
         play(TARGET, replace(setting, steps=arguments.steps, batch=512, latent_size=1, decay=True), 0, watch)
     report.save("density", results)
     draw(results)
@@ -94,7 +94,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 
 def draw(results: dict[str, Any]) -> None:
-    """Target, generated density and the discriminator's answer at each moment."""
+    """Target density, generated density and σ(D) at each moment."""
     figure, axes = plt.subplots(
         len(PLAYS), len(MOMENTS), figsize=(3.2 * len(MOMENTS), 2.3 * len(PLAYS)), sharey=True, layout="constrained"
     )

@@ -24,7 +24,7 @@ from segan_cli.losses.adversarial import OBJECTIVES
 TARGETS = {"ring": ring, "grid": grid}
 SAMPLES = 2_500
 NS = Game(objective="non-saturating")
-LAG = 1e-4  # rate of a discriminator that learns ten times slower than the generator
+LAG = 1e-4  # learning rate of a discriminator, a tenth of the generator's
 
 ROWS = {
     **{name: Setting(Game(objective=name)) for name in OBJECTIVES},
@@ -45,8 +45,8 @@ ROWS = {
         Game("wasserstein-gp", discriminator_steps=5, gradient_penalty_weight=0.1), discriminator_rate=LAG
     ),
     "non-saturating, uniform z": Setting(NS, latent="uniform"),
-    "non-saturating, batch norm": Setting(NS, norm=True),
-    "non-saturating, uniform z, batch norm": Setting(NS, latent="uniform", norm=True),
+    "non-saturating, batch norm": Setting(NS, batch_norm=True),
+    "non-saturating, uniform z, batch norm": Setting(NS, latent="uniform", batch_norm=True),
 }
 CONDITIONAL = {
     "class to the generator alone": Setting(NS, conditional="generator"),
@@ -56,10 +56,10 @@ CONDITIONAL = {
 
 
 def measure(target: Mixture, played: Played) -> dict[str, float]:
-    """Modes covered, share of samples of good quality, their width, and the share in the mode asked for.
+    """Modes covered, share of good samples, their width, and the share in the requested mode.
 
-    Good: within three deviations of a mode. Covered: it gets at least a quarter of its share in good samples. Width:
-    RMS distance of good samples to their centre, 1 for the target's own.
+    A sample within three deviations of a mode is good, a mode with at least a quarter of its share of good samples is
+    covered. Width is the RMS distance of good samples to their centre, 1 for the untruncated target.
     """
     points, asked = played.generate(SAMPLES)
     distance, mode = target.nearest(points)
@@ -86,7 +86,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2_500)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", action="append", help="train a row of this name alone, keep the others; repeatable")
+    parser.add_argument(
+        "--only", action="append", help="train only the row of this name and keep the others; repeatable"
+    )
     arguments = parser.parse_args()
     rows = {**ROWS, **CONDITIONAL}
     results = report.load("mixtures") if arguments.only else {}
@@ -110,7 +112,7 @@ def main() -> None:
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """The Markdown tables of all rows and of the conditional ones: means over seeds, and the range of modes."""
+    """The Markdown tables of all rows and of the conditional ones: means over seeds, with the range of modes."""
 
     def modes(rows: Sequence[dict[str, float]]) -> str:
         values = [row["modes"] for row in rows]
@@ -133,7 +135,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 
 def draw(results: dict[str, Any]) -> None:
-    """Modes covered by every row on both targets: a bar for the mean, a dot a seed, darker for better samples."""
+    """Modes covered by every row on both targets: a bar for the mean, a dot per seed, darker for better samples."""
     names = list(ROWS)[::-1]
     figure, axes = plt.subplots(1, 2, figsize=(9, 0.22 * len(names) + 0.8), sharey=True, layout="constrained")
     for axis, (target, make) in zip(axes, TARGETS.items(), strict=True):

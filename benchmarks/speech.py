@@ -36,7 +36,7 @@ FAMILIES = {  # of one class of width: 256 channels in the thought vector
     "segan-plus (width 0.25)": scaled(PRESETS["segan-plus"], 0.25),
     "segan-dilated (width 0.25)": scaled(PRESETS["segan-dilated"], 0.25),
 }
-SHARE = 0.2  # of the adversarial gradient, so that objectives differ by direction and not by how loud they are
+SHARE = 0.2  # gradient_share, so that objectives differ by the direction of their gradients and not by their scale
 GATED = PRESETS["segan-gated"]
 REMEDIES = {
     "least-squares, R1 1": AdversarialConfig(r1_weight=1.0),
@@ -47,7 +47,7 @@ REMEDIES = {
 
 
 def rows() -> dict[str, tuple[ModelConfig, AdversarialConfig, int]]:
-    """Model, game and seed of every row: segan-gated with each objective, other families, remedies, another seed."""
+    """Model, adversarial config and seed of every row: segan-gated by objective, another seed, other families."""
     normed = replace(GATED, discriminator=replace(GATED.discriminator, spectral_norm=True))
     games = {
         "no adversary": AdversarialConfig(weight=0.0),
@@ -62,7 +62,7 @@ def rows() -> dict[str, tuple[ModelConfig, AdversarialConfig, int]]:
 
 
 class Notes:
-    """Keeps what a training says of itself."""
+    """Keeps scores, metrics and failure modes of a training."""
 
     def __init__(self) -> None:
         self.scores: dict[str, float | None] = {}
@@ -70,7 +70,7 @@ class Notes:
         self.failure_modes: set[str] = set()
 
     def on_step(self, step: int, metrics: dict[str, float], throughput: Throughput) -> None:
-        """Nothing to keep."""
+        """Does nothing."""
 
     def on_checkup(self, step: int, metrics: dict[str, float], failure_modes: dict[str, str]) -> None:
         """Keep the last metrics and every failure mode."""
@@ -90,7 +90,7 @@ def mixes(sources: Sources, n: int) -> list[NoisyClean]:
 
 
 def run_row(model: ModelConfig, config: TrainingConfig, sources: Sources, run: Path) -> dict[str, Any]:
-    """Train one row and score it; the numbers of its last check-up."""
+    """Train and score one row; returns its scores, last metrics, failure modes, time and cost."""
     run.mkdir(parents=True, exist_ok=True)
     notes, began = Notes(), time.monotonic()
     with worker_pool() as pool:

@@ -1,4 +1,4 @@
-"""Small generators and discriminators that play the game of `segan_cli.training.adversary` on points in the plane."""
+"""Small generators and discriminators of points, trained by the losses of `segan_cli.training.adversary`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,13 +15,13 @@ HIDDEN = 128  # units of each of the two hidden layers of both networks
 
 @dataclass(frozen=True)
 class Setting:
-    """One way to play."""
+    """The settings of one training."""
 
     game: AdversarialConfig = field(default_factory=AdversarialConfig)
     latent: str = "normal"  # or uniform; mean 0, deviation 1
-    norm: bool = False  # batch norm in both networks
-    conditional: str = ""  # class as an input of G: "generator" alone, "inputs" of D too, "classifier": D names it
-    decay: bool = False  # both rates fall to 0 along a line
+    batch_norm: bool = False  # in both networks
+    conditional: str = ""  # class as an input of G: "generator" alone, "inputs" of D too, "classifier": D predicts it
+    decay: bool = False  # both learning rates decay linearly to 0
     generator_rate: float = 1e-3
     discriminator_rate: float = 1e-3
     latent_size: int = 2
@@ -30,14 +30,14 @@ class Setting:
 
 
 def perceptron(n_in: int, n_out: int, norm: bool) -> nn.Sequential:
-    """Two hidden layers of ReLU, with batch norm or without."""
+    """Two hidden layers with ReLU, with or without batch norm."""
     layers: list[nn.Module] = []
     for size in (n_in, HIDDEN):
         layers += [nn.Linear(size, HIDDEN), *([nn.BatchNorm1d(HIDDEN, track_running_stats=False)] * norm), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(HIDDEN, n_out))
 
 
-class Judge(nn.Module):
+class PointDiscriminator(nn.Module):
     """A discriminator of points [B, d] under a condition [B, c], and a classifier on the same hidden layers."""
 
     def __init__(self, n_in: int, n_classes: int, norm: bool) -> None:
@@ -55,22 +55,22 @@ class Judge(nn.Module):
 
 @dataclass(frozen=True)
 class Mixture:
-    """Equally likely round Gaussians."""
+    """A mixture of equally likely isotropic Gaussians."""
 
     centres: Tensor  # [M, d]
     std: float
 
     def sample(self, n: int) -> tuple[Tensor, Tensor]:
-        """n points [n, d] and the numbers [n] of their modes."""
+        """n points [n, d] and the indices [n] of their modes."""
         modes = torch.randint(len(self.centres), (n,))
         return self.centres[modes] + self.std * torch.randn(n, self.centres.shape[1]), modes
 
     def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance [n] of points to the nearest centre, and which [n] it is."""
+        """Distance [n] of points to the nearest centre, and its index [n]."""
         return torch.cdist(points, self.centres).min(1)
 
     def quality(self, points: Tensor) -> Tensor:
-        """1 at the nearest centre, falling as the Gaussian of three deviations does: a metric for the metric game."""
+        """A Gaussian of three deviations around the nearest centre, at most 1: the quality for a metric objective."""
         return (-0.5 * (self.nearest(points)[0] / (3 * self.std)).square()).exp()
 
 
@@ -88,21 +88,21 @@ def grid() -> Mixture:
 
 @dataclass(frozen=True)
 class Played:
-    """The networks after a training, as functions."""
+    """The trained networks as functions."""
 
-    generate: Callable[[int], tuple[Tensor, Tensor]]  # number of points → points [n, d], classes asked for [n]
+    generate: Callable[[int], tuple[Tensor, Tensor]]  # number of points → points [n, d], requested classes [n]
     discriminate: Callable[[Tensor], Tensor]  # points [n, d] → logits [n], where there is no condition
     transform: Callable[[Tensor], Tensor] = lambda z: z  # z [n, latent_size] → points [n, d], where there is no class
 
 
 def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Played], None] | None = None) -> Played:
-    """Train a generator of points against a discriminator; the same numbers for the same seed."""
+    """Train a generator of points against a discriminator; deterministic for a given seed."""
     torch.manual_seed(seed)
     game, (n_modes, size) = setting.game, target.centres.shape
     asked = n_modes if setting.conditional else 0
     seen = n_modes if setting.conditional == "inputs" else size if game.objective == "metricgan" else 0
-    generator = perceptron(setting.latent_size + asked, size, setting.norm)
-    network = Judge(size + seen, n_modes if setting.conditional == "classifier" else 0, setting.norm)
+    generator = perceptron(setting.latent_size + asked, size, setting.batch_norm)
+    network = PointDiscriminator(size + seen, n_modes if setting.conditional == "classifier" else 0, setting.batch_norm)
     optimizers = [
         torch.optim.Adam(part.parameters(), rate, betas=(0.5, 0.999))
         for part, rate in ((generator, setting.generator_rate), (network, setting.discriminator_rate))
@@ -121,7 +121,7 @@ def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Pla
     def condition(modes: Tensor) -> Tensor:
         if setting.conditional == "inputs":
             return one_hot(modes, n_modes).float()
-        return 6 * torch.rand(len(modes), seen) - 3  # for the metric game: points of its own, like noisy speech
+        return 6 * torch.rand(len(modes), seen) - 3  # for a metric objective: random points in place of noisy speech
 
     def turn(step: int, fake: Tensor, real: Tensor, modes: Tensor, given: Tensor) -> tuple[float, Tensor | None]:
         std = game.instance_noise * (1 - step / setting.steps)
