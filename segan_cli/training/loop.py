@@ -43,13 +43,8 @@ def train(
 ) -> bool:
     """Train to the last step, or until `stop` returns true; returns whether the last step was reached.
 
-    Args:
-        validation: noisy and clean utterances [n].
-        run: the run folder, which receives log, states and models.
-        workers: number of processes that render segments.
-
-    Raises:
-        TrainingError: A loss or a gradient is not finite, or memory ran out; earlier checkpoints are kept.
+    `validation` holds noisy and clean utterances [n], `workers` processes render segments. Raises TrainingError if a
+    loss or a gradient is not finite or memory runs out; earlier checkpoints are kept.
     """
     config, processes = state.training, state.processes
     plan = sampling_plan(config, state.model.window, processes)
