@@ -1,10 +1,10 @@
-"""The bilinear game x·y: simultaneous gradient descent diverges, alternating and regularised updates do not.
+"""The bilinear game x·y: simultaneous gradient steps spiral outward, alternating and regularised ones do not.
 
 python benchmarks/bilinear.py
 
-The discriminator is D(c) = y c, real data is at 0, and the generator produces the point x. With the Wasserstein
-objective the discriminator minimises x y and the generator -x y. Writes benchmarks/results/bilinear.json,
-docs/figures/bilinear.png and the table in docs/adversarial.md; takes seconds.
+The discriminator is D(c) = y c, real lies at 0, the generator makes the point x: by the Wasserstein objective the
+discriminator minimises x y and the generator -x y. Writes benchmarks/results/bilinear.json, docs/figures/bilinear.png
+and the table in docs/adversarial.md; seconds.
 """
 
 import math
@@ -21,7 +21,7 @@ from segan_cli.training.adversary import Adversary
 
 RATE, STEPS, START = 0.1, 500, (1.0, 0.0)
 GAME = AdversarialConfig("wasserstein-gp", gradient_penalty_weight=0.0)
-RUNS = {  # name → simultaneous updates, adversarial config
+PLAYS = {  # name: whether both networks are updated at once, the objective
     "simultaneous": (True, GAME),
     "alternating": (False, GAME),
     "simultaneous, R1 0.5": (True, replace(GAME, r1_weight=0.5)),
@@ -29,7 +29,7 @@ RUNS = {  # name → simultaneous updates, adversarial config
 }
 
 
-class LinearDiscriminator(nn.Module):
+class Slope(nn.Module):
     """D(c) = y c."""
 
     def __init__(self, y: float) -> None:
@@ -42,10 +42,10 @@ class LinearDiscriminator(nn.Module):
 
 
 def trajectory(simultaneous: bool, game: AdversarialConfig) -> list[tuple[float, float]]:
-    """The points (x, y) of a run, including the start."""
-    network, x = LinearDiscriminator(START[1]), nn.Parameter(torch.tensor([[START[0]]]))
-    optimizers = torch.optim.SGD(network.parameters(), RATE), torch.optim.SGD([x], RATE)
-    adversary = Adversary(network, optimizers[0], game)
+    """The points (x, y) of a training, the start included."""
+    network, x = Slope(START[1]), nn.Parameter(torch.tensor([[START[0]]]))
+    players = torch.optim.SGD(network.parameters(), RATE), torch.optim.SGD([x], RATE)
+    adversary = Adversary(network, players[0], game)
     real, condition = torch.zeros(1, 1), torch.zeros(1, 0)
     path = [START]
     for _ in range(STEPS):
@@ -53,25 +53,25 @@ def trajectory(simultaneous: bool, game: AdversarialConfig) -> list[tuple[float,
         (slope,) = torch.autograd.grad(loss, [network.y])
         before = torch.autograd.grad(adversary.generator_loss(real, x, condition), [x])
         network.y.grad = slope
-        optimizers[0].step()
+        players[0].step()
         after = torch.autograd.grad(adversary.generator_loss(real, x, condition), [x])
         (x.grad,) = before if simultaneous else after
-        optimizers[1].step()
+        players[1].step()
         path.append((float(x.detach()), float(network.y.detach())))
     return path
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Markdown tables by name."""
+    """The Markdown table of the distances."""
     lines = [[name, f"{row['end']:.3g}", f"{row['largest']:.3g}", row["theory"]] for name, row in results.items()]
     headings = [f"steps of {RATE}", f"distance after {STEPS}", "largest distance", "theory for the end"]
     return {"bilinear": report.table(headings, lines)}
 
 
 def main() -> None:
-    """Run all variants, and write results, figure and table."""
-    paths = {name: trajectory(*setting) for name, setting in RUNS.items()}
-    theory = {  # magnitude of the eigenvalues of one step, to the power of the number of steps
+    """Play, write results, figure and table."""
+    paths = {name: trajectory(*play) for name, play in PLAYS.items()}
+    theory = {  # the eigenvalues of one step, to the power of the steps
         "simultaneous": f"{(1 + RATE**2) ** (STEPS / 2):.3g}",
         "alternating": "bounded",
         "simultaneous, R1 0.5": f"{abs(complex(1 - RATE / 4, RATE * math.sqrt(1 - 1 / 16))) ** STEPS:.2g}",

@@ -1,9 +1,9 @@
-"""Mode coverage and sample quality of objectives and regularisers on a ring of 8 Gaussians and a grid of 25.
+"""Modes covered and sample quality of every objective and remedy on a ring of 8 Gaussians and a grid of 25.
 
 python benchmarks/mixtures.py
 
-Writes benchmarks/results/mixtures.json, docs/figures/mixtures.png and the tables in docs/adversarial.md. Takes about
-an hour on two cores.
+Writes benchmarks/results/mixtures.json, docs/figures/mixtures.png and the tables in docs/adversarial.md. It took 55
+minutes on two cores that a training on speech shared.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import report
 import torch
-from toys import GaussianMixture, Networks, Setting, grid, ring, train
+from toys import Mixture, Played, Setting, grid, play, ring
 
 from segan_cli.config.training import AdversarialConfig as Game
 from segan_cli.losses.adversarial import OBJECTIVES
@@ -24,7 +24,7 @@ from segan_cli.losses.adversarial import OBJECTIVES
 TARGETS = {"ring": ring, "grid": grid}
 SAMPLES = 2_500
 NS = Game(objective="non-saturating")
-SLOW = 1e-4  # learning rate of a discriminator that is ten times slower than the generator
+LAG = 1e-4  # learning rate of a discriminator, a tenth of the generator's
 
 ROWS = {
     **{name: Setting(Game(objective=name)) for name in OBJECTIVES},
@@ -33,18 +33,20 @@ ROWS = {
         Game("wasserstein-gp", discriminator_steps=5, gradient_penalty_weight=0.1)
     ),
     "non-saturating, label smoothing 0.1": Setting(replace(NS, label_smoothing=0.1)),
+    "non-saturating, separate steps": Setting(replace(NS, separate_steps=True)),
+    "least-squares, separate steps": Setting(Game(separate_steps=True)),
     "non-saturating, R1 0.1": Setting(replace(NS, r1_weight=0.1)),
     "non-saturating, instance noise 0.5": Setting(replace(NS, instance_noise=0.5)),
-    "non-saturating, D lags": Setting(NS, discriminator_rate=SLOW),
-    "non-saturating, D lags, 5 D steps": Setting(replace(NS, discriminator_steps=5), discriminator_rate=SLOW),
-    "non-saturating, D lags, unrolled 5": Setting(replace(NS, unrolled_steps=5), discriminator_rate=SLOW),
-    "non-saturating, D lags, instance noise 0.5": Setting(replace(NS, instance_noise=0.5), discriminator_rate=SLOW),
+    "non-saturating, D lags": Setting(NS, discriminator_rate=LAG),
+    "non-saturating, D lags, 5 D steps": Setting(replace(NS, discriminator_steps=5), discriminator_rate=LAG),
+    "non-saturating, D lags, unrolled 5": Setting(replace(NS, unrolled_steps=5), discriminator_rate=LAG),
+    "non-saturating, D lags, instance noise 0.5": Setting(replace(NS, instance_noise=0.5), discriminator_rate=LAG),
     "wasserstein-gp, λ 0.1, D lags, 5 D steps": Setting(
-        Game("wasserstein-gp", discriminator_steps=5, gradient_penalty_weight=0.1), discriminator_rate=SLOW
+        Game("wasserstein-gp", discriminator_steps=5, gradient_penalty_weight=0.1), discriminator_rate=LAG
     ),
     "non-saturating, uniform z": Setting(NS, latent="uniform"),
-    "non-saturating, batch norm": Setting(NS, norm=True),
-    "non-saturating, uniform z, batch norm": Setting(NS, latent="uniform", norm=True),
+    "non-saturating, batch norm": Setting(NS, batch_norm=True),
+    "non-saturating, uniform z, batch norm": Setting(NS, latent="uniform", batch_norm=True),
 }
 CONDITIONAL = {
     "class to the generator alone": Setting(NS, conditional="generator"),
@@ -53,13 +55,13 @@ CONDITIONAL = {
 }
 
 
-def measure(target: GaussianMixture, networks: Networks) -> dict[str, float]:
-    """Number of covered modes, fraction of good samples, their width, and the fraction in the requested mode.
+def measure(target: Mixture, played: Played) -> dict[str, float]:
+    """Modes covered, share of good samples, their width, and the share in the requested mode.
 
-    Good samples are within three standard deviations of a mode. A covered mode has at least a quarter of its expected
-    good samples. The width is the RMS distance of good samples to their mode, 1 for the target.
+    A sample within three deviations of a mode is good, a mode with at least a quarter of its share of good samples is
+    covered. Width is the RMS distance of good samples to their centre, 1 for the untruncated target.
     """
-    points, requested = networks.generate(SAMPLES)
+    points, asked = played.generate(SAMPLES)
     distance, mode = target.nearest(points)
     good = distance < 3 * target.std
     share = torch.bincount(mode[good], minlength=len(target.centres)) / SAMPLES
@@ -68,24 +70,24 @@ def measure(target: GaussianMixture, networks: Networks) -> dict[str, float]:
         "modes": int((share > 0.25 / len(target.centres)).sum()),
         "quality": float(good.float().mean()),
         "width": float(width),
-        "obeyed": float((good & (mode == requested)).float().mean()),
+        "obeyed": float((good & (mode == asked)).float().mean()),
     }
 
 
-def run(task: tuple[str, Setting, str, int]) -> tuple[tuple[str, Setting, str, int], dict[str, float]]:
-    """Train and measure one row on one target with one seed."""
+def run(job: tuple[str, Setting, str, int]) -> tuple[tuple[str, Setting, str, int], dict[str, float]]:
+    """Train one row on one target with one seed."""
     torch.set_num_threads(1)
-    _, setting, target, seed = task
-    return task, measure(TARGETS[target](), train(TARGETS[target](), setting, seed))
+    _, setting, target, seed = job
+    return job, measure(TARGETS[target](), play(TARGETS[target](), setting, seed))
 
 
 def main() -> None:
-    """Train everything, and write results, figure and tables."""
+    """Train everything, write results, figure and tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=2_500)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument(
-        "--only", action="append", help="train only this row, keep the results of the others; repeatable"
+        "--only", action="append", help="train only the row of this name and keep the others; repeatable"
     )
     arguments = parser.parse_args()
     rows = {**ROWS, **CONDITIONAL}
@@ -93,14 +95,14 @@ def main() -> None:
     results["budget"] = {"steps": arguments.steps, "seeds": arguments.seeds}
     for name in arguments.only or rows:
         results[name] = {}
-    tasks = [
+    jobs = [
         (name, replace(rows[name], steps=arguments.steps), target, seed)
         for seed in range(arguments.seeds)
         for name in arguments.only or rows
         for target in (TARGETS if name in ROWS else ("ring",))
     ]
     with get_context("spawn").Pool(2) as pool:
-        for (name, _, target, seed), scores in pool.imap(run, tasks):
+        for (name, _, target, seed), scores in pool.imap(run, jobs):
             results[name].setdefault(target, []).append(scores)
             print(name, target, seed, scores, flush=True)
     report.save("mixtures", results)
@@ -110,7 +112,7 @@ def main() -> None:
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Markdown tables by name: means over seeds, with the range of covered modes."""
+    """The Markdown tables of all rows and of the conditional ones: means over seeds, with the range of modes."""
 
     def modes(rows: Sequence[dict[str, float]]) -> str:
         values = [row["modes"] for row in rows]
@@ -128,12 +130,12 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     headings = ["objective", "ring: modes of 8", "good", "width", "grid: modes of 25", "good", "width"]
     lines = [[name, *cells(name, "ring"), *cells(name, "grid")] for name in ROWS]
     by_class = ["ring by class", "in the mode asked for", "modes of 8", "good", "width"]
-    conditional = [[name, mean(results[name]["ring"], "obeyed"), *cells(name, "ring")] for name in CONDITIONAL]
-    return {"mixtures": report.table(headings, lines), "conditional": report.table(by_class, conditional)}
+    asked = [[name, mean(results[name]["ring"], "obeyed"), *cells(name, "ring")] for name in CONDITIONAL]
+    return {"mixtures": report.table(headings, lines), "conditional": report.table(by_class, asked)}
 
 
 def draw(results: dict[str, Any]) -> None:
-    """Plot covered modes: bars for means, dots for seeds; darker bars have more good samples."""
+    """Modes covered by every row on both targets: a bar for the mean, a dot per seed, darker for better samples."""
     names = list(ROWS)[::-1]
     figure, axes = plt.subplots(1, 2, figsize=(9, 0.22 * len(names) + 0.8), sharey=True, layout="constrained")
     for axis, (target, make) in zip(axes, TARGETS.items(), strict=True):

@@ -1,14 +1,15 @@
-"""Compare model families and adversarial objectives, trained on speech with the same steps, data and seed.
+"""Train each family and each adversarial objective on speech for the same steps, data and seed, and compare.
 
 python benchmarks/speech.py --data clean/ --noise noise/ --valid-data valid/ --valid-noise valid-noise/ --run runs/s
 
-Skips rows that are already in the results with the same budget. Writes benchmarks/results/speech.json
+Rows that the results hold already, with the same budget, are not trained again. Writes benchmarks/results/speech.json
 and the tables in docs/adversarial.md.
 """
 
 import argparse
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -30,14 +31,14 @@ from segan_cli.training.state import TrainState
 from segan_cli.training.throughput import Throughput
 from segan_cli.workers import worker_pool
 
-FAMILIES = {  # all with 256 channels in the thought vector
+FAMILIES = {  # of one class of width: 256 channels in the thought vector
     "segan (width 0.25)": scaled(PRESETS["segan"], 0.25),
     "segan-plus (width 0.25)": scaled(PRESETS["segan-plus"], 0.25),
     "segan-dilated (width 0.25)": scaled(PRESETS["segan-dilated"], 0.25),
 }
-SHARE = 0.2  # gradient_share of all objectives, so that they differ only in direction
+SHARE = 0.2  # gradient_share, so that objectives differ by the direction of their gradients and not by their scale
 GATED = PRESETS["segan-gated"]
-REGULARISERS = {
+REMEDIES = {
     "least-squares, R1 1": AdversarialConfig(r1_weight=1.0),
     "least-squares, spectral norm": AdversarialConfig(),
     "least-squares, mismatched 0.5": AdversarialConfig(mismatched_share=0.5),
@@ -46,12 +47,12 @@ REGULARISERS = {
 
 
 def rows() -> dict[str, tuple[ModelConfig, AdversarialConfig, int]]:
-    """Model, adversarial config and seed of each row: objectives, regularisers, a second seed, and other families."""
+    """Model, adversarial config and seed of every row: segan-gated by objective, another seed, other families."""
     normed = replace(GATED, discriminator=replace(GATED.discriminator, spectral_norm=True))
     games = {
         "no adversary": AdversarialConfig(weight=0.0),
         **{name: AdversarialConfig(objective=name) for name in get_args(ObjectiveName)},
-        **REGULARISERS,
+        **REMEDIES,
     }
     return {
         **{name: (normed if "spectral" in name else GATED, game, 0) for name, game in games.items()},
@@ -60,8 +61,8 @@ def rows() -> dict[str, tuple[ModelConfig, AdversarialConfig, int]]:
     }
 
 
-class LastResults:
-    """Keeps the last scores and metrics of a training."""
+class Notes:
+    """Keeps scores, metrics and failure modes of a training."""
 
     def __init__(self) -> None:
         self.scores: dict[str, float | None] = {}
@@ -69,60 +70,78 @@ class LastResults:
         self.failure_modes: set[str] = set()
 
     def on_step(self, step: int, metrics: dict[str, float], throughput: Throughput) -> None:
-        """Ignore single steps."""
+        """Does nothing."""
 
     def on_checkup(self, step: int, metrics: dict[str, float], failure_modes: dict[str, str]) -> None:
-        """Keep the metrics, and collect failure modes."""
+        """Keep the last metrics and every failure mode."""
         self.metrics = metrics
         self.failure_modes |= set(failure_modes)
 
     def on_validation(
         self, step: int, scores: dict[str, float | None], noisy: dict[str, float | None], best: bool
     ) -> None:
-        """Keep the scores."""
+        """Keep the last scores."""
         self.scores = scores
 
 
 def mixes(sources: TrainingData, n: int) -> list[NoisyClean]:
-    """Render the validation utterances, the same for every row."""
+    """The validation utterances of every row, the same for every seed."""
     return [sources.validation.render(spec) for spec in draw_utterances(sources.validation, n, 0)]
 
 
 def run_row(model: ModelConfig, config: TrainingConfig, sources: TrainingData, run: Path) -> dict[str, Any]:
-    """Train one row; its validation scores, health metrics and cost."""
+    """Train and score one row; returns its scores, last metrics, failure modes, time and cost."""
     run.mkdir(parents=True, exist_ok=True)
-    last, began = LastResults(), time.monotonic()
+    notes, began = Notes(), time.monotonic()
     with worker_pool() as pool:
-        train(TrainState(model, config), sources.training, mixes(sources, config.validation_mixes), run, pool, last)
+        train(TrainState(model, config), sources.training, mixes(sources, config.validation_mixes), run, pool, notes)
     return {
-        **{name: last.scores[name] for name in CORE},
-        "health": last.metrics,
-        "failure_modes": sorted(last.failure_modes),
+        **{name: notes.scores[name] for name in CORE},
+        "health": notes.metrics,
+        "failure_modes": sorted(notes.failure_modes),
         "seconds": round(time.monotonic() - began),
         "parameters": weights(model)[0],
         "macs_per_second": macs_per_second(model),
     }
 
 
-def main() -> None:
-    """Train the missing rows, and write the tables."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def folders(description: str) -> argparse.ArgumentParser:
+    """A parser of the options that name the folders of a training on speech."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("--data", "--noise", "--valid-data", "--valid-noise", "--run"):
         parser.add_argument(name, type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--only", action="append", help="train only this row; repeatable")
-    arguments = parser.parse_args()
-    torch.set_num_threads(arguments.threads)
-    base = TrainingConfig(steps=arguments.steps, log_every=arguments.steps, validate_every=arguments.steps)
-    base = replace(base, validation_mixes=32)
+    return parser
+
+
+def open_folders(arguments: argparse.Namespace) -> TrainingData:
+    """The audio in the folders that the options name, decoded into a cache in the run folder."""
     data = DataConfig(
         speech=(str(arguments.data),),
         noise=(str(arguments.noise),),
         valid_speech=(str(arguments.valid_data),),
         valid_noise=(str(arguments.valid_noise),),
     )
-    sources = load_training_data(data, MixingConfig(), 0, Cache(arguments.run / "cache", 16_000))
+    return load_training_data(data, MixingConfig(), 0, Cache(arguments.run / "cache", 16_000))
+
+
+def noisy_scores(validation: Sequence[NoisyClean]) -> dict[str, float | None]:
+    """Mean scores of the noisy utterances themselves."""
+    with worker_pool() as pool:
+        scores = list(pool.map(measure_all, *zip(*((clean, noisy) for noisy, clean in validation), strict=True)))
+    return {name: mean([row[name] for row in scores]) for name in CORE}
+
+
+def main() -> None:
+    """Train what is missing, write the tables."""
+    parser = folders(__doc__ or "")
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--only", action="append", help="a row's name; repeatable")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    base = TrainingConfig(steps=arguments.steps, log_every=arguments.steps, validate_every=arguments.steps)
+    base = replace(base, validation_mixes=32)
+    sources = open_folders(arguments)
     results = report.load("speech")
     budget = {
         "steps": base.steps,
@@ -131,10 +150,7 @@ def main() -> None:
         "data": [f"{f.utterances} files, {f.seconds / 3600:.2f} h of {f.kind}" for f in sources.corpora[:2]],
     }
     if results.get("budget") != budget:
-        validation = mixes(sources, base.validation_mixes)
-        with worker_pool() as pool:
-            scores = list(pool.map(measure_all, *zip(*((clean, noisy) for noisy, clean in validation), strict=True)))
-        results = {"budget": budget, "noisy": {name: mean([row[name] for row in scores]) for name in CORE}}
+        results = {"budget": budget, "noisy": noisy_scores(mixes(sources, base.validation_mixes))}
     for name, (model, game, seed) in rows().items():
         if name in results or (arguments.only and name not in arguments.only):
             continue
@@ -147,7 +163,7 @@ def main() -> None:
 
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
-    """Markdown tables by name."""
+    """The Markdown tables of families and of objectives."""
 
     def scores(name: str) -> list[str]:
         row = results[name]

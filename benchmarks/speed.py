@@ -29,6 +29,7 @@ from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import Network
 from segan_cli.backends.pretrained import find_onnx, shipped_models
 from segan_cli.enhancement.enhancer import AHEAD
+from segan_cli.networks.latent import draw_latent
 from segan_cli.networks.summary import macs_per_second
 
 REPEATS = 7
@@ -90,7 +91,7 @@ def network_s(network: Network, segments: int) -> float:
     """Wall time of the bare network, with the batch size and queue depth of segan enhance."""
     n = network.batch
     noisy = (0.05 * np.random.default_rng(0).standard_normal((n, 1, network.config.window))).astype(np.float32)
-    z = network.config.generator.draw_latent(np.random.default_rng(0), n, network.config.window)
+    z = draw_latent(network.config.generator, np.random.default_rng(0), n, network.config.window)
     network(noisy, z)
     batches = -(-segments // n)
     queue = deque()

@@ -1,4 +1,4 @@
-"""Small generators and discriminators, trained on points by `segan_cli.training.adversary`."""
+"""Small generators and discriminators of points, trained by the losses of `segan_cli.training.adversary`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,17 +10,17 @@ from torch.nn.functional import cross_entropy, one_hot
 from segan_cli.config.training import AdversarialConfig
 from segan_cli.training.adversary import Adversary
 
-HIDDEN = 128  # units of the two hidden layers of both networks
+HIDDEN = 128  # units of each of the two hidden layers of both networks
 
 
 @dataclass(frozen=True)
 class Setting:
-    """Settings of a training."""
+    """The settings of one training."""
 
     game: AdversarialConfig = field(default_factory=AdversarialConfig)
-    latent: str = "normal"  # or uniform; mean 0, standard deviation 1
-    norm: bool = False  # batch norm in both networks
-    conditional: str = ""  # class input of G: "generator" only, "inputs" of both, "classifier": D predicts it
+    latent: str = "normal"  # or uniform; mean 0, deviation 1
+    batch_norm: bool = False  # in both networks
+    conditional: str = ""  # class as an input of G: "generator" alone, "inputs" of D too, "classifier": D predicts it
     decay: bool = False  # both learning rates decay linearly to 0
     generator_rate: float = 1e-3
     discriminator_rate: float = 1e-3
@@ -30,15 +30,15 @@ class Setting:
 
 
 def perceptron(n_in: int, n_out: int, norm: bool) -> nn.Sequential:
-    """A multilayer perceptron with two ReLU layers, optionally with batch norm."""
+    """Two hidden layers with ReLU, with or without batch norm."""
     layers: list[nn.Module] = []
     for size in (n_in, HIDDEN):
         layers += [nn.Linear(size, HIDDEN), *([nn.BatchNorm1d(HIDDEN, track_running_stats=False)] * norm), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(HIDDEN, n_out))
 
 
-class Discriminator(nn.Module):
-    """A conditional discriminator of points, with a classifier on the same hidden layers."""
+class PointDiscriminator(nn.Module):
+    """A discriminator of points [B, d] under a condition [B, c], and a classifier on the same hidden layers."""
 
     def __init__(self, n_in: int, n_classes: int, norm: bool) -> None:
         super().__init__()
@@ -54,56 +54,55 @@ class Discriminator(nn.Module):
 
 
 @dataclass(frozen=True)
-class GaussianMixture:
-    """Equally likely isotropic Gaussians."""
+class Mixture:
+    """A mixture of equally likely isotropic Gaussians."""
 
     centres: Tensor  # [M, d]
     std: float
 
     def sample(self, n: int) -> tuple[Tensor, Tensor]:
-        """Draw points [n, d] and their modes [n]."""
+        """n points [n, d] and the indices [n] of their modes."""
         modes = torch.randint(len(self.centres), (n,))
         return self.centres[modes] + self.std * torch.randn(n, self.centres.shape[1]), modes
 
     def nearest(self, points: Tensor) -> tuple[Tensor, Tensor]:
-        """Distance [n] to the nearest centre, and its index [n]."""
+        """Distance [n] of points to the nearest centre, and its index [n]."""
         return torch.cdist(points, self.centres).min(1)
 
     def quality(self, points: Tensor) -> Tensor:
-        """A metric for MetricGAN: 1 at the nearest centre, with Gaussian decay."""
+        """A Gaussian of three deviations around the nearest centre, at most 1: the quality for a metric objective."""
         return (-0.5 * (self.nearest(points)[0] / (3 * self.std)).square()).exp()
 
 
-def ring() -> GaussianMixture:
-    """Eight modes on a circle with radius 2."""
+def ring() -> Mixture:
+    """Eight modes on a circle of radius 2."""
     angle = torch.arange(8) * torch.pi / 4
-    return GaussianMixture(2 * torch.stack((angle.cos(), angle.sin()), 1), 0.05)
+    return Mixture(2 * torch.stack((angle.cos(), angle.sin()), 1), 0.05)
 
 
-def grid() -> GaussianMixture:
-    """25 modes on a 5 × 5 grid with spacing 1."""
+def grid() -> Mixture:
+    """25 modes, five by five, one apart."""
     side = torch.arange(5.0) - 2
-    return GaussianMixture(torch.cartesian_prod(side, side), 0.05)
+    return Mixture(torch.cartesian_prod(side, side), 0.05)
 
 
 @dataclass(frozen=True)
-class Networks:
-    """Trained networks as functions."""
+class Played:
+    """The trained networks as functions."""
 
-    generate: Callable[[int], tuple[Tensor, Tensor]]  # n → points [n, d], requested classes [n]
-    discriminate: Callable[[Tensor], Tensor]  # points [n, d] → logits [n], without condition
+    generate: Callable[[int], tuple[Tensor, Tensor]]  # number of points → points [n, d], requested classes [n]
+    discriminate: Callable[[Tensor], Tensor]  # points [n, d] → logits [n], where there is no condition
+    transform: Callable[[Tensor], Tensor] = lambda z: z  # z [n, latent_size] → points [n, d], where there is no class
 
 
-def train(
-    target: GaussianMixture, setting: Setting, seed: int, callback: Callable[[int, Networks], None] | None = None
-) -> Networks:
-    """Train a generator of points against a discriminator; deterministic for each seed."""
+def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Played], None] | None = None) -> Played:
+    """Train a generator of points against a discriminator; deterministic for a given seed."""
     torch.manual_seed(seed)
     game, (n_modes, size) = setting.game, target.centres.shape
-    n_classes = n_modes if setting.conditional else 0
-    n_condition = n_modes if setting.conditional == "inputs" else size if game.objective == "metricgan" else 0
-    generator = perceptron(setting.latent_size + n_classes, size, setting.norm)
-    network = Discriminator(size + n_condition, n_modes if setting.conditional == "classifier" else 0, setting.norm)
+    asked = n_modes if setting.conditional else 0
+    seen = n_modes if setting.conditional == "inputs" else size if game.objective == "metricgan" else 0
+    generator = perceptron(setting.latent_size + asked, size, setting.batch_norm)
+    network = PointDiscriminator(size + seen, n_modes if setting.conditional == "classifier" else 0, setting.batch_norm)
     optimizers = [
         torch.optim.Adam(part.parameters(), rate, betas=(0.5, 0.999))
         for part, rate in ((generator, setting.generator_rate), (network, setting.discriminator_rate))
@@ -116,48 +115,49 @@ def train(
         return torch.randn(n, setting.latent_size)
 
     def generate(modes: Tensor) -> Tensor:
-        classes = [one_hot(modes, n_modes).float()] if n_classes else []
+        classes = [one_hot(modes, n_modes).float()] if asked else []
         return generator(torch.cat((latent(len(modes)), *classes), 1))
 
     def condition(modes: Tensor) -> Tensor:
         if setting.conditional == "inputs":
             return one_hot(modes, n_modes).float()
-        return 6 * torch.rand(len(modes), n_condition) - 3  # for MetricGAN: unrelated points, like noisy speech
+        return 6 * torch.rand(len(modes), seen) - 3  # for a metric objective: random points in place of noisy speech
 
-    def update_discriminator(
-        step: int, fake: Tensor, real: Tensor, modes: Tensor, conditions: Tensor
-    ) -> tuple[float, Tensor | None]:
+    def turn(step: int, fake: Tensor, real: Tensor, modes: Tensor, given: Tensor) -> tuple[float, Tensor | None]:
         std = game.instance_noise * (1 - step / setting.steps)
         quality = None
         if game.objective == "metricgan":
-            quality = target.quality(torch.cat((fake, conditions)))
-        loss, _ = adversary.discriminator_loss(real, fake, conditions, std, quality)
-        if setting.conditional == "classifier":
-            loss = loss + cross_entropy(network.classify(real), modes) + cross_entropy(network.classify(fake), modes)
-        optimizers[1].zero_grad()
-        loss.backward()
-        optimizers[1].step()
-        adversary.clip_weights()
+            quality = target.quality(torch.cat((fake, given)))
+        for side in adversary.sides:
+            loss, _ = adversary(side, real, fake, given, std, quality)
+            if setting.conditional == "classifier":
+                loss = loss + cross_entropy(network.classify(real), modes)
+                loss = loss + cross_entropy(network.classify(fake), modes)
+            optimizers[1].zero_grad()
+            loss.backward()
+            optimizers[1].step()
+            adversary.clip_weights()
         return std, quality
 
-    networks = Networks(
+    played = Played(
         lambda n: (lambda modes: (generate(modes).detach(), modes))(torch.randint(n_modes, (n,))),
         lambda points: network(points, points[:, :0]).detach(),
+        generator,
     )
     for step in range(setting.steps):
         for optimizer, rate in zip(optimizers, (setting.generator_rate, setting.discriminator_rate), strict=True):
             optimizer.param_groups[0]["lr"] = rate * (1 - step / setting.steps if setting.decay else 1.0)
         for last in [False] * (game.discriminator_steps - 1) + [True]:
             real, modes = target.sample(setting.batch)
-            conditions, fake = condition(modes), generate(modes)
-            std, quality = update_discriminator(step, fake.detach(), real, modes, conditions)
+            given, fake = condition(modes), generate(modes)
+            std, quality = turn(step, fake.detach(), real, modes, given)
             if last:
-                loss = adversary.generator_loss(real, fake, conditions, std, quality)
+                loss = adversary.generator_loss(real, fake, given, std, quality)
                 if setting.conditional == "classifier":
                     loss = loss + cross_entropy(network.classify(fake), modes)
                 optimizers[0].zero_grad()
                 loss.backward()
                 optimizers[0].step()
-        if callback is not None:
-            callback(step + 1, networks)
-    return networks
+        if watch is not None:
+            watch(step + 1, played)
+    return played

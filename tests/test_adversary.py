@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from segan_cli.config.model import DiscriminatorConfig
+from segan_cli.config.model import DiscriminatorConfig, SpectralDiscriminatorConfig
 from segan_cli.config.training import AdversarialConfig
-from segan_cli.losses.adversarial import OBJECTIVES
+from segan_cli.errors import ConfigError
+from segan_cli.losses.adversarial import OBJECTIVES, SeparableLoss
 from segan_cli.networks.discriminator import Discriminator
+from segan_cli.networks.spectral_discriminator import SpectralDiscriminator
 from segan_cli.training.adversary import Adversary, discriminator_stats
 
 
@@ -102,6 +104,46 @@ def test_unrolling_restores_the_discriminator_exactly(optimizer, changes):
     assert not torch.equal(plain, unrolled)
     after = (judge.network.state_dict(), judge.optimizer.state_dict())
     assert_equal(before, after)
+
+
+FROZEN = {
+    "virtual batch norm": lambda: small(),
+    "spectral norm": lambda: small(norm="none", spectral_norm=True),
+    "batch norm": lambda: small(norm="batch", phase_shuffle=2),
+    "running statistics": lambda: RunningStatistics(),
+    "spectral discriminator": lambda: SpectralDiscriminator(SpectralDiscriminatorConfig((4, 4), frame=32)),
+}
+
+
+class RunningStatistics(nn.Module):
+    """A discriminator whose batch norm keeps running statistics, as torch's does by default."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.BatchNorm1d(2), nn.Conv1d(2, 1, 3))
+
+    def forward(self, candidate, condition):
+        return self.layers(torch.cat((candidate, condition), 1)).mean((1, 2))
+
+
+@pytest.mark.parametrize("unrolled_steps", [0, 1])
+@pytest.mark.parametrize("kind", FROZEN)
+def test_the_frozen_discriminator_does_not_move_in_the_generators_step(kind, unrolled_steps):
+    """Weights, spectral norm's singular vectors, running statistics, gradients and the optimiser's state all stay."""
+    torch.manual_seed(0)
+    judge = adversary(FROZEN[kind](), unrolled_steps=unrolled_steps)
+    real, fake, noisy = torch.randn(3, 4, 1, 64)
+    loss, _ = judge.discriminator_loss(real, fake, noisy)  # so that gradients and the optimiser have a history
+    loss.backward()
+    judge.optimizer.step()
+    before = copy.deepcopy((judge.network.state_dict(), judge.optimizer.state_dict()))
+    gradients = [p.grad.clone() for p in judge.network.parameters()]
+    point = fake.clone().requires_grad_()
+    (push,) = torch.autograd.grad(judge.generator_loss(real, point, noisy), point)
+    assert float(push.abs().sum()) > 0
+    assert_equal(before, (judge.network.state_dict(), judge.optimizer.state_dict()))
+    assert_equal(gradients, [p.grad for p in judge.network.parameters()])
+    assert judge.network.training
 
 
 def assert_equal(a, b):
@@ -240,17 +282,60 @@ def test_a_metric_is_judged_beside_clean_and_all_else_beside_noisy(objective, di
     torch.testing.assert_close(judge.generator_loss(real, fake, noisy, quality=torch.ones(4)), expected)
 
 
+def stats_of(real, fake, objective):
+    return discriminator_stats({"real": torch.tensor(real), "fake": torch.tensor(fake)}, OBJECTIVES[objective])
+
+
 def test_opinion_tells_who_is_ahead():
-    stats = discriminator_stats(torch.tensor([1.0, 0.2] * 4), torch.tensor([0.0, 0.2] * 4), OBJECTIVES["least-squares"])
+    stats = stats_of([1.0, 0.2] * 4, [0.0, 0.2] * 4, "least-squares")
     assert stats["d_real"] == pytest.approx(0.6)
     assert stats["d_fake"] == pytest.approx(0.1)
     assert stats["d_real_accuracy"] == 0.5
     assert stats["d_fake_accuracy"] == 1.0
     assert stats["d_prime"] == pytest.approx(0.5 / ((0.16 + 0.01) / 2) ** 0.5, rel=1e-4)
-    few = discriminator_stats(torch.tensor([9.0]), torch.tensor([8.0]), OBJECTIVES["wasserstein-gp"])
+    few = stats_of([9.0], [8.0], "wasserstein-gp")
     assert few["d_fake_accuracy"] == 1.0
     assert "d_prime" not in few  # one example has no deviation
-    assert set(discriminator_stats(torch.tensor([1.0]), torch.tensor([0.5]), OBJECTIVES["metricgan"])) == {
-        "d_real",
-        "d_fake",
-    }
+    assert set(stats_of([1.0], [0.5], "metricgan")) == {"d_real", "d_fake"}
+
+
+SEPARABLE = ("minimax", "non-saturating", "maximum-likelihood", "least-squares", "hinge")
+
+
+@pytest.mark.parametrize("objective", SEPARABLE)
+@pytest.mark.parametrize("options", [{}, {"mismatched_share": 0.25}, {"r1_weight": 2.0}, {"label_smoothing": 0.1}])
+def test_the_sides_of_a_separable_loss_add_up_to_the_joint_loss(objective, options):
+    torch.manual_seed(0)
+    if objective == "hinge" and "label_smoothing" in options:
+        pytest.skip("no label to smooth")
+    judge = adversary(small(norm="none").double(), objective=objective, separate_steps=True, **options)
+    for parameter in judge.network.parameters():  # large enough for every term to count
+        nn.init.normal_(parameter, std=0.3)
+    real, fake, noisy = torch.randn(3, 4, 1, 64, dtype=torch.float64)
+    joint, logits = judge(None, real, fake, noisy, 0.0, None)
+    parts = [judge(side, real, fake, noisy, 0.0, None) for side in judge.sides]
+    torch.testing.assert_close(sum(loss for loss, _ in parts), joint)
+    assert_equal({**parts[0][1], **parts[1][1]}, logits)
+    assert set(parts[0][1]) == {"real"}
+
+
+def test_one_side_learns_nothing_from_the_other():
+    judge = adversary(Linear(1.0), separate_steps=True)
+    real, fake, condition = torch.tensor([[2.0]]), torch.tensor([[3.0]]), torch.zeros(1, 0)
+    slopes = []
+    for side in judge.sides:
+        (slope,) = torch.autograd.grad(judge(side, real, fake, condition, 0.0, None)[0], judge.network.y)
+        slopes.append(float(slope))
+    assert slopes == [(1.0 * 2.0 - 1) * 2.0, (1.0 * 3.0) * 3.0]  # of ½ (y x - 1)² and of ½ (y g)²
+
+
+@pytest.mark.parametrize("objective", ["wasserstein-clip", "wasserstein-gp", "relativistic-least-squares", "metricgan"])
+def test_separate_steps_are_refused_where_the_loss_is_no_sum_of_sides(objective):
+    with pytest.raises(ConfigError, match="not a term on real plus a term on fake; use minimax"):
+        AdversarialConfig(objective, separate_steps=True)
+    assert not isinstance(OBJECTIVES[objective].discriminator, SeparableLoss)
+
+
+def test_separate_steps_and_unrolling_exclude_each_other():
+    with pytest.raises(ConfigError, match="set unrolled_steps=0"):
+        AdversarialConfig(separate_steps=True, unrolled_steps=1)

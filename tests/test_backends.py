@@ -36,10 +36,13 @@ from segan_cli.networks.spectral import Fourier
 SHIPPED = sorted(shipped_models()[1])
 
 
-@pytest.fixture(params=["segan-plus", "segan-dilated", "segan-gated", "segan-spectral"])
+@pytest.fixture(params=["segan-plus", "segan-dilated", "segan-gated", "segan-spectral", "no skips"])
 def model(request):
     """A small untrained model of each kind, its last layer awake."""
-    config = scaled(PRESETS[request.param], 0.1 if request.param != "segan-spectral" else 0.5)
+    preset = "segan-dilated" if request.param == "no skips" else request.param
+    config = scaled(PRESETS[preset], 0.1 if preset != "segan-spectral" else 0.5)
+    if request.param == "no skips":
+        config = dataclasses.replace(config, generator=dataclasses.replace(config.generator, skip_merge="none"))
     torch.manual_seed(0)
     generator = build_generator(config.generator).eval()
     if request.param == "segan-spectral":

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from segan_cli.config.training import AdversarialConfig
-from segan_cli.training.adversary import Adversary
+from segan_cli.training.adversary import Adversary, discriminator_stats
 from segan_cli.training.health import HISTORY_STEPS, Health, diversity
 
 
@@ -31,7 +31,8 @@ def bilinear(r1_weight, steps=3 * HISTORY_STEPS, rate=0.5):
     health, real, condition = Health(), 0.1 * torch.randn(16, 1), torch.zeros(16, 0)
     for _ in range(steps):
         fake = point + 0.1 * torch.randn(16, 1)
-        loss, report = discriminate.discriminator_loss(real, fake.detach(), condition)
+        loss, logits = discriminate.discriminator_loss(real, fake.detach(), condition)
+        report = discriminator_stats(logits, discriminate.objective)
         for player, its_loss in ((players[0], loss), (players[1], None)):
             player.zero_grad()
             (discriminate.generator_loss(real, fake, condition) if its_loss is None else its_loss).backward()
@@ -65,7 +66,8 @@ def test_a_discriminator_that_wins_is_named_where_its_gradient_vanishes(objectiv
     health, condition = Health(), torch.zeros(16, 0)
     for _ in range(4 * HISTORY_STEPS):
         real, fake = 0.5 + 0.1 * torch.randn(16, 1), (-0.5 + 0.1 * torch.randn(16, 1)).requires_grad_()
-        loss, report = discriminate.discriminator_loss(real, fake.detach(), condition)
+        loss, logits = discriminate.discriminator_loss(real, fake.detach(), condition)
+        report = discriminator_stats(logits, discriminate.objective)
         discriminate.optimizer.zero_grad()
         loss.backward()
         discriminate.optimizer.step()
@@ -92,7 +94,8 @@ def test_chance_is_no_oscillation(batch):
     discriminate = Adversary(Slope(), None, AdversarialConfig())
     health = Health()
     for _ in range(HISTORY_STEPS):
-        _, report = discriminate.discriminator_loss(torch.randn(batch, 1), torch.randn(batch, 1), torch.zeros(batch, 0))
+        _, logits = discriminate.discriminator_loss(torch.randn(batch, 1), torch.randn(batch, 1), torch.zeros(batch, 0))
+        report = discriminator_stats(logits, discriminate.objective)
         health.observe({**report, "adversarial_gradient": 1.0})
     assert health.diagnose({}) == {}
 

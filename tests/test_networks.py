@@ -13,7 +13,7 @@ from segan_cli.networks.discriminator import Discriminator
 from segan_cli.networks.families import build_generator
 from segan_cli.networks.generator import Generator
 from segan_cli.networks.latent import draw_latent, latent_shape
-from segan_cli.networks.layers import VirtualBatchNorm, level_gain, turn
+from segan_cli.networks.layers import VirtualBatchNorm, level_gain, phase_shuffle
 from segan_cli.networks.summary import macs_per_second, parameters
 from segan_cli.networks.summary import weights as weights_of
 
@@ -195,6 +195,42 @@ def test_skips_join_by_sum_or_with_learned_weights():
     assert fixed.decoder[1].in_channels == 4
 
 
+def test_without_skips_the_thought_vector_alone_carries_the_input():
+    torch.manual_seed(0)
+    x = torch.randn(1, 1, 64)
+    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_merge="none"))
+    assert generator.decoder[1].in_channels == 4
+    assert not torch.equal(generator(x, None), generator(2 * x, None))
+    with torch.no_grad():  # by hand: encoder, thought vector, decoder
+        h = generator.encoder_activations[0](generator.encoder[0](x))
+        h = generator.encoder_activations[1](generator.encoder[1](h))
+        h = generator.decoder_activations[0](generator.decoder[0](h))
+        torch.testing.assert_close(generator(x, None), torch.tanh(generator.decoder[1](h)))
+        generator.encoder[1].weight.zero_()
+    assert torch.equal(generator(x, None), generator(2 * x, None))
+
+
+def test_without_skips_weights_and_macs_are_those_of_the_narrower_decoder():
+    model = ModelConfig(
+        "m",
+        GeneratorConfig((4, 8), (2, 4), (1, 1), 5, 3, skip_merge="none"),
+        DiscriminatorConfig((4,), (4,), 5),
+        window=64,
+        hop=32,
+    )
+    encoder = (1 * 4 * 5 + 2 * 4) + (4 * 8 * 5 + 2 * 8)  # taps, bias and PReLU
+    decoder = ((8 + 3) * 4 * 5 + 2 * 4) + (4 * 1 * 5 + 1)  # the last layer takes 4 channels, 8 with concatenated skips
+    assert weights_of(model)[0] == encoder + decoder == sum(layer.weights for layer in model.generator.layers(64))
+    macs = 32 * 1 * 4 * 5 + 8 * 4 * 8 * 5 + 8 * (8 + 3) * 4 * 5 + 32 * 4 * 1 * 5  # outputs x inputs x channels x taps
+    assert macs_per_second(model) == macs * 16_000 / 32 == sum(layer.macs for layer in model.generator.layers(64)) * 500
+
+
+@pytest.mark.parametrize("scale", ["learned", "gated"])
+def test_no_skips_leave_nothing_to_scale(scale):
+    with pytest.raises(ConfigError, match="leaves no skips to scale; set skip_scale to fixed"):
+        GeneratorConfig((4, 8), (2, 4), (1, 1), 5, 3, skip_merge="none", skip_scale=scale)
+
+
 @pytest.mark.parametrize("latent", ["normal", "uniform"])
 def test_latents_have_mean_0_and_deviation_1(latent):
     config = GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 8, latent=latent)
@@ -207,10 +243,10 @@ def test_latents_have_mean_0_and_deviation_1(latent):
     assert draw_latent(GeneratorConfig((4,), (2,), (1,), 5, 0), np.random.default_rng(0), 1, 4) is None
 
 
-def test_phase_shuffle_turns_in_training_alone():
+def test_phase_shuffle_rolls_in_training_alone():
     torch.manual_seed(0)
-    turned = {tuple(turn(torch.arange(8.0)[None, None], 2).flatten().tolist()) for _ in range(100)}
-    assert turned == {tuple(torch.arange(8.0).roll(n).tolist()) for n in range(-2, 3)}
+    shifted = {tuple(phase_shuffle(torch.arange(8.0)[None, None], 2).flatten().tolist()) for _ in range(100)}
+    assert shifted == {tuple(torch.arange(8.0).roll(n).tolist()) for n in range(-2, 3)}
     d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5, norm="none", phase_shuffle=3), 64, 1)
     candidate, noisy = torch.randn(3, 1, 64), torch.randn(3, 1, 64)
     assert len({float(d(candidate, noisy).sum().detach()) for _ in range(20)}) > 5

@@ -233,7 +233,7 @@ def test_the_log_tells_the_health_of_the_training(source, tmp_path):
     assert {
         "d_real", "d_fake", "d_real_accuracy", "d_fake_accuracy", "generator_gradient", "discriminator_gradient",
         "adversarial_gradient", "reconstruction_gradient", "l1", "adversarial", "discriminator", "z_effect",
-        "output_diversity",
+        "output_diversity", "d_training_accuracy", "d_held_out_accuracy",
         "failure_modes", "waiting", "audio_per_s",
     } <= set(line)  # fmt: skip
     (line,) = lines(tmp_path / "run", "validation")
@@ -603,7 +603,7 @@ def test_memory_that_runs_out_is_told_in_a_line(source, tmp_path):
 
 
 def test_a_worker_that_dies_is_told_in_a_line(source, tmp_path):
-    """Killed, for real, while it prepares windows."""
+    """Killed, for real, while it prepares segments."""
     state = TrainState(TINY, fast(steps=50))
     draw = source.draw
 
@@ -613,7 +613,7 @@ def test_a_worker_that_dies_is_told_in_a_line(source, tmp_path):
         return draw(rng, length)
 
     source.draw = last_words
-    with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match="prepares windows died"):
+    with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match="prepares segments died"):
         run_loop(state, source, [], tmp_path, pool, Silent(), workers=1)
 
 

@@ -12,7 +12,7 @@ from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelCo
 from segan_cli.config.training import AdversarialConfig, TrainingConfig
 from segan_cli.training.batch import Batch, prepare
 from segan_cli.training.state import TrainState
-from segan_cli.training.step import train_step
+from segan_cli.training.step import generator_step, train_step
 
 T = 1024
 PLAIN = ModelConfig(
@@ -164,6 +164,32 @@ def test_the_discriminators_step_is_the_one_on_paper(batch, gradient_accumulatio
     assert float(network.b.detach()) == pytest.approx(-0.4 - 0.01 * float(by_b), rel=1e-5)
 
 
+@pytest.mark.parametrize("gradient_accumulation_steps", [1, 4])
+def test_separate_steps_are_two_steps_on_paper_first_on_real_then_on_fake(batch, gradient_accumulation_steps):
+    """The second starts from the weights that the first has left; each has its own gradient, clipped on its own."""
+    state = state_of(
+        game={"separate_steps": True},
+        discriminator_learning_rate=0.01,
+        gradient_accumulation_steps=gradient_accumulation_steps,
+    )
+    network, enhanced = with_linear_discriminator(state), enhanced_by(state, batch)
+    x, g, y = (side[:, 0] @ network.w for side in (batch.clean, enhanced, batch.noisy))
+    a, b, losses, norms, answers = 0.7, -0.4, [], [], []
+    for candidates, label in ((x, 1.0), (g, 0.0)):
+        logits = a * candidates + b * y
+        by_a, by_b = ((logits - label) * candidates).mean(), ((logits - label) * y).mean()
+        losses.append(float(0.5 * (logits - label).square().mean()))
+        norms.append(float(torch.hypot(by_a, by_b)))
+        answers.append(float(logits.mean()))
+        a, b = a - 0.01 * float(by_a), b - 0.01 * float(by_b)
+    report = train_step(state, lambda: batch)
+    assert (float(network.a.detach()), float(network.b.detach())) == pytest.approx((a, b), rel=1e-5)
+    assert report["discriminator"] == pytest.approx(sum(losses), rel=1e-5)
+    assert report["discriminator_gradient"] == pytest.approx(sum(norms) / 2, rel=1e-4)
+    assert (report["d_real"], report["d_fake"]) == pytest.approx(answers, rel=1e-4)
+    assert {"d_real_accuracy", "d_fake_accuracy", "adversarial"} <= set(report)
+
+
 def adversarial_gradient_by_hand(network, enhanced, condition):
     """The generator's least-squares loss, and its gradient on the output."""
     with torch.no_grad():
@@ -184,6 +210,18 @@ def test_the_generators_gradient_is_that_of_both_terms(batch, weight):
     assert report["reconstruction_gradient"] == pytest.approx(float(pull.norm()), rel=1e-4)
     assert 0.1 < float(weight * push.norm() / pull.norm()) < 100  # neither hides the other
     torch.testing.assert_close(seen[0], pull + weight * push, rtol=1e-4, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", [{"norm": "virtual"}, {"norm": "batch"}, {"norm": "none", "spectral_norm": True}])
+def test_a_generators_step_leaves_the_frozen_discriminator_as_it_is(batch, kind):
+    state = state_of(dataclasses.replace(PLAIN, discriminator=dataclasses.replace(PLAIN.discriminator, **kind)))
+    train_step(state, lambda: batch)
+    before = {name: value.clone() for name, value in state.discriminator.state_dict().items()}
+    generator = [p.detach().clone() for p in state.generator.parameters()]
+    generator_step(state, batch.micro_batches(1))
+    assert not all(map(torch.equal, generator, state.generator.parameters()))
+    for name, value in state.discriminator.state_dict().items():
+        assert torch.equal(value, before[name]), name
 
 
 def test_a_gradient_share_scales_the_adversary_and_keeps_its_direction(batch):

@@ -20,6 +20,8 @@ HEALTH = {
     "d_real_accuracy": "accuracy on clean",
     "d_fake": "D(enhanced)",
     "d_fake_accuracy": "accuracy on enhanced",
+    "d_training_accuracy": "accuracy on training pairs",
+    "d_held_out_accuracy": "on held-out pairs",
     "generator_gradient": "grad norm G",
     "discriminator_gradient": "grad norm D",
     "reconstruction_gradient": "output grad, reconstruction",

@@ -32,7 +32,7 @@ class GeneratorConfig:
     kernel_size: int  # taps, odd
     latent_channels: int  # channels of z; 0: no latent
     latent: Literal["normal", "uniform"] = "normal"  # distribution of z, with mean 0 and standard deviation 1
-    skip_merge: Literal["concat", "sum"] = "concat"  # how skips join the decoder
+    skip_merge: Literal["concat", "sum", "none"] = "concat"  # how skips join the decoder; none: no skips
     skip_scale: Literal["fixed", "learned", "gated"] = (
         "fixed"  # factor of the skips: 1, a learned weight per channel, or a sigmoid of the decoder
     )
@@ -45,6 +45,11 @@ class GeneratorConfig:
         dilations = {f"dilation of layer {i}": dilation for i, dilation in enumerate(self.dilations, 1)}
         check_int_range("generator", dilations, 1, MAX_DILATION)
         check_rms("generator", self.input_rms)
+        if self.skip_merge == "none" and self.skip_scale != "fixed":
+            raise ConfigError(
+                f"generator: skip_scale {self.skip_scale}, but skip_merge none leaves no skips to scale; set skip_scale"
+                " to fixed"
+            )
         if len(self.dilations) != len(self.channels):
             raise ConfigError(
                 f"generator: {len(self.channels)} channels but {len(self.dilations)} dilations; give one per layer"

@@ -89,6 +89,7 @@ class AdversarialConfig:
     gradient_share: float | None = None  # adversarial over reconstruction gradient norm, replaces `weight` (2210.13438)
     start: int = 0  # steps with reconstruction losses only
     discriminator_steps: int = 1  # per generator step, each on a new batch
+    separate_steps: bool = False  # one optimizer step on real examples, then one on fakes
     unrolled_steps: int = 0  # discriminator steps the generator is unrolled through (arXiv 1611.02163)
     instance_noise: float = 0.0  # standard deviation, decays linearly to 0 (arXiv 1610.04490)
     label_smoothing: float = 0.0  # one-sided: the label of clean speech is 1 minus this
@@ -103,6 +104,13 @@ class AdversarialConfig:
             raise ConfigError(f"label_smoothing: {self.objective} has no labels; use {', '.join(labelled)}")
         if self.mismatched_share and self.objective == "metricgan":
             raise ConfigError("mismatched_share: not available for metricgan; set it to 0")
+        if self.separate_steps and self.objective not in (*labelled, "hinge"):
+            raise ConfigError(
+                f"separate_steps: the loss of {self.objective} is not a term on real plus a term on fake; use"
+                f" {', '.join(labelled)} or hinge"
+            )
+        if self.separate_steps and self.unrolled_steps:
+            raise ConfigError("separate_steps: unrolling looks ahead along joint steps; set unrolled_steps=0")
         for name in ("label_smoothing", "mismatched_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")

@@ -1,10 +1,11 @@
 """Adversarial objectives: pairs of functions on the discriminator's logits, one loss for each network.
 
-Every function takes logits [B] and returns a scalar to minimise. D is the logit, σ(D) the probability of being real.
+Every function takes logits [B] and returns a scalar to minimise. D is the logit, σ(D) the probability of real.
 Discriminator losses are called as f(real, fake, target=...), generator losses as f(fake, real=...).
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -12,48 +13,65 @@ import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
-LARGEST_EXPONENT = 10.0  # of the maximum-likelihood loss, which goes on along its tangent from there
+LARGEST_EXPONENT = 10.0  # of the maximum-likelihood loss, linear beyond it
 
 
 class DiscriminatorLoss(Protocol):
-    """A loss of the discriminator."""
+    """A loss function of the discriminator."""
 
     def __call__(self, real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-        """Logits [B] of real and fake; `target` is the label of real or, for a metric objective, fake's quality [B]."""
+        """The loss of logits [B]; `target` is the label of real or, for a metric objective, the quality [B] of fake."""
 
 
 class GeneratorLoss(Protocol):
-    """A loss of the generator."""
+    """A loss function of the generator."""
 
     def __call__(self, fake: Tensor, *, real: Tensor) -> Tensor:
-        """Logits [B] of fake, and of real for a relativistic objective."""
+        """The loss of logits [B] of fake; a relativistic objective uses those of real as well."""
+
+
+@dataclass(frozen=True)
+class SeparableLoss:
+    """A discriminator loss that is the sum of one term on real and one on fake."""
+
+    real: Callable[[Tensor, float | Tensor], Tensor]  # logits [B] and the label of real
+    fake: Callable[[Tensor], Tensor]  # logits [B]
+
+    def __call__(self, real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
+        """The sum of both terms, logits [B] of real and fake."""
+        return self.real(real, target) + self.fake(fake)
 
 
 @dataclass(frozen=True)
 class Objective:
-    """The losses of both networks, and what else they need."""
+    """The losses of both networks and the properties of the game."""
 
     discriminator: DiscriminatorLoss
     generator: GeneratorLoss
-    boundary: float | None  # logit between what counts as real and as fake; None: halfway between the batches' means
+    boundary: float | None  # decision threshold on the logit; None: halfway between the mean logits of real and fake
     relativistic: bool = False  # the generator's loss depends on the logits of real
-    metric: bool = False  # the discriminator learns a measured quality; it is conditioned on clean
-    labelled: bool = False  # the label of real can be smoothed
+    metric: bool = False  # the discriminator predicts a measured quality and is conditioned on clean speech
+    labelled: bool = False  # the loss has a label for real, which can be smoothed
     gradient_penalty: bool = False  # of the critic (arXiv 1704.00028)
     weight_clipping: bool = False  # of the critic (arXiv 1701.07875)
 
 
-def cross_entropy_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-    """-½ E log σ(D(x)) - ½ E log(1 - σ(D(G))) (arXiv 1406.2661, equation 1).
+def cross_entropy_real(real: Tensor, target: float | Tensor = 1.0) -> Tensor:
+    """-½ E log σ(D(x)) (arXiv 1406.2661, equation 1).
 
-    A label below 1 is one-sided smoothing: -½ E [label log σ + (1 - label) log(1 - σ)] on real (arXiv 1606.03498).
+    A label below 1 is one-sided smoothing: -½ E [label log σ + (1 - label) log(1 - σ)] (arXiv 1606.03498).
     """
     on_real = target * softplus(-real) + (1 - target) * softplus(real)
-    return 0.5 * on_real.mean() + 0.5 * softplus(fake).mean()
+    return 0.5 * on_real.mean()
+
+
+def cross_entropy_fake(fake: Tensor) -> Tensor:
+    """-½ E log(1 - σ(D(G))) (arXiv 1406.2661, equation 1)."""
+    return 0.5 * softplus(fake).mean()
 
 
 def minimax_generator(fake: Tensor, *, real: Tensor) -> Tensor:
-    """½ E log(1 - σ(D(G))): the discriminator's loss turned round (arXiv 1406.2661, equation 1)."""
+    """½ E log(1 - σ(D(G))), the negative of the discriminator's loss on fake (arXiv 1406.2661, equation 1)."""
     return -0.5 * softplus(fake).mean()
 
 
@@ -65,15 +83,20 @@ def non_saturating_generator(fake: Tensor, *, real: Tensor) -> Tensor:
 def maximum_likelihood_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """-½ E exp(σ⁻¹(σ(D(G)))) = -½ E e^D(G) (arXiv 1701.00160, section 3.2.4).
 
-    Kept finite: beyond a logit of 10 the exponential goes on along its tangent, so the gradient no longer grows.
+    Beyond a logit of 10 the exponential is continued along its tangent, so that the gradient stays bounded.
     """
     beyond = (fake - LARGEST_EXPONENT).relu()
     return -0.5 * (fake.clamp(max=LARGEST_EXPONENT).exp() + math.exp(LARGEST_EXPONENT) * beyond).mean()
 
 
-def least_squares_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-    """½ E (D(x) - 1)² + ½ E D(G)² (arXiv 1611.04076, equation 9)."""
-    return 0.5 * (real - target).square().mean() + 0.5 * fake.square().mean()
+def least_squares_real(real: Tensor, target: float | Tensor = 1.0) -> Tensor:
+    """½ E (D(x) - 1)² (arXiv 1611.04076, equation 9)."""
+    return 0.5 * (real - target).square().mean()
+
+
+def least_squares_fake(fake: Tensor) -> Tensor:
+    """½ E D(G)² (arXiv 1611.04076, equation 9)."""
+    return 0.5 * fake.square().mean()
 
 
 def least_squares_generator(fake: Tensor, *, real: Tensor) -> Tensor:
@@ -81,13 +104,18 @@ def least_squares_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     return 0.5 * (fake - 1).square().mean()
 
 
-def hinge_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-    """E max(0, 1 - D(x)) + E max(0, 1 + D(G)) (arXiv 1802.05957, equation 16)."""
-    return (1 - real).relu().mean() + (1 + fake).relu().mean()
+def hinge_real(real: Tensor, target: float | Tensor = 1.0) -> Tensor:
+    """E max(0, 1 - D(x)) (arXiv 1802.05957, equation 16)."""
+    return (1 - real).relu().mean()
+
+
+def hinge_fake(fake: Tensor) -> Tensor:
+    """E max(0, 1 + D(G)) (arXiv 1802.05957, equation 16)."""
+    return (1 + fake).relu().mean()
 
 
 def wasserstein_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-    """E D(G) - E D(x): minus the estimated earth mover's distance, if D is 1-Lipschitz (arXiv 1701.07875, eq. 2)."""
+    """E D(G) - E D(x), for a 1-Lipschitz D the negative of an estimate of W₁ (arXiv 1701.07875, equation 2)."""
     return fake.mean() - real.mean()
 
 
@@ -115,16 +143,20 @@ def metric_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor =
 
 
 def metric_generator(fake: Tensor, *, real: Tensor) -> Tensor:
-    """E (D(G) - 1)²: climb to the best quality there is (arXiv 1905.04874)."""
+    """E (D(G) - 1)²: the squared distance to the best quality, 1 (arXiv 1905.04874)."""
     return (fake - 1).square().mean()
 
 
+CROSS_ENTROPY = SeparableLoss(cross_entropy_real, cross_entropy_fake)
+
 OBJECTIVES = {
-    "minimax": Objective(cross_entropy_discriminator, minimax_generator, 0.0, labelled=True),
-    "non-saturating": Objective(cross_entropy_discriminator, non_saturating_generator, 0.0, labelled=True),
-    "maximum-likelihood": Objective(cross_entropy_discriminator, maximum_likelihood_generator, 0.0, labelled=True),
-    "least-squares": Objective(least_squares_discriminator, least_squares_generator, 0.5, labelled=True),
-    "hinge": Objective(hinge_discriminator, wasserstein_generator, 0.0),
+    "minimax": Objective(CROSS_ENTROPY, minimax_generator, 0.0, labelled=True),
+    "non-saturating": Objective(CROSS_ENTROPY, non_saturating_generator, 0.0, labelled=True),
+    "maximum-likelihood": Objective(CROSS_ENTROPY, maximum_likelihood_generator, 0.0, labelled=True),
+    "least-squares": Objective(
+        SeparableLoss(least_squares_real, least_squares_fake), least_squares_generator, 0.5, labelled=True
+    ),
+    "hinge": Objective(SeparableLoss(hinge_real, hinge_fake), wasserstein_generator, 0.0),
     "wasserstein-clip": Objective(wasserstein_discriminator, wasserstein_generator, None, weight_clipping=True),
     "wasserstein-gp": Objective(wasserstein_discriminator, wasserstein_generator, None, gradient_penalty=True),
     "relativistic-least-squares": Objective(

@@ -1,4 +1,4 @@
-"""What keeps a discriminator smooth: penalties on its gradient and bounds on its weights."""
+"""Regularisation of the discriminator: gradient penalties and weight clipping."""
 
 from collections.abc import Callable
 
@@ -9,14 +9,14 @@ from segan_cli.networks.layers import VirtualBatchNorm
 
 
 def gradient_norm_squared(discriminate: Callable[[Tensor], Tensor], candidates: Tensor) -> Tensor:
-    """‖∇ D(x)‖² of every candidate [B, …] → [B], itself differentiable with respect to the discriminator."""
+    """Squared gradient norm ‖∇ D(x)‖² of each candidate [B, …] → [B], differentiable by the discriminator's weights."""
     candidates = candidates.detach().requires_grad_()
     (gradient,) = torch.autograd.grad(discriminate(candidates).sum(), candidates, create_graph=True)
     return gradient.flatten(1).square().sum(1)
 
 
 def gradient_penalty(discriminate: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor) -> Tensor:
-    """E (‖∇ D(x̂)‖ - 1)² at random places x̂ between real and fake [B, …] (arXiv 1704.00028, equation 3)."""
+    """E (‖∇ D(x̂)‖ - 1)² at random interpolates x̂ of real and fake [B, …] (arXiv 1704.00028, equation 3)."""
     share = torch.rand(len(real), *[1] * (real.dim() - 1), device=real.device)
     norm = (gradient_norm_squared(discriminate, share * real + (1 - share) * fake) + 1e-12).sqrt()
     return (norm - 1).square().mean()
@@ -28,9 +28,9 @@ def r1(discriminate: Callable[[Tensor], Tensor], real: Tensor) -> Tensor:
 
 
 def clip_weights(network: nn.Module, bound: float) -> None:
-    """Bring every weight into ±bound (arXiv 1701.07875, algorithm 1).
+    """Clip every weight to ±bound, in place (arXiv 1701.07875, algorithm 1).
 
-    The gains and shifts of normalisation layers are left alone: they start at 1, and clipped they would silence the
+    Gains and shifts of normalisation layers are not clipped: gains start at 1, and clipping them would silence the
     network.
     """
     with torch.no_grad():

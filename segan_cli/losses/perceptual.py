@@ -1,4 +1,4 @@
-"""The distance of PESQ between two waveforms, differentiable."""
+"""A differentiable PESQ loss."""
 
 import numpy as np
 import torch
@@ -7,8 +7,8 @@ from torch.nn.functional import pad
 
 from segan_cli.losses.signal import Signal
 
-# The 49 Bark bands of ITU-T P.862.2 at 16 kHz: bins of a transform of 512, centre and width in Bark, correction of the
-# power density, threshold of hearing as power.
+# The 49 Bark bands of ITU-T P.862.2 at 16 kHz: number of bins of a 512-point FFT, centre and width in Bark, power
+# density correction, absolute hearing threshold (power).
 # fmt: off
 BINS = (
     1, 1, 1, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 4, 3, 4, 5, 4, 5, 6, 6, 7,
@@ -43,17 +43,18 @@ THRESHOLDS = (
     0.524807, 0.512861, 0.478630, 0.426580, 0.371535, 0.363078, 0.416869, 0.537032,
 )
 # fmt: on
-POWER_SCALE, LOUDNESS_SCALE = 6.910853e-6, 1.866055e-1  # Sp and Sl of ITU-T P.862 at 16 kHz
-SPEECH_POWER = 1e7  # to which both signals are brought between 350 and 3250 Hz
+POWER_SCALE, LOUDNESS_SCALE = 6.910853e-6, 1.866055e-1  # S_p and S_l of ITU-T P.862 at 16 kHz
+SPEECH_POWER = 1e7  # between 350 and 3250 Hz, after level alignment
 FILTER = (2.740826, -5.4816519, 2.740826), (1.0, -1.9444777, 0.94597794)  # input filter of P.862.2, as z⁻¹ polynomials
 
 
 class PerceptualDistance(nn.Module):
-    """0.1 d_symmetric + 0.0309 d_asymmetric: what PESQ takes off 4.5 (ITU-T P.862, section 10, and P.862.2).
+    """0.1 d_symmetric + 0.0309 d_asymmetric, the disturbance that PESQ subtracts from 4.5 (ITU-T P.862 and P.862.2).
 
-    Windows count as aligned in time, level is aligned over the whole window, and the input filter works on frames; the
-    rest is the standard's: Bark powers, partial compensation of transfer function and gain, Zwicker loudness, dead
-    zone, asymmetry, and means that stress the worst. Windows without speech count as 0.
+    Simplifications: both signals are taken to be time-aligned, levels are aligned over the whole segment, and the input
+    filter is applied to frames. The rest follows section 10 of the standard: Bark power densities, partial compensation
+    of the transfer function and of short-term gain, Zwicker loudness, dead zone, asymmetry factor and L_p norms over
+    time. Segments without speech have a loss of 0.
     """
 
     bands: Tensor
@@ -72,7 +73,7 @@ class PerceptualDistance(nn.Module):
         for band, (n, correction) in enumerate(zip(BINS, CORRECTIONS, strict=True)):
             bands[first : first + n, band] = response[first : first + n] * correction * POWER_SCALE
             first += n
-        bands[0] = 0.0  # no constant part
+        bands[0] = 0.0  # no DC
         centres = np.array(CENTRES_BARK)
         exponents = 0.23 * np.clip(6 / (centres + 2), 1.0, 2.0) ** 0.15
         speech_band = (hz >= 350) & (hz <= 3_250)
@@ -86,11 +87,11 @@ class PerceptualDistance(nn.Module):
             self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32), persistent=False)
 
     def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
-        """Windows [B, 1, T], T at least 512 → scalar, the mean over windows."""
+        """Segments [B, 1, T], T at least 512 → scalar, the mean over segments."""
         return torch.where(clean.holds_speech, self.distance(enhanced, clean), 0.0).mean()
 
     def distance(self, enhanced: Signal, clean: Signal) -> Tensor:
-        """Windows [B, 1, T] → [B]."""
+        """Segments [B, 1, T] → [B]."""
         degraded, reference = self.bark(enhanced), self.bark(clean)
         reference = reference * self.transfer_ratio(degraded, reference)
         ratio = (self.audible(reference) + 5e3) / (self.audible(degraded) + 5e3)
@@ -109,7 +110,7 @@ class PerceptualDistance(nn.Module):
         return 0.1 * pooled(symmetric * weight) + 0.0309 * pooled(asymmetric * weight)
 
     def bark(self, side: Signal) -> Tensor:
-        """Windows [B, 1, T] → power in Bark bands of frames, [B, N, 49], at the standard's level."""
+        """Bark power densities [B, N, 49] of segments [B, 1, T], after level alignment."""
         power = side.spectrum.power
         # |X|² of one side of the spectrum, summed, is half of 512 Σ (w x)², and a Hann window has Σ w² = 0.375 · 512
         in_band = (power * self.speech_band).sum(-1).mean(-1) * 2 / (512 * 512 * 0.375)
@@ -117,12 +118,12 @@ class PerceptualDistance(nn.Module):
         bark: Tensor = (power @ self.bands) * gain[:, None, None]
         return bark
 
-    def audible(self, bark: Tensor, times: float = 1.0) -> Tensor:
-        """Power of a frame in the bands that lie above so many times the threshold, [B, N, 49] → [B, N]."""
-        return torch.where(bark > times * self.thresholds, bark, 0.0)[..., 1:].sum(-1)
+    def audible(self, bark: Tensor, factor: float = 1.0) -> Tensor:
+        """Power of each frame in bands louder than `factor` times the hearing threshold, [B, N, 49] → [B, N]."""
+        return torch.where(bark > factor * self.thresholds, bark, 0.0)[..., 1:].sum(-1)
 
     def transfer_ratio(self, degraded: Tensor, reference: Tensor) -> Tensor:
-        """How much louder each band of degraded is over the frames with speech, [B, N, 49] twice → [B, 1, 49]."""
+        """Ratio of degraded to reference power per band over speech frames, two [B, N, 49] → [B, 1, 49]."""
         speech = (self.audible(reference, 100.0) >= 1e7)[..., None]
         means = [
             torch.where(speech & (side > 100 * self.thresholds), side, 0.0).mean(1, keepdim=True)
@@ -131,14 +132,14 @@ class PerceptualDistance(nn.Module):
         return ((means[0] + 1000) / (means[1] + 1000)).clamp(0.01, 100.0)
 
     def loudness(self, bark: Tensor) -> Tensor:
-        """Zwicker's loudness density of Bark powers, same shape."""
+        """Zwicker loudness densities of Bark power densities, same shape."""
         grown = (0.5 + 0.5 * bark / self.thresholds) ** self.exponents - 1
         loud = LOUDNESS_SCALE * (self.thresholds / 0.5) ** self.exponents * grown
         return torch.where(bark > self.thresholds, loud, 0.0)
 
 
 def smoothed(ratio: Tensor) -> Tensor:
-    """Frames [B, N] → y[n] = 0.8 x[n] + 0.2 y[n - 1], from y[0] = x[0] on, as one product of matrices."""
+    """First-order smoothing y[n] = 0.8 x[n] + 0.2 y[n - 1], y[0] = x[0], of [B, N] as one matrix product."""
     n = torch.arange(ratio.shape[1], device=ratio.device)
     lag = n[:, None] - n
     weights = torch.where(lag >= 0, 0.2 ** lag.clamp_min(0).float(), 0.0) * torch.where(n == 0, 1.0, 0.8)
@@ -146,9 +147,9 @@ def smoothed(ratio: Tensor) -> Tensor:
 
 
 def pooled(disturbance: Tensor) -> Tensor:
-    """Frames [B, N] → [B]: mean of power 6 over stretches of 20 frames, every 10, of power 2 over stretches.
+    """L6 norm over stretches of 20 frames, every 10, then L2 norm over stretches, [B, N] → [B].
 
-    The last stretches may reach beyond the end, where nothing disturbs.
+    Stretches that reach beyond the last frame are padded with zeros.
     """
     missing = 10 + -disturbance.shape[1] % 10
     stretches = pad(disturbance.clamp(1e-4, 45.0) ** 6, (0, missing)).unfold(1, 20, 10).mean(-1)

@@ -1,4 +1,4 @@
-"""Reconstruction terms: how far an enhanced window is from the clean one."""
+"""Reconstruction losses: distances between enhanced and clean segments."""
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +10,15 @@ from segan_cli.losses.signal import Signal
 
 
 class L1(nn.Module):
-    """Mean absolute difference of two waveforms (arXiv 1703.09452, equation 5)."""
+    """Mean absolute error of the waveform (arXiv 1703.09452, equation 5)."""
 
     def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
-        """Windows [B, 1, T] → scalar."""
+        """Segments [B, 1, T] → scalar."""
         return (enhanced.waveform - clean.waveform).abs().mean()
 
 
 class CompressedSpectrum(nn.Module):
-    """Distance of power-compressed spectra, magnitude and complex.
+    """Mean squared error of power-compressed spectra, magnitude and complex.
 
     0.7 mean (|X|^0.3 - |Y|^0.3)^2 + 0.3 mean |X^0.3 - Y^0.3|^2, where X^0.3 keeps the phase of X (Braun and Tashev,
     arXiv 2009.12286).
@@ -31,7 +31,7 @@ class CompressedSpectrum(nn.Module):
     def compress(self, side: Signal) -> tuple[Tensor, Tensor, Tensor]:
         """Compressed magnitude, real and imaginary part, [B, N, F] each.
 
-        Powers of a positive number by logarithm and exponential: several times as fast as by `pow`.
+        Powers are computed by logarithm and exponential, several times as fast as `pow`.
         """
         spectrum = side.spectrum
         log_magnitude = 0.5 * (spectrum.power + 1e-8).log()
@@ -39,7 +39,7 @@ class CompressedSpectrum(nn.Module):
         return (self.exponent * log_magnitude).exp(), spectrum.real * gain, spectrum.imaginary * gain
 
     def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
-        """Windows [B, 1, T] → scalar."""
+        """Segments [B, 1, T] → scalar."""
         magnitude, real, imaginary = (
             (ours - theirs).square().mean()
             for ours, theirs in zip(self.compress(enhanced), self.compress(clean), strict=True)
@@ -48,10 +48,10 @@ class CompressedSpectrum(nn.Module):
 
 
 class MultiResolutionSTFT(nn.Module):
-    """Distance of magnitude spectra at three resolutions: ‖|Y| - |X|‖ / ‖|Y|‖ + mean |log |Y| - log |X||.
+    """Spectral convergence and log magnitude distance, ‖|Y| - |X|‖ / ‖|Y|‖ + mean |log |Y| - log |X||.
 
-    Frames of 600, 1200 and 240 samples every 120, 240 and 50, transforms of 1024, 2048 and 512; the mean over the three
-    and over windows (arXiv 1910.11480, equations 4 to 6).
+    The mean over segments and three resolutions: windows of 600, 1200 and 240 samples, hops of 120, 240 and 50, FFTs of
+    1024, 2048 and 512 points (arXiv 1910.11480, equations 4 to 6).
     """
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class MultiResolutionSTFT(nn.Module):
         )
 
     def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
-        """Windows [B, 1, T] → scalar."""
+        """Segments [B, 1, T] → scalar."""
         total = torch.zeros(())
         for spectrogram in self.spectrograms:
             x, y = (self.magnitude(spectrogram(side.waveform)) for side in (enhanced, clean))
@@ -72,17 +72,19 @@ class MultiResolutionSTFT(nn.Module):
 
     @staticmethod
     def magnitude(spectrum: Tensor) -> Tensor:
-        """Complex spectrum → magnitude, at least 1e-3.5, where the logarithm and the gradient stay finite."""
+        """Magnitude of a complex spectrum, floored at 10^-3.5 so that its logarithm and gradient stay finite."""
         return (spectrum.real.square() + spectrum.imag.square()).clamp_min(1e-7).sqrt()
 
 
 class Reconstruction(nn.Module):
-    """The weighted sum of the reconstruction terms, and each of them by name."""
+    """The weighted sum of the reconstruction losses."""
 
     def __init__(self, weights: dict[str, float]) -> None:
-        """`weights` of "l1", "spectral" (compressed spectrum), "stft" (multi-resolution), "perceptual" (PESQ), "stoi".
+        """Builds the terms whose weight is not 0.
 
-        0 leaves a term out.
+        Args:
+            weights: of "l1", "spectral" (compressed spectrum), "stft" (multi-resolution STFT), "perceptual" (PESQ) and
+                "stoi".
         """
         super().__init__()
         terms = {
@@ -96,7 +98,7 @@ class Reconstruction(nn.Module):
         self.terms = nn.ModuleDict({name: terms[name]() for name in self.weights})
 
     def forward(self, enhanced: Tensor, clean: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """enhanced, clean [B, 1, T] → weighted sum, and the terms without their weights."""
+        """The weighted sum for enhanced and clean [B, 1, T], and the unweighted value of each term by name."""
         ours, theirs = Signal(enhanced), Signal(clean)
         values = {name: term(ours, theirs) for name, term in self.terms.items()}
         weighted = [self.weights[name] * value for name, value in values.items()]

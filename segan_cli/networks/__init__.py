@@ -1,1 +1,1 @@
-"""The networks: generator and discriminator."""
+"""Generators and discriminators."""

@@ -1,4 +1,4 @@
-"""Models on disk: safetensors with the config and the provenance in its metadata; nothing is unpickled."""
+"""Models on disk: safetensors files with config and provenance in their metadata; nothing is unpickled."""
 
 import dataclasses
 import json
@@ -18,12 +18,12 @@ from segan_cli.config.modelfile import FORMAT, check_size, parse_metadata
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.families import AnyGenerator, build_generator
 
-DTYPES = ("F32", "F16", "BF16")  # of weights
+DTYPES = ("F32", "F16", "BF16")  # that weights may be stored as
 
 
 @dataclass(frozen=True)
 class Model:
-    """A generator ready to run, with the config that built it and the facts of its training."""
+    """A generator ready to run, with its config and the provenance of its training."""
 
     generator: AnyGenerator
     config: ModelConfig
@@ -31,17 +31,18 @@ class Model:
 
 
 def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> None:
-    """Write a model atomically, its weights as `dtype` (float16 halves the file; loading gives float32 again)."""
+    """Write a model atomically, its weights as `dtype`; float16 halves the file, and loading restores float32."""
     weights = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.generator.state_dict().items()}
     about = {"format": FORMAT, "config": dataclasses.asdict(model.config), "provenance": model.provenance}
     write_whole(path, save(weights, metadata={"segan": json.dumps(about)}))
 
 
 def load_model(path: Path) -> Model:
-    """Rebuild a model from its file alone; what the file's header says is compared before weights are read.
+    """Rebuild a model from its file; the header is checked before any weights are read.
 
-    Raises CheckpointError when the file is no segan model, is larger than any should be, or has weights that are
-    unknown, missing, misshapen or no numbers, which are named.
+    Raises:
+        CheckpointError: The file is not a segan model or exceeds the size limit, or has weights that are missing,
+            unknown, of the wrong shape or type, or not finite; the message names the first of them.
     """
     check_size(path, str(path))
     try:
@@ -70,7 +71,7 @@ def load_model(path: Path) -> Model:
 
 
 def check_names(expected: Iterable[str], found: Iterable[str]) -> None:
-    """Raise CheckpointError unless the weights of a file are those of its config."""
+    """Raise CheckpointError unless a file has exactly the weights that its config expects."""
     for kind, names in (("missing", set(expected) - set(found)), ("unknown", set(found) - set(expected))):
         if names:
             more = f" and {len(names) - 1} more" if len(names) > 1 else ""
@@ -78,7 +79,7 @@ def check_names(expected: Iterable[str], found: Iterable[str]) -> None:
 
 
 def check_kind(name: str, expected: torch.Tensor, found: Any) -> None:
-    """Raise CheckpointError unless weights, as a file's header has them, are numbers of the shape expected."""
+    """Raise CheckpointError unless a file's header declares a tensor of the expected shape and a supported type."""
     if found.get_dtype() not in DTYPES:
         raise CheckpointError(f"{name}: weights of type {found.get_dtype()}; they must be {', '.join(DTYPES)}")
     if found.get_shape() != list(expected.shape):

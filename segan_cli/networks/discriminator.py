@@ -8,13 +8,13 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from segan_cli.config.model import DiscriminatorConfig
-from segan_cli.networks.layers import VirtualBatchNorm, downsampling, initialise, turn
+from segan_cli.networks.layers import VirtualBatchNorm, downsampling, initialise, phase_shuffle
 
 
 class Discriminator(nn.Module):
-    """Judges whether a candidate is the clean version of a noisy window (arXiv 1703.09452, section 3).
+    """Classifies a candidate as clean or enhanced, given the noisy segment (arXiv 1703.09452, section 3).
 
-    The reference batch of virtual batch norm is given once, before training, and is saved with the weights.
+    The reference batch of virtual batch norm is set once before training and saved with the weights.
     """
 
     reference: Tensor
@@ -27,7 +27,7 @@ class Discriminator(nn.Module):
         if config.norm == "virtual":
             self.norms = nn.ModuleList(VirtualBatchNorm(c) for c in config.channels)
             self.register_buffer("reference", torch.zeros(reference_windows, 2, window))
-        elif config.norm == "batch":  # it judges batches alone, so no running statistics
+        elif config.norm == "batch":  # used in training alone, so no running statistics
             self.norms = nn.ModuleList(nn.BatchNorm1d(c, track_running_stats=False) for c in config.channels)
         self.activations = nn.ModuleList(self._activation(c) for c in config.channels)
         frames, widths = window // math.prod(config.strides), (*config.hidden, 1)
@@ -49,16 +49,16 @@ class Discriminator(nn.Module):
         return nn.PReLU(channels, 0.0) if slope is None else nn.LeakyReLU(slope)
 
     def set_reference(self, candidate: Tensor, noisy: Tensor) -> None:
-        """Fix the reference batch: clean [R, 1, T] beside noisy [R, 1, T]."""
+        """Set the reference batch: clean [R, 1, T] and noisy [R, 1, T]."""
         self.reference.copy_(torch.cat((candidate, noisy), 1))
 
     def forward(self, candidate: Tensor, noisy: Tensor) -> Tensor:
-        """candidate [B, 1, T] and the noisy [B, 1, T] it comes from → logits [B]."""
+        """candidate [B, 1, T] and its condition, noisy [B, 1, T] → logits [B]."""
         h = torch.cat((candidate, noisy), 1)
         reference = self.reference if self.config.norm == "virtual" else None
         for i, (convolution, activation) in enumerate(zip(self.convolutions, self.activations, strict=True)):
             if self.config.phase_shuffle and self.training:
-                h = turn(h, self.config.phase_shuffle)
+                h = phase_shuffle(h, self.config.phase_shuffle)
             h = convolution(h)
             if reference is not None:
                 h, reference = self.norms[i](h, convolution(reference))

@@ -1,4 +1,4 @@
-"""Which networks a config builds."""
+"""Builds the networks of a config."""
 
 from segan_cli.config.model import GeneratorConfig, ModelConfig, SpectralConfig, SpectralDiscriminatorConfig
 from segan_cli.networks.discriminator import Discriminator
@@ -11,12 +11,12 @@ AnyDiscriminator = Discriminator | SpectralDiscriminator
 
 
 def build_generator(config: GeneratorConfig | SpectralConfig) -> AnyGenerator:
-    """A generator with fresh weights, of the family that the config is of."""
+    """A generator with initial weights, of the family of its config."""
     return Generator(config) if isinstance(config, GeneratorConfig) else SpectralGenerator(config)
 
 
 def build_discriminator(model: ModelConfig, reference_windows: int) -> AnyDiscriminator:
-    """A discriminator with fresh weights; `reference_windows` is the size of virtual batch norm's reference batch."""
+    """A discriminator with initial weights; `reference_windows` is the size of virtual batch norm's reference batch."""
     if isinstance(model.discriminator, SpectralDiscriminatorConfig):
         return SpectralDiscriminator(model.discriminator)
     return Discriminator(model.discriminator, model.window, reference_windows)

@@ -1,4 +1,4 @@
-"""The latent z that joins the thought vector."""
+"""The latent z that is concatenated to the thought vector."""
 
 import math
 
@@ -11,7 +11,7 @@ from segan_cli.config.model import GeneratorConfig, SpectralConfig
 def latent_shape(
     config: GeneratorConfig | SpectralConfig, n_segments: int, n_samples: int
 ) -> tuple[int, int, int] | None:
-    """Shape [B, C, T / stride] of z; None for a generator without one."""
+    """Shape [B, C, T / stride] of z; None for a generator without a latent."""
     if isinstance(config, SpectralConfig) or not config.latent_channels:
         return None
     return n_segments, config.latent_channels, n_samples // math.prod(config.strides)
@@ -20,7 +20,7 @@ def latent_shape(
 def draw_latent(
     config: GeneratorConfig | SpectralConfig, rng: np.random.Generator, n_segments: int, n_samples: int
 ) -> NDArray[np.float32] | None:
-    """z [B, C, T / stride] of mean 0 and standard deviation 1, normal or uniform; None for a generator without one."""
+    """Random z [B, C, T / stride], normal or uniform, mean 0, deviation 1; None for a generator without a latent."""
     shape = latent_shape(config, n_segments, n_samples)
     if shape is None:
         return None

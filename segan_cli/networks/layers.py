@@ -1,4 +1,4 @@
-"""Building blocks that the generator and the discriminator share."""
+"""Layers and helpers shared by generators and discriminators."""
 
 import math
 
@@ -19,7 +19,7 @@ def upsampling(n_in: int, n_out: int, kernel_size: int, stride: int, dilation: i
 
 
 def initialise(module: nn.Module) -> None:
-    """Start the convolutions and linear layers from a normal(0, 0.02) cut at two deviations, biases from zero."""
+    """Initialise convolutions and linear layers: weights normal(0, 0.02) truncated at two deviations, biases zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
             nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.04, b=0.04)
@@ -28,7 +28,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def initialise_he(layer: nn.Conv1d | nn.ConvTranspose1d, slope: float) -> None:
-    """Start a layer so that a signal keeps its level through it and a PReLU (arXiv 1502.01852, equation 15)."""
+    """He initialisation: a layer and its PReLU keep the variance of a signal (arXiv 1502.01852, equation 15)."""
     taps = layer.in_channels * layer.kernel_size[0]
     if isinstance(layer, nn.ConvTranspose1d):
         taps //= layer.stride[0]
@@ -36,30 +36,29 @@ def initialise_he(layer: nn.Conv1d | nn.ConvTranspose1d, slope: float) -> None:
 
 
 def level_gain(noisy: Tensor, rms: float) -> Tensor:
-    """Gain [B, 1, 1] that brings windows [B, 1, T] to an RMS, or less where the peak would pass 0.9."""
+    """Gain [B, 1, 1] that normalises segments [B, 1, T] to an RMS, lower where the peak would exceed 0.9."""
     level = noisy.square().mean(-1, keepdim=True).sqrt()
     peak = noisy.abs().amax(-1, keepdim=True)
     return torch.minimum(rms / level.clamp_min(1e-6), 0.9 / peak.clamp_min(1e-6))
 
 
-def turn(x: Tensor, most: int) -> Tensor:
-    """x [B, C, L] turned in time by up to `most` steps either way, the end joined to the beginning.
+def phase_shuffle(x: Tensor, max_shift: int) -> Tensor:
+    """x [B, C, L] rolled in time by a random shift of at most `max_shift` in either direction.
 
-    The phase shuffle of arXiv 1802.04208 as the authors of SEGAN+ have it: one shift a batch, and round instead of
-    reflected.
+    The phase shuffle of arXiv 1802.04208 as in the SEGAN+ code: one shift per batch, circular instead of reflected.
     """
-    return x.roll(int(torch.randint(-most, most + 1, ())), -1)
+    return x.roll(int(torch.randint(-max_shift, max_shift + 1, ())), -1)
 
 
 def at_least_float32(x: Tensor) -> Tensor:
-    """x in single precision at least, whatever autocast made of it."""
+    """x in single precision, or in double if it is; undoes the half precision of autocast."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 class VirtualBatchNorm(nn.Module):
-    """Normalises each example by the statistics of a fixed reference batch and of itself.
+    """Normalises each example by the statistics of a fixed reference batch and its own.
 
-    An example counts as one more member beside the R members of the reference batch (arXiv 1606.03498, section 3.5).
+    Each example is weighted as one more member of the reference batch of R (arXiv 1606.03498, section 3.5).
     """
 
     def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
@@ -70,10 +69,8 @@ class VirtualBatchNorm(nn.Module):
 
     def forward(self, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, C, L] and reference [R, C, L] → both normalised, same shapes."""
-        x, reference = (
-            at_least_float32(x),
-            at_least_float32(reference),
-        )  # the derivative of a small variance overflows half precision
+        # the derivative of a small variance overflows half precision
+        x, reference = at_least_float32(x), at_least_float32(reference)
         mean = reference.mean((0, 2), keepdim=True)
         square = reference.square().mean((0, 2), keepdim=True)
         own = 1.0 / (len(reference) + 1)

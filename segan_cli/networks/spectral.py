@@ -1,4 +1,4 @@
-"""The spectral generator: a mask on the compressed spectrum by GRUs along time and attention along frequency."""
+"""The spectral generator: a complex mask predicted by GRUs along time and attention along frequency."""
 
 import math
 
@@ -9,7 +9,7 @@ from torch.nn.functional import linear, pad, silu
 from segan_cli.config.model import SpectralConfig
 from segan_cli.networks.layers import at_least_float32
 
-TINY = 1e-8  # power that keeps roots and quotients finite; segments have a level of 1 and the identity mask is 1
+TINY = 1e-8  # power that keeps roots and quotients finite; segments have level 1, and the identity mask is 1
 
 
 class SpectralGenerator(nn.Module):
@@ -44,7 +44,7 @@ class SpectralGenerator(nn.Module):
         self.decoder = nn.ModuleList(Convolution(c, c, 3) for _ in range(config.depth))
         self.output_conv = nn.Conv2d(2 * c, 2 * stride, 3, padding=1)
         nn.init.zeros_(self.output_conv.weight)
-        nn.init.zeros_(self.output_conv.bias)  # type: ignore[arg-type]  # there is one
+        nn.init.zeros_(self.output_conv.bias)  # type: ignore[arg-type]  # never None
 
     def forward(self, noisy: Tensor, z: None = None) -> Tensor:
         """noisy [B, 1, T], T a multiple of half a frame → enhanced [B, 1, T]."""
@@ -95,7 +95,7 @@ class SpectralGenerator(nn.Module):
     def stft(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """[B, T] → real and imaginary parts [B, N, F] of frames that overlap by half.
 
-        The first and the last frame are centred on the segment's ends.
+        The first and the last frame are centred on the ends of the segment.
         """
         padded = pad(waveform, (self.stride, self.stride), mode="reflect")
         halves = padded.view(-1, waveform.shape[-1] // self.stride + 2, self.stride)
@@ -110,7 +110,7 @@ class SpectralGenerator(nn.Module):
 
 
 class Fourier(nn.Module):
-    """Spectra of frames under the square root of a Hann window, and frames of spectra under the same window."""
+    """Windowed Fourier transform of frames and its inverse, both with the square root of a Hann window."""
 
     window: Tensor
 
@@ -119,12 +119,12 @@ class Fourier(nn.Module):
         self.register_buffer("window", torch.hann_window(frame).sqrt(), persistent=False)
 
     def stft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames [B, N, frame] → real and imaginary parts [B, N, F]."""
+        """Frames [B, N, frame] → real and imaginary part [B, N, F]."""
         spectra = torch.fft.rfft(frames * self.window, norm="ortho")
         return spectra.real, spectra.imag
 
     def istft(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Parts [B, N, F] → frames [B, N, frame]."""
+        """Real and imaginary part [B, N, F] → frames [B, N, frame]."""
         frames: Tensor = torch.fft.irfft(torch.complex(real, imaginary), norm="ortho") * self.window
         return frames
 
@@ -156,9 +156,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, N, F, C] → same shape."""
-        n_windows, n_frames, n_bands, _ = x.shape
+        n_segments, n_frames, n_bands, _ = x.shape
         h, _ = self.gru(self.time_norm(x).transpose(0, 1).flatten(1, 2))
-        x = x + self.gru_out(h).view(n_frames, n_windows, n_bands, -1).transpose(0, 1)
+        x = x + self.gru_out(h).view(n_frames, n_segments, n_bands, -1).transpose(0, 1)
         parts = self.attention_in(self.frequency_norm(x)).view(-1, n_bands, 3, self.heads, x.shape[-1] // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)
         weights = (query @ key.transpose(-2, -1) / math.sqrt(key.shape[-1])).softmax(-1)
@@ -169,5 +169,5 @@ class Block(nn.Module):
 
 
 def channels_first(x: Tensor) -> Tensor:
-    """[B, N, F, C] → [B, C, N, F], as convolutions want it."""
+    """[B, N, F, C] → [B, C, N, F], the layout of convolutions."""
     return x.permute(0, 3, 1, 2)

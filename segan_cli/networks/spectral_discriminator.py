@@ -1,4 +1,4 @@
-"""The spectral discriminator: a judge of compressed magnitudes."""
+"""The spectral discriminator: a patch discriminator on compressed magnitude spectra."""
 
 import torch
 from torch import Tensor, nn
@@ -9,10 +9,10 @@ from segan_cli.config.model import SpectralDiscriminatorConfig
 
 
 class SpectralDiscriminator(nn.Module):
-    """Judges compressed magnitudes of a candidate beside those of what it comes from, patch by patch.
+    """Classifies the compressed magnitudes of a candidate, given those of its condition.
 
-    Strided convolutions, then one number a patch, whose mean is the logit: the metric discriminators of arXiv
-    2203.15149 and the patches of arXiv 1611.07004, every layer under spectral norm (arXiv 1802.05957).
+    Strided convolutions give one score per patch (arXiv 1611.07004), whose mean is the logit; the input is that of the
+    metric discriminator of arXiv 2203.15149, and every layer has spectral norm (arXiv 1802.05957).
     """
 
     def __init__(self, config: SpectralDiscriminatorConfig) -> None:
@@ -32,6 +32,6 @@ class SpectralDiscriminator(nn.Module):
         return magnitudes
 
     def forward(self, candidate: Tensor, noisy: Tensor) -> Tensor:
-        """candidate [B, 1, T] and the noisy [B, 1, T] it comes from → logits [B]."""
+        """candidate [B, 1, T] and its condition, noisy [B, 1, T] → logits [B]."""
         logits: Tensor = self.layers(torch.cat((self.magnitudes(candidate), self.magnitudes(noisy)), 1))
         return logits.mean((1, 2, 3))

@@ -1,4 +1,4 @@
-"""What a network costs: its weights and its arithmetic."""
+"""Size and cost of the networks of a model."""
 
 import torch
 from torch import nn
@@ -10,18 +10,18 @@ from segan_cli.networks.latent import latent_shape
 
 
 def parameters(network: nn.Module) -> int:
-    """Number of weights that are trained."""
+    """Number of trainable weights."""
     return sum(p.numel() for p in network.parameters())
 
 
 def weights(model: ModelConfig) -> tuple[int, int]:
-    """Number of weights of the generator and of the discriminator; nothing is allocated."""
+    """Number of weights of the generator and of the discriminator, counted without allocating them."""
     with torch.device("meta"):
         return parameters(build_generator(model.generator)), parameters(build_discriminator(model, 1))
 
 
 def macs_per_second(model: ModelConfig) -> float:
-    """Multiply-accumulate operations of the generator for a second of audio, the overlap of windows included."""
+    """Multiply-accumulate operations of the generator per second of audio, overlapping segments included."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         generator = build_generator(model.generator)
         shape = latent_shape(model.generator, 1, model.window)

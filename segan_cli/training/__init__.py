@@ -1,1 +1,1 @@
-"""Training: the state, the adversarial game, one step, its health, and the loop."""
+"""Training: state, adversarial losses, one step, health, and the loop."""

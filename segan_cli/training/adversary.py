@@ -1,35 +1,37 @@
-"""The adversarial losses: what the discriminator learns, and what the generator learns from it.
+"""The adversarial losses of both networks.
 
-Nothing here depends on audio: candidates and conditions are batches of any shape, the discriminator is any module that
-takes both and returns logits [B].
+Nothing here depends on audio: candidates and conditions are batches of any shape, and the discriminator is any module
+that maps both to logits [B].
 """
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from segan_cli.config.training import AdversarialConfig
-from segan_cli.losses.adversarial import OBJECTIVES, Objective
+from segan_cli.losses.adversarial import OBJECTIVES, Objective, SeparableLoss
 from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
 from segan_cli.networks.layers import at_least_float32
 
-LEAST_EXAMPLES = 8  # from which a standard deviation is estimated
+LEAST_EXAMPLES = 8  # in a batch for its standard deviation to be estimated
 
 StepMetrics = dict[str, float]
 DiscriminatorStats = dict[str, Tensor]  # scalars
+Side = Literal["real", "fake"]
+Logits = dict[Side, Tensor]  # [B] of each side, detached
 Weights = dict[str, Tensor]
 StepSize = Callable[[Tensor], Tensor]
 
 
 class Adversary(nn.Module):
-    """A discriminator with its optimiser and objective; calling it returns the discriminator's loss.
+    """A discriminator with its optimiser and objective.
 
-    In every method `real`, `fake` and `condition` are [B, …]; `std` is the standard deviation of the instance noise, in
-    their units; `quality` [2 B], for a metric objective, is the measured quality of `fake` and of `condition`, NaN
-    where undefined.
+    In every method `real`, `fake` and `condition` are [B, …], `std` is the standard deviation of the instance noise in
+    the same units, and `quality` [2 B], for a metric objective, is the measured quality of `fake` and then of
+    `condition`, NaN where undefined.
     """
 
     def __init__(self, network: nn.Module, optimizer: torch.optim.Optimizer, config: AdversarialConfig) -> None:
@@ -37,15 +39,24 @@ class Adversary(nn.Module):
         self.network, self.optimizer, self.config = network, optimizer, config
         self.objective = OBJECTIVES[config.objective]
 
+    @property
+    def sides(self) -> tuple[Side | None, ...]:
+        """The side that each optimiser step of the discriminator trains on, None for both at once."""
+        return ("real", "fake") if self.config.separate_steps else (None,)
+
     def discriminate(self, candidate: Tensor, condition: Tensor, weights: Weights | None = None) -> Tensor:
-        """Logits [B] of candidates, by the network's own weights or by others."""
+        """Logits [B] of candidates, from the network's own weights or from the `weights` given."""
         arguments = (candidate, condition)
         logits: Tensor = functional_call(self.network, weights, arguments) if weights else self.network(*arguments)
         return at_least_float32(logits)
 
     def condition_for(self, real: Tensor, condition: Tensor) -> Tensor:
-        """The discriminator's second input: the condition or, for a metric objective, real."""
+        """The discriminator's second input: `condition`, or `real` for a metric objective."""
         return real if self.objective.metric else condition
+
+    def on_mismatched(self, real: Tensor, condition: Tensor, weights: Weights | None = None) -> Tensor:
+        """Logits [B] of real candidates, each with the condition of another example."""
+        return self.discriminate(real, condition.roll(1, 0), weights)
 
     def discriminator_loss(
         self,
@@ -55,8 +66,8 @@ class Adversary(nn.Module):
         std: float = 0.0,
         quality: Tensor | None = None,
         weights: Weights | None = None,
-    ) -> tuple[Tensor, DiscriminatorStats]:
-        """The discriminator's loss with its penalties, and what it answered."""
+    ) -> tuple[Tensor, Logits]:
+        """The joint loss of the discriminator on both sides, penalties included, and its logits."""
         config, objective = self.config, self.objective
         noised, given = add_instance_noise(real, std), self.condition_for(real, condition)
 
@@ -73,22 +84,54 @@ class Adversary(nn.Module):
             label = 1.0 - config.label_smoothing
             loss = objective.discriminator(on_real, on_fake, target=label)
             if config.mismatched_share:
-                on_mismatched = self.discriminate(noised, condition.roll(1, 0), weights)
+                on_mismatched = self.on_mismatched(noised, condition, weights)
                 mismatched = objective.discriminator(on_real, on_mismatched, target=label)
                 loss = torch.lerp(loss, mismatched, config.mismatched_share)
         if config.r1_weight:
             loss = loss + config.r1_weight * r1(discriminate, noised)
         if objective.gradient_penalty:
             loss = loss + config.gradient_penalty_weight * gradient_penalty(discriminate, real, fake.detach())
-        return loss, discriminator_stats(on_real.detach(), on_fake.detach(), objective)
+        return loss, {"real": on_real.detach(), "fake": on_fake.detach()}
 
-    forward = discriminator_loss
+    def side_loss(
+        self, side: Side, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0
+    ) -> tuple[Tensor, Logits]:
+        """The term of a separable loss on one side, penalties included, and the logits of that side."""
+        config, loss = self.config, self.objective.discriminator
+        assert isinstance(loss, SeparableLoss)  # the config refuses others
+        noised = add_instance_noise(real, std)
+        if side == "real":
+            logits = self.discriminate(noised, condition)
+            value = loss.real(logits, 1.0 - config.label_smoothing)
+            if config.r1_weight:
+                value = value + config.r1_weight * r1(lambda x: self.discriminate(x, condition), noised)
+        else:
+            logits = self.discriminate(add_instance_noise(fake, std), condition)
+            value = loss.fake(logits)
+            if config.mismatched_share:
+                mismatched = loss.fake(self.on_mismatched(noised, condition))
+                value = torch.lerp(value, mismatched, config.mismatched_share)
+        return value, {side: logits.detach()}
+
+    def forward(
+        self, side: Side | None, real: Tensor, fake: Tensor, condition: Tensor, std: float, quality: Tensor | None
+    ) -> tuple[Tensor, Logits]:
+        """The loss of one optimiser step of the discriminator: the term on one side, or the joint loss for None."""
+        if side is None:
+            return self.discriminator_loss(real, fake, condition, std, quality)
+        return self.side_loss(side, real, fake, condition, std)
 
     def generator_loss(
         self, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0, quality: Tensor | None = None
     ) -> Tensor:
-        """The generator's adversarial loss, by the discriminator as it is, or unrolled by some steps."""
-        weights = self.unroll(real, fake, condition, std, quality) if self.config.unrolled_steps else None
+        """The generator's adversarial loss under the current discriminator, or under an unrolled one.
+
+        The discriminator is frozen: even the power iteration of spectral norm and running statistics update copies.
+        """
+        if self.config.unrolled_steps:
+            weights = self.unroll(real, fake, condition, std, quality)
+        else:
+            weights = self.copied_buffers()
         given = self.condition_for(real, condition)
         on_fake = on_real = self.discriminate(add_instance_noise(fake, std), given, weights)
         if self.objective.relativistic:
@@ -98,14 +141,14 @@ class Adversary(nn.Module):
     def unroll(
         self, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0, quality: Tensor | None = None
     ) -> Weights:
-        """The weights that the discriminator would have after some steps on this batch, differentiable by `fake`.
+        """The weights after `unrolled_steps` discriminator steps on this batch, differentiable with respect to `fake`.
 
-        The discriminator itself stays as it is (arXiv 1611.02163, equations 6 to 8). Each step is the optimiser's
-        first from now: its second moments do not accumulate, momentum, decay and clipping are left out.
+        The discriminator itself is not changed (arXiv 1611.02163, equations 6 to 8). Every step uses the optimiser's
+        present second moments; momentum, weight decay and gradient clipping are ignored.
         """
         scales = step_sizes(self.optimizer)
         weights: Weights = {name: p.detach().requires_grad_() for name, p in self.network.named_parameters()}
-        buffers = {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+        buffers = self.copied_buffers()
         for _ in range(self.config.unrolled_steps):
             loss, _ = self.discriminator_loss(real, fake, condition, std, quality, {**weights, **buffers})
             gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True, allow_unused=True)
@@ -114,22 +157,27 @@ class Adversary(nn.Module):
                     weights[name] = weight - gradient * scale(gradient)
         return {**weights, **buffers}
 
+    def copied_buffers(self) -> Weights:
+        """Copies of the discriminator's buffers, for a forward pass that must not update them."""
+        return {name: buffer.clone() for name, buffer in self.network.named_buffers()}
+
     def clip_weights(self) -> None:
-        """Clip the discriminator's weights where the objective asks for it, after each of its steps."""
+        """Clip the discriminator's weights if the objective requires it; called after each of its steps."""
         if self.objective.weight_clipping:
             clip_weights(self.network, self.config.weight_clip)
 
 
 def add_instance_noise(candidates: Tensor, std: float) -> Tensor:
-    """Candidates with instance noise (arXiv 1610.04490)."""
+    """Candidates with Gaussian instance noise added (arXiv 1610.04490)."""
     return candidates + std * torch.randn_like(candidates) if std else candidates
 
 
-def discriminator_stats(on_real: Tensor, on_fake: Tensor, objective: Objective) -> DiscriminatorStats:
-    """Means of the logits [B] of either kind and, for a classifier, accuracies and d′.
+def discriminator_stats(logits: Logits, objective: Objective) -> DiscriminatorStats:
+    """Mean logit of each side and, unless the objective is a metric, accuracies and the sensitivity index d′.
 
-    d′, from eight examples on, is the difference of the means over the pooled standard deviation.
+    d′ is the difference of the means over the pooled standard deviation, for batches of at least 8.
     """
+    on_real, on_fake = logits["real"], logits["fake"]
     real, fake = on_real.mean(), on_fake.mean()
     report = {"d_real": real, "d_fake": fake}
     if objective.metric:
@@ -144,7 +192,7 @@ def discriminator_stats(on_real: Tensor, on_fake: Tensor, objective: Objective) 
 
 
 def step_sizes(optimizer: torch.optim.Optimizer) -> list[StepSize]:
-    """For each parameter of an optimiser, the factor that it would put on a gradient now; momentum is left out."""
+    """For each parameter of an optimiser, its present step size as a function of the gradient, momentum ignored."""
     return [_step_size(group, optimizer.state.get(p, {})) for group in optimizer.param_groups for p in group["params"]]
 
 
@@ -158,10 +206,10 @@ def _step_size(group: dict[str, Any], state: dict[str, Any]) -> StepSize:
     else:  # SGD
         return lambda gradient: torch.full_like(gradient, rate)
 
-    moment = moment * decay  # a copy: the optimiser's own moves on before the generator's backward pass
+    moment = moment * decay  # a copy: the optimiser updates its own before the generator's backward pass
 
     def size(gradient: Tensor) -> Tensor:
         second = (moment + (1 - decay) * gradient.square()) / correction
-        return cast(Tensor, rate / ((second + 1e-20).sqrt() + group["eps"]))  # a root that can be derived at 0
+        return cast(Tensor, rate / ((second + 1e-20).sqrt() + group["eps"]))  # differentiable at 0
 
     return size

@@ -1,4 +1,4 @@
-"""The adversarial gradient beside that of the reconstruction."""
+"""Balances the adversarial gradient against the reconstruction gradient."""
 
 from dataclasses import dataclass
 
@@ -10,10 +10,11 @@ from segan_cli.training.distributed import Processes
 
 @dataclass(frozen=True)
 class GradientBalancer:
-    """Adds the gradients of reconstruction and adversarial loss at the generator's output.
+    """Adds the gradients of the reconstruction and the adversarial loss at the generator's output.
 
-    With a `share`, the adversarial gradient is rescaled to that share of the reconstruction's norm, whatever its loss
-    weighs (the balancer of arXiv 2210.13438, without its average over steps). Norms are over all processes.
+    With a `share`, the adversarial gradient is rescaled to that share of the norm of the reconstruction gradient,
+    regardless of its weight (the balancer of arXiv 2210.13438 without its moving average). Norms are over all
+    processes.
     """
 
     weight: float  # of the adversarial loss
@@ -23,7 +24,7 @@ class GradientBalancer:
     def __call__(
         self, output: Tensor, reconstruction: Tensor, adversarial: Tensor | None
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Two losses of `output` [B, 1, T] → its gradient, same shape, and the norm of either part by name."""
+        """The gradient of both losses with respect to `output` [B, 1, T], and the norm of each part by name."""
         (gradient,) = torch.autograd.grad(reconstruction, output)
         norms = {"reconstruction_gradient": self.norm(gradient)}
         if adversarial is None:
@@ -37,5 +38,5 @@ class GradientBalancer:
         return gradient + adversarial_gradient, norms
 
     def norm(self, gradient: Tensor) -> Tensor:
-        """Norm over the segments of all processes, each of which has the gradient of the mean over its own."""
+        """Norm over the segments of all processes, where each has the gradient of the mean over its own segments."""
         return (self.processes.mean(gradient.square().sum()) / self.processes.world_size).sqrt()

@@ -1,4 +1,4 @@
-"""Batches as the networks take them: pre-emphasis, level, latents, micro-batches."""
+"""Batches of network inputs: pre-emphasis, level normalisation, latents, micro-batches."""
 
 import math
 from collections.abc import Sequence
@@ -16,37 +16,29 @@ from segan_cli.networks.layers import level_gain
 from segan_cli.training.state import TrainState
 
 Array = NDArray[np.float32]
-LATENT = 1  # purpose of the draws of z, beside those of the segment
-INAUDIBLE = 1e-9  # of an impulse response
+LATENT = 1  # purpose of the random generator that draws z
+INAUDIBLE = 1e-9  # level at which the impulse response of the de-emphasis is truncated
 
 
 @dataclass
-class MicroBatch:
-    """A part of a batch that goes through the networks at once, and what is known of it within a step."""
+class Batch:
+    """Segments after pre-emphasis and level normalisation, and intermediate results of one training step."""
 
     noisy: Tensor  # [B, 1, T]
     clean: Tensor  # [B, 1, T]
-    z: Tensor | None = None  # [B, C, T / stride]
-    enhanced: Tensor | None = None  # [B, 1, T], with its graph, where both steps share it
+    z: Tensor | None = None  # [B, C, T / stride], where the generator takes one
+    enhanced: Tensor | None = None  # [B, 1, T] with its graph, where one forward pass serves both networks' steps
     quality: Tensor | None = None  # [2 B] of enhanced and of noisy, for a metric objective
 
-
-@dataclass(frozen=True)
-class Batch:
-    """Segments after pre-emphasis, brought to one level, with a z for each where the generator takes one."""
-
-    noisy: Tensor  # [B, 1, T]
-    clean: Tensor  # [B, 1, T]
-    z: Tensor | None = None  # [B, C, T / stride]
-
-    def micro_batches(self, n: int) -> list[MicroBatch]:
-        """The batch in n equal parts."""
-        latents: Sequence[Tensor | None] = [None] * n if self.z is None else self.z.chunk(n)
-        return [MicroBatch(*part) for part in zip(self.noisy.chunk(n), self.clean.chunk(n), latents, strict=True)]
+    def micro_batches(self, n: int) -> list["Batch"]:
+        """The segments in n parts, equal where n divides their number."""
+        noisy = self.noisy.tensor_split(n)
+        latents: Sequence[Tensor | None] = [None] * n if self.z is None else self.z.tensor_split(n)
+        return [Batch(*part) for part in zip(noisy, self.clean.tensor_split(n), latents, strict=True)]
 
 
 def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]) -> Batch:
-    """Audio noisy, clean [B, 1, window + 1] as a batch; the first sample only starts the pre-emphasis."""
+    """A batch of audio noisy, clean [B, 1, window + 1], whose first sample only initialises the pre-emphasis."""
     model, device = state.model, state.device
     noisy, clean = (
         preemphasis(side.to(device, non_blocking=True), model.pre_emphasis)[..., 1:] for side in (noisy, clean)
@@ -61,12 +53,11 @@ def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]
 
 
 def deemphasise(segments: Tensor, pre_emphasis: float) -> Tensor:
-    """The inverse of pre-emphasis, [B, 1, T] → same shape.
+    """Inverts the pre-emphasis, [B, 1, T] → same shape.
 
-    The recursion's impulse response, cut where single precision no longer sees it, is convolved by FFT: a recursion
-    sample by sample is slow on a GPU.
+    By FFT convolution with the truncated impulse response, since a sample-by-sample recursion is slow on a GPU.
     """
     audible = math.log(INAUDIBLE) / math.log(pre_emphasis) if pre_emphasis else 1
-    taps = 1 + 2048 * math.ceil(audible / 2048)  # so that the transform has a fast length
+    taps = 1 + 2048 * math.ceil(audible / 2048)  # for a fast FFT length
     response = pre_emphasis ** torch.arange(taps, device=segments.device, dtype=segments.dtype)
     return fftconvolve(segments, response[None, None])[..., : segments.shape[-1]]  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Where a training runs: the device, and the processes that share it when `torchrun` started them."""
+"""The device and the processes of a training, one or several started by `torchrun`."""
 
 import os
 from collections.abc import Iterator
@@ -13,12 +13,12 @@ from torch.nn.parallel import DistributedDataParallel
 from segan_cli.backends.device import choose_device
 from segan_cli.errors import TrainingError
 
-PATIENCE = timedelta(days=1)  # of the others while the first process reads data or validates
+TIMEOUT = timedelta(days=1)  # of the other processes while the first reads data or validates
 
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those that train together."""
+    """This process and its rank among those that train together."""
 
     rank: int = 0
     world_size: int = 1
@@ -26,11 +26,11 @@ class Processes:
 
     @property
     def is_main(self) -> bool:
-        """Whether this is the process that writes files and prints."""
+        """Whether this is the main process, which writes files and prints."""
         return self.rank == 0
 
     def local_indices(self, batch_size: int) -> range:
-        """Indices of this process' segments in a batch; raises TrainingError when a batch cannot be divided evenly."""
+        """Indices of this process's segments in a batch; raises TrainingError if the batch cannot be divided evenly."""
         if batch_size % self.world_size:
             raise TrainingError(
                 f"batch_size {batch_size} cannot be divided among {self.world_size} processes; set"
@@ -40,13 +40,13 @@ class Processes:
         return range(self.rank * n, (self.rank + 1) * n)
 
     def wrap_ddp(self, module: nn.Module) -> nn.Module:
-        """A module whose gradients are averaged over all processes in the backward pass."""
+        """The module wrapped in DistributedDataParallel, or itself if there is one process."""
         if self.world_size == 1:
             return module
         return DistributedDataParallel(module)
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """Mean of values [n] over all processes."""
+        """Mean of values over all processes, in place if there are several."""
         if self.world_size > 1:
             distributed.all_reduce(values)
             values /= self.world_size
@@ -60,16 +60,16 @@ class Processes:
 
 @contextmanager
 def open_processes(device: str) -> Iterator[Processes]:
-    """The processes that `torchrun` started, or this one alone, each on its device (`auto`, `cpu`, `mps`, `cuda` …).
+    """The processes started by `torchrun`, or this one alone, each on its device (`auto`, `cpu`, `mps`, `cuda` …).
 
-    Raises ConfigError when there is no such device.
+    Raises ConfigError if there is no such device.
     """
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if size == 1:
         yield Processes(device=chosen)
         return
-    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if chosen.type == "cuda" else "gloo", timeout=TIMEOUT)
     try:
         yield Processes(rank, size, chosen)
     finally:

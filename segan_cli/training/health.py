@@ -1,4 +1,4 @@
-"""The health of an adversarial training: its metrics over the last steps, and known failure modes."""
+"""The health of an adversarial training: metrics of recent steps, and known failure modes."""
 
 import math
 from collections import deque
@@ -11,55 +11,60 @@ from torch import Tensor
 
 from segan_cli.training.adversary import StepMetrics
 
-HISTORY_STEPS = 200  # that a diagnosis looks back on
-WON_ACCURACY = 0.98  # on both kinds, from which the discriminator has won …
-VANISHED_SHARE = 0.1  # … if its gradient on the generator's output is less than this share of what it was at most
-SMOOTHING_STEPS = 10  # averaged before oscillation is looked for
-CLEAR_D_PRIME = 0.5  # that counts as one side being ahead
-OSCILLATION_CHANGES = 4  # of the side ahead that make an oscillation
-LEAST_Z_EFFECT = 1e-3  # effect of z, relative to the output, below which it is ignored
-LEAST_DIVERSITY = 0.1  # diversity of the outputs below which they repeat
+HISTORY_STEPS = 200  # used for a diagnosis
+WON_ACCURACY = 0.98  # on both sides, from which the discriminator has won …
+VANISHED_SHARE = 0.1  # … if its gradient at the generator's output is below this share of its maximum
+SMOOTHING_STEPS = 10  # of the moving average in which oscillation is detected
+CLEAR_D_PRIME = 0.5  # magnitude of d′ at which one network is clearly ahead
+OSCILLATION_CHANGES = 4  # sign changes of d′ that count as oscillation
+LEAST_Z_EFFECT = 1e-3  # relative effect on the output below which z counts as ignored
+LEAST_DIVERSITY = 0.1  # output diversity below which the generator has collapsed
+OVERFITTING_GAP = 0.2  # between the accuracy on training pairs and on held-out pairs
 
 
 class Health:
-    """Keeps the metrics of the last steps and names known failure modes."""
+    """Keeps the metrics of recent steps and diagnoses known failure modes."""
 
     def __init__(self) -> None:
         self.recent: deque[StepMetrics] = deque(maxlen=HISTORY_STEPS)
-        self.largest_gradient = 0.0  # smoothed adversarial gradient at its largest
+        self.largest_gradient = 0.0  # maximum of the smoothed adversarial gradient norm
 
     def observe(self, report: Mapping[str, float | Tensor]) -> None:
-        """Take note of one step."""
+        """Add the metrics of one step."""
         self.recent.append({name: float(value) for name, value in report.items()})
         if sum("adversarial_gradient" in recent for recent in self.recent) >= SMOOTHING_STEPS:
             self.largest_gradient = max(self.largest_gradient, self._mean("adversarial_gradient", SMOOTHING_STEPS))
 
     def state(self) -> dict[str, Any]:
-        """What a resumed training needs, as JSON can hold it."""
+        """The state for a resumed training, as plain JSON data."""
         return {"recent": list(self.recent), "strongest": self.largest_gradient}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Restore what `state` returned."""
         self.recent.extend(state["recent"])
         self.largest_gradient = state["strongest"]
 
     def means(self, steps: int = HISTORY_STEPS) -> StepMetrics:
-        """Mean of every number over the last steps, of HISTORY_STEPS at most."""
+        """Mean of every metric over the last steps, at most HISTORY_STEPS."""
         reports = list(self.recent)[-steps:]
         names = sorted({name for report in reports for name in report})
         return {name: float(np.mean([report[name] for report in reports if name in report])) for name in names}
 
-    def diagnose(self, diversity: StepMetrics) -> dict[str, str]:
-        """Failure modes that the last steps and the generator's present `diversity` show: name → words and a hint."""
+    def diagnose(self, checkup: StepMetrics) -> dict[str, str]:
+        """Failure modes evident from recent steps and a `checkup`: name → description and remedy."""
+        return {**self._from_history(), **_from_checkup(checkup)}
+
+    def _from_history(self) -> dict[str, str]:
         failure_modes = {}
         if len(self.recent) == HISTORY_STEPS:
             real, fake = self._mean("d_real_accuracy", HISTORY_STEPS), self._mean("d_fake_accuracy", HISTORY_STEPS)
             push = self._mean("adversarial_gradient", SMOOTHING_STEPS)
             if min(real, fake) >= WON_ACCURACY and push < VANISHED_SHARE * self.largest_gradient:
                 failure_modes["discriminator won"] = (
-                    f"the discriminator has won: it is right on {real:.0%} of clean and {fake:.0%} of enhanced windows,"
-                    f" and its gradient, before any balancing, has shrunk to {push / self.largest_gradient:.1%} of its"
-                    " largest; lower its learning rate, or set adversarial.r1_weight or adversarial.instance_noise"
+                    f"the discriminator has won: it is right on {real:.0%} of clean and {fake:.0%} of enhanced"
+                    f" segments, and its gradient, before any balancing, has shrunk to"
+                    f" {push / self.largest_gradient:.1%} of its largest; lower its learning rate, or set"
+                    " adversarial.r1_weight or adversarial.instance_noise"
                 )
             sign_changes = self.sign_changes()
             if sign_changes >= OSCILLATION_CHANGES:
@@ -67,21 +72,10 @@ class Health:
                     f"the networks oscillate: d′ of the discriminator changed its sign {sign_changes} times in"
                     f" {HISTORY_STEPS} steps; lower both learning rates or set adversarial.r1_weight"
                 )
-        if diversity.get("z_effect", 1.0) < LEAST_Z_EFFECT:
-            failure_modes["z ignored"] = (
-                f"the generator ignores z: another z changes its output by {diversity['z_effect']:.2%} alone;"
-                " harmless for denoising, where one answer is right; set model.generator.latent_channels=0 to save it"
-            )
-        if diversity.get("output_diversity", 1.0) < LEAST_DIVERSITY:
-            failure_modes["mode collapse"] = (
-                "the generator repeats itself: its outputs for different inputs differ by"
-                f" {diversity['output_diversity']:.1%} of what unlike sounds do; set adversarial.unrolled_steps,"
-                " another adversarial.objective or a lower adversarial.weight"
-            )
         return failure_modes
 
     def sign_changes(self) -> int:
-        """How often d′ changed its sign, counting only clear leads of either side."""
+        """Number of sign changes of the smoothed d′, where it is clearly above or below 0."""
         series = np.array([report["d_prime"] for report in self.recent if "d_prime" in report])
         if len(series) < SMOOTHING_STEPS:
             return 0
@@ -94,11 +88,34 @@ class Health:
         return float(np.mean(values)) if values else 0.0
 
 
-def diversity(generate: Callable[[Tensor | None], Tensor], latents: tuple[Tensor | None, Tensor | None]) -> StepMetrics:
-    """How much the outputs [B, …] of `generate` differ from example to example and, for two z, over z.
+def _from_checkup(checkup: StepMetrics) -> dict[str, str]:
+    failure_modes = {}
+    if checkup.get("z_effect", 1.0) < LEAST_Z_EFFECT:
+        failure_modes["z ignored"] = (
+            f"the generator ignores z: another z changes its output by {checkup['z_effect']:.2%} alone;"
+            " harmless for denoising, which has one right answer; set model.generator.latent_channels=0 to do without"
+        )
+    if checkup.get("output_diversity", 1.0) < LEAST_DIVERSITY:
+        failure_modes["mode collapse"] = (
+            "the generator repeats itself: its outputs for different inputs differ by"
+            f" {checkup['output_diversity']:.1%} of what unrelated sounds would; set adversarial.unrolled_steps,"
+            " another adversarial.objective or a lower adversarial.weight"
+        )
+    gap = checkup.get("d_training_accuracy", 0.0) - checkup.get("d_held_out_accuracy", 0.0)
+    if gap > OVERFITTING_GAP:
+        failure_modes["discriminator overfits"] = (
+            f"the discriminator overfits: it is right on {checkup['d_training_accuracy']:.0%} of training pairs but"
+            f" on {checkup['d_held_out_accuracy']:.0%} of held-out pairs; train on more speech and noise, set"
+            " adversarial.r1_weight or adversarial.instance_noise, or lower its learning rate"
+        )
+    return failure_modes
 
-    `output_diversity` is the RMS difference between neighbours in the batch over √2 of the outputs' RMS: 1 for outputs
-    that have nothing in common, 0 for equal ones. `z_effect` is the RMS difference between two z over the outputs' RMS.
+
+def diversity(generate: Callable[[Tensor | None], Tensor], latents: tuple[Tensor | None, Tensor | None]) -> StepMetrics:
+    """How much the outputs [B, …] of `generate` vary between examples and, given two latents, with z.
+
+    `output_diversity` is the RMS difference between neighbours in the batch over √2 times the RMS of the outputs: 1 for
+    uncorrelated outputs, 0 for equal ones. `z_effect` is the RMS difference between outputs for two z over their RMS.
     """
     with torch.no_grad():
         first = generate(latents[0])
@@ -110,5 +127,5 @@ def diversity(generate: Callable[[Tensor | None], Tensor], latents: tuple[Tensor
 
 
 def rms(x: Tensor) -> float:
-    """Root of the mean square."""
+    """Root mean square."""
     return float(x.square().mean().sqrt())

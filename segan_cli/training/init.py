@@ -1,4 +1,4 @@
-"""How a training begins: weights to start from."""
+"""Initial weights of a training, from a model or a training state."""
 
 from pathlib import Path
 
@@ -14,21 +14,21 @@ CPU = torch.device("cpu")
 
 
 def is_state(init: str) -> bool:
-    """Whether a name is that of a saved training state, not of a model."""
+    """Whether `--init` names a training state rather than a model."""
     return Path(init).suffix == ".pt"
 
 
 def model_of(init: str) -> ModelConfig:
-    """The networks of a model or of a training state; raises CheckpointError when it is neither."""
+    """The model config of a model or a training state; raises CheckpointError if it is neither."""
     if is_state(init):
         return from_dict(ModelConfig, read_state(Path(init), CPU)[1]["model"])
     return load_model(find_model(init)).config
 
 
 def start_from(state: TrainState, init: str) -> None:
-    """Give a new training the weights of a model, or of a training state with its discriminator.
+    """Load the weights of a model, or of a training state with its discriminator, into a new training.
 
-    Raises CheckpointError when they are of other networks.
+    Raises CheckpointError if they belong to other networks.
     """
     if is_state(init):
         parts, about = read_state(Path(init), CPU)

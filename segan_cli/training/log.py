@@ -1,4 +1,4 @@
-"""What a training writes about itself: `log.jsonl` and, by option, TensorBoard's files."""
+"""The log of a training: `log.jsonl` and, optionally, TensorBoard event files."""
 
 import math
 from collections.abc import Sequence
@@ -16,12 +16,12 @@ from segan_cli.plain_json import read_json, write_json
 
 Array = NDArray[np.float32]
 
-FRAME, HOP = 512, 128  # samples of the pictured spectrograms
-FLOOR_DB = -80.0  # below the loudest point of a picture: black
+FRAME, HOP = 512, 128  # of spectrogram images, samples
+FLOOR_DB = -80.0  # black in spectrogram images, relative to the maximum
 
 
 class TrainingLog:
-    """Lines of numbers by step; on a resumption, what was written after the saved step is forgotten."""
+    """Lines of metrics by step; a resumed training discards the lines written after its saved step."""
 
     def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
         self.path = run / "log.jsonl"
@@ -34,20 +34,20 @@ class TrainingLog:
 
     @property
     def noisy(self) -> dict[str, float | None] | None:
-        """The scores of the unprocessed validation utterances, once they are written."""
+        """The scores of the noisy validation utterances, or None if they are not in the log yet."""
         return next((line["noisy"] for line in self.lines if "noisy" in line), None)
 
     def best(self, measure: str) -> float:
-        """The highest validation score so far."""
+        """The highest validation score of a measure so far."""
         scores = [line["validation"].get(measure) for line in self.lines if "validation" in line]
         return max((score for score in scores if score is not None), default=-math.inf)
 
     def validated(self, step: int) -> bool:
-        """Whether the scores of a step are written."""
+        """Whether the log has the validation scores of a step."""
         return any(line["step"] == step and "validation" in line for line in self.lines)
 
     def write(self, line: dict[str, Any]) -> None:
-        """Add a line; numbers in it become scalars of the board."""
+        """Append a line; its numbers become TensorBoard scalars."""
         self.lines.append(line)
         with self.path.open("a", encoding="utf-8") as file:
             file.write(write_json(line) + "\n")
@@ -59,7 +59,7 @@ class TrainingLog:
             self.board.flush()
 
     def show(self, step: int, sounds: Sequence[tuple[str, Array]], rate_hz: int) -> None:
-        """Put sounds [n] on the board, to hear and as spectrogram pictures."""
+        """Add sounds [n] to TensorBoard, as audio and as spectrogram images."""
         if self.board is None:
             return
         for name, samples in sounds:
@@ -77,14 +77,14 @@ def check_tensorboard() -> None:
 
 
 def truncate_after(path: Path, step: int) -> list[dict[str, Any]]:
-    """Drop the lines of a log that were written after a step; → the others."""
+    """Remove the lines of a log after a step; returns the remaining lines."""
     lines = [line for line in read_lines(path) if line["step"] <= step]
     write_whole(path, "".join(write_json(line) + "\n" for line in lines).encode())
     return lines
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a log, up to one that a kill cut short or that is damaged."""
+    """The lines of a log up to the first that is truncated or damaged."""
     if not path.exists():
         return []
     lines = []
@@ -100,7 +100,7 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 
 def is_line(line: Any) -> bool:
-    """Whether a value is one that a training wrote."""
+    """Whether a JSON value is a line of a training log."""
     scores = [line.get(name, {}) for name in ("validation", "noisy")] if isinstance(line, dict) else None
     return scores is not None and type(line.get("step")) is int and all(
         isinstance(each, dict) and all(score is None or type(score) in (int, float) for score in each.values())
@@ -109,7 +109,7 @@ def is_line(line: Any) -> bool:
 
 
 def spectrogram_image(samples: Array) -> NDArray[np.float32]:
-    """Log spectrogram of sound [n] as a grey picture [1, F, N] with low frequencies below, 0 … 1."""
+    """Log spectrogram of a sound [n] as a grey image [1, F, N], 0 … 1, low frequencies at the bottom."""
     window = torch.hann_window(FRAME)
     magnitude = torch.stft(torch.from_numpy(samples), FRAME, HOP, window=window, return_complex=True).abs()
     level = 20 * torch.log10(magnitude / magnitude.max().clamp_min(1e-9) + 1e-9)

@@ -1,6 +1,5 @@
 """The training loop."""
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
@@ -16,8 +15,8 @@ from segan_cli.errors import TrainingError
 from segan_cli.networks.discriminator import Discriminator
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.batch import Batch, prepare
+from segan_cli.training.checkup import examine
 from segan_cli.training.distributed import Processes
-from segan_cli.training.health import diversity
 from segan_cli.training.log import TrainingLog
 from segan_cli.training.quality import pesq_quality
 from segan_cli.training.recorder import RunRecorder, TrainingCallback
@@ -28,7 +27,6 @@ from segan_cli.training.validation import Validation
 
 Array = NDArray[np.float32]
 
-DIVERSITY_SEGMENTS = 4  # on which the generator's diversity is measured
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's messages
 
 
@@ -43,10 +41,10 @@ def train(
     tensorboard: bool = False,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Train to the last step, or until `stop` returns true, and keep the run folder; → whether the last was reached.
+    """Train to the last step, or until `stop` returns true; returns whether the last step was reached.
 
-    `validation` holds noisy and clean utterances [n], `workers` processes render segments. Raises TrainingError when a
-    loss or a gradient is not finite or memory runs out; the checkpoints before stay.
+    `validation` holds noisy and clean utterances [n], `workers` processes render segments. Raises TrainingError if a
+    loss or a gradient is not finite or memory runs out; earlier checkpoints are kept.
     """
     config, processes = state.training, state.processes
     plan = sampling_plan(config, state.model.window, processes)
@@ -76,7 +74,7 @@ def train(
                 throughput = meter.step()
                 callback.on_step(state.step, metrics, throughput)
                 due = state.step == config.steps or state.step % config.validate_every == 0
-                recorder.record(throughput, measure_diversity(state, source, plan) if due else {})
+                recorder.record(throughput, examine(state, source, plan, validation) if due else {})
         if recorder is not None and stopped:
             recorder.save()
     except (TrainingError, RuntimeError, MemoryError) as error:
@@ -85,7 +83,7 @@ def train(
 
 
 def set_reference(state: TrainState, source: ExampleSource, plan: SamplingPlan) -> None:
-    """Give virtual batch norm its reference batch, where the discriminator has one."""
+    """Set the reference batch of virtual batch norm, if the discriminator uses it."""
     discriminator = state.discriminator
     if isinstance(discriminator, Discriminator) and discriminator.config.norm == "virtual":
         drawn = draw_extra(source, plan, state.training.reference_windows)
@@ -95,19 +93,19 @@ def set_reference(state: TrainState, source: ExampleSource, plan: SamplingPlan) 
 
 
 def sampling_plan(config: TrainingConfig, window: int, processes: Processes) -> SamplingPlan:
-    """Which segments a process gets; raises TrainingError when a batch cannot be divided as asked."""
+    """The segments of this process at every step; raises TrainingError if a batch cannot be divided evenly."""
     adversarial, indices = config.adversarial, processes.local_indices(config.batch_size)
     if len(indices) % config.gradient_accumulation_steps:
         raise TrainingError(
-            f"a process' {len(indices)} segments a step are no multiple of training.gradient_accumulation_steps"
-            f" {config.gradient_accumulation_steps}"
+            f"the {len(indices)} segments of a process per step are not a multiple of"
+            f" training.gradient_accumulation_steps {config.gradient_accumulation_steps}"
         )
     rounds, start = (adversarial.discriminator_steps, adversarial.start) if adversarial.weight else (1, 0)
     return SamplingPlan(config.seed, window + 1, rounds, start, indices)
 
 
 def together(report: StepMetrics, stop: bool, processes: Processes) -> tuple[StepMetrics, bool]:
-    """The mean of the numbers of all processes, and whether one of them was told to stop."""
+    """The mean of the metrics over all processes, and whether any of them received a signal to stop."""
     if processes.world_size == 1:
         return report, stop
     values = processes.mean(torch.tensor([*report.values(), float(stop)], dtype=torch.float32, device=processes.device))
@@ -116,13 +114,13 @@ def together(report: StepMetrics, stop: bool, processes: Processes) -> tuple[Ste
 
 
 def explained(error: Exception, config: TrainingConfig, when: str, device: torch.device, run: Path) -> Exception:
-    """An error of a training in words for the user, or as it is where it is none of theirs."""
+    """An error of a training with a message for the user, or unchanged if it is a bug."""
     kept = f"; {run / 'last.pt'} keeps the last good state" if (run / "last.pt").exists() else ""
     if isinstance(error, TrainingError):
         return TrainingError(f"{error}{kept}")
     if "DataLoader worker" in str(error):
         return TrainingError(
-            f"{when}: a process that prepares windows died; is there enough memory, in /dev/shm too? Use fewer"
+            f"{when}: a process that prepares segments died; is there enough memory, in /dev/shm too? Use fewer"
             f" --workers, or 0{kept}"
         )
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
@@ -137,16 +135,3 @@ def explained(error: Exception, config: TrainingConfig, when: str, device: torch
         f"{when}: memory of {device} ran out with batch_size {config.batch_size} in {n_parts} parts; set {hint}"
         f"a smaller training.batch_size{kept}"
     )
-
-
-def measure_diversity(state: TrainState, source: ExampleSource, plan: SamplingPlan) -> StepMetrics:
-    """Diversity of the generator on windows and z of their own, the same at every call.
-
-    Raises TrainingError when its output is not finite.
-    """
-    batch = prepare(state, *draw_extra(source, plan, DIVERSITY_SEGMENTS))
-    other = None if batch.z is None else batch.z.roll(1, 0)
-    report = diversity(lambda z: state.generator(batch.noisy, z), (batch.z, other))
-    if not all(map(math.isfinite, report.values())):
-        raise TrainingError(f"step {state.step}: the generator's output is not finite; lower the learning rates")
-    return report

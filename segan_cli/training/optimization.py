@@ -1,4 +1,4 @@
-"""Learning rates, and one step of an optimiser with clipping and checks."""
+"""Learning rate schedules, and one optimiser step with gradient clipping and checks."""
 
 import math
 
@@ -18,10 +18,10 @@ def optimizer_step(
     step: int,
     clip_norm: float | None,
 ) -> StepMetrics:
-    """Update the parameters, gradients clipped to a norm; → the losses, and `gradient`, the norm before clipping.
+    """Update the parameters; returns the losses and `gradient`, the gradient norm before clipping.
 
-    In fp16 a gradient may overflow: the update is then skipped, and the scaler lowers its scale. Raises TrainingError,
-    naming the losses, when a loss or a gradient is not finite; the parameters stay.
+    If a gradient overflows in fp16, the update is skipped and the scaler lowers its scale. Raises TrainingError, which
+    names them, if a loss or a gradient is not finite; the parameters are then not changed.
     """
     (group,) = optimizer.param_groups
     scaler.unscale_(optimizer)
@@ -41,9 +41,9 @@ def optimizer_step(
 
 
 def learning_rate_factor(step: int, config: TrainingConfig) -> float:
-    """Linear warm-up, then level, or from 1 to 0.01 at the last step along a line or a cosine.
+    """Factor of the learning rate: linear warm-up, then constant, or linear or cosine decay to 0.01 at the last step.
 
-    The fall takes the last `decay_steps`, before which the rate is level, or all steps after the warm-up.
+    The decay covers the last `decay_steps`, with a constant rate before, or all steps after the warm-up.
     """
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps

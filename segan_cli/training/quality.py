@@ -1,4 +1,4 @@
-"""Measured quality of enhanced segments, which a metric discriminator learns to predict."""
+"""Measured quality of enhanced segments, the target of a metric discriminator."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from segan_cli.measures.score import Undefined
 from segan_cli.measures.standard import pesq_wb
-from segan_cli.training.batch import MicroBatch, deemphasise
+from segan_cli.training.batch import Batch, deemphasise
 
 Array = NDArray[np.float32]
 QualityMetric = Callable[[Sequence[Array], Sequence[Array]], Tensor]  # clean and degraded waveforms [T] → quality [B]
 
 
 def pesq_quality(pool: Executor) -> QualityMetric:
-    """Wide-band PESQ in worker processes, -0.5 … 4.5 mapped to 0 … 1 (arXiv 1905.04874); NaN where undefined."""
+    """Wide-band PESQ, computed in worker processes, -0.5 … 4.5 mapped to 0 … 1 (arXiv 1905.04874); NaN if undefined."""
 
     def quality(clean: Sequence[Array], degraded: Sequence[Array]) -> Tensor:
         scores = pool.map(pesq_wb, clean, degraded)
@@ -27,8 +27,8 @@ def pesq_quality(pool: Executor) -> QualityMetric:
     return quality
 
 
-def measure_quality(batch: MicroBatch, enhanced: Tensor, metric: QualityMetric, pre_emphasis: float) -> Tensor:
-    """Quality [2 B] of the enhanced and then of the noisy segments, after de-emphasis."""
+def measure_quality(batch: Batch, enhanced: Tensor, metric: QualityMetric, pre_emphasis: float) -> Tensor:
+    """Quality [2 B] of the de-emphasised enhanced and then of the noisy segments."""
     clean, ours, noisy = (
         [*deemphasise(segments, pre_emphasis)[:, 0].cpu().numpy()] for segments in (batch.clean, enhanced, batch.noisy)
     )

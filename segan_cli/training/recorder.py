@@ -1,4 +1,4 @@
-"""What a run folder gets while a training runs: log, states, models; and the callback that is told of it."""
+"""Writes log, states and models of a training into its run folder, and reports them to a callback."""
 
 import json
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ class TrainingCallback(Protocol):
     """Receives the progress of a training, in the main process only."""
 
     def on_step(self, step: int, metrics: StepMetrics, throughput: Throughput) -> None:
-        """A step was taken."""
+        """A step is done."""
 
     def on_checkup(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
-        """The health was examined: means over the last steps; name of each failure mode → what to do."""
+        """Health was checked: means of recent metrics; name of each failure mode → description and remedy."""
 
     def on_validation(self, step: int, scores: Scores, noisy: Scores, best: bool) -> None:
-        """The scores of an earlier step's model are complete; `noisy` are those of the unprocessed utterances."""
+        """The scores of the model of an earlier step are complete; `noisy` are those of the noisy utterances."""
 
 
 class RunRecorder:
-    """Writes `log.jsonl`, `last.pt`, `best.safetensors` and, if asked, `segments.jsonl` and models of some steps."""
+    """Writes `log.jsonl`, `last.pt`, `best.safetensors` and, by option, `windows.jsonl` and models of recent steps."""
 
     def __init__(
         self, state: TrainState, validation: Validation, log: TrainingLog, run: Path, callback: TrainingCallback
@@ -37,7 +37,7 @@ class RunRecorder:
         self.state, self.validation, self.log, self.run, self.callback = state, validation, log, run, callback
 
     def start(self) -> None:
-        """Take up what an earlier start left unfinished; save the first state."""
+        """Resume an interrupted validation, or save the first state."""
         state = self.state
         if self.log.noisy is None:
             self.validation.start_noisy()
@@ -48,18 +48,18 @@ class RunRecorder:
         if not resumed and at_validation and not self.log.validated(state.step):
             self.validation.start(state.ema_snapshot())
         if state.step == 0:
-            self.save()  # a resumed training needs the weights that it began with
+            self.save()  # a training stopped before its first validation resumes from its initial weights
 
-    def record(self, throughput: Throughput, diversity: StepMetrics) -> None:
-        """Write and report what is due after this step; `diversity` is measured at every validation."""
+    def record(self, throughput: Throughput, checkup: StepMetrics) -> None:
+        """Write and report what is due after this step; `checkup` is empty except at a validation."""
         state, config = self.state, self.state.training
-        due = bool(diversity)
+        due = bool(checkup)
         if due or state.step % config.log_every == 0:
-            metrics = {**state.health.means(config.log_every), **diversity}
+            metrics = {**state.health.means(config.log_every), **checkup}
             line: dict[str, Any] = {"step": state.step, **metrics}
             line |= {"audio_per_s": throughput.audio_per_s, "waiting": throughput.waiting}
             if due:
-                failure_modes = state.health.diagnose(diversity)
+                failure_modes = state.health.diagnose(checkup)
                 line["failure_modes"] = list(failure_modes)
                 self.callback.on_checkup(state.step, metrics, failure_modes)
             self.log.write(line)
@@ -70,7 +70,7 @@ class RunRecorder:
         self.collect(wait=state.step == config.steps)
 
     def collect(self, wait: bool) -> None:
-        """Take in the scores that are complete, and keep the best model."""
+        """Write validation scores once they are complete, and keep the best model."""
         pending = self.validation.pending
         if pending is None or not (wait or pending.done()):
             return
@@ -93,11 +93,11 @@ class RunRecorder:
         self.callback.on_validation(step, scores, self.log.noisy or {}, best)
 
     def write_specs(self, dataset: MixtureDataset, keys: Sequence[Key]) -> None:
-        """Write down how the segments of a batch are made."""
+        """Write the specs that the segments of a batch are rendered from."""
         with (self.run / "windows.jsonl").open("a", encoding="utf-8") as file:
             for key in keys:
                 file.write(json.dumps({"step": key[0] + 1, "key": key, **to_dict(dataset.spec(key))}) + "\n")
 
     def save(self) -> None:
-        """Write the state that a resumed training starts from."""
+        """Save the state for a resumed training."""
         self.state.save(self.run / "last.pt")

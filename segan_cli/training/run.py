@@ -1,4 +1,4 @@
-"""A training in its run folder: lock, data, validation mixes, recipe, and the loop."""
+"""A training and its run folder: lock, data, validation mixes, recipe, and the loop."""
 
 import json
 import os
@@ -35,36 +35,36 @@ from segan_cli.workers import worker_pool
 
 
 class RunCallback(TrainingCallback, Protocol):
-    """Receives the progress of a run from its first line on, in the main process only."""
+    """Receives the progress of a run, reading of data included, in the main process only."""
 
     def on_reading(self, place: str) -> Progress:
-        """A place of the data is being read; → what is called with the files done and the files in all."""
+        """A source of the data is being read; returns a callback for the number of files done and in total."""
 
     def on_data(self, sources: TrainingData) -> None:
-        """All data is read and split."""
+        """All data has been read and split."""
 
     def on_change(self, line: str) -> None:
-        """A setting differs from that of the last start."""
+        """A setting differs from that of the previous start."""
 
     def on_start(self, processes: Processes, run: Path, steps: int, first_step: int) -> None:
-        """The loop begins."""
+        """The training loop begins."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What does not belong to the recipe."""
+    """Options of a run that are not part of its recipe."""
 
     run: Path  # folder
     cache: Path  # folder of decoded audio
     resume: bool = False
     init: str | None = None  # model or state to start from
-    workers: int | None = None  # processes that render segments; none: by device
+    workers: int | None = None  # processes that render segments; None: chosen by device
     tensorboard: bool = False
 
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training that is ready to begin or to go on."""
+    """A training that is ready to start or to resume."""
 
     state: TrainState
     sources: TrainingData
@@ -72,9 +72,9 @@ class TrainingRun:
     options: RunOptions
 
     def train(self, callback: RunCallback, stop: Callable[[], bool]) -> bool:
-        """Train to the last step or until `stop` returns true; → whether the last was reached.
+        """Train to the last step or until `stop` returns true; returns whether the last step was reached.
 
-        Raises TrainingError when the training cannot go on.
+        Raises TrainingError if the training cannot continue.
         """
         options, processes = self.options, self.state.processes
         workers = default_workers(processes) if options.workers is None else options.workers
@@ -88,12 +88,12 @@ class TrainingRun:
 
 
 def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, callback: RunCallback) -> TrainingRun:
-    """Read the data, begin or load the state, and write into the run folder what is known before the first step.
+    """Read the data, create or load the state, and write recipe, data and split to the run folder.
 
-    Raises ConfigError, CorpusError, CheckpointError or TrainingError when the training cannot begin.
+    Raises ConfigError, CorpusError, CheckpointError or TrainingError if the training cannot start.
     """
     run = options.run
-    sampling_plan(recipe.training, recipe.model.window, processes)  # refused before any data is read
+    sampling_plan(recipe.training, recipe.model.window, processes)  # fails before any data is read
     if options.tensorboard:
         check_tensorboard()
     sources = open_data(recipe, options, processes, callback)
@@ -126,14 +126,14 @@ def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, callb
 
 
 def default_workers(processes: Processes) -> int:
-    """Processes that render segments: one beside a CPU that trains, all other cores of a GPU's share."""
+    """Number of processes that render segments: 1 when training on a CPU, up to 8 of this GPU's share of cores."""
     if processes.device.type == "cpu":
         return 1
     return min(8, max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1))
 
 
 def open_data(recipe: Recipe, options: RunOptions, processes: Processes, callback: RunCallback) -> TrainingData:
-    """Open the sources, in one process of each machine before the others, so that files are decoded once."""
+    """Open the data, first in one process of each machine, so that every file is decoded once."""
     first_here = int(os.environ.get("LOCAL_RANK", 0)) == 0
     if not first_here:
         processes.barrier()
@@ -151,9 +151,9 @@ def open_data(recipe: Recipe, options: RunOptions, processes: Processes, callbac
 
 @contextmanager
 def claimed(run: Path) -> Iterator[None]:
-    """Hold a run folder for this training alone; a folder that stays empty is removed.
+    """Lock a run folder for this training; removes the folder if it is still empty at the end.
 
-    Raises TrainingError when another training holds it.
+    Raises TrainingError if another training has locked it.
     """
     run.mkdir(parents=True, exist_ok=True)
     lock = run / ".lock"
@@ -171,9 +171,9 @@ def claimed(run: Path) -> Iterator[None]:
 
 
 def validation_mixes(sources: TrainingData, recipe: Recipe, path: Path) -> list[NoisyClean]:
-    """The utterances of every validation, rendered as the run's file of specs says; drawn and written where it is new.
+    """The validation utterances, rendered from the specs in a file, which is drawn and written if it does not exist.
 
-    Raises CorpusError when the file names a recording that is no longer there.
+    Raises CorpusError if the file names a recording that no longer exists.
     """
     try:
         if path.exists():
@@ -188,5 +188,5 @@ def validation_mixes(sources: TrainingData, recipe: Recipe, path: Path) -> list[
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a small file of the run, whole or not at all."""
-    write_whole(path, text.encode(errors="surrogateescape"))  # names of folders may be any bytes
+    """Write a small text file atomically."""
+    write_whole(path, text.encode(errors="surrogateescape"))  # folder names may be any bytes

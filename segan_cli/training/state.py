@@ -1,4 +1,4 @@
-"""Everything a training carries from step to step, and its way to disk and back."""
+"""The state of a training, and how it is saved and loaded."""
 
 import io
 import json
@@ -24,15 +24,15 @@ from segan_cli.training.balance import GradientBalancer
 from segan_cli.training.distributed import Processes
 from segan_cli.training.health import Health
 
-FORMAT = 2  # of saved states; those of format 1 are read too
-GENERATORS = ("generator", "average")  # parts with weights of a generator in format 1
+FORMAT = 2  # of saved states; format 1 can be read too
+GENERATORS = ("generator", "average")  # parts of format 1 with the weights of a generator
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class TrainState:
     """Networks, optimisers and counters of a training at one step.
 
-    Random draws are no part of it: all of them follow from the seed and the step.
+    No random state is kept: every draw follows from the seed and the step.
     """
 
     def __init__(self, model: ModelConfig, training: TrainingConfig, processes: Processes | None = None) -> None:
@@ -62,29 +62,29 @@ class TrainState:
         )
         self.health = Health()
         self.step = 0
-        self.history: list[dict[str, Any]] = []  # what each start and resumption of this training says of itself
+        self.history: list[dict[str, Any]] = []  # one entry for each start and resumption of this training
 
     def adversarial(self) -> bool:
         """Whether the discriminator takes part in this step."""
         return self.training.adversarial.weight > 0 and self.step >= self.training.adversarial.start
 
     def autocast(self) -> AbstractContextManager[Any]:
-        """The networks' precision."""
+        """Autocast to the precision of the networks."""
         precision = PRECISIONS[self.training.precision]
         return torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
 
     def instance_noise(self) -> float:
-        """Standard deviation of the instance noise at this step, which falls linearly to 0."""
+        """Standard deviation of the instance noise at this step; it decays linearly to 0."""
         return self.training.adversarial.instance_noise * max(0.0, 1 - self.step / self.training.steps)
 
     @torch.no_grad()
     def update_ema(self) -> None:
-        """Take the generator's weights into the moving average, whose decay grows to its value from 0.1 on."""
+        """Update the moving average of the generator's weights; its decay rises from 0.1 to `ema_decay`."""
         decay = min(self.training.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema_generator.parameters()), list(self.generator.parameters()), 1 - decay)
 
     def ema_snapshot(self) -> Model:
-        """The averaged generator as a model, as it is now."""
+        """A copy of the averaged generator as a model."""
         generator = copied(self.ema_generator)
         return Model(
             generator, self.model, {"runs": self.history, "steps": self.step, "training": to_dict(self.training)}
@@ -103,7 +103,7 @@ class TrainState:
         }
 
     def save(self, path: Path) -> None:
-        """Write everything that a resumed training needs, atomically."""
+        """Save the state atomically."""
         state = {name: part.state_dict() for name, part in self.parts().items()}
         about = {
             "format": FORMAT,
@@ -118,9 +118,9 @@ class TrainState:
         write_whole(path, buffer.getbuffer())
 
     def load(self, path: Path) -> list[str]:
-        """Continue from a saved state; → the fields of the training that are not as they were, a line each.
+        """Load a saved state; returns a line for each field of the training config that has changed.
 
-        Raises CheckpointError when it is not a state of this model.
+        Raises CheckpointError if it is not a state of this model.
         """
         state, about = read_state(path, self.device)
         try:
@@ -159,9 +159,9 @@ class TrainState:
 
 
 def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
-    """A saved state: what its parts hold, and what it says of itself.
+    """The state dicts of a saved state by name, and its metadata.
 
-    Raises CheckpointError when it is none, or of another format.
+    Raises CheckpointError if the file is not a training state or has an unknown format.
     """
     try:
         state = torch.load(path, device, weights_only=True)  # tensors and plain containers, nothing is executed
@@ -185,7 +185,7 @@ def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[s
 
 
 def copied(generator: AnyGenerator) -> AnyGenerator:
-    """A generator of its own weights, those of a GRU in one piece again, as CUDA wants them."""
+    """A copy of a generator; GRU weights are flattened again into one block, as cuDNN requires."""
     copy = deepcopy(generator)
     for module in copy.modules():
         if isinstance(module, torch.nn.RNNBase):
@@ -194,7 +194,7 @@ def copied(generator: AnyGenerator) -> AnyGenerator:
 
 
 def derived_twice(training: TrainingConfig) -> bool:
-    """Whether gradients through the discriminator are derived again, which compiled networks cannot."""
+    """Whether training needs second derivatives of the discriminator, which compiled networks do not support."""
     game = training.adversarial
     return bool(game.unrolled_steps or game.r1_weight or game.objective == "wasserstein-gp")
 

@@ -8,20 +8,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segan_cli.training.adversary import StepMetrics
-from segan_cli.training.batch import Batch, MicroBatch, deemphasise
+from segan_cli.training.adversary import Logits, Side, StepMetrics, discriminator_stats
+from segan_cli.training.batch import Batch, deemphasise
 from segan_cli.training.optimization import learning_rate_factor, optimizer_step
 from segan_cli.training.quality import QualityMetric, measure_quality
 from segan_cli.training.state import TrainState
 
-UNDEFINED = "quality_undefined"  # metric: segments whose quality is not defined
+UNDEFINED = "quality_undefined"  # name of the number of segments of undefined quality
 
 
 def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: QualityMetric | None = None) -> StepMetrics:
-    """Train both networks for one step; → losses, gradient norms and what the discriminator answered, by name.
+    """Train both networks for one step; returns losses, gradient norms and statistics of the discriminator by name.
 
-    `metric` measures quality for a metric objective. Raises TrainingError when a loss or a gradient is not finite,
-    before a network is changed by it.
+    `metric` measures quality for a metric objective. Raises TrainingError if a loss or a gradient is not finite, before
+    it changes a network.
     """
     config = state.training
     seed = np.random.SeedSequence((config.seed, state.step, state.processes.rank)).generate_state(1)
@@ -45,47 +45,65 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
     return metrics
 
 
-def discriminator_step(state: TrainState, batches: Sequence[MicroBatch], metric: QualityMetric | None) -> StepMetrics:
-    """One step of the discriminator; the quality that was measured stays with the micro-batches."""
-    state.discriminator_optimizer.zero_grad(set_to_none=True)
-    reports: list[dict[str, Tensor]] = []
-    for batch, sync in synchronised_last(batches, state.ddp_adversary):
-        if batch.enhanced is None:
-            with torch.no_grad():
-                enhanced = enhance(state, batch, state.generator)
-        else:
-            enhanced = batch.enhanced.detach()
-        if metric is not None:
-            batch.quality = measure_quality(batch, enhanced, metric, state.model.pre_emphasis)
-        with sync:
-            with state.autocast():
-                loss, stats = state.ddp_adversary(
-                    batch.clean, enhanced, batch.noisy, state.instance_noise(), batch.quality
-                )
-            state.discriminator_scaler.scale(loss / len(batches)).backward()
-        reports.append({"discriminator": loss.detach(), **stats})
-    learning_rate = state.training.discriminator_learning_rate * learning_rate_factor(state.step, state.training)
-    metrics = optimizer_step(
-        state.discriminator_optimizer, state.discriminator_scaler, learning_rate, averaged(reports), state.step,
-        state.training.clip_norm,
-    )  # fmt: skip
-    metrics["discriminator_gradient"] = metrics.pop("gradient")
-    state.adversary.clip_weights()
+def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: QualityMetric | None) -> StepMetrics:
+    """Train the discriminator on one batch; returns its loss, gradient norm and statistics by name.
+
+    With `separate_steps` the optimiser takes one step on real and one on fake: the loss is then the sum of both, the
+    gradient norm their mean. Measured quality is stored in the micro-batches.
+    """
+    fakes = [detached(state, batch) for batch in batches]
+    if metric is not None:
+        for batch, fake in zip(batches, fakes, strict=True):
+            batch.quality = measure_quality(batch, fake, metric, state.model.pre_emphasis)
+    logits: list[Logits] = [{} for _ in batches]
+    steps = [discriminator_update(state, side, batches, fakes, logits) for side in state.adversary.sides]
+    metrics = steps[-1]
+    metrics["discriminator"] = sum(step["discriminator"] for step in steps)
+    metrics["discriminator_gradient"] = sum(step.pop("gradient") for step in steps) / len(steps)
     if metric is not None:
         qualities = [batch.quality for batch in batches if batch.quality is not None]
         metrics[UNDEFINED] = float(sum(int(quality.isnan().sum()) for quality in qualities))
     return metrics
 
 
-def generator_step(state: TrainState, batches: Sequence[MicroBatch]) -> StepMetrics:
-    """One step of the generator on reconstruction and adversarial loss."""
+def discriminator_update(
+    state: TrainState, side: Side | None, batches: Sequence[Batch], fakes: Sequence[Tensor], logits: list[Logits]
+) -> StepMetrics:
+    """One optimiser step of the discriminator, on one side or on both; adds the `logits` of each micro-batch."""
+    state.discriminator_optimizer.zero_grad(set_to_none=True)
+    reports: list[dict[str, Tensor]] = []
+    for (batch, sync), fake, answers in zip(
+        synchronised_last(batches, state.ddp_adversary), fakes, logits, strict=True
+    ):
+        with sync:
+            with state.autocast():
+                loss, on_side = state.ddp_adversary(
+                    side, batch.clean, fake, batch.noisy, state.instance_noise(), batch.quality
+                )
+            state.discriminator_scaler.scale(loss / len(batches)).backward()
+        answers |= on_side
+        stats = discriminator_stats(answers, state.adversary.objective) if len(answers) == 2 else {}
+        reports.append({"discriminator": loss.detach(), **stats})
+    learning_rate = state.training.discriminator_learning_rate * learning_rate_factor(state.step, state.training)
+    metrics = optimizer_step(
+        state.discriminator_optimizer, state.discriminator_scaler, learning_rate, averaged(reports), state.step,
+        state.training.clip_norm,
+    )  # fmt: skip
+    state.adversary.clip_weights()
+    return metrics
+
+
+def generator_step(state: TrainState, batches: Sequence[Batch]) -> StepMetrics:
+    """Train the generator on the reconstruction and the adversarial loss; returns losses and gradient norms by name."""
     config = state.training
     state.generator_optimizer.zero_grad(set_to_none=True)
     reports: list[dict[str, Tensor]] = []
     for batch, sync in synchronised_last(batches, state.ddp_generator):
         with sync:
             enhanced = enhance(state, batch, state.ddp_generator) if batch.enhanced is None else batch.enhanced
-            output = enhanced.detach().requires_grad_()  # the losses meet here, so the gradient of each is known
+            output = (
+                enhanced.detach().requires_grad_()
+            )  # both losses are differentiated up to here, so their gradients can be balanced
             result, target = output, batch.clean
             if config.deemphasised_losses:
                 result, target = (deemphasise(side, state.model.pre_emphasis) for side in (output, batch.clean))
@@ -110,22 +128,30 @@ def generator_step(state: TrainState, batches: Sequence[MicroBatch]) -> StepMetr
     return metrics
 
 
-def enhance(state: TrainState, batch: MicroBatch, network: nn.Module) -> Tensor:
-    """Enhanced segments [B, 1, T], float32, by the generator or its distributed wrapper."""
+def enhance(state: TrainState, batch: Batch, network: nn.Module) -> Tensor:
+    """Enhanced segments [B, 1, T], float32, from the generator or its distributed wrapper."""
     with state.autocast():
         enhanced: Tensor = network(batch.noisy, batch.z)
     return enhanced.float()
 
 
+def detached(state: TrainState, batch: Batch) -> Tensor:
+    """Enhanced segments [B, 1, T] without a graph, for the discriminator's steps."""
+    if batch.enhanced is not None:
+        return batch.enhanced.detach()
+    with torch.no_grad():
+        return enhance(state, batch, state.generator)
+
+
 def synchronised_last(
-    batches: Sequence[MicroBatch], network: nn.Module
-) -> Iterator[tuple[MicroBatch, AbstractContextManager[None]]]:
-    """Micro-batches, each with a context that keeps gradients in this process until the last one."""
+    batches: Sequence[Batch], network: nn.Module
+) -> Iterator[tuple[Batch, AbstractContextManager[None]]]:
+    """Micro-batches, each with a context that defers gradient synchronisation to the last one."""
     for number, batch in enumerate(batches, 1):
         keep = number < len(batches) and isinstance(network, DistributedDataParallel)
         yield batch, network.no_sync() if keep else nullcontext()  # type: ignore[operator]
 
 
 def averaged(reports: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each number over micro-batches."""
+    """The mean of each metric over micro-batches."""
     return {name: torch.stack([report[name].float() for report in reports]).mean() for name in reports[0]}

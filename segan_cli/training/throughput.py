@@ -1,4 +1,4 @@
-"""How fast a training runs."""
+"""Throughput of a training."""
 
 import time
 from collections import deque
@@ -13,11 +13,11 @@ RECENT_STEPS = 50  # over which the throughput is measured
 
 @dataclass(frozen=True)
 class Throughput:
-    """Speed over the last steps."""
+    """Throughput over the last steps."""
 
     steps_per_s: float
-    audio_per_s: float  # seconds of segments per second, which is also hours per hour
-    waiting: float  # share of the time spent waiting for segments
+    audio_per_s: float  # seconds of audio per second, equally hours per hour
+    waiting: float  # share of time spent waiting for data
 
 
 class ThroughputMeter:
@@ -29,14 +29,14 @@ class ThroughputMeter:
         self.marks = deque([(time.monotonic(), 0.0)], RECENT_STEPS + 1)
 
     def wait_for(self, batches: Iterator[T]) -> T:
-        """The next batch; the time it takes counts as waiting."""
+        """The next batch; the time until it is ready counts as waiting."""
         start = time.monotonic()
         batch = next(batches)
         self.waited += time.monotonic() - start
         return batch
 
     def step(self) -> Throughput:
-        """The throughput after one more step."""
+        """Count one step; returns the throughput over the last steps."""
         self.marks.append((time.monotonic(), self.waited))
         (start, waited), *_, (end, waited_since) = self.marks
         seconds = max(end - start, 1e-9)

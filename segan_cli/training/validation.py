@@ -1,4 +1,4 @@
-"""Validation on fixed utterances, scored in worker processes while the training goes on."""
+"""Validation on fixed utterances, scored in worker processes while training continues."""
 
 from collections.abc import Sequence
 from concurrent.futures import Executor, Future
@@ -22,19 +22,19 @@ Jobs = list["Future[dict[str, Score]]"]
 
 @dataclass
 class Pending:
-    """A model whose scores are on their way."""
+    """A model whose scores are being computed."""
 
     model: Model
     jobs: Jobs
-    sounds: list[tuple[str, Array]]  # the first utterance, to be heard
+    sounds: list[tuple[str, Array]]  # of the first utterance, for TensorBoard
 
     def done(self) -> bool:
-        """Whether all scores are there."""
+        """Whether all scores are complete."""
         return all(job.done() for job in self.jobs)
 
 
 class Validation:
-    """Scores one model after the other; the one in work lies in the run folder until its scores are written."""
+    """Scores one model at a time, which is kept in the run folder until its scores are written."""
 
     def __init__(self, pairs: Sequence[tuple[Array, Array]], pool: Executor, run: Path) -> None:
         """`pairs` are whole utterances, noisy and clean [n]."""
@@ -44,15 +44,15 @@ class Validation:
         self.noisy: Jobs = []
 
     def start_noisy(self) -> None:
-        """Hand the noisy utterances themselves to the workers."""
+        """Start scoring the noisy utterances themselves."""
         self.noisy = self._submit([noisy for noisy, _ in self.pairs])
 
     def finish_noisy(self) -> Scores:
-        """Their scores when all are there."""
+        """The scores of the noisy utterances, once complete."""
         return means(self.noisy)
 
     def start(self, model: Model) -> None:
-        """Enhance all utterances by a model and hand them to the workers."""
+        """Enhance all utterances with a model and start scoring them."""
         save_model(self.file, model)
         self._start(model)
 
@@ -66,7 +66,7 @@ class Validation:
         )
 
     def resume(self, step: int, device: torch.device) -> bool:
-        """Start again what a stop of the training at this step or later interrupted; → whether there was something."""
+        """Restart a validation that was interrupted at this step or before; returns whether there was one."""
         try:
             model = load_model(self.file)
         except CheckpointError:
@@ -78,14 +78,14 @@ class Validation:
         return True
 
     def finish(self) -> tuple[Model, Scores, list[tuple[str, Array]]]:
-        """The model in work, its scores when all are there, and sounds to hear."""
+        """The pending model, its scores once complete, and sounds of the first utterance."""
         assert self.pending is not None
         pending, self.pending = self.pending, None
         scores = pending.model.provenance["validation"] = means(pending.jobs)
         return pending.model, scores, pending.sounds
 
     def forget(self) -> None:
-        """Remove the model in work from the run folder: its scores are written."""
+        """Remove the pending model from the run folder, after its scores are written."""
         self.file.unlink(missing_ok=True)
 
     def _submit(self, signals: Sequence[Array]) -> Jobs:
@@ -95,7 +95,7 @@ class Validation:
 
 
 def attempt(enhancer: Enhancer, noisy: Array, rate_hz: int) -> Array:
-    """Enhanced [n]; no numbers at all where the model gives none, which leaves its scores undefined."""
+    """Enhanced [n]; all NaN if the output of the model is not finite, so that its scores are undefined."""
     try:
         return enhancer.enhance(noisy, rate_hz)
     except AudioError:
@@ -103,6 +103,6 @@ def attempt(enhancer: Enhancer, noisy: Array, rate_hz: int) -> Array:
 
 
 def means(jobs: Jobs) -> Scores:
-    """Mean of every measure over the jobs, once they are done."""
+    """Mean of every measure over finished jobs."""
     rows = [job.result() for job in jobs]
     return {name: mean([row[name] for row in rows]) for name in CORE}
