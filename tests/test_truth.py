@@ -136,6 +136,14 @@ def test_a_sphere_header_that_promises_too_little_hides_nothing(tmp_path):
     assert notes == ["its header specifies 24000 bytes of samples, 64000 are read"]
 
 
+def test_an_au_header_that_points_at_itself_does_not_hang(tmp_path):
+    content = bytearray(whole("au"))
+    content[4:12] = bytes(8)  # offset and size of the samples
+    (tmp_path / "a.au").write_bytes(content)
+    with contextlib.suppress(AudioError):
+        read(tmp_path / "a.au")
+
+
 @pytest.mark.parametrize(("format", "subtype"), [("AVR", "PCM_16"), ("PAF", "PCM_24"), ("MAT5", "FLOAT")])
 def test_a_format_that_cannot_be_checked_is_refused(format, subtype, tmp_path):
     soundfile.write(tmp_path / "a.snd", voice(1.0), 16_000, subtype, format=format)

@@ -80,7 +80,7 @@ def find_data_chunk(view: FileView, start: int) -> DataChunk | None:
         if len(head) < 24:
             return None
         offset, size = struct.unpack_from(AU[magic] + AU[magic][1], head, 4)
-        return DataChunk(start + offset, size, start + 8, AU[magic])
+        return DataChunk(start + offset, size, start + 8, AU[magic]) if offset >= len(head) else None
     chunk_format = CHUNK_FORMATS.get(magic)
     if chunk_format is None or (chunk_format.first == 12 and view.at(start + 8, 4) not in FORM_TYPES):
         return None
