@@ -35,6 +35,8 @@ class Stop:
         if self():
             exit_now(number, frame)
         self.signal_number = number
+        if os.isatty(2):
+            os.write(2, b"\nsegan: stopping after this step; press again to quit at once\n")
 
     def resend(self) -> None:
         """Do nothing, as no error was raised that could be lost."""

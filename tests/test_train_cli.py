@@ -120,6 +120,10 @@ def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe,
     assert stored.data.speech == (str(tmp_path / "corpus"),)
     assert load_model(run / "best.safetensors").provenance["training"]["warmup_steps"] == 1
 
+    (line,) = complain("train", "--run-dir", run, "--resume", "--set", "training.validation_mixes=7")
+    assert "validation.jsonl: has 1 mixes, not 7; scores of another number cannot be compared" in line
+    assert max(map(len, first.stderr.splitlines()[-6:-2])) <= 80
+    assert "validation of the noisy mixes: PESQ " in first.stderr
     again = segan("train", "--run-dir", run, "--resume", "--steps", 6, "--workers", 0)
     assert again.returncode == 0, again.stderr
     assert "training.steps: 4 before, 6 now" in again.stderr
@@ -266,8 +270,8 @@ def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
         (("--data", "pairs", "--resume", "--run-dir", "none"), "no training to resume"),
         (("--data", "pairs", "--run-dir", "file"), "is a file"),
         (("--data", "pairs", "--run-dir", "file/run"), "file"),
-        (("--data", "pairs", "--device", "cuda"), "device cuda: not available here"),
-        (("--data", "pairs", "--device", "abacus"), "device abacus: no such kind"),
+        (("--data", "pairs", "--device", "cuda"), "device cuda: not available"),
+        (("--data", "pairs", "--device", "abacus"), "device abacus: unknown"),
         (("--data", "pairs", "--recipe", "none"), "none: no such recipe"),
         (("--data", "pairs", "--recipe", "wrong.toml"), "wrong.toml: training.step: no such key; did you mean steps?"),
         (("--data", "pairs", "--recipe", "broken.toml"), "broken.toml: not a TOML file"),

@@ -79,6 +79,9 @@ class Silent:
     def on_step(self, step, metrics, throughput):
         self.step = step
 
+    def on_validation_start(self, step):
+        pass
+
     def on_checkup(self, step, metrics, failure_modes):
         self.failure_modes = failure_modes
 

@@ -174,7 +174,7 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
                 stop.signal_number,
             )
         model = shlex.quote(str(run / "best.safetensors"))
-        say(f"best model: {reporter.best or 'unchanged since the last start'}")
+        say(f"best model: {reporter.best_line or 'unchanged since the last start'}")
         say(f"use it:     segan enhance noisy.wav -o clean.wav --model {model}")
 
 

@@ -1,5 +1,6 @@
 """Print the progress of `segan train`."""
 
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from segan_cli.training.throughput import Throughput
 from segan_cli.training.validation import Scores
 
 MAX_LISTED = 3  # skipped files to list; data.json has all
+MAX_COLUMNS = 80
+MAX_WAITING = 0.05  # share of the time that steps wait for data, from which the bar shows it
 LOSSES = ("l1", "spectral", "stft", "perceptual", "stoi", "adversarial", "discriminator")
 HEALTH = {
     "d_real": "D(clean)",
@@ -39,7 +42,8 @@ class TrainingReporter:
     def __init__(self, bar: Progress) -> None:
         self.bar = bar
         self.task: TaskID | None = None
-        self.best = ""
+        self.best, self.best_line = "", ""  # of the best validation, for the bar and for the end
+        self.noisy_printed = False
 
     def on_reading(self, place: str) -> "ReadingBar":
         """Show a progress bar for reading one corpus."""
@@ -78,33 +82,40 @@ class TrainingReporter:
 
     def on_step(self, step: int, metrics: StepMetrics, throughput: Throughput) -> None:
         """Update the progress bar."""
-        speed = (
-            f"{throughput.steps_per_s:.2f} steps/s, {throughput.audio_per_s:.0f} h of audio/h,"
-            f" {throughput.waiting:.0%} waiting for data"
-        )
+        speed = f"{throughput.steps_per_s:.3g} steps/s"
+        if throughput.waiting > MAX_WAITING:
+            speed += f", {throughput.waiting:.0%} waiting for data"
         if self.task is not None:
-            self.bar.update(self.task, completed=step, note=f"{format_metrics(metrics, LOSSES)}  {speed}  {self.best}")
+            self.bar.update(self.task, completed=step, note=f"{speed}{', best ' * bool(self.best)}{self.best}")
 
     def on_checkup(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
         """Print losses, health metrics and detected failure modes."""
-        health = "  ".join(
+        say_wrapped(f"step {step}: {format_metrics(metrics, LOSSES)}")
+        health = [
             f"{label} {metrics[name]:{'.0%' if 'accuracy' in name else '.3g'}}"
             for name, label in HEALTH.items()
             if name in metrics
-        )
-        say(f"step {step}: {format_metrics(metrics, LOSSES)}; health: {health}")
+        ]
+        if health:
+            say_wrapped(f"  health: {', '.join(health)}")
         for advice in failure_modes.values():
             say(f"  warning: {advice}")
 
+    def on_validation_start(self, step: int) -> None:
+        """Show in the progress bar that the training waits for the validation."""
+        if self.task is not None:
+            self.bar.update(self.task, note="validating")
+            self.bar.refresh()
+
     def on_validation(self, step: int, scores: Scores, noisy: Scores, best: bool) -> None:
-        """Print validation scores, with those of the noisy utterances in brackets."""
-        line = f"step {step}: " + ", ".join(
-            f"{label} {format_score(scores[name])} (noisy {format_score(noisy[name])})"
-            for name, label in SCORES.items()
-        )
+        """Print validation scores, the first time after those of the noisy utterances."""
+        if not self.noisy_printed:
+            say(f"validation of the noisy mixes: {format_scores(noisy)}")
+            self.noisy_printed = True
         if best:
-            self.best = line
-        say(f"validation at {line}{', best so far' if best else ''}")
+            self.best = f"{SCORES['pesq_wb']} {format_score(scores['pesq_wb'])}"
+            self.best_line = f"step {step}: {format_scores(scores)}"
+        say(f"validation at step {step}: {format_scores(scores)}{', best so far' if best else ''}")
 
 
 class ReadingBar:
@@ -118,9 +129,21 @@ class ReadingBar:
         self.bar.update(self.task, completed=done, total=total)
 
 
+def say_wrapped(line: str) -> None:
+    """Print a line, wrapped to 80 columns."""
+    indent = " " * (len(line) - len(line.lstrip()) + 2)
+    for part in textwrap.wrap(line, MAX_COLUMNS, subsequent_indent=indent, break_long_words=False):
+        say(part)
+
+
 def format_metrics(metrics: StepMetrics, names: Iterable[str]) -> str:
     """Format the available metrics of these names."""
-    return "  ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
+    return ", ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
+
+
+def format_scores(scores: Scores) -> str:
+    """Format PESQ, STOI and SI-SDR."""
+    return ", ".join(f"{label} {format_score(scores[name])}" for name, label in SCORES.items()) + " dB"
 
 
 def format_score(score: float | None) -> str:

@@ -24,6 +24,9 @@ class TrainingCallback(Protocol):
     def on_checkup(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
         """Health was checked: means of recent metrics; name of each failure mode → description and remedy."""
 
+    def on_validation_start(self, step: int) -> None:
+        """The validation mixes are being enhanced by the model of this step."""
+
     def on_validation(self, step: int, scores: Scores, noisy: Scores, best: bool) -> None:
         """The scores of the model of an earlier step are complete; `noisy` are those of the noisy utterances."""
 
@@ -65,6 +68,7 @@ class RunRecorder:
             self.log.write(line)
         if due:
             self.collect(wait=True)
+            self.callback.on_validation_start(state.step)
             self.validation.start(state.ema_snapshot())
             self.save()
         self.collect(wait=state.step == config.steps)

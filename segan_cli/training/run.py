@@ -94,6 +94,7 @@ def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, callb
     """
     run = options.run
     sampling_plan(recipe.training, recipe.model.window, processes)  # fails before any data is read
+    check_mixes(run / "validation.jsonl", recipe.training.validation_mixes)
     if options.tensorboard:
         check_tensorboard()
     sources = open_data(recipe, options, processes, callback)
@@ -126,9 +127,12 @@ def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, callb
 
 
 def default_workers(processes: Processes) -> int:
-    """Number of processes that render segments: 1 when training on a CPU, up to 8 of this GPU's share of cores."""
+    """Number of processes that render segments: up to 8 of the share of cores of this GPU; on a CPU at most 1.
+
+    With two cores or fewer a process beside the training threads slows them down (docs/training.md).
+    """
     if processes.device.type == "cpu":
-        return 1
+        return min(1, max(0, cpu_count() - 2))
     return min(8, max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1))
 
 
@@ -185,6 +189,16 @@ def validation_mixes(sources: TrainingData, recipe: Recipe, path: Path) -> list[
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         reason = f"needs {error.args[0]}, which the data no longer holds" if isinstance(error, KeyError) else str(error)
         raise CorpusError(f"{path}: {reason}; bring it back, or remove {path.name} to draw new mixes") from error
+
+
+def check_mixes(path: Path, n_wanted: int) -> None:
+    """Raise TrainingError if the number of validation mixes in a file is not the wanted one."""
+    n_drawn = path.read_bytes().count(b"\n") if path.exists() else n_wanted
+    if n_drawn != n_wanted:
+        raise TrainingError(
+            f"{path}: has {n_drawn} mixes, not {n_wanted}; scores of another number cannot be compared, so keep"
+            f" validation_mixes={n_drawn}, or remove {path.name} and log.jsonl"
+        )
 
 
 def write_text(path: Path, text: str) -> None:
