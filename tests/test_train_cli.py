@@ -120,7 +120,7 @@ def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe,
     assert stored.data.speech == (str(tmp_path / "corpus"),)
     assert load_model(run / "best.safetensors").provenance["training"]["warmup_steps"] == 1
 
-    (line,) = complain("train", "--run-dir", run, "--resume", "--set", "training.validation_mixes=7")
+    line = complain("train", "--run-dir", run, "--resume", "--set", "training.validation_mixes=7")[0]
     assert "validation.jsonl: has 1 mixes, not 7; scores of another number cannot be compared" in line
     assert max(map(len, first.stderr.splitlines()[-6:-2])) <= 80
     assert "validation of the noisy mixes: PESQ " in first.stderr
