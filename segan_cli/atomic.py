@@ -1,11 +1,11 @@
 """Atomic writing: every file that segan writes for a user is complete or absent."""
 
 import errno
-import fcntl
 import hashlib
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +16,7 @@ from segan_cli.stopping import UNFINISHED
 PART = ".part"  # in the names of unfinished files and of their locks
 STEM_LENGTH = 40  # characters of the name of the file in the names of its unfinished file
 MAX_SUFFIX = 16
+NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # which Windows does not have
 LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 WORDS = {
     errno.ENOSPC: "the disk is full",
@@ -148,7 +149,7 @@ def _locked(path: Path) -> Iterator[None]:
         if lock is not None:
             os.close(lock)
         with suppress(OSError):  # another writer holds it, or has removed it
-            lock = os.open(lock_path, os.O_RDWR | os.O_NOFOLLOW)
+            lock = os.open(lock_path, os.O_RDWR | NOFOLLOW)
             try:
                 _flock(lock)
                 lock_path.unlink()
@@ -158,7 +159,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _acquire(lock_path: Path, path: Path) -> int | None:
     """Open and lock the lock file; None if its last holder has just removed it."""
-    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | NOFOLLOW, 0o666)
     try:
         _flock(lock)
         if os.path.samestat(os.fstat(lock), lock_path.lstat()):
@@ -175,11 +176,18 @@ def _acquire(lock_path: Path, path: Path) -> int | None:
 def _flock(lock: int) -> bool:
     """Lock an open file; False if the file system has no locks. Raises BlockingIOError when another process has it."""
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(lock, msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
         if error.errno in LOCKS_UNSUPPORTED:
             return False
-        if error.errno == errno.EACCES:  # some file systems report this instead
+        if error.errno == errno.EACCES:  # Windows and some file systems report this instead
             raise BlockingIOError(*error.args) from error
         raise
     return True

@@ -16,6 +16,7 @@ from segan_cli.errors import StoppedError
 Listener = TypeVar("Listener", "Stop", "Leave")
 
 STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__)
+BROKEN_PIPE = getattr(signal, "SIGPIPE", signal.SIGTERM)  # Windows has no SIGPIPE
 RESEND_S = 0.01  # delay before a signal whose error was lost is sent again
 UNFINISHED: set[Path] = set()  # temporary files of outputs that are being written
 
@@ -63,7 +64,10 @@ class Leave:
     def resend(self) -> None:
         """Send the signal again, as its error was lost in a callback or a finaliser."""
         self.lost = True
-        timer = Timer(RESEND_S, signal.pthread_kill, (main_thread().ident, self.signal_number))
+        if sys.platform == "win32":
+            timer = Timer(RESEND_S, signal.raise_signal, (self.signal_number,))
+        else:
+            timer = Timer(RESEND_S, signal.pthread_kill, (main_thread().ident, self.signal_number))
         timer.daemon = True
         timer.start()
 

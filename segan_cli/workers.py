@@ -42,7 +42,8 @@ def init_worker(debug: bool = False) -> None:
     """Initialise a worker process; `debug` prints tracebacks."""
     for number in STOPS:
         signal.signal(number, _leave_later if number == signal.SIGTERM else signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     if debug:
         show_tracebacks()
     Thread(target=_end_with, args=(parent_process(),), daemon=True).start()
@@ -62,6 +63,9 @@ class _Process(SpawnProcess):
 
     def start(self) -> None:
         _start_tracker()  # which would unblock the signals
+        if sys.platform == "win32":
+            super().start()
+            return
         before = signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
         try:
             super().start()

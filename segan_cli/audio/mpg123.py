@@ -61,6 +61,8 @@ class StderrFilter:
 
     def pass_on(self, redirection: Redirection) -> None:
         """Write the buffer without libmpg123's messages to standard error; while in use, up to the last line end."""
+        if sys.platform == "win32":  # never redirected
+            return
         size = os.fstat(redirection.buffer.fileno()).st_size
         content = os.pread(redirection.buffer.fileno(), size - redirection.n_passed, redirection.n_passed)
         if redirection.users:
@@ -77,7 +79,7 @@ FILTER = StderrFilter()
 @contextmanager
 def quiet_mpg123(needed: bool) -> Iterator[None]:
     """Remove libmpg123's messages from standard error while the block runs; other output follows at its end."""
-    if not needed or sys.__stderr__ is None:
+    if not needed or sys.__stderr__ is None or sys.platform == "win32":
         yield
         return
     FILTER.enter()

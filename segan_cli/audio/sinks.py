@@ -1,7 +1,6 @@
 """Writing recordings: files that are complete or absent, and standard output."""
 
 import os
-import signal
 import stat
 import sys
 import tempfile
@@ -34,6 +33,7 @@ from segan_cli.audio.sources import Source
 from segan_cli.audio.streams import Encoding, wav_header
 from segan_cli.audio.tags import copy_tags
 from segan_cli.errors import AudioError, OutputError, StoppedError
+from segan_cli.stopping import BROKEN_PIPE
 
 COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when they are closed, as does ALAC
 RIFF_KINDS = {"WAV": "RIFF", "WAVEX": "RIFF", "RF64": "RIFF", "AIFF": "FORM"}
@@ -197,7 +197,7 @@ def _output_errors(stream: IO[bytes]) -> Iterator[None]:
     try:
         yield
     except BrokenPipeError as error:
-        raise StoppedError("nobody reads standard output any more", signal.SIGPIPE) from error
+        raise StoppedError("nobody reads standard output any more", BROKEN_PIPE) from error
     except OSError as error:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # buffered data goes there at exit
         why = WORDS.get(error.errno or 0) or error.strerror

@@ -2,7 +2,6 @@
 
 import io
 import os
-import signal
 import sys
 
 import click
@@ -17,7 +16,7 @@ from segan_cli.cli.train import train
 from segan_cli.errors import SeganError, StoppedError
 from segan_cli.extras import extra_of, install_command
 from segan_cli.printable import one_line
-from segan_cli.stopping import exit_on_signals, exit_on_signals_silently, remove_unfinished
+from segan_cli.stopping import BROKEN_PIPE, exit_on_signals, exit_on_signals_silently, remove_unfinished
 from segan_cli.tracebacks import LOG, in_words, show_tracebacks
 
 debugging = click.option(
@@ -52,7 +51,7 @@ def main() -> None:
     except StoppedError as error:
         exit_on_signals_silently()
         remove_unfinished()
-        if error.signal_number == signal.SIGPIPE:  # the reader is gone, as after `| head`
+        if error.signal_number == BROKEN_PIPE:  # the reader is gone, as after `| head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + error.signal_number)
         _fail(str(error), 128 + error.signal_number)
