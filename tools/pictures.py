@@ -2,7 +2,7 @@
 
 python tools/pictures.py
 
-Writes docs/figures/before-after.png and docs/demo.html. Run it again when the default model changes.
+Writes docs/figures/before-after.png and docs/figures/demo.html. Run it again when the default model changes.
 """
 
 import shutil
@@ -35,7 +35,7 @@ def main() -> None:
     noisy, rate_hz = soundfile.read(NOISY / SAMPLE, dtype="float32")
     enhanced = Enhancer()(noisy, rate_hz)
     draw({"Before": noisy, "After": enhanced}, rate_hz, ROOT / "docs" / "figures" / "before-after.png")
-    make_demo(ROOT / "docs" / "demo.html")
+    make_demo(ROOT / "docs" / "figures" / "demo.html")
 
 
 def draw(signals: dict[str, Array], rate_hz: int, target: Path) -> None:
