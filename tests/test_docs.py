@@ -85,7 +85,7 @@ def test_commands_are_found_in_pipes_and_sequences():
     found = segan_commands("ffmpeg -i a.mkv - | segan enhance - -o - > x.wav && .venv/bin/segan models --json > m.json")
     assert list(found) == [["enhance", "-", "-o", "-"], ["models", "--json"]]
     assert list(segan_commands("torchrun -m segan_cli train --data a")) == [["train", "--data", "a"]]
-    assert len(COMMANDS) >= 50
+    assert len(COMMANDS) > 40
 
 
 def test_every_option_in_the_text_exists():
