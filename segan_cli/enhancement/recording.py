@@ -44,7 +44,25 @@ class OutputOptions:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The outcome for one recording; None is for what was not measured."""
+    """The outcome for one recording; None is for what was not measured.
+
+    Attributes:
+        source: name of the input.
+        target: name of the output.
+        error: why it was not enhanced.
+        skipped: whether the output existed and was kept.
+        seconds: duration.
+        rate_hz: sampling rate of the input.
+        channels: number of channels.
+        level_db: RMS level of the input relative to full scale.
+        enhanced_level_db: RMS level of the output relative to full scale.
+        noise_reduction_db: level reduction in the pauses, the quietest tenth of the frames.
+        real_time_factor: processing time over duration.
+        warnings: about a wrong header, and what the output format cannot store.
+        model: name or file of the model.
+        model_sha256: SHA-256 of the file of the model.
+        version: version of segan.
+    """
 
     source: str
     target: str
@@ -53,14 +71,14 @@ class Outcome:
     seconds: float | None = None
     rate_hz: int | None = None
     channels: int | None = None
-    level_db: float | None = None  # RMS relative to full scale
+    level_db: float | None = None
     enhanced_level_db: float | None = None
-    noise_reduction_db: float | None = None  # in the pauses: the quietest tenth of the frames
-    real_time_factor: float | None = None  # processing time over duration
-    warnings: list[str] = field(default_factory=list)  # about a wrong header, and what could not be kept
+    noise_reduction_db: float | None = None
+    real_time_factor: float | None = None
+    warnings: list[str] = field(default_factory=list)
     model: str | None = None
-    model_sha256: str | None = None  # of its file
-    version: str | None = None  # of segan
+    model_sha256: str | None = None
+    version: str | None = None
 
 
 def enhance_recording(
