@@ -6,6 +6,7 @@ import os
 import secrets
 import stat
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -52,6 +53,19 @@ def atomically(path: Path, force: bool = True) -> Iterator[Path]:
                 temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({reason(path, error)})") from error
+
+
+@contextmanager
+def scratch_file() -> Iterator[Path]:
+    """Create an empty file in the system's temporary folder, which is removed when the block ends."""
+    path = Path(tempfile.gettempdir(), f"segan-{secrets.token_hex(8)}")
+    UNFINISHED.add(path)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
+        UNFINISHED.discard(path)
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:

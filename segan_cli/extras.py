@@ -1,5 +1,7 @@
 """Optional dependencies: which extra a package belongs to, and how to install it."""
 
+import shlex
+import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +13,7 @@ PACKAGES = {  # extra → packages, by the names they are imported by
     "evaluate": ("scipy", "pesq", "pystoi", "platformdirs"),
     "export": ("torch", "safetensors", "onnx"),
     "plot": ("matplotlib",),
-    "dnsmos": ("speechmos", "librosa"),
+    "dnsmos": ("speechmos", "librosa", "requests"),
     "loudness": ("pyloudnorm",),
     "tensorboard": ("tensorboard",),
 }
@@ -34,10 +36,15 @@ def extra_of(package: str) -> str | None:
 
 def install_command(extra: str) -> str:
     """Return the command that adds an extra to this installation by pip, pipx or uv."""
-    package = f"'segan-cli[{extra}]'"
+    package = f'"segan-cli[{extra}]"'
     parts = Path(sys.prefix).parts
     if "pipx" in parts:
         return f"pipx install --force {package}"
     if "uv" in parts and "tools" in parts:
         return f"uv tool install --reinstall {package}"
-    return f"{Path(sys.executable).name} -m pip install {package}"
+    return f"{quoted(sys.executable)} -m pip install {package}"
+
+
+def quoted(path: str) -> str:
+    """Quote a path for the shell of this system."""
+    return subprocess.list2cmdline([path]) if sys.platform == "win32" else shlex.quote(path)

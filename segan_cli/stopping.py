@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer, main_thread
 from types import FrameType
@@ -116,7 +116,8 @@ def exit_now(number: int, frame: FrameType | None) -> None:
 def remove_unfinished() -> None:
     """Remove the temporary files of all outputs."""
     for path in list(UNFINISHED):
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # Windows does not delete open files
+            path.unlink()
 
 
 def _handle(handler: Any) -> dict[signal.Signals, Any]:

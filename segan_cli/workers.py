@@ -33,7 +33,7 @@ def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
     try:
         yield pool
     except BrokenProcessPool as error:
-        raise SeganError("a worker process that scored files died; is there enough memory?") from error
+        raise SeganError("a worker process died; the machine may be out of memory") from error
     finally:
         pool.shutdown(cancel_futures=True)
 

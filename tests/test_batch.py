@@ -213,7 +213,7 @@ def test_no_line_is_lost_while_mp3_is_decoded():
         "import threading\n"
         "import logging, os\n"
         "from segan_cli.audio.mpg123 import quiet_mpg123\n"
-        "from segan_cli.cli.batch_reporter import BatchReporter\n"
+        "from segan_cli.cli.batch_reporter import BatchReporter, say\n"
         "over = threading.Event()\n"
         "def mute():\n"
         "    while not over.is_set():\n"
@@ -223,7 +223,7 @@ def test_no_line_is_lost_while_mp3_is_decoded():
         "threads = [threading.Thread(target=mute) for _ in range(3)]\n"
         "for thread in threads: thread.start()\n"
         "reporter = BatchReporter(2, as_json=False, to_stream=False, quiet=False, verbose=False)\n"
-        "for i in range(300): (reporter.say if i % 2 else logging.error)(f'line {i}')\n"
+        "for i in range(300): (say if i % 2 else logging.error)(f'line {i}')\n"
         "over.set()\n"
         "for thread in threads: thread.join()\n"
     )

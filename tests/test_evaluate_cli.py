@@ -21,7 +21,7 @@ def test_systems_side_by_side_in_every_report(pairs, folders, tmp_path):
     files = {kind: tmp_path / f"report.{kind}" for kind in ("csv", "markdown", "html")}
     outputs = [part for kind, path in files.items() for part in (f"--{kind}", path)]
     systems = ("--enhanced", f"itself={pairs / 'clean'}", "--enhanced", f"same={pairs / 'noisy'}")
-    result = segan("evaluate", *folders, *systems, *outputs, "--align", COLUMNS="120")
+    result = segan("evaluate", *folders, *systems, *outputs, "--align", COLUMNS="40")
     assert (result.returncode, result.stderr) == (0, "")
     for words in ("Means over 4 recordings", "PESQ-WB", "4.644", "itself - noisy", "COVL"):
         assert words in result.stdout, words
@@ -83,7 +83,7 @@ def test_mixes_and_recordings_without_a_reference(pairs, tmp_path):
         (("--noisy", "noisy"), 2, "only DNSMOS is available"),
         (("--noisy", "noisy", "--measure", "stoi"), 2, "stoi needs --clean"),
         (("--noisy", "noisy", "--clean", "empty"), 1, "no audio files"),
-        (("--noisy", "noisy", "--clean", "clean", "--enhanced", "clean", "--enhanced", "clean"), 2, "NAME=FOLDER"),
+        (("--noisy", "noisy", "--clean", "clean", "--enhanced", "clean", "--enhanced", "clean"), 2, "NAME="),
         (("--noisy", "noisy", "--clean", "clean", "--enhanced", "none"), 1, "none: no such folder"),
         (("--noisy", "noisy", "--clean", "clean", "--model", "none"), 1, "no such model"),
         (("--noisy", "noisy", "--clean", "clean", "--csv", "none/a.csv"), 1, "cannot be written"),

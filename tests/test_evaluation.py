@@ -157,6 +157,18 @@ def test_rates_channels_and_lengths_are_unified_and_reported(pairs):
         assert row.scores["noisy"] == pytest.approx(other.scores["noisy"], abs=0.02)
 
 
+def test_recordings_that_share_a_name_are_skipped(pairs):
+    """a.wav and a.flac: their scores could not be told apart."""
+    soundfile.write(pairs / "clean" / "u0.flac", voice(1.0, seed=9), 16_000)
+    cases = from_mixes(pairs / "clean", pairs / "noisy", [5.0, 5.0], 0)
+    names = [case.name for case in cases.all]
+    assert len(names) == len(set(names))
+    assert not any(name.startswith("u0 ") for name in names)
+    assert any("several recordings have this name" in line for line in cases.skipped)
+    alone = from_folders(pairs / "clean", None)
+    assert "u0" not in [case.name for case in alone.all]
+
+
 def test_undefined_scores_are_counted_but_excluded_from_means(pairs):
     rewrite(pairs / "noisy" / "u0.wav", np.zeros_like)
     result = run(pairs)

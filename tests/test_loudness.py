@@ -57,3 +57,17 @@ def test_outputs_get_the_loudness_asked_for(tmp_path):
         segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "b.wav", "--loudness", -16, "--normalize", 0)
     )
     assert "give one" in line
+
+
+def test_the_channels_of_quad_have_the_same_weight_left_and_right():
+    sound = tone(5.0)
+    levels = []
+    for channel in range(4):
+        block = np.zeros((4, len(sound)), np.float32)
+        block[channel] = sound
+        meter = LoudnessMeter(-16, 48_000, 4)
+        meter.push(block)
+        levels.append(meter.loudness())
+    assert levels[0] == pytest.approx(levels[1], abs=1e-6)
+    assert levels[2] == pytest.approx(levels[3], abs=1e-6)
+    assert levels[2] - levels[0] == pytest.approx(10 * np.log10(1.41), abs=1e-3)

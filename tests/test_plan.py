@@ -69,6 +69,12 @@ def test_a_missing_file_among_others_is_left_to_fail(tree):
     assert len(pairs([Path("missing.wav"), Path("one.mp4")], Path("out"), None, None)) == 2
 
 
+def test_a_format_that_contradicts_the_name_of_the_output_is_refused(tree):
+    with pytest.raises(AudioError, match="contradicts"):
+        plan([Path("in/a.wav")], "x.flac", None, ".wav")
+    assert plan([Path("in/a.wav")], "x.flac", None, ".flac")[0].target == Path("x.flac")
+
+
 def test_globs_and_lists_are_expanded(tree):
     assert pairs([Path("in/**/*.flac"), Path("one.mp4")], Path("out"), None, None) == [
         ("in/deep/b.flac", "out/b.flac"), ("one.mp4", "out/one.mp4")

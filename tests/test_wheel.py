@@ -86,9 +86,9 @@ def test_the_costs_are_those_of_the_networks():
 @pytest.mark.parametrize(
     ("prefix", "command"),
     [
-        ("/home/me/.local/share/pipx/venvs/segan-cli", "pipx install --force 'segan-cli[train]'"),
-        ("/home/me/.local/share/uv/tools/segan-cli", "uv tool install --reinstall 'segan-cli[train]'"),
-        ("/home/me/project/.venv", f"{Path(sys.executable).name} -m pip install 'segan-cli[train]'"),
+        ("/home/me/.local/share/pipx/venvs/segan-cli", 'pipx install --force "segan-cli[train]"'),
+        ("/home/me/.local/share/uv/tools/segan-cli", 'uv tool install --reinstall "segan-cli[train]"'),
+        ("/home/me/project/.venv", f'{sys.executable} -m pip install "segan-cli[train]"'),
     ],
 )
 def test_the_command_suits_the_installation(monkeypatch, prefix, command):

@@ -15,7 +15,7 @@ TAPS = 65  # of a band-pass filter
 
 
 class Resampler:
-    """Zero-delay resampling of blocks [channels, n] to blocks [channels, m] (soxr, high quality)."""
+    """Resampling of blocks [channels, n] to blocks [channels, m] (soxr, high quality), aligned with the input."""
 
     def __init__(self, from_hz: int, to_hz: int, channels: int) -> None:
         self.stream = soxr.ResampleStream(from_hz, to_hz, channels, "float32") if from_hz != to_hz else None
@@ -75,7 +75,10 @@ class Emphasis:
 
 
 class BandGain:
-    """The gain of an enhancement in one frequency band, over time."""
+    """The gain of an enhancement in one frequency band over time.
+
+    It lags by 32 samples, the delay of the filter, and its power is smoothed over 20 ms.
+    """
 
     def __init__(self, band_hz: tuple[float, float], rate_hz: int, channels: int) -> None:
         self.taps = band_pass(*band_hz, rate_hz)

@@ -12,7 +12,7 @@ Array = NDArray[np.float32]
 
 CHUNK_S, BLOCK_S, WARM_UP_S = 60.0, 0.4, 1.0  # measured at a time, of the standard, and of the filters
 ABSOLUTE_GATE_LUFS, RELATIVE_GATE_LU = -70.0, -10.0
-MAX_TRUE_PEAK_DB = -1.0  # relative to full scale (EBU R 128)
+MAX_TRUE_PEAK_DB = -1.0  # dBTP (EBU R 128)
 OVERSAMPLING = 4
 MAX_LOUDNESS_CHANNELS = 5
 
@@ -56,6 +56,7 @@ class LoudnessMeter:
             raise AudioError(f"--loudness supports up to {MAX_LOUDNESS_CHANNELS} channels, not {channels}")
         self.target_lufs, self.rate_hz = target_lufs, rate_hz
         self.meter: Any = pyloudnorm.Meter(rate_hz)
+        self.is_quad = channels == 4  # FL FR BL BR; pyloudnorm takes the third channel for the centre
         self.oversampler = Resampler(rate_hz, OVERSAMPLING * rate_hz, channels)
         self.true_peak = 0.0
         self.pending = np.zeros((channels, 0), np.float32)
@@ -92,7 +93,10 @@ class LoudnessMeter:
 
     def _measure(self, n: int) -> None:
         """Measure the first n pending samples."""
-        self.meter.integrated_loudness(self.pending[:, :n].T.astype(np.float64))
+        chunk = self.pending[:, :n].T.astype(np.float64)
+        if self.is_quad:  # a silent centre
+            chunk = np.insert(chunk, 2, 0.0, axis=1)
+        self.meter.integrated_loudness(chunk)
         step_s = BLOCK_S / 4
         self.levels += self.meter.blockwise_loudness[round(self.n_warm_up / self.rate_hz / step_s) :]
 

@@ -2,9 +2,8 @@
 
 import io
 import shutil
-import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, Any
@@ -13,6 +12,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from segan_cli.atomic import scratch_file
 from segan_cli.audio.ffmpeg import Decoding, decoding, find_ffmpeg, is_playlist
 from segan_cli.audio.files import (
     FFMPEG_EXTENSIONS,
@@ -184,15 +184,16 @@ def open_stream(
         check = IntegrityCheck(name, allow_truncated, [])
         yield Source(name, info, read_stream(stream, encoding, n_bytes, check), live=True, warnings=check.warnings)
         return
-    with ExitStack() as stack:
-        file = stack.enter_context(tempfile.NamedTemporaryFile())
-        shutil.copyfileobj(stream, file)
-        file.flush()
+    with scratch_file() as path:
+        with path.open("wb") as file:
+            shutil.copyfileobj(stream, file)
         try:
-            source = stack.enter_context(open_file(Path(file.name), allow_truncated))
-            yield replace(source, name=name)
+            with open_file(path, allow_truncated) as source:
+                yield replace(source, name=name)
+        except TruncatedError as error:
+            raise TruncatedError(error.message.replace(str(path), name)) from error
         except AudioError as error:
-            raise AudioError(str(error).replace(file.name, name)) from error
+            raise AudioError(str(error).replace(str(path), name)) from error
 
 
 def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, check: IntegrityCheck) -> Iterator[Array]:

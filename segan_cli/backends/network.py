@@ -24,7 +24,7 @@ class Network(Protocol):
 
     name: str  # of the model, for messages
     path: Path | None  # of its file
-    place: str  # backend and device, for messages
+    description: str  # backend and device, for messages
     config: ModelConfig
     batch: int  # segments per call that are fast
 

@@ -35,7 +35,7 @@ class OnnxNetwork(Network):
         Raises CheckpointError when it is not a model of segan.
         """
         self.path: Path = path.absolute()
-        self.name, self.trusted, self.place = str(path), trusted, "onnx on cpu"
+        self.name, self.trusted, self.description = str(path), trusted, "onnx on cpu"
         self.threads = threads * jobs if threads else cpu_count()
         self.batch = SEGMENTS_PER_CALL * (threads or max(1, cpu_count() // jobs))
         self.lock = Lock()

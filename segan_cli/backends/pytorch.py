@@ -34,14 +34,15 @@ class TorchNetwork(Network):
     ) -> None:
         """`threads` are for each of the `jobs` that call it at once; by default they share all cores.
 
-        `name`, by default that of the preset, is for messages. Raises ConfigError when there is no such device.
+        The generator of `model` is moved to the device. `name`, by default that of the preset, is for messages. Raises
+        ConfigError when there is no such device.
         """
         self.name, self.path, self.pid = name or model.config.preset, path, os.getpid()
         if threads is not None or jobs > 1:
             torch.set_num_threads(threads or max(1, cpu_count() // jobs))
         self.config, self.generator = model.config, model.generator
         self.device = choose_device(device)
-        self.place = f"torch on {self.device}"
+        self.description = f"torch on {self.device}"
         self.bf16 = precision == "bf16"
         self.batch = ACCELERATOR_BATCH if self.device.type != "cpu" else CPU_BATCH
         self.max_batch: int | None = None  # segments that fit the memory, once it has run out

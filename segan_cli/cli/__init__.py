@@ -56,10 +56,13 @@ def main() -> None:
             sys.exit(128 + error.signal_number)
         _fail(str(error), 128 + error.signal_number)
     except ModuleNotFoundError as error:
+        LOG.debug("", exc_info=True)
         extra = extra_of(error.name or "")
-        if extra is None:
-            raise
-        _fail(f"package {error.name} is not installed; run: {install_command(extra)}", 1)
+        advice = f"run: {install_command(extra)}" if extra else "install segan-cli again"
+        _fail(f"package {error.name} is not installed; {advice}", 1)
+    except MemoryError:
+        LOG.debug("", exc_info=True)
+        _fail("there is not enough memory", 1)
     except SeganError as error:
         LOG.debug("", exc_info=True)
         _fail(str(error), 1)
@@ -68,13 +71,14 @@ def main() -> None:
         sys.exit(2)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "segan"
-        _fail(f"{error.format_message().rstrip('.')}. See '{command} --help'.", 2)
+        message = error.format_message().rstrip(".")
+        _fail(f"{message}{'' if message.endswith('?') else '.'} See '{command} --help'.", 2)
     except click.ClickException as error:
         _fail(error.format_message(), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
         _fail("stopped", 130)
     except OSError as error:
-        _fail(in_words(error, "system"), 1)
+        _fail(in_words(error, "the operating system reports an error"), 1)
     except Exception as error:
         _fail(f"{in_words(error, 'unexpected error')} (a bug in segan; --debug prints the traceback)", 1)
 

@@ -46,7 +46,7 @@ class BatchReporter:
         """Report recordings whose output exists already in one line."""
         for outcome in outcomes:
             self._count(outcome)
-        self.say(
+        say(
             f"segan: {len(outcomes)} of {self.n} outputs exist already, such as {outcomes[0].target};"
             " add --force to overwrite them, or --skip-existing"
         )
@@ -58,12 +58,12 @@ class BatchReporter:
         self._count(outcome)
         if outcome.error is not None:
             if self.n > 1:
-                self.say(f"segan: {outcome.error}")
+                say(f"segan: {outcome.error}")
         elif self.each_line and not self.quiet and not outcome.skipped:
-            self.say(describe(outcome))
+            say(describe(outcome))
         if not self.quiet:
             for line in outcome.warnings:
-                self.say(f"segan: {outcome.source}: {line}")
+                say(f"segan: {outcome.source}: {line}")
 
     def close(self) -> None:
         """Print the summary of several recordings; raises SeganError when one failed."""
@@ -71,13 +71,9 @@ class BatchReporter:
             speed = f" ({duration(self.seconds)} of sound)" if self.seconds else ""
             parts = [f"{self.enhanced} enhanced{speed}"]
             parts += [f"{self.skipped} skipped, as their output exists"] * (self.skipped > 0)
-            self.say(", ".join([*parts, *[f"{self.failed} failed"] * (self.failed > 0)]))
+            say(", ".join([*parts, *[f"{self.failed} failed"] * (self.failed > 0)]))
         if self.failed:
             raise SeganError(self.last_error if self.n == 1 else f"{self.failed} of {self.n} recordings failed")
-
-    def say(self, line: str) -> None:
-        """Print a line to standard error."""
-        say(line)
 
     def _count(self, outcome: "Outcome") -> None:
         self.bar.update(self.total, advance=1)
@@ -94,4 +90,5 @@ def describe(outcome: "Outcome") -> str:
     """Describe an enhanced recording in one line."""
     seconds, factor, reduction = outcome.seconds or 0.0, outcome.real_time_factor, outcome.noise_reduction_db
     speed = f", {1 / factor:.0f} × real time" if factor else ""
-    return f"{outcome.target}: {duration(seconds)}{speed}, noise in pauses reduced by {reduction or 0.0:.0f} dB"
+    noise = f", noise in pauses reduced by {reduction:.0f} dB" if reduction is not None else ""
+    return f"{outcome.target}: {duration(seconds)}{speed}{noise}"

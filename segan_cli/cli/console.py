@@ -1,10 +1,10 @@
 """All output of the commands: results to standard output, everything else to standard error.
 
-Names and metadata are not trusted: every text is made printable here and nowhere else, and none is taken for markup.
+Names and metadata are not trusted: everything printed here is escaped first, and nothing is taken for markup.
 """
 
+import io
 from collections.abc import Sequence
-from typing import Any
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -21,7 +21,7 @@ from rich.text import Text
 from segan_cli.printable import one_line, printable
 
 stderr_console = Console(stderr=True)
-results = Console()
+TABLE_WIDTH = 10_000  # no limit
 
 
 class TextColumn(ProgressColumn):
@@ -85,14 +85,16 @@ def print_json(text: str, aside: bool = False) -> None:
         click.echo(text)
 
 
-def print_table(title: str, names: Sequence[str], numbers: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with columns of text and of numbers to standard output."""
+def print_table(
+    title: str, text_columns: Sequence[str], number_columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """Print a table to standard output, never cut, whatever the width of the terminal."""
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for heading in (*names, *numbers):
-        options: dict[str, Any] = {} if heading in names else {"justify": "right"}
-        table.add_column(Text(printable(heading)), no_wrap=True, **options)
+    for heading in (*text_columns, *number_columns):
+        table.add_column(Text(printable(heading)), no_wrap=True, justify="left" if heading in text_columns else "right")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
-    if title:
-        results.print(Text(printable(title)))
-    results.print(table)
+    console = Console(file=io.StringIO(), width=TABLE_WIDTH)
+    console.print(table)
+    lines = [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]  # StringIO
+    click.echo("\n".join([*([printable(title)] if title else []), *lines, ""]))

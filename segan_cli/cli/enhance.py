@@ -25,7 +25,7 @@ ENCODINGS |= {"f64": "DOUBLE", "alaw": "ALAW", "ulaw": "ULAW"}
 SUBTYPES = {"pcm8": "PCM_U8", "pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
 SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 SUFFIX = "-clean"  # of outputs, if neither --output nor --suffix is given
-MAX_JOBS = 4  # by default; the network uses all cores in any case
+DEFAULT_JOBS = 4  # at most; the network uses all cores in any case
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Arguments:
     skip_existing: bool
     allow_truncated: bool
     raw: bool
-    encoding: str
+    encoding: str | None
     jobs: int | None
     threads: int | None
     device: str
@@ -89,10 +89,15 @@ class Arguments:
 @section(
     "Enhancement",
     click.option(
-        "-m", "--model", default="default", show_default=True, metavar="MODEL", help="Shipped model or a model file."
+        "-m",
+        "--model",
+        default="default",
+        show_default=True,
+        metavar="MODEL",
+        help="Shipped model or model file.",
     ),
     click.option("--strength", type=Finite(0, 1), metavar="S", help="From 0, no change, to 1.  [default: 1]"),
-    click.option("--max-attenuation", type=Finite(0), metavar="DB", help="Reduce noise by at most this."),
+    click.option("--max-attenuation", type=Finite(0), metavar="DB", help="Reduce noise by at most this many dB."),
     click.option(
         "--channels",
         multiple=True,
@@ -110,15 +115,14 @@ class Arguments:
 )
 @section(
     "Input",
-    click.option("--files-from", type=PATH, metavar="LIST", help="Read inputs from a file or -, one per line or NUL."),
+    click.option("--files-from", type=PATH, metavar="LIST", help="Read input names from a file or -, one per line."),
     click.option("--allow-truncated", is_flag=True, help="Accept recordings that are cut short."),
     click.option("--raw", is_flag=True, help="Standard input and output are samples without a header."),
     click.option(
         "--encoding",
         type=click.Choice(list(ENCODINGS)),
-        default="s16",
-        show_default=True,
-        help="Encoding of --raw samples.",
+        metavar="ENCODING",
+        help=f"Of --raw samples: {', '.join(ENCODINGS)}.  [default: s16]",
     ),
 )
 @section(
@@ -126,9 +130,7 @@ class Arguments:
     click.option(
         "-j", "--jobs", type=WORKERS, metavar="N", help="Recordings at a time.  [default: one per core, at most 4]"
     ),
-    click.option(
-        "--threads", type=WORKERS, metavar="N", help="Threads per recording.  [default: all cores over the jobs]"
-    ),
+    click.option("--threads", type=WORKERS, metavar="N", help="Threads per recording.  [default: all cores]"),
     click.option("-d", "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
     click.option(
         "--backend",
@@ -178,11 +180,11 @@ def enhance(**options: Any) -> None:
     from segan_cli.system import cpu_count
 
     outputs = output_options(arguments)
-    n_threads = min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), MAX_JOBS)), len(jobs))
+    n_jobs = min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), DEFAULT_JOBS)), len(jobs))
     enhancer = Enhancer(
         arguments.model, strength=strength(arguments), channels=channel_options(arguments)[0],  # type: ignore[arg-type]
         high_band=arguments.high_band, device=arguments.device, backend=arguments.backend,  # type: ignore[arg-type]
-        precision=arguments.precision, threads=arguments.threads, jobs=n_threads,  # type: ignore[arg-type]
+        precision=arguments.precision, threads=arguments.threads, jobs=n_jobs,  # type: ignore[arg-type]
         batch=arguments.batch, seed=arguments.seed,
     )  # fmt: skip
     reporter = BatchReporter(
@@ -194,7 +196,7 @@ def enhance(**options: Any) -> None:
         run = partial(run_job, enhancer, options=outputs)
         if existing:
             reporter.on_existing([run(job, on_progress=lambda done, total: None) for job in existing])
-        run_batch(lambda job, progress: run(job, on_progress=progress), new, n_threads, reporter.on_outcome,
+        run_batch(lambda job, progress: run(job, on_progress=progress), new, n_jobs, reporter.on_outcome,
                   reporter.on_progress, stopped)  # fmt: skip
         reporter.close()
         if arguments.plot is not None:
@@ -220,11 +222,13 @@ def check_usage(arguments: Arguments) -> None:
     if STREAM in arguments.inputs and arguments.files_from == STREAM:
         raise click.UsageError("--files-from - and the input - both read standard input.")
     if arguments.strength is not None and arguments.max_attenuation is not None:
-        raise click.UsageError("--strength and --max-attenuation set the same; give one of them.")
+        raise click.UsageError("--strength and --max-attenuation both limit the change; give one of them.")
     if arguments.normalize is not None and arguments.loudness is not None:
         raise click.UsageError("--normalize and --loudness both set the level; give one of them.")
     if arguments.raw and arguments.rate is None:
         raise click.UsageError("--raw samples have no header; give --rate.")
+    if arguments.encoding is not None and not arguments.raw:
+        raise click.UsageError("--encoding needs --raw.")
     if arguments.force and arguments.skip_existing:
         raise click.UsageError("--force and --skip-existing contradict each other; give one of them.")
     channel_options(arguments)
@@ -246,6 +250,8 @@ def plan_jobs(arguments: Arguments) -> list["Job"]:
     extension = f".{arguments.extension.lstrip('.')}" if arguments.extension else None
     notes: list[str] = []
     jobs = plan(arguments.inputs, arguments.output, suffix, extension, names, notes)
+    if arguments.raw and not any(STREAM in (job.source, job.target) for job in jobs):
+        raise click.UsageError("--raw is for standard input and output; give - as input or output.")
     others = [path for path in (arguments.residual, arguments.plot) if path is not None]
     if others:
         if len(jobs) > 1:
@@ -280,7 +286,7 @@ def output_options(arguments: Arguments) -> "OutputOptions":
 
     raw = None
     if arguments.raw:
-        raw = Encoding(arguments.rate or 0, channel_options(arguments)[1], ENCODINGS[arguments.encoding])
+        raw = Encoding(arguments.rate or 0, channel_options(arguments)[1], ENCODINGS[arguments.encoding or "s16"])
     return OutputOptions(
         raw=raw,
         rate_hz=None if arguments.raw else arguments.rate,

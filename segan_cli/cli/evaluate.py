@@ -10,7 +10,7 @@ import click
 
 from segan_cli.cli.numbers import DECIBELS, SEED, WORKERS
 from segan_cli.cli.sections import SectionedCommand, section
-from segan_cli.errors import CorpusError, SeganError
+from segan_cli.errors import SeganError
 from segan_cli.extras import require_extra
 
 if TYPE_CHECKING:
@@ -43,7 +43,12 @@ DEFAULT_SNRS_DB = (0.0, 10.0)
 @section(
     "Systems",
     click.option(
-        "-m", "--model", "models", multiple=True, metavar="MODEL", help="Shipped model or model file; repeatable."
+        "-m",
+        "--model",
+        "models",
+        multiple=True,
+        metavar="[NAME=]MODEL",
+        help="Shipped model or file; repeatable.",
     ),
     click.option("--enhanced", multiple=True, metavar="[NAME=]FOLDER", help="Enhanced recordings; repeatable."),
     click.option("--align", is_flag=True, help="Compensate the constant delay of each system."),
@@ -115,6 +120,9 @@ def evaluate(
     """
     require_extra("evaluate", "segan evaluate")
     if compare is not None:
+        others = (noisy, clean, data, noise, enhanced, models, as_json, csv_file, markdown_file, html_file)
+        if any(others):
+            raise click.UsageError("--compare takes two reports and no other options.")
         from segan_cli.cli.scores import print_comparison
 
         print_comparison(*compare)
@@ -199,7 +207,6 @@ def open_store(path: Path | None, quiet: bool) -> "ScoreStore | None":
 def select_measures(chosen: tuple[str, ...], dnsmos: bool, with_reference: bool) -> tuple[str, ...]:
     """Names of the measures to compute; raises UsageError if one is unknown or needs a missing reference."""
     from segan_cli.measures.catalog import MEASURES, NON_INTRUSIVE, WITH_REFERENCE
-    from segan_cli.measures.non_intrusive import check_dnsmos
 
     for name in chosen:
         if name not in MEASURES:
@@ -210,7 +217,7 @@ def select_measures(chosen: tuple[str, ...], dnsmos: bool, with_reference: bool)
     if not selected:
         raise click.UsageError("Without --clean only DNSMOS is available; add --dnsmos.")
     if selected & set(NON_INTRUSIVE):
-        check_dnsmos()
+        require_extra("dnsmos", "DNSMOS")
     return tuple(name for name in MEASURES if name in selected)
 
 
@@ -236,19 +243,23 @@ def load_models(names: Sequence[str], folders: dict[str, Path]) -> tuple[dict[st
         from segan_cli.backends.pretrained import find_model
         from segan_cli.enhancement.enhancer import Enhancer
 
-        for name in names:
-            path = find_model(name)
-            system = path.stem if name != "default" else name
+        for entry in names:
+            before, equals, after = entry.partition("=")
+            model = after if equals else entry
+            path = find_model(model)
+            system = before if equals else model if model == "default" else path.stem
             check_name(system, {**folders, **enhancers}, "--model")
-            enhancers[system] = Enhancer(name)
+            enhancers[system] = Enhancer(model)
             hashes[system] = hashlib.sha256(path.read_bytes()).hexdigest()
     return enhancers, hashes
 
 
 def check_name(name: str, used: Mapping[str, Any], option: str) -> None:
     """Raise UsageError if the name of a system is already used or reserved."""
-    if name in used or name in ("noisy", "clean"):
-        raise click.BadParameter(f"{name}: name already used; give --enhanced NAME=FOLDER", param_hint=option)
+    if name in ("noisy", "clean"):
+        raise click.BadParameter(f"{name}: this name is reserved; choose another by NAME=…", param_hint=option)
+    if name in used:
+        raise click.BadParameter(f"{name}: two systems have this name; give {option} NAME=…", param_hint=option)
 
 
 def run(options: "EvaluationOptions", quiet: bool) -> "EvaluationResult":
@@ -278,9 +289,7 @@ def check_outputs(paths: Sequence[Path], force: bool) -> None:
     from segan_cli.atomic import check_place
 
     for path in paths:
-        if path.exists() and not force:
-            raise CorpusError(f"{path}: exists already; use --force to overwrite it")
-        check_place(path, force=True)
+        check_place(path, force)
 
 
 def write_reports(

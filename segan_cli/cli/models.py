@@ -49,7 +49,7 @@ def models(as_json: bool) -> None:
         return
     shipped = [summary for summary in summaries if summary.shipped]
     rows = [[summary.name + " *" * summary.default, *cost_cells(summary), *score_cells(summary)] for summary in shipped]
-    print_table("Shipped models", ["model"], ["weights", "MACs/s", "PESQ-WB", "STOI", "SI-SDR"], rows)
+    print_table("Shipped models", ["model"], ["weights", "MACs/s", "PESQ-WB", "STOI", "SI-SDR (dB)"], rows)
     rows = [
         [summary.name, *cost_cells(summary), receptive_field(summary)] for summary in summaries if not summary.shipped
     ]
@@ -80,8 +80,9 @@ def summarise_models() -> list[ModelSummary]:
 
     default, entries = shipped_models()
     summaries = []
-    for kind, costs in sorted(json.loads(COSTS.read_text(encoding="utf-8")).items(), reverse=True):
-        for name, cost in costs.items():
+    costs = json.loads(COSTS.read_text(encoding="utf-8"))
+    for kind in ("shipped", "presets"):
+        for name, cost in costs[kind].items():
             entry = entries[name] if kind == "shipped" else None
             field, rate_hz = cost["receptive_field"], cost.pop("sample_rate_hz")
             statistics = entry["benchmark"]["enhanced"] if entry else {}
@@ -93,7 +94,7 @@ def summarise_models() -> list[ModelSummary]:
                     **cost,
                     receptive_field_s=field / rate_hz if field else None,
                     bytes=find_model(name).stat().st_size if entry else None,
-                    scores={measure: summary["mean"] for measure, summary in statistics.items()} or None,
+                    scores={measure: values["mean"] for measure, values in statistics.items()} or None,
                     benchmark=entry["benchmark"]["set"] if entry else None,
                 )
             )

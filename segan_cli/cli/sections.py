@@ -1,5 +1,6 @@
 """Help in sections: options of a command are listed under headings."""
 
+import shlex
 from collections.abc import Callable
 from difflib import get_close_matches
 from pathlib import Path
@@ -53,7 +54,7 @@ class SuggestingGroup(click.Group):
             name = args[0]
             if Path(name).exists() or name == "-":
                 raise click.UsageError(
-                    f"{name!r} is not a command. Did you mean 'segan enhance {name}'?", ctx
+                    f"{name!r} is not a command. Did you mean: segan enhance {shlex.quote(name)}", ctx
                 ) from error
             close = get_close_matches(name, self.list_commands(ctx), 1)
             if close:

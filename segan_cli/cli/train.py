@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from segan_cli.training.run import RunOptions
 
 FOLDER = click.Path(path_type=Path)
+FIXED_FIELDS = {"model.preset", "model.generator.family", "model.discriminator.family"}
 MAX_RUN_NAME = 64  # characters of an automatic run name
 RECIPE_OPTIONS = {  # option → field of the recipe
     "data": "data.speech",
@@ -86,7 +87,7 @@ RECIPE_OPTIONS = {  # option → field of the recipe
         metavar="OBJECTIVE",
         help="Adversarial loss: least-squares, hinge, wasserstein-gp, metricgan …",
     ),
-    click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set any field; repeatable."),
+    click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a recipe field; repeatable."),
 )
 @section(
     "Performance",
@@ -123,7 +124,7 @@ def train(
       segan train --data libri/ --data vctk/:2 --noise noises/ --rir rooms/
       segan train --run-dir runs/second --resume
       segan train --data mine/ --init default --steps 5000
-      torchrun --nproc-per-node 4 -m segan_cli train --data vctk/
+      torchrun --standalone --nproc-per-node 4 -m segan_cli train --data vctk/
     """
     require_extra("train", "segan train")
     if resume and (run is None or not (run / "recipe.toml").is_file()):
@@ -132,7 +133,7 @@ def train(
         base = str(run / "recipe.toml") if run and resume and recipe is None else recipe
         resolved = resolve_recipe(base, preset, width, None if base else init, recipe_options, assignments)
     except ConfigError as error:
-        raise click.UsageError(f"{error}.".replace("?.", "?")) from error
+        raise click.UsageError(str(error)) from error
     run = run or unused_folder(Path("runs"), resolved.model.preset)
     check_run_folder(run, resume)
 
@@ -190,7 +191,7 @@ def resolve_recipe(
 
     Without a base, loads the shipped recipe for the model. Raises ConfigError if an option does not fit.
     """
-    if any(assignment.startswith(("model.preset", "model.generator.family")) for assignment in assignments):
+    if any(assignment.partition("=")[0] in FIXED_FIELDS for assignment in assignments):
         raise ConfigError("--set cannot change model.preset or a family; use --preset")
     model = None
     if preset is not None:

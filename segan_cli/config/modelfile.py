@@ -1,6 +1,5 @@
 """Metadata of model files, safetensors or ONNX. The files are not trusted."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from segan_cli.config.legacy import renamed_model
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.schema import from_dict, short_repr
 from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.plain_json import read_json
 
 FORMAT = 2  # of model files; format 1, also without a format number, can still be read
 MAX_BYTES = 2 << 30
@@ -39,19 +39,19 @@ def parse_metadata(text: str) -> ModelMetadata:
     Raises ConfigError if it is invalid, of an unknown format, or describes a network beyond the size limits.
     """
     try:
-        values = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        values = read_json(text)
+    except ValueError as error:
         raise ConfigError(f"its metadata is not JSON ({error})") from error
     config, provenance = (values.get(key) if isinstance(values, dict) else None for key in ("config", "provenance"))
     if not isinstance(config, dict) or not isinstance(provenance, dict):
         raise ConfigError("its metadata has no config and provenance; export or train it again")
     version = values.get("format", 1)
-    if version not in (1, FORMAT):
+    if type(version) is not int or version not in (1, FORMAT):
         raise ConfigError(
             f"model format {short_repr(version)} is not supported, this version of segan reads up to {FORMAT}"
         )
     for key, kind in (("runs", list), ("steps", int)):
-        if not isinstance(provenance.get(key, kind()), kind):
+        if type(provenance.get(key, kind())) is not kind:
             raise ConfigError(
                 f"its provenance has invalid {key} {short_repr(provenance[key])}; export or train it again"
             )

@@ -165,11 +165,11 @@ def check_int_range(name: str, values: Mapping[str, Any], low: int, high: int) -
             raise ConfigError(f"{name}: {key} {short_repr(value)}; it must be a whole number between {low} and {high}")
 
 
-def check_fractions(name: str, config: Any, *keys: str, highest: float = 1.0) -> None:
-    """Raise ConfigError if a field is not between 0 and `highest`."""
+def check_fractions(name: str, config: Any, *keys: str) -> None:
+    """Raise ConfigError if a field is not between 0 and 1."""
     for key in keys:
-        if not 0 <= getattr(config, key) <= highest:
-            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must lie between 0 and {highest:g}")
+        if not 0 <= getattr(config, key) <= 1:
+            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must lie between 0 and 1")
 
 
 def check_ranges(name: str, config: Any, *keys: str, largest: float = math.inf) -> None:

@@ -129,7 +129,7 @@ class Cache:
                 file.flush()
                 os.fsync(file.fileno())
         except BaseException:
-            shard.unlink()
+            shard.unlink(missing_ok=True)
             raise
         finally:
             UNFINISHED.discard(shard)

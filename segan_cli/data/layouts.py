@@ -146,8 +146,11 @@ def _training_sets(names: Sequence[str]) -> set[str]:
     return {name for name in names if not EVALUATION_SET.search(name)} or set(names)
 
 
-def _pairs(path: str, root: Path) -> Corpus | None:
-    """Folders `clean` and `noisy`, or `clean_NAME` and `noisy_NAME` (VoiceBank-DEMAND), at most one level down."""
+def find_pair_folders(root: Path) -> dict[str, tuple[Path, Path]]:
+    """Folders `clean` and `noisy`, or `clean_NAME` and `noisy_NAME`, at most one level down.
+
+    Returns (clean, noisy) by the relative path of the clean folder.
+    """
     sets = {}
     for folder in (root, *folders_in(root)):
         for clean in (inner for inner in folders_in(folder) if "clean" in inner.name.lower()):
@@ -155,6 +158,12 @@ def _pairs(path: str, root: Path) -> Corpus | None:
                 noisy = folder / clean.name.replace(word, counterpart, 1)
                 if noisy != clean and noisy.is_dir():
                     sets[clean.relative_to(root).as_posix()] = (clean, noisy)
+    return sets
+
+
+def _pairs(path: str, root: Path) -> Corpus | None:
+    """Folders of noisy/clean pairs, such as those of VoiceBank-DEMAND."""
+    sets = find_pair_folders(root)
     if not sets:
         return None
     used = _training_sets(list(sets))

@@ -34,7 +34,7 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
         outcome = replace(outcome, error=str(error))
     except Exception as error:  # of any library; the other recordings go on
         outcome = replace(outcome, error=in_words(error, outcome.source))
-    return enhancer.sign(outcome)
+    return enhancer.add_provenance(outcome)
 
 
 def run_batch(

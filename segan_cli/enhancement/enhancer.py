@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float32]
 
-AHEAD = 2  # batches in flight while a recording is read, added up and written
+AHEAD = 2  # batches in flight while the recording is read and earlier batches are overlap-added and written
 
 
 class Enhancer:
@@ -59,7 +59,8 @@ class Enhancer:
             device: "auto", "cpu", "cuda" or "mps".
             backend: "onnx", "torch" or "auto", which is ONNX Runtime on the CPU.
             precision: of the layers of the network, "fp32" or "bf16".
-            threads: threads of the network per job; by default the jobs share all cores.
+            threads: threads of the network per job; by default the jobs share all cores. The torch backend sets this
+                for the whole process.
             jobs: number of threads that will use this object at the same time.
             batch: segments per call of the network; by default chosen for the device.
             seed: seed of the latents, for models that have them.
@@ -80,7 +81,7 @@ class Enhancer:
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self.settings).items())
-        return f"Enhancer({self.model!r}, {settings}) on {self.network.place}"
+        return f"Enhancer({self.model!r}, {settings}) on {self.network.description}"
 
     @overload
     def __call__(self, noisy: str | Path) -> tuple[Array, int]: ...
@@ -165,7 +166,7 @@ class Enhancer:
             raise error.with_hint("pass force=True to overwrite it") from error
         for line in outcome.warnings:
             warnings.warn(f"{source}: {line}", stacklevel=2)
-        return self.sign(outcome)
+        return self.add_provenance(outcome)
 
     def enhance_source(self, source: Source) -> Iterator[tuple[Array, Array]]:
         """Yield an open recording as pairs of original and enhanced blocks [channels, n].
@@ -188,8 +189,8 @@ class Enhancer:
         """SHA-256 of the file of the model; None for a model that was passed as an object."""
         return hashlib.sha256(self.network.path.read_bytes()).hexdigest() if self.network.path else None
 
-    def sign(self, outcome: Outcome) -> Outcome:
-        """Return an outcome with the model and the version that it comes from."""
+    def add_provenance(self, outcome: Outcome) -> Outcome:
+        """Return an outcome with the name, hash and version of the model."""
         return replace(outcome, model=self.model, model_sha256=self.model_sha256, version=__version__)
 
 

@@ -27,8 +27,8 @@ TINY = 1e-12
 class HighBand:
     """Removes the noise above the band of the model, or everything there.
 
-    To remove noise, each band of a frame gets the smaller of two gains: a Wiener gain from the estimated noise, and the
-    gain of the model in the upper part of its own band.
+    To remove noise, each band of a frame gets the smaller of two gains: that of power subtraction for the estimated
+    noise, and the gain of the model in the upper part of its own band.
     """
 
     def __init__(self, model_hz: int, rate_hz: int, channels: int, policy: str, linked: bool) -> None:
@@ -48,6 +48,7 @@ class HighBand:
 
         noisy and enhanced [channels, m] are at the model's rate, original [channels, n] at that of the recording.
         """
+        # both resamplers get the same blocks, so this differs from `original` by a sample at the end only
         low = self.low.push(noisy, last)[:, : original.shape[1]]
         high = original - np.pad(low, ((0, 0), (0, original.shape[1] - low.shape[1])))
         if self.policy == "drop":

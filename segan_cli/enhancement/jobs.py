@@ -55,6 +55,8 @@ def plan(
     if folder is not None and not is_folder(folder, slash):
         what = "several" if len(entries) > 1 else "a folder"
         raise AudioError(f"{folder}: one file cannot hold {what}; name a folder, or end its name in a slash")
+    if extension and output is not None and folder is None and output.suffix.lower() != extension.lower():
+        raise AudioError(f"{output}: --format {extension[1:]} contradicts this name; give one of them")
     if output is None and STREAM in entries:
         raise AudioError("-: standard input has no name for the output; give -o FILE or -o -")
     jobs = []

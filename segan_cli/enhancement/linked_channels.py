@@ -10,15 +10,17 @@ Array = NDArray[np.float32]
 FRAME, HOP = 1_024, 256
 WINDOW = np.sin(np.pi * np.arange(FRAME) / FRAME) ** 2
 MAX_GAIN = 2.0
-MIN_MID_POWER = 0.05  # share of the power of the channels; below, they cancel in the mid
+MIN_MID_POWER = 0.1  # power of the mean over that for uncorrelated channels; below, the channels cancel
 
 
 def downmix_mid(channels: Array) -> Array:
-    """Return the mean [N, 1, T] of channels [N, C, T]; the first channel where they cancel."""
+    """Return the mean [N, 1, T] of channels [N, C, T]; the loudest channel where they cancel."""
     mid = channels.mean(1, keepdims=True)
-    power = np.square(channels).mean((1, 2), keepdims=True)
-    valid = np.square(mid).mean(2, keepdims=True) >= MIN_MID_POWER * power
-    return np.where(valid, mid, channels[:, :1])
+    power = np.square(channels).mean(2, keepdims=True)
+    loudest = np.take_along_axis(channels, power.argmax(1, keepdims=True), 1)
+    uncorrelated = power.mean(1, keepdims=True) / channels.shape[1]  # power of the mean of uncorrelated channels
+    valid = np.square(mid).mean(2, keepdims=True) >= MIN_MID_POWER * uncorrelated
+    return np.where(valid, mid, loudest)
 
 
 def apply_transfer_function(channels: Array, mid: Array, enhanced: Array) -> Array:

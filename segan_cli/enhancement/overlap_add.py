@@ -14,7 +14,7 @@ SegmentFunction = Callable[[Array], Finish]
 class OverlapAdd:
     """Cuts a signal into overlapping segments, processes them, and adds the results up.
 
-    Segment i starts at sample i*hop - (length - hop), so every sample is in the same number of segments. The signal is
+    Segment i starts at sample i*hop - (length - hop), so the ends are in as many segments as the middle. The signal is
     mirrored before its first and after its last sample. Each result is weighted by the window
     w[n] = sin^2(pi (n + 1/2) / length) and the sum is divided by the sum of the windows, so the identity gives the
     signal back for any length and hop <= length. The output does not depend on how the signal is cut into blocks.

@@ -104,8 +104,9 @@ def to_picture(blocks: Iterator[Array], rate_hz: int, hop: int) -> Picture:
         while len(pending) >= max(hop, FRAME):
             columns.append(to_column(pending, hop, window))
             pending = pending[hop:]
-    if len(pending):
+    while len(pending):
         columns.append(to_column(np.pad(pending, (0, FRAME)), min(hop, len(pending)), window))
+        pending = pending[hop:]
     lows, highs, spectra = zip(*columns, strict=True)
     return Picture(rate_hz, hop, np.array(lows), np.array(highs), np.stack(spectra, axis=1))
 

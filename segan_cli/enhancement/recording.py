@@ -15,7 +15,7 @@ from segan_cli.audio.files import AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.layouts import channel_order
 from segan_cli.audio.loudness import GainMeter, LoudnessMeter, PeakMeter
-from segan_cli.audio.meter import Meter
+from segan_cli.audio.meter import LevelMeter
 from segan_cli.audio.sinks import Warn, Write, apply_gain, open_output, open_target, reordered
 from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
@@ -55,8 +55,8 @@ class Outcome:
         rate_hz: sampling rate of the input.
         channels: number of channels.
         level_db: RMS level of the input relative to full scale.
-        enhanced_level_db: RMS level of the output relative to full scale.
-        noise_reduction_db: level reduction in the pauses, the quietest tenth of the frames.
+        enhanced_level_db: RMS level after enhancement, before --normalize or --loudness.
+        noise_reduction_db: reduction of the power of the pauses, the quietest tenth of the frames.
         real_time_factor: processing time over duration.
         warnings: about a wrong header, and what the output format cannot store.
         model: name or file of the model.
@@ -103,10 +103,9 @@ def enhance_recording(
             check_writable(options.residual, options.force)
             write_residual = stack.enter_context(open_target(options.residual, info, force=options.force))
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
-        before, after, done = Meter(info.rate_hz), Meter(info.rate_hz), 0
+        meter, done = LevelMeter(info.rate_hz), 0
         for original, enhanced in enhance(noisy):
-            before.push(original)
-            after.push(enhanced)
+            meter.push(original, enhanced)
             if write_residual is not None:
                 write_residual(original - enhanced)
             write(resampler.push(enhanced))
@@ -116,11 +115,10 @@ def enhance_recording(
         write(resampler.push(np.zeros((info.channels, 0), np.float32), last=True))
         if not done:
             raise AudioError(f"{noisy.name}: holds no samples; nothing was recorded in it")
-    seconds = done / info.rate_hz
+    seconds, (level_db, enhanced_level_db) = done / info.rate_hz, meter.levels_db()
     return Outcome(
         str(job.source), str(job.target), seconds=seconds, rate_hz=info.rate_hz, channels=info.channels,
-        level_db=before.level_db(), enhanced_level_db=after.level_db(),
-        noise_reduction_db=before.pauses_db() - after.pauses_db(),
+        level_db=level_db, enhanced_level_db=enhanced_level_db, noise_reduction_db=meter.noise_reduction_db(),
         real_time_factor=(time.monotonic() - started) / seconds, warnings=[*noisy.warnings, *warnings],
     )  # fmt: skip
 

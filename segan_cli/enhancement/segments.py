@@ -11,7 +11,7 @@ from segan_cli.networks.latent import draw_latent
 
 Array = NDArray[np.float32]
 
-MIN_OFFSET = 0.1  # mean of a segment over its standard deviation; smaller means occur without an offset
+MIN_OFFSET = 0.1  # |mean| over standard deviation of a segment; lower ratios also occur without a DC offset
 
 
 class SegmentEnhancer:

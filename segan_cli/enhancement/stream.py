@@ -28,7 +28,7 @@ class Settings:
     """Settings of the enhancement."""
 
     strength: float = 1.0  # from 0, the input, to 1, the output of the model
-    channels: Channels = "linked"  # filtered alike by the transfer function of their mean, or independent
+    channels: Channels = "linked"  # "linked": all get the transfer function of their mean; "independent": each its own
     high_band: HighBandPolicy = "denoise"  # for sound above the band of the model
     precision: Precision = "fp32"  # of the layers of the network
     batch: int | None = None  # segments per call of the network; None: chosen by the backend

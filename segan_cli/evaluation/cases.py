@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from segan_cli.data.groups import group_speakers
-from segan_cli.data.layouts import audio_below, folders_in, match_names
+from segan_cli.data.layouts import audio_below, find_pair_folders, match_names
 from segan_cli.data.manifest import SUFFIXES, columns_of, is_file, join_columns, read_rows
 from segan_cli.errors import CorpusError
 
@@ -50,17 +50,28 @@ def from_folders(noisy: Path, clean: Path | None) -> Cases:
     Raises CorpusError if a folder is missing or empty, or no file has a counterpart.
     """
     if clean is None:
-        return Cases(tuple(Case(relative_name(noisy, path), path, None) for path in audio_below(noisy)))
+        return unique_cases([Case(relative_name(noisy, path), path, None) for path in audio_below(noisy)], (), noisy)
     pairs, skipped = match_names(clean, noisy)
     if not pairs:
         raise CorpusError(f"{noisy}: none of its files matches a name in {clean}; first: {skipped[0]}")
     noise_labels = read_noise_log(noisy.parent)
     speaker_labels = label_speakers(clean, [path for path, _ in pairs])
-    cases = (
+    cases = [
         Case(relative_name(clean, clean_path), noisy_path, clean_path, labels | noise_labels.get(clean_path.stem, {}))
         for (clean_path, noisy_path), labels in zip(pairs, speaker_labels, strict=True)
-    )
-    return Cases(tuple(cases), tuple(skipped))
+    ]
+    return unique_cases(cases, skipped, clean)
+
+
+def unique_cases(cases: Sequence[Case], skipped: Sequence[str], origin: Path, notes: Sequence[str] = ()) -> Cases:
+    """Skip cases that share a name, as their scores could not be told apart; raises CorpusError if none remain."""
+    counts = Counter(case.name for case in cases)
+    repeated = [f"{origin}: {name}: several recordings have this name" for name, n in sorted(counts.items()) if n > 1]
+    unique = tuple(case for case in cases if counts[case.name] == 1)
+    skipped = (*skipped, *repeated)
+    if not unique:
+        raise CorpusError(f"{origin}: none of its recordings can be used; first: {skipped[0]}")
+    return Cases(unique, skipped, tuple(notes))
 
 
 def from_set(root: Path) -> Cases:
@@ -72,16 +83,10 @@ def from_set(root: Path) -> Cases:
         return from_manifest(root)
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; give a folder with noisy and clean files, or a manifest")
-    pairs = [
-        (noisy, clean)
-        for clean in folders_in(root)
-        if "clean" in clean.name.lower()
-        and (noisy := clean.with_name(clean.name.replace("clean", "noisy").replace("Clean", "Noisy"))).is_dir()
-        and noisy != clean
-    ]
+    pairs = find_pair_folders(root)
     for word in PREFERRED_SETS:
-        for noisy, clean in pairs:
-            if word in clean.name.lower():
+        for name, (clean, noisy) in pairs.items():
+            if word in name.lower():
                 return from_folders(noisy, clean)
     raise CorpusError(f"{root}: no matching folders clean… and noisy… found; use --noisy and --clean")
 
@@ -106,14 +111,9 @@ def from_manifest(path: Path) -> Cases:
         name = row.get("name") or Path(noisy).with_suffix("").as_posix()
         labels = {key: value for key, value in row.items() if key not in PATH_COLUMNS and value}
         cases.append(Case(name, path.parent / noisy, path.parent / clean if clean else None, labels))
-    duplicates = {name for name, n in Counter(case.name for case in cases).items() if n > 1}
-    skipped += [f"{path}: {name}: several rows with this name" for name in sorted(duplicates)]
-    unique = tuple(case for case in cases if case.name not in duplicates)
-    if not unique:
-        raise CorpusError(f"{path}: none of its rows can be used; first: {skipped[0]}")
     label_columns = [name for name in columns if name not in PATH_COLUMNS]
     note = f"{path}: --by can group scores by {join_columns(label_columns)}"
-    return Cases(unique, tuple(skipped), (note,) if label_columns else ())
+    return unique_cases(cases, skipped, path, (note,) if label_columns else ())
 
 
 def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) -> Cases:
@@ -125,13 +125,13 @@ def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) ->
     rng = np.random.default_rng(seed)
     cases = []
     for path, labels in zip(paths, label_speakers(clean, paths), strict=True):
-        for snr_db in snrs_db:
+        for snr_db in dict.fromkeys(snrs_db):
             drawn = noises[int(rng.integers(len(noises)))]
             kind = drawn.relative_to(noise).parts[0]
             name = f"{relative_name(clean, path)} at {snr_db:g} dB"
             mix = NoiseMix(drawn, snr_db, int(rng.integers(2**31)))
             cases.append(Case(name, mix, path, labels | {"noise": Path(kind).stem, "snr_db": f"{snr_db:g}"}))
-    return Cases(tuple(cases))
+    return unique_cases(cases, (), clean)
 
 
 def label_speakers(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:

@@ -51,7 +51,6 @@ class Objective:
     boundary: float | None  # decision threshold on the logit; None: halfway between the mean logits of real and fake
     relativistic: bool = False  # the generator's loss depends on the logits of real
     metric: bool = False  # the discriminator predicts a measured quality and is conditioned on clean speech
-    labelled: bool = False  # the loss has a label for real, which can be smoothed
     gradient_penalty: bool = False  # of the critic (arXiv 1704.00028)
     weight_clipping: bool = False  # of the critic (arXiv 1701.07875)
 
@@ -150,12 +149,10 @@ def metric_generator(fake: Tensor, *, real: Tensor) -> Tensor:
 CROSS_ENTROPY = SeparableLoss(cross_entropy_real, cross_entropy_fake)
 
 OBJECTIVES = {
-    "minimax": Objective(CROSS_ENTROPY, minimax_generator, 0.0, labelled=True),
-    "non-saturating": Objective(CROSS_ENTROPY, non_saturating_generator, 0.0, labelled=True),
-    "maximum-likelihood": Objective(CROSS_ENTROPY, maximum_likelihood_generator, 0.0, labelled=True),
-    "least-squares": Objective(
-        SeparableLoss(least_squares_real, least_squares_fake), least_squares_generator, 0.5, labelled=True
-    ),
+    "minimax": Objective(CROSS_ENTROPY, minimax_generator, 0.0),
+    "non-saturating": Objective(CROSS_ENTROPY, non_saturating_generator, 0.0),
+    "maximum-likelihood": Objective(CROSS_ENTROPY, maximum_likelihood_generator, 0.0),
+    "least-squares": Objective(SeparableLoss(least_squares_real, least_squares_fake), least_squares_generator, 0.5),
     "hinge": Objective(SeparableLoss(hinge_real, hinge_fake), wasserstein_generator, 0.0),
     "wasserstein-clip": Objective(wasserstein_discriminator, wasserstein_generator, None, weight_clipping=True),
     "wasserstein-gp": Objective(wasserstein_discriminator, wasserstein_generator, None, gradient_penalty=True),

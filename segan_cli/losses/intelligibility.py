@@ -6,17 +6,18 @@ from torch import Tensor, nn
 from segan_cli.losses.signal import N_FFT, Signal
 
 N_BANDS, LOWEST_HZ = 15, 150.0  # third octaves
-STRETCH = 30  # frames of one correlation, as in the paper
-LEAST_FRAMES = 12  # with speech, for a stretch of 30 to count
+CORRELATION_FRAMES = 30  # 496 ms here, 384 ms in the paper
+MIN_ACTIVE_FRAMES = 12  # of a correlation; with fewer it is left out
 ACTIVE_DB = 40.0  # frames that are quieter than the loudest one by more count as silent
 CLIPPING = 1 + 10 ** (15 / 20)  # lower bound of -15 dB on the signal-to-distortion ratio
 TINY = 1e-8
 
 
 class IntelligibilityDistance(nn.Module):
-    """1 - STOI (Taal et al., IEEE TASLP 19(7), 2011), on frames of 32 ms every 16 ms at 16 kHz.
+    """1 - STOI (Taal et al., IEEE TASLP 19(7), 2011), approximated with frames of 32 ms every 16 ms at 16 kHz.
 
-    Silent frames are masked rather than removed. Segments without speech have a loss of 0.
+    The standard uses 25.6 ms every 12.8 ms at 10 kHz. Silent frames are masked rather than removed. Silent segments
+    have a loss of 0.
     """
 
     bands: Tensor
@@ -30,23 +31,23 @@ class IntelligibilityDistance(nn.Module):
 
     def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
         """Segments [B, 1, T], T at least 7,000 → scalar, the mean over segments."""
-        return torch.where(clean.holds_speech, 1 - self.stoi(enhanced, clean), 0.0).mean()
+        return torch.where(clean.is_active, 1 - self.stoi(enhanced, clean), 0.0).mean()
 
     def stoi(self, enhanced: Signal, clean: Signal) -> Tensor:
         """STOI [B] of segments [B, 1, T]."""
-        x, y = (self.stretches(side) for side in (clean, enhanced))
+        x, y = (self.envelopes(side) for side in (clean, enhanced))
         energy = clean.spectrum.power.sum(-1)
         active = energy > energy.amax(1, keepdim=True) * 10 ** (-ACTIVE_DB / 10)
-        mask = active.unfold(1, STRETCH, 1)[:, :, None].to(x.dtype)  # [B, S, 1, 30]
+        mask = active.unfold(1, CORRELATION_FRAMES, 1)[:, :, None].to(x.dtype)  # [B, S, 1, 30]
         energies = ((side.square() * mask).sum(-1, True) + TINY for side in (x, y))
         y = torch.minimum(y * torch.div(*energies).sqrt(), x * CLIPPING)
         correlation = self.correlation(x, y, mask).mean(-1)
-        counted = (mask.sum(-1)[..., 0] >= LEAST_FRAMES).to(x.dtype)
+        counted = (mask.sum(-1)[..., 0] >= MIN_ACTIVE_FRAMES).to(x.dtype)
         return (correlation * counted).sum(1) / counted.sum(1).clamp_min(1.0)
 
-    def stretches(self, side: Signal) -> Tensor:
-        """Third-octave magnitudes of every stretch of 30 consecutive frames, [B, S, 15, 30]."""
-        return (side.spectrum.power @ self.bands + TINY).sqrt().unfold(1, STRETCH, 1)
+    def envelopes(self, side: Signal) -> Tensor:
+        """Third-octave magnitudes of every 30 consecutive frames, [B, S, 15, 30]."""
+        return (side.spectrum.power @ self.bands + TINY).sqrt().unfold(1, CORRELATION_FRAMES, 1)
 
     @staticmethod
     def correlation(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:

@@ -88,7 +88,7 @@ class PerceptualDistance(nn.Module):
 
     def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
         """Segments [B, 1, T], T at least 512 → scalar, the mean over segments."""
-        return torch.where(clean.holds_speech, self.distance(enhanced, clean), 0.0).mean()
+        return torch.where(clean.is_active, self.distance(enhanced, clean), 0.0).mean()
 
     def distance(self, enhanced: Signal, clean: Signal) -> Tensor:
         """Segments [B, 1, T] → [B]."""

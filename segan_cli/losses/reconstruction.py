@@ -50,6 +50,8 @@ class CompressedSpectrum(nn.Module):
 class MultiResolutionSTFT(nn.Module):
     """Spectral convergence and log magnitude distance, ‖|Y| - |X|‖ / ‖|Y|‖ + mean |log |Y| - log |X||.
 
+    Spectral convergence is left out for silent clean segments, where it is not defined.
+
     The mean over segments and three resolutions: windows of 600, 1200 and 240 samples, hops of 120, 240 and 50, FFTs of
     1024, 2048 and 512 points (arXiv 1910.11480, equations 4 to 6).
     """
@@ -67,7 +69,8 @@ class MultiResolutionSTFT(nn.Module):
         for spectrogram in self.spectrograms:
             x, y = (self.magnitude(spectrogram(side.waveform)) for side in (enhanced, clean))
             distance, level = (torch.linalg.vector_norm(side, dim=(-2, -1)) for side in (y - x, y))
-            total = total + (distance / level).mean() + (y.log() - x.log()).abs().mean()
+            convergence = torch.where(clean.is_active[:, None], distance / level, 0.0).mean()
+            total = total + convergence + (y.log() - x.log()).abs().mean()
         return total / len(self.spectrograms)
 
     @staticmethod

@@ -36,6 +36,6 @@ class Signal:
         return Spectrum(spectrum.real, spectrum.imag)
 
     @cached_property
-    def holds_speech(self) -> Tensor:
-        """Whether each clean segment contains speech, [B]: a mean square above 1e-8."""
+    def is_active(self) -> Tensor:
+        """Whether each segment is not silent, [B]: an RMS above -80 dB relative to full scale."""
         return self.waveform.square().mean((1, 2)) > 1e-8

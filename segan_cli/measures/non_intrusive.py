@@ -3,7 +3,6 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.errors import SeganError
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.runtime import load_onnxruntime
 
@@ -12,15 +11,6 @@ Array = NDArray[np.float32]
 RATE_HZ = 16_000
 MIN_LENGTH_S = 1.0
 SCORES = ("sig_mos", "bak_mos", "ovrl_mos", "p808_mos")
-
-
-def check_dnsmos() -> None:
-    """Raise SeganError if the package is not installed."""
-    try:
-        load_onnxruntime()  # before speechmos imports it
-        import speechmos.dnsmos  # noqa: F401
-    except ImportError as error:
-        raise SeganError(f"DNSMOS needs an extra: pip install 'segan-cli[dnsmos]' ({error})") from error
 
 
 def dnsmos(samples: Array) -> dict[str, Score]:

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import torch
 from numpy.typing import NDArray
 
 from segan_cli.atomic import write_whole
-from segan_cli.errors import TrainingError
 from segan_cli.plain_json import read_json, write_json
 
 Array = NDArray[np.float32]
@@ -68,12 +66,6 @@ class TrainingLog:
             self.board.add_audio(name, samples[None], step, sample_rate=rate_hz)
             self.board.add_image(name, spectrogram_image(samples), step)
         self.board.flush()
-
-
-def check_tensorboard() -> None:
-    """Raise TrainingError unless TensorBoard is installed."""
-    if find_spec("tensorboard") is None:
-        raise TrainingError("TensorBoard is not installed; pip install 'segan-cli[tensorboard]'")
 
 
 def truncate_after(path: Path, step: int) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ QualityMetric = Callable[[Sequence[Array], Sequence[Array]], Tensor]  # clean an
 
 
 def pesq_quality(pool: Executor) -> QualityMetric:
-    """Wide-band PESQ, computed in worker processes, -0.5 … 4.5 mapped to 0 … 1 (arXiv 1905.04874); NaN if undefined."""
+    """Wide-band PESQ, as (PESQ + 0.5) / 5 (arXiv 1905.04874), 0.31 … 1.03; NaN if undefined."""
 
     def quality(clean: Sequence[Array], degraded: Sequence[Array]) -> Tensor:
         scores = pool.map(pesq_wb, clean, degraded)

@@ -23,11 +23,11 @@ from segan_cli.data.mixing import NoisyClean, draw_utterances, spec_from_dict
 from segan_cli.data.split import load_split, save_split
 from segan_cli.data.training_data import TrainingData, load_training_data
 from segan_cli.errors import ConfigError, CorpusError, TrainingError
+from segan_cli.extras import require_extra
 from segan_cli.plain_json import read_json
 from segan_cli.system import cpu_count
 from segan_cli.training.distributed import Processes
 from segan_cli.training.init import start_from
-from segan_cli.training.log import check_tensorboard
 from segan_cli.training.loop import explained, sampling_plan, train
 from segan_cli.training.recorder import TrainingCallback
 from segan_cli.training.state import TrainState
@@ -96,7 +96,7 @@ def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, callb
     sampling_plan(recipe.training, recipe.model.window, processes)  # fails before any data is read
     check_mixes(run / "validation.jsonl", recipe.training.validation_mixes)
     if options.tensorboard:
-        check_tensorboard()
+        require_extra("tensorboard", "--tensorboard")
     sources = open_data(recipe, options, processes, callback)
     try:
         state = TrainState(recipe.model, recipe.training, processes)
