@@ -1,10 +1,14 @@
 """The HTML report in a real browser."""
 
+import base64
+import io
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from conftest import hiss, voice
@@ -69,6 +73,13 @@ def embedded_data(text):
     return json.loads(text[start : text.index("</script>", start)])
 
 
+def read_sound(version):
+    """Decode an embedded version."""
+    samples, rate_hz = soundfile.read(io.BytesIO(base64.b64decode(version["audio"])))
+    assert rate_hz == 16_000
+    return samples
+
+
 def test_the_page_is_self_contained(report):
     path, content = report
     text = path.read_text()
@@ -80,6 +91,9 @@ def test_the_page_is_self_contained(report):
     inside = embedded_data(text)
     assert inside["summary"] == content["summary"]
     names = ["noisy", "itself", "half</script>", "clean"]
+    noisy, _, half, clean = (read_sound(version) for version in inside["files"][0]["sound"])
+    np.testing.assert_allclose(half, noisy / 2, atol=1e-4)
+    np.testing.assert_allclose(clean, np.clip(voice(2.0, seed=5), -1, 1), atol=1e-4)
     assert all([version["name"] for version in file["sound"]] == names for file in inside["files"])
 
 
@@ -419,6 +433,24 @@ def test_rows_without_sound_say_so(open_page, evaluation, monkeypatch):
     assert "no sound" in page.locator("#note").inner_text()
     assert page.locator("#play").is_disabled()
     assert page.get_by_role("radio").count() == 0
+
+
+@needs_browser
+def test_noisy_recordings_alone_make_a_page(open_page, evaluation):
+    result, _, _, folder = evaluation
+    case = result.cases[0]
+    alone = replace(result, systems=("noisy",), cases=(replace(case, scores={"noisy": case.scores["noisy"]}),))
+    (folder / "alone.html").write_text(to_html(build_report(alone, {}), alone, {}))
+    page = open_page(folder / "alone.html")
+    score = case.scores["noisy"]["stoi"]
+    assert (
+        page.locator("#headline").inner_text()
+        == f"The noisy recordings have a mean STOI of {score:.3f} over 1 recording."
+    )
+    assert page.locator("#files tbody tr").count() == 1
+    assert page.locator(".plots svg").count() == 1
+    assert page.locator("#system, .best").count() == 0
+    assert [text.split("\n")[0] for text in page.get_by_role("radio").all_inner_texts()] == ["noisy", "clean"]
 
 
 @needs_browser

@@ -71,12 +71,12 @@ const interval = (one, name, sign) =>
 
 // Sections; those that depend on the choice of measure and system are drawn again when it changes
 
-const sections = [];
+const sections = new Map();  // title → function
 function section(title, draw, redraw = false) {
   const content = make("div"), node = make("section", {}, make("h2", {}, title), content);
   $("sections").append(node);
   const update = () => content.replaceChildren(...draw());
-  if (redraw) sections.push(update);
+  if (redraw) sections.set(title, update);
   else update();
 }
 function choose(change) {
@@ -144,13 +144,13 @@ function drawMeans() {
       return scoreCell(one.mean, name, best, ...below);
     }));
   });
-  const key = [make("span", {class: "key"}, make("b", {}, "marked"), " best system of the row; "),
-    "in brackets 95 % bootstrap intervals"];
-  if (enhanced.length) key.push("; second line: change from noisy, paired by recording, ",
-    make("span", {class: "up"}, "green"), " if clearly better, ", make("span", {class: "down"}, "red"),
-    " if clearly worse");
+  const key = ["In brackets: 95 % bootstrap intervals. "];
+  if (enhanced.length) key.unshift(make("span", {class: "key"}, make("b", {}, "Marked"), ": best of the row. "));
+  if (enhanced.length) key.push("Second line: change from noisy, paired by recording; ",
+    make("span", {class: "up"}, "green"), " is clearly better, ", make("span", {class: "down"}, "red"),
+    " clearly worse. ");
   return [table("Means", ["measure", ...systems], rows),
-    make("p", {class: "faint"}, ...key, ". ↓ lower is better. Choose a measure to see it everywhere on this page.")];
+    make("p", {class: "faint"}, ...key, "↓: lower is better. Click a measure to show it throughout the page.")];
 }
 function pickMeasure(name) {
   choose({measure: name});
@@ -210,8 +210,8 @@ function recordingRow(file) {
 }
 function sortBy(key) {
   state.sort = {key, up: state.sort.key === key ? !state.sort.up : true};
-  choose({});
-  $("files").scrollTop = 0;
+  sections.get("Recordings")();
+  player.markRow();
   document.querySelector("#files [aria-sort] button").focus({preventScroll: true});
 }
 function drawRecordings() {
@@ -222,9 +222,9 @@ function drawRecordings() {
   const rows = table(`${label(state.measure)} of each recording`, headings, order.map(recordingRow),
     {class: "scroll rows", id: "files"});
   const silent = files.filter(file => !file.sound).length;
-  return [make("p", {class: "faint"}, "Click a recording to hear it. ", make("kbd", {}, "↑"), " ", make("kbd", {}, "↓"),
-    " recording, ", make("kbd", {}, "←"), " ", make("kbd", {}, "→"), " version, ", make("kbd", {}, "Space"),
-    " play or pause.", silent ? ` ${silent} of ${files.length} recordings are without sound, to keep the page small.` : ""),
+  return [make("p", {class: "faint"}, "Click a recording to hear it. ", make("span", {class: "keys"},
+    "Keys: ", make("kbd", {}, "↑"), " ", make("kbd", {}, "↓"), " recording, ", make("kbd", {}, "←"), " ",
+    make("kbd", {}, "→"), " version, ", make("kbd", {}, "Space"), " play or pause. "), silent ? `${silent} of ${files.length} recordings are without sound, to keep the page small.` : ""),
   ...extremes(), rows];
 }
 function extremes() {
