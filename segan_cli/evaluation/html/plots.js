@@ -26,7 +26,7 @@ function dot(file, system, name, x, y, r) {
   return found;
 }
 function distribution(name) {
-  const rows = 60, height = EDGE.top + EDGE.bottom + rows * systems.length;
+  const rows = Math.max(60, Math.min(105, 320 / systems.length)), height = EDGE.top + EDGE.bottom + rows * systems.length;
   const plot = make("svg", {class: "plot", viewBox: `0 0 ${WIDTH} ${height}`, role: "img",
     "aria-label": `Distribution of ${label(name)} by system`});
   const all = systems.flatMap(system => files.map(file => scoreOf(file, system, name)).filter(number));
