@@ -281,6 +281,10 @@ def test_the_worst_and_best_recordings_are_one_click_away(page):
     wait_until(page, "player.sources !== null")
     assert page.locator("#now").inner_text() == names[-1]
     assert page.locator("#files [aria-current] th").inner_text().strip() == names[-1]
+    assert page.evaluate("""() => {  // the row is in the visible part of its table
+        const [row, box] = [player.file.row, $('files')].map(node => node.getBoundingClientRect());
+        return row.top >= box.top && row.bottom <= box.bottom;
+    }""")
 
 
 @needs_browser

@@ -151,8 +151,10 @@ class Player {
     this.markPlaying();
     if (!reveal) return;
     const box = $("files"), above = box.querySelector("thead").offsetHeight;
-    box.scrollTop = Math.min(row.offsetTop - above,
+    const nearest = Math.min(row.offsetTop - above,
       Math.max(row.offsetTop + row.offsetHeight - box.clientHeight, box.scrollTop));
+    const far = Math.abs(nearest - box.scrollTop) > 2 * row.offsetHeight;
+    box.scrollTop = far ? row.offsetTop - box.clientHeight / 3 : nearest;
     if (box.contains(document.activeElement)) button.focus({preventScroll: true});
   }
   markPlaying() {
