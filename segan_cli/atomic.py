@@ -125,6 +125,17 @@ def _prefix(path: Path) -> str:
     return f".{stem}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}"
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what a killed writer left beside `path`, unless another process is writing it."""
+    if os.path.lexists(_lock_path(path)):
+        with suppress(OSError, OutputError), _locked(path):
+            pass
+
+
+def _lock_path(path: Path) -> Path:
+    return path.with_name(f"{_prefix(path)}{PART}.lock")
+
+
 @contextmanager
 def _temporary_file(path: Path) -> Iterator[Path]:
     """Create an empty file beside `path` with its suffix; it is removed at the end if it was not renamed."""
@@ -147,7 +158,7 @@ def _locked(path: Path) -> Iterator[None]:
     system when the process ends. An existing lock file that nobody holds means that a writer was killed. Raises
     OutputError when another writer holds the lock.
     """
-    lock_path = path.with_name(f"{_prefix(path)}{PART}.lock")
+    lock_path = _lock_path(path)
     lock = None
     try:
         while lock is None:

@@ -106,3 +106,27 @@ def complaint(result):
     line = result.stderr.strip().splitlines()[-1]
     assert line.startswith("segan: ")
     return line
+
+
+WITHOUT = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in {missing}:
+            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+sys.meta_path.insert(0, Missing())
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, package=None: None if name in {missing} else find(name, package)
+sys.argv = ["segan", *{arguments}]
+from segan_cli.__main__ import main
+main()
+"""
+
+
+def without(packages, *arguments):
+    """Run segan in a process in which packages are not installed."""
+    program = WITHOUT.format(missing=set(packages), arguments=list(map(str, arguments)))
+    return subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=alone(), timeout=60
+    )

@@ -170,7 +170,7 @@ def attempt(ending, content, folder):
 
 def chunk(seed):
     """CHUNK inputs of a seed; → what became of them."""
-    onnx_backend.FIRST_S = onnx_backend.LATER_S = 20
+    onnx_backend.TEST_TIMEOUT_S = onnx_backend.CALL_TIMEOUT_S = 20
     torch.set_num_threads(1)
     rng, outcomes = random.Random(seed), Counter()
     with tempfile.TemporaryDirectory() as folder:

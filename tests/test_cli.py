@@ -136,12 +136,11 @@ def test_outputs_that_exist_are_one_line(tmp_path):
             (tmp_path / f"{i}-clean.wav").write_bytes(b"before")
     names = [tmp_path / f"{i}.wav" for i in range(12)]
     result = segan("enhance", *names, "--json")
-    existing, summary, last = result.stderr.splitlines()
+    existing, last = result.stderr.splitlines()
     assert existing.startswith(
         f"segan: 11 of 12 outputs exist already, such as {tmp_path / '0-clean.wav'}; add --force"
     )
-    assert summary == "1 enhanced (0.1 s of sound), 11 failed"
-    assert (result.returncode, last) == (1, "segan: 11 of 12 recordings failed")
+    assert (result.returncode, last) == (1, "segan: 1 enhanced (0.1 s of sound), 11 not overwritten")
     outcomes = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(outcomes) == 12
     assert {outcome["seconds"] for outcome in outcomes if outcome["error"]} == {None}
@@ -150,12 +149,27 @@ def test_outputs_that_exist_are_one_line(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "suggestion"), [(["noisy.wav"], "segan enhance noisy.wav"), (["enhnce", "noisy.wav"], "'enhance'")]
+    ("arguments", "suggestion"),
+    [
+        (["noisy.wav"], "segan enhance noisy.wav"),
+        (["enhnce", "noisy.wav"], "'enhance'"),
+        (["no.wav"], "segan enhance FILE"),
+    ],
 )
 def test_a_missing_command_is_suggested(noisy, arguments, suggestion):
     result = subprocess.run(command(*arguments), cwd=noisy.parent, capture_output=True, text=True, check=False)
     assert result.returncode == 2
     assert suggestion in complaint(result)
+
+
+def test_earlier_results_among_the_inputs_are_noted(tmp_path):
+    for name in ("a.wav", "a-clean.wav", "b-clean.wav"):
+        soundfile.write(tmp_path / name, voice(0.2), 16_000)
+    result = segan("enhance", tmp_path, "-o", tmp_path / "out")
+    assert result.returncode == 0
+    assert f"{tmp_path / 'a-clean.wav'}: 1 inputs look like earlier results" in result.stderr
+    one = segan("enhance", tmp_path / "b-clean.wav", "-o", tmp_path / "out" / "b-clean.wav", "--skip-existing")
+    assert one.stderr == f"{tmp_path / 'out' / 'b-clean.wav'}: exists, skipped\n"
 
 
 def test_samples_do_not_go_to_a_terminal(noisy):

@@ -9,7 +9,7 @@ from segan_cli.backends import onnx as onnx_backend
 
 
 def test_damaged_models_are_run_or_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_backend, "FIRST_S", 20)
+    monkeypatch.setattr(onnx_backend, "TEST_TIMEOUT_S", 20)
     rng, outcomes, whole = Random(1), Counter(), list(fuzz_models.corpus(tmp_path))
     for _ in range(60):
         ending, content = rng.choice(whole)

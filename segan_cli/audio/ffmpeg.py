@@ -139,6 +139,8 @@ def error_message(log: IO[bytes]) -> str:
         return "this format is not supported, as it may name other files or hide missing sound; convert it to WAV"
     if "matches no streams" in text:
         return "no sound track"
+    if "Invalid data found" in text:
+        return "not a readable audio file (not audio, or damaged)"
     return f"not a readable audio file ({last_stderr_line(log)})"
 
 

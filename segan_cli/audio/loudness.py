@@ -14,6 +14,7 @@ CHUNK_S, BLOCK_S, WARM_UP_S = 60.0, 0.4, 1.0  # measured at a time, of the stand
 ABSOLUTE_GATE_LUFS, RELATIVE_GATE_LU = -70.0, -10.0
 MAX_TRUE_PEAK_DB = -1.0  # dBTP (EBU R 128)
 OVERSAMPLING = 4
+MIN_REPORTED_DB = 0.1
 MAX_LOUDNESS_CHANNELS = 5
 
 
@@ -25,6 +26,9 @@ class GainMeter(Protocol):
 
     def gain(self) -> float:
         """Return the gain for what was measured."""
+
+    def warning(self) -> str | None:
+        """Return how the result misses the target, if it does."""
 
 
 class PeakMeter:
@@ -40,6 +44,9 @@ class PeakMeter:
     def gain(self) -> float:
         """Return the gain; 1 for silence."""
         return float(10 ** (self.peak_db / 20) / self.peak) if self.peak else 1.0
+
+    def warning(self) -> None:
+        """Return None, as the target is always reached."""
 
 
 class LoudnessMeter:
@@ -62,6 +69,7 @@ class LoudnessMeter:
         self.pending = np.zeros((channels, 0), np.float32)
         self.n_warm_up = 0  # samples of `pending` that were measured before
         self.levels: list[float] = []  # loudness of each block, LUFS
+        self.missing_db = 0.0  # gain that the true peak does not allow
 
     def push(self, block: Array) -> None:
         """Measure a block [channels, n]."""
@@ -89,7 +97,17 @@ class LoudnessMeter:
         loudness = self.loudness()
         if not np.isfinite(loudness) or not peak:
             return 1.0
-        return float(min(10 ** ((self.target_lufs - loudness) / 20), 10 ** (MAX_TRUE_PEAK_DB / 20) / peak))
+        wanted_db, allowed_db = self.target_lufs - loudness, MAX_TRUE_PEAK_DB - 20 * float(np.log10(peak))
+        self.missing_db = max(0.0, wanted_db - allowed_db)
+        return float(10 ** (min(wanted_db, allowed_db) / 20))
+
+    def warning(self) -> str | None:
+        """Return the loudness that was reached, if the true peak did not allow more."""
+        if self.missing_db < MIN_REPORTED_DB:
+            return None
+        reached = self.target_lufs - self.missing_db
+        limit = f"a true peak of {MAX_TRUE_PEAK_DB:g} dB allows no more"
+        return f"its loudness is {reached:.1f} LUFS instead of {self.target_lufs:g}: {limit}"
 
     def _measure(self, n: int) -> None:
         """Measure the first n pending samples."""

@@ -205,7 +205,7 @@ def _output_errors(stream: IO[bytes]) -> Iterator[None]:
 
 
 @contextmanager
-def apply_gain(channels: int, meter: GainMeter, write: Write) -> Iterator[Write]:
+def apply_gain(channels: int, meter: GainMeter, write: Write, warn: Warn) -> Iterator[Write]:
     """Collect samples in a temporary file, and write them with the gain that `meter` finds when the block ends."""
     with tempfile.TemporaryFile() as file:
 
@@ -218,6 +218,8 @@ def apply_gain(channels: int, meter: GainMeter, write: Write) -> Iterator[Write]
         file.seek(0)
         while content := file.read(channels << 20):
             write(gain * np.frombuffer(content, np.float32).reshape(-1, channels).T)
+    if (warning := meter.warning()) is not None:
+        warn(warning)
 
 
 def count_samples(path: Path) -> int:

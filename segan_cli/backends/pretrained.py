@@ -29,8 +29,12 @@ def find_model(name: str) -> Path:
     entry = _entry(name)
     if entry is not None:
         return _checked(entry)
-    if Path(name).is_file():
-        return Path(name)
+    path = Path(name)
+    if path.is_dir() or path.suffix == ".pt":
+        folder = path if path.is_dir() else path.parent
+        raise CheckpointError(f"{name}: is not a model; use {folder / 'best.safetensors'} of a training")
+    if path.is_file():
+        return path
     known = ", ".join(sorted(shipped_models()[1]))
     raise CheckpointError(f"{name}: no such model; give a file or one of: default, {known}")
 

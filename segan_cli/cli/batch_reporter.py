@@ -22,7 +22,7 @@ class BatchReporter:
         """JSON goes to standard error if the samples go `to_stream`, standard output."""
         self.n, self.as_json, self.to_stream, self.quiet = n, as_json, to_stream, quiet
         self.each_line = verbose or (n == 1 and not to_stream)  # whether every recording gets a line
-        self.enhanced = self.skipped = self.failed = 0
+        self.enhanced = self.skipped = self.not_overwritten = self.failed = 0
         self.seconds = self.processing_s = 0.0
         self.last_error = ""
         self.bar = progress_bar(not quiet)
@@ -46,6 +46,8 @@ class BatchReporter:
         """Report recordings whose output exists already in one line."""
         for outcome in outcomes:
             self._count(outcome)
+        self.failed -= len(outcomes)
+        self.not_overwritten += len(outcomes)
         say(
             f"segan: {len(outcomes)} of {self.n} outputs exist already, such as {outcomes[0].target};"
             " add --force to overwrite them, or --skip-existing"
@@ -59,21 +61,26 @@ class BatchReporter:
         if outcome.error is not None:
             if self.n > 1:
                 say(f"segan: {outcome.error}")
-        elif self.each_line and not self.quiet and not outcome.skipped:
-            say(describe(outcome))
+        elif self.each_line and not self.quiet:
+            say(f"{outcome.target}: exists, skipped" if outcome.skipped else describe(outcome))
         if not self.quiet:
             for line in outcome.warnings:
                 say(f"segan: {outcome.source}: {line}")
 
     def close(self) -> None:
-        """Print the summary of several recordings; raises SeganError when one failed."""
-        if self.n > 1 and not self.quiet:
-            speed = f" ({duration(self.seconds)} of sound)" if self.seconds else ""
-            parts = [f"{self.enhanced} enhanced{speed}"]
-            parts += [f"{self.skipped} skipped, as their output exists"] * (self.skipped > 0)
-            say(", ".join([*parts, *[f"{self.failed} failed"] * (self.failed > 0)]))
-        if self.failed:
-            raise SeganError(self.last_error if self.n == 1 else f"{self.failed} of {self.n} recordings failed")
+        """Print the summary of several recordings; raises SeganError with it when one was not enhanced."""
+        if self.n == 1:
+            if self.failed:
+                raise SeganError(self.last_error)
+            return
+        sound = f" ({duration(self.seconds)} of sound)" if self.seconds else ""
+        counts = {"skipped, as their output exists": self.skipped, "not overwritten": self.not_overwritten}
+        parts = [f"{n} {what}" for what, n in {**counts, "failed": self.failed}.items() if n]
+        summary = ", ".join([f"{self.enhanced} enhanced{sound}", *parts])
+        if self.failed or self.not_overwritten:
+            raise SeganError(summary)
+        if not self.quiet:
+            say(summary)
 
     def _count(self, outcome: "Outcome") -> None:
         self.bar.update(self.total, advance=1)

@@ -69,7 +69,7 @@ class Arguments:
 @click.argument("inputs", nargs=-1, type=PATH, metavar="NOISY...")
 @section(
     "Output",
-    click.option("-o", "--output", type=TARGET, help="File, folder, or - for standard output."),
+    click.option("-o", "--output", type=TARGET, help="File, folder (no extension), or - for standard output."),
     click.option("--suffix", metavar="TEXT", help="Write beside each input, with this suffix.  [default: -clean]"),
     click.option("--skip-existing", is_flag=True, help="Skip recordings whose output exists."),
     click.option("-y", "--force", is_flag=True, help="Overwrite existing outputs."),
@@ -82,7 +82,12 @@ class Arguments:
         help="Sampling rate; with --raw, also of the input.  [default: as the input]",
     ),
     click.option("--normalize", type=Finite(-120, 0), metavar="DB", help="Scale to this peak level (full scale: 0)."),
-    click.option("--loudness", type=Finite(-70, 0), metavar="LUFS", help="Scale to this loudness, such as -16."),
+    click.option(
+        "--loudness",
+        type=Finite(-70, 0),
+        metavar="LUFS",
+        help="Scale to this loudness if the peak allows, e.g. -16.",
+    ),
     click.option("--residual", type=PATH, metavar="FILE", help="Write the removed sound to a file."),
     click.option("--plot", type=PATH, metavar="PNG", help="Plot waveform and spectrogram before and after."),
 )
@@ -96,7 +101,7 @@ class Arguments:
         metavar="MODEL",
         help="Shipped model or model file.",
     ),
-    click.option("--strength", type=Finite(0, 1), metavar="S", help="From 0, no change, to 1.  [default: 1]"),
+    click.option("--strength", type=Finite(0, 1), metavar="S", help="0 to 1; 0.8 sounds more natural.  [default: 1]"),
     click.option("--max-attenuation", type=Finite(0), metavar="DB", help="Reduce noise by at most this many dB."),
     click.option(
         "--channels",
@@ -264,9 +269,23 @@ def plan_jobs(arguments: Arguments) -> list["Job"]:
         raise click.UsageError("--normalize and --loudness read the whole recording before they write; give -o FILE.")
     if arguments.loudness is not None:
         require_extra("loudness", "--loudness")
+    notes += note_earlier_results(jobs) if arguments.suffix is None and arguments.output is not None else []
     for note in [] if arguments.quiet else notes:
         say(f"segan: {note}")
     return jobs
+
+
+def note_earlier_results(jobs: Sequence["Job"]) -> list[str]:
+    """Note inputs that look like results of other inputs."""
+    sources = {job.source for job in jobs}
+    results = [
+        source
+        for source in sources
+        if source.stem.endswith(SUFFIX) and source.with_stem(source.stem.removesuffix(SUFFIX) or source.stem) in sources
+    ]
+    return (
+        [f"{min(results)}: {len(results)} inputs look like earlier results and are enhanced again"] if results else []
+    )
 
 
 def check_plot(job: "Job", picture: Path, force: bool) -> None:

@@ -63,7 +63,9 @@ DEFAULT_SNRS_DB = (0.0, 10.0)
         help="Measure to compute; repeatable.  [default: all but DNSMOS]",
     ),
     click.option("--dnsmos", is_flag=True, help="Add DNSMOS, which needs no clean recordings."),
-    click.option("--by", "columns", multiple=True, metavar="COLUMN", help="Break scores down by a column; repeatable."),
+    click.option(
+        "--by", "columns", multiple=True, metavar="COLUMN", help="Group by snr_db, noise, speaker …; repeatable."
+    ),
 )
 @section(
     "Reports",

@@ -67,3 +67,12 @@ def print_comparison(first: Path, second: Path) -> None:
         for name in next(iter(comparison.values()))
     ]
     print_table(title, ["measure"], list(comparison), rows)
+    scores = [{file["name"]: file["scores"]["noisy"] for file in report["files"]} for report in reports]
+    common = [name for name in scores[0] if name in scores[1]]
+    say(
+        f"{len(common)} recordings in both reports, {len(scores[0]) - len(common)} only in {first.name},"
+        f" {len(scores[1]) - len(common)} only in {second.name}"
+    )
+    n_different = sum(scores[0][name] != scores[1][name] for name in common)
+    if n_different:
+        say(f"warning: {n_different} of them have another noisy input, so the reports are not of the same mixes")

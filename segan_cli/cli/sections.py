@@ -1,5 +1,6 @@
 """Help in sections: options of a command are listed under headings."""
 
+import os
 import shlex
 from collections.abc import Callable
 from difflib import get_close_matches
@@ -56,6 +57,9 @@ class SuggestingGroup(click.Group):
                 raise click.UsageError(
                     f"{name!r} is not a command. Did you mean: segan enhance {shlex.quote(name)}", ctx
                 ) from error
+            if Path(name).suffix or os.sep in name:
+                message = f"{name!r} is neither a command nor a file. To enhance a recording: segan enhance FILE"
+                raise click.UsageError(message, ctx) from error
             close = get_close_matches(name, self.list_commands(ctx), 1)
             if close:
                 raise click.UsageError(f"No such command {name!r}. Did you mean {close[0]!r}?", ctx) from error

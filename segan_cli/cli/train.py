@@ -18,7 +18,7 @@ from segan_cli.cli.sections import SectionedCommand, section
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_for, shipped_recipes
 from segan_cli.config.schema import override
-from segan_cli.config.training import ObjectiveName, Recipe
+from segan_cli.config.training import ObjectiveName, Recipe, TrainingConfig
 from segan_cli.errors import ConfigError, StoppedError, TrainingError
 from segan_cli.extras import require_extra
 from segan_cli.system import MAX_JOBS
@@ -164,6 +164,8 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
         with progress_bar(processes.is_main) as bar:
             reporter = TrainingReporter(bar)
             training = prepare_run(recipe, options, processes, reporter)
+            if processes.is_main:
+                say(describe_adversary(recipe.training))
             with listening(Stop()) as stop:
                 finished = training.train(reporter, stop)
         if not processes.is_main:
@@ -175,6 +177,8 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
                 stop.signal_number,
             )
         model = shlex.quote(str(run / "best.safetensors"))
+        if reporter.is_worse_than_noisy:
+            say("warning: the best model scores below the noisy input; train longer")
         say(f"best model: {reporter.best_line or 'unchanged since the last start'}")
         say(f"use it:     segan enhance noisy.wav -o clean.wav --model {model}")
 
@@ -206,9 +210,35 @@ def resolve_recipe(
     if width is not None:
         recipe = replace(recipe, model=scaled(recipe.model, width))
     given = {name: value for name, value in recipe_options.items() if value not in (None, ())}
-    return override(
+    recipe = override(
         recipe, [*(f"{RECIPE_OPTIONS[name]}={json.dumps(value)}" for name, value in given.items()), *assignments]
     )
+    if "adversarial" in given:
+        check_adversary(recipe.training)
+    return recipe
+
+
+def check_adversary(training: TrainingConfig) -> None:
+    """Raise ConfigError if an adversarial objective would have no effect."""
+    adversarial, field = training.adversarial, "training.adversarial"
+    if not adversarial.weight:
+        raise ConfigError(
+            f"--adversarial {adversarial.objective} has no effect: {field}.weight is 0 in this recipe; add"
+            f" --set {field}.weight=1"
+        )
+    if adversarial.start >= training.steps:
+        raise ConfigError(
+            f"--adversarial {adversarial.objective} has no effect: it starts at step {adversarial.start}, the"
+            f" training ends at {training.steps}; add --set {field}.start=0"
+        )
+
+
+def describe_adversary(training: TrainingConfig) -> str:
+    """Describe in a line whether and from when a discriminator takes part."""
+    adversarial = training.adversarial
+    if not adversarial.weight or adversarial.start >= training.steps:
+        return "discriminator: none"
+    return f"discriminator: {adversarial.objective}, from step {adversarial.start}"
 
 
 def unused_folder(parent: Path, name: str) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
-from segan_cli.cli.console import say
+from segan_cli.cli.console import say, stderr_console
 from segan_cli.data.corpora import describe_corpus
 from segan_cli.data.training_data import TrainingData
 from segan_cli.training.adversary import StepMetrics
@@ -43,7 +43,7 @@ class TrainingReporter:
         self.bar = bar
         self.task: TaskID | None = None
         self.best, self.best_line = "", ""  # of the best validation, for the bar and for the end
-        self.noisy_printed = False
+        self.noisy_printed = self.is_worse_than_noisy = False
 
     def on_reading(self, place: str) -> "ReadingBar":
         """Show a progress bar for reading one corpus."""
@@ -77,7 +77,8 @@ class TrainingReporter:
     def on_start(self, processes: Processes, run: Path, steps: int, first_step: int) -> None:
         """Print device and run folder, and start the progress bar."""
         count = f" with {processes.world_size} processes" if processes.world_size > 1 else ""
-        say(f"training on {processes.device}{count}, run folder {run}")
+        resumed = f", resuming at step {first_step} of {steps}" if first_step else ""
+        say(f"training on {processes.device}{count}, run folder {run}{resumed}")
         self.task = self.bar.add_task("training", total=steps, completed=first_step, note="")
 
     def on_step(self, step: int, metrics: StepMetrics, throughput: Throughput) -> None:
@@ -113,6 +114,8 @@ class TrainingReporter:
             say(f"validation of the noisy mixes: {format_scores(noisy)}")
             self.noisy_printed = True
         if best:
+            pesq, noisy_pesq = scores["pesq_wb"], noisy["pesq_wb"]
+            self.is_worse_than_noisy = pesq is not None and noisy_pesq is not None and pesq < noisy_pesq
             self.best = f"{SCORES['pesq_wb']} {format_score(scores['pesq_wb'])}"
             self.best_line = f"step {step}: {format_scores(scores)}"
         say(f"validation at step {step}: {format_scores(scores)}{', best so far' if best else ''}")
@@ -130,7 +133,10 @@ class ReadingBar:
 
 
 def say_wrapped(line: str) -> None:
-    """Print a line, wrapped to 80 columns."""
+    """Print a line, wrapped to 80 columns on a terminal."""
+    if not stderr_console.is_terminal:
+        say(line)
+        return
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     for part in textwrap.wrap(line, MAX_COLUMNS, subsequent_indent=indent, break_long_words=False):
         say(part)

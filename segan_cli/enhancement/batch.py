@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import replace
 from threading import Event
 
+from segan_cli.atomic import remove_leftovers
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.jobs import STREAM, Job
 from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions, enhance_recording
@@ -24,6 +25,7 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
     outcome = Outcome(str(job.source), str(job.target))
     try:
         if job.target != STREAM and options.skip_existing and job.target.is_file():
+            remove_leftovers(job.target)
             outcome = replace(outcome, skipped=True)
         else:
             outcome = enhance_recording(enhancer.enhance_source, job, options, on_progress)

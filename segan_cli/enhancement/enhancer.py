@@ -98,6 +98,8 @@ class Enhancer:
             if rate_hz is None:
                 raise AudioError("an array has no sampling rate; pass rate_hz")
             return self.enhance(noisy, rate_hz)
+        if rate_hz is not None:
+            raise AudioError("a file has its own sampling rate; omit rate_hz")
         try:
             with open_file(Path(noisy)) as source:
                 blocks = [enhanced for _, enhanced in self.enhance_source(source)]

@@ -62,7 +62,7 @@ def plan(
     jobs = []
     for entry in entries:
         for source, relative in find_recordings(entry, folder, [] if notes is None else notes):
-            name = relative.with_suffix(extension) if extension and entry != STREAM else relative
+            name = relative.with_suffix(extension.lower()) if extension and entry != STREAM else relative
             if folder is not None:
                 target = folder / name
             else:

@@ -97,7 +97,7 @@ def enhance_recording(
         write = stack.enter_context(open_job_target(job, output_info, noisy, options, warnings.append))
         gain_meter = make_gain_meter(options, output_info)
         if gain_meter is not None:
-            write = stack.enter_context(apply_gain(info.channels, gain_meter, write))
+            write = stack.enter_context(apply_gain(info.channels, gain_meter, write, warnings.append))
         write_residual: Write | None = None
         if options.residual is not None:
             check_writable(options.residual, options.force)

@@ -85,7 +85,9 @@ class EnhancerStream:
             self.flat = True
             return np.asarray(self.step(block[None])[1][0])
         if block.ndim != 2 or block.shape[0] != self.channels:
-            raise AudioError(f"a block of shape {list(block.shape)}; give samples [{self.channels}, n]")
+            raise AudioError(
+                f"a block of shape {list(block.shape)} for {self.channels} channels; give blocks [{self.channels}, n]"
+            )
         return self.step(block)[1]
 
     def flush(self) -> Array:
