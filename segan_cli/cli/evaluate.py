@@ -1,7 +1,5 @@
 """`segan evaluate`."""
 
-import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from segan_cli.cli.numbers import DECIBELS, SEED, WORKERS
+from segan_cli.cli.report_files import check_outputs, provenance, write_reports
 from segan_cli.cli.sections import SectionedCommand, section
 from segan_cli.errors import SeganError
 from segan_cli.extras import require_extra
 
 if TYPE_CHECKING:
     from segan_cli.evaluation.cases import Cases
-    from segan_cli.evaluation.report import Report
-    from segan_cli.evaluation.run import EvaluationOptions, EvaluationResult, System
+    from segan_cli.evaluation.run import EvaluationOptions, EvaluationResult
     from segan_cli.evaluation.store import ScoreStore
 
 PATH = click.Path(path_type=Path)
@@ -274,39 +272,3 @@ def run(options: "EvaluationOptions", quiet: bool) -> "EvaluationResult":
     with progress_bar(not quiet) as bar:
         task = bar.add_task("scoring", total=None, note="")
         return evaluate(options, lambda n, total: bar.update(task, completed=n, total=total))
-
-
-def provenance(measures: Sequence[str], models: dict[str, str]) -> dict[str, Any]:
-    """The command, package versions and model hashes behind a report."""
-    from segan_cli import __version__
-    from segan_cli.measures.catalog import package_versions
-
-    command = shlex.join(["segan", *sys.argv[1:]])
-    versions = {"segan-cli": __version__, **package_versions(measures)}
-    return {"command": command, "versions": versions, "models": models}
-
-
-def check_outputs(paths: Sequence[Path], force: bool) -> None:
-    """Raise an error for an output file that exists or cannot be written."""
-    from segan_cli.atomic import check_place
-
-    for path in paths:
-        check_place(path, force)
-
-
-def write_reports(
-    outputs: dict[str, Path | None], report: "Report", result: "EvaluationResult", systems: dict[str, "System"]
-) -> None:
-    """Write the CSV, Markdown and HTML files that were requested."""
-    from segan_cli.atomic import write_whole
-    from segan_cli.evaluation.page import to_html
-    from segan_cli.evaluation.report import to_csv, to_markdown
-
-    for name, path in outputs.items():
-        if path is None:
-            continue
-        if name == "html":
-            text = to_html(report, result, systems)
-        else:
-            text = {"csv": to_csv, "markdown": to_markdown}[name](report)
-        write_whole(path, text.encode())

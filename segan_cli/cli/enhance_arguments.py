@@ -1,0 +1,199 @@
+"""The arguments of `segan enhance`: checks, jobs and output options."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from segan_cli.extras import require_extra
+
+if TYPE_CHECKING:
+    from segan_cli.enhancement.jobs import Job
+    from segan_cli.enhancement.recording import OutputOptions
+
+STREAM = Path("-")
+ENCODINGS = {"s8": "PCM_S8", "u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
+ENCODINGS |= {"f64": "DOUBLE", "alaw": "ALAW", "ulaw": "ULAW"}
+SUBTYPES = {"pcm8": "PCM_U8", "pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
+SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
+SUFFIX = "-clean"  # of outputs, if neither --output nor --suffix is given
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """The options of the command."""
+
+    inputs: tuple[Path, ...]
+    output: str | None
+    suffix: str | None
+    files_from: Path | None
+    model: str
+    strength: float | None
+    max_attenuation: float | None
+    channels: tuple[str, ...]
+    high_band: str
+    extension: str | None
+    subtype: str | None
+    rate: int | None
+    normalize: float | None
+    loudness: float | None
+    residual: Path | None
+    plot: Path | None
+    force: bool
+    skip_existing: bool
+    allow_truncated: bool
+    raw: bool
+    encoding: str | None
+    jobs: int | None
+    threads: int | None
+    device: str
+    backend: str
+    precision: str
+    batch: int | None
+    seed: int
+    as_json: bool
+    quiet: bool
+    verbose: bool
+
+
+def check_usage(arguments: Arguments) -> None:
+    """Raise UsageError for options that contradict each other."""
+    if not arguments.inputs and arguments.files_from is None:
+        raise click.UsageError("Nothing to enhance; give files, folders, or - for standard input.")
+    if arguments.output is not None and arguments.suffix is not None:
+        raise click.UsageError("--output and --suffix both name the output; give one of them.")
+    if arguments.output == "":
+        raise click.BadParameter("the name is empty; give a file, a folder or -", param_hint="--output")
+    if arguments.output == "-" and os.isatty(1):
+        raise click.UsageError("Standard output is a terminal; redirect it, or give -o FILE.")
+    if arguments.suffix is not None and (not arguments.suffix or "/" in arguments.suffix):
+        raise click.BadParameter("give text without a slash, such as -clean", param_hint="--suffix")
+    if arguments.extension is not None and not arguments.extension.strip(".").isalnum():
+        raise click.BadParameter(f"{arguments.extension}; give wav, flac, ogg, mp3 …", param_hint="--format")
+    if STREAM in arguments.inputs and arguments.files_from == STREAM:
+        raise click.UsageError("--files-from - and the input - both read standard input.")
+    if arguments.strength is not None and arguments.max_attenuation is not None:
+        raise click.UsageError("--strength and --max-attenuation both limit the change; give one of them.")
+    if arguments.normalize is not None and arguments.loudness is not None:
+        raise click.UsageError("--normalize and --loudness both set the level; give one of them.")
+    if arguments.raw and arguments.rate is None:
+        raise click.UsageError("--raw samples have no header; give --rate.")
+    if arguments.encoding is not None and not arguments.raw:
+        raise click.UsageError("--encoding needs --raw.")
+    if arguments.force and arguments.skip_existing:
+        raise click.UsageError("--force and --skip-existing contradict each other; give one of them.")
+    channel_options(arguments)
+
+
+def plan_jobs(arguments: Arguments) -> list["Job"]:
+    """Plan the jobs; raises UsageError when options do not apply to them."""
+    from segan_cli.cli.console import say
+    from segan_cli.enhancement.jobs import check_paths, parse_list, plan
+    from segan_cli.enhancement.recording import standard_stream
+
+    names = None
+    if arguments.files_from is not None:
+        from_stdin = arguments.files_from == STREAM
+        names = parse_list(standard_stream("input").buffer.read() if from_stdin else arguments.files_from.read_bytes())
+        if not names and not arguments.inputs:
+            raise click.UsageError("Nothing to enhance; the list is empty.")
+    suffix = SUFFIX if arguments.output is None and arguments.suffix is None else arguments.suffix
+    extension = f".{arguments.extension.lstrip('.')}" if arguments.extension else None
+    notes: list[str] = []
+    jobs = plan(arguments.inputs, arguments.output, suffix, extension, names, notes)
+    if arguments.raw and not any(STREAM in (job.source, job.target) for job in jobs):
+        raise click.UsageError("--raw is for standard input and output; give - as input or output.")
+    others = [path for path in (arguments.residual, arguments.plot) if path is not None]
+    if others:
+        if len(jobs) > 1:
+            raise click.UsageError("--residual and --plot support only one recording.")
+        check_paths(jobs, others)
+    if arguments.plot is not None:
+        check_plot(jobs[0], arguments.plot, arguments.force)
+    normalized = arguments.normalize is not None or arguments.loudness is not None
+    if normalized and any(job.target == STREAM for job in jobs):
+        raise click.UsageError("--normalize and --loudness read the whole recording before they write; give -o FILE.")
+    if arguments.loudness is not None:
+        require_extra("loudness", "--loudness")
+    notes += note_earlier_results(jobs) if arguments.suffix is None and arguments.output is not None else []
+    for note in [] if arguments.quiet else notes:
+        say(f"segan: {note}")
+    return jobs
+
+
+def note_earlier_results(jobs: Sequence["Job"]) -> list[str]:
+    """Note inputs that look like results of other inputs."""
+    sources = {job.source for job in jobs}
+    results = [
+        source
+        for source in sources
+        if source.stem.endswith(SUFFIX) and source.with_stem(source.stem.removesuffix(SUFFIX) or source.stem) in sources
+    ]
+    return (
+        [f"{min(results)}: {len(results)} inputs look like earlier results and are enhanced again"] if results else []
+    )
+
+
+def check_plot(job: "Job", picture: Path, force: bool) -> None:
+    """Raise an error when the plot cannot be made."""
+    from segan_cli.atomic import check_place
+
+    require_extra("plot", "--plot")
+    check_place(picture, force)
+    if STREAM in (job.source, job.target):
+        raise click.UsageError("--plot reads input and output again; give files.")
+
+
+def output_options(arguments: Arguments) -> "OutputOptions":
+    """Return how the outputs are written."""
+    from segan_cli.audio.streams import Encoding
+    from segan_cli.enhancement.recording import OutputOptions
+
+    raw = None
+    if arguments.raw:
+        raw = Encoding(arguments.rate or 0, channel_options(arguments)[1], ENCODINGS[arguments.encoding or "s16"])
+    return OutputOptions(
+        raw=raw,
+        rate_hz=None if arguments.raw else arguments.rate,
+        subtype=SUBTYPES[arguments.subtype] if arguments.subtype else None,
+        normalize_db=arguments.normalize,
+        loudness_lufs=arguments.loudness,
+        residual=arguments.residual,
+        force=arguments.force,
+        skip_existing=arguments.skip_existing,
+        allow_truncated=arguments.allow_truncated,
+    )
+
+
+def split_existing(jobs: Sequence["Job"], options: "OutputOptions") -> tuple[list["Job"], list["Job"]]:
+    """Split several jobs into those to run and those that fail because their output exists."""
+    if options.force or options.skip_existing or len(jobs) == 1:
+        return list(jobs), []
+    existing = {job for job in jobs if job.target != STREAM and job.target.is_file()}
+    return [job for job in jobs if job not in existing], [job for job in jobs if job in existing]
+
+
+def strength(arguments: Arguments) -> float:
+    """Return the strength, also from the largest attenuation."""
+    if arguments.max_attenuation is not None:
+        return float(1 - 10 ** (-arguments.max_attenuation / 20))
+    return 1.0 if arguments.strength is None else arguments.strength
+
+
+def channel_options(arguments: Arguments) -> tuple[str, int]:
+    """Parse --channels: the mode, and the number of channels of raw samples."""
+    from segan_cli.audio.files import MAX_CHANNELS
+
+    mode, n = "linked", 1
+    for value in arguments.channels:
+        if value in ("linked", "independent"):
+            mode = value
+        elif value.isdecimal() and arguments.raw and 1 <= int(value) <= MAX_CHANNELS:
+            n = int(value)
+        else:
+            message = f"{value}; give linked or independent, and with --raw a number"
+            raise click.BadParameter(message, param_hint="--channels")
+    return mode, n

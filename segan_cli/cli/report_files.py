@@ -1,0 +1,47 @@
+"""The report files of `segan evaluate`, and their provenance."""
+
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from segan_cli.evaluation.report import Report
+    from segan_cli.evaluation.run import EvaluationResult, System
+
+
+def provenance(measures: Sequence[str], models: dict[str, str]) -> dict[str, Any]:
+    """The command, package versions and model hashes behind a report."""
+    from segan_cli import __version__
+    from segan_cli.measures.catalog import package_versions
+
+    command = shlex.join(["segan", *sys.argv[1:]])
+    versions = {"segan-cli": __version__, **package_versions(measures)}
+    return {"command": command, "versions": versions, "models": models}
+
+
+def check_outputs(paths: Sequence[Path], force: bool) -> None:
+    """Raise an error for an output file that exists or cannot be written."""
+    from segan_cli.atomic import check_place
+
+    for path in paths:
+        check_place(path, force)
+
+
+def write_reports(
+    outputs: dict[str, Path | None], report: "Report", result: "EvaluationResult", systems: dict[str, "System"]
+) -> None:
+    """Write the CSV, Markdown and HTML files that were requested."""
+    from segan_cli.atomic import write_whole
+    from segan_cli.evaluation.page import to_html
+    from segan_cli.evaluation.report import to_csv, to_markdown
+
+    for name, path in outputs.items():
+        if path is None:
+            continue
+        if name == "html":
+            text = to_html(report, result, systems)
+        else:
+            text = {"csv": to_csv, "markdown": to_markdown}[name](report)
+        write_whole(path, text.encode())
