@@ -51,10 +51,10 @@ class StderrFilter:
             redirection = self.redirection
             assert redirection is not None
             redirection.users -= 1
-            if redirection.users == 0:
-                os.dup2(redirection.stderr, 2)
             self.pass_on(redirection)
             if redirection.users == 0:
+                os.dup2(redirection.stderr, 2)
+                self.pass_on(redirection)  # what was written since
                 os.close(redirection.stderr)
                 redirection.buffer.close()
                 self.redirection = None
