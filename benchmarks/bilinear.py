@@ -92,8 +92,7 @@ def main() -> None:
         axis.plot(0, 0, "+", color="0.3")
         axis.set_title(name, fontsize=9)
         axis.set_aspect("equal", "datalim")
-    (report.ROOT / "docs" / "figures").mkdir(exist_ok=True)
-    figure.savefig(report.ROOT / "docs" / "figures" / "bilinear.png", dpi=90)
+    report.save_figure("bilinear", figure)
 
 
 if __name__ == "__main__":

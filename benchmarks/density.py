@@ -108,8 +108,7 @@ def draw(results: dict[str, Any]) -> None:
         axis.set_title(name, fontsize=8)
         axis.set_ylim(0, 1.2)
     axes[0, 0].legend(fontsize=6)
-    (report.ROOT / "docs" / "figures").mkdir(exist_ok=True)
-    figure.savefig(report.ROOT / "docs" / "figures" / "density.png", dpi=90)
+    report.save_figure("density", figure)
 
 
 if __name__ == "__main__":

@@ -219,8 +219,7 @@ def draw(results: dict[str, Any]) -> None:
     right.set(title="slope of the generator's loss by θ", xlabel="θ")
     left.legend(fontsize=7)
     right.legend(fontsize=7)
-    (report.ROOT / "docs" / "figures").mkdir(exist_ok=True)
-    figure.savefig(report.ROOT / "docs" / "figures" / "divergences.png", dpi=90)
+    report.save_figure("divergences", figure)
 
 
 if __name__ == "__main__":

@@ -150,8 +150,7 @@ def draw(results: dict[str, Any]) -> None:
     bar = figure.colorbar(plt.cm.ScalarMappable(cmap="Blues"), ax=axes)
     bar.set_label("share of good samples", fontsize=7)
     bar.ax.tick_params(labelsize=7)
-    (report.ROOT / "docs" / "figures").mkdir(exist_ok=True)
-    figure.savefig(report.ROOT / "docs" / "figures" / "mixtures.png", dpi=90)
+    report.save_figure("mixtures", figure)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,13 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(cells) + " |" for cells in (headings, rule, *rows))
 
 
+def save_figure(name: str, figure: Any) -> None:
+    """Save a matplotlib figure as PNG for the documentation."""
+    folder = ROOT / "docs" / "figures"
+    folder.mkdir(exist_ok=True)
+    figure.savefig(folder / f"{name}.png", dpi=90)
+
+
 def insert(page: Path, name: str, text: str) -> None:
     """Replace a table in a page, between its markers."""
     content = page.read_text(encoding="utf-8")

@@ -107,8 +107,7 @@ def draw(seen: dict[str, Any]) -> None:
     right.set(title="density", xlabel="x", xlim=(-3, 3.5))
     middle.legend(fontsize=7)
     right.legend(fontsize=7)
-    (report.ROOT / "docs" / "figures").mkdir(exist_ok=True)
-    figure.savefig(report.ROOT / "docs" / "figures" / "stretching.png", dpi=90)
+    report.save_figure("stretching", figure)
 
 
 if __name__ == "__main__":

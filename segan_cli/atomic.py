@@ -58,14 +58,8 @@ def atomically(path: Path, force: bool = True) -> Iterator[Path]:
 @contextmanager
 def scratch_file() -> Iterator[Path]:
     """Create an empty file in the system's temporary folder, which is removed when the block ends."""
-    path = Path(tempfile.gettempdir(), f"segan-{secrets.token_hex(8)}")
-    UNFINISHED.add(path)
-    try:
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+    with _new_file(Path(tempfile.gettempdir(), f"segan-{secrets.token_hex(8)}"), 0o600) as path:
         yield path
-    finally:
-        path.unlink(missing_ok=True)
-        UNFINISHED.discard(path)
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -140,14 +134,21 @@ def _lock_path(path: Path) -> Path:
 def _temporary_file(path: Path) -> Iterator[Path]:
     """Create an empty file beside `path` with its suffix; it is removed at the end if it was not renamed."""
     suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= MAX_SUFFIX else ""
-    temporary = path.with_name(f"{_prefix(path)}-{secrets.token_hex(8)}{PART}{suffix}")
-    UNFINISHED.add(temporary)
-    try:
-        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    name = f"{_prefix(path)}-{secrets.token_hex(8)}{PART}{suffix}"
+    with _new_file(path.with_name(name), 0o666) as temporary:
         yield temporary
+
+
+@contextmanager
+def _new_file(path: Path, mode: int) -> Iterator[Path]:
+    """Create an empty file that must not exist; it is removed when the block ends, also by a signal."""
+    UNFINISHED.add(path)
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+        yield path
     finally:
-        temporary.unlink(missing_ok=True)
-        UNFINISHED.discard(temporary)
+        path.unlink(missing_ok=True)
+        UNFINISHED.discard(path)
 
 
 @contextmanager

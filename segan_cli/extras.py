@@ -1,7 +1,6 @@
 """Optional dependencies: which extra a package belongs to, and how to install it."""
 
 import shlex
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,4 +46,8 @@ def install_command(extra: str) -> str:
 
 def quoted(path: str) -> str:
     """Quote a path for the shell of this system."""
-    return subprocess.list2cmdline([path]) if sys.platform == "win32" else shlex.quote(path)
+    if sys.platform == "win32":
+        from subprocess import list2cmdline  # only needed for an error
+
+        return list2cmdline([path])
+    return shlex.quote(path)

@@ -23,7 +23,7 @@ class BatchReporter:
         self.n, self.as_json, self.to_stream, self.quiet = n, as_json, to_stream, quiet
         self.each_line = verbose or (n == 1 and not to_stream)  # whether every recording gets a line
         self.enhanced = self.skipped = self.not_overwritten = self.failed = 0
-        self.seconds = self.processing_s = 0.0
+        self.seconds = 0.0
         self.last_error = ""
         self.bar = progress_bar(not quiet)
         self.total = self.bar.add_task("recordings", total=n, note="", visible=n > 1)
@@ -44,10 +44,9 @@ class BatchReporter:
 
     def on_existing(self, outcomes: Sequence["Outcome"]) -> None:
         """Report recordings whose output exists already in one line."""
-        for outcome in outcomes:
-            self._count(outcome)
-        self.failed -= len(outcomes)
         self.not_overwritten += len(outcomes)
+        for outcome in outcomes:
+            self._record(outcome)
         say(
             f"segan: {len(outcomes)} of {self.n} outputs exist already, such as {outcomes[0].target};"
             " add --force to overwrite them, or --skip-existing"
@@ -57,7 +56,12 @@ class BatchReporter:
         """Report the outcome of a recording."""
         for job in [job for job in self.tasks if str(job.source) == outcome.source]:
             self.bar.remove_task(self.tasks.pop(job))
-        self._count(outcome)
+        self.failed += outcome.error is not None
+        self.skipped += outcome.skipped
+        self.enhanced += outcome.error is None and not outcome.skipped
+        self.seconds += outcome.seconds or 0.0
+        self.last_error = outcome.error or self.last_error
+        self._record(outcome)
         if outcome.error is not None:
             if self.n > 1:
                 say(f"segan: {outcome.error}")
@@ -82,13 +86,9 @@ class BatchReporter:
         if not self.quiet:
             say(summary)
 
-    def _count(self, outcome: "Outcome") -> None:
+    def _record(self, outcome: "Outcome") -> None:
+        """Advance the bar, and print the JSON of an outcome."""
         self.bar.update(self.total, advance=1)
-        self.failed += outcome.error is not None
-        self.skipped += outcome.skipped
-        self.enhanced += outcome.error is None and not outcome.skipped
-        self.seconds += outcome.seconds or 0.0
-        self.last_error = outcome.error or self.last_error
         if self.as_json:
             print_json(write_json(asdict(outcome)), aside=self.to_stream)
 

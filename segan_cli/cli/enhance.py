@@ -140,7 +140,7 @@ def enhance(**options: Any) -> None:
     jobs = plan_jobs(arguments)
 
     from segan_cli.cli.batch_reporter import BatchReporter
-    from segan_cli.enhancement.batch import run_batch, run_job
+    from segan_cli.enhancement.batch import refuse_existing, run_batch, run_job
     from segan_cli.enhancement.enhancer import Enhancer
     from segan_cli.stopping import Leave, listening
     from segan_cli.system import cpu_count
@@ -161,7 +161,7 @@ def enhance(**options: Any) -> None:
         new, existing = split_existing(jobs, outputs)
         run = partial(run_job, enhancer, options=outputs)
         if existing:
-            reporter.on_existing([run(job, on_progress=lambda done, total: None) for job in existing])
+            reporter.on_existing([refuse_existing(enhancer, job) for job in existing])
         run_batch(lambda job, progress: run(job, on_progress=progress), new, n_jobs, reporter.on_outcome,
                   reporter.on_progress, stopped)  # fmt: skip
         reporter.close()

@@ -3,7 +3,6 @@
 import os
 import shlex
 from collections.abc import Callable
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,6 +59,8 @@ class SuggestingGroup(click.Group):
             if Path(name).suffix or os.sep in name:
                 message = f"{name!r} is neither a command nor a file. To enhance a recording: segan enhance FILE"
                 raise click.UsageError(message, ctx) from error
+            from difflib import get_close_matches  # only needed for an error
+
             close = get_close_matches(name, self.list_commands(ctx), 1)
             if close:
                 raise click.UsageError(f"No such command {name!r}. Did you mean {close[0]!r}?", ctx) from error

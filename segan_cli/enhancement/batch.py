@@ -10,7 +10,7 @@ from segan_cli.atomic import remove_leftovers
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.jobs import STREAM, Job
 from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions, enhance_recording
-from segan_cli.errors import CheckpointError, SeganError, StoppedError
+from segan_cli.errors import CheckpointError, ExistsError, SeganError, StoppedError
 from segan_cli.tracebacks import LOG, in_words
 
 RunJob = Callable[[Job, OnProgress], Outcome]
@@ -37,6 +37,12 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
     except Exception as error:  # of any library; the other recordings go on
         outcome = replace(outcome, error=in_words(error, outcome.source))
     return enhancer.add_provenance(outcome)
+
+
+def refuse_existing(enhancer: Enhancer, job: Job) -> Outcome:
+    """Return the outcome of a job whose target exists; the source is not opened."""
+    error = ExistsError(f"{job.target}: exists already")
+    return enhancer.add_provenance(Outcome(str(job.source), str(job.target), error=str(error)))
 
 
 def run_batch(

@@ -68,7 +68,7 @@ def analyse(before: Path, after: Path) -> list[Picture]:
     length = 0
     for path in (before, after):
         with open_file(path, allow_truncated=True) as source:
-            length = max(length, sum(block.shape[1] for block in source.blocks))
+            length = max(length, source.info.n_samples or sum(block.shape[1] for block in source.blocks))
             rates.append(source.info.rate_hz)
     hop = max(FRAME // 4, -(-length // MAX_COLUMNS))
     pictures = [to_picture(read_mean(path), rate_hz, hop) for path, rate_hz in zip((before, after), rates, strict=True)]
