@@ -173,14 +173,26 @@ def _locked(path: Path) -> Iterator[None]:
     finally:
         UNFINISHED.discard(lock_path)
         if lock is not None:
-            os.close(lock)
-        with suppress(OSError):  # another writer holds it, or has removed it
-            lock = os.open(lock_path, os.O_RDWR | NOFOLLOW)
-            try:
-                _flock(lock)
-                lock_path.unlink()
-            finally:
-                os.close(lock)
+            _remove_lock(lock_path, lock)
+        else:
+            with suppress(OSError):  # another writer holds it, or has removed it
+                lock = os.open(lock_path, os.O_RDWR | NOFOLLOW)
+                try:
+                    _flock(lock)
+                except BlockingIOError:
+                    os.close(lock)
+                else:
+                    _remove_lock(lock_path, lock)
+
+
+def _remove_lock(lock_path: Path, lock: int) -> None:
+    """Remove a lock file that is locked: a process that another thread has just forked would hold it a little longer.
+
+    Whoever has opened it meanwhile sees in `_acquire` that it is gone.
+    """
+    with suppress(OSError):  # Windows does not delete open files
+        lock_path.unlink()
+    os.close(lock)
 
 
 def _acquire(lock_path: Path, path: Path) -> int | None:

@@ -260,3 +260,18 @@ def test_two_commands_with_one_target_do_not_mix(tmp_path):
     assert "is being written by another process" in second.stderr
     assert soundfile.info(tmp_path / "out.wav").frames == 120 * 16_000
     assert names(tmp_path) == ["in.wav", "out.wav"]
+
+
+def test_a_child_that_inherits_the_lock_leaves_no_lock_file(tmp_path):
+    """As between fork and exec of an ffmpeg that another thread starts."""
+    reader, writer = os.pipe()
+    with atomically(tmp_path / "a.wav"):
+        child = os.fork()
+        if not child:
+            os.close(writer)
+            os.read(reader, 1)  # until the parent is done
+            os._exit(0)
+    left = [path.name for path in tmp_path.iterdir()]
+    os.close(writer)
+    os.waitpid(child, 0)
+    assert left == ["a.wav"]

@@ -18,6 +18,7 @@ from commands import alone, command, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.audio import sources
+from segan_cli.audio.mpg123 import MESSAGES
 from segan_cli.audio.sources import open_file, open_stream
 from segan_cli.data.cache import Cache, CacheEntry
 from segan_cli.data.recordings import Recording, Recordings, map_shard
@@ -428,6 +429,11 @@ def test_other_threads_keep_standard_error_while_mp3_is_decoded(tmp_path, capfd)
     for thread in threads:
         thread.join()
     assert sorted(capfd.readouterr().err.splitlines()) == sorted(f"line {i}" for i in range(300))
+
+
+@pytest.mark.parametrize("message", [b"\n[src/libmpg123/x.c:1] error: a\n", b"[src/libmpg123/x.c:1] error: a\n"])
+def test_messages_of_mpg123_take_no_line_end_of_others(message):
+    assert MESSAGES.sub(b"", b"line 1\n" + message + b"line 2\n" + message) == b"line 1\nline 2\n"
 
 
 def test_silence_at_the_end_of_what_the_header_tells_ends_nothing(tmp_path):

@@ -14,7 +14,7 @@ from typing import IO
 MPEG = "MPEG_LAYER"  # in libsndfile's subtypes that libmpg123 decodes
 MPEG_FORMAT_TAGS = (b"\x50\0", b"\x55\0")  # of WAV files
 MESSAGES = re.compile(
-    rb"\n?\[src/libmpg123/[^\n]*\n|Warning: Xing stream size off [^\n]*\n"
+    rb"(?:(?:\A|(?<=\n))\n)?\[src/libmpg123/[^\n]*\n|Warning: Xing stream size off [^\n]*\n"
     rb"|Note: (Illegal Audio-MPEG-Header 0x|Trying to resync|Skipped \d|Junk at the beginning|Looks like a RIFF"
     rb"|Could be a BMP|Hit end of \(available\) data|Input data end)[^\n]*\n|Illegal bit allocation value\.\n"
 )
