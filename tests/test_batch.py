@@ -7,12 +7,18 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from commands import Running, alone, command, complaint, segan
 from conftest import assert_same_sound, hiss, voice
+
+from segan_cli.cli.batch_reporter import BatchReporter
+from segan_cli.enhancement.batch import run_batch
+from segan_cli.enhancement.jobs import Job
+from segan_cli.enhancement.recording import Outcome
 
 
 @pytest.fixture(scope="module")
@@ -229,3 +235,21 @@ def test_no_line_is_lost_while_mp3_is_decoded():
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, env=alone())
     lines = [line.removeprefix("ERROR:root:") for line in result.stderr.splitlines()]
     assert sorted(lines) == sorted(f"line {i}" for i in range(300))
+
+
+def test_progress_of_other_threads_does_not_disturb_outcomes():
+    jobs = [Job(Path(f"{i}.wav"), Path(f"out/{i}.wav")) for i in range(2_000)]
+    with BatchReporter(len(jobs), as_json=False, to_stream=False, quiet=False, verbose=False) as reporter:
+
+        def run(job, progress):
+            progress(0.0, 1.0)
+            return Outcome(str(job.source), str(job.target), seconds=1.0)
+
+        interval = sys.getswitchinterval()
+        sys.setswitchinterval(1e-6)
+        try:
+            run_batch(run, jobs, 8, reporter.on_outcome, reporter.on_progress, lambda: 0)
+        finally:
+            sys.setswitchinterval(interval)
+        assert reporter.enhanced == len(jobs)
+        assert not reporter.tasks

@@ -27,7 +27,7 @@ class BatchReporter:
         self.last_error = ""
         self.bar = progress_bar(not quiet)
         self.total = self.bar.add_task("recordings", total=n, note="", visible=n > 1)
-        self.tasks: dict[Job, TaskID] = {}  # of recordings in progress
+        self.tasks: dict[str, TaskID] = {}  # in progress, by target; threads of the batch add their own
 
     def __enter__(self) -> "BatchReporter":
         self.bar.start()
@@ -37,10 +37,11 @@ class BatchReporter:
         self.bar.stop()
 
     def on_progress(self, job: "Job", done_s: float, total_s: float | None) -> None:
-        """Show how far a recording is."""
-        if job not in self.tasks:
-            self.tasks[job] = self.bar.add_task(job.source.name, total=total_s, note="", unit="s")
-        self.bar.update(self.tasks[job], completed=done_s, total=total_s)
+        """Show how far a recording is; called from the threads of the batch."""
+        target = str(job.target)
+        if target not in self.tasks:
+            self.tasks[target] = self.bar.add_task(job.source.name, total=total_s, note="", unit="s")
+        self.bar.update(self.tasks[target], completed=done_s, total=total_s)
 
     def on_existing(self, outcomes: Sequence["Outcome"]) -> None:
         """Report recordings whose output exists already in one line."""
@@ -54,8 +55,8 @@ class BatchReporter:
 
     def on_outcome(self, outcome: "Outcome") -> None:
         """Report the outcome of a recording."""
-        for job in [job for job in self.tasks if str(job.source) == outcome.source]:
-            self.bar.remove_task(self.tasks.pop(job))
+        if outcome.target in self.tasks:
+            self.bar.remove_task(self.tasks.pop(outcome.target))
         self.failed += outcome.error is not None
         self.skipped += outcome.skipped
         self.enhanced += outcome.error is None and not outcome.skipped
