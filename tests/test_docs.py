@@ -74,7 +74,7 @@ def test_every_quoted_command_is_valid(arguments):
     name, *options = arguments
     if name == "--version":
         return
-    parameters = segan.commands[name].make_context(name, options).params
+    parameters = segan.get_command(None, name).make_context(name, options).params
     if name == "train" and not (parameters["resume"] or parameters["recipe"]):
         recipe_options = {option: parameters[option] for option in RECIPE_OPTIONS}
         model = (parameters[option] for option in ("preset", "width", "init"))
@@ -91,7 +91,7 @@ def test_commands_are_found_in_pipes_and_sequences():
 def test_every_option_in_the_text_exists():
     options = {"--version"} | {
         name
-        for command in segan.commands.values()
+        for command in (segan.get_command(None, name) for name in segan.list_commands(None))
         for parameter in command.get_params(click.Context(command, help_option_names=["-h", "--help"]))
         for name in parameter.opts
     }
@@ -103,6 +103,11 @@ def test_every_option_in_the_text_exists():
                     assert option in options, f"{page.name}: {option}"
 
 
+def test_the_summaries_in_the_help_are_those_of_the_commands():
+    for name, summary in segan.summaries.items():
+        assert segan.get_command(None, name).get_short_help_str(limit=100) == summary
+
+
 def test_ci_runs_the_test_command_of_the_readme():
     (line,) = [line for line in code_lines(ROOT / "README.md") if line.endswith("pytest")]
     assert line in read(ROOT / ".ci" / "run").splitlines()
@@ -112,7 +117,7 @@ def test_the_install_command_of_the_readme_enhances_a_sample():
     (line,) = [line for line in code_lines(ROOT / "README.md") if "samples/" in line]
     assert line.startswith("python3 -m venv .venv && .venv/bin/pip install -q -c constraints.txt . && ")
     ((name, *arguments),) = segan_commands(line)
-    context = segan.commands[name].make_context(name, arguments)
+    context = segan.get_command(None, name).make_context(name, arguments)
     assert (ROOT / context.params["inputs"][0]).is_file()
 
 

@@ -87,6 +87,7 @@ def test_globs_and_lists_are_expanded(tree):
     ("inputs", "output", "suffix", "ending", "complaint"),
     [
         (["missing.wav"], "out.wav", None, None, "no such file"),
+        (["in/deep/c.flac"], "out.wav", None, None, "no such file; did you mean in/deep/b.flac?"),
         (["in/*.mp3"], "out", None, None, "nothing matches"),
         (["in"], "out.wav", None, None, "cannot hold a folder"),
         (["in/a.wav", "one.mp4"], "out.wav", None, None, "cannot hold several"),

@@ -5,6 +5,11 @@ import math
 import pytest
 import torch
 
+from segan_cli.config.presets import PRESETS
+from segan_cli.config.recipe import load_recipe, recipe_text
+from segan_cli.config.schema import override
+from segan_cli.config.training import Recipe
+from segan_cli.errors import ConfigError
 from segan_cli.losses.reconstruction import L1, CompressedSpectrum, MultiResolutionSTFT, Reconstruction
 from segan_cli.losses.signal import Signal
 
@@ -62,3 +67,44 @@ def test_reconstruction_weighs_its_terms_by_name():
     nothing.backward()
     assert terms == {}
     assert not enhanced.grad.any()
+
+
+def test_a_package_may_register_a_loss(tmp_path, monkeypatch):
+    (tmp_path / "my_losses.py").write_text(
+        "from torch import nn\n"
+        "class Overshoot(nn.Module):\n"
+        "    def forward(self, enhanced, clean):\n"
+        "        return (enhanced.waveform - clean.waveform).clamp_min(0).mean()\n"
+    )
+    (tmp_path / "my_losses-0.1.dist-info").mkdir()
+    (tmp_path / "my_losses-0.1.dist-info" / "METADATA").write_text("Name: my-losses\nVersion: 0.1\n")
+    (tmp_path / "my_losses-0.1.dist-info" / "entry_points.txt").write_text(
+        "[segan_cli.losses]\novershoot = my_losses:Overshoot\n"
+    )
+    recipe = override(Recipe(PRESETS["segan-gated"]), ["training.plugin_weights.overshoot=50", "training.l1_weight=0"])
+    (tmp_path / "recipe.toml").write_text(recipe_text(recipe))
+    assert load_recipe(str(tmp_path / "recipe.toml")) == recipe
+    weights = recipe.training.reconstruction()
+    with pytest.raises(ConfigError, match=r"plugin_weights\.overshoot: no installed package"):
+        Reconstruction(weights)
+    monkeypatch.syspath_prepend(tmp_path)
+    clean = torch.zeros(1, 1, 4096)
+    total, terms = Reconstruction({**weights, "spectral": 0.0})(clean + torch.tensor([0.2, -0.6]).repeat(2048), clean)
+    assert list(terms) == ["overshoot"]
+    assert float(total) == pytest.approx(50 * 0.1)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "says"),
+    [
+        ("training.plugin_weights.l1=1", "is a loss of segan; set l1_weight"),
+        ("training.plugin_weights.mine=-1", "must lie between 0 and"),
+        ('training.plugin_weights={"my loss": 1}', "my loss"),
+        ("training.plugin_weights.mine=much", "must be a number"),
+        ("training.plugin_weights=3", "is a section"),
+        ("training.absent.mine=3", "SECTION.FIELD=VALUE"),
+    ],
+)
+def test_bad_weights_of_plugins_are_refused(assignment, says):
+    with pytest.raises(ConfigError, match=says):
+        override(Recipe(PRESETS["segan-gated"]), [assignment])

@@ -8,6 +8,7 @@ import os
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partialmethod
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -239,6 +240,8 @@ def test_the_log_tells_the_health_of_the_training(source, tmp_path):
         "output_diversity", "d_training_accuracy", "d_held_out_accuracy",
         "failure_modes", "waiting", "audio_per_s",
     } <= set(line)  # fmt: skip
+    page = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
+    assert all(f"`{name}`" in page for name in line)
     (line,) = lines(tmp_path / "run", "validation")
     (noisy,) = lines(tmp_path / "run", "noisy")
     assert set(line["validation"]) == set(noisy["noisy"]) == {"pesq_wb", "stoi", "si_sdr_db"}

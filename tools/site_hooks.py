@@ -43,7 +43,8 @@ def command_reference() -> str:
     group = segan.make_context("segan", [], resilient_parsing=True)
     contexts = [
         command.make_context(name, [], parent=group, resilient_parsing=True, terminal_width=76)
-        for name, command in segan.commands.items()
+        for name in segan.list_commands(group)
+        if (command := segan.get_command(group, name)) is not None
     ]
     helps = [f"## {context.command_path}\n\n```text\n{context.get_help()}\n```\n" for context in contexts]
     return "\n".join((COMMANDS, *helps))

@@ -93,6 +93,18 @@ class AudioInfo:
         return replace(self, rate_hz=rate_hz, n_samples=None if n is None else -(-n * rate_hz // self.rate_hz))
 
 
+def suggestion(missing: Path) -> str:
+    """Suggest the file in the same folder whose name is closest to that of a missing file."""
+    from difflib import get_close_matches  # only needed for an error
+
+    try:
+        names = [path.name for path in missing.parent.iterdir() if path.name[0] != "."]
+    except OSError:
+        return "check the path"
+    close = get_close_matches(missing.name, names, 1)
+    return f"did you mean {missing.with_name(close[0])}?" if close else "check the path"
+
+
 def probe(path: Path) -> AudioInfo:
     """Read a file's header; raises AudioError when it is missing, a folder, empty or not audio."""
     with open_audio(path) as file:
@@ -105,7 +117,7 @@ def open_audio(path: Path, part: Part | None = None) -> Iterator[soundfile.Sound
     if path.is_dir():
         raise AudioError(f"{path}: is a folder; give an audio file")
     if not path.exists():
-        raise AudioError(f"{path}: no such file; check the path")
+        raise AudioError(f"{path}: no such file; {suggestion(path)}")
     if not path.is_file():
         raise AudioError(f"{path}: is a device or socket; give an audio file, or pipe it in")
     if path.stat().st_size == 0:

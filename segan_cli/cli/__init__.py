@@ -7,17 +7,20 @@ import sys
 import click
 
 from segan_cli import __version__
-from segan_cli.cli.enhance import enhance
-from segan_cli.cli.evaluate import evaluate
-from segan_cli.cli.export import export
-from segan_cli.cli.models import models
-from segan_cli.cli.sections import SuggestingGroup
-from segan_cli.cli.train import train
+from segan_cli.cli.sections import CommandGroup
 from segan_cli.errors import SeganError, StoppedError
 from segan_cli.extras import extra_of, install_command
 from segan_cli.printable import one_line
 from segan_cli.stopping import BROKEN_PIPE, exit_on_signals, exit_on_signals_silently, remove_unfinished
 from segan_cli.tracebacks import LOG, in_words, show_tracebacks
+
+SUMMARIES = {
+    "enhance": "Remove noise from recordings of speech.",
+    "train": "Train a speech enhancement model.",
+    "evaluate": "Score noisy and enhanced speech against clean speech.",
+    "models": "List shipped models and presets.",
+    "export": "Export a model to ONNX.",
+}
 
 debugging = click.option(
     "--debug", is_flag=True, expose_value=False, help="Print the traceback of errors.",
@@ -26,7 +29,9 @@ debugging = click.option(
 
 
 @debugging
-@click.group(cls=SuggestingGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup, summaries=SUMMARIES, decorate=debugging, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__, prog_name="segan")
 def segan() -> None:
     """Remove noise from speech, train models for it, and measure their quality.
@@ -35,10 +40,6 @@ def segan() -> None:
     Example:
       segan enhance noisy.wav -o clean.wav
     """
-
-
-for command in (enhance, train, evaluate, models, export):
-    segan.add_command(debugging(command))
 
 
 def main() -> None:

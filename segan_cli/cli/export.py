@@ -34,11 +34,11 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
     check_place(output, force)
     from segan_cli.backends.export import export as write_onnx
     from segan_cli.backends.pretrained import find_model
-    from segan_cli.cli.console import say
+    from segan_cli.cli.console import say, stderr_console
     from segan_cli.networks.checkpoint import load_model
     from segan_cli.stopping import Leave, listening
 
     loaded = load_model(find_model(model))
-    with listening(Leave()):
+    with listening(Leave()), stderr_console.status("exporting and comparing with torch"):
         difference = write_onnx(loaded, output, half)
     say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, largest difference from torch {difference:.1e}")

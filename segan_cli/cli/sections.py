@@ -1,8 +1,9 @@
-"""Help in sections: options of a command are listed under headings."""
+"""Help in sections, and commands that are imported when they are used."""
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,8 +42,31 @@ class SectionedCommand(click.Command):
                 formatter.write_dl(records)
 
 
-class SuggestingGroup(click.Group):
-    """A group that suggests a command for a typo or a file name."""
+class CommandGroup(click.Group):
+    """A group that imports a command when it is used, and suggests one for a typo or a file name."""
+
+    def __init__(
+        self, summaries: Mapping[str, str], decorate: Callable[[click.Command], click.Command], **attributes: Any
+    ) -> None:
+        """Takes the summary of each command, which is in the module `segan_cli.cli.NAME`, and a decorator for them."""
+        super().__init__(**attributes)
+        self.summaries, self.decorate = summaries, decorate
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(self.summaries)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name in self.summaries and cmd_name not in self.commands:
+            command = getattr(import_module(f"segan_cli.cli.{cmd_name}"), cmd_name)
+            self.commands[cmd_name] = self.decorate(command)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the summaries."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.summaries.items()))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

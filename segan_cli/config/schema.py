@@ -82,6 +82,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
                 f"{where}: {short_repr(value)}; it must be a list{'' if variable else f' of {len(arguments)}'}"
             )
         return tuple(_convert(arguments[0], item, where) for item in value)
+    if typing.get_origin(kind) is dict:  # of numbers by name
+        if not isinstance(value, dict):
+            raise ConfigError(f"{where}: {short_repr(value)}; it is a section; set one of its keys")
+        return {name: _convert(arguments[1], item, f"{where}.{name[:MAX_KEY]}") for name, item in value.items()}
     if type(value) is int and abs(value) >= INT_LIMIT:
         raise ConfigError(f"{where}: {short_repr(value)}; it must be below 2^63")
     if kind is float and type(value) is int:
@@ -100,10 +104,10 @@ def override(config: T, assignments: Sequence[str]) -> T:
     for assignment in assignments:
         path, equals, text = assignment.partition("=")
         *sections, name = path.split(".")
-        section_values = values
+        section_values: Any = values
         for section in sections:
-            section_values = section_values.get(section, {}) if isinstance(section_values, dict) else {}
-        if not equals or not isinstance(section_values, dict) or not section_values:
+            section_values = section_values.get(section) if isinstance(section_values, dict) else None
+        if not equals or not isinstance(section_values, dict):
             raise ConfigError(f"{assignment}: give SECTION.FIELD=VALUE, such as training.batch_size=64")
         try:
             section_values[name] = read_json(text)

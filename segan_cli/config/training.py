@@ -4,13 +4,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from segan_cli.config.model import DiscriminatorConfig, ModelConfig
-from segan_cli.config.schema import check_fractions, check_max, check_min, check_ranges
+from segan_cli.config.schema import check_fractions, check_max, check_min, check_ranges, short_repr
 from segan_cli.errors import ConfigError
 
 MAX_LEVEL_DB = 200.0  # beyond, amplitudes overflow
 MAX_GAP_MS = 10_000.0
 MAX_LEARNING_RATE = 1e30  # beyond, weights overflow before the loss does
 MAX_WEIGHT = 1e6  # of a loss term
+
+RECONSTRUCTION_LOSSES = ("l1", "spectral", "stft", "perceptual", "stoi")
 
 NoiseKind = Literal["white", "pink", "brown", "hum", "speech-shaped"]
 CodecName = Literal["mu-law", "gsm", "opus", "vorbis", "mp3"]
@@ -144,6 +146,7 @@ class TrainingConfig:
     stft_weight: float = 0.0  # multi-resolution STFT loss; not in the paper
     perceptual_weight: float = 0.0  # differentiable PESQ; not in the paper
     stoi_weight: float = 0.0  # differentiable STOI; not in the paper
+    plugin_weights: dict[str, float] = field(default_factory=dict)  # of losses in other packages, by name
     reference_windows: int = 8  # size of the reference batch of virtual batch norm
     ema_decay: float = 0.999  # of the generator weights to validate and save; 0: no averaging
     clip_norm: float | None = 5.0  # maximum gradient norm of each network
@@ -170,13 +173,20 @@ class TrainingConfig:
         )
         check_min("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
         check_min("training", self, validate_every=1, validation_mixes=1)
-        check_min("training", self, **{f"{name}_weight": 0 for name in self.reconstruction()})
-        check_max("training", self, **{f"{name}_weight": MAX_WEIGHT for name in self.reconstruction()})
+        for name, weight in self.reconstruction().items():
+            if not 0 <= weight <= MAX_WEIGHT:
+                key = f"plugin_weights.{name}" if name in self.plugin_weights else f"{name}_weight"
+                raise ConfigError(f"training: {key} {weight}; it must lie between 0 and {MAX_WEIGHT:,.0f}")
         check_max(
             "training", self, generator_learning_rate=MAX_LEARNING_RATE, discriminator_learning_rate=MAX_LEARNING_RATE
         )
         check_max("training", self, steps=10**9)
         check_max("training", self, batch_size=2**16, reference_windows=2**16, validation_mixes=10_000, keep=10_000)
+        for name in self.plugin_weights:
+            if not name.isidentifier():
+                raise ConfigError(f"training: plugin_weights {short_repr(name)}; a name has letters, digits and _ only")
+        if taken := set(self.plugin_weights) & set(RECONSTRUCTION_LOSSES):
+            raise ConfigError(f"training: plugin_weights {min(taken)}: is a loss of segan; set {min(taken)}_weight")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
         if self.decay_steps is not None:
@@ -195,8 +205,8 @@ class TrainingConfig:
 
     def reconstruction(self) -> dict[str, float]:
         """Weights of the reconstruction losses by name."""
-        terms = ("l1", "spectral", "stft", "perceptual", "stoi")
-        return {name: getattr(self, f"{name}_weight") for name in terms}
+        weights = {name: getattr(self, f"{name}_weight") for name in RECONSTRUCTION_LOSSES}
+        return {**self.plugin_weights, **weights}
 
 
 @dataclass(frozen=True)

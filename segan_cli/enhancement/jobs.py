@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segan_cli.atomic import is_unfinished
-from segan_cli.audio.files import MEDIA, count_others
+from segan_cli.audio.files import MEDIA, count_others, suggestion
 from segan_cli.errors import AudioError
 
 STREAM = Path("-")  # standard input or output
@@ -87,7 +87,7 @@ def expand(entry: Path, single: bool) -> Iterator[Path]:
         return
     found = sorted(map(Path, glob.glob(str(entry), recursive=True)))  # noqa: PTH207  # Path.glob refuses absolute patterns
     if not found:
-        kind = "nothing matches" if glob.has_magic(str(entry)) else "no such file; check the path"
+        kind = "nothing matches" if glob.has_magic(str(entry)) else f"no such file; {suggestion(entry)}"
         raise AudioError(f"{entry}: {kind}")
     yield from found
 

@@ -1,12 +1,17 @@
 """Reconstruction losses: distances between enhanced and clean segments."""
 
+from importlib.metadata import entry_points
+
 import torch
 from torch import Tensor, nn
 from torchaudio.transforms import Spectrogram
 
+from segan_cli.errors import ConfigError
 from segan_cli.losses.intelligibility import IntelligibilityDistance
 from segan_cli.losses.perceptual import PerceptualDistance
 from segan_cli.losses.signal import Signal
+
+PLUGINS = "segan_cli.losses"  # group of entry points
 
 
 class L1(nn.Module):
@@ -79,6 +84,15 @@ class MultiResolutionSTFT(nn.Module):
         return (spectrum.real.square() + spectrum.imag.square()).clamp_min(1e-7).sqrt()
 
 
+LOSSES: dict[str, type[nn.Module]] = {
+    "l1": L1,
+    "spectral": CompressedSpectrum,
+    "stft": MultiResolutionSTFT,
+    "perceptual": PerceptualDistance,
+    "stoi": IntelligibilityDistance,
+}
+
+
 class Reconstruction(nn.Module):
     """The weighted sum of the reconstruction losses."""
 
@@ -86,23 +100,30 @@ class Reconstruction(nn.Module):
         """Builds the terms whose weight is not 0.
 
         Args:
-            weights: of "l1", "spectral" (compressed spectrum), "stft" (multi-resolution STFT), "perceptual" (PESQ) and
-                "stoi".
+            weights: by name: "l1", "spectral" (compressed spectrum), "stft" (multi-resolution STFT), "perceptual"
+                (PESQ), "stoi", and losses that other packages register.
+
+        Raises ConfigError when no installed package registers a loss.
         """
         super().__init__()
-        terms = {
-            "l1": L1,
-            "spectral": CompressedSpectrum,
-            "stft": MultiResolutionSTFT,
-            "perceptual": PerceptualDistance,
-            "stoi": IntelligibilityDistance,
-        }
         self.weights = {name: weight for name, weight in weights.items() if weight}
-        self.terms = nn.ModuleDict({name: terms[name]() for name in self.weights})
+        self.terms = nn.ModuleList(build_loss(name) for name in self.weights)
 
     def forward(self, enhanced: Tensor, clean: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         """The weighted sum for enhanced and clean [B, 1, T], and the unweighted value of each term by name."""
         ours, theirs = Signal(enhanced), Signal(clean)
-        values = {name: term(ours, theirs) for name, term in self.terms.items()}
+        values = {name: term(ours, theirs) for name, term in zip(self.weights, self.terms, strict=True)}
         weighted = [self.weights[name] * value for name, value in values.items()]
         return torch.stack(weighted).sum() if weighted else enhanced.sum() * 0.0, values
+
+
+def build_loss(name: str) -> nn.Module:
+    """Build a loss of this module, or one that an installed package registers as entry point in PLUGINS."""
+    if name in LOSSES:
+        return LOSSES[name]()
+    plugins = entry_points(group=PLUGINS)
+    if name not in plugins.names:
+        known = ", ".join(sorted(plugins.names)) or "none"
+        raise ConfigError(f"plugin_weights.{name}: no installed package has a loss of this name; known: {known}")
+    loss: nn.Module = plugins[name].load()()
+    return loss

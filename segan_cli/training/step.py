@@ -101,9 +101,7 @@ def generator_step(state: TrainState, batches: Sequence[Batch]) -> StepMetrics:
     for batch, sync in synchronised_last(batches, state.ddp_generator):
         with sync:
             enhanced = enhance(state, batch, state.ddp_generator) if batch.enhanced is None else batch.enhanced
-            output = (
-                enhanced.detach().requires_grad_()
-            )  # both losses are differentiated up to here, so their gradients can be balanced
+            output = enhanced.detach().requires_grad_()  # both losses are differentiated up to here, to be balanced
             result, target = output, batch.clean
             if config.deemphasised_losses:
                 result, target = (deemphasise(side, state.model.pre_emphasis) for side in (output, batch.clean))
