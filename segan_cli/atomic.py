@@ -12,9 +12,11 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segan_cli.errors import ExistsError, OutputError
+from segan_cli.remote import find_kind, is_remote, upload
 from segan_cli.stopping import UNFINISHED
 
 PART = ".part"  # in the names of unfinished files and of their locks
+LOCKED = "is being written by another process"  # in a message
 STEM_LENGTH = 40  # characters of the name of the file in the names of its unfinished file
 MAX_SUFFIX = 16
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # which Windows does not have
@@ -41,10 +43,17 @@ KINDS = (
 def atomically(path: Path, force: bool = True) -> Iterator[Path]:
     """Create a temporary file beside `path` that replaces it when the block ends without an error.
 
-    Raises OutputError when it cannot be written, another process is writing it, or `path` is not a regular file, and
-    ExistsError when `path` exists and `force` is not given.
+    A remote file is made in the system's temporary folder and then uploaded. Raises OutputError when it cannot be
+    written, another process is writing it, or `path` is not a regular file, and ExistsError when `path` exists and
+    `force` is not given.
     """
     try:
+        if is_remote(path):
+            check_target(path, force)
+            with scratch_file(path.suffix) as temporary:
+                yield temporary
+                upload(temporary, path)
+            return
         with _locked(path):
             check_target(path, force)
             with _temporary_file(path) as temporary:
@@ -56,9 +65,9 @@ def atomically(path: Path, force: bool = True) -> Iterator[Path]:
 
 
 @contextmanager
-def scratch_file() -> Iterator[Path]:
+def scratch_file(suffix: str = "") -> Iterator[Path]:
     """Create an empty file in the system's temporary folder, which is removed when the block ends."""
-    with _new_file(Path(tempfile.gettempdir(), f"segan-{secrets.token_hex(8)}"), 0o600) as path:
+    with _new_file(Path(tempfile.gettempdir(), f"segan-{secrets.token_hex(8)}{suffix}"), 0o600) as path:
         yield path
 
 
@@ -72,6 +81,10 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 
 def check_target(path: Path, force: bool) -> None:
     """Raise OutputError when `path` is anything but a regular file, ExistsError when it exists without `force`."""
+    if is_remote(path):
+        if not force and find_kind(path) is not None:
+            raise ExistsError(f"{path}: exists already")
+        return
     if path.is_symlink() and not path.exists():
         raise OutputError(f"{path}: is a link to a file that does not exist; remove the link or name another file")
     try:
@@ -91,6 +104,8 @@ def check_place(path: Path, force: bool) -> None:
     """Check without writing whether a file can be written; raises the errors of `check_target` and OutputError."""
     try:
         check_target(path, force)
+        if is_remote(path):
+            return
         if not path.parent.is_dir():
             raise NotADirectoryError
         if not os.access(path.parent, os.W_OK | os.X_OK):
@@ -121,6 +136,8 @@ def _prefix(path: Path) -> str:
 
 def remove_leftovers(path: Path) -> None:
     """Remove what a killed writer left beside `path`, unless another process is writing it."""
+    if is_remote(path):
+        return
     if os.path.lexists(_lock_path(path)):
         with suppress(OSError, OutputError), _locked(path):
             pass
@@ -206,7 +223,7 @@ def _acquire(lock_path: Path, path: Path) -> int | None:
         pass
     except BlockingIOError as error:
         os.close(lock)
-        raise OutputError(f"{path}: is being written by another process; wait until it ends") from error
+        raise OutputError(f"{path}: {LOCKED}; wait until it ends") from error
     os.close(lock)
     return None
 

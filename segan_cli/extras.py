@@ -15,6 +15,8 @@ PACKAGES = {  # extra → packages, by the names they are imported by
     "dnsmos": ("speechmos", "librosa", "requests"),
     "loudness": ("pyloudnorm",),
     "tensorboard": ("tensorboard",),
+    "cloud": ("upath", "fsspec"),
+    "ray": ("ray", "pyarrow", "pandas"),
 }
 
 

@@ -185,7 +185,7 @@ def test_samples_do_not_go_to_a_terminal(noisy):
 def test_the_help_has_sections_and_80_columns():
     text = segan("enhance", "--help").stdout
     titles = [line for line in text.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert titles == ["Output:", "Enhancement:", "Input:", "Performance:", "Messages:", "Help:"]
+    assert titles == ["Output:", "Enhancement:", "Input:", "Performance:", "Cluster:", "Messages:", "Help:"]
     assert max(map(len, text.splitlines())) <= 80
     for short in ("-o, --output", "-m, --model", "-j, --jobs", "-d, --device", "-y, --force"):
         assert short in text

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from segan_cli.enhancement.jobs import STREAM, Job, check_paths, parse_list, plan
+from segan_cli.enhancement.jobs import STREAM, Job, check_paths
+from segan_cli.enhancement.plan import ExistingTargets, NameList, Plan, Shard
 from segan_cli.errors import AudioError
 
 
@@ -19,8 +20,12 @@ def tree(tmp_path, monkeypatch):
     return tmp_path
 
 
+def list_of(content):
+    return list(NameList(content))
+
+
 def pairs(*arguments):
-    return [(str(job.source), str(job.target)) for job in plan(*arguments)]
+    return [(str(job.source), str(job.target)) for job in Plan(*arguments)]
 
 
 def test_a_file_goes_where_it_is_told(tree):
@@ -28,7 +33,7 @@ def test_a_file_goes_where_it_is_told(tree):
     assert pairs([Path("one.mp4")], Path("results"), None, None) == [("one.mp4", "results/one.mp4")]
     assert pairs([Path("one.mp4")], Path("results"), None, ".wav") == [("one.mp4", "results/one.wav")]
     assert pairs([Path("one.mp4")], None, "-clean", None) == [("one.mp4", "one-clean.mp4")]
-    assert plan([STREAM], STREAM, None, None) == [Job(STREAM, STREAM, make_folder=True)]
+    assert list(Plan([STREAM], STREAM, None, None)) == [Job(STREAM, STREAM, make_folder=True)]
 
 
 def test_a_folder_is_searched_and_mirrored(tree):
@@ -49,7 +54,7 @@ def test_results_of_an_earlier_run_are_no_inputs(tree):
     assert pairs([Path("in")], None, "-clean", None) == [
         ("in/a.wav", "in/a-clean.wav"), ("in/deep/b.flac", "in/deep/b-clean.flac")
     ]  # fmt: skip
-    assert parse_list(b"a.wav\r\n.b.17-3.part.flac\n.c.flac\n") == [Path("a.wav"), Path(".c.flac")]
+    assert list_of(b"a.wav\r\n.b.17-3.part.flac\n.c.flac\n") == [Path("a.wav"), Path(".c.flac")]
 
 
 def test_a_folder_gives_files_alone(tree):
@@ -58,7 +63,7 @@ def test_a_folder_gives_files_alone(tree):
 
 
 def test_other_outputs_are_kept_apart_too(tree):
-    jobs = plan([Path("in/a.wav")], Path("out.wav"), None, None)
+    jobs = Plan([Path("in/a.wav")], Path("out.wav"), None, None)
     check_paths(jobs, [Path("rest.wav"), Path("p.png")])
     for others in ([Path("in/a.wav")], [Path("out.wav")], [Path("p.png"), Path("./p.png")], [Path("in/deep/../a.wav")]):
         with pytest.raises(AudioError, match=r"input itself|would be written to this file"):
@@ -71,16 +76,16 @@ def test_a_missing_file_among_others_is_left_to_fail(tree):
 
 def test_a_format_that_contradicts_the_name_of_the_output_is_refused(tree):
     with pytest.raises(AudioError, match="contradicts"):
-        plan([Path("in/a.wav")], "x.flac", None, ".wav")
-    assert plan([Path("in/a.wav")], "x.flac", None, ".flac")[0].target == Path("x.flac")
+        Plan([Path("in/a.wav")], Path("x.flac"), None, ".wav")
+    assert next(iter(Plan([Path("in/a.wav")], Path("x.flac"), None, ".flac"))).target == Path("x.flac")
 
 
 def test_globs_and_lists_are_expanded(tree):
     assert pairs([Path("in/**/*.flac"), Path("one.mp4")], Path("out"), None, None) == [
         ("in/deep/b.flac", "out/b.flac"), ("one.mp4", "out/one.mp4")
     ]  # fmt: skip
-    assert parse_list(b"a b.wav\0c\n.wav\0") == [Path("a b.wav"), Path("c\n.wav")]
-    assert parse_list(b"a b.wav\nc.wav\n\n") == [Path("a b.wav"), Path("c.wav")]
+    assert list_of(b"a b.wav\0c\n.wav\0") == [Path("a b.wav"), Path("c\n.wav")]
+    assert list_of(b"a b.wav\nc.wav\n\n") == [Path("a b.wav"), Path("c.wav")]
 
 
 @pytest.mark.parametrize(
@@ -103,4 +108,4 @@ def test_what_cannot_be_meant_is_refused(tree, inputs, output, suffix, ending, c
     (tree / "in" / ".hidden" / "none").mkdir()
     (tree / "link.wav").symlink_to(tree / "in" / "a.wav")
     with pytest.raises(AudioError, match=complaint):
-        plan([Path(entry) for entry in inputs], Path(output) if output else None, suffix, ending)
+        Plan([Path(entry) for entry in inputs], Path(output) if output else None, suffix, ending)

@@ -25,8 +25,9 @@ from segan_cli.audio.files import (
 )
 from segan_cli.audio.pieces import Part
 from segan_cli.audio.scan import scan_file
-from segan_cli.audio.streams import SKIP_BYTES, Encoding, read_samples, read_wav_header
+from segan_cli.audio.streams import BARE_WAV, SKIP_BYTES, Encoding, is_bare_wav, read_samples, read_wav_header
 from segan_cli.errors import AudioError, TruncatedError
+from segan_cli.remote import download, is_remote, open_for_reading
 
 Array = NDArray[np.float32]
 
@@ -96,6 +97,10 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
     Raises AudioError when it cannot be read, also in the middle, and TruncatedError when it has less than its header
     specifies, unless `allow_truncated` is given.
     """
+    if is_remote(path):
+        with open_remote(path, allow_truncated) as source:
+            yield source
+        return
     check = IntegrityCheck(str(path), allow_truncated, [])
     if path.is_fifo():
         with path.open("rb") as pipe, open_stream(pipe, None, str(path), allow_truncated) as source:
@@ -187,13 +192,35 @@ def open_stream(
     with scratch_file() as path:
         with path.open("wb") as file:
             shutil.copyfileobj(stream, file)
-        try:
-            with open_file(path, allow_truncated) as source:
-                yield replace(source, name=name)
-        except TruncatedError as error:
-            raise TruncatedError(error.message.replace(str(path), name)) from error
-        except AudioError as error:
-            raise AudioError(str(error).replace(str(path), name)) from error
+        with open_copy(path, name, allow_truncated) as source:
+            yield source
+
+
+@contextmanager
+def open_remote(path: Path, allow_truncated: bool) -> Iterator[Source]:
+    """Open a remote file: as a stream if it is WAV with nothing but samples, or else a temporary copy."""
+    with open_for_reading(path) as (stream, size):
+        if is_bare_wav(stream.read(BARE_WAV.size), size):
+            stream.seek(0)
+            with open_stream(stream, None, str(path), allow_truncated) as source:
+                yield replace(source, live=False)
+            return
+    with scratch_file(path.suffix) as copy:
+        download(path, copy)
+        with open_copy(copy, str(path), allow_truncated) as source:
+            yield source
+
+
+@contextmanager
+def open_copy(copy: Path, name: str, allow_truncated: bool) -> Iterator[Source]:
+    """Open a temporary copy of a recording; messages have the name of the recording."""
+    try:
+        with open_file(copy, allow_truncated) as source:
+            yield replace(source, name=name)
+    except TruncatedError as error:
+        raise TruncatedError(error.message.replace(str(copy), name)) from error
+    except AudioError as error:
+        raise AudioError(str(error).replace(str(copy), name)) from error
 
 
 def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, check: IntegrityCheck) -> Iterator[Array]:

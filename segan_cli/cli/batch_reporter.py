@@ -1,6 +1,6 @@
 """What `segan enhance` prints: progress, warnings, a line for each recording or a summary, JSON."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
@@ -18,13 +18,23 @@ if TYPE_CHECKING:
 class BatchReporter:
     """Reports the progress and the outcomes of a batch of `n` recordings."""
 
-    def __init__(self, n: int, *, as_json: bool, to_stream: bool, quiet: bool, verbose: bool) -> None:
-        """JSON goes to standard error if the samples go `to_stream`, standard output."""
+    def __init__(
+        self,
+        n: int,
+        *,
+        as_json: bool,
+        to_stream: bool,
+        quiet: bool,
+        verbose: bool,
+        record: "Callable[[Outcome], None] | None" = None,
+    ) -> None:
+        """JSON goes to standard error if the samples go `to_stream`, standard output; `record` takes each outcome."""
         self.n, self.as_json, self.to_stream, self.quiet = n, as_json, to_stream, quiet
+        self.record = record
         self.each_line = verbose or (n == 1 and not to_stream)  # whether every recording gets a line
         self.enhanced = self.skipped = self.not_overwritten = self.failed = 0
         self.seconds = 0.0
-        self.last_error = ""
+        self.last_error = self.first_existing = ""
         self.bar = progress_bar(not quiet)
         self.total = self.bar.add_task("recordings", total=n, note="", visible=n > 1)
         self.tasks: dict[str, TaskID] = {}  # in progress, by target; threads of the batch add their own
@@ -43,15 +53,19 @@ class BatchReporter:
             self.tasks[target] = self.bar.add_task(job.source.name, total=total_s, note="", unit="s")
         self.bar.update(self.tasks[target], completed=done_s, total=total_s)
 
-    def on_existing(self, outcomes: Sequence["Outcome"]) -> None:
-        """Report recordings whose output exists already in one line."""
-        self.not_overwritten += len(outcomes)
-        for outcome in outcomes:
-            self._record(outcome)
-        say(
-            f"segan: {len(outcomes)} of {self.n} outputs exist already, such as {outcomes[0].target};"
-            " add --force to overwrite them, or --skip-existing"
-        )
+    def on_existing(self, outcome: "Outcome") -> None:
+        """Count a recording whose output exists already."""
+        self.not_overwritten += 1
+        self.first_existing = self.first_existing or outcome.target
+        self._record(outcome)
+
+    def report_existing(self) -> None:
+        """Report all recordings whose output exists already in one line."""
+        if self.not_overwritten:
+            say(
+                f"segan: {self.not_overwritten} of {self.n} outputs exist already, such as {self.first_existing};"
+                " add --force to overwrite them, or --skip-existing"
+            )
 
     def on_outcome(self, outcome: "Outcome") -> None:
         """Report the outcome of a recording."""
@@ -90,6 +104,8 @@ class BatchReporter:
     def _record(self, outcome: "Outcome") -> None:
         """Advance the bar, and print the JSON of an outcome."""
         self.bar.update(self.total, advance=1)
+        if self.record is not None:
+            self.record(outcome)
         if self.as_json:
             print_json(write_json(asdict(outcome)), aside=self.to_stream)
 

@@ -1,6 +1,5 @@
 """`segan enhance`."""
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,29 +7,25 @@ import click
 
 from segan_cli.cli.enhance_arguments import (
     ENCODINGS,
-    STREAM,
     SUBTYPES,
     Arguments,
-    channel_options,
     check_usage,
-    output_options,
     plan_jobs,
-    split_existing,
-    strength,
 )
-from segan_cli.cli.numbers import SEED, WORKERS, Finite
+from segan_cli.cli.enhance_batch import print_plan, run_here, run_on_cluster
+from segan_cli.cli.numbers import SEED, WORKERS, ActorCount, Finite, ShardNumber
+from segan_cli.cli.paths import PATH_OR_URL
 from segan_cli.cli.sections import SectionedCommand, section
 
-PATH = click.Path(path_type=Path, allow_dash=True)
+PATH = click.Path(path_type=Path)
 TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a folder
-DEFAULT_JOBS = 4  # at most; the network uses all cores in any case
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("inputs", nargs=-1, type=PATH, metavar="NOISY...")
+@click.argument("inputs", nargs=-1, type=PATH_OR_URL, metavar="NOISY...")
 @section(
     "Output",
-    click.option("-o", "--output", type=TARGET, help="File, folder (no extension), or - for standard output."),
+    click.option("-o", "--output", type=TARGET, help="File, folder (no extension), URL, or - for stdout."),
     click.option("--suffix", metavar="TEXT", help="Write beside each input, with this suffix.  [default: -clean]"),
     click.option("--skip-existing", is_flag=True, help="Skip recordings whose output exists."),
     click.option("-y", "--force", is_flag=True, help="Overwrite existing outputs."),
@@ -81,7 +76,10 @@ DEFAULT_JOBS = 4  # at most; the network uses all cores in any case
 )
 @section(
     "Input",
-    click.option("--files-from", type=PATH, metavar="LIST", help="Read input names from a file or -, one per line."),
+    click.option(
+        "--files-from", type=PATH_OR_URL, metavar="LIST", help="Read input names from a file or -, one per line."
+    ),
+    click.option("--shard", type=ShardNumber(), metavar="I/N", help="Enhance part I of N of the inputs, by name."),
     click.option("--allow-truncated", is_flag=True, help="Accept recordings that are cut short."),
     click.option("--raw", is_flag=True, help="Standard input and output are samples without a header."),
     click.option(
@@ -118,8 +116,18 @@ DEFAULT_JOBS = 4  # at most; the network uses all cores in any case
     click.option("--seed", default=0, type=SEED, metavar="N", help="Seed, for models with a latent z.  [default: 0]"),
 )
 @section(
+    "Cluster",
+    click.option("--ray", metavar="ADDRESS", help="Run on Ray: local, auto or ray://HOST:PORT."),
+    click.option("--ray-actors", type=ActorCount(), metavar="N|MIN:MAX", help="Actors.  [default: all that fit]"),
+    click.option("--ray-cpus", type=WORKERS, default=1, metavar="N", help="CPUs and threads per actor.  [default: 1]"),
+    click.option("--ray-gpus", type=Finite(0, 64), default=0.0, metavar="X", help="GPUs per actor.  [default: 0]"),
+)
+@section(
     "Messages",
     click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each recording."),
+    click.option(
+        "--outcomes", type=PATH_OR_URL, metavar="FILE", help="Write these lines to a .jsonl or .parquet file."),
+    click.option("--dry-run", is_flag=True, help="List inputs and outputs, and enhance nothing."),
     click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
     click.option("-v", "--verbose", is_flag=True, help="Print a line for each recording."),
 )  # fmt: skip
@@ -137,35 +145,26 @@ def enhance(**options: Any) -> None:
     """
     arguments = Arguments(**options)
     check_usage(arguments)
-    jobs = plan_jobs(arguments)
+    plan = plan_jobs(arguments)
+    if arguments.dry_run:
+        print_plan(plan, arguments)
+        return
 
     from segan_cli.cli.batch_reporter import BatchReporter
-    from segan_cli.enhancement.batch import refuse_existing, run_batch, run_job
-    from segan_cli.enhancement.enhancer import Enhancer
+    from segan_cli.cli.outcome_file import open_outcomes
     from segan_cli.stopping import Leave, listening
-    from segan_cli.system import cpu_count
 
-    outputs = output_options(arguments)
-    n_jobs = min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), DEFAULT_JOBS)), len(jobs))
-    enhancer = Enhancer(
-        arguments.model, strength=strength(arguments), channels=channel_options(arguments)[0],  # type: ignore[arg-type]
-        high_band=arguments.high_band, device=arguments.device, backend=arguments.backend,  # type: ignore[arg-type]
-        precision=arguments.precision, threads=arguments.threads, jobs=n_jobs,  # type: ignore[arg-type]
-        batch=arguments.batch, seed=arguments.seed,
-    )  # fmt: skip
-    reporter = BatchReporter(
-        len(jobs), as_json=arguments.as_json, to_stream=any(job.target == STREAM for job in jobs),
-        quiet=arguments.quiet, verbose=arguments.verbose,
-    )  # fmt: skip
-    with reporter, listening(Leave()) as stopped:
-        new, existing = split_existing(jobs, outputs)
-        run = partial(run_job, enhancer, options=outputs)
-        if existing:
-            reporter.on_existing([refuse_existing(enhancer, job) for job in existing])
-        run_batch(lambda job, progress: run(job, on_progress=progress), new, n_jobs, reporter.on_outcome,
-                  reporter.on_progress, stopped)  # fmt: skip
-        reporter.close()
-        if arguments.plot is not None:
-            from segan_cli.enhancement.plot import plot
+    with open_outcomes(arguments.outcomes, arguments.force) as record:
+        reporter = BatchReporter(
+            plan.n, as_json=arguments.as_json, to_stream=arguments.output == "-", quiet=arguments.quiet,
+            verbose=arguments.verbose, record=record,
+        )  # fmt: skip
+        with reporter, listening(Leave()) as stopped:
+            run = run_here if arguments.ray is None else run_on_cluster
+            run(plan, arguments, reporter, stopped)
+            reporter.close()
+    if arguments.plot is not None:
+        from segan_cli.enhancement.plot import plot
 
-            plot(jobs[0].source, jobs[0].target, arguments.plot)
+        (job,) = plan
+        plot(job.source, job.target, arguments.plot)

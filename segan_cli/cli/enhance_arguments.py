@@ -1,10 +1,11 @@
 """The arguments of `segan enhance`: checks, jobs and output options."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +13,7 @@ from segan_cli.extras import require_extra
 
 if TYPE_CHECKING:
     from segan_cli.enhancement.jobs import Job
+    from segan_cli.enhancement.plan import Plan
     from segan_cli.enhancement.recording import OutputOptions
 
 STREAM = Path("-")
@@ -54,6 +56,13 @@ class Arguments:
     precision: str
     batch: int | None
     seed: int
+    outcomes: Path | None
+    dry_run: bool
+    shard: tuple[int, int] | None
+    ray: str | None
+    ray_actors: tuple[int, int] | None
+    ray_cpus: int
+    ray_gpus: float
     as_json: bool
     quiet: bool
     verbose: bool
@@ -86,55 +95,87 @@ def check_usage(arguments: Arguments) -> None:
     if arguments.force and arguments.skip_existing:
         raise click.UsageError("--force and --skip-existing contradict each other; give one of them.")
     channel_options(arguments)
+    check_cluster_usage(arguments)
 
 
-def plan_jobs(arguments: Arguments) -> list["Job"]:
+def check_cluster_usage(arguments: Arguments) -> None:
+    """Raise UsageError for options that contradict --ray or need it."""
+    given = {"--ray-actors": arguments.ray_actors, "--ray-gpus": arguments.ray_gpus or None}
+    if arguments.ray is None:
+        for name in (name for name, value in given.items() if value is not None):
+            raise click.UsageError(f"{name} needs --ray.")
+        return
+    local = {
+        "--residual": arguments.residual, "--plot": arguments.plot, "--raw": arguments.raw or None,
+        "--jobs": arguments.jobs, "--threads": arguments.threads,
+    }  # fmt: skip
+    for name in (name for name, value in local.items() if value is not None):
+        hint = "; give --ray-actors" if name == "--jobs" else "; give --ray-cpus" if name == "--threads" else ""
+        raise click.UsageError(f"{name} cannot be combined with --ray{hint}.")
+    if STREAM in arguments.inputs or arguments.output == "-":
+        raise click.UsageError("--ray enhances files, not standard input; give files or folders.")
+
+
+def plan_jobs(arguments: Arguments) -> "Plan":
     """Plan the jobs; raises UsageError when options do not apply to them."""
     from segan_cli.cli.console import say
-    from segan_cli.enhancement.jobs import check_paths, parse_list, plan
-    from segan_cli.enhancement.recording import standard_stream
+    from segan_cli.cli.outcome_file import check_outcome_file
+    from segan_cli.enhancement.jobs import check_paths
+    from segan_cli.enhancement.plan import NameList, Plan, Shard
+    from segan_cli.remote import as_path
 
-    names = None
+    names: Iterable[Path] = ()
     if arguments.files_from is not None:
-        from_stdin = arguments.files_from == STREAM
-        names = parse_list(standard_stream("input").buffer.read() if from_stdin else arguments.files_from.read_bytes())
-        if not names and not arguments.inputs:
+        names = NameList(read_list(arguments.files_from))
+        if not arguments.inputs and not any(True for _ in names):
             raise click.UsageError("Nothing to enhance; the list is empty.")
-    suffix = SUFFIX if arguments.output is None and arguments.suffix is None else arguments.suffix
-    extension = f".{arguments.extension.lstrip('.')}" if arguments.extension else None
-    notes: list[str] = []
-    jobs = plan(arguments.inputs, arguments.output, suffix, extension, names, notes)
-    if arguments.raw and not any(STREAM in (job.source, job.target) for job in jobs):
+    plan = Plan(
+        arguments.inputs,
+        None if arguments.output is None else as_path(arguments.output),
+        SUFFIX if arguments.output is None and arguments.suffix is None else arguments.suffix,
+        f".{arguments.extension.lstrip('.')}" if arguments.extension else None,
+        names,
+        slash=str(arguments.output).endswith(("/", os.sep)),
+        shard=None if arguments.shard is None else Shard(*arguments.shard),
+    )
+    streams = any(STREAM in (job.source, job.target) for job in islice(plan, 2))
+    if arguments.raw and not streams:
         raise click.UsageError("--raw is for standard input and output; give - as input or output.")
+    if arguments.outcomes is not None:
+        check_outcome_file(arguments.outcomes, arguments.force)
     others = [path for path in (arguments.residual, arguments.plot) if path is not None]
     if others:
-        if len(jobs) > 1:
+        if plan.n > 1:
             raise click.UsageError("--residual and --plot support only one recording.")
-        check_paths(jobs, others)
+        check_paths(plan, others)
     if arguments.plot is not None:
-        check_plot(jobs[0], arguments.plot, arguments.force)
+        check_plot(next(iter(plan)), arguments.plot, arguments.force)
     normalized = arguments.normalize is not None or arguments.loudness is not None
-    if normalized and any(job.target == STREAM for job in jobs):
+    if normalized and any(job.target == STREAM for job in plan):
         raise click.UsageError("--normalize and --loudness read the whole recording before they write; give -o FILE.")
     if arguments.loudness is not None:
         require_extra("loudness", "--loudness")
-    notes += note_earlier_results(jobs) if arguments.suffix is None and arguments.output is not None else []
+    notes = plan.notes + (
+        note_earlier_results(plan) if arguments.suffix is None and arguments.output is not None else []
+    )
     for note in [] if arguments.quiet else notes:
         say(f"segan: {note}")
-    return jobs
+    return plan
 
 
-def note_earlier_results(jobs: Sequence["Job"]) -> list[str]:
+def read_list(path: Path) -> bytes:
+    """Read a list of names, from standard input for -."""
+    from segan_cli.enhancement.recording import standard_stream
+
+    return standard_stream("input").buffer.read() if path == STREAM else path.read_bytes()
+
+
+def note_earlier_results(jobs: Iterable["Job"]) -> list[str]:
     """Note inputs that look like results of other inputs."""
-    sources = {job.source for job in jobs}
-    results = [
-        source
-        for source in sources
-        if source.stem.endswith(SUFFIX) and source.with_stem(source.stem.removesuffix(SUFFIX) or source.stem) in sources
-    ]
-    return (
-        [f"{min(results)}: {len(results)} inputs look like earlier results and are enhanced again"] if results else []
-    )
+    results = {job.source for job in jobs if job.source.stem.endswith(SUFFIX)}
+    of_inputs = {result.with_stem(result.stem.removesuffix(SUFFIX) or result.stem): result for result in results}
+    found = [of_inputs[job.source] for job in jobs if job.source in of_inputs] if results else []
+    return [f"{min(found)}: {len(found)} inputs look like earlier results and are enhanced again"] if found else []
 
 
 def check_plot(job: "Job", picture: Path, force: bool) -> None:
@@ -168,12 +209,11 @@ def output_options(arguments: Arguments) -> "OutputOptions":
     )
 
 
-def split_existing(jobs: Sequence["Job"], options: "OutputOptions") -> tuple[list["Job"], list["Job"]]:
-    """Split several jobs into those to run and those that fail because their output exists."""
-    if options.force or options.skip_existing or len(jobs) == 1:
-        return list(jobs), []
-    existing = {job for job in jobs if job.target != STREAM and job.target.is_file()}
-    return [job for job in jobs if job not in existing], [job for job in jobs if job in existing]
+def enhancer_arguments(arguments: Arguments) -> dict[str, Any]:
+    """Return the arguments of the Enhancer that do not depend on where it runs."""
+    names = ("high_band", "device", "backend", "precision", "batch", "seed")
+    settings = {name: getattr(arguments, name) for name in names}
+    return {**settings, "strength": strength(arguments), "channels": channel_options(arguments)[0]}
 
 
 def strength(arguments: Arguments) -> float:

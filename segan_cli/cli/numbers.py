@@ -9,6 +9,7 @@ from segan_cli.system import MAX_JOBS
 
 SEED = click.IntRange(0, 2**63 - 1)
 WORKERS = click.IntRange(1, MAX_JOBS)
+MAX_ACTORS = 100_000
 MAX_LEVEL_DB = 200.0
 
 
@@ -21,6 +22,40 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{value} is not finite.", param, ctx)
         return number
+
+
+class ActorCount(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    """A number of actors N, or a range MIN:MAX."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Convert text to the least and the largest number."""
+        if isinstance(value, tuple):
+            return value
+        low, colon, high = value.partition(":")
+        bounds = (low, high if colon else low)
+        if not all(bound.isdecimal() and 1 <= int(bound[:10]) <= MAX_ACTORS for bound in bounds):
+            self.fail(f"{value}; give N or MIN:MAX, from 1 to {MAX_ACTORS}", param, ctx)
+        least, most = map(int, bounds)
+        if least > most:
+            self.fail(f"{value}; MIN is larger than MAX", param, ctx)
+        return least, most
+
+
+class ShardNumber(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    """Part I of N parts, as I/N."""
+
+    name = "shard"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        """Convert text to the number of the part and the number of parts."""
+        if isinstance(value, tuple):
+            return value
+        index, _, n = value.partition("/")
+        if not (index.isdecimal() and n.isdecimal() and len(n) <= 9 and 1 <= int(index) <= int(n)):
+            self.fail(f"{value}; give I/N with I from 1 to N, such as 2/8", param, ctx)
+        return int(index), int(n)
 
 
 DECIBELS = Finite(-MAX_LEVEL_DB, MAX_LEVEL_DB)

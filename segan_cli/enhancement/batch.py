@@ -25,10 +25,8 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
     outcome = Outcome(str(job.source), str(job.target))
     try:
         if job.target != STREAM and options.skip_existing and job.target.is_file():
-            remove_leftovers(job.target)
-            outcome = replace(outcome, skipped=True)
-        else:
-            outcome = enhance_recording(enhancer.enhance_source, job, options, on_progress)
+            return skip(enhancer, job)
+        outcome = enhance_recording(enhancer.enhance_source, job, options, on_progress)
     except (StoppedError, CheckpointError):
         raise
     except SeganError as error:
@@ -39,10 +37,16 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
     return enhancer.add_provenance(outcome)
 
 
-def refuse_existing(enhancer: Enhancer, job: Job) -> Outcome:
-    """Return the outcome of a job whose target exists; the source is not opened."""
+def refuse(enhancer: Enhancer, job: Job) -> Outcome:
+    """Return the outcome of a job whose target exists and must not be overwritten; the source is not opened."""
     error = ExistsError(f"{job.target}: exists already")
     return enhancer.add_provenance(Outcome(str(job.source), str(job.target), error=str(error)))
+
+
+def skip(enhancer: Enhancer, job: Job) -> Outcome:
+    """Return the outcome of a job that is skipped, as its target exists; removes what a killed writer left."""
+    remove_leftovers(job.target)
+    return enhancer.add_provenance(Outcome(str(job.source), str(job.target), skipped=True))
 
 
 def run_batch(

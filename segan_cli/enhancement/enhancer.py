@@ -21,6 +21,7 @@ from segan_cli.enhancement.jobs import Job, check_paths
 from segan_cli.enhancement.recording import Outcome, OutputOptions, enhance_recording
 from segan_cli.enhancement.stream import Channels, EnhancerStream, HighBandPolicy, Settings, as_samples
 from segan_cli.errors import AudioError, ExistsError, TruncatedError
+from segan_cli.remote import as_path
 from segan_cli.system import MAX_JOBS
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ class Enhancer:
         if rate_hz is not None:
             raise AudioError("a file has its own sampling rate; omit rate_hz")
         try:
-            with open_file(Path(noisy)) as source:
+            with open_file(as_path(str(noisy))) as source:
                 blocks = [enhanced for _, enhanced in self.enhance_source(source)]
         except TruncatedError as error:
             raise error.with_hint("enhance_file reads it with allow_truncated=True") from error
@@ -144,8 +145,8 @@ class Enhancer:
         """Enhance a file: same rate, channels, length and tags, in memory independent of the length.
 
         Args:
-            source: any recording that `segan enhance` reads.
-            target: file to write; its extension gives the format.
+            source: any recording that `segan enhance` reads, a file or a URL.
+            target: file or URL to write; its extension gives the format.
             force: overwrite an existing target.
             allow_truncated: accept a source that is cut short.
 
@@ -156,7 +157,7 @@ class Enhancer:
             AudioError: the source cannot be read, or is cut short and `allow_truncated` is not given.
             OutputError: the target cannot be written, or exists and `force` is not given; it then stays as it was.
         """
-        job = Job(Path(source), Path(target))
+        job = Job(as_path(str(source)), as_path(str(target)))
         check_paths([job])
         try:
             check_writable(job.target, force)

@@ -21,6 +21,7 @@ from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.enhancement.jobs import STREAM, Job
 from segan_cli.errors import AudioError
+from segan_cli.remote import is_remote
 
 Array = NDArray[np.float32]
 Enhance = Callable[[Source], Iterator[tuple[Array, Array]]]  # yields original and enhanced blocks [channels, n]
@@ -155,7 +156,7 @@ def open_job_target(job: Job, info: AudioInfo, original: Source, options: Output
         with open_output(standard_stream("output").buffer, encoding, options.raw is not None) as write:
             yield lambda samples: write(reordered(samples, order))
         return
-    if job.make_folder:
+    if job.make_folder and not is_remote(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
     check_writable(job.target, options.force)
     with open_target(job.target, info, original, options.subtype, options.force, warn) as write:

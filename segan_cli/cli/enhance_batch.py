@@ -1,0 +1,92 @@
+"""What `segan enhance` does with a plan: list it, enhance it here, or on a cluster."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import click
+
+from segan_cli.cli.enhance_arguments import Arguments, enhancer_arguments, output_options
+from segan_cli.plain_json import write_json
+from segan_cli.printable import printable
+
+if TYPE_CHECKING:
+    from segan_cli.cli.batch_reporter import BatchReporter
+    from segan_cli.enhancement.enhancer import Enhancer
+    from segan_cli.enhancement.jobs import Job
+    from segan_cli.enhancement.plan import Plan
+    from segan_cli.enhancement.recording import OnProgress, Outcome
+
+DEFAULT_JOBS = 4  # at most; the network uses all cores in any case
+
+
+def print_plan(plan: "Plan", arguments: Arguments) -> None:
+    """Print each input with its output, and the number of them."""
+    from segan_cli.cli.console import say
+    from segan_cli.enhancement.plan import ExistingTargets
+
+    existing = ExistingTargets(plan)
+    for job in plan:
+        source, target, exists = str(job.source), str(job.target), job.target in existing
+        if arguments.as_json:
+            click.echo(write_json({"source": source, "target": target, "exists": exists}))
+        else:
+            click.echo(printable(f"{source} -> {target}{' (exists)' * exists}"))
+    if not arguments.quiet:
+        say(f"{plan.n} recording{'s' * (plan.n != 1)}; nothing was enhanced (--dry-run)")
+
+
+def run_here(plan: "Plan", arguments: Arguments, reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
+    """Enhance the recordings of a plan in this process."""
+    from segan_cli.enhancement.batch import run_batch, run_job
+    from segan_cli.enhancement.enhancer import Enhancer
+    from segan_cli.remote import is_remote
+    from segan_cli.system import cpu_count
+
+    n_jobs = max(1, min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), DEFAULT_JOBS)), plan.n))
+    enhancer = Enhancer(arguments.model, **enhancer_arguments(arguments), threads=arguments.threads, jobs=n_jobs)
+    options = output_options(arguments)
+    checked = replace(options, force=True)  # for remote targets, of which a listing told whether they exist
+
+    def run(job: "Job", on_progress: "OnProgress") -> "Outcome":
+        return run_job(enhancer, job, checked if plan.n > 1 and is_remote(job.target) else options, on_progress)
+
+    jobs = list(new_jobs(plan, arguments, enhancer, reporter))
+    reporter.report_existing()
+    run_batch(run, jobs, n_jobs, reporter.on_outcome, reporter.on_progress, stopped)
+
+
+def run_on_cluster(plan: "Plan", arguments: Arguments, reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
+    """Enhance the recordings of a plan on a Ray cluster."""
+    from segan_cli.cluster.enhance import enhance_on_cluster
+    from segan_cli.cluster.session import ActorOptions, connected
+    from segan_cli.enhancement.enhancer import Enhancer
+
+    settings = enhancer_arguments(arguments)
+    enhancer = Enhancer(arguments.model, **{**settings, "device": "cpu"}, threads=1)  # fails here if it cannot be used
+    least, most = arguments.ray_actors or (1, None)
+    actors = ActorOptions(arguments.ray_cpus, arguments.ray_gpus, least, most)
+    with connected(str(arguments.ray)):
+        enhance_on_cluster(
+            new_jobs(plan, arguments, enhancer, reporter), plan.n, arguments.model,
+            {**settings, "threads": arguments.ray_cpus}, output_options(arguments), actors, reporter.on_outcome,
+            reporter.report_existing,
+        )  # fmt: skip
+
+
+def new_jobs(plan: "Plan", arguments: Arguments, enhancer: "Enhancer", reporter: "BatchReporter") -> Iterator["Job"]:
+    """Yield the jobs to run; those of several whose target exists are reported as skipped or not overwritten."""
+    from segan_cli.enhancement.batch import refuse, skip
+    from segan_cli.enhancement.plan import ExistingTargets
+
+    if arguments.force or plan.n == 1:
+        yield from plan
+        return
+    existing = ExistingTargets(plan)
+    for job in plan:
+        if job.target not in existing:
+            yield job
+        elif arguments.skip_existing:
+            reporter.on_outcome(skip(enhancer, job))
+        else:
+            reporter.on_existing(refuse(enhancer, job))

@@ -1,0 +1,106 @@
+"""The file of `segan enhance --outcomes`: the outcome of each recording, as JSON lines or Parquet."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from segan_cli.atomic import atomically, check_place
+from segan_cli.errors import ConfigError
+from segan_cli.extras import require_extra
+from segan_cli.plain_json import finite, write_json
+from segan_cli.printable import utf8
+from segan_cli.remote import is_remote
+
+if TYPE_CHECKING:
+    from segan_cli.enhancement.recording import Outcome
+
+ROW_GROUP = 10_000  # outcomes that are kept in memory for a part of a Parquet file
+EXTENSIONS = (".jsonl", ".parquet")
+
+Record = Callable[["Outcome"], None]
+
+
+def check_outcome_file(path: Path, force: bool) -> None:
+    """Raise an error for a file that cannot be written; local JSON lines are appended to."""
+    if path.suffix not in EXTENSIONS:
+        raise ConfigError(f"{path}: the name of a file of outcomes must end in .jsonl or .parquet")
+    if path.suffix == ".parquet":
+        require_extra("ray", "a Parquet file")
+    check_place(path, force or (path.suffix == ".jsonl" and not is_remote(path)))
+
+
+@contextmanager
+def open_outcomes(path: Path | None, force: bool) -> Iterator[Record | None]:
+    """Open the file; local JSON lines are written as the outcomes come, other files at the end, also after an error."""
+    if path is None:
+        yield None
+    elif path.suffix == ".parquet":
+        with _whole(path, force) as temporary, _parquet(temporary) as record:
+            yield record
+    elif is_remote(path):
+        with _whole(path, force) as temporary, _json_lines(temporary) as record:
+            yield record
+    else:
+        with _json_lines(path) as record:
+            yield record
+
+
+def encodable(value: object) -> object:
+    """Return a value without NaN, infinity and bytes that are not UTF-8."""
+    if isinstance(value, list):
+        return [encodable(item) for item in value]
+    return utf8(value) if isinstance(value, str) else finite(value)
+
+
+@contextmanager
+def _whole(path: Path, force: bool) -> Iterator[Path]:
+    """Write a file that is kept when the block raises an exception, which is raised again afterwards."""
+    caught: BaseException | None = None
+    with atomically(path, force) as temporary:
+        try:
+            yield temporary
+        except BaseException as error:
+            caught = error
+    if caught is not None:
+        raise caught
+
+
+@contextmanager
+def _json_lines(path: Path) -> Iterator[Record]:
+    with path.open("a", encoding="utf-8", buffering=1) as file:
+        yield lambda outcome: print(write_json(asdict(outcome)), file=file)
+
+
+@contextmanager
+def _parquet(path: Path) -> Iterator[Record]:
+    """Write rows in groups; the columns are the fields of an outcome."""
+    import pyarrow as pa
+    from pyarrow.parquet import ParquetWriter
+
+    text, number, integer = pa.string(), pa.float64(), pa.int64()
+    schema = pa.schema(
+        {
+            "source": text, "target": text, "error": text, "skipped": pa.bool_(), "seconds": number, "rate_hz": integer,
+            "channels": integer, "level_db": number, "enhanced_level_db": number, "noise_reduction_db": number,
+            "real_time_factor": number, "warnings": pa.list_(text), "model": text, "model_sha256": text,
+            "version": text,
+        }
+    )  # fmt: skip
+    rows: list[dict[str, object]] = []
+    with ParquetWriter(path, schema) as writer:
+
+        def flush() -> None:
+            writer.write_table(pa.Table.from_pylist(rows, schema))
+            rows.clear()
+
+        def record(outcome: "Outcome") -> None:
+            rows.append({name: encodable(value) for name, value in asdict(outcome).items()})
+            if len(rows) >= ROW_GROUP:
+                flush()
+
+        try:
+            yield record
+        finally:
+            flush()

@@ -1,0 +1,1 @@
+"""Batches and evaluations on a Ray cluster."""

@@ -1,0 +1,110 @@
+"""Enhancing on a Ray cluster by Ray Data: jobs in, a pool of actors with a model each, outcomes out as they come."""
+
+import pickle
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from segan_cli.atomic import LOCKED
+from segan_cli.cluster.models import ModelFile
+from segan_cli.cluster.session import ActorOptions, enter_folder, room
+from segan_cli.enhancement.batch import run_job
+from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.enhancement.jobs import Job
+from segan_cli.enhancement.recording import Outcome, OutputOptions
+from segan_cli.errors import CheckpointError
+
+MAX_BLOCK = 64  # jobs that an actor takes at a time, all of which are done again if it is lost
+BLOCKS_PER_ACTOR = 16  # so that all actors end at about the same time
+LOCK_WAIT_S = 30.0  # in which a lost actor ends, so that its target is no longer locked
+
+Batch = dict[str, Any]  # column → values
+
+
+class EnhancingActor:
+    """Enhances batches of jobs with one model; Ray makes one in each of its processes."""
+
+    def __init__(self, model: ModelFile, arguments: dict[str, Any], options: OutputOptions, folder: Path) -> None:
+        """Load the model; relative names are relative to `folder`."""
+        enter_folder(folder)
+        self.model, self.stack = model.name, ExitStack()
+        self.enhancer = Enhancer(self.stack.enter_context(model.written()), **arguments)
+        # Which outputs exist was checked before. One that exists now is from an actor that was lost.
+        self.options = replace(options, force=True, skip_existing=False)
+
+    def __call__(self, batch: Batch) -> Batch:
+        """Enhance pickled jobs; returns their pickled outcomes, or the error of a model that fails."""
+        return {"outcome": [pickle.dumps(self._run(pickle.loads(job))) for job in batch["job"]]}
+
+    def _run(self, job: Job) -> Outcome | CheckpointError:
+        started = time.monotonic()
+        while True:
+            try:
+                outcome = run_job(self.enhancer, job, self.options, lambda done_s, total_s: None)
+            except CheckpointError as error:
+                return error
+            if LOCKED not in (outcome.error or "") or time.monotonic() > started + LOCK_WAIT_S:
+                return replace(outcome, model=self.model)
+            time.sleep(1)
+
+
+def enhance_on_cluster(
+    jobs: Iterable[Job],
+    n: int,
+    model: str,
+    arguments: dict[str, Any],
+    options: OutputOptions,
+    actors: ActorOptions,
+    on_outcome: Callable[[Outcome], None],
+    on_planned: Callable[[], None],
+) -> None:
+    """Enhance `n` jobs on the cluster of the session.
+
+    Ray runs the jobs of lost actors and machines again.
+
+    Args:
+        jobs: read once.
+        n: number of jobs, or an upper bound.
+        model: of the enhancers.
+        arguments: of the enhancers.
+        options: of the outputs.
+        actors: to use.
+        on_outcome: takes the outcomes as they come, in any order.
+        on_planned: is called when all jobs were read.
+
+    Raises CheckpointError when the model fails.
+    """
+    import ray.data
+
+    size = max(1, min(MAX_BLOCK, n // (BLOCKS_PER_ACTOR * (actors.most or room(actors)))))
+    blocks = [ray.put(block) for block in job_blocks(jobs, size)]
+    on_planned()
+    if not blocks:
+        return
+    outcomes = ray.data.from_arrow_refs(blocks).map_batches(
+        EnhancingActor,
+        fn_constructor_args=(ModelFile.of(model), arguments, options, Path.cwd()),
+        batch_size=None,
+        compute=actors.pool(),
+        num_cpus=actors.cpus,
+        num_gpus=actors.gpus,
+    )
+    for batch in outcomes.iter_batches(batch_size=None, prefetch_batches=0):
+        for content in batch["outcome"]:
+            outcome = pickle.loads(content)
+            if isinstance(outcome, CheckpointError):
+                raise outcome
+            on_outcome(outcome)
+
+
+def job_blocks(jobs: Iterable[Job], size: int) -> Iterator[Any]:
+    """Yield jobs as Arrow tables of `size` rows, which Ray keeps outside of this process."""
+    import pyarrow as pa
+
+    jobs = iter(jobs)
+    while block := [pickle.dumps(job) for job in islice(jobs, size)]:
+        yield pa.table({"job": pa.array(block, pa.binary())})

@@ -1,0 +1,79 @@
+"""A session on a Ray cluster."""
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from segan_cli.errors import SeganError
+from segan_cli.extras import require_extra
+from segan_cli.system import cpu_count
+
+QUIET = {  # defaults of environment variables
+    "RAY_USAGE_STATS_ENABLED": "0",  # sends nothing to the makers of Ray
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+
+
+@dataclass(frozen=True)
+class ActorOptions:
+    """Number and resources of the actors that do the work."""
+
+    cpus: int = 1  # of an actor, also threads of the network
+    gpus: float = 0.0  # of an actor
+    least: int = 1  # actors
+    most: int | None = None  # actors; None: as many as the cluster has room for
+
+    def pool(self) -> Any:
+        """Return the pool of actors as Ray Data takes it."""
+        from ray.data import ActorPoolStrategy
+
+        return ActorPoolStrategy(min_size=self.least, max_size=max(self.least, self.most or room(self)))
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Connect to a cluster; raises SeganError when there is none.
+
+    Args:
+        address: "local" starts one on this machine, "auto" finds one that runs here, ray://HOST:PORT is any other.
+    """
+    require_extra("ray", "--ray")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+    from ray.data import DataContext
+
+    local = {"num_cpus": cpu_count(), "include_dashboard": False} if address == "local" else {}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise SeganError(f"--ray {address}: cannot connect ({first_line})") from error
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    DataContext.get_current().enable_progress_bars = False
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def room(options: ActorOptions) -> int:
+    """Return the number of actors that the cluster has room for, at least 1."""
+    import ray
+
+    resources = ray.cluster_resources()
+    n = int(resources.get("CPU", 0)) // options.cpus
+    return max(1, min(n, int(resources.get("GPU", 0) / options.gpus)) if options.gpus else n)
+
+
+def enter_folder(folder: Path) -> None:
+    """Make relative names mean the same as where the command was started, if this machine has that folder."""
+    if folder.is_dir():
+        os.chdir(folder)
