@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from segan_cli.enhancement.jobs import STREAM, Job, check_paths
-from segan_cli.enhancement.plan import ExistingTargets, NameList, Plan, Shard
+from segan_cli.enhancement.plan import NameList, Plan
 from segan_cli.errors import AudioError
 
 

@@ -1,5 +1,6 @@
 """What `segan enhance` prints: progress, warnings, a line for each recording or a summary, JSON."""
 
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ class BatchReporter:
     ) -> None:
         """JSON goes to standard error if the samples go `to_stream`, standard output; `record` takes each outcome."""
         self.n, self.as_json, self.to_stream, self.quiet = n, as_json, to_stream, quiet
-        self.record = record
+        self.record, self.stdout = record, sys.stdout  # which Ray's messages must not reach
         self.each_line = verbose or (n == 1 and not to_stream)  # whether every recording gets a line
         self.enhanced = self.skipped = self.not_overwritten = self.failed = 0
         self.seconds = 0.0
@@ -107,7 +108,7 @@ class BatchReporter:
         if self.record is not None:
             self.record(outcome)
         if self.as_json:
-            print_json(write_json(asdict(outcome)), aside=self.to_stream)
+            print_json(write_json(asdict(outcome)), self.stdout, aside=self.to_stream)
 
 
 def describe(outcome: "Outcome") -> str:

@@ -5,6 +5,7 @@ Names and metadata are not trusted: everything printed here is escaped first, an
 
 import io
 from collections.abc import Sequence
+from typing import IO
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -77,12 +78,12 @@ def say(line: str) -> None:
     stderr_console.print(Text(one_line(line)), highlight=False, soft_wrap=True)
 
 
-def print_json(text: str, aside: bool = False) -> None:
+def print_json(text: str, stdout: IO[str] | None = None, aside: bool = False) -> None:
     """Print JSON, which is ASCII, to standard output, or with `aside` to standard error."""
     if aside:
         stderr_console.out(text, highlight=False)
     else:
-        click.echo(text)
+        click.echo(text, stdout)
 
 
 def print_table(

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from segan_cli.cli.cluster_options import cluster_section
 from segan_cli.cli.enhance_arguments import (
     ENCODINGS,
     SUBTYPES,
@@ -13,7 +14,7 @@ from segan_cli.cli.enhance_arguments import (
     plan_jobs,
 )
 from segan_cli.cli.enhance_batch import print_plan, run_here, run_on_cluster
-from segan_cli.cli.numbers import SEED, WORKERS, ActorCount, Finite, ShardNumber
+from segan_cli.cli.numbers import SEED, WORKERS, Finite, ShardNumber
 from segan_cli.cli.paths import PATH_OR_URL
 from segan_cli.cli.sections import SectionedCommand, section
 
@@ -115,13 +116,7 @@ TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a fo
     ),
     click.option("--seed", default=0, type=SEED, metavar="N", help="Seed, for models with a latent z.  [default: 0]"),
 )
-@section(
-    "Cluster",
-    click.option("--ray", metavar="ADDRESS", help="Run on Ray: local, auto or ray://HOST:PORT."),
-    click.option("--ray-actors", type=ActorCount(), metavar="N|MIN:MAX", help="Actors.  [default: all that fit]"),
-    click.option("--ray-cpus", type=WORKERS, default=1, metavar="N", help="CPUs and threads per actor.  [default: 1]"),
-    click.option("--ray-gpus", type=Finite(0, 64), default=0.0, metavar="X", help="GPUs per actor.  [default: 0]"),
-)
+@cluster_section
 @section(
     "Messages",
     click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each recording."),

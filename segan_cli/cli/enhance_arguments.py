@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from segan_cli.cli.cluster_options import check_cluster_usage
 from segan_cli.extras import require_extra
 
 if TYPE_CHECKING:
@@ -95,25 +96,14 @@ def check_usage(arguments: Arguments) -> None:
     if arguments.force and arguments.skip_existing:
         raise click.UsageError("--force and --skip-existing contradict each other; give one of them.")
     channel_options(arguments)
-    check_cluster_usage(arguments)
-
-
-def check_cluster_usage(arguments: Arguments) -> None:
-    """Raise UsageError for options that contradict --ray or need it."""
-    given = {"--ray-actors": arguments.ray_actors, "--ray-gpus": arguments.ray_gpus or None}
-    if arguments.ray is None:
-        for name in (name for name, value in given.items() if value is not None):
-            raise click.UsageError(f"{name} needs --ray.")
-        return
-    local = {
-        "--residual": arguments.residual, "--plot": arguments.plot, "--raw": arguments.raw or None,
-        "--jobs": arguments.jobs, "--threads": arguments.threads,
-    }  # fmt: skip
-    for name in (name for name, value in local.items() if value is not None):
-        hint = "; give --ray-actors" if name == "--jobs" else "; give --ray-cpus" if name == "--threads" else ""
-        raise click.UsageError(f"{name} cannot be combined with --ray{hint}.")
-    if STREAM in arguments.inputs or arguments.output == "-":
-        raise click.UsageError("--ray enhances files, not standard input; give files or folders.")
+    single: dict[str, object] = {
+        "--residual": arguments.residual,
+        "--plot": arguments.plot,
+        "--raw": arguments.raw or None,
+    }
+    single |= {"--jobs": arguments.jobs, "--threads": arguments.threads}
+    streams = STREAM in arguments.inputs or arguments.output == "-"
+    check_cluster_usage(arguments.ray, arguments.ray_actors, arguments.ray_gpus, single, streams)
 
 
 def plan_jobs(arguments: Arguments) -> "Plan":
@@ -166,8 +156,13 @@ def plan_jobs(arguments: Arguments) -> "Plan":
 def read_list(path: Path) -> bytes:
     """Read a list of names, from standard input for -."""
     from segan_cli.enhancement.recording import standard_stream
+    from segan_cli.remote import is_remote, open_for_reading
 
-    return standard_stream("input").buffer.read() if path == STREAM else path.read_bytes()
+    if is_remote(path):
+        with open_for_reading(path) as (stream, _):
+            return stream.read()
+    content: bytes = standard_stream("input").buffer.read() if path == STREAM else path.read_bytes()
+    return content
 
 
 def note_earlier_results(jobs: Iterable["Job"]) -> list[str]:

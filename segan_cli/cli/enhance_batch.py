@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from segan_cli.cli.cluster_options import actor_options
 from segan_cli.cli.enhance_arguments import Arguments, enhancer_arguments, output_options
 from segan_cli.plain_json import write_json
 from segan_cli.printable import printable
@@ -59,13 +60,12 @@ def run_here(plan: "Plan", arguments: Arguments, reporter: "BatchReporter", stop
 def run_on_cluster(plan: "Plan", arguments: Arguments, reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
     """Enhance the recordings of a plan on a Ray cluster."""
     from segan_cli.cluster.enhance import enhance_on_cluster
-    from segan_cli.cluster.session import ActorOptions, connected
+    from segan_cli.cluster.session import connected
     from segan_cli.enhancement.enhancer import Enhancer
 
     settings = enhancer_arguments(arguments)
     enhancer = Enhancer(arguments.model, **{**settings, "device": "cpu"}, threads=1)  # fails here if it cannot be used
-    least, most = arguments.ray_actors or (1, None)
-    actors = ActorOptions(arguments.ray_cpus, arguments.ray_gpus, least, most)
+    actors = actor_options(arguments.ray_actors, arguments.ray_cpus, arguments.ray_gpus)
     with connected(str(arguments.ray)):
         enhance_on_cluster(
             new_jobs(plan, arguments, enhancer, reporter), plan.n, arguments.model,

@@ -1,20 +1,24 @@
 """`segan evaluate`."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from segan_cli.cli.cluster_options import actor_options, check_cluster_usage, cluster_runner, cluster_section
 from segan_cli.cli.numbers import DECIBELS, SEED, WORKERS
+from segan_cli.cli.paths import PATH_OR_URL
 from segan_cli.cli.report_files import check_outputs, provenance, write_reports
 from segan_cli.cli.sections import SectionedCommand, section
 from segan_cli.errors import SeganError
 from segan_cli.extras import require_extra
+from segan_cli.remote import as_path, is_remote, is_url
 
 if TYPE_CHECKING:
     from segan_cli.evaluation.cases import Cases
-    from segan_cli.evaluation.run import EvaluationOptions, EvaluationResult
+    from segan_cli.evaluation.run import EvaluationOptions, EvaluationResult, Runner
     from segan_cli.evaluation.store import ScoreStore
 
 PATH = click.Path(path_type=Path)
@@ -24,10 +28,12 @@ DEFAULT_SNRS_DB = (0.0, 10.0)
 @click.command(cls=SectionedCommand)
 @section(
     "Recordings",
-    click.option("--noisy", type=PATH, metavar="FOLDER", help="Noisy recordings."),
-    click.option("--clean", type=PATH, metavar="FOLDER", help="Clean recordings with the same file names."),
-    click.option("--data", type=PATH, metavar="PATH", help="Folder with clean and noisy folders, or a manifest."),
-    click.option("--noise", type=PATH, metavar="FOLDER", help="Noise to mix into the clean recordings."),
+    click.option("--noisy", type=PATH_OR_URL, metavar="FOLDER", help="Noisy recordings."),
+    click.option("--clean", type=PATH_OR_URL, metavar="FOLDER", help="Clean recordings with the same file names."),
+    click.option(
+        "--data", type=PATH_OR_URL, metavar="PATH", help="Folder with clean and noisy folders, or a manifest."
+    ),
+    click.option("--noise", type=PATH_OR_URL, metavar="FOLDER", help="Noise to mix into the clean recordings."),
     click.option(
         "--snr",
         "snrs",
@@ -67,9 +73,11 @@ DEFAULT_SNRS_DB = (0.0, 10.0)
 )
 @section(
     "Reports",
-    click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a page with tables, plots and players."),
-    click.option("--csv", "csv_file", type=PATH, metavar="FILE", help="Write the scores of each recording."),
-    click.option("--markdown", "markdown_file", type=PATH, metavar="FILE", help="Write the tables."),
+    click.option(
+        "--html", "html_file", type=PATH_OR_URL, metavar="FILE", help="Write a page with tables, plots and players."
+    ),
+    click.option("--csv", "csv_file", type=PATH_OR_URL, metavar="FILE", help="Write the scores of each recording."),
+    click.option("--markdown", "markdown_file", type=PATH_OR_URL, metavar="FILE", help="Write the tables."),
     click.option("--json", "as_json", is_flag=True, help="Print the full report as JSON."),
     click.option("--compare", nargs=2, type=PATH, metavar="A.json B.json", help="Compare two JSON reports and exit."),
     click.option("-y", "--force", is_flag=True, help="Overwrite existing files."),
@@ -80,7 +88,8 @@ DEFAULT_SNRS_DB = (0.0, 10.0)
     click.option("-j", "--jobs", type=WORKERS, metavar="N", help="Worker processes.  [default: one per core]"),
     click.option("--cache", type=PATH, metavar="FILE", help="Score cache.  [default: in the user's cache folder]"),
     click.option("--no-cache", is_flag=True, help="Do not use the score cache."),
-)  # fmt: skip
+)
+@cluster_section
 def evaluate(
     noisy: Path | None,
     clean: Path | None,
@@ -102,6 +111,10 @@ def evaluate(
     jobs: int | None,
     cache: Path | None,
     no_cache: bool,
+    ray: str | None,
+    ray_actors: tuple[int, int] | None,
+    ray_cpus: int,
+    ray_gpus: float,
     force: bool,
     quiet: bool,
 ) -> None:
@@ -127,6 +140,7 @@ def evaluate(
 
         print_comparison(*compare)
         return
+    check_cluster_usage(ray, ray_actors, ray_gpus, {"--jobs": jobs, "--cache": cache})
     outputs = {"csv": csv_file, "markdown": markdown_file, "html": html_file}
     check_outputs([path for path in outputs.values() if path is not None], force)
     cases = find_cases(noisy, clean, data, noise, snrs, seed)
@@ -141,10 +155,11 @@ def evaluate(
 
     folders = parse_folders(enhanced)
     systems, hashes = load_models(models, folders)
-    store = None if no_cache else open_store(cache, quiet)
+    store = None if no_cache or ray else open_store(cache, quiet)
     options = EvaluationOptions(cases, selected, folders, systems, align, jobs, store)
     with listening(Leave()):
-        result = run(options, quiet)
+        with cluster_runner(ray, partial(actor_options, ray_actors, ray_cpus, ray_gpus), models, systems) as runner:
+            result = run(options, quiet, runner)
         report = build_report(result, provenance(selected, hashes), columns or None)
         write_reports(outputs, report, result, systems)
         if as_json:
@@ -225,9 +240,9 @@ def parse_folders(entries: Sequence[str]) -> dict[str, Path]:
     """Parse NAME=FOLDER entries; without a name, the name of the folder."""
     folders: dict[str, Path] = {}
     for entry in entries:
-        before, equals, after = entry.partition("=")
-        path = Path(after if equals else entry)
-        name = before if equals else path.resolve().name
+        before, equals, after = ("", "", entry) if is_url(entry) else entry.partition("=")
+        path = as_path(after if equals else entry)
+        name = before if equals else path.name if is_remote(path) else path.resolve().name
         check_name(name, folders, "--enhanced")
         folders[name] = path
     return folders
@@ -262,7 +277,7 @@ def check_name(name: str, used: Mapping[str, Any], option: str) -> None:
         raise click.BadParameter(f"{name}: two systems have this name; give {option} NAME=…", param_hint=option)
 
 
-def run(options: "EvaluationOptions", quiet: bool) -> "EvaluationResult":
+def run(options: "EvaluationOptions", quiet: bool, runner: "Runner | None") -> "EvaluationResult":
     """Run the evaluation with a progress bar."""
     from segan_cli.cli.console import progress_bar, say
     from segan_cli.evaluation.run import evaluate
@@ -271,4 +286,4 @@ def run(options: "EvaluationOptions", quiet: bool) -> "EvaluationResult":
         say(f"note: {note}")
     with progress_bar(not quiet) as bar:
         task = bar.add_task("scoring", total=None, note="")
-        return evaluate(options, lambda n, total: bar.update(task, completed=n, total=total))
+        return evaluate(options, lambda n, total: bar.update(task, completed=n, total=total), runner)

@@ -11,15 +11,13 @@ from typing import Any
 
 from segan_cli.atomic import LOCKED
 from segan_cli.cluster.models import ModelFile
-from segan_cli.cluster.session import ActorOptions, enter_folder, room
+from segan_cli.cluster.session import ActorOptions, enter_folder
 from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.jobs import Job
 from segan_cli.enhancement.recording import Outcome, OutputOptions
 from segan_cli.errors import CheckpointError
 
-MAX_BLOCK = 64  # jobs that an actor takes at a time, all of which are done again if it is lost
-BLOCKS_PER_ACTOR = 16  # so that all actors end at about the same time
 LOCK_WAIT_S = 30.0  # in which a lost actor ends, so that its target is no longer locked
 
 Batch = dict[str, Any]  # column → values
@@ -38,7 +36,7 @@ class EnhancingActor:
 
     def __call__(self, batch: Batch) -> Batch:
         """Enhance pickled jobs; returns their pickled outcomes, or the error of a model that fails."""
-        return {"outcome": [pickle.dumps(self._run(pickle.loads(job))) for job in batch["job"]]}
+        return {"outcome": [pickle.dumps(self._run(pickle.loads(job))) for job in batch["item"]]}
 
     def _run(self, job: Job) -> Outcome | CheckpointError:
         started = time.monotonic()
@@ -80,8 +78,7 @@ def enhance_on_cluster(
     """
     import ray.data
 
-    size = max(1, min(MAX_BLOCK, n // (BLOCKS_PER_ACTOR * (actors.most or room(actors)))))
-    blocks = [ray.put(block) for block in job_blocks(jobs, size)]
+    blocks = [ray.put(block) for block in pickled_blocks(jobs, actors.block_size(n))]
     on_planned()
     if not blocks:
         return
@@ -101,10 +98,10 @@ def enhance_on_cluster(
             on_outcome(outcome)
 
 
-def job_blocks(jobs: Iterable[Job], size: int) -> Iterator[Any]:
-    """Yield jobs as Arrow tables of `size` rows, which Ray keeps outside of this process."""
+def pickled_blocks(items: Iterable[object], size: int) -> Iterator[Any]:
+    """Yield items as Arrow tables of `size` rows, which Ray keeps outside of this process."""
     import pyarrow as pa
 
-    jobs = iter(jobs)
-    while block := [pickle.dumps(job) for job in islice(jobs, size)]:
-        yield pa.table({"job": pa.array(block, pa.binary())})
+    items = iter(items)
+    while block := [pickle.dumps(item) for item in islice(items, size)]:
+        yield pa.table({"item": pa.array(block, pa.binary())})

@@ -2,8 +2,9 @@
 
 import logging
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ from typing import Any
 from segan_cli.errors import SeganError
 from segan_cli.extras import require_extra
 from segan_cli.system import cpu_count
+from segan_cli.tracebacks import LOG
 
 QUIET = {  # defaults of environment variables
     "RAY_USAGE_STATS_ENABLED": "0",  # sends nothing to the makers of Ray
     "RAY_BACKEND_LOG_LEVEL": "fatal",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
+
+
+MAX_BLOCK = 64  # jobs that an actor takes at a time, all of which are done again if it is lost
+BLOCKS_PER_ACTOR = 16  # so that all actors end at about the same time
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,10 @@ class ActorOptions:
         from ray.data import ActorPoolStrategy
 
         return ActorPoolStrategy(min_size=self.least, max_size=max(self.least, self.most or room(self)))
+
+    def block_size(self, n: int) -> int:
+        """Return how many of `n` jobs an actor takes at a time."""
+        return max(1, min(MAX_BLOCK, n // (BLOCKS_PER_ACTOR * (self.most or room(self)))))
 
 
 @contextmanager
@@ -59,9 +69,21 @@ def connected(address: str) -> Iterator[None]:
         logging.getLogger(name).setLevel(logging.ERROR)
     DataContext.get_current().enable_progress_bars = False
     try:
-        yield
+        with redirect_stdout(sys.stderr):  # on which Ray reports what it lost
+            yield
+    except ray.exceptions.RayError as error:
+        LOG.debug("--ray", exc_info=True)
+        raise SeganError(f"--ray {address}: {_root_cause(error)}") from error
     finally:
         ray.shutdown()
+
+
+def _root_cause(error: BaseException) -> str:
+    """Describe the first error of a chain of errors of Ray, which quote the traceback of the actor."""
+    while (cause := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = cause
+    lines = [line for line in str(error).strip().splitlines() if line and not line.startswith(" ")]
+    return lines[-1] if lines else type(error).__name__
 
 
 def room(options: ActorOptions) -> int:

@@ -10,11 +10,12 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath
 
 from segan_cli.audio.files import MEDIA, count_others
 from segan_cli.data.groups import VCTK, group_noise, group_speakers
 from segan_cli.errors import CorpusError
+from segan_cli.remote import find_files, is_remote
 
 LJSPEECH = re.compile(r"LJ\d{3}-\d+$")
 DNS_PAIR = re.compile(r"fileid_(\d+)$")
@@ -92,8 +93,15 @@ def corpus_root(path: str) -> Path:
 
 def folders_in(folder: Path) -> list[Path]:
     """The folders directly inside a folder, sorted, without hidden ones."""
+    if is_remote(folder):
+        return sorted(path for path in folder.iterdir() if path.is_dir())
     with os.scandir(folder) as entries:
         return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+
+
+def is_visible(path: PurePath) -> bool:
+    """Whether neither a relative path nor a folder in it is hidden."""
+    return not any(part.startswith(".") for part in path.parts)
 
 
 def is_audio(path: PurePath) -> bool:
@@ -133,9 +141,13 @@ def other_files(folder: Path) -> tuple[str, ...]:
 
 def audio_below(folder: Path) -> list[Path]:
     """All audio files below a folder, sorted; raises CorpusError if there are none."""
-    if not folder.is_dir():
+    if is_remote(folder):
+        paths = [folder / name for name in find_files(folder) if is_visible(PurePosixPath(name))]
+        paths = list(filter(is_audio, paths))
+    elif folder.is_dir():
+        paths = sorted(filter(is_audio, walk(folder)))
+    else:
         raise CorpusError(f"{folder}: no such folder; give a folder of audio files")
-    paths = sorted(filter(is_audio, walk(folder)))
     if not paths:
         raise CorpusError(f"{folder}: no audio files found; expected {', '.join(sorted(MEDIA))}")
     return paths

@@ -1,14 +1,17 @@
 """Manifests: tables of audio files as CSV with a header, or as JSON lines."""
 
 import csv
+import io
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from segan_cli.data.layouts import Corpus, Utterance
 from segan_cli.errors import CorpusError
 from segan_cli.plain_json import read_json
+from segan_cli.remote import as_path, is_remote, is_url, open_for_reading
 
 SUFFIXES = (".csv", ".jsonl")
 PATH_COLUMNS = ("clean", "path", "audio_filepath", "file")  # of clean speech or noise, most preferred first
@@ -69,8 +72,15 @@ def join_columns(columns: list[str]) -> str:
     return ", ".join(columns[:MAX_LISTED]) + more
 
 
+def path_in(manifest: Path, name: str) -> Path:
+    """Return the path of a name in a manifest: a URL, or relative to its folder."""
+    return as_path(name) if is_url(name) else manifest.parent / name
+
+
 def is_file(path: Path) -> bool:
-    """Whether a path is a file; False for names that are not valid paths."""
+    """Whether a path is a file; False for names that are not valid paths. Remote files are not asked for."""
+    if is_remote(path):
+        return True
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -80,13 +90,24 @@ def is_file(path: Path) -> bool:
 def read_rows(path: Path) -> list[tuple[int, Row]]:
     """Read the line number and content of every row; raises CorpusError if there are none or one is invalid."""
     try:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:  # paths may be any bytes
+        with _open_text(path) as file:
             rows = list((_csv_rows if path.suffix == ".csv" else _json_rows)(path, file))
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
     if not rows:
         raise CorpusError(f"{path}: no rows")
     return rows
+
+
+@contextmanager
+def _open_text(path: Path) -> Iterator[IO[str]]:
+    """Open a manifest; the paths in it may be any bytes."""
+    if is_remote(path):
+        with open_for_reading(path) as (stream, _):
+            yield io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    else:
+        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
+            yield file
 
 
 def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from segan_cli.data.groups import group_speakers
 from segan_cli.data.layouts import audio_below, find_pair_folders, match_names
-from segan_cli.data.manifest import SUFFIXES, columns_of, is_file, join_columns, read_rows
+from segan_cli.data.manifest import SUFFIXES, columns_of, is_file, join_columns, path_in, read_rows
 from segan_cli.errors import CorpusError
 
 PATH_COLUMNS = ("name", "noisy", "clean")  # columns of a manifest that are not labels
@@ -104,13 +104,13 @@ def from_manifest(path: Path) -> Cases:
         raise CorpusError(f"{path}: no column noisy; found {join_columns(columns)}")
     for line, row in rows:
         noisy, clean = row.get("noisy", ""), row.get("clean", "")
-        missing = next((name for name in (noisy, clean) if name and not is_file(path.parent / name)), None)
+        missing = next((name for name in (noisy, clean) if name and not is_file(path_in(path, name))), None)
         if not noisy or missing:
             skipped.append(f"{path}, line {line}: {f'{missing}: no such file' if missing else 'no noisy file given'}")
             continue
         name = row.get("name") or Path(noisy).with_suffix("").as_posix()
         labels = {key: value for key, value in row.items() if key not in PATH_COLUMNS and value}
-        cases.append(Case(name, path.parent / noisy, path.parent / clean if clean else None, labels))
+        cases.append(Case(name, path_in(path, noisy), path_in(path, clean) if clean else None, labels))
     label_columns = [name for name in columns if name not in PATH_COLUMNS]
     note = f"{path}: --by can group scores by {join_columns(label_columns)}"
     return unique_cases(cases, skipped, path, (note,) if label_columns else ())
@@ -161,7 +161,7 @@ def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path]
         files.setdefault(relative_name(folder, path), []).append(path)
     matched, skipped = {}, []
     for case in cases:
-        names = [case.name, case.noisy.stem] if isinstance(case.noisy, Path) else [case.name]
+        names = [case.name] if isinstance(case.noisy, NoiseMix) else [case.name, case.noisy.stem]
         paths = next((files[name] for name in names if name in files), [])
         if len(paths) == 1:
             matched[case.name] = paths[0]

@@ -21,6 +21,8 @@ from segan_cli.workers import worker_pool
 
 Array = NDArray[np.float32]
 Progress = Callable[[int, int], None]  # pairs scored, pairs in total
+Files = Mapping[str, Mapping[str, Path]]  # system → case → enhanced file
+Delays = dict[str, int]  # system → constant delay, in samples at 16 kHz
 Outcomes = dict[str, dict[str, ScoringResult | str]]  # case → system → result, or the reason why there is none
 
 NOISY = "noisy"  # the unprocessed input, listed first among the systems
@@ -80,8 +82,13 @@ class EvaluationOptions:
     store: ScoreStore | None = None
 
 
-def evaluate(options: EvaluationOptions, progress: Progress | None = None) -> EvaluationResult:
-    """Score the noisy signals and every system against the clean ones.
+Runner = Callable[[EvaluationOptions, Files, Progress | None], tuple[Delays, Outcomes]]
+
+
+def evaluate(
+    options: EvaluationOptions, progress: Progress | None = None, runner: Runner | None = None
+) -> EvaluationResult:
+    """Score the noisy signals and every system against the clean ones, in worker processes or by another `runner`.
 
     A file that cannot be used is skipped and listed in the input summary; without its noisy or clean file the whole
     case is skipped. Raises CorpusError if nothing could be scored.
@@ -93,11 +100,7 @@ def evaluate(options: EvaluationOptions, progress: Progress | None = None) -> Ev
         files[system], skipped = match_enhanced(folder, cases)
         inputs.skipped += skipped
     systems = (NOISY, *files, *options.models)
-    with worker_pool(options.jobs) as pool:
-        scorer = Scorer(options, files, pool)
-        if options.align:
-            inputs.delays = scorer.measure_delays()
-        outcomes = scorer.run(inputs.delays if options.align else {}, progress)
+    inputs.delays, outcomes = (runner or run_in_workers)(options, files, progress)
     scored = []
     for case in cases:
         results = collect_results(outcomes[case.name], systems, inputs)
@@ -113,6 +116,19 @@ def evaluate(options: EvaluationOptions, progress: Progress | None = None) -> Ev
             ]
             inputs.delays |= constant_delay(system, delays)
     return EvaluationResult(tuple(scored), systems, options.measures, inputs, files)
+
+
+def run_in_workers(options: EvaluationOptions, files: Files, progress: Progress | None) -> tuple[Delays, Outcomes]:
+    """Score in worker processes; also returns the delays that were compensated."""
+    with worker_pool(options.jobs) as pool:
+        scorer = Scorer(options, files, pool)
+        delays = shared_delays(scorer.measure_delays()) if options.align else {}
+        return delays, scorer.run(delays, progress)
+
+
+def shared_delays(delays: Mapping[str, Sequence[int | None]]) -> Delays:
+    """The constant delay of each system that has one."""
+    return {name: delay for system, found in delays.items() for name, delay in constant_delay(system, found).items()}
 
 
 def collect_results(
@@ -185,12 +201,12 @@ class Scorer:
                     task = ScoringTask(case.clean, enhanced, self.options.measures, store=self.options.store)
                     yield case.name, system, task
 
-    def measure_delays(self) -> dict[str, int]:
-        """The constant delay of the noisy signals and of each system given as a folder, where there is one."""
-        delays: dict[str, int] = {}
-        for system in (NOISY, *self.files):
-            delays |= constant_delay(system, list(self.pool.map(measure_delay, self.file_tasks(system).values())))
-        return delays
+    def measure_delays(self) -> dict[str, list[int | None]]:
+        """The delays of the noisy signals and of each system given as a folder."""
+        return {
+            system: list(self.pool.map(measure_delay, self.file_tasks(system).values()))
+            for system in (NOISY, *self.files)
+        }
 
     def run(self, shifts: Mapping[str, int], progress: Progress | None) -> Outcomes:
         """Run all tasks, compensating the delay in `shifts` of each system."""

@@ -77,13 +77,13 @@ def mix_noise(clean: Array, mix: NoiseMix) -> Array:
 def load_pair(clean: Path | None, degraded: Path | NoiseMix | Array) -> tuple[MonoSignal, MonoSignal]:
     """The clean and the degraded signal; without a clean file, the degraded signal twice."""
     reference = load_mono(clean) if clean is not None else None
-    if isinstance(degraded, Path):
-        signal = load_mono(degraded)
-    elif isinstance(degraded, NoiseMix):
+    if isinstance(degraded, NoiseMix):
         assert reference is not None, "a mix has a clean file"
         signal = MonoSignal(mix_noise(reference.samples, degraded))
-    else:
+    elif isinstance(degraded, np.ndarray):
         signal = MonoSignal(degraded)
+    else:
+        signal = load_mono(degraded)
     return reference or signal, signal
 
 

@@ -1,0 +1,70 @@
+"""An S3 server and a Ray cluster for the tests, each of real processes on this machine."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+
+import pytest
+
+KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1"}
+SERVER = """
+import sys, time
+from moto.server import ThreadedMotoServer
+server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+server.start()
+print(server.get_host_and_port()[1], flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def s3_server(bucket):
+    """An S3 server with an empty bucket; its variables are in the environment."""
+    pytest.importorskip("moto", reason="needs moto")
+    pytest.importorskip("flask", reason="needs flask")
+    pytest.importorskip("s3fs", reason="needs s3fs")
+    import fsspec
+
+    server = subprocess.Popen(
+        [sys.executable, "-c", SERVER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with pytest.MonkeyPatch.context() as patch, server:
+        try:
+            endpoint = f"http://127.0.0.1:{server.stdout.readline().strip()}"
+            for name, value in {**KEYS, "AWS_ENDPOINT_URL": endpoint}.items():
+                patch.setenv(name, value)
+            fs = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
+            fs.mkdir(bucket)
+            yield fs
+        finally:
+            server.kill()
+
+
+@contextmanager
+def ray_cluster(nodes):
+    """A head and further nodes of a processor each; yields the cluster, whose nodes may be killed."""
+    pytest.importorskip("ray", reason="needs ray")
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    try:
+        for _ in range(nodes - 1):
+            cluster.add_node(num_cpus=1)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+def wait_until(reached, timeout_s=120):
+    """Wait for something to be so."""
+    end = time.monotonic() + timeout_s
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.05)
