@@ -134,13 +134,13 @@ def _prefix(path: Path) -> str:
     return f".{stem}.{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:12]}"
 
 
-def remove_leftovers(path: Path) -> None:
-    """Remove what a killed writer left beside `path`, unless another process is writing it."""
-    if is_remote(path):
-        return
-    if os.path.lexists(_lock_path(path)):
-        with suppress(OSError, OutputError), _locked(path):
-            pass
+def remove_leftovers(path: Path) -> bool:
+    """Remove what a killed writer left beside `path`; returns False if another process is writing it."""
+    if is_remote(path) or not os.path.lexists(_lock_path(path)):
+        return True
+    with suppress(OSError, OutputError), _locked(path):
+        pass
+    return not os.path.lexists(_lock_path(path))
 
 
 def _lock_path(path: Path) -> Path:

@@ -15,7 +15,7 @@ PACKAGES = {  # extra → packages, by the names they are imported by
     "dnsmos": ("speechmos", "librosa", "requests"),
     "loudness": ("pyloudnorm",),
     "tensorboard": ("tensorboard",),
-    "cloud": ("upath", "fsspec"),
+    "cloud": ("fsspec", "s3fs"),
     "ray": ("ray", "pyarrow", "pandas"),
 }
 

@@ -1,13 +1,17 @@
 """What `segan enhance` does with a plan: list it, enhance it here, or on a cluster."""
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from segan_cli.atomic import remove_leftovers
 from segan_cli.cli.cluster_options import actor_options
 from segan_cli.cli.enhance_arguments import Arguments, enhancer_arguments, output_options
+from segan_cli.errors import StoppedError
 from segan_cli.plain_json import write_json
 from segan_cli.printable import printable
 
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
     from segan_cli.enhancement.plan import Plan
     from segan_cli.enhancement.recording import OnProgress, Outcome
 
+END_OF_ACTORS_S = 5.0
 DEFAULT_JOBS = 4  # at most; the network uses all cores in any case
 
 
@@ -66,12 +71,24 @@ def run_on_cluster(plan: "Plan", arguments: Arguments, reporter: "BatchReporter"
     settings = enhancer_arguments(arguments)
     enhancer = Enhancer(arguments.model, **{**settings, "device": "cpu"}, threads=1)  # fails here if it cannot be used
     actors = actor_options(arguments.ray_actors, arguments.ray_cpus, arguments.ray_gpus)
-    with connected(str(arguments.ray)):
-        enhance_on_cluster(
-            new_jobs(plan, arguments, enhancer, reporter), plan.n, arguments.model,
-            {**settings, "threads": arguments.ray_cpus}, output_options(arguments), actors, reporter.on_outcome,
-            reporter.report_existing,
-        )  # fmt: skip
+    try:
+        with connected(str(arguments.ray)):
+            enhance_on_cluster(
+                new_jobs(plan, arguments, enhancer, reporter), plan.n, arguments.model,
+                {**settings, "threads": arguments.ray_cpus}, output_options(arguments), actors, reporter.on_outcome,
+                reporter.report_existing,
+            )  # fmt: skip
+    except StoppedError:
+        remove_leftovers_of(job.target for job in plan)
+        raise
+
+
+def remove_leftovers_of(targets: Iterable[Path]) -> None:
+    """Remove what actors left that Ray has killed, which may take them a moment."""
+    end = time.monotonic() + END_OF_ACTORS_S
+    for target in targets:
+        while not remove_leftovers(target) and time.monotonic() < end:
+            time.sleep(0.1)
 
 
 def new_jobs(plan: "Plan", arguments: Arguments, enhancer: "Enhancer", reporter: "BatchReporter") -> Iterator["Job"]:

@@ -16,7 +16,7 @@ from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.jobs import Job
 from segan_cli.enhancement.recording import Outcome, OutputOptions
-from segan_cli.errors import CheckpointError
+from segan_cli.errors import CheckpointError, SeganError
 
 LOCK_WAIT_S = 30.0  # in which a lost actor ends, so that its target is no longer locked
 
@@ -30,15 +30,21 @@ class EnhancingActor:
         """Load the model; relative names are relative to `folder`."""
         enter_folder(folder)
         self.model, self.stack = model.name, ExitStack()
-        self.enhancer = Enhancer(self.stack.enter_context(model.written()), **arguments)
+        self.failure: SeganError | None = None
+        try:
+            self.enhancer = Enhancer(self.stack.enter_context(model.written()), **arguments)
+        except SeganError as error:
+            self.failure = error  # which Ray would report by its own pages of tracebacks
         # Which outputs exist was checked before. One that exists now is from an actor that was lost.
         self.options = replace(options, force=True, skip_existing=False)
 
     def __call__(self, batch: Batch) -> Batch:
-        """Enhance pickled jobs; returns their pickled outcomes, or the error of a model that fails."""
+        """Enhance pickled jobs; returns their pickled outcomes, or the error of a model that cannot be used."""
         return {"outcome": [pickle.dumps(self._run(pickle.loads(job))) for job in batch["item"]]}
 
-    def _run(self, job: Job) -> Outcome | CheckpointError:
+    def _run(self, job: Job) -> Outcome | SeganError:
+        if self.failure is not None:
+            return self.failure
         started = time.monotonic()
         while True:
             try:
@@ -74,7 +80,7 @@ def enhance_on_cluster(
         on_outcome: takes the outcomes as they come, in any order.
         on_planned: is called when all jobs were read.
 
-    Raises CheckpointError when the model fails.
+    Raises CheckpointError or ConfigError when the model cannot be used on a machine of the cluster.
     """
     import ray.data
 
@@ -93,7 +99,7 @@ def enhance_on_cluster(
     for batch in outcomes.iter_batches(batch_size=None, prefetch_batches=0):
         for content in batch["outcome"]:
             outcome = pickle.loads(content)
-            if isinstance(outcome, CheckpointError):
+            if isinstance(outcome, SeganError):
                 raise outcome
             on_outcome(outcome)
 

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -60,14 +61,16 @@ def connected(address: str) -> Iterator[None]:
 
     local = {"num_cpus": cpu_count(), "include_dashboard": False} if address == "local" else {}
     logging.getLogger("ray").setLevel(logging.ERROR)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own
     except (ConnectionError, ValueError, RuntimeError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise SeganError(f"--ray {address}: cannot connect ({first_line})") from error
-    for name in ("ray", "ray.data"):
-        logging.getLogger(name).setLevel(logging.ERROR)
     DataContext.get_current().enable_progress_bars = False
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors are raised, too
     try:
         with redirect_stdout(sys.stderr):  # on which Ray reports what it lost
             yield

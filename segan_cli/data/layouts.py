@@ -15,7 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from segan_cli.audio.files import MEDIA, count_others
 from segan_cli.data.groups import VCTK, group_noise, group_speakers
 from segan_cli.errors import CorpusError
-from segan_cli.remote import find_files, is_remote
+from segan_cli.remote import find_files, find_folders, is_remote
 
 LJSPEECH = re.compile(r"LJ\d{3}-\d+$")
 DNS_PAIR = re.compile(r"fileid_(\d+)$")
@@ -94,7 +94,7 @@ def corpus_root(path: str) -> Path:
 def folders_in(folder: Path) -> list[Path]:
     """The folders directly inside a folder, sorted, without hidden ones."""
     if is_remote(folder):
-        return sorted(path for path in folder.iterdir() if path.is_dir())
+        return find_folders(folder)
     with os.scandir(folder) as entries:
         return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 

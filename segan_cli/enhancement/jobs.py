@@ -105,7 +105,7 @@ def _real_name(path: Path, folders: dict[str, str]) -> str:
 def _file_id(path: Path) -> tuple[int, int] | None:
     """Return what identifies a local file under all its names; None if it does not exist."""
     try:
-        status = os.stat(path)  # noqa: PTH116  # a UPath is no os.PathLike
+        status = os.stat(path)  # noqa: PTH116  # a remote path is no os.PathLike
     except (OSError, TypeError):
         return None
     return status.st_dev, status.st_ino

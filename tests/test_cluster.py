@@ -1,0 +1,149 @@
+"""Batches and evaluations on a Ray cluster give what they give on one machine, also when parts of it are lost."""
+
+import json
+import signal
+from collections import Counter
+
+import pytest
+import soundfile
+from cluster import ray_cluster, s3_server
+from commands import Running, complaint, segan
+from conftest import hiss, voice
+
+pytest.importorskip("ray", reason="needs ray")
+pytest.importorskip("s3fs", reason="needs s3fs")
+
+N = 24
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """A head and one node."""
+    with s3_server("corpus") as fs, ray_cluster(2) as nodes:
+        nodes.fs = fs
+        yield nodes
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Recordings, two broken ones and what one machine makes of them."""
+    place = tmp_path_factory.mktemp("cluster")
+    for i in range(N):
+        path = place / "in" / f"{i % 2}" / f"r{i}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, voice(0.5, seed=i % 7) + hiss(0.5, seed=i), 16_000)
+    (place / "in" / "text.wav").write_text("no audio")
+    (place / "in" / "0" / "caf\udce9.wav").write_bytes(b"")
+    assert segan("enhance", place / "in", "-o", place / "out").returncode == 1
+    return place
+
+
+def contents(place):
+    return {str(path.relative_to(place)): path.read_bytes() for path in place.rglob("*.wav")}
+
+
+def outcomes(path):
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def test_a_cluster_gives_what_one_machine_gives(cluster, folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(folder)  # relative names mean the same on the nodes
+    result = segan("enhance", "in", "-o", tmp_path / "out", "--ray", cluster.address, "--json", "--ray-actors", "1:2")
+    assert result.returncode == 1, result.stderr
+    assert contents(tmp_path / "out") == contents(folder / "out")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert Counter(line["error"] is None for line in lines) == {True: N, False: 2}
+    assert set(Counter(line["source"] for line in lines).values()) == {1}
+    assert {line["model"] for line in lines} == {"default"}
+    assert result.stderr.splitlines()[-1] == f"segan: {N} enhanced (0:12 of sound), 2 failed"
+    assert "segan: in/text.wav: not a readable audio file" in result.stderr
+    again = segan("enhance", "in", "-o", tmp_path / "out", "--ray", cluster.address, "--skip-existing")
+    assert f"0 enhanced, {N} skipped, as their output exists, 2 failed" in again.stderr
+
+
+def test_a_lost_node_and_a_lost_driver_lose_nothing(cluster, folder, tmp_path):
+    """On S3: a node is killed while it works, then the driver, and the batch is run again."""
+    for path in (folder / "in").rglob("r*.wav"):
+        cluster.fs.put_file(str(path), f"corpus/in/{path.relative_to(folder / 'in')}")
+    lost = cluster.add_node(num_cpus=1)
+
+    def start(name, *words):
+        log = tmp_path / f"{name}.jsonl"
+        return Running("enhance", "s3://corpus/in", "-o", f"s3://corpus/{name}", "--ray", cluster.address,
+                       "--outcomes", log, *words), log  # fmt: skip
+
+    def outputs(name):
+        return {
+            path.removeprefix(f"corpus/{name}/"): cluster.fs.cat(path) for path in cluster.fs.find(f"corpus/{name}")
+        }
+
+    running, log = start("node")
+    running.wait_until(lambda: len(outcomes(log)) >= 3)
+    cluster.remove_node(lost, allow_graceful=False)
+    result = running.end()
+    assert result.returncode == 0, result.stderr
+    assert Counter(line["source"] for line in outcomes(log)) == {
+        f"s3://corpus/in/{path.relative_to(folder / 'in')}": 1 for path in (folder / "in").rglob("r*.wav")
+    }
+    assert outputs("node") == contents(folder / "out")
+
+    running, log = start("driver")
+    running.wait_until(lambda: len(outcomes(log)) >= 3)
+    running.send_signal(signal.SIGKILL)
+    running.end()
+    before = cluster.fs.find("corpus/driver", detail=True)
+    running, log = start("driver", "--skip-existing")
+    assert running.end().returncode == 0
+    assert outputs("driver") == contents(folder / "out")
+    after = cluster.fs.find("corpus/driver", detail=True)
+    assert before
+    assert all(after[name]["LastModified"] == entry["LastModified"] for name, entry in before.items())
+
+
+def test_a_signal_ends_a_batch_on_a_cluster(cluster, folder, tmp_path):
+    log = tmp_path / "log.jsonl"
+    running = Running("enhance", folder / "in", "-o", tmp_path / "out", "--ray", cluster.address, "--outcomes", log)
+    running.wait_until(lambda: outcomes(log))
+    running.send_signal(signal.SIGTERM)
+    result = running.end()
+    assert result.returncode == 128 + signal.SIGTERM
+    assert result.stderr.splitlines()[-1].startswith("segan: stopped")
+    assert not list(tmp_path.rglob("*.part*"))
+
+
+def test_scores_of_a_cluster_are_those_of_one_machine(cluster, folder):
+    words = ("evaluate", "--noisy", folder / "in" / "0", "--clean", folder / "out" / "0", "--model", "default",
+             "--enhanced", folder / "out" / "0", "--align", "--measure", "si_sdr_db", "--json")  # fmt: skip
+    here, there = segan(*words, "--no-cache"), segan(*words, "--ray", cluster.address)
+    assert here.returncode == there.returncode == 1, there.stderr
+    reports = [json.loads(result.stdout) for result in (here, there)]
+    for report in reports:
+        del report["command"]
+    assert reports[0] == reports[1]
+    assert reports[0]["inputs"]["skipped"]
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (("--ray-actors", "2"), "--ray-actors needs --ray"),
+        (("--ray", "local", "--jobs", "2"), "give --ray-actors"),
+        (("--ray", "local", "--threads", "2"), "give --ray-cpus"),
+        (("--ray", "local", "--plot", "p.png"), "--plot cannot be combined with --ray"),
+        (("--ray", "local", "-"), "not standard input"),
+        (("--ray", "local", "--ray-actors", "3:2"), "MIN is larger than MAX"),
+        (("--ray", "local", "--ray-actors", "x"), "give N or MIN:MAX"),
+        (("--shard", "4/3"), "give I/N"),
+        (("--shard", "0/3"), "give I/N"),
+        (("--outcomes", "a.txt"), "must end in .jsonl or .parquet"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(tmp_path, words, says):
+    soundfile.write(tmp_path / "a.wav", voice(0.1), 16_000)
+    assert says in complaint(segan("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", *words))
+
+
+def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path):
+    soundfile.write(tmp_path / "a.wav", voice(0.1), 16_000)
+    words = ("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", "--ray", "nonsense")
+    assert "--ray nonsense: cannot connect" in complaint(segan(*words))
