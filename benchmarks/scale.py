@@ -80,7 +80,17 @@ def planning(place: Path) -> dict[str, float]:
     names.write_text("".join(f"in/part-{i % 1000:03}/utterance-{i:07}.wav\n" for i in range(PLANNED)))
     began = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, "-m", "segan_cli", "enhance", "--files-from", str(names), "-o", f"{place}/planned/", "--dry-run"],
+        [
+            sys.executable,
+            "-m",
+            "segan_cli",
+            "enhance",
+            "--files-from",
+            str(names),
+            "-o",
+            f"{place}/planned/",
+            "--dry-run",
+        ],
         stdout=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
@@ -101,7 +111,9 @@ def main() -> None:
         for name, r in results["throughput"].items()
     ]
     report.insert(
-        page, "throughput", report.table(["batch", "recordings/s", "ratio to --jobs", "wall time, start included"], rows)
+        page,
+        "throughput",
+        report.table(["batch", "recordings/s", "ratio to --jobs", "wall time, start included"], rows),
     )
     plan = results["planning"]
     report.insert(
