@@ -87,12 +87,13 @@ def main() -> None:
             train(
                 place, "two",
                 ["ip", "netns", "exec", name, sys.executable, "-m", "torch.distributed.run", "--nnodes", "2",
-                 "--node-rank", str(rank), "--nproc-per-node", "1", "--master-addr", "10.77.0.1", "--master-port", "29500"],
+                 "--node-rank", str(rank), "--master-addr", "10.77.0.1", "--master-port", "29500"],
                 {"GLOO_SOCKET_IFNAME": f"cable{rank}"},
             )
             for rank, name in enumerate(names)
         ]  # fmt: skip
-        if any([node.wait() for node in nodes]):
+        codes = [node.wait() for node in nodes]
+        if any(codes):
             raise SystemExit("the training on two nodes failed")
         worst = 0.0
         for one, two in zip(losses(place / "one"), losses(place / "two"), strict=True):
