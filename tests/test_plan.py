@@ -1,12 +1,15 @@
 """Which recording becomes which file."""
 
 import os
-from pathlib import Path
+import random
+from pathlib import Path, PurePosixPath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from segan_cli.enhancement.jobs import STREAM, Job, check_paths
-from segan_cli.enhancement.plan import NameList, Plan
+from segan_cli.enhancement.plan import ExistingTargets, NameList, Plan, Shard
 from segan_cli.errors import AudioError
 
 
@@ -109,3 +112,51 @@ def test_what_cannot_be_meant_is_refused(tree, inputs, output, suffix, ending, c
     (tree / "link.wav").symlink_to(tree / "in" / "a.wav")
     with pytest.raises(AudioError, match=complaint):
         Plan([Path(entry) for entry in inputs], Path(output) if output else None, suffix, ending)
+
+
+@given(
+    names=st.sets(st.text("abc/é ", min_size=1, max_size=12), min_size=1, max_size=60),
+    n=st.integers(1, 7),
+    seed=st.integers(0, 9),
+)
+def test_shards_are_the_whole_each_once_in_any_order(names, n, seed):
+    paths = [PurePosixPath("in", name.strip("/") or "x") for name in names]
+    shuffled = random.Random(seed).sample(paths, len(paths))
+    shards = [Shard(i, n) for i in range(1, n + 1)]
+    for path in shuffled:
+        assert sum(shard.holds(path) for shard in shards) == 1
+
+
+def test_a_shard_depends_on_nothing_but_the_name():
+    """Pinned, so that machines with another version share a batch as before."""
+    names = [f"p{i}/a{i}.wav" for i in range(12)]
+    held = [[i for i, name in enumerate(names) if Shard(part, 3).holds(PurePosixPath(name))] for part in (1, 2, 3)]
+    assert held == [[1, 5], [3, 7, 9], [0, 2, 4, 6, 8, 10, 11]]
+
+
+def test_shards_of_a_folder_are_enhanced_apart(tree):
+    for i in range(20):
+        (tree / "in" / f"r{i}.wav").write_bytes(b"x")
+    whole = [job.target for job in Plan([Path("in")], Path("out"), None, None)]
+    plans = [Plan([Path("in")], Path("out"), None, None, shard=Shard(i, 3)) for i in (1, 2, 3)]
+    assert sorted(job.target for plan in plans for job in plan) == sorted(whole)
+    assert [plan.n for plan in plans] == [len(list(plan)) for plan in plans]
+    assert max(plan.n for plan in plans) < len(whole)
+    moved = Plan([tree / "in"], Path("out"), None, None, shard=Shard(2, 3))
+    assert [job.target for job in moved] == [job.target for job in plans[1]]
+
+
+def test_equal_hashes_are_no_conflict(tree, monkeypatch):
+    monkeypatch.setattr("segan_cli.enhancement.jobs.name_key", lambda name: 1 + len(name) % 2)
+    assert check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("yy.flac"))]) == 2
+    with pytest.raises(AudioError, match="would be written to this file"):
+        check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("./x.wav"))])
+
+
+def test_local_targets_that_exist_are_known(tree):
+    (tree / "out").mkdir()
+    (tree / "out" / "a.wav").write_bytes(b"x")
+    plan = Plan([Path("in")], Path("out"), None, None)
+    existing = ExistingTargets(plan)
+    assert [job.target in existing for job in plan] == [True, False]
+    assert STREAM not in existing
