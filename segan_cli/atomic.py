@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from segan_cli.errors import ExistsError, OutputError
-from segan_cli.remote import find_kind, is_remote, upload
+from segan_cli.remote import check_writable_scheme, find_kind, is_remote, upload
 from segan_cli.stopping import UNFINISHED
 
 PART = ".part"  # in the names of unfinished files and of their locks
@@ -52,6 +52,7 @@ def atomically(path: Path, force: bool = True) -> Iterator[Path]:
             check_target(path, force)
             with scratch_file(path.suffix) as temporary:
                 yield temporary
+                check_target(path, force)
                 upload(temporary, path)
             return
         with _locked(path):
@@ -82,6 +83,7 @@ def write_whole(path: Path, content: bytes | memoryview) -> None:
 def check_target(path: Path, force: bool) -> None:
     """Raise OutputError when `path` is anything but a regular file, ExistsError when it exists without `force`."""
     if is_remote(path):
+        check_writable_scheme(path)
         if not force and find_kind(path) is not None:
             raise ExistsError(f"{path}: exists already")
         return
@@ -116,9 +118,9 @@ def check_place(path: Path, force: bool) -> None:
 
 def reason(path: Path, error: OSError) -> str:
     """Explain why a file cannot be written."""
-    if path.is_dir():
+    if not is_remote(path) and path.is_dir():
         return "it is a folder; name a file in it"
-    if not path.parent.is_dir():
+    if not is_remote(path) and not path.parent.is_dir():
         return f"the folder {path.parent} does not exist; make it first"
     return WORDS.get(error.errno or 0) or error.strerror or str(error)
 

@@ -3,19 +3,22 @@
 import glob
 import io
 import re
+import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
 from typing import IO, Any, cast
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from segan_cli.errors import AudioError, OutputError, SeganError
 from segan_cli.extras import require_extra
-from segan_cli.tracebacks import LOG
+from segan_cli.remote_errors import RemoteReader, explained
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least, as C:// is a path of Windows
-WHOLE = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss", "memory"}  # an object appears when it is whole
+ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}  # other names of the same file system
+WHOLE = {"s3", "gs", "az", "adl", "oss", "memory"}  # an object appears when it is whole
+READ_ONLY = {"http", "https"}
 
 
 class RemotePath:
@@ -24,7 +27,9 @@ class RemotePath:
     __slots__ = ("url",)
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
+        scheme, _, rest = url.partition("://")
+        scheme = ALIASES.get(scheme.lower(), scheme.lower())
+        self.url = f"{scheme}://{(rest.lstrip('/') if scheme in WHOLE else rest).rstrip('/')}"
 
     def __str__(self) -> str:
         return self.url
@@ -42,17 +47,21 @@ class RemotePath:
         return hash(self.url)
 
     def __truediv__(self, name: str | PurePath) -> "RemotePath":
-        return RemotePath(f"{self.url}/{name if isinstance(name, str) else name.as_posix()}")
+        separator = "" if self.url.endswith("://") else "/"
+        return RemotePath(f"{self.url}{separator}{name if isinstance(name, str) else name.as_posix()}")
 
     @property
     def scheme(self) -> str:
-        """The part before ://, in lower case."""
-        return self.url.partition("://")[0].lower()
+        """The part before ://."""
+        return self.url.partition("://")[0]
 
     @property
     def name(self) -> str:
-        """The last part."""
-        return self.url.rpartition("/")[2]
+        """The last part, for the web without a query."""
+        path = self.url.partition("://")[2]
+        if self.scheme in READ_ONLY:
+            path = re.split(r"[?#]", path, maxsplit=1)[0]
+        return path.rpartition("/")[2]
 
     @property
     def suffix(self) -> str:
@@ -66,8 +75,9 @@ class RemotePath:
 
     @property
     def parent(self) -> "RemotePath":
-        """The folder."""
-        return RemotePath(self.url.rpartition("/")[0])
+        """The folder; that of a bucket is the root."""
+        scheme, _, path = self.url.partition("://")
+        return RemotePath(f"{scheme}://{path.rpartition('/')[0]}")
 
     def with_name(self, name: str) -> "RemotePath":
         """Replace the last part."""
@@ -84,6 +94,15 @@ class RemotePath:
     def resolve(self) -> "RemotePath":
         """Return the same path, as a URL has no links."""
         return self
+
+    def read_bytes(self) -> bytes:
+        """Return the content of a file; raises AudioError when it cannot be read."""
+        with open_for_reading(cast(Path, self)) as (stream, _):
+            return stream.read()
+
+    def read_text(self, encoding: str, errors: str = "strict") -> str:
+        """Return the text of a file; raises AudioError when it cannot be read."""
+        return self.read_bytes().decode(encoding, errors)
 
     def is_dir(self) -> bool:
         """Whether it is a folder."""
@@ -106,8 +125,14 @@ def as_path(name: str) -> Path:
     """
     if not is_url(name):
         return Path(name)
-    if name.lower().startswith("file://"):
-        return Path(unquote(urlsplit(name).path))
+    scheme, _, rest = name.partition("://")
+    if scheme.lower() == "file":
+        local = unquote(rest.removeprefix("localhost"))
+        if not local.startswith("/"):
+            raise SeganError(f"{name}: names no absolute path; write file:///folder/name")
+        return Path(local)
+    if not rest.strip("/"):
+        raise SeganError(f"{name}: names no file or folder")
     path = RemotePath(name)
     _check_scheme(path.scheme)
     return cast(Path, path)
@@ -119,7 +144,7 @@ def _check_scheme(scheme: str) -> None:
     require_extra("cloud", f"{scheme}://")
     from fsspec import get_filesystem_class
 
-    with _explained(f"{scheme}://", "used", SeganError):
+    with explained(f"{scheme}://", "used", SeganError):
         get_filesystem_class(scheme)
 
 
@@ -131,7 +156,7 @@ def is_remote(path: Path) -> bool:
 def find_folders(folder: Path) -> list[Path]:
     """Return the folders directly in a folder, sorted; raises AudioError when it cannot be listed."""
     fs, root = _filesystem(folder)
-    with _explained(folder, "listed", AudioError):
+    with explained(folder, "listed", AudioError):
         entries = fs.ls(root, detail=True)
     names = sorted(
         str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"
@@ -145,30 +170,38 @@ def find_files(folder: Path, recursive: bool = True) -> list[str]:
     Raises AudioError when it cannot be listed.
     """
     fs, root = _filesystem(folder)
-    with _explained(folder, "listed", AudioError):
+    with explained(folder, "listed", AudioError):
         try:
             names = fs.find(root, maxdepth=None if recursive else 1)
         except FileNotFoundError:
             return []
     prefix = f"{root.rstrip('/')}/"
-    return sorted(name.removeprefix(prefix) for name in names if name.startswith(prefix) and name != prefix)
+    found = [name.removeprefix(prefix) for name in names if name.startswith(prefix) and name != prefix]
+    return sorted(found, key=lambda name: name.split("/"))  # as local paths are sorted
 
 
-def find_matches(pattern: Path) -> list[Path]:
-    """Return the files that match a glob, without hidden ones; raises AudioError when they cannot be listed."""
+def find_matches(pattern: Path) -> dict[Path, str]:
+    """Return the files and folders that match a glob, without hidden ones, and which they are.
+
+    Raises AudioError when they cannot be listed.
+    """
     folder = pattern
     while glob.has_magic(str(folder)):
         folder = folder.parent
     (fs, names), (_, root) = _filesystem(pattern), _filesystem(folder)
-    with _explained(pattern, "listed", AudioError):
-        found = [name for name in sorted(fs.glob(names)) if not PurePosixPath(name).name.startswith(".")]
-    return [folder / name.removeprefix(root).lstrip("/") for name in found]
+    with explained(pattern, "listed", AudioError):
+        found = dict(sorted(fs.glob(names, detail=True).items()))
+    return {
+        folder / name.removeprefix(root).strip("/"): str(entry["type"])
+        for name, entry in found.items()
+        if not PurePosixPath(name).name.startswith(".")
+    }
 
 
 def find_kind(path: Path) -> str | None:
     """Return "file" or "directory", None if there is neither; raises AudioError when that cannot be found out."""
     fs, name = _filesystem(path)
-    with _explained(path, "read", AudioError):
+    with explained(path, "read", AudioError):
         try:
             return str(fs.info(name)["type"])
         except FileNotFoundError:
@@ -179,56 +212,52 @@ def find_kind(path: Path) -> str | None:
 def open_for_reading(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     """Open a file as a stream of bytes, which is read as it is needed; also gives its size."""
     fs, name = _filesystem(path)
-    with _explained(path, "read", AudioError):
+    with explained(path, "read", AudioError):
         file = fs.open(name, "rb")
-    with io.BufferedReader(file) as stream:
+    with io.BufferedReader(RemoteReader(path, file)) as stream:
         yield stream, file.size
 
 
 def download(path: Path, local: Path) -> None:
     """Copy a file to a local one; raises AudioError."""
     fs, name = _filesystem(path)
-    with _explained(path, "read", AudioError):
+    with explained(path, "read", AudioError):
         fs.get_file(name, str(local))
 
 
 def upload(local: Path, path: Path) -> None:
-    """Copy a local file to a remote one, which appears when it is complete; raises OutputError."""
+    """Copy a local file to a remote one, which appears when it is complete; raises OutputError.
+
+    Where files are seen while they are written, it gets its name at the end.
+    """
     fs, name = _filesystem(path)
-    with _explained(path, "written", OutputError):
-        if str(path).partition("://")[0].lower() in WHOLE:
-            fs.put_file(str(local), name)
+    scheme = str(path).partition("://")[0]
+    with explained(path, "written", OutputError):
+        if scheme in WHOLE:
+            fs.put_file(str(local), name, **({"overwrite": True} if scheme == "az" else {}))
             return
-        temporary = f"{name}.part"
-        fs.makedirs(fs._parent(name), exist_ok=True)
-        fs.put_file(str(local), temporary)
-        fs.mv(temporary, name)
+        folder = fs._parent(name)
+        temporary = f"{folder}/.{secrets.token_hex(8)}.part"
+        fs.makedirs(folder, exist_ok=True)
+        try:
+            fs.put_file(str(local), temporary)
+            fs.mv(temporary, name)
+        except BaseException:
+            with suppress(Exception):
+                fs.rm_file(temporary)
+            raise
+
+
+def check_writable_scheme(path: Path) -> None:
+    """Raise OutputError for a URL that can only be read."""
+    if str(path).partition("://")[0] in READ_ONLY:
+        raise OutputError(f"{path}: can only be read; write to a file or another server")
 
 
 def _filesystem(path: Path) -> tuple[Any, str]:
     """Return the fsspec file system of a path and its name there."""
     from fsspec.core import url_to_fs
 
-    with _explained(path, "used", SeganError):
-        fs, name = url_to_fs(str(path))
+    with explained(path, "used", SeganError):
+        fs, name = url_to_fs(str(path), use_listings_cache=False)
     return fs, name
-
-
-@contextmanager
-def _explained(path: Path | str, what: str, kind: type[SeganError]) -> Iterator[None]:
-    """Raise the errors of file systems, which are of many kinds, as one line."""
-    try:
-        yield
-    except (SeganError, MemoryError):
-        raise
-    except Exception as error:
-        LOG.debug(path, exc_info=True)
-        raise kind(f"{path}: cannot be {what} ({_reason(error)})") from error
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file or bucket"
-    if isinstance(error, PermissionError):
-        return "access denied"
-    return str(error).strip().partition("\n")[0] or type(error).__name__

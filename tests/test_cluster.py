@@ -57,6 +57,11 @@ def test_a_cluster_gives_what_one_machine_gives(cluster, folder, tmp_path, monke
     assert {line["model"] for line in lines} == {"default"}
     assert result.stderr.splitlines()[-1] == f"segan: {N} enhanced (0:12 of sound), 2 failed"
     assert "segan: in/text.wav: not a readable audio file" in result.stderr
+    one = ("enhance", "in/0/r0.wav", "-o", tmp_path / "out" / "0" / "r0.wav", "--ray", cluster.address)
+    before = (tmp_path / "out" / "0" / "r0.wav").stat().st_mtime_ns
+    assert "exists already" in complaint(segan(*one))
+    assert segan(*one, "--skip-existing").returncode == 0
+    assert (tmp_path / "out" / "0" / "r0.wav").stat().st_mtime_ns == before
     again = segan("enhance", "in", "-o", tmp_path / "out", "--ray", cluster.address, "--skip-existing")
     assert f"0 enhanced, {N} skipped, as their output exists, 2 failed" in again.stderr
 
@@ -127,6 +132,9 @@ def test_scores_of_a_cluster_are_those_of_one_machine(cluster, folder):
     ("words", "says"),
     [
         (("--ray-actors", "2"), "--ray-actors needs --ray"),
+        (("--ray-cpus", "2"), "--ray-cpus needs --ray"),
+        (("--shard", "1/2", "--residual", "r.wav"), "support only one recording"),
+        (("--residual", "s3://b/r.wav"), "is a URL; give a local file"),
         (("--ray", "local", "--jobs", "2"), "give --ray-actors"),
         (("--ray", "local", "--threads", "2"), "give --ray-cpus"),
         (("--ray", "local", "--plot", "p.png"), "--plot cannot be combined with --ray"),

@@ -90,7 +90,7 @@ def test_a_package_may_register_a_loss(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     clean = torch.zeros(1, 1, 4096)
     total, terms = Reconstruction({**weights, "spectral": 0.0})(clean + torch.tensor([0.2, -0.6]).repeat(2048), clean)
-    assert list(terms) == ["overshoot"]
+    assert list(terms) == ["plugin_overshoot"]
     assert float(total) == pytest.approx(50 * 0.1)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import pytest
@@ -14,11 +15,12 @@ pytest.importorskip("fsspec", reason="needs fsspec")
 
 from segan_cli.atomic import atomically, check_place, write_whole
 from segan_cli.audio.sources import open_file
+from segan_cli.enhancement import plan as plan_module
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import ExistingTargets, Plan
 from segan_cli.errors import AudioError, ExistsError, OutputError, SeganError, TruncatedError
 from segan_cli.evaluation.cases import from_folders, from_manifest, from_set
-from segan_cli.remote import as_path, download, find_files, is_remote, is_url
+from segan_cli.remote import RemotePath, as_path, download, find_files, is_remote, is_url
 
 RATE_HZ = 16_000
 
@@ -34,9 +36,9 @@ def memory():
     return fs
 
 
-def wav(n=3_200, format="WAV", seed=0, **tags):
+def wav(n=3_200, format="WAV", seed=0, subtype="PCM_16", **tags):
     file = io.BytesIO()
-    with soundfile.SoundFile(file, "w", RATE_HZ, 1, "PCM_16", format=format) as sound:
+    with soundfile.SoundFile(file, "w", RATE_HZ, 1, subtype, format=format) as sound:
         for tag, text in tags.items():
             setattr(sound, tag, text)
         sound.write(0.1 * np.random.default_rng(seed).standard_normal(n))
@@ -53,7 +55,51 @@ def test_urls_are_told_from_paths(name, url):
 
 def test_a_url_of_a_local_file_is_its_path(tmp_path):
     assert as_path(f"file://{tmp_path}/a%20b.wav") == tmp_path / "a b.wav"
+    assert as_path("FILE://localhost/tmp/take#2?.wav") == Path("/tmp/take#2?.wav")
     assert not is_remote(as_path(f"file://{tmp_path}"))
+    with pytest.raises(SeganError, match="names no absolute path"):
+        as_path("file://sub/c.wav")
+
+
+@pytest.mark.parametrize(
+    ("name", "url"),
+    [
+        ("S3://b/a.wav", "s3://b/a.wav"),
+        ("s3a://b/a.wav/", "s3://b/a.wav"),
+        ("gcs://b/a.wav", "gs://b/a.wav"),
+        ("memory:///in/a.wav", "memory://in/a.wav"),
+        ("sftp://host//root/a.wav", "sftp://host//root/a.wav"),
+    ],
+)
+def test_urls_of_one_file_are_one_path(name, url):
+    assert RemotePath(name) == RemotePath(url)
+    assert str(RemotePath(name)) == url
+
+
+def test_the_parts_of_a_url():
+    path = RemotePath("s3://b/in/talk.de.wav")
+    assert (path.name, path.stem, path.suffix, str(path.parent)) == ("talk.de.wav", "talk.de", ".wav", "s3://b/in")
+    assert str(path.with_stem("x")) == "s3://b/in/x.wav"
+    assert str(path.parent / PurePosixPath("y", "z.wav")) == "s3://b/in/y/z.wav"
+    assert path.relative_to(RemotePath("s3://b")) == PurePosixPath("in/talk.de.wav")
+    assert RemotePath("https://h/a.wav?sig=x/y").suffix == ".wav"
+    assert RemotePath("s3://b/what?.wav").name == "what?.wav"
+
+
+def test_an_input_is_not_overwritten_under_another_name(memory):
+    memory.pipe("/in/a.wav", wav())
+    with pytest.raises(AudioError, match="is the input itself"):
+        Enhancer().enhance_file("memory://in/a.wav", "MEMORY:///in/a.wav", force=True)
+
+
+@pytest.mark.parametrize(
+    ("output", "suffix", "says"),
+    [("https://h/out", None, "can only be read"), (None, "-clean", "can only be read")],
+)
+def test_the_web_is_only_read(output, suffix, says, monkeypatch):
+    monkeypatch.setattr(plan_module, "find_kind", lambda path: "file")
+    with pytest.raises(OutputError, match=says):
+        Plan([as_path("https://h/a.wav")], None if output is None else as_path(output), suffix, None)
 
 
 @pytest.mark.parametrize(
@@ -83,6 +129,15 @@ def test_a_remote_folder_is_listed_and_mirrored(memory):
     memory.pipe("/else/x-clean.wav", b"x")
     existing = ExistingTargets(found)
     assert [job.target in existing for job in found] == [False, True]
+    memory.pipe("/in/talk [1].wav", b"x")
+    odd = [str(job.source) for job in Plan([as_path("memory://in/talk [1].wav")], as_path("memory://o"), None, None)]
+    assert odd == ["memory://in/talk [1].wav"]
+    folders = Plan([as_path("memory://i*")], as_path("memory://o"), None, None)
+    assert "memory://o/deep/b.flac" in [str(job.target) for job in folders]
+    memory.pipe("/empty/notes.txt", b"x")
+    with pytest.raises(AudioError, match=r"^memory://empty: the folder holds no recordings"):
+        Plan([as_path("memory://empty")], as_path("memory://o"), None, None)
+    assert Plan([as_path("memory://in")], as_path("memory://my.bucket"), None, None).folder is not None
     for missing in ("memory://in/x.wav", "memory://none"):
         with pytest.raises(AudioError, match="no such file"):
             Plan([as_path(missing)], as_path("memory://out"), None, None)
@@ -90,13 +145,14 @@ def test_a_remote_folder_is_listed_and_mirrored(memory):
 
 def test_the_same_samples_are_read_from_a_stream_and_from_a_copy(memory, tmp_path):
     """WAV without tags is read as a stream, other files as a copy; either way as from a local file."""
-    cases = {"bare.wav": wav(), "tagged.wav": wav(title="a"), "c.flac": wav(format="FLAC"), "odd.wav": wav(3_201)}
+    cases = {"bare.wav": wav(), "tagged.wav": wav(title="a"), "c.flac": wav(format="FLAC")}
+    cases["padded.wav"] = wav(3_201, subtype="PCM_U8")
     for name, content in cases.items():
         memory.pipe(f"/{name}", content)
         (tmp_path / name).write_bytes(content)
         with open_file(as_path(f"memory://{name}")) as remote, open_file(tmp_path / name) as local:
             assert remote.name == f"memory://{name}"
-            assert (remote.path is None) == (name in ("bare.wav", "odd.wav")), name
+            assert (remote.path is None) == (name == "bare.wav"), name
             assert remote.info == local.info
             assert not remote.live
             assert np.array_equal(np.concatenate(list(remote.blocks), 1), np.concatenate(list(local.blocks), 1))
@@ -129,6 +185,14 @@ def test_a_remote_output_appears_whole_or_not_at_all(memory, monkeypatch):
         pass
     with pytest.raises(ExistsError):
         check_place(target, force=False)
+
+    def another(path):
+        with atomically(path, force=False):
+            write_whole(path, b"of another")
+
+    with pytest.raises(ExistsError):
+        another(as_path("memory://out/b.wav"))
+    assert memory.cat("/out/b.wav") == b"of another"
     monkeypatch.setattr(type(memory), "put_file", lambda *arguments: (_ for _ in ()).throw(PermissionError("denied")))
     with pytest.raises(OutputError, match=r"memory://out/a.wav: cannot be written \(access denied\)"):
         write_whole(target, b"new")
@@ -143,7 +207,17 @@ def test_servers_that_show_files_while_they_are_written_get_another_name_first(m
     put = type(memory).put_file
     monkeypatch.setattr(type(memory), "put_file", lambda fs, local, name: (seen.append(name), put(fs, local, name)))
     write_whole(as_path("memory://new/folder/a.txt"), b"x")
-    assert seen == ["/new/folder/a.txt.part"]
+    assert len(seen) == 1
+    assert seen[0].startswith("/new/folder/.")
+    assert memory.find("/") == ["/new/folder/a.txt"]
+
+    def fail(fs, local, name):
+        put(fs, local, name)
+        raise OSError("the connection was lost")
+
+    monkeypatch.setattr(type(memory), "put_file", fail)
+    with pytest.raises(OutputError, match="the connection was lost"):
+        write_whole(as_path("memory://new/folder/b.txt"), b"x")
     assert memory.find("/") == ["/new/folder/a.txt"]
 
 
@@ -162,7 +236,8 @@ def test_an_enhancer_takes_urls(memory, tmp_path):
 def test_cases_of_an_evaluation_are_found_at_urls(memory):
     for name in ("clean/p1/a.wav", "noisy/p1/a.wav", "clean/p2/b.wav", "noisy/p2/b.wav"):
         memory.pipe(f"/set/{name}", wav())
-    memory.pipe("/set/list.csv", b"noisy,clean,kind\nnoisy/p1/a.wav,memory://set/clean/p1/a.wav,fan\n")
+    memory.pipe("/set/list/list.csv", b"noisy,clean,kind\n../noisy/p1/a.wav,memory://set/clean/p1/a.wav,fan\n")
+    memory.pipe("/set/log_testset.txt", b"a cafe 7.5\nb bus 2.5\n")
     for cases in (
         from_set(as_path("memory://set")),
         from_folders(*(as_path(f"memory://set/{n}") for n in ("noisy", "clean"))),
@@ -170,7 +245,8 @@ def test_cases_of_an_evaluation_are_found_at_urls(memory):
         assert [(case.name, str(case.noisy), case.labels["speaker"]) for case in cases.all] == [
             ("p1/a", "memory://set/noisy/p1/a.wav", "p1"), ("p2/b", "memory://set/noisy/p2/b.wav", "p2")
         ]  # fmt: skip
-    (case,) = from_manifest(as_path("memory://set/list.csv")).all
+        assert [case.labels["snr_db"] for case in cases.all] == ["7.5", "2.5"]
+    (case,) = from_manifest(as_path("memory://set/list/list.csv")).all
     assert (str(case.noisy), str(case.clean)) == ("memory://set/noisy/p1/a.wav", "memory://set/clean/p1/a.wav")
     assert case.labels == {"kind": "fan"}
 

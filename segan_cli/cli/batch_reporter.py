@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from segan_cli.cli.console import duration, print_json, progress_bar, say
-from segan_cli.errors import SeganError
+from segan_cli.errors import ExistsError, SeganError
 from segan_cli.plain_json import write_json
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class BatchReporter:
 
     def report_existing(self) -> None:
         """Report all recordings whose output exists already in one line."""
-        if self.not_overwritten:
+        if self.not_overwritten and self.n > 1:
             say(
                 f"segan: {self.not_overwritten} of {self.n} outputs exist already, such as {self.first_existing};"
                 " add --force to overwrite them, or --skip-existing"
@@ -90,6 +90,8 @@ class BatchReporter:
     def close(self) -> None:
         """Print the summary of several recordings; raises SeganError with it when one was not enhanced."""
         if self.n == 1:
+            if self.not_overwritten:
+                raise ExistsError(f"{self.first_existing}: exists already")
             if self.failed:
                 raise SeganError(self.last_error)
             return

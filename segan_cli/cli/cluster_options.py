@@ -22,28 +22,31 @@ def cluster_section(function: F) -> F:
         "Cluster",
         click.option("--ray", metavar="ADDRESS", help="Run on Ray: local, auto or ray://HOST:PORT."),
         click.option("--ray-actors", type=ActorCount(), metavar="N|MIN:MAX", help="Actors.  [default: all that fit]"),
-        click.option(
-            "--ray-cpus", type=WORKERS, default=1, metavar="N", help="CPUs and threads per actor.  [default: 1]"
-        ),
+        click.option("--ray-cpus", type=WORKERS, metavar="N", help="CPUs and threads per actor.  [default: 1]"),
         click.option("--ray-gpus", type=Finite(0, 64), default=0.0, metavar="X", help="GPUs per actor.  [default: 0]"),
     )(function)
 
 
-def actor_options(count: tuple[int, int] | None, cpus: int, gpus: float) -> "ActorOptions":
+def actor_options(count: tuple[int, int] | None, cpus: int | None, gpus: float) -> "ActorOptions":
     """Return the actors that the options ask for."""
     from segan_cli.cluster.session import ActorOptions
 
     least, most = count or (1, None)
-    return ActorOptions(cpus, gpus, least, most)
+    return ActorOptions(cpus or 1, gpus, least, most)
 
 
 def check_cluster_usage(
-    address: str | None, count: tuple[int, int] | None, gpus: float, others: Mapping[str, object], streams: bool = False
+    address: str | None,
+    count: tuple[int, int] | None,
+    cpus: int | None,
+    gpus: float,
+    others: Mapping[str, object],
+    streams: bool = False,
 ) -> None:
     """Raise UsageError for options that contradict --ray or need it; `others` are options that only work without."""
     if address is None:
-        for name, given in {"--ray-actors": count is not None, "--ray-gpus": gpus > 0}.items():
-            if given:
+        for name, given in {"--ray-actors": count, "--ray-cpus": cpus, "--ray-gpus": gpus or None}.items():
+            if given is not None:
                 raise click.UsageError(f"{name} needs --ray.")
         return
     instead = {"--jobs": "; give --ray-actors", "--threads": "; give --ray-cpus"}

@@ -1,6 +1,5 @@
 """`segan enhance`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -15,10 +14,9 @@ from segan_cli.cli.enhance_arguments import (
 )
 from segan_cli.cli.enhance_batch import print_plan, run_here, run_on_cluster
 from segan_cli.cli.numbers import SEED, WORKERS, Finite, ShardNumber
-from segan_cli.cli.paths import PATH_OR_URL
+from segan_cli.cli.paths import LOCAL_PATH, PATH_OR_URL
 from segan_cli.cli.sections import SectionedCommand, section
 
-PATH = click.Path(path_type=Path)
 TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a folder
 
 
@@ -45,8 +43,8 @@ TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a fo
         metavar="LUFS",
         help="Scale to this loudness if the peak allows, e.g. -16.",
     ),
-    click.option("--residual", type=PATH, metavar="FILE", help="Write the removed sound to a file."),
-    click.option("--plot", type=PATH, metavar="PNG", help="Plot waveform and spectrogram before and after."),
+    click.option("--residual", type=LOCAL_PATH, metavar="FILE", help="Write the removed sound to a file."),
+    click.option("--plot", type=LOCAL_PATH, metavar="PNG", help="Plot waveform and spectrogram before and after."),
 )
 @section(
     "Enhancement",
@@ -149,7 +147,8 @@ def enhance(**options: Any) -> None:
     from segan_cli.cli.outcome_file import open_outcomes
     from segan_cli.stopping import Leave, listening
 
-    with open_outcomes(arguments.outcomes, arguments.force) as record:
+    plotted = next(iter(plan)) if arguments.plot is not None else None
+    with open_outcomes(arguments.outcomes, arguments.force or arguments.skip_existing) as record:
         reporter = BatchReporter(
             plan.n, as_json=arguments.as_json, to_stream=arguments.output == "-", quiet=arguments.quiet,
             verbose=arguments.verbose, record=record,
@@ -158,8 +157,7 @@ def enhance(**options: Any) -> None:
             run = run_here if arguments.ray is None else run_on_cluster
             run(plan, arguments, reporter, stopped)
             reporter.close()
-    if arguments.plot is not None:
+    if plotted is not None and arguments.plot is not None:
         from segan_cli.enhancement.plot import plot
 
-        (job,) = plan
-        plot(job.source, job.target, arguments.plot)
+        plot(plotted.source, plotted.target, arguments.plot)

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,7 +61,7 @@ class Arguments:
     shard: tuple[int, int] | None
     ray: str | None
     ray_actors: tuple[int, int] | None
-    ray_cpus: int
+    ray_cpus: int | None
     ray_gpus: float
     as_json: bool
     quiet: bool
@@ -103,7 +102,7 @@ def check_usage(arguments: Arguments) -> None:
     }
     single |= {"--jobs": arguments.jobs, "--threads": arguments.threads}
     streams = STREAM in arguments.inputs or arguments.output == "-"
-    check_cluster_usage(arguments.ray, arguments.ray_actors, arguments.ray_gpus, single, streams)
+    check_cluster_usage(arguments.ray, arguments.ray_actors, arguments.ray_cpus, arguments.ray_gpus, single, streams)
 
 
 def plan_jobs(arguments: Arguments) -> "Plan":
@@ -128,14 +127,13 @@ def plan_jobs(arguments: Arguments) -> "Plan":
         slash=str(arguments.output).endswith(("/", os.sep)),
         shard=None if arguments.shard is None else Shard(*arguments.shard),
     )
-    streams = any(STREAM in (job.source, job.target) for job in islice(plan, 2))
-    if arguments.raw and not streams:
+    if arguments.raw and not any(STREAM in (job.source, job.target) for job in plan):
         raise click.UsageError("--raw is for standard input and output; give - as input or output.")
     if arguments.outcomes is not None:
-        check_outcome_file(arguments.outcomes, arguments.force)
+        check_outcome_file(arguments.outcomes, arguments.force or arguments.skip_existing)
     others = [path for path in (arguments.residual, arguments.plot) if path is not None]
     if others:
-        if plan.n > 1:
+        if plan.n != 1 or arguments.shard is not None:
             raise click.UsageError("--residual and --plot support only one recording.")
         check_paths(plan, others)
     if arguments.plot is not None:
@@ -156,11 +154,7 @@ def plan_jobs(arguments: Arguments) -> "Plan":
 def read_list(path: Path) -> bytes:
     """Read a list of names, from standard input for -."""
     from segan_cli.enhancement.recording import standard_stream
-    from segan_cli.remote import is_remote, open_for_reading
 
-    if is_remote(path):
-        with open_for_reading(path) as (stream, _):
-            return stream.read()
     content: bytes = standard_stream("input").buffer.read() if path == STREAM else path.read_bytes()
     return content
 

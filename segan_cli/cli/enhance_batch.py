@@ -1,7 +1,7 @@
 """What `segan enhance` does with a plan: list it, enhance it here, or on a cluster."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,7 +10,7 @@ import click
 
 from segan_cli.atomic import remove_leftovers
 from segan_cli.cli.cluster_options import actor_options
-from segan_cli.cli.enhance_arguments import Arguments, enhancer_arguments, output_options
+from segan_cli.cli.enhance_arguments import STREAM, Arguments, enhancer_arguments, output_options
 from segan_cli.errors import StoppedError
 from segan_cli.plain_json import write_json
 from segan_cli.printable import printable
@@ -57,8 +57,7 @@ def run_here(plan: "Plan", arguments: Arguments, reporter: "BatchReporter", stop
     def run(job: "Job", on_progress: "OnProgress") -> "Outcome":
         return run_job(enhancer, job, checked if plan.n > 1 and is_remote(job.target) else options, on_progress)
 
-    jobs = list(new_jobs(plan, arguments, enhancer, reporter))
-    reporter.report_existing()
+    jobs = new_jobs(plan, arguments, enhancer, reporter)
     run_batch(run, jobs, n_jobs, reporter.on_outcome, reporter.on_progress, stopped)
 
 
@@ -68,6 +67,8 @@ def run_on_cluster(plan: "Plan", arguments: Arguments, reporter: "BatchReporter"
     from segan_cli.cluster.session import connected
     from segan_cli.enhancement.enhancer import Enhancer
 
+    if any(STREAM in (job.source, job.target) for job in plan):
+        raise click.UsageError("--ray enhances files, not standard input; the list has a line -.")
     settings = enhancer_arguments(arguments)
     enhancer = Enhancer(arguments.model, **{**settings, "device": "cpu"}, threads=1)  # fails here if it cannot be used
     actors = actor_options(arguments.ray_actors, arguments.ray_cpus, arguments.ray_gpus)
@@ -75,8 +76,7 @@ def run_on_cluster(plan: "Plan", arguments: Arguments, reporter: "BatchReporter"
         with connected(str(arguments.ray)):
             enhance_on_cluster(
                 new_jobs(plan, arguments, enhancer, reporter), plan.n, arguments.model,
-                {**settings, "threads": arguments.ray_cpus}, output_options(arguments), actors, reporter.on_outcome,
-                reporter.report_existing,
+                {**settings, "threads": actors.cpus}, output_options(arguments), actors, reporter.on_outcome,
             )  # fmt: skip
     except StoppedError:
         remove_leftovers_of(job.target for job in plan)
@@ -91,19 +91,24 @@ def remove_leftovers_of(targets: Iterable[Path]) -> None:
             time.sleep(0.1)
 
 
-def new_jobs(plan: "Plan", arguments: Arguments, enhancer: "Enhancer", reporter: "BatchReporter") -> Iterator["Job"]:
-    """Yield the jobs to run; those of several whose target exists are reported as skipped or not overwritten."""
+def new_jobs(plan: "Plan", arguments: Arguments, enhancer: "Enhancer", reporter: "BatchReporter") -> Iterable["Job"]:
+    """Return the jobs to run; those whose target exists are reported as skipped or not overwritten first.
+
+    A single job that runs here checks its target itself.
+    """
     from segan_cli.enhancement.batch import refuse, skip
+    from segan_cli.enhancement.jobs import name_key
     from segan_cli.enhancement.plan import ExistingTargets
 
-    if arguments.force or plan.n == 1:
-        yield from plan
-        return
-    existing = ExistingTargets(plan)
+    if arguments.force or (plan.n == 1 and arguments.ray is None):
+        return plan
+    existing, left_out = ExistingTargets(plan), set()
     for job in plan:
-        if job.target not in existing:
-            yield job
-        elif arguments.skip_existing:
-            reporter.on_outcome(skip(enhancer, job))
-        else:
-            reporter.on_existing(refuse(enhancer, job))
+        if job.target in existing:
+            left_out.add(name_key(str(job.target)))
+            if arguments.skip_existing:
+                reporter.on_outcome(skip(enhancer, job))
+            else:
+                reporter.on_existing(refuse(enhancer, job))
+    reporter.report_existing()
+    return (job for job in plan if name_key(str(job.target)) not in left_out)

@@ -113,7 +113,7 @@ def evaluate(
     no_cache: bool,
     ray: str | None,
     ray_actors: tuple[int, int] | None,
-    ray_cpus: int,
+    ray_cpus: int | None,
     ray_gpus: float,
     force: bool,
     quiet: bool,
@@ -140,7 +140,7 @@ def evaluate(
 
         print_comparison(*compare)
         return
-    check_cluster_usage(ray, ray_actors, ray_gpus, {"--jobs": jobs, "--cache": cache})
+    check_cluster_usage(ray, ray_actors, ray_cpus, ray_gpus, {"--jobs": jobs, "--cache": cache})
     outputs = {"csv": csv_file, "markdown": markdown_file, "html": html_file}
     check_outputs([path for path in outputs.values() if path is not None], force)
     cases = find_cases(noisy, clean, data, noise, snrs, seed)

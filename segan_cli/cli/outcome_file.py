@@ -1,7 +1,7 @@
 """The file of `segan enhance --outcomes`: the outcome of each recording, as JSON lines or Parquet."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,17 +33,18 @@ def check_outcome_file(path: Path, force: bool) -> None:
 
 @contextmanager
 def open_outcomes(path: Path | None, force: bool) -> Iterator[Record | None]:
-    """Open the file; local JSON lines are written as the outcomes come, other files at the end, also after an error."""
+    """Open the file; local JSON lines are written as the outcomes come, other files at the end.
+
+    After an error or a signal, what was recorded is kept.
+    """
     if path is None:
         yield None
-    elif path.suffix == ".parquet":
-        with _whole(path, force) as temporary, _parquet(temporary) as record:
-            yield record
-    elif is_remote(path):
-        with _whole(path, force) as temporary, _json_lines(temporary) as record:
+    elif path.suffix == ".jsonl" and not is_remote(path):
+        with _json_lines(path) as record:
             yield record
     else:
-        with _json_lines(path) as record:
+        write = _parquet if path.suffix == ".parquet" else _json_lines
+        with _whole(path, force, write) as record:
             yield record
 
 
@@ -55,14 +56,24 @@ def encodable(value: object) -> object:
 
 
 @contextmanager
-def _whole(path: Path, force: bool) -> Iterator[Path]:
-    """Write a file that is kept when the block raises an exception, which is raised again afterwards."""
+def _whole(path: Path, force: bool, write: Callable[[Path], AbstractContextManager[Record]]) -> Iterator[Record]:
+    """Write a file that is kept if the block raises an exception after the first record, which is raised afterwards."""
+    n = 0
     caught: BaseException | None = None
     with atomically(path, force) as temporary:
-        try:
-            yield temporary
-        except BaseException as error:
-            caught = error
+        with write(temporary) as record:
+
+            def counted(outcome: "Outcome") -> None:
+                nonlocal n
+                n += 1
+                record(outcome)
+
+            try:
+                yield counted
+            except BaseException as error:
+                caught = error
+        if caught is not None and not n:
+            raise caught
     if caught is not None:
         raise caught
 

@@ -25,4 +25,18 @@ class PathOrUrl(click.Path):
             raise click.ClickException(str(error)) from error
 
 
+class LocalPath(click.Path):
+    """A path, not a URL."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert text to a path; fails for a URL."""
+        if isinstance(value, str) and is_url(value):
+            self.fail(f"{value} is a URL; give a local file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+LOCAL_PATH = LocalPath()
 PATH_OR_URL = PathOrUrl()

@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 from segan_cli.atomic import LOCKED
@@ -17,6 +18,7 @@ from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.jobs import Job
 from segan_cli.enhancement.recording import Outcome, OutputOptions
 from segan_cli.errors import CheckpointError, SeganError
+from segan_cli.remote import is_remote
 
 LOCK_WAIT_S = 30.0  # in which a lost actor ends, so that its target is no longer locked
 
@@ -28,7 +30,8 @@ class EnhancingActor:
 
     def __init__(self, model: ModelFile, arguments: dict[str, Any], options: OutputOptions, folder: Path) -> None:
         """Load the model; relative names are relative to `folder`."""
-        enter_folder(folder)
+        self.folder = folder
+        self.at_home = enter_folder(folder)
         self.model, self.stack = model.name, ExitStack()
         self.failure: SeganError | None = None
         try:
@@ -45,6 +48,12 @@ class EnhancingActor:
     def _run(self, job: Job) -> Outcome | SeganError:
         if self.failure is not None:
             return self.failure
+        relative = [path for path in (job.source, job.target) if not (is_remote(path) or path.is_absolute())]
+        if relative and not self.at_home:
+            error = (
+                f"{relative[0]}: {gethostname()} does not have the folder {self.folder}; give an absolute path or a URL"
+            )
+            return Outcome(str(job.source), str(job.target), error=error)
         started = time.monotonic()
         while True:
             try:
@@ -64,7 +73,6 @@ def enhance_on_cluster(
     options: OutputOptions,
     actors: ActorOptions,
     on_outcome: Callable[[Outcome], None],
-    on_planned: Callable[[], None],
 ) -> None:
     """Enhance `n` jobs on the cluster of the session.
 
@@ -78,14 +86,12 @@ def enhance_on_cluster(
         options: of the outputs.
         actors: to use.
         on_outcome: takes the outcomes as they come, in any order.
-        on_planned: is called when all jobs were read.
 
     Raises CheckpointError or ConfigError when the model cannot be used on a machine of the cluster.
     """
     import ray.data
 
     blocks = [ray.put(block) for block in pickled_blocks(jobs, actors.block_size(n))]
-    on_planned()
     if not blocks:
         return
     outcomes = ray.data.from_arrow_refs(blocks).map_batches(

@@ -39,7 +39,7 @@ class ActorOptions:
         """Return the pool of actors as Ray Data takes it."""
         from ray.data import ActorPoolStrategy
 
-        return ActorPoolStrategy(min_size=self.least, max_size=max(self.least, self.most or room(self)))
+        return ActorPoolStrategy(min_size=self.least, max_size=self.most or room(self))
 
     def block_size(self, n: int) -> int:
         """Return how many of `n` jobs an actor takes at a time."""
@@ -90,15 +90,26 @@ def _root_cause(error: BaseException) -> str:
 
 
 def room(options: ActorOptions) -> int:
-    """Return the number of actors that the cluster has room for, at least 1."""
+    """Return the number of actors that the cluster has room for.
+
+    Raises SeganError when no machine of it has room for one; a cluster that grows may get one later.
+    """
     import ray
 
-    resources = ray.cluster_resources()
-    n = int(resources.get("CPU", 0)) // options.cpus
-    return max(1, min(n, int(resources.get("GPU", 0) / options.gpus)) if options.gpus else n)
+    n = 0
+    for node in ray.nodes():
+        resources = node["Resources"] if node["Alive"] else {}
+        cpus, gpus = int(resources.get("CPU", 0)) // options.cpus, resources.get("GPU", 0)
+        n += min(cpus, int(gpus / options.gpus)) if options.gpus else cpus
+    if not n:
+        need = f"{options.cpus} CPUs" + (f" and {options.gpus:g} GPUs" if options.gpus else "")
+        raise SeganError(f"no machine of the cluster has {need} for an actor; if it grows on demand, give --ray-actors")
+    return n
 
 
-def enter_folder(folder: Path) -> None:
-    """Make relative names mean the same as where the command was started, if this machine has that folder."""
-    if folder.is_dir():
-        os.chdir(folder)
+def enter_folder(folder: Path) -> bool:
+    """Make relative names mean the same as where the command was started; False if this machine lacks the folder."""
+    if not folder.is_dir():
+        return False
+    os.chdir(folder)
+    return True

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from segan_cli.audio.files import MEDIA, count_others
 from segan_cli.data.groups import VCTK, group_noise, group_speakers
 from segan_cli.errors import CorpusError
-from segan_cli.remote import find_files, find_folders, is_remote
+from segan_cli.remote import find_files, find_folders, is_remote, is_url
 
 LJSPEECH = re.compile(r"LJ\d{3}-\d+$")
 DNS_PAIR = re.compile(r"fileid_(\d+)$")
@@ -80,6 +80,8 @@ def scan_noise(path: str) -> Corpus:
 
 def corpus_root(path: str) -> Path:
     """The folder, or the only folder in it if it has no audio files itself; raises CorpusError if it is no folder."""
+    if is_url(path):
+        raise CorpusError(f"{path}: segan train reads local files only; copy the corpus to a local disk")
     root = Path(path)
     if not root.is_dir():
         problem = "is a file" if root.exists() else "no such folder"

@@ -2,16 +2,16 @@
 
 import csv
 import io
+import posixpath
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
 from segan_cli.data.layouts import Corpus, Utterance
 from segan_cli.errors import CorpusError
 from segan_cli.plain_json import read_json
-from segan_cli.remote import as_path, is_remote, is_url, open_for_reading
+from segan_cli.remote import as_path, is_remote, is_url
 
 SUFFIXES = (".csv", ".jsonl")
 PATH_COLUMNS = ("clean", "path", "audio_filepath", "file")  # of clean speech or noise, most preferred first
@@ -74,7 +74,12 @@ def join_columns(columns: list[str]) -> str:
 
 def path_in(manifest: Path, name: str) -> Path:
     """Return the path of a name in a manifest: a URL, or relative to its folder."""
-    return as_path(name) if is_url(name) else manifest.parent / name
+    if is_url(name):
+        return as_path(name)
+    if not is_remote(manifest) or name.startswith("/"):
+        return Path(name) if name.startswith("/") else manifest.parent / name
+    scheme, _, folder = str(manifest.parent).partition("://")
+    return as_path(f"{scheme}://{posixpath.normpath(f'{folder}/{name}')}")
 
 
 def is_file(path: Path) -> bool:
@@ -90,24 +95,13 @@ def is_file(path: Path) -> bool:
 def read_rows(path: Path) -> list[tuple[int, Row]]:
     """Read the line number and content of every row; raises CorpusError if there are none or one is invalid."""
     try:
-        with _open_text(path) as file:
-            rows = list((_csv_rows if path.suffix == ".csv" else _json_rows)(path, file))
+        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")  # paths may be any bytes
+        rows = list((_csv_rows if path.suffix == ".csv" else _json_rows)(path, io.StringIO(text, newline="")))
     except OSError as error:
         raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
     if not rows:
         raise CorpusError(f"{path}: no rows")
     return rows
-
-
-@contextmanager
-def _open_text(path: Path) -> Iterator[IO[str]]:
-    """Open a manifest; the paths in it may be any bytes."""
-    if is_remote(path):
-        with open_for_reading(path) as (stream, _):
-            yield io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    else:
-        with path.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
-            yield file
 
 
 def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:

@@ -1,8 +1,8 @@
 """Enhancing many recordings, one or several at a time; an error in one does not stop the others."""
 
 import signal
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
 from dataclasses import replace
 from threading import Event
 
@@ -12,6 +12,8 @@ from segan_cli.enhancement.jobs import STREAM, Job
 from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions, enhance_recording
 from segan_cli.errors import CheckpointError, ExistsError, SeganError, StoppedError
 from segan_cli.tracebacks import LOG, in_words
+
+QUEUED_PER_THREAD = 4  # jobs that wait, of which there may be millions
 
 RunJob = Callable[[Job, OnProgress], Outcome]
 OnJobProgress = Callable[[Job, float, float | None], None]  # seconds done, and in all if known
@@ -51,7 +53,7 @@ def skip(enhancer: Enhancer, job: Job) -> Outcome:
 
 def run_batch(
     run: RunJob,
-    jobs: Sequence[Job],
+    jobs: Iterable[Job],
     n_threads: int,
     on_outcome: Callable[[Outcome], None],
     on_progress: OnJobProgress,
@@ -82,8 +84,15 @@ def run_batch(
             on_outcome(do(job))
         return
     pool = ThreadPoolExecutor(n_threads)
+    running: set[Future[Outcome]] = set()
     try:
-        for future in as_completed([pool.submit(do, job) for job in jobs]):
+        for job in jobs:
+            running.add(pool.submit(do, job))
+            if len(running) >= QUEUED_PER_THREAD * n_threads:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in done:
+                    on_outcome(future.result())
+        for future in as_completed(running):
             on_outcome(future.result())
     finally:
         leave.set()

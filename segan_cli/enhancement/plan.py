@@ -15,7 +15,7 @@ from segan_cli.atomic import is_unfinished
 from segan_cli.audio.files import MEDIA, count_others, suggestion
 from segan_cli.enhancement.jobs import STREAM, Job, Keys, check_paths, name_key
 from segan_cli.errors import AudioError
-from segan_cli.remote import as_path, find_files, find_kind, find_matches, is_remote
+from segan_cli.remote import as_path, check_writable_scheme, find_files, find_kind, find_matches, is_remote
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ class RemoteFolder:
 
     def __init__(self, path: Path) -> None:
         self.path, self.names = path, "\0".join(find_files(path)).encode(errors="surrogateescape")
+
+    def __str__(self) -> str:
+        return str(self.path)
 
     def __iter__(self) -> Iterator[str]:
         return (os.fsdecode(name) for name in split(self.names, b"\0") if name)
@@ -108,7 +111,10 @@ class Plan:
     def __iter__(self) -> Iterator[Job]:
         for entry in self._entries():
             for source, relative in find_recordings(entry, self.folder, self.notes if self.noting else None):
-                if self._is_target(source) or not (self.shard is None or self.shard.holds(relative)):
+                if self._is_target(source):
+                    continue
+                inside = relative if source is not entry else PurePath(str(source))  # the name that decides
+                if self.shard is not None and not self.shard.holds(inside):
                     continue
                 name = relative.with_suffix(self.extension.lower()) if self.extension and source != STREAM else relative
                 if self.folder is not None:
@@ -132,6 +138,9 @@ class Plan:
     def _check_output(self, what: str, slash: bool) -> None:
         """Raise AudioError for an output that does not fit the inputs."""
         output, folder, extension = self.output, self.folder, self.extension
+        for place in self.found if output is None else [output]:  # beside which the outputs are
+            if not isinstance(place, RemoteFolder):
+                check_writable_scheme(place)
         if folder == STREAM:
             raise AudioError("-o -: standard output takes one recording; give -o FOLDER for several")
         if folder is not None and not is_folder(folder, slash):
@@ -143,27 +152,27 @@ class Plan:
 
 
 class ExistingTargets:
-    """Which targets exist: local files by a request each, remote ones by one listing of a folder."""
+    """Which targets exist: local files by a request each, remote ones by one listing of their folder."""
 
     def __init__(self, plan: Plan) -> None:
-        self.folder: Path | None = None
+        self.listed: set[Path] = set()
         self.keys: set[int] = set()
-        if plan.folder is not None and is_remote(plan.folder):
-            self._list(plan.folder, recursive=True)
-        self.root = self.folder
+        self.root = plan.folder if plan.folder is not None and is_remote(plan.folder) else None
+        if self.root is not None:
+            self._list(self.root, recursive=True)
 
     def __contains__(self, target: Path) -> bool:
         if target == STREAM:
             return False
         if not is_remote(target):
-            return target.is_file()
-        if self.root is None and target.parent != self.folder:
+            return os.path.isfile(target)  # noqa: PTH113  # Path.is_file raises for overlong names
+        if self.root is None and target.parent not in self.listed:
             self._list(target.parent, recursive=False)
         return name_key(str(target)) in self.keys
 
     def _list(self, folder: Path, recursive: bool) -> None:
-        self.folder = folder
-        self.keys = {name_key(str(folder / name)) for name in find_files(folder, recursive)}
+        self.listed.add(folder)
+        self.keys |= {name_key(str(folder / name)) for name in find_files(folder, recursive)}
 
 
 def split(content: bytes, separator: bytes) -> Iterator[bytes]:
@@ -182,18 +191,18 @@ def expand(entry: Path, single: bool) -> Iterator[Path | RemoteFolder]:
     Raises AudioError when nothing matches, and when the `single` input is missing; a missing file among others fails
     later without stopping them.
     """
+    found: list[Path | RemoteFolder]
     magic = glob.has_magic(str(entry))
     if is_remote(entry):
-        what = None if magic else find_kind(entry)
-        if what == "directory":
-            yield RemoteFolder(entry)
-            return
-        found = find_matches(entry) if magic else [entry] * (what == "file" or not single)
+        matches = {entry: what} if (what := find_kind(entry)) else find_matches(entry) if magic else {}
+        found = [RemoteFolder(path) if kind == "directory" else path for path, kind in matches.items()]
+        if not (found or single or magic):
+            found = [entry]  # fails later
     elif entry == STREAM or os.path.exists(entry) or not (single or magic):  # noqa: PTH110
         yield entry
         return
     else:
-        found = sorted(map(Path, glob.glob(str(entry), recursive=True)))  # noqa: PTH207  # Path.glob refuses absolute patterns
+        found = [*sorted(map(Path, glob.glob(str(entry), recursive=True)))]  # noqa: PTH207  # Path.glob refuses absolute patterns
     if not found:
         hint = "check the URL" if is_remote(entry) else suggestion(entry)
         raise AudioError(f"{entry}: {'nothing matches' if magic else f'no such file; {hint}'}")
@@ -265,7 +274,7 @@ def is_local_folder(entry: Path | RemoteFolder) -> bool:
 def is_folder(output: Path, slash: bool) -> bool:
     """Whether an output means a folder: it is one, ends in a slash, or does not exist and has no extension."""
     if is_remote(output):
-        return slash or not output.suffix
+        return slash or not output.suffix or "/" not in str(output).partition("://")[2]  # a bucket
     return output != STREAM and (output.is_dir() or slash or not (output.suffix or os.path.lexists(output)))
 
 

@@ -110,10 +110,14 @@ class Reconstruction(nn.Module):
         self.terms = nn.ModuleList(build_loss(name) for name in self.weights)
 
     def forward(self, enhanced: Tensor, clean: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The weighted sum for enhanced and clean [B, 1, T], and the unweighted value of each term by name."""
+        """The weighted sum for enhanced and clean [B, 1, T], and the unweighted value of each term by name.
+
+        The names of losses of other packages begin with plugin_.
+        """
         ours, theirs = Signal(enhanced), Signal(clean)
         values = {name: term(ours, theirs) for name, term in zip(self.weights, self.terms, strict=True)}
         weighted = [self.weights[name] * value for name, value in values.items()]
+        values = {name if name in LOSSES else f"plugin_{name}": value for name, value in values.items()}
         return torch.stack(weighted).sum() if weighted else enhanced.sum() * 0.0, values
 
 
@@ -125,5 +129,8 @@ def build_loss(name: str) -> nn.Module:
     if name not in plugins.names:
         known = ", ".join(sorted(plugins.names)) or "none"
         raise ConfigError(f"plugin_weights.{name}: no installed package has a loss of this name; known: {known}")
-    loss: nn.Module = plugins[name].load()()
+    try:
+        loss: nn.Module = plugins[name].load()()
+    except ImportError as error:
+        raise ConfigError(f"plugin_weights.{name}: cannot be imported ({error}); install its package again") from error
     return loss

@@ -24,6 +24,7 @@ from segan_cli.data.split import load_split, save_split
 from segan_cli.data.training_data import TrainingData, load_training_data
 from segan_cli.errors import ConfigError, CorpusError, TrainingError
 from segan_cli.extras import require_extra
+from segan_cli.losses.reconstruction import Reconstruction
 from segan_cli.plain_json import read_json
 from segan_cli.system import cpu_count
 from segan_cli.training.distributed import Processes
@@ -94,6 +95,7 @@ def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, callb
     """
     run = options.run
     sampling_plan(recipe.training, recipe.model.window, processes)  # fails before any data is read
+    Reconstruction(recipe.training.reconstruction())  # as does this, for a loss that is not installed
     check_mixes(run / "validation.jsonl", recipe.training.validation_mixes)
     if options.tensorboard:
         require_extra("tensorboard", "--tensorboard")
