@@ -25,6 +25,7 @@ SETTINGS = (
     "--preset", "segan-gated", "--width", "0.25", "--batch-size", "4", "--steps", str(STEPS), "--workers", "0",
     "--seed", "5", "--device", "cpu", "--set", "training.log_every=1", "--set", "training.validate_every=3",
     "--set", "training.validation_mixes=1", "--set", "training.warmup_steps=1", "--set", "training.ema_decay=0",
+    "--set", "training.adversarial.weight=1", "--set", "training.adversarial.start=0",
 )  # fmt: skip
 METRICS = ("l1", "spectral", "generator_gradient", "reconstruction_gradient", "discriminator_gradient")
 

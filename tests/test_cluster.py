@@ -1,8 +1,10 @@
 """Batches and evaluations on a Ray cluster give what they give on one machine, also when parts of it are lost."""
 
 import json
+import pickle
 import signal
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -12,6 +14,14 @@ from conftest import hiss, voice
 
 pytest.importorskip("ray", reason="needs ray")
 pytest.importorskip("s3fs", reason="needs s3fs")
+
+from segan_cli.backends.pretrained import find_onnx
+from segan_cli.cluster.enhance import EnhancingActor
+from segan_cli.cluster.models import ModelFile
+from segan_cli.cluster.session import ActorOptions, room
+from segan_cli.enhancement.jobs import Job
+from segan_cli.enhancement.recording import OutputOptions
+from segan_cli.errors import SeganError
 
 N = 24
 
@@ -103,6 +113,41 @@ def test_a_lost_node_and_a_lost_driver_lose_nothing(cluster, folder, tmp_path):
     after = cluster.fs.find("corpus/driver", detail=True)
     assert before
     assert all(after[name]["LastModified"] == entry["LastModified"] for name, entry in before.items())
+
+
+def test_a_machine_without_the_folder_refuses_relative_names(folder):
+    soundfile.write(folder / "a.wav", voice(0.2), 16_000)
+    actor = EnhancingActor(ModelFile("default", None), {}, OutputOptions(), folder / "nowhere")
+    for job in (Job(Path("a.wav"), folder / "b.wav"), Job(folder / "a.wav", Path("b.wav"))):
+        (result,) = actor({"item": [pickle.dumps(job)]})["result"]
+        assert f"has no folder {folder / 'nowhere'}" in pickle.loads(result).error
+    job = Job(folder / "a.wav", folder / "b.wav")
+    (result,) = actor({"item": [pickle.dumps(job)]})["result"]
+    assert pickle.loads(result).error is None
+
+
+def test_a_model_file_is_sent_and_one_that_fails_is_an_error(folder, tmp_path):
+    model = tmp_path / "mine.onnx"
+    model.write_bytes(find_onnx("default").read_bytes())
+    sent = ModelFile.of(str(model))
+    model.unlink()
+    actor = EnhancingActor(sent, {}, OutputOptions(), folder)
+    soundfile.write(folder / "c.wav", voice(0.2), 16_000)
+    (result,) = actor({"item": [pickle.dumps(Job(folder / "c.wav", folder / "d.wav"))]})["result"]
+    assert pickle.loads(result).model == str(model)
+    assert pickle.loads(result).error is None
+    broken = EnhancingActor(ModelFile("mine.onnx", b"no model"), {}, OutputOptions(), folder)
+    (result,) = broken({"item": [pickle.dumps(Job(folder / "c.wav", folder / "e.wav"))]})["result"]
+    assert isinstance(pickle.loads(result), SeganError)
+
+
+def test_an_actor_that_fits_nowhere_is_refused(monkeypatch):
+    nodes = [{"Alive": True, "Resources": {"CPU": 7.0}}, {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 2.0}}]
+    monkeypatch.setattr("ray.nodes", lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 64.0}}])
+    assert [room(ActorOptions(cpus=cpus)) for cpus in (1, 2, 4)] == [11, 5, 2]
+    assert [room(ActorOptions(cpus=1, gpus=gpus)) for gpus in (0.25, 0.5, 2)] == [4, 4, 1]
+    with pytest.raises(SeganError, match="no machine of the cluster has 5 CPUs and 1 GPUs"):
+        room(ActorOptions(cpus=5, gpus=1))
 
 
 def test_a_signal_ends_a_batch_on_a_cluster(cluster, folder, tmp_path):

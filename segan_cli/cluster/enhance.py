@@ -2,16 +2,16 @@
 
 import pickle
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from socket import gethostname
 from typing import Any
 
 from segan_cli.atomic import LOCKED
 from segan_cli.cluster.models import ModelFile
+from segan_cli.cluster.pipeline import Batch, run_on_actors
 from segan_cli.cluster.session import ActorOptions, enter_folder
 from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.enhancer import Enhancer
@@ -21,8 +21,6 @@ from segan_cli.errors import CheckpointError, SeganError
 from segan_cli.remote import is_remote
 
 LOCK_WAIT_S = 30.0  # in which a lost actor ends, so that its target is no longer locked
-
-Batch = dict[str, Any]  # column → values
 
 
 class EnhancingActor:
@@ -43,16 +41,14 @@ class EnhancingActor:
 
     def __call__(self, batch: Batch) -> Batch:
         """Enhance pickled jobs; returns their pickled outcomes, or the error of a model that cannot be used."""
-        return {"outcome": [pickle.dumps(self._run(pickle.loads(job))) for job in batch["item"]]}
+        return {"result": [pickle.dumps(self._run(pickle.loads(job))) for job in batch["item"]]}
 
     def _run(self, job: Job) -> Outcome | SeganError:
         if self.failure is not None:
             return self.failure
         relative = [path for path in (job.source, job.target) if not (is_remote(path) or path.is_absolute())]
         if relative and not self.at_home:
-            error = (
-                f"{relative[0]}: {gethostname()} does not have the folder {self.folder}; give an absolute path or a URL"
-            )
+            error = f"{relative[0]}: {gethostname()} has no folder {self.folder}; give an absolute path or a URL"
             return Outcome(str(job.source), str(job.target), error=error)
         started = time.monotonic()
         while True:
@@ -76,8 +72,6 @@ def enhance_on_cluster(
 ) -> None:
     """Enhance `n` jobs on the cluster of the session.
 
-    Ray runs the jobs of lost actors and machines again.
-
     Args:
         jobs: read once.
         n: number of jobs, or an upper bound.
@@ -89,31 +83,8 @@ def enhance_on_cluster(
 
     Raises CheckpointError or ConfigError when the model cannot be used on a machine of the cluster.
     """
-    import ray.data
-
-    blocks = [ray.put(block) for block in pickled_blocks(jobs, actors.block_size(n))]
-    if not blocks:
-        return
-    outcomes = ray.data.from_arrow_refs(blocks).map_batches(
-        EnhancingActor,
-        fn_constructor_args=(ModelFile.of(model), arguments, options, Path.cwd()),
-        batch_size=None,
-        compute=actors.pool(),
-        num_cpus=actors.cpus,
-        num_gpus=actors.gpus,
-    )
-    for batch in outcomes.iter_batches(batch_size=None, prefetch_batches=0):
-        for content in batch["outcome"]:
-            outcome = pickle.loads(content)
-            if isinstance(outcome, SeganError):
-                raise outcome
-            on_outcome(outcome)
-
-
-def pickled_blocks(items: Iterable[object], size: int) -> Iterator[Any]:
-    """Yield items as Arrow tables of `size` rows, which Ray keeps outside of this process."""
-    import pyarrow as pa
-
-    items = iter(items)
-    while block := [pickle.dumps(item) for item in islice(items, size)]:
-        yield pa.table({"item": pa.array(block, pa.binary())})
+    constructor = (ModelFile.of(model), arguments, options, Path.cwd())
+    for outcome in run_on_actors(jobs, n, EnhancingActor, constructor, actors):
+        if isinstance(outcome, SeganError):
+            raise outcome
+        on_outcome(outcome)

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from segan_cli.cluster.enhance import Batch, pickled_blocks
 from segan_cli.cluster.models import ModelFile
+from segan_cli.cluster.pipeline import Batch, run_on_actors
 from segan_cli.cluster.session import ActorOptions, enter_folder
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.evaluation.cases import Case, Cases
@@ -74,22 +74,11 @@ class ClusterRunner:
         return delays, outcomes
 
     def _run(self, options: EvaluationOptions, files: Files, delays: Delays | None) -> Iterator[tuple[str, Any]]:
-        """Yield the name and the results of each case, in any order."""
-        import ray.data
-
+        """Return the name and the results of each case, in any order."""
         settings = replace(options, cases=Cases(()), models={}, store=None, folders={})
         items = ((case, files_of(case, files), delays) for case in options.cases.all)
-        size = self.actors.block_size(len(options.cases.all))
-        results = ray.data.from_arrow_refs([ray.put(block) for block in pickled_blocks(items, size)]).map_batches(
-            ScoringActor,
-            fn_constructor_args=(self.models, self.actors.cpus, settings, Path.cwd()),
-            batch_size=None,
-            compute=self.actors.pool(),
-            num_cpus=self.actors.cpus,
-            num_gpus=self.actors.gpus,
-        )
-        for batch in results.iter_batches(batch_size=None, prefetch_batches=0):
-            yield from map(pickle.loads, batch["result"])
+        constructor = (self.models, self.actors.cpus, settings, Path.cwd())
+        return run_on_actors(items, len(options.cases.all), ScoringActor, constructor, self.actors)
 
 
 def files_of(case: Case, files: Files) -> Files:

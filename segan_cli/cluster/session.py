@@ -57,7 +57,7 @@ def connected(address: str) -> Iterator[None]:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     import ray
-    from ray.data import DataContext
+    import ray.data
 
     local = {"num_cpus": cpu_count(), "include_dashboard": False} if address == "local" else {}
     logging.getLogger("ray").setLevel(logging.ERROR)
@@ -68,7 +68,6 @@ def connected(address: str) -> Iterator[None]:
     except (ConnectionError, ValueError, RuntimeError) as error:
         first_line = str(error).strip().partition("\n")[0]
         raise SeganError(f"--ray {address}: cannot connect ({first_line})") from error
-    DataContext.get_current().enable_progress_bars = False
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors are raised, too
     try:
