@@ -253,3 +253,71 @@ def test_progress_of_other_threads_does_not_disturb_outcomes():
             sys.setswitchinterval(interval)
         assert reporter.enhanced == len(jobs)
         assert not reporter.tasks
+
+
+@pytest.mark.parametrize("name", ["o.jsonl", "o.parquet"])
+def test_outcomes_are_written(tmp_path, name):
+    for i in range(3):
+        soundfile.write(tmp_path / f"r{i}.wav", voice(0.2, seed=i), 16_000)
+    (tmp_path / "caf\udce9.wav").write_bytes(b"")
+    recordings = sorted(tmp_path.glob("*.wav"))
+    words = ("enhance", *recordings, "-o", tmp_path / "out", "--outcomes", tmp_path / name)
+    assert segan(*words, "--model", "none").returncode == 1
+    assert not (tmp_path / "o.parquet").exists()  # nothing was recorded
+    assert segan(*words).returncode == 1
+    first = read_outcomes(tmp_path / name)
+    assert sorted(line["error"] is None for line in first) == [False, True, True, True]
+    assert sorted(line["seconds"] for line in first if line["error"] is None) == [0.2, 0.2, 0.2]
+    assert segan(*words, "--skip-existing").returncode == 1
+    again = read_outcomes(tmp_path / name)[4 if name == "o.jsonl" else 0 :]  # JSON lines are appended
+    assert sorted(line["skipped"] for line in again) == [False, True, True, True]
+    if name == "o.parquet":
+        assert "o.parquet: exists already" in complaint(segan(*words))
+
+
+def read_outcomes(path):
+    if path.suffix == ".jsonl":
+        return [json.loads(line) for line in path.read_text().splitlines()]
+    return pytest.importorskip("pyarrow.parquet", reason="needs pyarrow").read_table(path).to_pylist()
+
+
+def test_a_dry_run_lists_and_writes_nothing(folder, tmp_path):
+    result = segan("enhance", folder / "1", "-o", tmp_path / "out", "--dry-run")
+    assert result.returncode == 0
+    assert result.stderr.endswith("67 recordings; nothing was enhanced (--dry-run)\n")
+    assert f"{folder}/1/deep/r1.flac -> {tmp_path}/out/deep/r1.flac" in result.stdout.splitlines()
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "r1.flac").touch()
+    (line,) = segan(
+        "enhance", folder / "1" / "deep" / "r1.flac", "-o", tmp_path, "--dry-run", "--json"
+    ).stdout.splitlines()
+    assert json.loads(line) == {
+        "source": f"{folder}/1/deep/r1.flac", "target": f"{tmp_path}/r1.flac", "exists": True
+    }  # fmt: skip
+
+
+def test_shards_share_a_folder(folder, tmp_path):
+    for i in (1, 2, 3):
+        result = segan("enhance", folder / "1", "-o", tmp_path / f"{i}", "--shard", f"{i}/3")
+        assert result.returncode in (0, 1)
+    shares = [set(results(tmp_path / f"{i}")) for i in (1, 2, 3)]
+    assert sum(map(len, shares)) == len(set.union(*shares)) == 65
+    assert min(map(len, shares)) > 10
+
+
+def test_a_residual_in_the_input_folder_may_be_plotted(tmp_path):
+    (tmp_path / "in").mkdir()
+    soundfile.write(tmp_path / "in" / "a.wav", voice(0.5), 16_000)
+    extra = ("--residual", tmp_path / "in" / "rest.wav", "--plot", tmp_path / "in" / "p.png")
+    result = segan("enhance", tmp_path / "in", "-o", tmp_path / "out", *extra)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "in" / "p.png").exists()
+
+
+def test_an_overlong_name_does_not_stop_the_others(tmp_path):
+    (tmp_path / ("n" * 251 + ".wav")).write_bytes(b"x")
+    soundfile.write(tmp_path / "a.wav", voice(0.2), 16_000)
+    result = segan("enhance", tmp_path)
+    assert result.returncode == 1
+    assert (tmp_path / "a-clean.wav").exists()
+    assert result.stderr.splitlines()[-1] == "segan: 1 enhanced (0.2 s of sound), 1 failed"

@@ -396,3 +396,9 @@ def test_two_processes_train_as_one(pairs, tmp_path, recipe):
     for name in ours:
         if name.startswith(".generator.") or name.startswith(".ema_generator."):
             assert torch.allclose(ours[name], theirs[name], atol=2e-3), name
+
+
+def test_a_loss_that_is_not_installed_is_refused_before_data_is_read(tmp_path):
+    words = ("train", "--data", tmp_path / "nowhere", "--run-dir", tmp_path / "run", "--preset", "segan-gated")
+    result = segan(*words, "--set", "training.plugin_weights.none=1")
+    assert "plugin_weights.none: no installed package has a loss of this name" in complaint(result)

@@ -1,11 +1,10 @@
 """What `segan enhance` prints: progress, warnings, a line for each recording or a summary, JSON."""
 
-import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from segan_cli.cli.console import duration, print_json, progress_bar, say
+from segan_cli.cli.console import duration, print_json, progress_bar, say, standard_output
 from segan_cli.errors import ExistsError, SeganError
 from segan_cli.plain_json import write_json
 
@@ -27,11 +26,11 @@ class BatchReporter:
         to_stream: bool,
         quiet: bool,
         verbose: bool,
-        record: "Callable[[Outcome], None] | None" = None,
+        record: "Callable[[Outcome], object] | None" = None,
     ) -> None:
         """JSON goes to standard error if the samples go `to_stream`, standard output; `record` takes each outcome."""
         self.n, self.as_json, self.to_stream, self.quiet = n, as_json, to_stream, quiet
-        self.record, self.stdout = record, sys.stdout  # which Ray's messages must not reach
+        self.record, self.stdout = record, standard_output()  # which Ray's messages must not reach
         self.each_line = verbose or (n == 1 and not to_stream)  # whether every recording gets a line
         self.enhanced = self.skipped = self.not_overwritten = self.failed = 0
         self.seconds = 0.0

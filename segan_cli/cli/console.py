@@ -4,6 +4,7 @@ Names and metadata are not trusted: everything printed here is escaped first, an
 """
 
 import io
+import sys
 from collections.abc import Sequence
 from typing import IO
 
@@ -73,9 +74,19 @@ def progress_bar(shown: bool = True) -> Progress:
     )
 
 
+def standard_output() -> IO[str]:
+    """Return the present standard output, for results that are printed while it is redirected."""
+    return sys.stdout
+
+
 def say(line: str) -> None:
     """Print a line to standard error, above the progress bars."""
     stderr_console.print(Text(one_line(line)), highlight=False, soft_wrap=True)
+
+
+def print_line(text: str) -> None:
+    """Print a line to standard output."""
+    click.echo(one_line(text))
 
 
 def print_json(text: str, stdout: IO[str] | None = None, aside: bool = False) -> None:

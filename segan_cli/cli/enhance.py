@@ -12,7 +12,7 @@ from segan_cli.cli.enhance_arguments import (
     check_usage,
     plan_jobs,
 )
-from segan_cli.cli.enhance_batch import print_plan, run_here, run_on_cluster
+from segan_cli.cli.enhance_batch import prepare_cluster, prepare_here, print_plan
 from segan_cli.cli.numbers import SEED, WORKERS, Finite, ShardNumber
 from segan_cli.cli.paths import LOCAL_PATH, PATH_OR_URL
 from segan_cli.cli.sections import SectionedCommand, section
@@ -147,6 +147,7 @@ def enhance(**options: Any) -> None:
     from segan_cli.cli.outcome_file import open_outcomes
     from segan_cli.stopping import Leave, listening
 
+    run = prepare_here(plan, arguments) if arguments.ray is None else prepare_cluster(plan, arguments)
     plotted = next(iter(plan)) if arguments.plot is not None else None
     with open_outcomes(arguments.outcomes, arguments.force or arguments.skip_existing) as record:
         reporter = BatchReporter(
@@ -154,8 +155,7 @@ def enhance(**options: Any) -> None:
             verbose=arguments.verbose, record=record,
         )  # fmt: skip
         with reporter, listening(Leave()) as stopped:
-            run = run_here if arguments.ray is None else run_on_cluster
-            run(plan, arguments, reporter, stopped)
+            run(reporter, stopped)
             reporter.close()
     if plotted is not None and arguments.plot is not None:
         from segan_cli.enhancement.plot import plot

@@ -13,7 +13,6 @@ from segan_cli.cli.cluster_options import actor_options
 from segan_cli.cli.enhance_arguments import STREAM, Arguments, enhancer_arguments, output_options
 from segan_cli.errors import StoppedError
 from segan_cli.plain_json import write_json
-from segan_cli.printable import printable
 
 if TYPE_CHECKING:
     from segan_cli.cli.batch_reporter import BatchReporter
@@ -26,24 +25,27 @@ END_OF_ACTORS_S = 5.0
 DEFAULT_JOBS = 4  # at most; the network uses all cores in any case
 
 
+Run = Callable[["BatchReporter", Callable[[], int]], None]
+
+
 def print_plan(plan: "Plan", arguments: Arguments) -> None:
     """Print each input with its output, and the number of them."""
-    from segan_cli.cli.console import say
+    from segan_cli.cli.console import print_json, print_line, say
     from segan_cli.enhancement.plan import ExistingTargets
 
     existing = ExistingTargets(plan)
     for job in plan:
         source, target, exists = str(job.source), str(job.target), job.target in existing
         if arguments.as_json:
-            click.echo(write_json({"source": source, "target": target, "exists": exists}))
+            print_json(write_json({"source": source, "target": target, "exists": exists}))
         else:
-            click.echo(printable(f"{source} -> {target}{' (exists)' * exists}"))
+            print_line(f"{source} -> {target}{' (exists)' * exists}")
     if not arguments.quiet:
         say(f"{plan.n} recording{'s' * (plan.n != 1)}; nothing was enhanced (--dry-run)")
 
 
-def run_here(plan: "Plan", arguments: Arguments, reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
-    """Enhance the recordings of a plan in this process."""
+def prepare_here(plan: "Plan", arguments: Arguments) -> Run:
+    """Load the model, and return what enhances the recordings of a plan in this process."""
     from segan_cli.enhancement.batch import run_batch, run_job
     from segan_cli.enhancement.enhancer import Enhancer
     from segan_cli.remote import is_remote
@@ -54,15 +56,18 @@ def run_here(plan: "Plan", arguments: Arguments, reporter: "BatchReporter", stop
     options = output_options(arguments)
     checked = replace(options, force=True)  # for remote targets, of which a listing told whether they exist
 
-    def run(job: "Job", on_progress: "OnProgress") -> "Outcome":
+    def run_one(job: "Job", on_progress: "OnProgress") -> "Outcome":
         return run_job(enhancer, job, checked if plan.n > 1 and is_remote(job.target) else options, on_progress)
 
-    jobs = new_jobs(plan, arguments, enhancer, reporter)
-    run_batch(run, jobs, n_jobs, reporter.on_outcome, reporter.on_progress, stopped)
+    def run(reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
+        jobs = new_jobs(plan, arguments, enhancer, reporter)
+        run_batch(run_one, jobs, n_jobs, reporter.on_outcome, reporter.on_progress, stopped)
+
+    return run
 
 
-def run_on_cluster(plan: "Plan", arguments: Arguments, reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
-    """Enhance the recordings of a plan on a Ray cluster."""
+def prepare_cluster(plan: "Plan", arguments: Arguments) -> Run:
+    """Check the model, and return what enhances the recordings of a plan on a Ray cluster."""
     from segan_cli.cluster.enhance import enhance_on_cluster
     from segan_cli.cluster.session import connected
     from segan_cli.enhancement.enhancer import Enhancer
@@ -72,15 +77,20 @@ def run_on_cluster(plan: "Plan", arguments: Arguments, reporter: "BatchReporter"
     settings = enhancer_arguments(arguments)
     enhancer = Enhancer(arguments.model, **{**settings, "device": "cpu"}, threads=1)  # fails here if it cannot be used
     actors = actor_options(arguments.ray_actors, arguments.ray_cpus, arguments.ray_gpus)
-    try:
-        with connected(str(arguments.ray)):
-            enhance_on_cluster(
-                new_jobs(plan, arguments, enhancer, reporter), plan.n, arguments.model,
-                {**settings, "threads": actors.cpus}, output_options(arguments), actors, reporter.on_outcome,
-            )  # fmt: skip
-    except StoppedError:
-        remove_leftovers_of(job.target for job in plan)
-        raise
+
+    def run(reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
+        jobs = new_jobs(plan, arguments, enhancer, reporter)
+        try:
+            with connected(str(arguments.ray)):
+                enhance_on_cluster(
+                    jobs, plan.n, arguments.model, {**settings, "threads": actors.cpus}, output_options(arguments),
+                    actors, reporter.on_outcome,
+                )  # fmt: skip
+        except StoppedError:
+            remove_leftovers_of(job.target for job in plan)
+            raise
+
+    return run
 
 
 def remove_leftovers_of(targets: Iterable[Path]) -> None:

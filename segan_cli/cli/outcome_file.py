@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 ROW_GROUP = 10_000  # outcomes that are kept in memory for a part of a Parquet file
 EXTENSIONS = (".jsonl", ".parquet")
 
-Record = Callable[["Outcome"], None]
+Record = Callable[["Outcome"], object]
 
 
 def check_outcome_file(path: Path, force: bool) -> None:
@@ -81,7 +81,7 @@ def _whole(path: Path, force: bool, write: Callable[[Path], AbstractContextManag
 @contextmanager
 def _json_lines(path: Path) -> Iterator[Record]:
     with path.open("a", encoding="utf-8", buffering=1) as file:
-        yield lambda outcome: print(write_json(asdict(outcome)), file=file)
+        yield lambda outcome: file.write(f"{write_json(asdict(outcome))}\n")
 
 
 @contextmanager
