@@ -1,6 +1,7 @@
 """Text of others: names, cells, metadata, numbers. It is shown as it is, or refused in a line, and nothing is lost."""
 
 import csv
+import io
 import json
 import os
 import re
@@ -502,3 +503,19 @@ def test_a_home_that_cannot_be_written_is_no_reason_to_fail(tmp_path):
 def test_a_recipe_keeps_the_bytes_of_names(tmp_path):
     (tmp_path / "a.toml").write_bytes(b'[model]\npreset = "segan"\n[data]\nspeech = ["caf\xe9"]\n')
     assert load_recipe(str(tmp_path / "a.toml")).data.speech == (BAD,)
+
+
+def test_a_long_name_leaves_room_for_the_numbers():
+    from rich.console import Console
+
+    from segan_cli.cli.console import progress_bar
+
+    bar = progress_bar()
+    task = bar.add_task("interview-with-a-very-long-name-from-the-archive.wav", total=480.0, note="", unit="s")
+    bar.update(task, completed=100.0)
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(bar.get_renderable())
+    (line,) = console.export_text().splitlines()
+    assert line.startswith("interview-with-a-")
+    assert "… " in line
+    assert "1:40 / 8:00" in line

@@ -17,7 +17,7 @@ from rich.progress import (
     ProgressColumn,
     Task,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from segan_cli.printable import one_line, printable
@@ -35,11 +35,15 @@ class TextColumn(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         """Render the text."""
-        return Text(printable(str(task.fields[self.field] if self.field else task.description)))
+        text = printable(str(task.fields[self.field] if self.field else task.description))
+        return Text(text, no_wrap=True, overflow="ellipsis")
 
 
 class StatusColumn(ProgressColumn):
     """Progress in numbers: `120/800 · 3:01 left`, and for tasks with the unit s `1:58 / 30:00 · 10 × · 3:01 left`."""
+
+    def __init__(self) -> None:
+        super().__init__(Column(no_wrap=True))  # a long name gives way
 
     def render(self, task: Task) -> Text:
         """Render the numbers that are known."""
