@@ -165,7 +165,7 @@ def find_folders(folder: Path) -> list[Path]:
 
 
 def find_files(folder: Path, recursive: bool = True) -> list[str]:
-    """Return the sorted names of the files below a folder, relative to it, by one listing; empty if there are none.
+    """Return the names of the files below a folder, relative to it and sorted, by one listing; without hidden ones.
 
     Raises AudioError when it cannot be listed.
     """
@@ -176,8 +176,9 @@ def find_files(folder: Path, recursive: bool = True) -> list[str]:
         except FileNotFoundError:
             return []
     prefix = f"{root.rstrip('/')}/"
-    found = [name.removeprefix(prefix) for name in names if name.startswith(prefix) and name != prefix]
-    return sorted(found, key=lambda name: name.split("/"))  # as local paths are sorted
+    parts = [name.removeprefix(prefix).split("/") for name in names if name.startswith(prefix) and name != prefix]
+    visible = (each for each in parts if not any(part.startswith(".") for part in each))
+    return ["/".join(each) for each in sorted(visible)]  # as local paths are sorted
 
 
 def find_matches(pattern: Path) -> dict[Path, str]:

@@ -114,8 +114,8 @@ def test_a_remote_folder_is_listed_and_mirrored(memory):
     names = [".c.wav", ".d/e.wav", "a.wav", "deep/b.flac", "notes.txt", "out/a.wav"]
     for name in (*(f"in/{name}" for name in names), "else/x.wav"):
         memory.pipe(f"/{name}", b"x")
-    assert find_files(as_path("memory://in")) == names
-    assert find_files(as_path("memory://in"), recursive=False) == [".c.wav", "a.wav", "notes.txt"]
+    assert find_files(as_path("memory://in")) == names[2:]
+    assert find_files(as_path("memory://in"), recursive=False) == ["a.wav", "notes.txt"]
     assert find_files(as_path("memory://nothing")) == []
     plan = Plan([as_path("memory://in")], as_path("memory://in/out"), None, ".wav")
     assert [(str(job.source), str(job.target)) for job in plan] == [

@@ -101,11 +101,6 @@ def folders_in(folder: Path) -> list[Path]:
         return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
 
 
-def is_visible(path: PurePath) -> bool:
-    """Whether neither a relative path nor a folder in it is hidden."""
-    return not any(part.startswith(".") for part in path.parts)
-
-
 def is_audio(path: PurePath) -> bool:
     """Whether a file name has an audio extension and is not hidden."""
     return path.suffix.lower() in MEDIA and not path.name.startswith(".")
@@ -144,8 +139,7 @@ def other_files(folder: Path) -> tuple[str, ...]:
 def audio_below(folder: Path) -> list[Path]:
     """All audio files below a folder, sorted; raises CorpusError if there are none."""
     if is_remote(folder):
-        paths = [folder / name for name in find_files(folder) if is_visible(PurePosixPath(name))]
-        paths = list(filter(is_audio, paths))
+        paths = [folder / name for name in find_files(folder) if is_audio(PurePosixPath(name))]
     elif folder.is_dir():
         paths = sorted(filter(is_audio, walk(folder)))
     else:

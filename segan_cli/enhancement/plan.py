@@ -258,7 +258,7 @@ def find_remote(folder: RemoteFolder, output: Path | None, others: Counter[str])
     excluded = f"{output}/".removeprefix(prefix) if output is not None and f"{output}/".startswith(prefix) else None
     for name in folder:
         relative = PurePosixPath(name)
-        if any(part.startswith(".") for part in relative.parts) or (excluded and name.startswith(excluded)):
+        if excluded and name.startswith(excluded):
             continue
         if relative.suffix.lower() in MEDIA:
             yield folder.path / name, relative
