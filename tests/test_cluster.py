@@ -72,8 +72,6 @@ def test_a_cluster_gives_what_one_machine_gives(cluster, folder, tmp_path, monke
     assert "exists already" in complaint(segan(*one))
     assert segan(*one, "--skip-existing").returncode == 0
     assert (tmp_path / "out" / "0" / "r0.wav").stat().st_mtime_ns == before
-    again = segan("enhance", "in", "-o", tmp_path / "out", "--ray", cluster.address, "--skip-existing")
-    assert f"0 enhanced, {N} skipped, as their output exists, 2 failed" in again.stderr
 
 
 def test_a_lost_node_and_a_lost_driver_lose_nothing(cluster, folder, tmp_path):

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -79,12 +80,15 @@ def prepare_cluster(plan: "Plan", arguments: Arguments) -> Run:
     actors = actor_options(arguments.ray_actors, arguments.ray_cpus, arguments.ray_gpus)
 
     def run(reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
-        jobs = new_jobs(plan, arguments, enhancer, reporter)
+        jobs = iter(new_jobs(plan, arguments, enhancer, reporter))
+        first = next(jobs, None)
+        if first is None:  # nothing to do for a cluster
+            return
         try:
             with connected(str(arguments.ray)):
                 enhance_on_cluster(
-                    jobs, plan.n, arguments.model, {**settings, "threads": actors.cpus}, output_options(arguments),
-                    actors, reporter.on_outcome,
+                    chain([first], jobs), plan.n, arguments.model, {**settings, "threads": actors.cpus},
+                    output_options(arguments), actors, reporter.on_outcome,
                 )  # fmt: skip
         except StoppedError:
             remove_leftovers_of(job.target for job in plan)
