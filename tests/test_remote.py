@@ -68,7 +68,7 @@ def test_a_url_of_a_local_file_is_its_path(tmp_path):
         ("s3a://b/a.wav/", "s3://b/a.wav"),
         ("gcs://b/a.wav", "gs://b/a.wav"),
         ("memory:///in/a.wav", "memory://in/a.wav"),
-        ("sftp://host//root/a.wav", "sftp://host//root/a.wav"),
+        ("sftp://host//srv/a.wav", "sftp://host//srv/a.wav"),
     ],
 )
 def test_urls_of_one_file_are_one_path(name, url):
