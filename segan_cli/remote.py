@@ -2,6 +2,7 @@
 
 import glob
 import io
+import posixpath
 import re
 import secrets
 from collections.abc import Iterator
@@ -164,8 +165,8 @@ def find_folders(folder: Path) -> list[Path]:
     return [folder / name for name in names]
 
 
-def find_files(folder: Path, recursive: bool = True) -> list[str]:
-    """Return the names of the files below a folder, relative to it and sorted, by one listing; without hidden ones.
+def find_files(folder: Path, recursive: bool = True, hidden: bool = False) -> list[str]:
+    """Return the names of the files below a folder, relative to it and sorted, by one listing.
 
     Raises AudioError when it cannot be listed.
     """
@@ -177,8 +178,8 @@ def find_files(folder: Path, recursive: bool = True) -> list[str]:
             return []
     prefix = f"{root.rstrip('/')}/"
     parts = [name.removeprefix(prefix).split("/") for name in names if name.startswith(prefix) and name != prefix]
-    visible = (each for each in parts if not any(part.startswith(".") for part in each))
-    return ["/".join(each) for each in sorted(visible)]  # as local paths are sorted
+    kept = (each for each in parts if hidden or not any(part.startswith(".") for part in each))
+    return ["/".join(each) for each in sorted(kept)]  # as local paths are sorted
 
 
 def find_matches(pattern: Path) -> dict[Path, str]:
@@ -237,7 +238,7 @@ def upload(local: Path, path: Path) -> None:
         if scheme in WHOLE:
             fs.put_file(str(local), name, **({"overwrite": True} if scheme == "az" else {}))
             return
-        folder = fs._parent(name)
+        folder = posixpath.dirname(name)
         temporary = f"{folder}/.{secrets.token_hex(8)}.part"
         fs.makedirs(folder, exist_ok=True)
         try:

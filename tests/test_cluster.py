@@ -186,6 +186,8 @@ def test_scores_of_a_cluster_are_those_of_one_machine(cluster, folder):
         (("--ray", "local", "--ray-actors", "x"), "give N or MIN:MAX"),
         (("--shard", "4/3"), "give I/N"),
         (("--shard", "0/3"), "give I/N"),
+        (("--shard", f"{'1' * 5_000}/3"), "give I/N"),
+        (("--ray", "local", "--ray-actors", "1" * 5_000), "give N or MIN:MAX"),
         (("--outcomes", "a.txt"), "must end in .jsonl or .parquet"),
     ],
 )

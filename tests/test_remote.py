@@ -129,6 +129,10 @@ def test_a_remote_folder_is_listed_and_mirrored(memory):
     memory.pipe("/else/x-clean.wav", b"x")
     existing = ExistingTargets(found)
     assert [job.target in existing for job in found] == [False, True]
+    memory.pipe("/else/.h-clean.wav", b"x")
+    hidden = Plan([as_path("memory://else/.h.wav"), as_path("memory://else/x.wav")], None, "-clean", None)
+    existing = ExistingTargets(hidden)
+    assert all(job.target in existing for job in hidden)
     memory.pipe("/in/talk [1].wav", b"x")
     odd = [str(job.source) for job in Plan([as_path("memory://in/talk [1].wav")], as_path("memory://o"), None, None)]
     assert odd == ["memory://in/talk [1].wav"]

@@ -10,6 +10,7 @@ from segan_cli.system import MAX_JOBS
 SEED = click.IntRange(0, 2**63 - 1)
 WORKERS = click.IntRange(1, MAX_JOBS)
 MAX_ACTORS = 100_000
+MAX_SHARDS = 10**9 - 1
 MAX_LEVEL_DB = 200.0
 
 
@@ -24,6 +25,12 @@ class Finite(click.FloatRange):
         return number
 
 
+def bounded(text: str, high: int) -> int | None:
+    """Parse a whole number from 1 to `high`; None for anything else, also for thousands of digits."""
+    short = text.isdecimal() and len(text) <= len(str(high))
+    return int(text) if short and 1 <= int(text) <= high else None
+
+
 class ActorCount(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
     """A number of actors N, or a range MIN:MAX."""
 
@@ -34,10 +41,9 @@ class ActorCount(click.ParamType):  # type: ignore[type-arg]  # not generic befo
         if isinstance(value, tuple):
             return value
         low, colon, high = value.partition(":")
-        bounds = (low, high if colon else low)
-        if not all(bound.isdecimal() and 1 <= int(bound[:10]) <= MAX_ACTORS for bound in bounds):
-            self.fail(f"{value}; give N or MIN:MAX, from 1 to {MAX_ACTORS}", param, ctx)
-        least, most = map(int, bounds)
+        least, most = bounded(low, MAX_ACTORS), bounded(high if colon else low, MAX_ACTORS)
+        if least is None or most is None:
+            self.fail(f"{value:.40}; give N or MIN:MAX, from 1 to {MAX_ACTORS}", param, ctx)
         if least > most:
             self.fail(f"{value}; MIN is larger than MAX", param, ctx)
         return least, most
@@ -52,10 +58,12 @@ class ShardNumber(click.ParamType):  # type: ignore[type-arg]  # not generic bef
         """Convert text to the number of the part and the number of parts."""
         if isinstance(value, tuple):
             return value
-        index, _, n = value.partition("/")
-        if not (index.isdecimal() and n.isdecimal() and len(n) <= 9 and 1 <= int(index) <= int(n)):
-            self.fail(f"{value}; give I/N with I from 1 to N, such as 2/8", param, ctx)
-        return int(index), int(n)
+        before, _, after = value.partition("/")
+        n = bounded(after, MAX_SHARDS)
+        index = bounded(before, n or 0)
+        if n is None or index is None:
+            self.fail(f"{value:.40}; give I/N with I from 1 to N, such as 2/8", param, ctx)
+        return index, n
 
 
 DECIBELS = Finite(-MAX_LEVEL_DB, MAX_LEVEL_DB)

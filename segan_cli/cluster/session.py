@@ -18,10 +18,7 @@ from segan_cli.tracebacks import LOG
 QUIET = {  # defaults of environment variables
     "RAY_USAGE_STATS_ENABLED": "0",  # sends nothing to the makers of Ray
     "RAY_BACKEND_LOG_LEVEL": "fatal",
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
-
-
 MAX_BLOCK = 64  # jobs that an actor takes at a time, all of which are done again if it is lost
 BLOCKS_PER_ACTOR = 16  # so that all actors end at about the same time
 

@@ -20,7 +20,7 @@ from segan_cli.remote import as_path, check_writable_scheme, find_files, find_ki
 
 @dataclass(frozen=True)
 class Shard:
-    """One of `n` parts of a batch; the name of a recording relative to its input decides which part it is in."""
+    """One of `n` parts of a batch; the name of a recording, in its folder or as given, decides which part it is in."""
 
     index: int  # 1 … n
     n: int
@@ -172,7 +172,7 @@ class ExistingTargets:
 
     def _list(self, folder: Path, recursive: bool) -> None:
         self.listed.add(folder)
-        self.keys |= {name_key(str(folder / name)) for name in find_files(folder, recursive)}
+        self.keys |= {name_key(str(folder / name)) for name in find_files(folder, recursive, hidden=True)}
 
 
 def split(content: bytes, separator: bytes) -> Iterator[bytes]:
