@@ -1,4 +1,4 @@
-"""Field and weight names of models and training states in format 1."""
+"""Field and weight names of models, training states and recipes in format 1."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ SPECTRAL_FIELDS = {
     "closed": "zeroed_bins",
 }
 TRAINING_FIELDS = {"accumulate": "gradient_accumulation_steps"}
+DATA_FIELDS = {"rooms": "rirs"}
 WEIGHTS = {
     "inward": "input_conv",
     "outward": "output_conv",
@@ -32,6 +33,20 @@ def renamed_model(config: dict[str, Any]) -> dict[str, Any]:
 def renamed_training(config: dict[str, Any]) -> dict[str, Any]:
     """Convert a training config of format 1 to current names."""
     return {TRAINING_FIELDS.get(name, name): value for name, value in config.items()}
+
+
+def renamed_recipe(values: dict[str, Any]) -> dict[str, Any]:
+    """Convert the tables of a recipe with names of format 1 to current names.
+
+    Recipes have no format number; no name of format 1 has another meaning today.
+    """
+    training, data = values.get("training"), values.get("data")
+    renamed = {"model": renamed_model(values["model"])}
+    if isinstance(training, dict):
+        renamed["training"] = renamed_training(training)
+    if isinstance(data, dict):
+        renamed["data"] = {DATA_FIELDS.get(name, name): value for name, value in data.items()}
+    return {**values, **renamed}
 
 
 def renamed_weight(name: str) -> str:
