@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from corpora import pairs as make_pairs
@@ -28,8 +29,13 @@ GAMES = {
     "in slices": ({}, {"gradient_accumulation_steps": 2}),
     "spectral norm": ({"objective": "hinge"}, {"spectral_norm": True}),
     "no adversary": ({"weight": 0.0}, {}),
+    "metric with replay": ({"objective": "metricgan", "replay_size": 4, "replay_share": 0.5}, {}),
     "spectra": ({}, {"perceptual": 1.0}),
 }
+
+
+def loudness_as_quality(clean, candidates):
+    return torch.tensor([float(np.abs(side).mean()) for side in candidates])
 
 
 def gradients(processes, folder):
@@ -57,10 +63,12 @@ def gradients(processes, folder):
         reference = torch.randn(2, 1, 4096, generator=generator), torch.randn(2, 1, 4096, generator=generator)
         if isinstance(state.discriminator, Discriminator):
             state.discriminator.set_reference(*reference)
-        report = train_step(state, lambda feed=feed, state=state: prepare(state, *next(feed)))
+        metric = loudness_as_quality if game.get("objective") == "metricgan" else None
+        report = train_step(state, lambda feed=feed, state=state: prepare(state, *next(feed)), metric)
         found[name] = {
             "generator": torch.cat([p.grad.flatten() for p in state.generator.parameters()]),
             "adversarial_gradient": report.get("adversarial_gradient", 0.0),
+            "replayed": state.replay.kept,
         }
         if game.get("weight", 1.0):
             found[name]["discriminator"] = torch.cat([p.grad.flatten() for p in state.discriminator.parameters()])
@@ -94,6 +102,16 @@ def test_half_a_batch_each_gives_the_gradients_of_the_whole(results, game):
     assert first["adversarial_gradient"] == pytest.approx(
         alone["adversarial_gradient"], rel=0.02 if game != "in slices" else 1
     )
+
+
+def test_all_processes_keep_the_same_examples(results):
+    """One example of each process, the first of its part of the batch."""
+    alone, first, second = (result["metric with replay"]["replayed"] for result in results)
+    for whole, ours, theirs in zip(alone, first, second, strict=True):
+        assert torch.equal(ours, theirs)
+        assert (len(whole), len(ours)) == (1, 2)
+        torch.testing.assert_close(ours[:1], whole, rtol=1e-4, atol=1e-5)
+        assert not torch.equal(ours[0], ours[1])
 
 
 def test_processes_get_equal_shares_or_a_line():

@@ -308,6 +308,7 @@ def train(source, run, config, until=None, model=TINY, pool=None, **options):
         ({"instance_noise": 0.1, "discriminator_steps": 2}, {"norm": "batch", "phase_shuffle": 3}),
         ({"objective": "wasserstein-gp"}, {"norm": "none", "spectral_norm": True}),
         ({"unrolled_steps": 1, "mismatched_share": 0.5}, {}),
+        ({"objective": "metricgan", "replay_size": 3, "replay_share": 0.5}, {}),
     ],
 )
 def test_resuming_gives_the_same_weights_as_never_stopping(source, tmp_path, game, changes):
@@ -322,6 +323,9 @@ def test_resuming_gives_the_same_weights_as_never_stopping(source, tmp_path, gam
         if name.endswith("optimizer"):
             ours, theirs = ours["state"], theirs["state"]
             assert all(torch.equal(ours[i][k], theirs[i][k]) for i in ours for k in ours[i])
+        elif name == "replay":
+            assert len(whole.replay) == game.get("replay_size", 0)
+            torch.testing.assert_close(theirs, ours, rtol=0, atol=0, equal_nan=True)
         else:
             assert all(torch.equal(ours[k], theirs[k]) for k in ours), name
 

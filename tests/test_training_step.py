@@ -5,12 +5,15 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.signal import lfilter
 from torch import nn
 
 from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
 from segan_cli.config.training import AdversarialConfig, TrainingConfig
 from segan_cli.training.batch import Batch, prepare
+from segan_cli.training.replay import Examples, ReplayBuffer
 from segan_cli.training.state import TrainState
 from segan_cli.training.step import generator_step, train_step
 
@@ -365,3 +368,66 @@ def test_quality_is_of_enhanced_then_of_noisy_as_they_are_heard(batch):
     assert report["discriminator"] == pytest.approx(float(expected), rel=1e-4)
     assert report["adversarial"] == pytest.approx(float((others[0] - 1).square().mean()), rel=1e-4)
     assert report["quality_undefined"] == 1
+
+
+# Replay
+
+
+def test_a_step_replays_what_an_earlier_step_kept(batch):
+    """The second step's loss is over its own examples and the first one of the first step, as it was then."""
+    state = state_of(
+        game={"objective": "metricgan", "replay_size": 1, "replay_share": 0.25}, discriminator_learning_rate=0.0
+    )
+    network, earlier = with_linear_discriminator(state), enhanced_by(state, batch)
+    second = Batch(batch.clean.roll(1, 0), batch.noisy.flip(0), batch.z)
+    qualities = torch.tensor([0.1, 0.2, 0.3, 0.4, 0.6, 0.7, 0.8, 0.9]), torch.linspace(0.3, 0.8, 8)
+    first = train_step(state, lambda: batch, lambda clean, candidates: qualities[0])
+    now = enhanced_by(state, second)
+    report = train_step(state, lambda: second, lambda clean, candidates: qualities[1])
+
+    def loss(clean, enhanced, noisy, quality):
+        with torch.no_grad():
+            on_clean, on_enhanced, on_noisy = (network(side, clean) for side in (clean, enhanced, noisy))
+        error = torch.cat((on_enhanced, on_noisy)) - quality
+        return float((on_clean - 1).square().mean() + error.square().mean())
+
+    expected = loss(batch.clean, earlier, batch.noisy, qualities[0])
+    assert first["discriminator"] == pytest.approx(expected, rel=1e-4)
+    quality = qualities[1]
+    expected = loss(
+        torch.cat((second.clean, batch.clean[:1])),
+        torch.cat((now, earlier[:1])),
+        torch.cat((second.noisy, batch.noisy[:1])),
+        torch.cat((quality[:4], torch.tensor([0.1]), quality[4:], torch.tensor([0.6]))),
+    )
+    assert report["discriminator"] == pytest.approx(expected, rel=1e-4)
+    assert torch.equal(state.replay.kept[2], second.noisy[:1])  # a buffer of one has the latest
+
+
+@given(size=st.integers(1, 6), counts=st.lists(st.integers(1, 4), max_size=8), seed=st.integers(0, 99))
+def test_a_replay_buffer_keeps_whole_examples_up_to_its_size(size, counts, seed):
+    buffer, rng, n_added = ReplayBuffer(size), np.random.default_rng(seed), 0
+
+    def numbered(first, n):
+        values = torch.arange(first, first + n, dtype=torch.float32)
+        segments = values[:, None, None].expand(n, 1, 3)
+        return Examples(segments, segments + 0.25, segments + 0.5, torch.cat((values + 0.1, values + 0.2)))
+
+    for n in counts:
+        buffer.add(numbered(n_added, n), rng)
+        n_added += n
+        assert len(buffer) == min(size, n_added)
+    new = numbered(1000, 2)
+    copy = ReplayBuffer(size)
+    copy.load_state_dict(buffer.state_dict())
+    extended = copy.extended(new, size, rng)
+    numbers = extended.clean[:, 0, 0]
+    assert numbers[:2].tolist() == [1000, 1001]
+    assert len(set(numbers.tolist())) == len(numbers) == 2 + len(buffer)
+    if counts:
+        assert bool((numbers[2:] < n_added).all())
+        if size >= counts[-1]:
+            assert set(range(n_added - counts[-1], n_added)) <= set(numbers.int().tolist())
+    assert torch.equal(extended.enhanced[:, 0, 0], numbers + 0.25)
+    assert torch.equal(extended.noisy[:, 0, 0], numbers + 0.5)
+    torch.testing.assert_close(extended.quality, torch.cat((numbers + 0.1, numbers + 0.2)))

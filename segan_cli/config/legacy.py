@@ -41,11 +41,11 @@ def renamed_recipe(values: dict[str, Any]) -> dict[str, Any]:
     Recipes have no format number; no name of format 1 has another meaning today.
     """
     training, data = values.get("training"), values.get("data")
-    renamed = {"model": renamed_model(values["model"])}
+    renamed: dict[str, Any] = {"model": renamed_model(values["model"])}
     if isinstance(training, dict):
         renamed["training"] = renamed_training(training)
     if isinstance(data, dict):
-        renamed["data"] = {DATA_FIELDS.get(name, name): value for name, value in data.items()}
+        renamed["data"] = {DATA_FIELDS.get(key, key): value for key, value in data.items()}
     return {**values, **renamed}
 
 

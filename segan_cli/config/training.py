@@ -99,6 +99,8 @@ class AdversarialConfig:
     gradient_penalty_weight: float = 10.0  # of wasserstein-gp
     weight_clip: float = 0.01  # of wasserstein-clip
     mismatched_share: float = 0.0  # fraction of fakes that are clean with other noisy speech (arXiv 1605.05396)
+    replay_size: int = 0  # examples of earlier steps kept for a metric discriminator (arXiv 2104.03538); 0: none
+    replay_share: float = 0.25  # number of kept examples in a batch of the discriminator, relative to new ones
 
     def __post_init__(self) -> None:
         labelled = ("minimax", "non-saturating", "maximum-likelihood", "least-squares")
@@ -106,6 +108,8 @@ class AdversarialConfig:
             raise ConfigError(f"label_smoothing: {self.objective} has no labels; use {', '.join(labelled)}")
         if self.mismatched_share and self.objective == "metricgan":
             raise ConfigError("mismatched_share: not available for metricgan; set it to 0")
+        if self.replay_size and self.objective != "metricgan":
+            raise ConfigError(f"replay_size: not available for {self.objective}; set it to 0, or use metricgan")
         if self.separate_steps and self.objective not in (*labelled, "hinge"):
             raise ConfigError(
                 f"separate_steps: the loss of {self.objective} is not a term on real plus a term on fake; use"
@@ -117,7 +121,9 @@ class AdversarialConfig:
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")
         check_min("adversarial", self, weight=0, start=0, discriminator_steps=1, unrolled_steps=0, instance_noise=0)
-        check_min("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0)
+        check_min("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0, replay_size=0)
+        check_min("adversarial", self, replay_share=0)
+        check_max("adversarial", self, replay_size=100_000, replay_share=1)
         check_max("adversarial", self, weight=MAX_WEIGHT, discriminator_steps=1_000, unrolled_steps=1_000)
         check_max("adversarial", self, instance_noise=10, r1_weight=MAX_WEIGHT, gradient_penalty_weight=MAX_WEIGHT)
         if self.gradient_share is not None:

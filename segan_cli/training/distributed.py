@@ -52,6 +52,14 @@ class Processes:
             values /= self.world_size
         return values
 
+    def gather(self, values: torch.Tensor) -> torch.Tensor:
+        """Values [n, …] of all processes in the order of their ranks, [world_size · n, …]."""
+        if self.world_size == 1:
+            return values
+        parts = [torch.empty_like(values) for _ in range(self.world_size)]
+        distributed.all_gather(parts, values.contiguous())
+        return torch.cat(parts)
+
     def barrier(self) -> None:
         """Wait for all processes."""
         if self.world_size > 1:

@@ -23,6 +23,7 @@ from segan_cli.training.adversary import Adversary
 from segan_cli.training.balance import GradientBalancer
 from segan_cli.training.distributed import Processes
 from segan_cli.training.health import Health
+from segan_cli.training.replay import ReplayBuffer
 
 FORMAT = 2  # of saved states; format 1 can be read too
 GENERATORS = ("generator", "average")  # parts of format 1 with the weights of a generator
@@ -60,6 +61,7 @@ class TrainState:
         self.balancer = GradientBalancer(
             training.adversarial.weight, training.adversarial.gradient_share, self.processes
         )
+        self.replay = ReplayBuffer(training.adversarial.replay_size)
         self.health = Health()
         self.step = 0
         self.history: list[dict[str, Any]] = []  # one entry for each start and resumption of this training
@@ -100,6 +102,7 @@ class TrainState:
             "discriminator_optimizer": self.discriminator_optimizer,
             "generator_scaler": self.generator_scaler,
             "discriminator_scaler": self.discriminator_scaler,
+            "replay": self.replay,
         }
 
     def save(self, path: Path) -> None:
@@ -169,6 +172,7 @@ def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[s
         version = about["format"]
     except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
+    state.setdefault("replay", {"kept": []})  # earlier states have none
     if version == 1:
         state = {
             "ema_generator" if name == "average" else name: {renamed_weight(key): value for key, value in part.items()}

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -12,9 +13,13 @@ from segan_cli.training.adversary import Logits, Side, StepMetrics, discriminato
 from segan_cli.training.batch import Batch, deemphasise
 from segan_cli.training.optimization import learning_rate_factor, optimizer_step
 from segan_cli.training.quality import QualityMetric, measure_quality
+from segan_cli.training.replay import Examples
 from segan_cli.training.state import TrainState
 
 UNDEFINED = "quality_undefined"  # name of the number of segments of undefined quality
+REPLAY = 1  # purpose of the random generators of the replay buffer
+
+Part = TypeVar("Part", Batch, Examples)
 
 
 def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: QualityMetric | None = None) -> StepMetrics:
@@ -55,8 +60,11 @@ def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: Qual
     if metric is not None:
         for batch, fake in zip(batches, fakes, strict=True):
             batch.quality = measure_quality(batch, fake, metric, state.model.pre_emphasis)
+    examples = [Examples(b.clean, fake, b.noisy, b.quality) for b, fake in zip(batches, fakes, strict=True)]
+    if state.replay.size:
+        examples = replayed(state, examples)
     logits: list[Logits] = [{} for _ in batches]
-    steps = [discriminator_update(state, side, batches, fakes, logits) for side in state.adversary.sides]
+    steps = [discriminator_update(state, side, examples, logits) for side in state.adversary.sides]
     metrics = steps[-1]
     metrics["discriminator"] = sum(step["discriminator"] for step in steps)
     metrics["discriminator_gradient"] = sum(step.pop("gradient") for step in steps) / len(steps)
@@ -66,21 +74,34 @@ def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: Qual
     return metrics
 
 
+def replayed(state: TrainState, examples: Sequence[Examples]) -> list[Examples]:
+    """Micro-batches of examples, each extended by earlier ones; one new example of each process is kept.
+
+    All processes keep the same examples.
+    """
+    config, processes = state.training, state.processes
+    n = round(config.adversarial.replay_share * len(examples[0].clean))
+    seed = (config.seed, state.step)
+    rng = np.random.default_rng((*seed, processes.rank, REPLAY))
+    extended = [state.replay.extended(part, n, rng) for part in examples]
+    first = [processes.gather(tensor[:1]) for tensor in examples[0].tensors()]
+    state.replay.add(Examples.from_tensors(first), np.random.default_rng((*seed, REPLAY)))
+    return extended
+
+
 def discriminator_update(
-    state: TrainState, side: Side | None, batches: Sequence[Batch], fakes: Sequence[Tensor], logits: list[Logits]
+    state: TrainState, side: Side | None, examples: Sequence[Examples], logits: list[Logits]
 ) -> StepMetrics:
     """One optimiser step of the discriminator, on one side or on both; adds the `logits` of each micro-batch."""
     state.discriminator_optimizer.zero_grad(set_to_none=True)
     reports: list[dict[str, Tensor]] = []
-    for (batch, sync), fake, answers in zip(
-        synchronised_last(batches, state.ddp_adversary), fakes, logits, strict=True
-    ):
+    for (part, sync), answers in zip(synchronised_last(examples, state.ddp_adversary), logits, strict=True):
         with sync:
             with state.autocast():
                 loss, on_side = state.ddp_adversary(
-                    side, batch.clean, fake, batch.noisy, state.instance_noise(), batch.quality
+                    side, part.clean, part.enhanced, part.noisy, state.instance_noise(), part.quality
                 )
-            state.discriminator_scaler.scale(loss / len(batches)).backward()
+            state.discriminator_scaler.scale(loss / len(examples)).backward()
         answers |= on_side
         stats = discriminator_stats(answers, state.adversary.objective) if len(answers) == 2 else {}
         reports.append({"discriminator": loss.detach(), **stats})
@@ -141,13 +162,11 @@ def detached(state: TrainState, batch: Batch) -> Tensor:
         return enhance(state, batch, state.generator)
 
 
-def synchronised_last(
-    batches: Sequence[Batch], network: nn.Module
-) -> Iterator[tuple[Batch, AbstractContextManager[None]]]:
+def synchronised_last(parts: Sequence[Part], network: nn.Module) -> Iterator[tuple[Part, AbstractContextManager[None]]]:
     """Micro-batches, each with a context that defers gradient synchronisation to the last one."""
-    for number, batch in enumerate(batches, 1):
-        keep = number < len(batches) and isinstance(network, DistributedDataParallel)
-        yield batch, network.no_sync() if keep else nullcontext()  # type: ignore[operator]
+    for number, part in enumerate(parts, 1):
+        keep = number < len(parts) and isinstance(network, DistributedDataParallel)
+        yield part, network.no_sync() if keep else nullcontext()  # type: ignore[operator]
 
 
 def averaged(reports: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
