@@ -1,4 +1,4 @@
-"""Quality of the default model with less overlap than the 50 % of `segan enhance`, on mixes of held-out data.
+"""Quality of the default model with more or less overlap of its segments, on mixes of held-out data.
 
 python benchmarks/overlap.py --clean speech-valid/ --noise noise-valid/
 
@@ -20,13 +20,16 @@ from segan_cli.evaluation.run import NOISY, EvaluationOptions, evaluate
 from segan_cli.measures.catalog import CORE
 from segan_cli.networks.checkpoint import Model, load_model
 
-OVERLAPS = {"none": 0.0, "an eighth": 1 / 8, "a quarter": 1 / 4, "three eighths": 3 / 8, "half": 1 / 2}
+HOPS = {
+    "none": 16_384, "an eighth": 14_336, "a quarter": 12_288, "three eighths": 10_240, "half": 8_192,
+    "half, frames interleaved": 8_064, "three quarters": 4_096, "three quarters, frames interleaved": 4_032,
+}  # fmt: skip  # samples
 SNRS_DB = (0.0, 10.0)
 EVERY = 5  # use every fifth mix; odd, to include both SNRs
 
 
 def main() -> None:
-    """Score the default model with each overlap, and write the table."""
+    """Score the default model with each hop, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clean", type=Path, required=True, help="clean speech that no model was trained on")
     parser.add_argument("--noise", type=Path, required=True)
@@ -34,13 +37,13 @@ def main() -> None:
     cases = Cases(from_mixes(arguments.clean, arguments.noise, SNRS_DB, seed=1).all[::EVERY])
     model = load_model(find_model("default"))
     enhancers, rates = {}, {}
-    for name, overlap in OVERLAPS.items():
-        config = replace(model.config, hop=round(model.config.window * (1 - overlap)))
+    for name, hop in HOPS.items():
+        config = replace(model.config, hop=hop)
         enhancers[name] = Enhancer(Model(model.generator, config, model.provenance), device="cpu")
         rates[name] = config.sample_rate_hz / config.hop
     evaluation = evaluate(EvaluationOptions(cases, tuple(CORE), models=enhancers))
     results: dict[str, Any] = {"mixes": len(cases.all)}
-    for system in (NOISY, *OVERLAPS):
+    for system in (NOISY, *HOPS):
         means = {
             name: value["mean"]
             for name, value in summarise_system(evaluation.cases, system, evaluation.measures).items()

@@ -82,11 +82,16 @@ def segan_gated() -> ModelConfig:
 
 
 def segan_spectral() -> ModelConfig:
-    """The default: a small dual-path network that masks the compressed spectrum."""
+    """The default: a small dual-path network that masks the compressed spectrum.
+
+    The hop of segments is not a multiple of the hop of frames, so that the frames of overlapping segments interleave
+    and their errors differ (docs/performance.md).
+    """
     return ModelConfig(
         preset="segan-spectral",
         generator=SpectralConfig(channels=32, embed_dim=48, hidden=32, freq_stride=8, zeroed_bins=2),
         discriminator=SpectralDiscriminatorConfig((16, 32, 64, 64)),
+        hop=8_064,
         pre_emphasis=0.0,
     )
 
