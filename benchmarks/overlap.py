@@ -22,7 +22,8 @@ from segan_cli.networks.checkpoint import Model, load_model
 
 HOPS = {
     "none": 16_384, "an eighth": 14_336, "a quarter": 12_288, "three eighths": 10_240, "half": 8_192,
-    "half, frames interleaved": 8_064, "three quarters": 4_096, "three quarters, frames interleaved": 4_032,
+    "half, frames interleaved": 8_064, "two thirds": 5_376, "two thirds, frames interleaved": 5_248,
+    "three quarters": 4_096, "three quarters, frames interleaved": 4_032,
 }  # fmt: skip  # samples
 SNRS_DB = (0.0, 10.0)
 EVERY = 5  # use every fifth mix; odd, to include both SNRs

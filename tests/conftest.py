@@ -1,9 +1,13 @@
 """Generated speech-like audio and tiny models that the tests share."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
 import torch
+
+SAMPLES = Path(__file__).parents[1] / "samples"  # real speech: clean/ and noisy/
 
 torch.set_num_threads(1)  # the networks of the tests are too small to share, and the machine may be busy
 

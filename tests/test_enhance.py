@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import Identity, hiss, voice
+from conftest import SAMPLES, Identity, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -134,8 +134,9 @@ def test_the_shipped_model_is_deterministic(shipped):
 
 
 def test_the_shipped_model_removes_noise(shipped):
-    """A real-trained model, so noise alone gets much quieter and a voice in noise comes closer to the voice."""
-    noise, clean = hiss(2.0), voice(2.0)
+    """Noise alone gets much quieter, and real speech in noise comes closer to the speech."""
+    clean, _ = soundfile.read(SAMPLES / "clean" / "fan.wav", dtype="float32")
+    noise = hiss(len(clean) / 16_000)
     silence = Enhancer(shipped).enhance(noise, 16_000)
     assert np.sqrt(np.mean(silence**2)) < 0.25 * np.sqrt(np.mean(noise**2))
     enhanced = Enhancer(shipped).enhance(clean + noise, 16_000)

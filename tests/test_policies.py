@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile
+import soxr
 from commands import complaint, segan
-from conftest import hiss, voice
+from conftest import SAMPLES, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
@@ -163,7 +164,8 @@ def test_bursts_above_the_models_band_stay_in_speech():
     """As fricatives do, which stand out of the hiss."""
     rate_hz = 48_000
     rng = np.random.default_rng(0)
-    clean, burst = 0.5 * voice(4.0, rate_hz), np.zeros(4 * rate_hz, np.float32)
+    speech, _ = soundfile.read(SAMPLES / "clean" / "fan.wav", dtype="float32")
+    clean, burst = soxr.resample(speech, 16_000, rate_hz)[: 4 * rate_hz], np.zeros(4 * rate_hz, np.float32)
     for start in range(rate_hz // 2, 4 * rate_hz - rate_hz, rate_hz // 2):
         burst[start : start + 6_000] = 0.05 * np.hanning(6_000) * rng.standard_normal(6_000)
     noise = hiss(4.0, rate_hz, level=0.002)
@@ -192,10 +194,10 @@ def test_a_stream_holds_no_more_the_longer_it_gets(enhancer, rate_hz):
     stream = enhancer.stream(rate_hz, 2)
     stream.settings = Enhancer(strength=0.0).settings
     block, held = np.zeros((2, rate_hz), np.float32), []
-    for _ in range(12):
+    for _ in range(24):
         stream.push(block)
         held.append(len(stream.pending) + len(stream.pending_low))
-    assert max(held[6:]) <= max(held[:6]) < 4 * rate_hz
+    assert max(held[6:]) <= max(held[:6]) + 3 * enhancer.network.config.hop < 4 * rate_hz
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import json
 import goldens
 import numpy as np
 import pytest
-from conftest import hiss, voice
+import soundfile
+from conftest import SAMPLES
 
 from segan_cli.backends.pretrained import find_model, shipped_models
 from segan_cli.enhancement.enhancer import Enhancer
@@ -42,9 +43,9 @@ def test_noise_alone_drops_by_20_db(enhancer, kind):
     assert 10 * np.log10(np.mean(noise**2) / np.mean(left**2)) >= 20
 
 
-def test_where_windows_begin_is_not_heard(enhancer):
-    noisy = voice(12.0) + hiss(12.0)
+def test_where_segments_begin_does_not_matter(enhancer):
+    noisy, _ = soundfile.read(SAMPLES / "noisy" / "street.wav", dtype="float32")
     shift = enhancer.network.config.hop // 3
     whole = enhancer.enhance(noisy, 16_000)
     shifted = enhancer.enhance(np.concatenate((np.zeros(shift, np.float32), noisy)), 16_000)[shift:]
-    assert 10 * np.log10(np.mean(whole**2) / np.mean((shifted - whole) ** 2)) > 15
+    assert 10 * np.log10(np.mean(whole**2) / np.mean((shifted - whole) ** 2)) > 30

@@ -91,7 +91,7 @@ def segan_spectral() -> ModelConfig:
         preset="segan-spectral",
         generator=SpectralConfig(channels=32, embed_dim=48, hidden=32, freq_stride=8, zeroed_bins=2),
         discriminator=SpectralDiscriminatorConfig((16, 32, 64, 64)),
-        hop=8_064,
+        hop=5_248,
         pre_emphasis=0.0,
     )
 
