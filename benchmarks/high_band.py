@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 import report
 from numpy.typing import NDArray
+from recordings import WIDE_HZ, high_band_lsd_db
 
 from segan_cli import Enhancer
 from segan_cli.audio.sources import read_mono
 
 Array = NDArray[np.float32]
 
-RATE_HZ = 48_000
 FRAME = 1_536  # 32 ms
 BAND_HZ = (9_000, 15_500)
 SNRS_DB = (0, 5, 10, 15)
@@ -37,7 +37,7 @@ def power_spectra(signal: Array) -> NDArray[np.float64]:
 
 def join(recordings: list[Array]) -> Array:
     """All recordings at the same level, with digital silence before, between and after them."""
-    pause = np.zeros(int(PAUSE_S * RATE_HZ), np.float32)
+    pause = np.zeros(int(PAUSE_S * WIDE_HZ), np.float32)
     parts = [part for signal in recordings for part in (pause, signal * (SPEECH_RMS / signal.std()))]
     return np.concatenate([*parts, pause]).astype(np.float32)
 
@@ -47,12 +47,11 @@ def measure(enhancer: Enhancer, clean: Array, noise: Array, snr_db: float) -> di
     noise = np.resize(noise, len(clean))
     scale = np.sqrt(np.mean(np.square(clean[clean != 0])) / np.mean(np.square(noise))) * 10 ** (-snr_db / 20)
     noisy = clean + np.float32(scale) * noise
-    spectra = {
-        "clean": clean, "noise": noisy - clean, "noisy": noisy, "enhanced": enhancer.enhance(noisy, RATE_HZ)
-    }  # fmt: skip
-    frequency = np.fft.rfftfreq(FRAME, 1 / RATE_HZ)
+    enhanced = enhancer.enhance(noisy, WIDE_HZ)
+    signals = {"clean": clean, "noise": noisy - clean, "noisy": noisy, "enhanced": enhanced}
+    frequency = np.fft.rfftfreq(FRAME, 1 / WIDE_HZ)
     band = (frequency > BAND_HZ[0]) & (frequency < BAND_HZ[1])
-    powers = {name: power_spectra(signal) for name, signal in spectra.items()}
+    powers = {name: power_spectra(signal) for name, signal in signals.items()}
     high = {name: power[:, band] for name, power in powers.items()}
     level = powers["clean"].sum(1)
     speech = level > 10 ** (-SPEECH_RANGE_DB / 10) * level.max()
@@ -62,15 +61,11 @@ def measure(enhancer: Enhancer, clean: Array, noise: Array, snr_db: float) -> di
     def change_db(frames: NDArray[np.bool_]) -> float:
         return float(10 * np.log10(high["enhanced"][frames].sum() / high["noisy"][frames].sum()))
 
-    def distance_db(name: str) -> float:
-        floor = 1e-6 * high["clean"].max()
-        clean_db, other_db = (10 * np.log10(np.maximum(high[each][speech], floor)) for each in ("clean", name))
-        return float(np.mean(np.sqrt(np.mean(np.square(clean_db - other_db), axis=1))))
-
     return {
         "speech_db": change_db(speech & (ratio < INAUDIBLE)), "pause_db": change_db(pause),
         "fricative_db": change_db(speech & (ratio > PROMINENT)),
-        "noisy_distance_db": distance_db("noisy"), "enhanced_distance_db": distance_db("enhanced"),
+        "noisy_distance_db": high_band_lsd_db(clean, noisy, BAND_HZ),
+        "enhanced_distance_db": high_band_lsd_db(clean, enhanced, BAND_HZ),
     }  # fmt: skip
 
 
@@ -80,10 +75,10 @@ def main() -> None:
     parser.add_argument("--speech", type=Path, nargs="+", required=True, help="clean recordings")
     parser.add_argument("--noise", type=Path, nargs="+", required=True)
     arguments = parser.parse_args()
-    clean = join([read_mono(path, RATE_HZ)[0] for path in arguments.speech])
+    clean = join([read_mono(path, WIDE_HZ)[0] for path in arguments.speech])
     enhancer = Enhancer()
     results: dict[str, Any] = {
-        f"{path.stem}, {snr_db} dB": measure(enhancer, clean, read_mono(path, RATE_HZ)[0], snr_db)
+        f"{path.stem}, {snr_db} dB": measure(enhancer, clean, read_mono(path, WIDE_HZ)[0], snr_db)
         for path in arguments.noise
         for snr_db in SNRS_DB
     }

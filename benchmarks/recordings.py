@@ -104,16 +104,18 @@ def extend_band(signal: Array) -> Array:
     return np.asarray(wide, np.float32)
 
 
-def high_band_lsd_db(clean: Array, other: Array) -> float:
-    """Log-spectral distance above 8.5 kHz over active frames of 32 ms, floored at 60 dB below the peak."""
+def high_band_lsd_db(clean: Array, other: Array, band_hz: tuple[int, int] = (8_500, WIDE_HZ // 2)) -> float:
+    """Log-spectral distance in a band over active frames of 32 ms, floored at 60 dB below the peak."""
     frame = 1_536
     n = min(len(clean), len(other)) // frame * frame
     window = np.hanning(frame)
     spectra = [np.abs(np.fft.rfft(x[:n].reshape(-1, frame) * window)) ** 2 for x in (clean, other)]
-    first = int(8_500 * frame / WIDE_HZ)
+    low_hz, high_hz = band_hz
+    band = slice(int(low_hz * frame / WIDE_HZ), int(high_hz * frame / WIDE_HZ) + 1)
     loud = spectra[0].sum(1) > 1e-3 * spectra[0].sum(1).max()
-    low, floor = spectra[0][:, first:], 1e-6 * spectra[0][:, first:].max()
-    logs = [10 * np.log10(np.maximum(part, floor)) for part in (low, spectra[1][:, first:])]
+    parts = [spectrum[:, band] for spectrum in spectra]
+    floor = 1e-6 * parts[0].max()
+    logs = [10 * np.log10(np.maximum(part, floor)) for part in parts]
     return float(np.mean(np.sqrt(np.mean(np.square(logs[0] - logs[1]), axis=1))[loud]))
 
 
