@@ -8,12 +8,12 @@ index.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segan_cli.data.mixing import ExampleSource, ExampleSpec
+from segan_cli.data.random_streams import Purpose, random_stream
 from segan_cli.workers import init_worker
 
 PREFETCH = 4  # batches per worker
@@ -45,12 +45,7 @@ class MixtureDataset(Dataset[tuple[Tensor, Tensor, Key]]):
 
     def spec(self, key: Key) -> ExampleSpec:
         """The random choices for a segment."""
-        return self.source.draw(segment_rng(self.plan.seed, key), self.plan.length)
-
-
-def segment_rng(seed: int, key: Key, *purpose: int) -> np.random.Generator:
-    """A random generator for one segment, independent for each `purpose`."""
-    return np.random.default_rng((seed, *key, *purpose))
+        return self.source.draw(random_stream(self.plan.seed, Purpose.SEGMENT, *key), self.plan.length)
 
 
 def batches(

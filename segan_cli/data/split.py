@@ -5,9 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
 from segan_cli.atomic import write_whole
+from segan_cli.data.random_streams import Purpose, random_stream
 from segan_cli.data.recordings import Recordings
 from segan_cli.errors import CorpusError
 from segan_cli.plain_json import read_json
@@ -26,7 +25,7 @@ def draw_groups(parts: Sequence[Recordings], seed: int) -> Groups:
             sizes[recording.group] = sizes.get(recording.group, 0) + recording.length
     if len(sizes) < 2:
         return frozenset()
-    order = [sorted(sizes)[i] for i in np.random.default_rng(seed).permutation(len(sizes))]
+    order = [sorted(sizes)[i] for i in random_stream(seed, Purpose.SPLIT).permutation(len(sizes))]
     wanted, taken = VALIDATION_SHARE * sum(sizes.values()), 0
     drawn: list[str] = []
     for group in order[:-1]:

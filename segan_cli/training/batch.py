@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import fftconvolve, preemphasis
 
-from segan_cli.data.loader import Key, segment_rng
+from segan_cli.data.loader import Key
+from segan_cli.data.random_streams import Purpose, random_stream
 from segan_cli.networks.latent import draw_latent
 from segan_cli.networks.layers import level_gain
 from segan_cli.training.state import TrainState
 
 Array = NDArray[np.float32]
-LATENT = 1  # purpose of the random generator that draws z
 INAUDIBLE = 1e-9  # level at which the impulse response of the de-emphasis is truncated
 
 
@@ -46,7 +46,7 @@ def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]
     if model.generator.input_rms:
         gain = level_gain(noisy, model.generator.input_rms)
         noisy, clean = noisy * gain, clean * gain
-    rngs = [segment_rng(state.training.seed, key, LATENT) for key in keys]
+    rngs = [random_stream(state.training.seed, Purpose.LATENT, *key) for key in keys]
     latents = [draw_latent(model.generator, rng, 1, model.window) for rng in rngs]
     drawn = [torch.from_numpy(z) for z in latents if z is not None]
     return Batch(noisy, clean, torch.cat(drawn).to(device) if drawn else None)

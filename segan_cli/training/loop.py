@@ -75,8 +75,11 @@ def train(
                 callback.on_step(state.step, metrics, throughput)
                 due = state.step == config.steps or state.step % config.validate_every == 0
                 recorder.record(throughput, examine(state, source, plan, validation) if due else {})
-        if recorder is not None and stopped:
-            recorder.save()
+        if recorder is not None:
+            if stopped:
+                recorder.save()
+            else:
+                recorder.collect(wait=True)
     except (TrainingError, RuntimeError, MemoryError) as error:
         raise explained(error, config, f"step {state.step + 1}", state.device, run) from error
     return not stopped

@@ -71,7 +71,7 @@ class RunRecorder:
             self.callback.on_validation_start(state.step)
             self.validation.start(state.ema_snapshot())
             self.save()
-        self.collect(wait=state.step == config.steps)
+        self.collect(wait=False)
 
     def collect(self, wait: bool) -> None:
         """Write validation scores once they are complete, and keep the best model."""

@@ -1,0 +1,30 @@
+"""Random streams of a training: an independent generator for every purpose and place.
+
+Spawn keys keep them apart (numpy.random.SeedSequence). Numbers in the entropy would not, because they are padded with
+zeros. Validation mixes are drawn from the seed without a key.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+
+
+class Purpose(IntEnum):
+    """What a stream is for, and its key."""
+
+    SEGMENT = 0  # choices for a segment: step, round, index
+    LATENT = 1  # z of a segment: step, round, index
+    STEP = 2  # draws of torch in a step, such as instance noise: step, rank of the process
+    REPLAYED = 3  # which kept examples a metric discriminator sees again: step, rank of the process
+    KEPT = 4  # which kept examples are replaced: step, the same in all processes
+    SPLIT = 5  # held-out groups: none
+
+
+def seed_sequence(seed: int, purpose: Purpose, *key: int) -> np.random.SeedSequence:
+    """The seed of a stream; keys are listed at each purpose."""
+    return np.random.SeedSequence(seed, spawn_key=(purpose, *key))
+
+
+def random_stream(seed: int, purpose: Purpose, *key: int) -> np.random.Generator:
+    """The generator of a stream; keys are listed at each purpose."""
+    return np.random.default_rng(seed_sequence(seed, purpose, *key))
