@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from segan_cli.config.training import AdversarialConfig, ObjectiveName
 from segan_cli.errors import ConfigError
-from segan_cli.losses.adversarial import OBJECTIVES, metric_discriminator
+from segan_cli.losses.adversarial import OBJECTIVES, feature_matching, metric_discriminator
 from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
 
 REAL, FAKE = (2.0, -1.0), (0.5, -3.0)
@@ -184,6 +184,18 @@ def test_penalties_of_a_linear_discriminator():
     assert w.grad.tolist() == pytest.approx([3.0, 4.0])
 
 
+def test_penalties_of_patches_are_those_of_their_mean():
+    w = torch.tensor([[3.0, 1.0], [4.0, 0.0]], requires_grad=True)  # the mean over both patches has the gradient (2, 2)
+    value = r1(lambda x: x @ w, torch.randn(5, 2))
+    assert float(value.detach()) == pytest.approx(0.5 * (2**2 + 2**2))
+
+
+def test_feature_matching_is_the_relative_distance_averaged_over_layers():
+    real = [torch.tensor([[2.0, -2.0]]), torch.tensor([[4.0]])]
+    fake = [torch.tensor([[1.0, -2.0]]), torch.tensor([[1.0]])]
+    assert float(feature_matching(fake, real)) == pytest.approx((0.5 / 2 + 3 / 4) / 2)
+
+
 def test_the_gradient_penalty_looks_between_real_and_fake():
     seen = []
 
@@ -212,6 +224,9 @@ def test_clipping_bounds_every_weight():
         ({"discriminator_steps": 0}, "1 or more"),
         ({"unrolled_steps": -2}, "0 or more"),
         ({"gradient_share": -1.0}, "0 or more"),
+        ({"update_every": 0}, "1 or more"),
+        ({"update_every": 2, "discriminator_steps": 2}, "update_every: not available"),
+        ({"update_every": 2, "unrolled_steps": 1}, "update_every: not available"),
     ],
 )
 def test_options_that_contradict_are_refused(options, says):

@@ -83,6 +83,71 @@ def test_the_mismatched_term_is_the_fake_loss_of_clean_beside_another_noisy():
     torch.testing.assert_close(mixed, 0.5 * on_real + 0.375 * on_fake + 0.125 * on_mismatched)
 
 
+class Patches(nn.Module):
+    """Three patches of a scaled candidate, with one hidden layer."""
+
+    def forward(self, candidate, condition, features=None):
+        hidden = 2 * candidate[:, 0, :3]
+        if features is not None:
+            features.append(hidden)
+        return hidden * torch.tensor([1.0, 2.0, 3.0])
+
+
+def patches(**options):
+    network = Patches()
+    return Adversary(network, torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1), AdversarialConfig(**options))
+
+
+def test_patches_count_one_by_one_in_losses_and_as_means_in_statistics():
+    real, fake, noisy = torch.ones(2, 1, 3), torch.zeros(2, 1, 3), torch.zeros(2, 1, 3)
+    loss, logits = patches().discriminator_loss(real, fake, noisy)
+    assert float(loss) == pytest.approx(0.5 * (1 + 9 + 25) / 3)  # logits 2, 4, 6 on real, 0 on fake
+    assert logits["real"].tolist() == [4.0, 4.0]
+    assert logits["fake"].tolist() == [0.0, 0.0]
+
+
+def test_a_metric_objective_judges_the_mean_over_patches():
+    judge = patches(objective="metricgan")
+    real, fake, noisy = torch.ones(2, 1, 3), torch.zeros(2, 1, 3), torch.zeros(2, 1, 3)
+    assert judge.discriminate(real, noisy).tolist() == [4.0, 4.0]
+    loss, _ = judge.discriminator_loss(real, fake, noisy, quality=torch.full((4,), 0.5))
+    assert float(loss) == pytest.approx((4 - 1) ** 2 + 0.5**2)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_feature_matching_adds_the_distance_from_clean_in_the_hidden_layers(weight):
+    real, fake, noisy = torch.ones(2, 1, 3), torch.full((2, 1, 3), 0.25), torch.zeros(2, 1, 3)
+    loss = patches(feature_matching_weight=weight).generator_loss(real, fake, noisy)
+    adversarial = 0.5 * ((0.5 - 1) ** 2 + (1 - 1) ** 2 + (1.5 - 1) ** 2) / 3
+    assert float(loss) == pytest.approx(adversarial + weight * 0.75)
+
+
+def test_every_discriminator_reports_its_hidden_layers():
+    candidate, noisy = torch.randn(2, 3, 1, 64)
+    for network, n_layers in (
+        (small(), 2),
+        (SpectralDiscriminator(SpectralDiscriminatorConfig((4, 4), frames=(32, 16))), 4),
+    ):
+        features = []
+        logits = network(candidate, noisy, features)
+        assert len(features) == n_layers
+        assert all(len(layer) == 3 for layer in features)
+        torch.manual_seed(0)
+        assert logits.shape == network.eval()(candidate, noisy).shape
+
+
+def test_resolutions_are_separate_networks_whose_patches_are_joined():
+    torch.manual_seed(0)
+    network = SpectralDiscriminator(
+        SpectralDiscriminatorConfig((4, 4), frames=(64, 32), kernel_size=3, freq_stride=4)
+    ).eval()
+    candidate, noisy = torch.randn(2, 3, 1, 256)
+    parts = [resolution(candidate, noisy) for resolution in network.resolutions]
+    # bins 33 → 9 → 5 and 17 → 5 → 3, frames 9 → 5 → 3 and 17 → 9 → 5
+    assert [part.shape for part in parts] == [(3, 5 * 3), (3, 3 * 5)]
+    assert torch.equal(network(candidate, noisy), torch.cat(parts, 1))
+
+
 @pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.AdamW, torch.optim.SGD])
 @pytest.mark.parametrize(
     "changes", [{}, {"norm": "batch", "leaky_slope": None, "hidden": (8,)}, {"norm": "none", "spectral_norm": True}]
@@ -111,7 +176,7 @@ FROZEN = {
     "spectral norm": lambda: small(norm="none", spectral_norm=True),
     "batch norm": lambda: small(norm="batch", phase_shuffle=2),
     "running statistics": lambda: RunningStatistics(),
-    "spectral discriminator": lambda: SpectralDiscriminator(SpectralDiscriminatorConfig((4, 4), frame=32)),
+    "spectral discriminator": lambda: SpectralDiscriminator(SpectralDiscriminatorConfig((4, 4), frames=(32, 16))),
 }
 
 

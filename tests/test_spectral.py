@@ -137,8 +137,8 @@ def test_gradients_are_finite(loud):
 def test_a_generator_that_cannot_be_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(TINY, **changes)
-    with pytest.raises(ConfigError, match="frame must be even"):
-        SpectralDiscriminatorConfig((4,), frame=33)
+    with pytest.raises(ConfigError, match="frames must be even"):
+        SpectralDiscriminatorConfig((4,), frames=(32, 33))
     with pytest.raises(ConfigError, match="generator: frames of 8192 samples do not fit a window of 4096"):
         dataclasses.replace(
             PRESETS["segan-spectral"], window=4_096, hop=2_048, generator=dataclasses.replace(TINY, frame=8_192)
@@ -180,7 +180,7 @@ def test_the_spectral_discriminator_judges_the_candidate_under_its_condition():
     d = build_discriminator(scaled(PRESETS["segan-spectral"], 0.25), 1).eval()
     candidate, noisy = windows(0, 1, 2), windows(3, 4, 5)
     logits = d(candidate, noisy)
-    assert logits.shape == (3,)
+    assert logits.shape == (3, 141)  # patches of three resolutions
     assert not torch.allclose(logits, d(candidate, noisy.flip(0)))
     assert not torch.allclose(logits, d(noisy, noisy))
     torch.testing.assert_close(d(candidate[:1], noisy[:1]), logits[:1])  # it judges each by itself

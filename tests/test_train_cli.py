@@ -217,6 +217,34 @@ def test_train_takes_families_objectives_and_any_field(pairs, tmp_path):
     assert "z_effect" not in lines(run)[0]
 
 
+def test_the_first_lines_describe_both_networks(pairs, tmp_path):
+    result = segan(
+        "train", "--data", pairs, "--run-dir", tmp_path / "run", "--steps", 1, "--batch-size", 2, "--workers", 0,
+        "--set", "training.validation_mixes=1",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    said = result.stderr.replace("\n", " ")
+    assert "generator: segan-spectral, 115,472 weights" in said
+    assert "discriminator: least-squares, 70,995 weights, from step 0, at full strength from step 1000" in said
+    assert (
+        "full strength from step 1000, but the training ends at step 1; add --set training.adversarial.start=0"
+        " --set training.adversarial.ramp_steps=0" in said
+    )
+    assert "rise for 500 steps, but the training ends at step 1; add --set training.warmup_steps=0" in said
+
+
+def test_adversarial_none_trains_with_reconstruction_losses_alone(pairs, tmp_path):
+    run = tmp_path / "run"
+    result = segan(
+        "train", "--data", pairs, "--run-dir", run, "--adversarial", "none", "--steps", 1, "--batch-size", 2,
+        "--workers", 0, "--set", "training.validation_mixes=1", "--set", "training.warmup_steps=0",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert "discriminator: none" in result.stderr
+    assert "warning" not in result.stderr
+    assert not {"adversarial", "discriminator"} & set(lines(run)[0])
+
+
 def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
     run = tmp_path / "run"
     result = segan(
@@ -266,7 +294,10 @@ def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
         (("--data", "none"), "none: no such folder"),
         (("--data", "pairs", "--noise", "pairs/noisy"), "omit --noise"),
         (("--data", "pairs", "--resume"), "give its folder by --run-dir"),
-        (("--data", "pairs", "--adversarial", "hinge"), "weight is 0 in this recipe; add --set training"),
+        (
+            ("--data", "pairs", "--adversarial", "hinge", "--set", "training.adversarial.weight=0"),
+            "weight is 0 in this recipe; add --set training",
+        ),
         (("--data", "pairs", "--resume", "--run-dir", "none"), "no training to resume"),
         (("--data", "pairs", "--run-dir", "file"), "is a file"),
         (("--data", "pairs", "--run-dir", "file/run"), "file"),

@@ -17,7 +17,7 @@ from conftest import hiss, voice
 from pesq import pesq
 from torchaudio.functional import preemphasis
 
-from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig, SpectralDiscriminatorConfig
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.data.cache import Cache
@@ -537,6 +537,28 @@ def test_scores_that_a_stop_left_out_come_after_the_resumption(source, tmp_path)
     assert not (run / "candidate.safetensors").exists()
 
 
+def test_a_stop_during_the_last_validation_is_made_up_for_by_resuming(source, tmp_path):
+    config = fast(steps=2, validate_every=2)
+    train(source, tmp_path / "whole", config)
+    run = tmp_path / "parts"
+    with Dying(1) as pool, pytest.raises(SystemError):
+        train(source, run, config, pool=pool)
+    assert not (run / "best.safetensors").exists()
+    train(source, run, config)
+    assert lines(run, "validation") == lines(tmp_path / "whole", "validation")
+    best = [load_model(folder / "best.safetensors") for folder in (tmp_path / "whole", run)]
+    assert all(map(torch.equal, best[0].generator.state_dict().values(), best[1].generator.state_dict().values()))
+
+
+@pytest.mark.parametrize("content", [b"\x80\x09" + bytes(range(256)), b"", bytes(1000), b"cos\nsystem\n(S'x'\ntR."])
+@pytest.mark.filterwarnings("error")
+def test_a_file_that_is_no_state_is_refused_without_a_warning(tmp_path, content):
+    path = tmp_path / "last.pt"
+    path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"last\.pt: not a training state"):
+        read_state(path, torch.device("cpu"))
+
+
 def test_the_best_is_chosen_by_the_score_that_was_asked_for(source, tmp_path):
     for measure in ("si_sdr_db", "stoi"):
         run = tmp_path / measure
@@ -577,8 +599,28 @@ def test_a_state_of_another_format_is_refused(source, tmp_path):
     content = torch.load(path, weights_only=True)
     content["about"] = json.dumps({**json.loads(content["about"]), "format": 99})
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match="format 99, and this segan reads 2"):
+    with pytest.raises(CheckpointError, match="format 99, and this segan reads up to 3"):
         TrainState(TINY, fast()).load(path)
+
+
+def test_a_state_with_a_spectral_discriminator_of_one_resolution_is_read(tmp_path):
+    """Format 2 named its frame `frame` and its layers without a resolution."""
+    model = dataclasses.replace(TINY, discriminator=SpectralDiscriminatorConfig((4, 4), frames=(64,)))
+    state = TrainState(model, fast())
+    path = tmp_path / "last.pt"
+    state.save(path)
+    content = torch.load(path, weights_only=True)
+    about = json.loads(content["about"])
+    (about["model"]["discriminator"]["frame"],) = about["model"]["discriminator"].pop("frames")
+    content["about"] = json.dumps({**about, "format": 2})
+    content["discriminator"] = {
+        name.removeprefix("resolutions.0."): weights for name, weights in content["discriminator"].items()
+    }
+    torch.save(content, path)
+    fresh = TrainState(model, fast(seed=1))
+    assert fresh.load(path) == ["training.seed: 0 before, 1 now"]
+    for name, weights in state.discriminator.state_dict().items():
+        assert torch.equal(fresh.discriminator.state_dict()[name], weights), name
 
 
 def test_tensorboard_gets_numbers_sounds_and_pictures(source, tmp_path):

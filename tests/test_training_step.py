@@ -200,6 +200,29 @@ def adversarial_gradient_by_hand(network, enhanced, condition):
         return 0.5 * error.square().mean(), (error * network.a / len(error))[:, None, None] * network.w
 
 
+@pytest.mark.parametrize(("step", "factor"), [(10, 0.0), (15, 0.25), (30, 1.0), (99, 1.0)])
+def test_the_adversarial_gradient_rises_linearly_after_the_start(batch, step, factor):
+    state = state_of(game={"weight": 0.1, "start": 10, "ramp_steps": 20}, l1_weight=2.0)
+    state.step = step
+    network, enhanced, seen = with_linear_discriminator(state), enhanced_by(state, batch), output_gradients(state)
+    train_step(state, lambda: batch)
+    _, push = adversarial_gradient_by_hand(network, enhanced, batch.noisy)
+    pull = 2.0 * (enhanced - batch.clean).sign() / enhanced.numel()
+    torch.testing.assert_close(seen[0], pull + factor * 0.1 * push, rtol=1e-4, atol=1e-9)
+
+
+def test_the_discriminator_is_updated_at_every_third_step_and_judges_at_all(batch):
+    state = state_of(game={"update_every": 3}, discriminator_learning_rate=0.01)
+    network = with_linear_discriminator(state)
+    weights = []
+    for _ in range(6):
+        metrics = train_step(state, lambda: batch)
+        assert metrics["adversarial"] > 0
+        weights.append(float(network.a.detach()))
+        assert ("discriminator" in metrics) == (state.step % 3 == 1)
+    assert weights[0] == weights[1] == weights[2] != weights[3] == weights[4] == weights[5]
+
+
 @pytest.mark.parametrize("weight", [0.005, 0.1])
 def test_the_generators_gradient_is_that_of_both_terms(batch, weight):
     """The adversary's part is of the weight that was asked for, by the discriminator as it is after its own step."""

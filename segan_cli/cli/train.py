@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 FOLDER = click.Path(path_type=Path)
 FIXED_FIELDS = {"model.preset", "model.generator.family", "model.discriminator.family"}
+WITHOUT = "none"  # of --adversarial: reconstruction losses alone
 MAX_RUN_NAME = 64  # characters of an automatic run name
 RECIPE_OPTIONS = {  # option → field of the recipe
     "data": "data.speech",
@@ -83,9 +84,9 @@ RECIPE_OPTIONS = {  # option → field of the recipe
     click.option("--learning-rate", type=Finite(0), metavar="X", help="Learning rate of the generator."),
     click.option(
         "--adversarial",
-        type=click.Choice(typing.get_args(ObjectiveName)),
+        type=click.Choice([*typing.get_args(ObjectiveName), WITHOUT]),
         metavar="OBJECTIVE",
-        help="Adversarial loss: least-squares, hinge, wasserstein-gp, metricgan …",
+        help="Adversarial loss: least-squares, hinge, wasserstein-gp, metricgan …, or none.  [default: by recipe]",
     ),
     click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a recipe field; repeatable."),
 )
@@ -154,7 +155,7 @@ def check_run_folder(run: Path, resume: bool) -> None:
 def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
     """Run a training with a progress bar, until it is finished or stopped by a signal."""
     from segan_cli.cli.console import progress_bar, say
-    from segan_cli.cli.training_reporter import TrainingReporter
+    from segan_cli.cli.training_reporter import TrainingReporter, describe_networks
     from segan_cli.stopping import Leave, Stop, listening
     from segan_cli.training.distributed import open_processes
     from segan_cli.training.run import claimed, prepare_run
@@ -165,7 +166,8 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
             reporter = TrainingReporter(bar)
             training = prepare_run(recipe, options, processes, reporter)
             if processes.is_main:
-                say(describe_adversary(recipe.training))
+                for line in describe_networks(recipe):
+                    say(line)
             with listening(Stop()) as stop:
                 finished = training.train(reporter, stop)
         if not processes.is_main:
@@ -210,6 +212,9 @@ def resolve_recipe(
     if width is not None:
         recipe = replace(recipe, model=scaled(recipe.model, width))
     given = {name: value for name, value in recipe_options.items() if value not in (None, ())}
+    if given.get("adversarial") == WITHOUT:
+        del given["adversarial"]
+        assignments = ("training.adversarial.weight=0", *assignments)
     recipe = override(
         recipe, [*(f"{RECIPE_OPTIONS[name]}={json.dumps(value)}" for name, value in given.items()), *assignments]
     )
@@ -231,14 +236,6 @@ def check_adversary(training: TrainingConfig) -> None:
             f"--adversarial {adversarial.objective} has no effect: it starts at step {adversarial.start}, the"
             f" training ends at {training.steps}; add --set {field}.start=0"
         )
-
-
-def describe_adversary(training: TrainingConfig) -> str:
-    """Describe in a line whether and from when a discriminator takes part."""
-    adversarial = training.adversarial
-    if not adversarial.weight or adversarial.start >= training.steps:
-        return "discriminator: none"
-    return f"discriminator: {adversarial.objective}, from step {adversarial.start}"
 
 
 def unused_folder(parent: Path, name: str) -> Path:

@@ -7,8 +7,10 @@ from pathlib import Path
 from rich.progress import Progress, TaskID
 
 from segan_cli.cli.console import say, stderr_console
+from segan_cli.config.training import Recipe
 from segan_cli.data.corpora import describe_corpus
 from segan_cli.data.training_data import TrainingData
+from segan_cli.networks.summary import weights
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.distributed import Processes
 from segan_cli.training.throughput import Throughput
@@ -130,6 +132,37 @@ class ReadingBar:
     def __call__(self, done: int, total: int) -> None:
         """Set the number of files read, and of all files."""
         self.bar.update(self.task, completed=done, total=total)
+
+
+def describe_networks(recipe: Recipe) -> list[str]:
+    """Describe both networks, a line each, and warn of schedules that are longer than the training."""
+    training, model = recipe.training, recipe.model
+    adversarial, steps = training.adversarial, training.steps
+    n_generator, n_discriminator = weights(model)
+    lines = [f"generator: {model.preset}, {n_generator:,} weights"]
+    if adversarial.weight and adversarial.start < steps:
+        ramp = (
+            f", at full strength from step {adversarial.start + adversarial.ramp_steps}"
+            if adversarial.ramp_steps
+            else ""
+        )
+        lines.append(
+            f"discriminator: {adversarial.objective}, {n_discriminator:,} weights, from step {adversarial.start}{ramp}"
+        )
+    else:
+        lines.append("discriminator: none")
+    full_strength = adversarial.start + adversarial.ramp_steps
+    if adversarial.weight and full_strength and full_strength >= steps:
+        lines.append(
+            f"warning: the discriminator would be at full strength from step {full_strength}, but the training ends at"
+            f" step {steps}; add --set training.adversarial.start=0 --set training.adversarial.ramp_steps={steps // 10}"
+        )
+    if training.warmup_steps and training.warmup_steps >= steps:
+        lines.append(
+            f"warning: the learning rates rise for {training.warmup_steps} steps, but the training ends at step"
+            f" {steps}; add --set training.warmup_steps={steps // 10}"
+        )
+    return lines
 
 
 def say_wrapped(line: str) -> None:

@@ -1,4 +1,4 @@
-"""Field and weight names of models, training states and recipes in format 1."""
+"""Field and weight names of models, training states and recipes in formats 1 and 2."""
 
 from typing import Any
 
@@ -22,11 +22,14 @@ WEIGHTS = {
 
 
 def renamed_model(config: dict[str, Any]) -> dict[str, Any]:
-    """Convert a model config of format 1 to current names."""
-    generator = config.get("generator")
+    """Convert a model config of formats 1 and 2 to current names."""
+    generator, discriminator = config.get("generator"), config.get("discriminator")
     if isinstance(generator, dict) and generator.get("family") == "spectral":
         generator = {SPECTRAL_FIELDS.get(name, name): value for name, value in generator.items()}
-        return {**config, "generator": generator}
+        config = {**config, "generator": generator}
+    if isinstance(discriminator, dict) and "frame" in discriminator:
+        others = {name: value for name, value in discriminator.items() if name != "frame"}
+        config = {**config, "discriminator": {**others, "frames": [discriminator["frame"]]}}
     return config
 
 
@@ -47,6 +50,11 @@ def renamed_recipe(values: dict[str, Any]) -> dict[str, Any]:
     if isinstance(data, dict):
         renamed["data"] = {DATA_FIELDS.get(key, key): value for key, value in data.items()}
     return {**values, **renamed}
+
+
+def renamed_discriminator_weight(name: str) -> str:
+    """Convert the name of a weight of the spectral discriminator in formats 1 and 2, which had one resolution."""
+    return f"resolutions.0.{name}" if name.startswith(("layers.", "spectrogram.")) else name
 
 
 def renamed_weight(name: str) -> str:

@@ -155,25 +155,30 @@ class DiscriminatorConfig:
 
 @dataclass(frozen=True)
 class SpectralDiscriminatorConfig:
-    """Strided 2-D convolutions on compressed magnitude spectrograms of (candidate, noisy)."""
+    """Strided 2-D convolutions on compressed magnitude spectrograms of (candidate, noisy), at several resolutions."""
 
-    channels: tuple[int, ...]  # of each layer; all have stride 2
-    frame: int = 512  # samples; frames overlap by half
+    channels: tuple[int, ...]  # of each layer; all have stride 2, but for `freq_stride`
+    frames: tuple[int, ...] = (512,)  # samples of a frame, one for each resolution; frames overlap by half
+    kernel_size: int = 5  # frames and bins, odd
+    freq_stride: int = 2  # of the first layer, in bins
     power: float = 0.3  # compression of the magnitudes
     input_rms: float = 0.05  # input level that is scaled to 1
     leaky_slope: float = 0.2  # of LeakyReLU
     family: Literal["spectral"] = "spectral"
 
     def __post_init__(self) -> None:
-        check_layers("discriminator", self.channels, (2,) * len(self.channels), 5)
-        check_int_range("discriminator", {"frame": self.frame}, 2, MAX_FRAME)
+        check_layers("discriminator", self.channels, (2,) * len(self.channels), self.kernel_size)
+        check_int_range("discriminator", {"freq_stride": self.freq_stride}, 2, MAX_FRAME)
+        check_int_range("discriminator", {f"frame {i}": frame for i, frame in enumerate(self.frames, 1)}, 2, MAX_FRAME)
+        check_int_range("discriminator", {"resolutions": len(self.frames)}, 1, MAX_LAYERS)
         check_rms("discriminator", self.input_rms)
-        if self.frame % 2 or not 0 < self.power <= 1:
-            raise ConfigError("discriminator: frame must be even, and power must lie between 0 and 1")
+        if any(frame % 2 for frame in self.frames) or not 0 < self.power <= 1:
+            raise ConfigError("discriminator: frames must be even, and power must lie between 0 and 1")
 
     def layer_costs(self, n_samples: int) -> list[LayerCost]:
         """Cost of each layer for a segment; the spectrograms of an overlapping STFT have twice as many values."""
-        return discriminator_costs(self.channels, (4,) * len(self.channels), 25, (), 2 * n_samples)
+        strides = (2 * self.freq_stride, *[4] * (len(self.channels) - 1))
+        return len(self.frames) * discriminator_costs(self.channels, strides, self.kernel_size**2, (), 2 * n_samples)
 
 
 @dataclass(frozen=True)
@@ -199,9 +204,14 @@ class ModelConfig:
                 raise ConfigError(
                     f"{name}: the window of {self.window} samples is not a multiple of the stride {total}"
                 )
-        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
-            if isinstance(network, SpectralConfig | SpectralDiscriminatorConfig) and network.frame >= 2 * self.window:
-                raise ConfigError(f"{name}: frames of {network.frame} samples do not fit a window of {self.window}")
+        frames: dict[str, tuple[int, ...]] = {}
+        if isinstance(self.generator, SpectralConfig):
+            frames["generator"] = (self.generator.frame,)
+        if isinstance(self.discriminator, SpectralDiscriminatorConfig):
+            frames["discriminator"] = self.discriminator.frames
+        for name, sizes in frames.items():
+            if max(sizes) >= 2 * self.window:
+                raise ConfigError(f"{name}: frames of {max(sizes)} samples do not fit a window of {self.window}")
         if self.sample_rate_hz != 16_000:
             raise ConfigError(f"sample_rate_hz: {self.sample_rate_hz}; only 16000 is supported")
         if not 0 <= self.pre_emphasis < 1:

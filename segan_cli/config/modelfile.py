@@ -10,7 +10,7 @@ from segan_cli.config.schema import from_dict, short_repr
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.plain_json import read_json
 
-FORMAT = 2  # of model files; format 1, also without a format number, can still be read
+FORMAT = 3  # of model files; formats 1, also without a format number, and 2 can still be read
 MAX_BYTES = 2 << 30
 
 
@@ -46,7 +46,7 @@ def parse_metadata(text: str) -> ModelMetadata:
     if not isinstance(config, dict) or not isinstance(provenance, dict):
         raise ConfigError("its metadata has no config and provenance; export or train it again")
     version = values.get("format", 1)
-    if type(version) is not int or version not in (1, FORMAT):
+    if type(version) is not int or not 1 <= version <= FORMAT:
         raise ConfigError(
             f"model format {short_repr(version)} is not supported, this version of segan reads up to {FORMAT}"
         )
@@ -55,5 +55,5 @@ def parse_metadata(text: str) -> ModelMetadata:
             raise ConfigError(
                 f"its provenance has invalid {key} {short_repr(provenance[key])}; export or train it again"
             )
-    config = renamed_model(config) if version == 1 else config
+    config = renamed_model(config) if version < FORMAT else config
     return ModelMetadata(from_dict(ModelConfig, config), provenance, version)

@@ -90,7 +90,9 @@ def segan_spectral() -> ModelConfig:
     return ModelConfig(
         preset="segan-spectral",
         generator=SpectralConfig(channels=32, embed_dim=48, hidden=32, freq_stride=8, zeroed_bins=2),
-        discriminator=SpectralDiscriminatorConfig((16, 32, 64, 64)),
+        discriminator=SpectralDiscriminatorConfig(
+            (16, 32, 32, 32), frames=(1024, 512, 256), kernel_size=3, freq_stride=4
+        ),
         hop=5_248,
         pre_emphasis=0.0,
     )

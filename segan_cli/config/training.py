@@ -90,6 +90,9 @@ class AdversarialConfig:
     weight: float = 1.0  # of the adversarial loss, relative to the reconstruction terms
     gradient_share: float | None = None  # adversarial over reconstruction gradient norm, replaces `weight` (2210.13438)
     start: int = 0  # steps with reconstruction losses only
+    ramp_steps: int = 0  # after `start`, in which the adversarial gradient rises linearly from 0 to its full size
+    feature_matching_weight: float = 0.0  # of the distance in the discriminator's hidden layers (arXiv 2210.13438)
+    update_every: int = 1  # generator steps per update of the discriminator
     discriminator_steps: int = 1  # per generator step, each on a new batch
     separate_steps: bool = False  # one optimizer step on real examples, then one on fakes
     unrolled_steps: int = 0  # discriminator steps the generator is unrolled through (arXiv 1611.02163)
@@ -117,13 +120,18 @@ class AdversarialConfig:
             )
         if self.separate_steps and self.unrolled_steps:
             raise ConfigError("separate_steps: unrolling looks ahead along joint steps; set unrolled_steps=0")
+        if self.update_every > 1 and (self.discriminator_steps > 1 or self.unrolled_steps):
+            raise ConfigError(
+                "update_every: not available with discriminator_steps above 1 or unrolled_steps; set it to 1"
+            )
         for name in ("label_smoothing", "mismatched_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")
         check_min("adversarial", self, weight=0, start=0, discriminator_steps=1, unrolled_steps=0, instance_noise=0)
         check_min("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0, replay_size=0)
-        check_min("adversarial", self, replay_share=0)
+        check_min("adversarial", self, replay_share=0, ramp_steps=0, feature_matching_weight=0, update_every=1)
         check_max("adversarial", self, replay_size=100_000, replay_share=1)
+        check_max("adversarial", self, feature_matching_weight=MAX_WEIGHT, update_every=1_000)
         check_max("adversarial", self, weight=MAX_WEIGHT, discriminator_steps=1_000, unrolled_steps=1_000)
         check_max("adversarial", self, instance_noise=10, r1_weight=MAX_WEIGHT, gradient_penalty_weight=MAX_WEIGHT)
         if self.gradient_share is not None:

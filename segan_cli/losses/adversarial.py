@@ -1,11 +1,12 @@
 """Adversarial objectives: pairs of functions on the discriminator's logits, one loss for each network.
 
-Every function takes logits [B] and returns a scalar to minimise. D is the logit, σ(D) the probability of real.
-Discriminator losses are called as f(real, fake, target=...), generator losses as f(fake, real=...).
+Every function takes logits [B], or [B, P] of P patches, and returns a scalar to minimise. D is the logit, σ(D) the
+probability of real. Discriminator losses are called as f(real, fake, target=...), those of the generator as
+f(fake, real=...).
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -144,6 +145,11 @@ def metric_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor =
 def metric_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """E (D(G) - 1)²: the squared distance to the best quality, 1 (arXiv 1905.04874)."""
     return (fake - 1).square().mean()
+
+
+def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
+    """Mean over layers of the L1 distance of hidden outputs, relative to the mean size of real (arXiv 2210.13438)."""
+    return torch.stack([(f - r).abs().mean() / r.abs().mean() for f, r in zip(fake, real, strict=True)]).mean()
 
 
 CROSS_ENTROPY = SeparableLoss(cross_entropy_real, cross_entropy_fake)

@@ -11,7 +11,9 @@ from segan_cli.networks.layers import VirtualBatchNorm
 def gradient_norm_squared(discriminate: Callable[[Tensor], Tensor], candidates: Tensor) -> Tensor:
     """Squared gradient norm ‖∇ D(x)‖² of each candidate [B, …] → [B], differentiable by the discriminator's weights."""
     candidates = candidates.detach().requires_grad_()
-    (gradient,) = torch.autograd.grad(discriminate(candidates).sum(), candidates, create_graph=True)
+    logits = discriminate(candidates)
+    score = logits.sum() * (len(logits) / logits.numel())  # the mean over patches of each candidate
+    (gradient,) = torch.autograd.grad(score, candidates, create_graph=True)
     return gradient.flatten(1).square().sum(1)
 
 

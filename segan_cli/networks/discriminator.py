@@ -52,8 +52,11 @@ class Discriminator(nn.Module):
         """Set the reference batch: clean [R, 1, T] and noisy [R, 1, T]."""
         self.reference.copy_(torch.cat((candidate, noisy), 1))
 
-    def forward(self, candidate: Tensor, noisy: Tensor) -> Tensor:
-        """candidate [B, 1, T] and its condition, noisy [B, 1, T] → logits [B]."""
+    def forward(self, candidate: Tensor, noisy: Tensor, features: list[Tensor] | None = None) -> Tensor:
+        """candidate [B, 1, T] and its condition, noisy [B, 1, T] → logits [B].
+
+        The output of each convolutional layer is appended to `features`.
+        """
         h = torch.cat((candidate, noisy), 1)
         reference = self.reference if self.config.norm == "virtual" else None
         for i, (convolution, activation) in enumerate(zip(self.convolutions, self.activations, strict=True)):
@@ -66,4 +69,6 @@ class Discriminator(nn.Module):
             elif self.config.norm == "batch":
                 h = self.norms[i](h)
             h = activation(h)
+            if features is not None:
+                features.append(h)
         return self.head(h).reshape(len(h))  # type: ignore[no-any-return]

@@ -1,7 +1,7 @@
 """The adversarial losses of both networks.
 
 Nothing here depends on audio: candidates and conditions are batches of any shape, and the discriminator is any module
-that maps both to logits [B].
+that maps both to logits [B], or [B, P] of P patches.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from segan_cli.config.training import AdversarialConfig
-from segan_cli.losses.adversarial import OBJECTIVES, Objective, SeparableLoss
+from segan_cli.losses.adversarial import OBJECTIVES, Objective, SeparableLoss, feature_matching
 from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
 from segan_cli.networks.layers import at_least_float32
 
@@ -21,7 +21,7 @@ LEAST_EXAMPLES = 8  # in a batch for its standard deviation to be estimated
 StepMetrics = dict[str, float]
 DiscriminatorStats = dict[str, Tensor]  # scalars
 Side = Literal["real", "fake"]
-Logits = dict[Side, Tensor]  # [B] of each side, detached
+Logits = dict[Side, Tensor]  # [B] of each side, the mean over patches, detached
 Weights = dict[str, Tensor]
 StepSize = Callable[[Tensor], Tensor]
 
@@ -44,11 +44,23 @@ class Adversary(nn.Module):
         """The side that each optimiser step of the discriminator trains on, None for both at once."""
         return ("real", "fake") if self.config.separate_steps else (None,)
 
-    def discriminate(self, candidate: Tensor, condition: Tensor, weights: Weights | None = None) -> Tensor:
-        """Logits [B] of candidates, from the network's own weights or from the `weights` given."""
-        arguments = (candidate, condition)
+    def discriminate(
+        self,
+        candidate: Tensor,
+        condition: Tensor,
+        weights: Weights | None = None,
+        features: list[Tensor] | None = None,
+    ) -> Tensor:
+        """Logits [B] or [B, P] of candidates, from the network's own weights or from the `weights` given.
+
+        A metric objective judges whole candidates: its logits are means over patches. The outputs of hidden layers are
+        appended to `features`.
+        """
+        wanted = features is not None and self.config.feature_matching_weight
+        arguments = (candidate, condition, features) if wanted else (candidate, condition)
         logits: Tensor = functional_call(self.network, weights, arguments) if weights else self.network(*arguments)
-        return at_least_float32(logits)
+        logits = at_least_float32(logits)
+        return mean_over_patches(logits) if self.objective.metric else logits
 
     def condition_for(self, real: Tensor, condition: Tensor) -> Tensor:
         """The discriminator's second input: `condition`, or `real` for a metric objective."""
@@ -91,7 +103,7 @@ class Adversary(nn.Module):
             loss = loss + config.r1_weight * r1(discriminate, noised)
         if objective.gradient_penalty:
             loss = loss + config.gradient_penalty_weight * gradient_penalty(discriminate, real, fake.detach())
-        return loss, {"real": on_real.detach(), "fake": on_fake.detach()}
+        return loss, {"real": mean_over_patches(on_real.detach()), "fake": mean_over_patches(on_fake.detach())}
 
     def side_loss(
         self, side: Side, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0
@@ -111,7 +123,7 @@ class Adversary(nn.Module):
             if config.mismatched_share:
                 mismatched = loss.fake(self.on_mismatched(noised, condition))
                 value = torch.lerp(value, mismatched, config.mismatched_share)
-        return value, {side: logits.detach()}
+        return value, {side: mean_over_patches(logits.detach())}
 
     def forward(
         self, side: Side | None, real: Tensor, fake: Tensor, condition: Tensor, std: float, quality: Tensor | None
@@ -132,11 +144,14 @@ class Adversary(nn.Module):
             weights = self.unroll(real, fake, condition, std, quality)
         else:
             weights = self.copied_buffers()
-        given = self.condition_for(real, condition)
-        on_fake = on_real = self.discriminate(add_instance_noise(fake, std), given, weights)
-        if self.objective.relativistic:
-            on_real = self.discriminate(add_instance_noise(real, std), given, weights)
-        return self.objective.generator(on_fake, real=on_real)
+        given, matching = self.condition_for(real, condition), self.config.feature_matching_weight
+        of_fake: list[Tensor] = []
+        of_real: list[Tensor] = []
+        on_fake = on_real = self.discriminate(add_instance_noise(fake, std), given, weights, of_fake)
+        if self.objective.relativistic or matching:
+            on_real = self.discriminate(add_instance_noise(real, std), given, weights, of_real)
+        loss = self.objective.generator(on_fake, real=on_real)
+        return loss + matching * feature_matching(of_fake, of_real) if matching else loss
 
     def unroll(
         self, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0, quality: Tensor | None = None
@@ -170,6 +185,11 @@ class Adversary(nn.Module):
 def add_instance_noise(candidates: Tensor, std: float) -> Tensor:
     """Candidates with Gaussian instance noise added (arXiv 1610.04490)."""
     return candidates + std * torch.randn_like(candidates) if std else candidates
+
+
+def mean_over_patches(logits: Tensor) -> Tensor:
+    """Logits [B] or [B, P] → [B]."""
+    return logits.flatten(1).mean(1) if logits.dim() > 1 else logits
 
 
 def discriminator_stats(logits: Logits, objective: Objective) -> DiscriminatorStats:

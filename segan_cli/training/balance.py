@@ -22,9 +22,12 @@ class GradientBalancer:
     processes: Processes
 
     def __call__(
-        self, output: Tensor, reconstruction: Tensor, adversarial: Tensor | None
+        self, output: Tensor, reconstruction: Tensor, adversarial: Tensor | None, ramp: float = 1.0
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The gradient of both losses with respect to `output` [B, 1, T], and the norm of each part by name."""
+        """The gradient of both losses with respect to `output` [B, 1, T], and the norm of each part by name.
+
+        `ramp` scales the adversarial gradient.
+        """
         (gradient,) = torch.autograd.grad(reconstruction, output)
         norms = {"reconstruction_gradient": self.norm(gradient)}
         if adversarial is None:
@@ -35,7 +38,7 @@ class GradientBalancer:
             adversarial_gradient = adversarial_gradient * (
                 self.share * norms["reconstruction_gradient"] / norm.clamp_min(1e-12)
             )
-        return gradient + adversarial_gradient, norms
+        return gradient + ramp * adversarial_gradient, norms
 
     def norm(self, gradient: Tensor) -> Tensor:
         """Norm over the segments of all processes, where each has the gradient of the mean over its own segments."""

@@ -11,7 +11,14 @@ from torch import Tensor
 from segan_cli.data.loader import Key, SamplingPlan, draw_extra
 from segan_cli.data.mixing import ExampleSource
 from segan_cli.errors import TrainingError
-from segan_cli.training.adversary import Logits, Side, StepMetrics, add_instance_noise, discriminator_stats
+from segan_cli.training.adversary import (
+    Logits,
+    Side,
+    StepMetrics,
+    add_instance_noise,
+    discriminator_stats,
+    mean_over_patches,
+)
 from segan_cli.training.batch import Batch, prepare
 from segan_cli.training.health import diversity
 from segan_cli.training.state import TrainState
@@ -82,7 +89,9 @@ def discriminator_accuracy(state: TrainState, batch: Batch) -> float:
         with state.autocast():
             parts.append(
                 {
-                    side: state.adversary.discriminate(add_instance_noise(candidate, std), part.noisy)
+                    side: mean_over_patches(
+                        state.adversary.discriminate(add_instance_noise(candidate, std), part.noisy)
+                    )
                     for side, candidate in candidates.items()
                 }
             )

@@ -3,6 +3,7 @@
 import io
 import json
 import pickle
+import warnings
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
@@ -11,7 +12,12 @@ from typing import Any
 import torch
 
 from segan_cli.atomic import write_whole
-from segan_cli.config.legacy import renamed_model, renamed_training, renamed_weight
+from segan_cli.config.legacy import (
+    renamed_discriminator_weight,
+    renamed_model,
+    renamed_training,
+    renamed_weight,
+)
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.schema import flatten, from_dict, to_dict
 from segan_cli.config.training import TrainingConfig
@@ -25,7 +31,7 @@ from segan_cli.training.distributed import Processes
 from segan_cli.training.health import Health
 from segan_cli.training.replay import ReplayBuffer
 
-FORMAT = 2  # of saved states; format 1 can be read too
+FORMAT = 3  # of saved states; formats 1 and 2 can be read too
 GENERATORS = ("generator", "average")  # parts of format 1 with the weights of a generator
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -69,6 +75,11 @@ class TrainState:
     def adversarial(self) -> bool:
         """Whether the discriminator takes part in this step."""
         return self.training.adversarial.weight > 0 and self.step >= self.training.adversarial.start
+
+    def adversarial_ramp(self) -> float:
+        """Factor of the adversarial gradient at this step, 0 … 1."""
+        game = self.training.adversarial
+        return min(1.0, (self.step - game.start) / game.ramp_steps) if game.ramp_steps else 1.0
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Autocast to the precision of the networks."""
@@ -167,12 +178,17 @@ def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[s
     Raises CheckpointError if the file is not a training state or has an unknown format.
     """
     try:
-        state = torch.load(path, device, weights_only=True)  # tensors and plain containers, nothing is executed
+        with warnings.catch_warnings(action="ignore"):  # of other pickle protocols, in files that are no states
+            state = torch.load(path, device, weights_only=True)  # tensors and plain containers, nothing is executed
         about = json.loads(state["about"])
         version = about["format"]
     except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
     state.setdefault("replay", {"kept": []})  # earlier states have none
+    if type(version) is not int or not 1 <= version <= FORMAT:
+        raise CheckpointError(
+            f"{path}: a training state of format {version}, and this segan reads up to {FORMAT}; use another"
+        )
     if version == 1:
         state = {
             "ema_generator" if name == "average" else name: {renamed_weight(key): value for key, value in part.items()}
@@ -180,11 +196,12 @@ def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[s
             else part
             for name, part in state.items()
         }
-        about["model"], about["training"] = renamed_model(about["model"]), renamed_training(about["training"])
-    elif version != FORMAT:
-        raise CheckpointError(
-            f"{path}: a training state of format {version}, and this segan reads {FORMAT}; use another"
-        )
+        about["training"] = renamed_training(about["training"])
+    if version < FORMAT:
+        about["model"] = renamed_model(about["model"])
+        state["discriminator"] = {
+            renamed_discriminator_weight(key): value for key, value in state["discriminator"].items()
+        }
     return state, about
 
 

@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from segan_cli.data.random_streams import Purpose, random_stream, seed_sequence
 from segan_cli.training.adversary import Logits, Side, StepMetrics, discriminator_stats
 from segan_cli.training.batch import Batch, deemphasise
 from segan_cli.training.optimization import learning_rate_factor, optimizer_step
@@ -17,7 +17,6 @@ from segan_cli.training.replay import Examples
 from segan_cli.training.state import TrainState
 
 UNDEFINED = "quality_undefined"  # name of the number of segments of undefined quality
-REPLAY = 1  # purpose of the random generators of the replay buffer
 
 Part = TypeVar("Part", Batch, Examples)
 
@@ -29,8 +28,8 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
     it changes a network.
     """
     config = state.training
-    seed = np.random.SeedSequence((config.seed, state.step, state.processes.rank)).generate_state(1)
-    torch.manual_seed(int(seed[0]))  # instance noise, phase shuffle, interpolations
+    seed = seed_sequence(config.seed, Purpose.STEP, state.step, state.processes.rank)
+    torch.manual_seed(int(seed.generate_state(1)[0]))  # instance noise, phase shuffle, interpolations
     metrics: StepMetrics = {}
     undefined = 0.0
     if state.adversarial():
@@ -40,7 +39,7 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
     batches = next_batch().micro_batches(config.gradient_accumulation_steps)
     if len(batches) == 1:  # one pass of the generator serves both steps
         batches[0].enhanced = enhance(state, batches[0], state.ddp_generator)
-    if state.adversarial():
+    if state.adversarial() and state.step % config.adversarial.update_every == 0:
         metrics = discriminator_step(state, batches, metric)
         if metric is not None:
             metrics[UNDEFINED] += undefined
@@ -81,11 +80,10 @@ def replayed(state: TrainState, examples: Sequence[Examples]) -> list[Examples]:
     """
     config, processes = state.training, state.processes
     n = round(config.adversarial.replay_share * len(examples[0].clean))
-    seed = (config.seed, state.step)
-    rng = np.random.default_rng((*seed, processes.rank, REPLAY))
+    rng = random_stream(config.seed, Purpose.REPLAYED, state.step, processes.rank)
     extended = [state.replay.extended(part, n, rng) for part in examples]
     first = [processes.gather(tensor[:1]) for tensor in examples[0].tensors()]
-    state.replay.add(Examples.from_tensors(first), np.random.default_rng((*seed, REPLAY)))
+    state.replay.add(Examples.from_tensors(first), random_stream(config.seed, Purpose.KEPT, state.step))
     return extended
 
 
@@ -135,7 +133,7 @@ def generator_step(state: TrainState, batches: Sequence[Batch]) -> StepMetrics:
                         batch.clean, output, batch.noisy, state.instance_noise(), batch.quality
                     )
                 report["adversarial"] = adversarial.detach()
-            gradient, norms = state.balancer(output, reconstruction, adversarial)
+            gradient, norms = state.balancer(output, reconstruction, adversarial, state.adversarial_ramp())
             enhanced.backward(state.generator_scaler.scale(gradient / len(batches)))  # type: ignore[no-untyped-call]
         reports.append(report | norms)
     learning_rate = config.generator_learning_rate * learning_rate_factor(state.step, config)
