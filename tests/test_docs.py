@@ -15,14 +15,12 @@ from pathlib import Path
 
 import click
 import pytest
-import torch
 
 from segan_cli.cli import segan
 from segan_cli.cli.train import RECIPE_OPTIONS, resolve_recipe
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.losses.adversarial import OBJECTIVES
-from segan_cli.networks.families import build_generator
 from segan_cli.networks.summary import macs_per_second, weights
 
 ROOT = Path(__file__).parent.parent
@@ -121,15 +119,6 @@ def test_the_install_command_of_the_readme_enhances_a_sample():
     assert (ROOT / context.params["inputs"][0]).is_file()
 
 
-def test_every_preset_is_listed():
-    listed = re.findall(r"^\| `(segan[\w-]*)` \|.*\| ([\d.]+) M \|$", read(ROOT / "README.md"), re.MULTILINE)
-    assert [name for name, _ in listed] == list(PRESETS)
-    for name, millions in listed:
-        with torch.device("meta"):
-            n_weights = sum(p.numel() for p in build_generator(PRESETS[name].generator).parameters())
-        assert float(millions) == pytest.approx(n_weights / 1e6, abs=0.06)
-
-
 def test_the_presets_are_described_as_they_are():
     page = read(DOCS / "architecture.md")
     rows = re.findall(r"^\| `(segan[\w-]*)` \|.*\| ([\d.]+) M \| ([\d.]+) G \| (\d+|segment) \|$", page, re.MULTILINE)
@@ -147,7 +136,7 @@ def test_the_presets_are_described_as_they_are():
 def test_every_extra_is_listed():
     extras = tomllib.loads(read(ROOT / "pyproject.toml"))["project"]["optional-dependencies"]
     for extra in extras.keys() - {"benchmarks", "docs", "dev"}:
-        assert f"`{extra}`" in read(ROOT / "README.md"), extra
+        assert re.search(rf"segan-cli\[(\w+,)*{extra}\]", read(DOCS / "getting-started.md")), extra
     for page in PAGES:
         for names in re.findall(r"segan-cli\[([\w,]+)\]", read(page)):
             assert set(names.split(",")) <= extras.keys(), page.name
@@ -158,6 +147,8 @@ def test_every_objective_is_listed():
     for name in (*OBJECTIVES, *(f.name for f in dataclasses.fields(AdversarialConfig))):
         assert f"`{name}`" in page, name
     assert "nine [adversarial losses]" in read(ROOT / "README.md")
+    assert "the six\n[networks]" in read(ROOT / "README.md")
+    assert len(PRESETS) == 6
     assert len(OBJECTIVES) == 9
 
 
@@ -205,9 +196,8 @@ def comparison(page, columns):
 
 def test_the_comparison_of_the_readme_is_that_of_the_quality_page():
     of_readme = {(name, scores) for name, scores in comparison(ROOT / "README.md", slice(1, 4)) if "." in scores[0]}
-    assert len(of_readme) == 14
-    ours = ("segan-gated", ("2.363", "0.904", "12.6"))  # measured with another padding of the ends
-    assert of_readme - comparison(DOCS / "quality.md", slice(2, 5)) == {ours}
+    assert len(of_readme) == 6
+    assert of_readme <= comparison(DOCS / "quality.md", slice(2, 5))
 
 
 def test_the_speeds_of_the_readme_are_the_measured_ones():
