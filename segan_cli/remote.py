@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from segan_cli.errors import AudioError, OutputError, SeganError
 from segan_cli.extras import require_extra
-from segan_cli.remote_errors import RemoteReader, explained
+from segan_cli.remote_errors import RemoteReader, explained, is_missing, retried
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least, as C:// is a path of Windows
 ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}  # other names of the same file system
@@ -158,7 +158,7 @@ def find_folders(folder: Path) -> list[Path]:
     """Return the folders directly in a folder, sorted; raises AudioError when it cannot be listed."""
     fs, root = _filesystem(folder)
     with explained(folder, "listed", AudioError):
-        entries = fs.ls(root, detail=True)
+        entries = retried(lambda: fs.ls(root, detail=True))
     names = sorted(
         str(entry["name"]).rstrip("/").rpartition("/")[2] for entry in entries if entry["type"] == "directory"
     )
@@ -173,7 +173,7 @@ def find_files(folder: Path, recursive: bool = True, hidden: bool = False) -> li
     fs, root = _filesystem(folder)
     with explained(folder, "listed", AudioError):
         try:
-            names = fs.find(root, maxdepth=None if recursive else 1)
+            names = retried(lambda: fs.find(root, maxdepth=None if recursive else 1))
         except FileNotFoundError:
             return []
     prefix = f"{root.rstrip('/')}/"
@@ -192,7 +192,7 @@ def find_matches(pattern: Path) -> dict[Path, str]:
         folder = folder.parent
     (fs, names), (_, root) = _filesystem(pattern), _filesystem(folder)
     with explained(pattern, "listed", AudioError):
-        found = dict(sorted(fs.glob(names, detail=True).items()))
+        found = dict(sorted(retried(lambda: fs.glob(names, detail=True)).items()))
     return {
         folder / name.removeprefix(root).strip("/"): str(entry["type"])
         for name, entry in found.items()
@@ -205,8 +205,10 @@ def find_kind(path: Path) -> str | None:
     fs, name = _filesystem(path)
     with explained(path, "read", AudioError):
         try:
-            return str(fs.info(name)["type"])
-        except FileNotFoundError:
+            return str(retried(lambda: fs.info(name))["type"])
+        except FileNotFoundError as error:
+            if not is_missing(error):
+                raise
             return None
 
 
@@ -215,7 +217,7 @@ def open_for_reading(path: Path) -> Iterator[tuple[IO[bytes], int]]:
     """Open a file as a stream of bytes, which is read as it is needed; also gives its size."""
     fs, name = _filesystem(path)
     with explained(path, "read", AudioError):
-        file = fs.open(name, "rb")
+        file = retried(lambda: fs.open(name, "rb"))
     with io.BufferedReader(RemoteReader(path, file)) as stream:
         yield stream, file.size
 
@@ -224,7 +226,7 @@ def download(path: Path, local: Path) -> None:
     """Copy a file to a local one; raises AudioError."""
     fs, name = _filesystem(path)
     with explained(path, "read", AudioError):
-        fs.get_file(name, str(local))
+        retried(lambda: fs.get_file(name, str(local)))
 
 
 def upload(local: Path, path: Path) -> None:
@@ -236,13 +238,13 @@ def upload(local: Path, path: Path) -> None:
     scheme = str(path).partition("://")[0]
     with explained(path, "written", OutputError):
         if scheme in WHOLE:
-            fs.put_file(str(local), name, **({"overwrite": True} if scheme == "az" else {}))
+            retried(lambda: fs.put_file(str(local), name, **({"overwrite": True} if scheme == "az" else {})))
             return
         folder = posixpath.dirname(name)
         temporary = f"{folder}/.{secrets.token_hex(8)}.part"
         fs.makedirs(folder, exist_ok=True)
         try:
-            fs.put_file(str(local), temporary)
+            retried(lambda: fs.put_file(str(local), temporary))
             fs.mv(temporary, name)
         except BaseException:
             with suppress(Exception):

@@ -1,13 +1,25 @@
-"""Errors of remote file systems, which are of many kinds, as one line."""
+"""Errors of remote file systems, which are of many kinds: as one line, and which calls are repeated."""
 
 import io
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from segan_cli.errors import AudioError, SeganError
 from segan_cli.tracebacks import LOG
+
+T = TypeVar("T")
+
+WAITS_S = (0.5, 1.0, 2.0)  # before calls are repeated …
+PATIENCE_S = 20.0  # … which none is later than this after the first
+TOO_MANY = 429
+MISSING = (404, 410)
+STATUSES = {401: "access denied, credentials are needed", 403: "access denied"}
+STATUSES |= {408: "the server does not answer", TOO_MANY: "too many requests, try again later"}
+PASSING = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+PASSING_NAMES = ("ServerDisconnectedError", "ClientPayloadError")  # of aiohttp
 
 
 @contextmanager
@@ -22,13 +34,82 @@ def explained(path: Path | str, what: str, kind: type[SeganError]) -> Iterator[N
         raise kind(f"{path}: cannot be {what} ({reason_of(error)})") from error
 
 
-def reason_of(error: Exception) -> str:
+def retried(call: Callable[[], T]) -> T:
+    """Call a file system, and again a few times while it fails with an error that may pass."""
+    end = time.monotonic() + PATIENCE_S
+    for pause_s in WAITS_S:
+        try:
+            return call()
+        except Exception as error:
+            pause_s = max(pause_s, retry_after_s(error))
+            if not may_pass(error) or time.monotonic() + pause_s > end:
+                raise
+            LOG.debug("again in %g s", pause_s, exc_info=True)
+        time.sleep(pause_s)
+    return call()
+
+
+def may_pass(error: BaseException) -> bool:
+    """Whether the same call may succeed soon: the server is busy or failed, or the connection was lost."""
+    status = http_status(error)
+    if status is not None:
+        return status == TOO_MANY or status >= 500
+    return any(isinstance(cause, PASSING) or type(cause).__name__ in PASSING_NAMES for cause in causes(error))
+
+
+def is_missing(error: FileNotFoundError) -> bool:
+    """Whether there is no such file; fsspec says so for any answer of a web server, and for none."""
+    status = http_status(error)
+    if status is not None:
+        return status in MISSING
+    return isinstance(error.__cause__, LookupError | FileNotFoundError | None)
+
+
+def reason_of(error: BaseException) -> str:
     """Describe an error of a file system in a few words."""
+    status = http_status(error)
+    if status is not None and status not in MISSING:
+        kind = STATUSES.get(status) or ("the server failed, try again later" if status >= 500 else "refused")
+        return f"{kind}: HTTP status {status}"
     if isinstance(error, FileNotFoundError):
-        return "no such file, or a folder"
+        return "no such file, or a folder" if is_missing(error) else reason_of(error.__cause__ or error)
     if isinstance(error, PermissionError):
         return "access denied"
+    if isinstance(error, TimeoutError):
+        return "the server does not answer"
+    if type(error).__name__ == "TooManyRedirects":
+        return "the server redirects in a circle"
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+def http_status(error: BaseException) -> int | None:
+    """Return the HTTP status that caused an error of any file system; None if none did."""
+    for cause in causes(error):
+        response = getattr(cause, "response", None)
+        details = response.get("ResponseMetadata", {}) if isinstance(response, dict) else {}  # of botocore
+        for status in (
+            details.get("HTTPStatusCode"),
+            *(getattr(cause, name, None) for name in ("status", "status_code")),
+        ):
+            if isinstance(status, int) and 400 <= status < 600:
+                return status
+    return None
+
+
+def retry_after_s(error: BaseException) -> float:
+    """Return how long the server asks to wait; 0 if it does not."""
+    for cause in causes(error):
+        text = str((getattr(cause, "headers", None) or {}).get("Retry-After", ""))
+        if text.isdecimal():
+            return float(text[:9])
+    return 0.0
+
+
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, its cause, the cause of that, and so on."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 class RemoteReader(io.RawIOBase):
@@ -52,7 +133,10 @@ class RemoteReader(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         """Read the next bytes; raises AudioError."""
         with explained(self.path, "read", AudioError):
-            content = self.file.read(len(buffer))
+            if self.file.size is None:  # a stream, whose bytes come once
+                content = self.file.read(len(buffer))
+            else:
+                content = retried(lambda: self.file.read(len(buffer)))
         buffer[: len(content)] = content
         return len(content)
 

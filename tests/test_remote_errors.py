@@ -1,0 +1,130 @@
+"""Web servers that refuse, are busy or lose the connection: named, and asked again where that may help."""
+
+import io
+import threading
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+import soundfile
+from conftest import voice
+
+pytest.importorskip("fsspec", reason="needs fsspec")
+pytest.importorskip("aiohttp", reason="needs aiohttp")
+
+from segan_cli import remote_errors
+from segan_cli.audio.sources import open_file
+from segan_cli.errors import AudioError, OutputError
+from segan_cli.remote import as_path, find_kind, upload
+
+
+@pytest.fixture
+def waits(monkeypatch):
+    """The waits before repeated calls, which take no time."""
+    waited = []
+    monkeypatch.setattr(remote_errors.time, "sleep", waited.append)
+    return waited
+
+
+@contextmanager
+def server(*answers, **headers):
+    """A web server with one recording: its first answers are these statuses, or 0 for a lost connection."""
+    file, left, seen = io.BytesIO(), list(answers), []
+    soundfile.write(file, voice(0.2), 16_000, format="WAV")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append(self.command)
+            status = left.pop(0) if left else 200
+            if not status:
+                self.close_connection = True
+                return
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
+            self.send_header("Content-Length", str(len(file.getvalue()) if status == 200 else 0))
+            self.end_headers()
+            if status == 200 and self.command == "GET":
+                self.wfile.write(file.getvalue())
+
+        do_HEAD = do_GET  # noqa: N815
+
+        def log_message(self, *arguments):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as web:
+        threading.Thread(target=web.serve_forever, daemon=True).start()
+        try:
+            yield as_path(f"http://127.0.0.1:{web.server_port}/a.wav"), seen
+        finally:
+            web.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, "access denied, credentials are needed: HTTP status 401"),
+        (403, "access denied: HTTP status 403"),
+        (418, "refused: HTTP status 418"),
+        (429, "too many requests, try again later: HTTP status 429"),
+        (500, "the server failed, try again later: HTTP status 500"),
+        (503, "the server failed, try again later: HTTP status 503"),
+        (0, "Server disconnected"),
+    ],
+)
+def test_the_answer_of_a_server_is_named(status, says, waits):
+    with server(*[status] * 20) as (url, seen), pytest.raises(AudioError) as caught:
+        find_kind(url)
+    assert str(caught.value) == f"{url}: cannot be read ({says})"
+    passing = status in (0, 429, 500, 503)
+    assert waits == ([0.5, 1.0, 2.0] if passing else [])
+    if status:  # aiohttp repeats a lost request itself
+        assert len(seen) == (8 if passing else 2)  # HEAD and GET each time
+
+
+@pytest.mark.parametrize("status", [404, 410])
+def test_only_a_missing_file_is_called_missing(status, waits):
+    with server(status, status) as (url, _):
+        assert find_kind(url) is None
+    assert waits == []
+
+
+@pytest.mark.parametrize(("status", "n"), [(0, 9), (429, 5), (502, 5)])
+def test_a_busy_server_is_asked_again(status, n, waits):
+    with server(*[status] * n) as (url, _), open_file(url) as source:
+        assert sum(block.shape[1] for block in source.blocks) == 3_200
+    assert waits == [0.5, 1.0]
+
+
+def test_the_server_says_how_long_to_wait(waits):
+    with server(429, 429, Retry_After="7") as (url, _):
+        assert find_kind(url) == "file"
+    assert waits == [7.0]
+    with server(429, 429, Retry_After="3600") as (url, _), pytest.raises(AudioError, match="too many requests"):
+        find_kind(url)
+    assert waits == [7.0]
+
+
+def test_a_server_that_is_not_there_is_not_a_missing_file(waits):
+    with server() as (url, _):
+        pass
+    with pytest.raises(AudioError, match=r"cannot be read \(Cannot connect to host"):
+        find_kind(url)
+    assert waits == []
+
+
+def test_the_status_of_an_object_store_is_named_and_asked_again(tmp_path, monkeypatch, waits):
+    """As s3fs raises them: an error of Python, caused by one of botocore."""
+    import fsspec
+
+    class ClientError(Exception):
+        response = {"ResponseMetadata": {"HTTPStatusCode": 503}}  # noqa: RUF012
+
+    def fail(*arguments, **options):
+        raise OSError(16, "Please reduce your request rate.") from ClientError()
+
+    (tmp_path / "a.wav").write_bytes(b"x")
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "put_file", fail)
+    with pytest.raises(OutputError, match=r"cannot be written \(the server failed, try again later: HTTP status 503\)"):
+        upload(tmp_path / "a.wav", as_path("memory://a.wav"))
+    assert waits == [0.5, 1.0, 2.0]
