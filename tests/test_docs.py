@@ -106,6 +106,16 @@ def test_the_summaries_in_the_help_are_those_of_the_commands():
         assert segan.get_command(None, name).get_short_help_str(limit=100) == summary
 
 
+def test_the_manual_pages_are_those_of_the_help(monkeypatch):
+    """Written by python tools/man_pages.py."""
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    from man_pages import FOLDER, escaped, pages
+
+    assert {path.name: read(path) for path in FOLDER.iterdir()} == pages()
+    assert "\\-\\-max\\-attenuation" in pages()["segan-enhance.1"]
+    assert escaped(".a\\b") == "\\&.a\\eb"
+
+
 def test_ci_runs_the_test_command_of_the_readme():
     (line,) = [line for line in code_lines(ROOT / "README.md") if line.endswith("pytest")]
     assert line in read(ROOT / ".ci" / "run").splitlines()

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from segan_cli.backends.network import BackendName, Network, Precision, check_network
-from segan_cli.backends.pretrained import find_model, find_onnx, is_shipped
+from segan_cli.backends.pretrained import check_model, find_model, find_onnx, is_shipped
 from segan_cli.errors import ConfigError
 from segan_cli.extras import require_extra
 
@@ -27,6 +27,7 @@ def open_network(
     backend does not support the arguments.
     """
     name = str(model)
+    check_model(name)
     file = find_onnx(name)
     supported = device in ("auto", "cpu") and precision == "fp32"
     use_onnx = backend == "onnx" or Path(name).suffix == ".onnx"  # torch cannot read it

@@ -6,6 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from segan_cli.errors import CheckpointError
+from segan_cli.remote import is_url
+
+MODEL_EXTENSIONS = (".safetensors", ".onnx")
 
 
 def pretrained_dir() -> Path:
@@ -26,17 +29,30 @@ def find_model(name: str) -> Path:
 
     Raises CheckpointError when there is no such model or file, or a shipped file was changed.
     """
+    check_model(name)
     entry = _entry(name)
-    if entry is not None:
-        return _checked(entry)
+    return Path(name) if entry is None else _checked(entry)
+
+
+def check_model(name: str) -> None:
+    """Raise CheckpointError unless a name is that of a shipped model, or of a file that looks like a model."""
+    if is_shipped(name):
+        return
     path = Path(name)
+    if is_url(name):
+        raise CheckpointError(f"{name}: models are not read from URLs; give a local file")
+    if not path.exists():
+        raise CheckpointError(f"{name}: {_missing(name)}")
     if path.is_dir() or path.suffix == ".pt":
-        folder = path if path.is_dir() else path.parent
-        raise CheckpointError(f"{name}: is not a model; use {folder / 'best.safetensors'} of a training")
-    if path.is_file():
-        return path
-    known = ", ".join(sorted(shipped_models()[1]))
-    raise CheckpointError(f"{name}: no such model; give a file or one of: default, {known}")
+        what, folder = ("a folder", path) if path.is_dir() else ("a training state", path.parent)
+        best = folder / "best.safetensors"
+        advice = f"use {best}" if best.is_file() else "give a .safetensors or .onnx file"
+        raise CheckpointError(f"{name}: is {what}, not a model; {advice}")
+    if not path.is_file():
+        raise CheckpointError(f"{name}: is a device or pipe, not a model; give a file")
+    if path.suffix != ".onnx" and not _is_safetensors(path):
+        kind = "a readable safetensors file" if path.suffix == ".safetensors" else "a model"
+        raise CheckpointError(f"{name}: not {kind}; give a .safetensors file of segan train, or an .onnx file")
 
 
 def find_onnx(name: str) -> Path | None:
@@ -50,6 +66,31 @@ def find_onnx(name: str) -> Path | None:
 def is_shipped(name: str) -> bool:
     """Whether a name is that of a shipped model."""
     return _entry(name) is not None
+
+
+def _missing(name: str) -> str:
+    """Say that there is no such file or model, and what is closest to it."""
+    from difflib import get_close_matches  # only needed for an error
+
+    from segan_cli.audio.files import suggestion
+    from segan_cli.config.presets import PRESETS
+
+    if Path(name).suffix in MODEL_EXTENSIONS or Path(name).name != name:
+        return f"no such file; {suggestion(Path(name))}"
+    known = ["default", *sorted(shipped_models()[1])]
+    close = get_close_matches(name, known, 1)
+    preset = ", but a preset of segan train" if name in PRESETS else ""
+    guess = f"did you mean {close[0]}? Otherwise " if close and not preset else ""
+    return f"no such model{preset}; {guess}give a file or one of: {', '.join(known)}"
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Whether a file begins like safetensors: the size of its header, then the header, which is JSON."""
+    try:
+        with path.open("rb") as file:
+            return file.read(9)[8:] == b"{"
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _entry(name: str) -> dict[str, Any] | None:

@@ -57,6 +57,11 @@ def check_cluster_usage(
         raise click.UsageError("--ray enhances files, not standard input; give files or folders.")
 
 
+def model_of(entry: str) -> str:
+    """Return the model of an entry MODEL or NAME=MODEL of `segan evaluate --model`."""
+    return entry.partition("=")[2] or entry
+
+
 @contextmanager
 def cluster_runner(
     address: str | None, actors: Callable[[], "ActorOptions"], models: Sequence[str], systems: Mapping[str, Any]
@@ -71,6 +76,6 @@ def cluster_runner(
     from segan_cli.cluster.evaluate import ClusterRunner
     from segan_cli.cluster.session import connected
 
-    files = {name: entry.partition("=")[2] or entry for name, entry in zip(systems, models, strict=True)}
+    files = {name: model_of(entry) for name, entry in zip(systems, models, strict=True)}
     with connected(address):
         yield ClusterRunner(files, actors())

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segan_cli.cli.cluster_options import actor_options, check_cluster_usage, cluster_runner, cluster_section
+from segan_cli.cli.cluster_options import actor_options, check_cluster_usage, cluster_runner, cluster_section, model_of
+from segan_cli.cli.model_name import MODEL
 from segan_cli.cli.numbers import DECIBELS, SEED, WORKERS
 from segan_cli.cli.paths import PATH_OR_URL
 from segan_cli.cli.report_files import check_outputs, provenance, write_reports
@@ -50,6 +51,7 @@ DEFAULT_SNRS_DB = (0.0, 10.0)
         "-m",
         "--model",
         "models",
+        type=MODEL,
         multiple=True,
         metavar="[NAME=]MODEL",
         help="Shipped model or file; repeatable.",
@@ -131,6 +133,10 @@ def evaluate(
       segan evaluate --clean speech/ --noise noises/ --snr 5 --model default
       segan evaluate --noisy talks/ --model default --dnsmos
     """
+    from segan_cli.backends.pretrained import check_model
+
+    for entry in models:
+        check_model(model_of(entry))
     require_extra("evaluate", "segan evaluate")
     if compare is not None:
         others = (noisy, clean, data, noise, enhanced, models, as_json, csv_file, markdown_file, html_file)
@@ -259,10 +265,9 @@ def load_models(names: Sequence[str], folders: dict[str, Path]) -> tuple[dict[st
         from segan_cli.enhancement.enhancer import Enhancer
 
         for entry in names:
-            before, equals, after = entry.partition("=")
-            model = after if equals else entry
+            model = model_of(entry)
             path = find_model(model)
-            system = before if equals else model if model == "default" else path.stem
+            system = entry.partition("=")[0] if model != entry else model if model == "default" else path.stem
             check_name(system, {**folders, **enhancers}, "--model")
             enhancers[system] = Enhancer(model)
             hashes[system] = hashlib.sha256(path.read_bytes()).hexdigest()

@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from segan_cli.atomic import check_place
+from segan_cli.cli.model_name import MODEL
 from segan_cli.errors import ConfigError
 from segan_cli.extras import require_extra
 
@@ -12,7 +13,7 @@ PATH = click.Path(path_type=Path)
 
 
 @click.command()
-@click.argument("model")
+@click.argument("model", type=MODEL)
 @click.option("-o", "--output", required=True, type=PATH, metavar="FILE.onnx", help="File to write.")
 @click.option("--half", is_flag=True, help="Store large weights as float16 to halve the file size.")
 @click.option("-y", "--force", is_flag=True, help="Overwrite an existing file.")
@@ -28,12 +29,14 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
       segan export runs/first/best.safetensors -o mine.onnx
       segan enhance noisy.wav -o clean.wav --model mine.onnx
     """
+    from segan_cli.backends.pretrained import check_model, find_model
+
+    check_model(model)
     require_extra("export", "segan export")
     if output.suffix != ".onnx":
         raise ConfigError(f"{output}: the file name must end in .onnx")
     check_place(output, force)
     from segan_cli.backends.export import export as write_onnx
-    from segan_cli.backends.pretrained import find_model
     from segan_cli.cli.console import say, stderr_console
     from segan_cli.networks.checkpoint import load_model
     from segan_cli.stopping import Leave, listening

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segan_cli.cli.numbers import DECIBELS, SEED, Finite
+from segan_cli.cli.model_name import MODEL_TO_TRAIN
+from segan_cli.cli.numbers import DECIBELS, SEED, Finite, Whole
 from segan_cli.cli.sections import SectionedCommand, section
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_for, shipped_recipes
 from segan_cli.config.schema import override
 from segan_cli.config.training import ObjectiveName, Recipe, TrainingConfig
-from segan_cli.errors import ConfigError, StoppedError, TrainingError
+from segan_cli.errors import CheckpointError, ConfigError, StoppedError, TrainingError
 from segan_cli.extras import require_extra
 from segan_cli.system import MAX_JOBS
 
@@ -61,7 +62,12 @@ RECIPE_OPTIONS = {  # option → field of the recipe
     "Run",
     click.option("--run-dir", "run", type=FOLDER, metavar="FOLDER", help="Output folder.  [default: runs/PRESET]"),
     click.option("--resume", is_flag=True, help="Resume the training in --run-dir."),
-    click.option("--init", metavar="MODEL", help="Start from the weights of a shipped model or a model file."),
+    click.option(
+        "--init",
+        type=MODEL_TO_TRAIN,
+        metavar="MODEL",
+        help="Start from the weights of a shipped model or a model file.",
+    ),
     click.option("--steps", type=int, metavar="N", help="Number of training steps."),
     click.option("--seed", type=SEED, metavar="N", help="Random seed."),
     click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs to --run-dir."),
@@ -95,7 +101,7 @@ RECIPE_OPTIONS = {  # option → field of the recipe
     click.option("-d", "--device", default="auto", show_default=True, help="auto, cuda, mps or cpu."),
     click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Precision of the networks."),
     click.option(
-        "--workers", type=click.IntRange(0, MAX_JOBS), metavar="N", help="Data loading processes.  [default: by device]"
+        "--workers", type=Whole(0, MAX_JOBS), metavar="N", help="Data loading processes.  [default: by device]"
     ),
 )  # fmt: skip
 def train(
@@ -127,6 +133,8 @@ def train(
       segan train --data mine/ --init default --steps 5000
       torchrun --standalone --nproc-per-node 4 -m segan_cli train --data vctk/
     """
+    if init is not None:
+        check_init(init)
     require_extra("train", "segan train")
     if resume and (run is None or not (run / "recipe.toml").is_file()):
         raise TrainingError(f"{run or '--resume'}: no training to resume; give its folder by --run-dir")
@@ -141,6 +149,17 @@ def train(
     from segan_cli.training.run import RunOptions
 
     run_training(resolved, RunOptions(run, cache or run.parent / "cache", resume, init, workers, tensorboard), device)
+
+
+def check_init(init: str) -> None:
+    """Raise CheckpointError unless `--init` is a model, or a file that may hold a training state."""
+    from segan_cli.audio.files import suggestion
+    from segan_cli.backends.pretrained import check_model
+
+    if Path(init).suffix != ".pt":
+        check_model(init)
+    elif not Path(init).is_file():
+        raise CheckpointError(f"{init}: no such file; {suggestion(Path(init))}")
 
 
 def check_run_folder(run: Path, resume: bool) -> None:
