@@ -274,3 +274,15 @@ def test_models_lists_presets_and_shipped_models():
     for line in lines:
         assert line["name"] in shown.stdout
     assert max(map(len, (shown.stdout + shown.stderr).splitlines()[:-1])) <= 80
+
+
+def test_an_output_without_its_option_is_told_how_to_give_it(noisy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    says = "segan: out.wav does not exist; to write to it: segan enhance noisy.wav -o out.wav."
+    assert complaint(segan("enhance", "noisy.wav", "out.wav")).startswith(says)
+    assert list(Path().iterdir()) == [Path("noisy.wav")]
+
+
+def test_wrong_numbers_are_called_so(noisy):
+    assert "'44.1k' is not a valid whole number." in complaint(segan("enhance", noisy, "--rate", "44.1k"))
+    assert "'much' is not a valid number." in complaint(segan("enhance", noisy, "--strength", "much"))

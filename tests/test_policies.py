@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +18,8 @@ from scipy.signal import butter, sosfiltfilt
 
 from segan_cli import Enhancer
 from segan_cli.audio.meter import LevelMeter
+from segan_cli.cli.batch_reporter import describe
+from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, ConfigError, OutputError
 
 
@@ -73,7 +76,7 @@ def test_the_noise_reduction_is_that_of_the_pauses(tmp_path):
     """Known levels: pauses of -40 dB become -52 dB, speech stays, digital silence does not count."""
     rng = np.random.default_rng(0)
     pause, speech = 0.01 * rng.standard_normal((1, 48_000)), 0.3 * rng.standard_normal((1, 48_000))
-    meter = LevelMeter(16_000)
+    meter = LevelMeter(16_000, 1)
     for original, gain in ((speech, 1.0), (pause, 0.25), (np.zeros((1, 48_000)), 1.0)):
         for block in np.array_split(original.astype(np.float32), 7, axis=1):
             meter.push(block, np.float32(gain) * block)
@@ -81,9 +84,37 @@ def test_the_noise_reduction_is_that_of_the_pauses(tmp_path):
     before, after = meter.levels_db()
     assert before == pytest.approx(10 * np.log10((0.3**2 + 0.01**2) / 3), abs=0.05)
     assert after == pytest.approx(10 * np.log10((0.3**2 + 0.0025**2) / 3), abs=0.05)
-    muted = LevelMeter(16_000)
+    muted = LevelMeter(16_000, 1)
     muted.push(pause.astype(np.float32), np.zeros_like(pause))
     assert muted.noise_reduction_db() > 60
+    assert muted.band_reductions_db() == (None, None)
+
+
+def test_the_noise_reduction_is_known_below_and_above_8_khz():
+    """Noise of both bands, of which the lower falls by 20 dB and the upper by 6 dB."""
+    rng, rate_hz, n = np.random.default_rng(0), 48_000, 96_000
+    spectrum = np.fft.rfft(0.01 * rng.standard_normal((2, n)))
+    low_bins = np.fft.rfftfreq(n, 1 / rate_hz) < 8_000
+    low, high = (np.fft.irfft(spectrum * bins, n).astype(np.float32) for bins in (low_bins, ~low_bins))
+    meter = LevelMeter(rate_hz, 2)
+    for before, after in zip(
+        *(np.array_split(s, 9, axis=1) for s in (low + high, 0.1 * low + 0.5 * high)), strict=True
+    ):
+        meter.push(before, after)
+    assert meter.band_reductions_db() == pytest.approx((20.0, 6.02), abs=0.1)
+    assert 6.02 < meter.noise_reduction_db() < 8
+    narrow = LevelMeter(rate_hz, 2)
+    narrow.push(low, 0.1 * low)
+    assert narrow.band_reductions_db() == (None, None)
+    assert narrow.noise_reduction_db() == pytest.approx(20, abs=0.1)
+
+
+def test_the_result_line_has_both_bands_of_a_wide_recording():
+    outcome = Outcome("a.wav", "b.wav", seconds=12.0, real_time_factor=0.1, noise_reduction_db=21.4)
+    line = "b.wav: 0:12, 10 × real time, noise in pauses reduced by 21 dB"
+    assert describe(outcome) == line
+    wide = replace(outcome, noise_reduction_low_db=30.2, noise_reduction_high_db=15.9)
+    assert describe(wide) == f"{line} (below 8 kHz by 30 dB, above by 16 dB)"
 
 
 def test_half_the_strength_is_half_the_change(enhancer):

@@ -1,5 +1,11 @@
 """The Python interface: Enhancer on arrays of any layout, streams and files."""
 
+import copy
+import io
+import multiprocessing
+import pickle
+import re
+
 import numpy as np
 import pytest
 import soundfile
@@ -7,8 +13,10 @@ import torch
 from conftest import hiss, voice
 
 from segan_cli import Enhancer
+from segan_cli.backends.pretrained import find_model
 from segan_cli.enhancement.enhancer import channel_axis
 from segan_cli.errors import AudioError, ConfigError, ExistsError, TruncatedError
+from segan_cli.networks.checkpoint import load_model
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +80,75 @@ def test_a_mono_stream_takes_flat_blocks(enhancer):
     np.testing.assert_allclose(np.concatenate([*parts, stream.flush()]), enhancer(noisy, 16_000), atol=1e-5)
 
 
+def test_a_stream_takes_channels_on_either_axis(enhancer):
+    noisy = np.stack((voice(1.5), voice(1.5) + hiss(1.5)))
+    whole = enhancer(noisy, 16_000)
+    for axis in (0, 1):
+        stream = enhancer.stream(16_000, 2)
+        blocks = np.split(noisy, [7, 9, 8_000], axis=1)
+        parts = [stream.push(np.moveaxis(block, 0, axis)) for block in blocks] + [stream.flush()]
+        np.testing.assert_allclose(np.concatenate(parts, axis=1 - axis), np.moveaxis(whole, 0, axis), atol=1e-5)
+
+
+def test_the_first_block_decides_the_axis_of_a_stream(enhancer):
+    for first, other, layout in (((2, 9), (9, 2), "[2, n]"), ((9, 2), (2, 9), "[n, 2]"), ((2, 2), (9, 2), "[2, n]")):
+        stream = enhancer.stream(16_000, 2)
+        stream.push(np.zeros(first, np.float32))
+        stream.push(np.zeros((2, 2), np.float32))
+        with pytest.raises(
+            AudioError, match=re.escape(f"shape {list(other)} for 2 channels; give blocks {layout}, as")
+        ):
+            stream.push(np.zeros(other, np.float32))
+    with pytest.raises(AudioError, match=re.escape("give blocks [2, n] or [n, 2]")):
+        enhancer.stream(16_000, 2).push(np.zeros((3, 9), np.float32))
+    column = enhancer.stream(16_000)
+    assert column.push(np.zeros((9, 1), np.float32)).shape == (0, 1)
+    assert column.flush().shape == (9, 1)
+
+
+def test_open_files_and_bytes_are_read_as_their_path(enhancer, noisy):
+    expected, rate_hz = enhancer(noisy)
+    content = noisy.read_bytes()
+    with noisy.open("rb") as file, noisy.open("rb", buffering=0) as raw:
+        for given in (file, raw, io.BytesIO(content), content, bytearray(content)):
+            samples, given_hz = enhancer(given)
+            assert given_hz == rate_hz
+            np.testing.assert_array_equal(samples, expected)
+        assert not file.closed
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (b"no audio", "^these bytes: not a readable audio file"),
+        (b"", "^these bytes: the file is empty"),
+        (io.BytesIO(b"no audio"), "^this file: not a readable audio file"),
+        (io.StringIO("text"), "^this file: is open as text; open it in binary mode"),
+    ],
+)
+def test_bytes_that_are_no_recording_are_refused(enhancer, given, says):
+    with pytest.raises(AudioError, match=says):
+        enhancer(given)
+
+
+@pytest.mark.parametrize("copy_of", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
+def test_copies_and_pickles_do_the_same(enhancer, copy_of):
+    sound = voice(0.3) + hiss(0.3)
+    model = Enhancer(load_model(find_model("segan-gated")), device="cpu", channels="independent")
+    for original in (enhancer, model):
+        again = copy_of(original)
+        assert (again.model, again.settings) == (original.model, original.settings)
+        assert again.network is not original.network
+        np.testing.assert_array_equal(again(sound, 16_000), original(sound, 16_000))
+    assert len(pickle.dumps(enhancer)) < 1_000
+
+
+def test_an_enhancer_goes_to_worker_processes(enhancer):
+    sound = voice(0.3) + hiss(0.3)
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        np.testing.assert_array_equal(pool.apply(enhancer, (sound, 16_000)), enhancer(sound, 16_000))
+
+
 def test_a_file_returns_what_was_done(enhancer, noisy, tmp_path):
     outcome = enhancer.enhance_file(noisy, tmp_path / "clean.flac")
     assert (outcome.seconds, outcome.rate_hz, outcome.channels, outcome.error) == (1.0, 16_000, 2, None)
@@ -90,6 +167,8 @@ def test_errors_speak_of_arguments(enhancer, noisy, tmp_path):
         enhancer.enhance_file(noisy, tmp_path / "clean.wav", allow_truncated=True)
     with pytest.raises(ConfigError, match="strength 2"):
         Enhancer(strength=2)
+    with pytest.raises(ConfigError, match="model None; give a name, a path or a loaded model"):
+        Enhancer(None)
 
 
 def test_its_repr_shows_model_settings_and_device(enhancer):

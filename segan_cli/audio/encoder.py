@@ -68,9 +68,9 @@ def encoders(ffmpeg: str) -> frozenset[str]:
 
 @contextmanager
 def open_encoder(
-    target: Path, encoding: Encoding, original: Path | None, warn: Callable[[str], None]
+    target: Path, encoding: Encoding, original: Path | None, warn: Callable[[str], None], chapters: bool = True
 ) -> Iterator[IO[bytes]]:
-    """Open a stream of samples that become the audio of `target`, with the tags and the video of `original`.
+    """Open a stream of samples that become the audio of `target`, with tags, chapters and the video of `original`.
 
     Codec, bit rate and depth are those of the original if the container is the same; `warn` gets a message about what
     cannot be kept. Raises OutputError, with ffmpeg's message, when it fails; `target` is then incomplete.
@@ -78,6 +78,7 @@ def open_encoder(
     ffmpeg, mask = program(target), mask_for_ffmpeg(encoding.channels, encoding.mask)
     info = probe_media(original) if original is not None else None
     options = ["-map", "0:a"] if original is None or info is None else stream_options(target, original, info, warn)
+    options += [] if chapters else ["-map_chapters", "-1"]
     if "libopus" in options or target.suffix.lower() == ".webm":
         mask = nearest_standard(encoding.channels, mask)
     layout = ["-channel_layout", hex(mask)] if mask else []

@@ -171,12 +171,16 @@ def check_shape(name: str, rate_hz: int, channels: int) -> None:
         raise AudioError(f"{name}: has {channels} channels; up to {MAX_CHANNELS} can be read")
 
 
-def read_blocks(file: soundfile.SoundFile, path: Path, block: int) -> Iterator[Array]:
-    """Yield the samples of an open file as blocks [channels, n], n at most `block`.
+def read_blocks(file: soundfile.SoundFile, path: Path, block: int, first: int = 0) -> Iterator[Array]:
+    """Yield the samples of an open file from sample `first` on as blocks [channels, n], n at most `block`.
 
     Raises AudioError where the file is damaged.
     """
-    library, done = soundfile._snd, 0
+    library, done = soundfile._snd, first
+    if first:
+        with quiet_mpg123(MPEG in file.subtype):
+            if library.sf_seek(file._file, first, os.SEEK_SET) != first:
+                raise AudioError(f"{path}: sample {first} cannot be found; is the file damaged?")
     while True:
         samples = np.empty((block, file.channels), np.float32)
         with quiet_mpg123(MPEG in file.subtype):

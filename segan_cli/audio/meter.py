@@ -8,6 +8,8 @@ Array = NDArray[np.float32]
 FRAME_S = 0.032  # of a level
 LOWEST_DB, HIGHEST_DB = -120, 20
 PAUSE_SHARE = 0.1  # of the frames: the quietest are the pauses
+LOW_HZ, HIGH_HZ = 8_000, 8_500  # end of the lower band and start of the upper one, where nothing of the lower is left
+AUDIBLE_DB = -90  # in the pauses of the upper band; below is what rounding to 16 bits leaves
 
 
 class LevelMeter:
@@ -16,26 +18,37 @@ class LevelMeter:
     The pauses are the quietest tenth of the frames of the original; digital silence does not count.
     """
 
-    def __init__(self, rate_hz: int) -> None:
-        self.frame = max(1, round(FRAME_S * rate_hz))
-        self.partial = np.zeros((2, 0))  # power of the samples of an unfinished frame, before and after
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        self.rate_hz, self.frame = rate_hz, max(1, round(FRAME_S * rate_hz))
+        self.partial = np.zeros((2, channels, 0), np.float32)  # samples of an unfinished frame, before and after
         self.energy, self.n = np.zeros(2), 0
         n_bins = HIGHEST_DB - LOWEST_DB + 1  # of 1 dB, by the level of the original
-        self.n_frames, self.power = np.zeros(n_bins, np.int64), np.zeros((2, n_bins))
+        self.n_frames, self.power = np.zeros(n_bins, np.int64), np.zeros((2, 3, n_bins))  # [side, all or band, bin]
+        self.window = np.hanning(self.frame + 2)[1:-1].astype(np.float32)
+        self.n_low, self.first_high = np.searchsorted(np.fft.rfftfreq(self.frame, 1 / rate_hz), (LOW_HZ, HIGH_HZ))
 
     def push(self, original: Array, enhanced: Array) -> None:
         """Measure a block, [channels, n] each."""
-        power = np.stack([np.einsum("cn,cn->n", s, s, dtype=np.float64) / len(s) for s in (original, enhanced)])
-        self.energy += power.sum(axis=1)
-        self.n += power.shape[1]
-        power = np.concatenate((self.partial, power), axis=1)
-        whole = power.shape[1] - power.shape[1] % self.frame
-        self.partial = power[:, whole:]
-        frames = power[:, :whole].reshape(2, -1, self.frame).mean(axis=2)
-        bins = np.clip(np.round(decibels(frames[0])).astype(int), LOWEST_DB, HIGHEST_DB) - LOWEST_DB
+        self.energy += [np.einsum("cn,cn->", s, s, dtype=np.float64) / len(s) for s in (original, enhanced)]
+        self.n += original.shape[1]
+        samples = np.concatenate((self.partial, np.stack((original, enhanced))), axis=2)
+        whole = samples.shape[2] - samples.shape[2] % self.frame
+        self.partial = samples[:, :, whole:]
+        powers = [self._powers(side[:, :whole].reshape(len(side), -1, self.frame)) for side in samples]
+        bins = np.clip(np.round(decibels(powers[0][0])).astype(int), LOWEST_DB, HIGHEST_DB) - LOWEST_DB
         self.n_frames += np.bincount(bins, minlength=len(self.n_frames))
-        for side in range(2):
-            self.power[side] += np.bincount(bins, frames[side], minlength=len(self.n_frames))
+        for sums, power in zip(self.power, powers, strict=True):
+            for band in range(3):
+                sums[band] += np.bincount(bins, power[band], minlength=len(self.n_frames))
+
+    def _powers(self, frames: Array) -> NDArray[np.float64]:
+        """Return the power of frames [channels, k, frame]: all, of the lower and of the upper band, [3, k]."""
+        power = np.einsum("ckn,ckn->k", frames, frames, dtype=np.float64) / (len(frames) * self.frame)
+        if self.rate_hz <= 2 * HIGH_HZ:
+            return np.stack((power, power, np.zeros_like(power)))
+        spectrum = np.square(np.abs(np.fft.rfft(frames * self.window))).sum(axis=0, dtype=np.float64)
+        bands = np.stack([spectrum[:, part].sum(axis=1) for part in (slice(self.n_low), slice(self.first_high, None))])
+        return np.stack((power, *(power * bands / np.maximum(spectrum.sum(axis=1), 1e-30))))
 
     def levels_db(self) -> tuple[float, float]:
         """Return the RMS levels of the original and the enhanced signal, relative to full scale."""
@@ -44,12 +57,21 @@ class LevelMeter:
 
     def noise_reduction_db(self) -> float:
         """Return by how much the power of the pauses fell; 0 if there are none."""
-        counts = self.n_frames[1:]  # without digital silence
-        if not counts.sum():
-            return 0.0
-        n_bins = 2 + int(np.searchsorted(np.cumsum(counts), PAUSE_SHARE * counts.sum()))
-        before, after = decibels(self.power[:, 1:n_bins].sum(axis=1) / self.n_frames[1:n_bins].sum())
+        before, after = decibels(self._pauses()[:, 0])
         return float(before - after)
+
+    def band_reductions_db(self) -> tuple[float, float] | tuple[None, None]:
+        """Return by how much it fell below and above 8 kHz; None where the original has nothing above."""
+        before, after = decibels(self._pauses()[:, 1:])
+        if before[1] < AUDIBLE_DB:
+            return None, None
+        return float(before[0] - after[0]), float(before[1] - after[1])
+
+    def _pauses(self) -> NDArray[np.float64]:
+        """Return the power of the pauses, [side, all or band]."""
+        counts = self.n_frames[1:]  # without digital silence
+        n_bins = 2 + int(np.searchsorted(np.cumsum(counts), PAUSE_SHARE * counts.sum()))
+        return np.asarray(self.power[:, :, 1:n_bins].sum(axis=2) / max(1, self.n_frames[1:n_bins].sum()))
 
 
 def decibels(power: NDArray[np.float64] | float) -> NDArray[np.float64]:

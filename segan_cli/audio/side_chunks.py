@@ -57,16 +57,19 @@ def chunk_names(path: Path) -> frozenset[str]:
     return frozenset(name for name in found if name.isprintable())
 
 
-def copy_chunks(source: Path, target: Path, rate: Fraction, warn: Callable[[str], None]) -> None:
+def copy_chunks(
+    source: Path, target: Path, rate: Fraction, warn: Callable[[str], None], first: int | None = None
+) -> None:
     """Append to `target` the chunks of `source`, a file of the same kind, that are not samples.
 
-    `rate` is the ratio of the sampling rates of target and source, by which the time code is scaled.
+    `rate` is the ratio of the sampling rates of target and source, by which the time code is scaled; `first` is the
+    first sample of an excerpt, which has no markers.
     """
     with source.open("rb") as before, target.open("r+b") as after:
         found = [chunk for chunk in chunks(before) if chunk[0] not in SAMPLE_CHUNKS and chunk[2]]
-        lost = [chunk for chunk in found if chunk[0] in MARKER_CHUNKS and rate != 1]
+        lost = [chunk for chunk in found if chunk[0] in MARKER_CHUNKS and (rate != 1 or first is not None)]
         if lost:
-            warn("markers are left out, as the sampling rate changed")
+            warn(f"markers are left out, as {'the sampling rate changed' if first is None else 'this is an excerpt'}")
         found = [chunk for chunk in found if chunk not in lost]
         long = after.read(4) in RIFF[1:]
         end = after.seek(0, os.SEEK_END)
@@ -74,13 +77,13 @@ def copy_chunks(source: Path, target: Path, rate: Fraction, warn: Callable[[str]
             warn("time code and tags are left out, as the file would become too large for them")
             return
         for name, place, size in found:
-            append(before, after, name, place, size, rate)
+            append(before, after, name, place, size, rate, first or 0)
         if found:
             update_size(after, long)
 
 
-def append(before: IO[bytes], after: IO[bytes], name: bytes, place: int, size: int, rate: Fraction) -> None:
-    """Append a chunk to a file."""
+def append(before: IO[bytes], after: IO[bytes], name: bytes, place: int, size: int, rate: Fraction, first: int) -> None:
+    """Append a chunk to a file; a time code becomes that of sample `first`."""
     if after.seek(0, os.SEEK_END) % 2:
         after.write(b"\0")
     after.seek(0)
@@ -91,11 +94,11 @@ def append(before: IO[bytes], after: IO[bytes], name: bytes, place: int, size: i
     for left in range(size, 0, -COPY_BYTES):
         after.write(before.read(min(left, COPY_BYTES)))
     after.write(b"\0" * (size % 2))
-    if name == b"bext" and size >= TIME_REFERENCE + 8 and rate != 1:
+    if name == b"bext" and size >= TIME_REFERENCE + 8 and (rate != 1 or first):
         after.seek(start + 8 + TIME_REFERENCE)
         (time,) = struct.unpack("<Q", after.read(8))
         after.seek(start + 8 + TIME_REFERENCE)
-        after.write(struct.pack("<Q", min(round(time * rate), 2**64 - 1)))
+        after.write(struct.pack("<Q", min(round((time + first) * rate), 2**64 - 1)))
 
 
 def update_size(file: IO[bytes], long: bool) -> None:

@@ -85,10 +85,11 @@ def _open_with_ffmpeg(path: Path, info: AudioInfo, original: Source | None, warn
     mask = info.mask or (STANDARD[info.channels] if order is not None else 0)
     encoding = Encoding(info.rate_hz, info.channels, "FLOAT", mask)
     source = original.path if original is not None else None
-    with open_encoder(path, encoding, source, warn) as stream:
+    chapters = original is None or original.first is None  # which an excerpt does not keep
+    with open_encoder(path, encoding, source, warn, chapters) as stream:
         yield lambda samples: stream.write(encoding.encode(reordered(samples, order)))
     if source is not None and path.suffix.lower() in MUTAGEN_EXTENSIONS:
-        copy_tags(source, path, warn)
+        copy_tags(source, path, warn, chapters)
 
 
 @contextmanager
@@ -121,9 +122,9 @@ def _open_with_libsndfile(
         raise OutputError(f"{path}: cannot be written completely; is the disk full?")
     if original is not None and source is not None:
         if same_kind:
-            copy_chunks(source, path, Fraction(info.rate_hz, original.info.rate_hz), warn)
+            copy_chunks(source, path, Fraction(info.rate_hz, original.info.rate_hz), warn, original.first)
         else:
-            convert_tags(source, path, warn)
+            convert_tags(source, path, warn, chapters=original.first is None)
 
 
 def reordered(samples: Array, order: tuple[int, ...] | None) -> Array:
@@ -131,13 +132,13 @@ def reordered(samples: Array, order: tuple[int, ...] | None) -> Array:
     return samples if order is None else samples[list(order)]
 
 
-def convert_tags(source: Path, target: Path, warn: Warn) -> None:
+def convert_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> None:
     """Copy the tags of a file into one of another format; warn about other chunks."""
     other_chunks = chunk_names(source) - TAG_CHUNKS
     if other_chunks:
         warn(f"left out, as {target.suffix} has no place for them: {', '.join(sorted(other_chunks))}")
     if not riff_kind(source) or chunk_names(source) & ID3_CHUNKS:
-        copy_tags(source, target, warn)
+        copy_tags(source, target, warn, chapters)
 
 
 @contextmanager

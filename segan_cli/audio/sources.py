@@ -2,11 +2,11 @@
 
 import io
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 import soxr
@@ -25,7 +25,15 @@ from segan_cli.audio.files import (
 )
 from segan_cli.audio.pieces import Part
 from segan_cli.audio.scan import scan_file
-from segan_cli.audio.streams import BARE_WAV, SKIP_BYTES, Encoding, is_bare_wav, read_samples, read_wav_header
+from segan_cli.audio.streams import (
+    BARE_WAV,
+    Encoding,
+    PrependedStream,
+    is_bare_wav,
+    read_samples,
+    read_wav_header,
+    skip_trailing_chunks,
+)
 from segan_cli.errors import AudioError, TruncatedError
 from segan_cli.remote import download, is_remote, open_for_reading
 
@@ -46,6 +54,15 @@ class Source:
     live: bool = False  # a stream whose samples should be passed on without delay
     path: Path | None = None  # of a file that holds all of it, tags and pictures too
     warnings: list[str] = field(default_factory=list)  # how header and content disagree; complete after the last block
+    blocks_from: Callable[[int], Iterator[Array]] | None = None  # the blocks from a sample on, if it can seek
+    first: int | None = None  # of a part: its first sample
+
+    def part(self, first: int, end: int | None) -> "Source":
+        """Return the samples from `first` to before `end`, or to the end; those before are not read if it can seek."""
+        seeks = self.blocks_from is not None and first > 0
+        blocks = self.blocks_from(first) if self.blocks_from is not None and seeks else self.blocks
+        blocks = cut(blocks, 0 if seeks else first, None if end is None else end - first)
+        return replace(self, blocks=blocks, first=first)
 
 
 @dataclass(frozen=True)
@@ -74,15 +91,17 @@ class IntegrityCheck:
         if message not in self.warnings:
             self.warnings.append(message)
 
-    def check_length(self, blocks: Iterator[Array], n_samples: int | None, rate_hz: int) -> Iterator[Array]:
-        """Yield blocks [channels, n], of which `n_samples` samples are expected."""
-        n = 0
+    def check_length(
+        self, blocks: Iterator[Array], n_samples: int | None, rate_hz: int, first: int = 0
+    ) -> Iterator[Array]:
+        """Yield blocks [channels, n] from sample `first` on, of which `n_samples` samples are expected in all."""
+        n = first
         try:
             for block in blocks:
                 n += block.shape[1]
                 yield block
         except AudioError as error:
-            if not n:
+            if n == first:
                 raise
             self.on_missing(str(error).removeprefix(f"{self.name}: "))
             return
@@ -123,9 +142,12 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
     else:
         with open_audio(path) as file:
             info = AudioInfo.of(file)
-            blocks = read_blocks(file, path, block_length(file.samplerate, file.channels))
-            blocks = check.check_length(blocks, info.n_samples, info.rate_hz)
-            yield Source(str(path), info, blocks, path=path, warnings=check.warnings)
+
+            def blocks_from(first: int) -> Iterator[Array]:
+                blocks = read_blocks(file, path, block_length(info.rate_hz, info.channels), first)
+                return check.check_length(blocks, info.n_samples, info.rate_hz, first)
+
+            yield Source(str(path), info, blocks_from(0), path=path, warnings=check.warnings, blocks_from=blocks_from)
 
 
 def decode(decoder: Decoding, check: IntegrityCheck) -> Iterator[Array]:
@@ -162,14 +184,20 @@ def open_parts(path: Path, parts: Sequence[Part], check: IntegrityCheck) -> Sour
         check.warn(f"holds {len(parts)} recordings, read one after the other")
     lengths = [info.n_samples for info in infos if info.n_samples is not None]
 
-    def blocks() -> Iterator[Array]:
+    def blocks_from(first: int) -> Iterator[Array]:
         for part, info in zip(parts, infos, strict=True):
+            if info.n_samples is not None and info.n_samples <= first:
+                first -= info.n_samples
+                continue
             with open_audio(path, part) as file:
-                part_blocks = read_blocks(file, path, block_length(info.rate_hz, info.channels))
-                yield from check.check_length(part_blocks, info.n_samples, info.rate_hz)
+                part_blocks = read_blocks(file, path, block_length(info.rate_hz, info.channels), first)
+                yield from check.check_length(part_blocks, info.n_samples, info.rate_hz, first)
+            first = 0
 
-    info = replace(infos[0], n_samples=sum(lengths) if len(lengths) == len(infos) else None)
-    return Source(str(path), info, blocks(), path=path, warnings=check.warnings)
+    if len(lengths) < len(infos):  # a part of unknown length cannot be skipped
+        return Source(str(path), replace(infos[0], n_samples=None), blocks_from(0), path=path, warnings=check.warnings)
+    info = replace(infos[0], n_samples=sum(lengths))
+    return Source(str(path), info, blocks_from(0), path=path, warnings=check.warnings, blocks_from=blocks_from)
 
 
 @contextmanager
@@ -189,9 +217,19 @@ def open_stream(
         check = IntegrityCheck(name, allow_truncated, [])
         yield Source(name, info, read_stream(stream, encoding, n_bytes, check), live=True, warnings=check.warnings)
         return
+    with open_copied(stream, name, allow_truncated) as source:
+        yield source
+
+
+@contextmanager
+def open_copied(stream: IO[bytes], name: str, allow_truncated: bool = False) -> Iterator[Source]:
+    """Open the content of a stream, from where it stands, by a temporary copy; raises AudioError if it is text."""
     with scratch_file() as path:
         with path.open("wb") as file:
-            shutil.copyfileobj(stream, file)
+            try:
+                shutil.copyfileobj(stream, file)
+            except TypeError as error:
+                raise AudioError(f"{name}: is open as text; open it in binary mode, 'rb'") from error
         with open_copy(path, name, allow_truncated) as source:
             yield source
 
@@ -241,37 +279,6 @@ def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, chec
         check.warn("holds several recordings, read one after the other")
 
 
-def skip_trailing_chunks(stream: IO[bytes], padding: int) -> bytes:
-    """Skip the chunks after the samples of a WAV stream; return the first bytes of other data, if any."""
-    stream.read(padding)
-    while len(head := stream.read(8)) == 8 and head[:4] != b"RIFF" and head[:4].strip(b"\0"):
-        if not all(32 <= letter < 127 for letter in head[:4]):
-            return head
-        remaining = int.from_bytes(head[4:], "little")
-        remaining += remaining % 2
-        while remaining and (content := stream.read(min(remaining, SKIP_BYTES))):
-            remaining -= len(content)
-    return head if head.strip(b"\0") and len(head) == 8 else b""
-
-
-class PrependedStream(io.RawIOBase):
-    """A stream with bytes put back before it."""
-
-    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
-        self.head, self.rest = head, rest
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        """Read what is available without waiting for more."""
-        content = self.head[: len(buffer)] or self.rest.read1(len(buffer))  # type: ignore[attr-defined]  # buffered
-        self.head = self.head[len(buffer) :]
-        buffer[: len(content)] = content
-        return len(content)
-
-
 def needs_ffmpeg(path: Path, parts: Sequence[Part] = ()) -> bool:
     """Whether a file is read by ffmpeg: by its extension, or because libsndfile does not read it and ffmpeg exists."""
     if not path.is_file() or path.stat().st_size == 0:
@@ -291,6 +298,19 @@ def read_mono(path: Path, rate_hz: int) -> tuple[Array, AudioInfo]:
     mono = np.concatenate(blocks or [np.zeros(0, np.float32)])
     rate = source.info.rate_hz
     return np.asarray(mono if rate == rate_hz else soxr.resample(mono, rate, rate_hz), np.float32), source.info
+
+
+def cut(blocks: Iterator[Array], skip: int, n: int | None) -> Iterator[Array]:
+    """Yield blocks [..., samples] without the first `skip` samples, and after them only `n` if that is given."""
+    for block in blocks:
+        stop = block.shape[-1] if n is None else skip + n
+        kept = block[..., skip:stop]
+        skip = max(0, skip - block.shape[-1])
+        if not kept.shape[-1]:
+            continue
+        yield kept
+        if n is not None and (n := n - kept.shape[-1]) <= 0:
+            return
 
 
 def block_length(rate_hz: int, channels: int) -> int:

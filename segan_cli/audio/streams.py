@@ -4,7 +4,7 @@ import io
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import soundfile
@@ -166,3 +166,34 @@ def read_samples(
         partial = content[whole:]
         if whole:
             yield encoding.decode(content[:whole])
+
+
+def skip_trailing_chunks(stream: IO[bytes], padding: int) -> bytes:
+    """Skip the chunks after the samples of a WAV stream; return the first bytes of other data, if any."""
+    stream.read(padding)
+    while len(head := stream.read(8)) == 8 and head[:4] != b"RIFF" and head[:4].strip(b"\0"):
+        if not all(32 <= letter < 127 for letter in head[:4]):
+            return head
+        remaining = int.from_bytes(head[4:], "little")
+        remaining += remaining % 2
+        while remaining and (content := stream.read(min(remaining, SKIP_BYTES))):
+            remaining -= len(content)
+    return head if head.strip(b"\0") and len(head) == 8 else b""
+
+
+class PrependedStream(io.RawIOBase):
+    """A stream with bytes put back before it."""
+
+    def __init__(self, head: bytes, rest: IO[bytes]) -> None:
+        self.head, self.rest = head, rest
+
+    def readable(self) -> bool:
+        """Return True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Read what is available without waiting for more."""
+        content = self.head[: len(buffer)] or self.rest.read1(len(buffer))  # type: ignore[attr-defined]  # buffered
+        self.head = self.head[len(buffer) :]
+        buffer[: len(content)] = content
+        return len(content)

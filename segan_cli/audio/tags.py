@@ -1,6 +1,7 @@
 """Copying tags, covers and chapters from file to file by mutagen."""
 
 import base64
+import re
 import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -28,11 +29,12 @@ OTHER = {  # of APE and ASF
 }  # fmt: skip
 PICTURES = "metadata_block_picture"  # name of the Vorbis comment that holds a picture
 MASK = "waveformatextensible_channel_mask"
+CHAPTER_FRAMES = ("CHAP", "CTOC", "ETCO", "SYLT", "SYTC", "MLLT", "POSS")  # of ID3: what refers to times
 ENCODERS = ("encoder", "encodersettings", "tsse")  # names of tags about the encoder of the original
 
 
-def copy_tags(source: Path, target: Path, warn: Warn) -> None:
-    """Copy tags, covers and, between files of one kind, chapters from `source` to `target`.
+def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool = True) -> None:
+    """Copy tags, covers and, between files of one kind, `chapters` from `source` to `target`.
 
     Warns about what the target cannot hold. Raises OutputError when it cannot be written.
     """
@@ -56,11 +58,13 @@ def copy_tags(source: Path, target: Path, warn: Warn) -> None:
         if after.tags is None:
             after.add_tags()
         if family(before.tags) is family(after.tags):
-            copy_all(before, after)
+            copy_all(before, after, chapters)
         else:
-            write_texts(after.tags, texts)
-            if has_chapters(before) and family(after.tags) is not MP4Tags:  # ffmpeg has copied these
+            write_texts(after.tags, texts if chapters else {n: t for n, t in texts.items() if not is_chapter(n)})
+            if chapters and has_chapters(before) and family(after.tags) is not MP4Tags:  # ffmpeg has copied these
                 warn(f"chapters are left out, as {target.suffix} has no place for them")
+        if not chapters and has_chapters(before):
+            warn("chapters are left out, as this is an excerpt")
         if not write_covers(after, covers):
             warn(f"its cover is left out, as {target.suffix} has no place for it")
         after.save(**({"v2_version": 3} if is_id3_v23(before.tags, after.tags) else {}))
@@ -82,6 +86,11 @@ def family(tags: Any) -> type | None:
 def is_id3_v23(before: Any, after: Any) -> bool:
     """Whether both are ID3 and the original has version 2.3."""
     return getattr(before, "version", ())[:2] == (2, 3) and hasattr(after, "update_to_v23")
+
+
+def is_chapter(name: str) -> bool:
+    """Whether a Vorbis comment is about a chapter."""
+    return re.match(r"chapter\d", name, re.IGNORECASE) is not None
 
 
 def has_chapters(file: Any) -> bool:
@@ -146,20 +155,21 @@ def write_texts(tags: Any, texts: TextTags) -> None:
                 tags.add(id3.TXXX(encoding=3, desc=name, text=values))
 
 
-def copy_all(before: Any, after: Any) -> None:
-    """Copy all tags between files of one tag format."""
+def copy_all(before: Any, after: Any, chapters: bool) -> None:
+    """Copy all tags between files of one tag format, with or without what refers to times."""
     kind = getattr(family(before.tags), "__name__", "")
     if kind == "ID3Tags":
         after.tags.clear()
         for frame in before.tags.values():
-            after.tags.add(frame)
+            if chapters or frame.FrameID not in CHAPTER_FRAMES:
+                after.tags.add(frame)
     elif kind == "VComment":
         same = type(before) is type(after)
         for key in {key.lower() for key, _ in before.tags} - {"encoder", PICTURES}:
-            if key != MASK or same:
+            if (key != MASK or same) and (chapters or not is_chapter(key)):
                 after.tags[key] = before.tags[key]
         if same and hasattr(before, "metadata_blocks"):  # FLAC's application blocks and cue sheet
-            rate = before.info.sample_rate == after.info.sample_rate
+            rate = chapters and before.info.sample_rate == after.info.sample_rate
             after.metadata_blocks += [b for b in before.metadata_blocks if b.code == 2 or (b.code == 5 and rate)]
     elif kind:
         for key, value in before.tags.items():

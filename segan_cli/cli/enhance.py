@@ -13,7 +13,8 @@ from segan_cli.cli.enhance_arguments import (
     plan_jobs,
 )
 from segan_cli.cli.enhance_batch import prepare_cluster, prepare_here, print_plan
-from segan_cli.cli.numbers import SEED, WORKERS, Finite, ShardNumber
+from segan_cli.cli.model_name import MODEL
+from segan_cli.cli.numbers import SEED, WORKERS, Finite, ShardNumber, Time, Whole
 from segan_cli.cli.paths import LOCAL_PATH, PATH_OR_URL
 from segan_cli.cli.sections import SectionedCommand, section
 
@@ -32,7 +33,7 @@ TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a fo
     click.option("--subtype", type=click.Choice(list(SUBTYPES)), help="Encoding.  [default: as the input]"),
     click.option(
         "--rate",
-        type=click.IntRange(1_000, 768_000),
+        type=Whole(1_000, 768_000),
         metavar="HZ",
         help="Sampling rate; with --raw, also of the input.  [default: as the input]",
     ),
@@ -51,6 +52,7 @@ TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a fo
     click.option(
         "-m",
         "--model",
+        type=MODEL,
         default="default",
         show_default=True,
         metavar="MODEL",
@@ -78,6 +80,8 @@ TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a fo
     click.option(
         "--files-from", type=PATH_OR_URL, metavar="LIST", help="Read input names from a file or -, one per line."
     ),
+    click.option("--start", type=Time(), metavar="TIME", help="Enhance an excerpt from here on: seconds or MM:SS."),
+    click.option("--duration", type=Time(), metavar="TIME", help="Length of the excerpt.  [default: to the end]"),
     click.option("--shard", type=ShardNumber(), metavar="I/N", help="Enhance part I of N of the inputs, by name."),
     click.option("--allow-truncated", is_flag=True, help="Accept recordings that are cut short."),
     click.option("--raw", is_flag=True, help="Standard input and output are samples without a header."),
@@ -109,9 +113,7 @@ TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a fo
         show_default=True,
         help="Precision of the network.",
     ),
-    click.option(
-        "--batch-size", "batch", type=click.IntRange(1, 4_096), metavar="N", help="Segments per call of the network."
-    ),
+    click.option("--batch-size", "batch", type=Whole(1, 4_096), metavar="N", help="Segments per call of the network."),
     click.option("--seed", default=0, type=SEED, metavar="N", help="Seed, for models with a latent z.  [default: 0]"),
 )
 @cluster_section

@@ -1,6 +1,8 @@
 """The arguments of `segan enhance`: checks, jobs and output options."""
 
+import glob
 import os
+import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +12,7 @@ import click
 
 from segan_cli.cli.cluster_options import check_cluster_usage
 from segan_cli.extras import require_extra
+from segan_cli.remote import is_url
 
 if TYPE_CHECKING:
     from segan_cli.enhancement.jobs import Job
@@ -47,6 +50,8 @@ class Arguments:
     force: bool
     skip_existing: bool
     allow_truncated: bool
+    start: float | None
+    duration: float | None
     raw: bool
     encoding: str | None
     jobs: int | None
@@ -72,6 +77,9 @@ def check_usage(arguments: Arguments) -> None:
     """Raise UsageError for options that contradict each other."""
     if not arguments.inputs and arguments.files_from is None:
         raise click.UsageError("Nothing to enhance; give files, folders, or - for standard input.")
+    if is_output_without_option(arguments):
+        source, target = (shlex.quote(str(path)) for path in arguments.inputs)
+        raise click.UsageError(f"{target} does not exist; to write to it: segan enhance {source} -o {target}")
     if arguments.output is not None and arguments.suffix is not None:
         raise click.UsageError("--output and --suffix both name the output; give one of them.")
     if arguments.output == "":
@@ -94,6 +102,10 @@ def check_usage(arguments: Arguments) -> None:
         raise click.UsageError("--encoding needs --raw.")
     if arguments.force and arguments.skip_existing:
         raise click.UsageError("--force and --skip-existing contradict each other; give one of them.")
+    if arguments.duration == 0:
+        raise click.BadParameter("the excerpt is empty; give more than 0 seconds", param_hint="--duration")
+    if arguments.plot is not None and (arguments.start is not None or arguments.duration is not None):
+        raise click.UsageError("--plot shows whole recordings; leave out --start and --duration.")
     channel_options(arguments)
     single: dict[str, object] = {
         "--residual": arguments.residual,
@@ -103,6 +115,15 @@ def check_usage(arguments: Arguments) -> None:
     single |= {"--jobs": arguments.jobs, "--threads": arguments.threads}
     streams = STREAM in arguments.inputs or arguments.output == "-"
     check_cluster_usage(arguments.ray, arguments.ray_actors, arguments.ray_cpus, arguments.ray_gpus, single, streams)
+
+
+def is_output_without_option(arguments: Arguments) -> bool:
+    """Whether the second of two inputs seems to be the output, as other commands have it."""
+    if len(arguments.inputs) != 2 or arguments.output is not None or arguments.suffix is not None:
+        return False
+    first, second = map(str, arguments.inputs)
+    new = not (glob.has_magic(second) or is_url(second) or os.path.lexists(second))
+    return new and second != "-" and (first == "-" or os.path.lexists(first))
 
 
 def plan_jobs(arguments: Arguments) -> "Plan":
@@ -180,9 +201,12 @@ def check_plot(job: "Job", picture: Path, force: bool) -> None:
 def output_options(arguments: Arguments) -> "OutputOptions":
     """Return how the outputs are written."""
     from segan_cli.audio.streams import Encoding
+    from segan_cli.enhancement.excerpt import Excerpt
     from segan_cli.enhancement.recording import OutputOptions
 
-    raw = None
+    raw, excerpt = None, None
+    if arguments.start is not None or arguments.duration is not None:
+        excerpt = Excerpt(arguments.start or 0.0, arguments.duration)
     if arguments.raw:
         raw = Encoding(arguments.rate or 0, channel_options(arguments)[1], ENCODINGS[arguments.encoding or "s16"])
     return OutputOptions(
@@ -195,6 +219,7 @@ def output_options(arguments: Arguments) -> "OutputOptions":
         force=arguments.force,
         skip_existing=arguments.skip_existing,
         allow_truncated=arguments.allow_truncated,
+        excerpt=excerpt,
     )
 
 

@@ -1,21 +1,32 @@
 """Click types for numbers with bounds."""
 
 import math
+import re
 from typing import Any
 
 import click
 
 from segan_cli.system import MAX_JOBS
 
-SEED = click.IntRange(0, 2**63 - 1)
-WORKERS = click.IntRange(1, MAX_JOBS)
+
+class Whole(click.IntRange):
+    """A whole number between bounds."""
+
+    name = "whole number"  # in messages
+
+
+SEED = Whole(0, 2**63 - 1)
+WORKERS = Whole(1, MAX_JOBS)
 MAX_ACTORS = 100_000
 MAX_SHARDS = 10**9 - 1
 MAX_LEVEL_DB = 200.0
+TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,6}):)?(\d{1,9}(?:\.\d{0,9})?)", re.ASCII)
 
 
 class Finite(click.FloatRange):
     """A finite number between bounds."""
+
+    name = "number"  # in messages
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Convert text to a number; fails if it is not finite or out of range."""
@@ -64,6 +75,22 @@ class ShardNumber(click.ParamType):  # type: ignore[type-arg]  # not generic bef
         if n is None or index is None:
             self.fail(f"{value:.40}; give I/N with I from 1 to N, such as 2/8", param, ctx)
         return index, n
+
+
+class Time(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    """A time in seconds, MM:SS or HH:MM:SS, as a number of seconds."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert text to seconds."""
+        if isinstance(value, float):
+            return value
+        found = TIME.fullmatch(value)
+        if found is None:
+            self.fail(f"{value:.40}; give seconds, MM:SS or HH:MM:SS, such as 90 or 1:30", param, ctx)
+        hours, minutes, seconds = found.groups()
+        return 3600 * int(hours or 0) + 60 * int(minutes or 0) + float(seconds)
 
 
 DECIBELS = Finite(-MAX_LEVEL_DB, MAX_LEVEL_DB)

@@ -95,6 +95,7 @@ def _parquet(path: Path) -> Iterator[Record]:
         {
             "source": text, "target": text, "error": text, "skipped": pa.bool_(), "seconds": number, "rate_hz": integer,
             "channels": integer, "level_db": number, "enhanced_level_db": number, "noise_reduction_db": number,
+            "noise_reduction_low_db": number, "noise_reduction_high_db": number,
             "real_time_factor": number, "warnings": pa.list_(text), "model": text, "model_sha256": text,
             "version": text,
         }

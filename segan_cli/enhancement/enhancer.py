@@ -1,26 +1,29 @@
 """The Python interface: enhancing arrays, streams and files."""
 
 import hashlib
+import io
 import warnings
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, overload
+from typing import IO, TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from segan_cli import __version__
 from segan_cli.audio.files import MAX_CHANNELS, check_writable
-from segan_cli.audio.sources import Source, open_file
+from segan_cli.audio.sources import Source, open_copied, open_file
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network, Precision
-from segan_cli.config.schema import check_int_range
+from segan_cli.config.schema import check_int_range, short_repr
+from segan_cli.enhancement.excerpt import Excerpt, enhance_excerpt
 from segan_cli.enhancement.jobs import Job, check_paths
 from segan_cli.enhancement.recording import Outcome, OutputOptions, enhance_recording
 from segan_cli.enhancement.stream import Channels, EnhancerStream, HighBandPolicy, Settings, as_samples
-from segan_cli.errors import AudioError, ExistsError, TruncatedError
+from segan_cli.errors import AudioError, ConfigError, ExistsError, TruncatedError
 from segan_cli.remote import as_path
 from segan_cli.system import MAX_JOBS
 
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from segan_cli.networks.checkpoint import Model
 
 Array = NDArray[np.float32]
+Recording = str | Path | bytes | bytearray | IO[bytes]  # a path, the content of a file, or an open file
 
 AHEAD = 2  # batches in flight while the recording is read and earlier batches are overlap-added and written
 
@@ -70,9 +74,13 @@ class Enhancer:
             CheckpointError: there is no such model, or it is not valid.
             ConfigError: an argument is out of range, or the backend does not support it.
         """
+        options = {"device": device, "backend": backend, "threads": threads, "jobs": jobs}
         self.settings = Settings(strength, channels, high_band, precision, batch, seed)
         check_int_range("enhancer", {"threads": 1 if threads is None else threads, "jobs": jobs}, 1, MAX_JOBS)
+        if not (isinstance(model, str | Path) or hasattr(model, "generator")):
+            raise ConfigError(f"model {short_repr(model)}; give a name, a path or a loaded model")
         self.model = str(model) if isinstance(model, str | Path) else model.config.preset
+        self.arguments = (model, {**vars(self.settings), **options})  # to make it again in another process
         if isinstance(model, str | Path):
             self.network: Network = open_network(model, device, backend, precision, threads, jobs)
         else:
@@ -80,29 +88,37 @@ class Enhancer:
 
             self.network = TorchNetwork(model, device, precision, threads, jobs)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle and copy the arguments; the network is opened again from them."""
+        model, options = self.arguments
+        return partial(type(self), **options), (model,)
+
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in vars(self.settings).items())
         return f"Enhancer({self.model!r}, {settings}) on {self.network.description}"
 
     @overload
-    def __call__(self, noisy: str | Path) -> tuple[Array, int]: ...
+    def __call__(self, noisy: Recording) -> tuple[Array, int]: ...
 
     @overload
     def __call__(self, noisy: ArrayLike, rate_hz: int) -> Array: ...
 
-    def __call__(self, noisy: ArrayLike | str | Path, rate_hz: int | None = None) -> Array | tuple[Array, int]:
-        """Enhance an array as `enhance` does, or read and enhance a file.
+    def __call__(self, noisy: ArrayLike | Recording, rate_hz: int | None = None) -> Array | tuple[Array, int]:
+        """Enhance an array as `enhance` does, or read and enhance a file: a path, an open binary file, or its bytes.
 
         For a file, returns the samples, [n] if mono or else [channels, n], and their rate.
         """
-        if not isinstance(noisy, str | Path):
-            if rate_hz is None:
-                raise AudioError("an array has no sampling rate; pass rate_hz")
-            return self.enhance(noisy, rate_hz)
+        is_file = isinstance(noisy, str | Path | bytes | bytearray) or hasattr(noisy, "read")
+        if is_file != (rate_hz is None):
+            raise AudioError(
+                "a file has its own sampling rate; omit rate_hz"
+                if is_file
+                else "an array has no sampling rate; pass rate_hz"
+            )
         if rate_hz is not None:
-            raise AudioError("a file has its own sampling rate; omit rate_hz")
+            return self.enhance(cast(ArrayLike, noisy), rate_hz)
         try:
-            with open_file(as_path(str(noisy))) as source:
+            with open_recording(cast(Recording, noisy)) as source:
                 blocks = [enhanced for _, enhanced in self.enhance_source(source)]
         except TruncatedError as error:
             raise error.with_hint("enhance_file reads it with allow_truncated=True") from error
@@ -171,11 +187,14 @@ class Enhancer:
             warnings.warn(f"{source}: {line}", stacklevel=2)
         return self.add_provenance(outcome)
 
-    def enhance_source(self, source: Source) -> Iterator[tuple[Array, Array]]:
-        """Yield an open recording as pairs of original and enhanced blocks [channels, n].
+    def enhance_source(self, source: Source, excerpt: Excerpt | None = None) -> Iterator[tuple[Array, Array]]:
+        """Yield an open recording, or an excerpt of it, as pairs of original and enhanced blocks [channels, n].
 
         Raises AudioError, with the name of the recording, when samples are not finite.
         """
+        if excerpt is not None:
+            yield from enhance_excerpt(self.enhance_source, source, excerpt, self.network.config)
+            return
         ahead = 0 if source.live else AHEAD
         stream = EnhancerStream(self.network, self.settings, source.info.rate_hz, source.info.channels, ahead)
         for block in source.blocks:
@@ -195,6 +214,15 @@ class Enhancer:
     def add_provenance(self, outcome: Outcome) -> Outcome:
         """Return an outcome with the name, hash and version of the model."""
         return replace(outcome, model=self.model, model_sha256=self.model_sha256, version=__version__)
+
+
+def open_recording(noisy: Recording) -> AbstractContextManager[Source]:
+    """Open a file by its path, its content, or from where an open binary file stands, which stays open."""
+    if isinstance(noisy, str | Path):
+        return open_file(as_path(str(noisy)))
+    if isinstance(noisy, bytes | bytearray):
+        return open_copied(io.BytesIO(noisy), "these bytes")
+    return open_copied(noisy, str(getattr(noisy, "name", "this file")))
 
 
 def channel_axis(shape: tuple[int, ...]) -> int:

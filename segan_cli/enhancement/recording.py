@@ -4,14 +4,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.audio.files import AudioInfo, check_writable
+from segan_cli.audio.files import VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.layouts import channel_order
 from segan_cli.audio.loudness import GainMeter, LoudnessMeter, PeakMeter
@@ -19,12 +19,13 @@ from segan_cli.audio.meter import LevelMeter
 from segan_cli.audio.sinks import Warn, Write, apply_gain, open_output, open_target, reordered
 from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
+from segan_cli.enhancement.excerpt import Excerpt
 from segan_cli.enhancement.jobs import STREAM, Job
-from segan_cli.errors import AudioError
+from segan_cli.errors import AudioError, OutputError
 from segan_cli.remote import is_remote
 
 Array = NDArray[np.float32]
-Enhance = Callable[[Source], Iterator[tuple[Array, Array]]]  # yields original and enhanced blocks [channels, n]
+Enhance = Callable[[Source, Excerpt | None], Iterator[tuple[Array, Array]]]  # yields original and enhanced blocks
 OnProgress = Callable[[float, float | None], None]  # seconds done, and in all if known
 
 
@@ -41,6 +42,7 @@ class OutputOptions:
     force: bool = False  # overwrite existing files
     skip_existing: bool = False
     allow_truncated: bool = False  # accept recordings that are cut short
+    excerpt: Excerpt | None = None  # the part to enhance
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,8 @@ class Outcome:
         level_db: RMS level of the input relative to full scale.
         enhanced_level_db: RMS level after enhancement, before --normalize or --loudness.
         noise_reduction_db: reduction of the power of the pauses, the quietest tenth of the frames.
+        noise_reduction_low_db: the same below 8 kHz, if there is sound above.
+        noise_reduction_high_db: the same above 8 kHz.
         real_time_factor: processing time over duration.
         warnings: about a wrong header, and what the output format cannot store.
         model: name or file of the model.
@@ -75,6 +79,8 @@ class Outcome:
     level_db: float | None = None
     enhanced_level_db: float | None = None
     noise_reduction_db: float | None = None
+    noise_reduction_low_db: float | None = None
+    noise_reduction_high_db: float | None = None
     real_time_factor: float | None = None
     warnings: list[str] = field(default_factory=list)
     model: str | None = None
@@ -94,6 +100,11 @@ def enhance_recording(
     with ExitStack() as stack:
         noisy = stack.enter_context(open_source(job.source, options))
         info = noisy.info
+        if options.excerpt is not None:
+            if job.target.suffix.lower() in VIDEO:
+                raise OutputError(f"{job.target}: pictures cannot be cut; add --format wav, or give -o FILE.wav")
+            info = options.excerpt.within(info, noisy.name)
+            noisy = replace(noisy, first=options.excerpt.first(info.rate_hz))
         output_info = info.at(options.rate_hz or info.rate_hz)
         write = stack.enter_context(open_job_target(job, output_info, noisy, options, warnings.append))
         gain_meter = make_gain_meter(options, output_info)
@@ -104,8 +115,8 @@ def enhance_recording(
             check_writable(options.residual, options.force)
             write_residual = stack.enter_context(open_target(options.residual, info, force=options.force))
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
-        meter, done = LevelMeter(info.rate_hz), 0
-        for original, enhanced in enhance(noisy):
+        meter, done = LevelMeter(info.rate_hz, info.channels), 0
+        for original, enhanced in enhance(noisy, options.excerpt):
             meter.push(original, enhanced)
             if write_residual is not None:
                 write_residual(original - enhanced)
@@ -114,12 +125,16 @@ def enhance_recording(
             if on_progress is not None:
                 on_progress(done / info.rate_hz, None if info.n_samples is None else info.n_samples / info.rate_hz)
         write(resampler.push(np.zeros((info.channels, 0), np.float32), last=True))
+        if not done and options.excerpt is not None and options.excerpt.start_s:
+            raise AudioError(f"{noisy.name}: ends before second {options.excerpt.start_s:g}; start earlier")
         if not done:
             raise AudioError(f"{noisy.name}: holds no samples; nothing was recorded in it")
     seconds, (level_db, enhanced_level_db) = done / info.rate_hz, meter.levels_db()
+    low_db, high_db = meter.band_reductions_db()
     return Outcome(
         str(job.source), str(job.target), seconds=seconds, rate_hz=info.rate_hz, channels=info.channels,
         level_db=level_db, enhanced_level_db=enhanced_level_db, noise_reduction_db=meter.noise_reduction_db(),
+        noise_reduction_low_db=low_db, noise_reduction_high_db=high_db,
         real_time_factor=(time.monotonic() - started) / seconds, warnings=[*noisy.warnings, *warnings],
     )  # fmt: skip
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from segan_cli.audio.files import MAX_CHANNELS, RATES_HZ
 from segan_cli.audio.filters import Emphasis, Resampler
@@ -59,6 +59,7 @@ class EnhancerStream:
         config, linked = network.config, settings.channels == "linked"
         self.settings, self.channels, self.ended = settings, channels, False
         self.flat = False  # whether blocks come as [n]
+        self.axis: int | None = None  # of the channels in blocks of two axes; None before the first
         self.enhance_segments = SegmentEnhancer(network, linked, settings.seed)
         model_hz = config.sample_rate_hz
         self.to_model_rate = Resampler(rate_hz, model_hz, channels)
@@ -75,25 +76,36 @@ class EnhancerStream:
         self.pending_low = Queue(channels)  # … and the same at the model's rate
         self.original, self.change = Queue(channels), Queue(channels)  # final but for the high band
 
-    def push(self, block: Array) -> Array:
-        """Add a block [channels, n], or [n] for one channel; return the output that is final now, [channels, m] or [m].
+    def push(self, block: ArrayLike) -> Array:
+        """Add a block and return the output that is final now, in the same layout, of any length.
+
+        Blocks are [channels, n], [n, channels], or [n] for one channel. The first block decides between the first two;
+        if both its axes have the number of channels, it is [channels, n].
 
         Raises AudioError when the block has another shape, or samples that are not finite or far beyond full scale.
         """
-        block = as_samples(block)
-        if block.ndim == self.channels == 1:
+        samples = as_samples(block)
+        if samples.ndim == self.channels == 1:
             self.flat = True
-            return np.asarray(self.step(block[None])[1][0])
-        if block.ndim != 2 or block.shape[0] != self.channels:
-            raise AudioError(
-                f"a block of shape {list(block.shape)} for {self.channels} channels; give blocks [{self.channels}, n]"
-            )
-        return self.step(block)[1]
+            return np.asarray(self.step(samples[None])[1][0])
+        axis = self._channel_axis(samples.shape)
+        enhanced = self.step(np.moveaxis(samples, axis, 0))[1]
+        self.axis = axis
+        return np.ascontiguousarray(np.moveaxis(enhanced, 0, axis))
+
+    def _channel_axis(self, shape: tuple[int, ...]) -> int:
+        """Return the axis of the channels in a block; raises AudioError when none has their number."""
+        for axis in (0, 1) if self.axis is None else (self.axis,):
+            if len(shape) == 2 and shape[axis] == self.channels:
+                return axis
+        layouts = f"[{self.channels}, n]", f"[n, {self.channels}]"
+        layout = " or ".join(layouts) if self.axis is None else f"{layouts[self.axis]}, as before"
+        raise AudioError(f"a block of shape {list(shape)} for {self.channels} channels; give blocks {layout}")
 
     def flush(self) -> Array:
         """Return the rest of the output, so that its length equals that of the input."""
         rest = self.step(np.zeros((self.channels, 0), np.float32), last=True)[1]
-        return np.asarray(rest[0]) if self.flat else rest
+        return np.asarray(rest[0]) if self.flat else np.ascontiguousarray(np.moveaxis(rest, 0, self.axis or 0))
 
     def step(self, block: Array, last: bool = False) -> tuple[Array, Array]:
         """Add a block [channels, n]; return what is final now, original and enhanced, [channels, m] each."""
