@@ -305,12 +305,6 @@ def test_video_through_a_pipe_keeps_its_pictures(tmp_path, ending):
     assert "Audio: aac" in told(target)
 
 
-def test_tracks_that_are_left_out_are_counted(tmp_path):
-    soundfile.write(tmp_path / "s.wav", voice(0.5), RATE)
-    ffmpeg("-i", tmp_path / "s.wav", "-map", "0:a", "-map", "0:a", "-c:a", "flac", tmp_path / "in.mka")
-    assert enhanced(tmp_path / "in.mka", tmp_path / "out.mka") == ["left out: 1 more sound track"]
-
-
 def test_a_rate_that_a_codec_does_not_take_is_named(tmp_path):
     soundfile.write(tmp_path / "in.wav", voice(0.5, 44_100), 44_100)
     warnings = enhanced(tmp_path / "in.wav", tmp_path / "out.webm")

@@ -5,58 +5,40 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
-from segan_cli.audio.ffmpeg import FILES_ONLY, program
-from segan_cli.audio.files import FFMPEG_EXTENSIONS, VIDEO
+from segan_cli.audio.ffmpeg import FILES_ONLY, environment, program
 from segan_cli.audio.layouts import mask_for_ffmpeg, nearest_standard
+from segan_cli.audio.media import MediaInfo, probe_media
+from segan_cli.audio.remux import (
+    APPLE_TAGS,
+    MATROSKA,
+    MP4,
+    WEBM,
+    Track,
+    attach_covers,
+    choose_tracks,
+    track_options,
+    warn_of_losses,
+)
 from segan_cli.audio.streams import Encoding
+from segan_cli.audio.tags import copy_tags
 from segan_cli.errors import OutputError
 
-STREAM = re.compile(r"^  Stream #0:\d+.*?: (Audio|Video|Subtitle|Data|Attachment): (\w+)(.*)$", re.MULTILINE)
+Warn = Callable[[str], None]
+
+LOG_OPTIONS = ("-hide_banner", "-nostats", "-v", "level+info")
 WRITTEN = re.compile(r"Audio: (\w+).*?, (\d+) Hz, ([^,]+),")
 ERROR = re.compile(r"\[(?:error|fatal)\] (.*)")
-KBPS = re.compile(r"(\d+) kb/s")
 SAMPLE = re.compile(r", ((?:u8|s16|s32|flt|dbl)p?)\b")
-REGENERATED = re.compile(r"\((?:text|tmcd) /")  # data streams that ffmpeg writes itself: chapters, time code
 ENCODERS = {  # codec → encoder, where the names differ
     "opus": "libopus", "vorbis": "libvorbis", "mp3": "libmp3lame", "speex": "libspeex", "gsm": "libgsm", "dts": "dca",
     "amr_nb": "libopencore_amrnb", "amr_wb": "libvo_amrwbenc",
 }  # fmt: skip
 LOSSLESS = ("flac", "alac", "wavpack", "tta")
-XIPH = ("opus", "vorbis")  # codecs of webm; their layout follows from the number of channels
-CONTAINERS = {  # extension → ffmpeg's name of the container, where they differ
-    ".mkv": "matroska", ".mka": "matroska", ".ts": "mpegts", ".mts": "mpegts", ".mpg": "mpeg", ".mpeg": "mpeg",
-    ".wmv": "asf", ".wma": "asf", ".m4b": "mov", ".m4v": "mov",
-}  # fmt: skip
-
-
-@dataclass(frozen=True)
-class MediaInfo:
-    """ffmpeg's description of a file."""
-
-    containers: tuple[str, ...]  # names of its format
-    streams: tuple[tuple[str, str, str], ...]  # kind, codec and details of each
-    kbps: int  # of the audio; 0: not known
-
-    def of(self, kind: str) -> list[tuple[str, str, str]]:
-        """Return the streams of a kind."""
-        return [stream for stream in self.streams if stream[0] == kind]
-
-
-def probe_media(path: Path) -> MediaInfo:
-    """Run ffmpeg to describe a file."""
-    command = [program(path), "-nostdin", "-hide_banner", *FILES_ONLY, "-i", f"file:{path}"]
-    log = subprocess.run(command, capture_output=True, check=False).stderr.decode("utf-8", "replace")
-    form = re.search(r"^Input #0, (\S+), from", log, re.MULTILINE)
-    streams = tuple((found[1], found[2], found[3]) for found in STREAM.finditer(log))
-    audio = next((details for kind, _, details in streams if kind == "Audio"), "")
-    total = re.search(r"^  Duration: .*bitrate: (\d+) kb/s", log, re.MULTILINE)
-    kbps = KBPS.search(audio) or (total if len(streams) == 1 else None)
-    return MediaInfo(tuple(form[1].split(",")) if form else (), streams, int(kbps[1]) if kbps else 0)
+MUTAGEN_EXTENSIONS = (".m4a", ".m4b", ".m4v", ".mp4", ".mov", ".wma", ".wmv", ".asf", ".wv", ".ape", ".tta")
 
 
 @lru_cache(maxsize=1)
@@ -68,24 +50,41 @@ def encoders(ffmpeg: str) -> frozenset[str]:
 
 @contextmanager
 def open_encoder(
-    target: Path, encoding: Encoding, original: Path | None, warn: Callable[[str], None], chapters: bool = True
+    target: Path, encoding: Encoding, original: Path | None, warn: Warn, chapters: bool = True
 ) -> Iterator[IO[bytes]]:
-    """Open a stream of samples that become the audio of `target`, with tags, chapters and the video of `original`.
+    """Open a stream of samples that become the audio of `target`; its other streams and tags are those of `original`.
 
-    Codec, bit rate and depth are those of the original if the container is the same; `warn` gets a message about what
+    Codec, bit rate and depth are those of the original if the container can hold them; `warn` gets a message about what
     cannot be kept. Raises OutputError, with ffmpeg's message, when it fails; `target` is then incomplete.
     """
     ffmpeg, mask = program(target), mask_for_ffmpeg(encoding.channels, encoding.mask)
-    info = probe_media(original) if original is not None else None
-    options = ["-map", "0:a"] if original is None or info is None else stream_options(target, original, info, warn)
-    options += [] if chapters else ["-map_chapters", "-1"]
-    if "libopus" in options or target.suffix.lower() == ".webm":
-        mask = nearest_standard(encoding.channels, mask)
-    layout = ["-channel_layout", hex(mask)] if mask else []
-    samples = ["-f", "f32le", "-ar", str(encoding.rate_hz), "-ac", str(encoding.channels), *layout, "-i", "pipe:0"]
-    command = [ffmpeg, "-hide_banner", "-nostats", "-v", "level+info", "-y", *samples, *options]
+    media = probe_media(original) if original is not None else None
+    options, tracks = ["-map", "0:a"], list[Track]()
+    with tempfile.TemporaryDirectory() as folder:
+        if original is not None and media is not None and media.of("Audio"):
+            tracks, keeps_codec = plan_tracks(target, original, media, warn)
+            options = [*FILES_ONLY, "-i", f"file:{original}", *track_options(target, tracks, media)]
+            options += timeline_options(target, media)
+            options += codec_options(target, media, keeps_codec, warn)
+            options += attach_covers(target, original, media, len(tracks), Path(folder))
+        options += [] if chapters else ["-map_chapters", "-1"]
+        if "libopus" in options or target.suffix.lower() == ".webm":
+            mask = nearest_standard(encoding.channels, mask)
+        layout = ["-channel_layout", hex(mask)] if mask else []
+        samples = ["-f", "f32le", "-ar", str(encoding.rate_hz), "-ac", str(encoding.channels), *layout, "-i", "pipe:0"]
+        with run_encoder([ffmpeg, *LOG_OPTIONS, "-y", *samples, *options], target, warn) as stream:
+            yield stream
+    if original is not None and target.suffix.lower() in MUTAGEN_EXTENSIONS and APPLE_TAGS[0] not in options:
+        copy_tags(original, target, warn, chapters)
+    if media is not None and media.is_multimedia:
+        warn_of_losses(target, tracks, media, warn)
+
+
+@contextmanager
+def run_encoder(command: list[str], target: Path, warn: Warn) -> Iterator[IO[bytes]]:
+    """Run ffmpeg with a stream of samples as its first input; raises OutputError, with its message, when it fails."""
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen([*command, f"file:{target}"], stdin=subprocess.PIPE, stderr=log)
+        process = subprocess.Popen([*command, f"file:{target}"], stdin=subprocess.PIPE, stderr=log, env=environment())
         assert process.stdin is not None
         try:
             try:
@@ -104,55 +103,48 @@ def open_encoder(
             process.wait()
 
 
-def stream_options(target: Path, original: Path, info: MediaInfo, warn: Callable[[str], None]) -> list[str]:
-    """Return ffmpeg's options that keep the video, subtitles, chapters, tags, codec and bit rate of an original."""
-    extension = target.suffix.lower()
-    before = original.suffix.lower()
-    same = before == extension or (
-        before not in FFMPEG_EXTENSIONS and CONTAINERS.get(extension, extension.removeprefix(".")) in info.containers
-    )
-    matroska = same and "matroska" in info.containers
-    options = [*FILES_ONLY, "-i", f"file:{original}"]
-    if extension in VIDEO or matroska:
-        options += ["-map", "1:v?", "-c:v", "copy"]
-    options += ["-map", "0:a"]
-    if same and extension in VIDEO:
-        options += ["-map", "1:s?", "-c:s", "copy"]
-    if matroska and extension != ".webm":
-        options += ["-map", "1:t?", "-c:t", "copy"]
-    tags = "1:s:a:0" if "ogg" in info.containers else "1"  # where Ogg files have them
-    options += ["-map_metadata", tags, "-map_metadata:s:a:0", "1:s:a:0", "-map_chapters", "1"]
-    left = [("sound track", len(info.of("Audio")) - 1)]
-    if extension in VIDEO:
-        left += [
-            ("subtitle track", 0 if same else len(info.of("Subtitle"))),
-            ("data track", sum(1 for _, _, details in info.of("Data") if not REGENERATED.search(details))),
-        ]
-    for name, n in left:
-        if n > 0:
-            warn(f"left out: {n} {'more ' * (name == 'sound track')}{name}{'s' * (n > 1)}")
-    return [*options, *codec_options(target, info, same, warn)]
-
-
-def codec_options(target: Path, info: MediaInfo, same: bool, warn: Callable[[str], None]) -> list[str]:
-    """Return ffmpeg's options for the codec, bit rate and depth of the audio of an original."""
-    audio = info.of("Audio")
-    if not audio:
+def timeline_options(target: Path, media: MediaInfo) -> list[str]:
+    """Return ffmpeg's options that keep the times of an original, where both containers have some."""
+    if not media.on_timeline or target.suffix.lower() not in (*MATROSKA, *MP4, *WEBM):
         return []
-    _, codec, details = audio[0]
+    late = ["-filter:a:0", f"asetpts=PTS+{media.offset_s}/TB"] if media.offset_s else []
+    return ["-copyts", *late]
+
+
+def plan_tracks(target: Path, original: Path, media: MediaInfo, warn: Warn) -> tuple[list[Track], bool]:
+    """Return the streams of the output in their order, and whether the codec of the sound is kept."""
+    enhanced = media.of("Audio")[0]
+    if not media.is_multimedia:  # its extension says which codec it has
+        extension = target.suffix.lower()
+        return [Track(enhanced)], original.suffix.lower() == extension or extension[1:] in media.containers
+    tracks = choose_tracks(target, original, media)
+    keeps_codec = any(track.stream is enhanced for track in tracks)
+    if not keeps_codec:
+        warn(f"{target.suffix} files cannot hold {enhanced.codec} sound; it is written in their default codec")
+        tracks = sorted([*tracks, Track(enhanced)], key=lambda track: track.stream.index)
+    n_other = sum(track.stream.kind == "Audio" for track in tracks) - 1
+    if n_other:
+        warn(f"only its first sound track is enhanced; {n_other} more {'are' if n_other > 1 else 'is'} kept as before")
+    return tracks, keeps_codec
+
+
+def codec_options(target: Path, media: MediaInfo, keeps_codec: bool, warn: Warn) -> list[str]:
+    """Return ffmpeg's options for the codec, bit rate and depth of the audio of an original."""
+    audio = media.of("Audio")[0]
+    codec, kbps = audio.codec, media.kbps
     lossless = codec in LOSSLESS or codec.startswith("pcm_")
-    rate = ["-b:a", f"{info.kbps}k"] if info.kbps and not lossless else []
-    if not same or (target.suffix.lower() == ".webm" and codec not in XIPH):
+    rate = ["-b:a:0", f"{kbps}k"] if kbps and not lossless else []
+    if not keeps_codec:
         return rate
     encoder = ENCODERS.get(codec, codec)
     if encoder not in encoders(program(target)):
         warn(f"ffmpeg cannot encode {codec}; the audio is written in the default codec of {target.suffix} files")
         return rate
-    depth = SAMPLE.search(details) if codec in LOSSLESS else None
-    return ["-c:a", encoder, "-strict", "experimental", *(["-sample_fmt", depth[1]] if depth else rate)]
+    depth = SAMPLE.search(audio.details) if codec in LOSSLESS else None
+    return ["-c:a:0", encoder, "-strict", "experimental", *(["-sample_fmt:a:0", depth[1]] if depth else rate)]
 
 
-def warn_of_changes(log: str, warn: Callable[[str], None]) -> None:
+def warn_of_changes(log: str, warn: Warn) -> None:
     """Warn about a sampling rate or a channel layout that the codec changed, by ffmpeg's log."""
     inputs, _, outputs = log.partition("Output #0")
     before, after = WRITTEN.search(inputs), WRITTEN.search(outputs)

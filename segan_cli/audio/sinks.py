@@ -37,7 +37,6 @@ from segan_cli.stopping import BROKEN_PIPE
 
 COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when they are closed, as does ALAC
 RIFF_KINDS = {"WAV": "RIFF", "WAVEX": "RIFF", "RF64": "RIFF", "AIFF": "FORM"}
-MUTAGEN_EXTENSIONS = (".m4a", ".m4b", ".m4v", ".mp4", ".mov", ".wma", ".wmv", ".asf", ".wv", ".ape", ".tta")
 
 Array = NDArray[np.float32]
 Write = Callable[[Array], object]  # takes the next samples [channels, n]
@@ -88,8 +87,6 @@ def _open_with_ffmpeg(path: Path, info: AudioInfo, original: Source | None, warn
     chapters = original is None or original.first is None  # which an excerpt does not keep
     with open_encoder(path, encoding, source, warn, chapters) as stream:
         yield lambda samples: stream.write(encoding.encode(reordered(samples, order)))
-    if source is not None and path.suffix.lower() in MUTAGEN_EXTENSIONS:
-        copy_tags(source, path, warn, chapters)
 
 
 @contextmanager

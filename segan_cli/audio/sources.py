@@ -13,7 +13,8 @@ import soxr
 from numpy.typing import NDArray
 
 from segan_cli.atomic import scratch_file
-from segan_cli.audio.ffmpeg import Decoding, decoding, find_ffmpeg, is_playlist
+from segan_cli.audio.decoder import Decoding, decoding
+from segan_cli.audio.ffmpeg import find_ffmpeg, is_playlist
 from segan_cli.audio.files import (
     FFMPEG_EXTENSIONS,
     MPEG_AUDIO,

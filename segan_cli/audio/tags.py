@@ -30,6 +30,7 @@ OTHER = {  # of APE and ASF
 PICTURES = "metadata_block_picture"  # name of the Vorbis comment that holds a picture
 MASK = "waveformatextensible_channel_mask"
 CHAPTER_FRAMES = ("CHAP", "CTOC", "ETCO", "SYLT", "SYTC", "MLLT", "POSS")  # of ID3: what refers to times
+GAPLESS = "----:com.apple.iTunes:iTunSMPB"  # how many samples the former encoder added
 ENCODERS = ("encoder", "encodersettings", "tsse")  # names of tags about the encoder of the original
 
 
@@ -173,7 +174,8 @@ def copy_all(before: Any, after: Any, chapters: bool) -> None:
             after.metadata_blocks += [b for b in before.metadata_blocks if b.code == 2 or (b.code == 5 and rate)]
     elif kind:
         for key, value in before.tags.items():
-            after.tags[key] = value
+            if not key.startswith("\0") and key != GAPLESS:  # names that are numbers have a table elsewhere
+                after.tags[key] = value
 
 
 def read_covers(file: Any) -> Iterator[Any]:

@@ -1,0 +1,133 @@
+"""What ffmpeg says about a file: its container, tags, chapters and streams."""
+
+import re
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from segan_cli.audio.ffmpeg import FILES_ONLY, environment, program, without_name
+
+CONTAINER = re.compile(r"^Input #0, (\S+), from .*$", re.MULTILINE)
+DURATION = re.compile(
+    r"^  Duration: (?:(\d+):(\d\d):(\d\d\.\d+)|N/A)(?:, start: (-?[\d.]+))?(?:, bitrate: (\d+) kb/s)?",
+    re.MULTILINE,
+)
+STREAM = re.compile(
+    r" +Stream #0:(\d+)(?:\[0x\w+\])?(?:\(([^)]*)\))?: (Audio|Video|Subtitle|Data|Attachment): (\w+)(.*)"
+)
+FLAG = re.compile(  # a disposition, at the end of a stream's line
+    r" \((default|dub|original|comment|lyrics|karaoke|forced|hearing impaired|visual impaired|clean effects"
+    r"|attached pic|timed thumbnails|non-diegetic|captions|descriptions|metadata|dependent|still image|multilayer)\)"
+)
+KBPS = re.compile(r"(\d+) kb/s")
+ENTRY = re.compile(r" {4,}([^\s:][^:]*?) *:(?: (.*))?$")  # of tags and of side data
+CHAPTER = re.compile(r"^ +Chapter #0:\d+: start", re.MULTILINE)
+OTHER_SECTION = re.compile(r" +(?:Chapter #|Program |Stream group )")
+TIMELINES = ("matroska", "mov")  # containers whose time 0 has a meaning, and is kept
+SHORT_S = 0.1
+MULTIMEDIA = (*TIMELINES, "avi", "asf", "flv", "mpegts", "mpeg", "mxf", "nut")  # their packets have times
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream of a file."""
+
+    index: int
+    kind: str  # Audio, Video, Subtitle, Data or Attachment
+    codec: str
+    details: str  # the rest of ffmpeg's line
+    language: str
+    flags: tuple[str, ...]  # dispositions in ffmpeg's words, such as "default" and "visual impaired"
+    tags: dict[str, str] = field(default_factory=dict)  # by names in small letters
+    side_data: dict[str, str] = field(default_factory=dict)  # such as the rotation of pictures
+
+    @property
+    def is_cover(self) -> bool:
+        """Whether it is a still picture that belongs to the whole file."""
+        return "attached pic" in self.flags
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """ffmpeg's description of a file."""
+
+    containers: tuple[str, ...]  # names of its format
+    duration_s: float | None
+    start_s: float  # time of its first picture or sample
+    kbps: int  # of the audio; 0: not known
+    tags: dict[str, str]  # by names in small letters
+    n_chapters: int
+    streams: tuple[Stream, ...]
+
+    def of(self, kind: str) -> list[Stream]:
+        """Return the streams of a kind."""
+        return [stream for stream in self.streams if stream.kind == kind]
+
+    @property
+    def on_timeline(self) -> bool:
+        """Whether its times count from a meaningful zero."""
+        return not set(TIMELINES).isdisjoint(self.containers)
+
+    @property
+    def offset_s(self) -> float:
+        """Time of its first picture or sample on its timeline; 0 for the short delay of an encoder."""
+        return self.start_s if self.on_timeline and self.start_s > SHORT_S else 0.0
+
+    @property
+    def is_multimedia(self) -> bool:
+        """Whether it is in a container of several streams, whose packets have times."""
+        return not set(MULTIMEDIA).isdisjoint(self.containers)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether it has moving pictures."""
+        return any(not stream.is_cover for stream in self.of("Video"))
+
+
+def probe_media(path: Path) -> MediaInfo:
+    """Run ffmpeg to describe a file; one that it cannot read has no container and no streams."""
+    command = [program(path), "-nostdin", "-hide_banner", *FILES_ONLY, "-i", f"file:{path}"]
+    log = subprocess.run(command, capture_output=True, check=False, env=environment()).stderr
+    return parse_media(without_name(log, path))
+
+
+def parse_media(log: str) -> MediaInfo:
+    """Parse the description that `ffmpeg -i` logs."""
+    container = CONTAINER.search(log)
+    duration = DURATION.search(log)
+    tags: dict[str, str] = {}
+    streams: dict[int, Stream] = {}
+    section = entries = tags  # whose tags follow, and where the next entries belong
+    side_data: dict[str, str] = {}
+    for line in log[container.end() :].splitlines() if container else ():
+        if found := STREAM.match(line):
+            stream = streams[int(found[1])] = make_stream(*found.groups())
+            section, entries, side_data = stream.tags, {}, stream.side_data
+        elif OTHER_SECTION.match(line):
+            section, entries = {}, {}
+        elif line.endswith(" Metadata:"):
+            entries = section
+        elif line.lower().endswith(" side data:"):
+            entries = side_data
+        elif found := ENTRY.match(line):
+            entries.setdefault(found[1].lower(), found[2] or "")
+    ordered = tuple(streams[index] for index in sorted(streams))
+    audio = next((stream.details for stream in ordered if stream.kind == "Audio"), "")
+    kbps = KBPS.search(audio)
+    rate = kbps[1] if kbps else duration[5] if duration and len(ordered) == 1 else None
+    return MediaInfo(
+        containers=tuple(container[1].split(",")) if container else (),
+        duration_s=3600 * int(duration[1]) + 60 * int(duration[2]) + float(duration[3])
+        if duration and duration[1]
+        else None,
+        start_s=float(duration[4] or 0) if duration else 0.0,
+        kbps=int(rate or 0),
+        tags=tags,
+        n_chapters=len(CHAPTER.findall(log)),
+        streams=ordered,
+    )
+
+
+def make_stream(index: str, language: str | None, kind: str, codec: str, details: str) -> Stream:
+    """Return a stream by the parts of its line."""
+    return Stream(int(index), kind, codec, details, language or "", tuple(FLAG.findall(details)))

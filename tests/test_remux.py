@@ -1,0 +1,182 @@
+"""What a video or another container holds beside the sound that is enhanced: streams, tags, chapters, times."""
+
+import os
+
+import imageio_ffmpeg
+import numpy as np
+import pytest
+import soundfile
+from commands import complaint, segan
+from conftest import voice
+from test_keeping import enhanced, ffmpeg
+
+from segan_cli.audio.media import probe_media
+from segan_cli.audio.sources import open_file
+
+RATE = 16_000
+PICTURE = ("-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=10")
+TAKES = "select='not(mod(n,3))+gt(n,6)'"  # of pictures at a variable rate
+
+
+@pytest.fixture(autouse=True)
+def _ffmpeg(tmp_path, monkeypatch):
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    (folder / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
+    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
+
+
+def make_matroska(folder):
+    """A file with pictures, two sound tracks, subtitles in two languages, chapters, a font and a cover."""
+    soundfile.write(folder / "s.wav", voice(1.0), RATE)
+    (folder / "s.srt").write_text("1\n00:00:00,200 --> 00:00:00,800\nhello\n")
+    (folder / "c.txt").write_text(
+        ";FFMETADATA1\ntitle=A talk\nMOOD=calm\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=900\ntitle=One\n"
+    )
+    (folder / "font.ttf").write_text("font")
+    ffmpeg(*PICTURE, "-frames:v", 1, folder / "cover.jpg")
+    inputs = ("s.wav", "s.srt", "c.txt")
+    sources = [word for name in inputs for word in ("-i", folder / name)]
+    maps = [word for spec in ("0:v", "1:a", "1:a", "2:s", "2:s") for word in ("-map", spec)]
+    tags = {
+        "s:0": "title=Camera A", "s:1": "language=eng", "s:2": "language=ger", "s:3": "language=fre",
+        "s:4": "language=ger", "s:5": "mimetype=application/x-truetype-font", "s:6": "mimetype=image/jpeg",
+    }  # fmt: skip
+    ffmpeg(
+        *PICTURE, *sources, *maps, "-map_metadata", 3, "-vf", TAKES, "-fps_mode", "vfr", "-c:v", "mpeg4",
+        "-c:a", "flac", "-c:s", "srt", "-attach", folder / "font.ttf", "-attach", folder / "cover.jpg",
+        *(word for spec, tag in tags.items() for word in (f"-metadata:{spec}", tag)), "-metadata:s:3", "title=Titres",
+        "-disposition:v:0", "default", "-disposition:a:0", "default+visual_impaired", "-disposition:a:1", "comment", folder / "in.mkv",
+    )  # fmt: skip
+    return folder / "in.mkv"
+
+
+def packets(path, spec):
+    """The coded packets of a stream, with their times."""
+    return ffmpeg("-i", path, "-map", f"0:{spec}", "-c", "copy", "-f", "framemd5", "-")
+
+
+def shape(path):
+    """Kind, language, title and flags of the streams of a file."""
+    return [(s.kind, s.language, s.tags.get("title"), s.flags) for s in probe_media(path).streams]
+
+
+ONE_ENHANCED = "only its first sound track is enhanced; 1 more is kept as before"
+
+
+def test_a_matroska_file_keeps_all_its_streams(tmp_path):
+    source, target = make_matroska(tmp_path), tmp_path / "out.mkv"
+    assert enhanced(source, target) == [ONE_ENHANCED]
+    assert shape(target) == shape(source)
+    assert shape(target)[:6] == [
+        ("Video", "", "Camera A", ("default",)), ("Audio", "eng", None, ("default", "visual impaired")),
+        ("Audio", "ger", None, ("comment",)), ("Subtitle", "fre", "Titres", ("default",)),
+        ("Subtitle", "ger", None, ()), ("Attachment", "", None, ()),
+    ]  # fmt: skip
+    font, cover = probe_media(target).streams[5:]
+    assert (font.tags["filename"], font.tags["mimetype"]) == ("font.ttf", "application/x-truetype-font")
+    assert cover.is_cover
+    assert (tmp_path / "cover.jpg").read_bytes() in target.read_bytes()
+    for spec in ("v:0", "a:1", "s:0"):
+        assert packets(target, spec) == packets(source, spec)
+    assert (probe_media(target).n_chapters, probe_media(target).tags["mood"]) == (1, "calm")
+
+
+def test_what_mp4_cannot_hold_is_named_in_one_line(tmp_path):
+    source, target = make_matroska(tmp_path), tmp_path / "out.mp4"
+    first, second = enhanced(source, target)
+    assert first == ONE_ENHANCED
+    assert second == ("left out, as .mp4 files cannot hold it: attachment track 5 (font.ttf); tags (mood)")
+    kinds = [stream.kind for stream in probe_media(target).streams]
+    assert kinds == ["Video", "Audio", "Audio", "Subtitle", "Subtitle", "Data", "Video"]  # chapters, cover
+    assert [stream.language for stream in probe_media(target).of("Subtitle")] == ["fre", "ger"]
+    assert [stream.codec for stream in probe_media(target).of("Audio")] == ["flac", "flac"]
+
+
+def test_pictures_that_a_container_cannot_hold_are_one_line_and_no_file(tmp_path):
+    source = make_matroska(tmp_path)
+    line = complaint(segan("enhance", source, "-o", tmp_path / "out.webm"))
+    assert line == f"segan: {tmp_path}/out.webm: .webm files cannot hold mpeg4 video; name an .mkv file"
+    assert not list(tmp_path.glob("*out*"))
+
+
+def test_a_codec_that_a_container_cannot_hold_is_named(tmp_path):
+    soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
+    ffmpeg("-i", tmp_path / "s.wav", *PICTURE, "-c:a", "aac", "-c:v", "libvpx", tmp_path / "in.mkv")
+    warnings = enhanced(tmp_path / "in.mkv", tmp_path / "out.webm")
+    assert warnings[0] == ".webm files cannot hold aac sound; it is written in their default codec"
+    assert probe_media(tmp_path / "out.webm").of("Audio")[0].codec in ("opus", "vorbis")
+
+
+@pytest.mark.parametrize("ending", ["mov", "mp4"])
+def test_a_phone_video_keeps_place_date_device_rotation_and_time_code(tmp_path, ending):
+    soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
+    ffmpeg("-i", tmp_path / "s.wav", *PICTURE, "-c:a", "aac", "-c:v", "mpeg4", tmp_path / "s.mov")
+    tags = {
+        "com.apple.quicktime.location.iso6709": "+48.1+011.5/",
+        "com.apple.quicktime.creationdate": "2023-05-06T07:08:09+0200",
+        "com.apple.quicktime.make": "Apple",
+        "creation_time": "2023-05-06T05:08:09.000000Z",
+    }
+    words = [word for name, text in tags.items() for word in ("-metadata", f"{name}={text}")]
+    turned = ("-display_rotation", 90, "-i", tmp_path / "s.mov", "-timecode", "10:20:30:00", "-c", "copy")
+    ffmpeg(*turned, "-movflags", "use_metadata_tags", *words, tmp_path / "in.mov")
+    target = tmp_path / f"out.{ending}"
+    assert enhanced(tmp_path / "in.mov", target) == []
+    after = probe_media(target)
+    assert {name: after.tags[name].split(";")[0] for name in tags} == tags  # the date of creation is there twice
+    assert after.of("Video")[0].tags["timecode"] == "10:20:30:00"
+    assert "rotation of 90.00 degrees" in after.of("Video")[0].side_data.values()
+    assert packets(target, "v:0") == packets(tmp_path / "in.mov", "v:0")
+
+
+def test_sound_that_starts_late_is_read_completely_and_starts_late_again(tmp_path):
+    soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
+    ffmpeg("-i", tmp_path / "s.wav", "-af", "asetpts=PTS+0.8/TB", "-c:a", "flac", tmp_path / "in.mka")
+    assert probe_media(tmp_path / "in.mka").start_s == pytest.approx(0.8)
+    assert enhanced(tmp_path / "in.mka", tmp_path / "out.mka") == []
+    assert probe_media(tmp_path / "out.mka").start_s == pytest.approx(0.8)
+    with open_file(tmp_path / "out.mka") as late, open_file(tmp_path / "s.wav") as plain:
+        np.testing.assert_allclose(*(np.concatenate(list(s.blocks), 1) for s in (late, plain)), atol=2e-4)
+
+
+@pytest.mark.parametrize("ending", ["mkv", "mka"])
+def test_short_gaps_are_filled_with_silence(tmp_path, ending):
+    sound = voice(3.0, 48_000)
+    soundfile.write(tmp_path / "s.wav", sound, 48_000)
+    pictures = (*PICTURE, "-c:v", "mpeg4") if ending == "mkv" else ()
+    ffmpeg("-i", tmp_path / "s.wav", *pictures, "-c:a", "pcm_s16le", tmp_path / f"whole.{ending}")
+    drop = "noise=drop='eq(mod(n,30),20)+eq(mod(n,30),21)'"  # two packets of 21 ms, four times
+    ffmpeg("-i", tmp_path / f"whole.{ending}", "-c", "copy", "-bsf:a", drop, tmp_path / f"in.{ending}")
+    with open_file(tmp_path / f"in.{ending}") as source:
+        heard = np.concatenate(list(source.blocks), 1)[0]
+    assert source.warnings == []
+    assert abs(len(heard) - len(sound)) <= 48
+    last = slice(-9_600, -4_800)
+    shifts = range(-96, 97)
+    errors = [np.abs(heard[last.start + shift : last.stop + shift] - sound[last]).mean() for shift in shifts]
+    assert abs(shifts[int(np.argmin(errors))]) <= 48  # 1 ms, the precision of the times
+    assert min(errors) < 0.01
+
+
+def test_lines_in_names_colours_and_tags_do_not_deceive(tmp_path, monkeypatch):
+    soundfile.write(tmp_path / "s.wav", voice(0.5), RATE)
+    name = "a\n  Duration: 99:00:00.00, start: 5.0\n  Stream #0:7: Video: h264\n[error] partial file\n.mka"
+    tag = "title=partial file\n  Duration: 99:00:00.00, corrupt input packet in stream 0"
+    ffmpeg("-i", tmp_path / "s.wav", "-c:a", "flac", "-metadata", tag, f"file:{tmp_path / name}")
+    monkeypatch.setenv("AV_LOG_FORCE_COLOR", "1")
+    media = probe_media(tmp_path / name)
+    assert (media.duration_s, media.start_s, [s.kind for s in media.streams]) == (0.5, 0.0, ["Audio"])
+    with open_file(tmp_path / name) as source:
+        assert sum(block.shape[1] for block in source.blocks) == 8_000
+    assert source.warnings == []
+
+
+def test_a_cut_recording_with_a_cover_is_still_cut(tmp_path):
+    soundfile.write(tmp_path / "s.wav", voice(2.0), RATE)
+    ffmpeg(*PICTURE, "-frames:v", 1, tmp_path / "c.jpg")
+    attach = ("-attach", tmp_path / "c.jpg", "-metadata:s:t", "mimetype=image/jpeg")
+    ffmpeg("-i", tmp_path / "s.wav", *attach, "-c:a", "pcm_s16le", "-cluster_time_limit", 100, tmp_path / "in.mka")
+    content = (tmp_path / "in.mka").read_bytes()
+    (tmp_path / "cut.mka").write_bytes(content[: len(content) // 2])
+    assert "cut short" in complaint(segan("enhance", tmp_path / "cut.mka", "-o", tmp_path / "out.wav"))
