@@ -11,6 +11,7 @@ from segan_cli.atomic import WORDS
 from segan_cli.audio import bitrate
 from segan_cli.audio.files import LARGEST_WAV, AudioInfo, output_format
 from segan_cli.audio.layouts import STANDARD, write_mask
+from segan_cli.audio.limits import exceeded_limit
 from segan_cli.audio.streams import BYTES
 from segan_cli.errors import OutputError
 
@@ -28,32 +29,33 @@ def open_for_writing(
     `source` if that is lossy too. Raises OutputError when the format does not support the recording.
     """
     format, encoding = output_format(path, info, subtype)
+    default = soundfile.default_subtype(format)
+    candidates = [encoding] if subtype or path.suffix.lower() == ".opus" else [encoding, default]
+    limits = [exceeded_limit(format, candidate, info.rate_hz, info.channels) for candidate in candidates]
+    if None not in limits:
+        raise OutputError(f"{path}: cannot be written: {limits[-1]}")
+    encoding = candidates[limits.index(None)]
     quality: dict[str, Any] = {}
     if source is not None and encoding in bitrate.LOSSY and info.subtype in bitrate.LOSSY:
         quality = bitrate.encoder_settings(source, encoding, info.rate_hz, info.channels)
-    default = soundfile.default_subtype(format)
-    attempts = [(encoding, quality)] if subtype or encoding == default else [(encoding, quality), (default, {})]
-    for encoding, settings in attempts:
-        try:
-            file = _open(path, info, format, encoding, settings)
-        except soundfile.LibsndfileError as error:
-            if error.code == SYSTEM_ERROR:
-                raise
-            continue
-        if subtype is None:
-            same_extension = source is not None and source.suffix.lower() == path.suffix.lower()
-            warn_of_encoding(info, format, encoding, same_extension, warn)
-        write_layout(file, info, warn)
-        return file
-    shape = f"{info.channels} channel{'s' * (info.channels > 1)} at {info.rate_hz} Hz"
-    raise OutputError(
-        f"{path}: cannot be written ({format} does not support {shape}; choose another --format or --rate)"
-    )
+    try:
+        file = _open(path, info, format, encoding, quality)
+    except soundfile.LibsndfileError as error:
+        if error.code == SYSTEM_ERROR or encoding == candidates[-1]:
+            raise
+        encoding = default
+        file = _open(path, info, format, encoding, {})
+    if subtype is None:
+        same_extension = source is not None and source.suffix.lower() == path.suffix.lower()
+        warn_of_encoding(info, format, encoding, same_extension, warn)
+    write_layout(file, info, warn)
+    return file
 
 
 def _open(path: Path, info: AudioInfo, format: str, subtype: str, settings: dict[str, Any]) -> soundfile.SoundFile:
     n_samples = info.n_samples
-    if format == "WAV" and (n_samples is None or n_samples * info.channels * BYTES.get(subtype, 1) > LARGEST_WAV):
+    large = n_samples is None or n_samples * info.channels * BYTES.get(subtype, 1) > LARGEST_WAV
+    if format == "WAV" and large and soundfile.check_format("RF64", subtype):
         format = "RF64"  # WAV with 64-bit sizes …
     elif format == "WAV" and (info.mask or info.format == "WAVEX") and soundfile.check_format("WAVEX", subtype):
         format = "WAVEX"
