@@ -9,9 +9,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer, main_thread
 from types import FrameType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from segan_cli.errors import StoppedError
+
+if TYPE_CHECKING:
+    from subprocess import Popen
 
 Listener = TypeVar("Listener", "Stop", "Leave")
 
@@ -19,6 +22,7 @@ STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") i
 BROKEN_PIPE = getattr(signal, "SIGPIPE", signal.SIGTERM)  # Windows has no SIGPIPE
 RESEND_S = 0.01  # delay before a signal whose error was lost is sent again
 UNFINISHED: set[Path] = set()  # temporary files of outputs that are being written
+WITNESSES: set["Popen[bytes]"] = set()  # processes that would take an immediate end for a crash
 
 
 class Stop:
@@ -108,6 +112,8 @@ def exit_now(number: int, frame: FrameType | None) -> None:
     """Remove unfinished outputs and end the process, whatever libraries are doing."""
     del frame
     remove_unfinished()
+    for witness in WITNESSES:
+        witness.kill()
     shown_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar hides it
     os.write(2, shown_cursor + b"segan: stopped\n")
     os._exit(128 + number)

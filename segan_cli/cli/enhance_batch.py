@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -51,18 +52,23 @@ def prepare_here(plan: "Plan", arguments: Arguments) -> Run:
     from segan_cli.enhancement.enhancer import Enhancer
     from segan_cli.remote import is_remote
     from segan_cli.system import cpu_count
+    from segan_cli.witness import witnessed
 
     n_jobs = max(1, min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), DEFAULT_JOBS)), plan.n))
     enhancer = Enhancer(arguments.model, **enhancer_arguments(arguments), threads=arguments.threads, jobs=n_jobs)
     options = output_options(arguments)
     checked = replace(options, force=True)  # for remote targets, of which a listing told whether they exist
 
-    def run_one(job: "Job", on_progress: "OnProgress") -> "Outcome":
-        return run_job(enhancer, job, checked if plan.n > 1 and is_remote(job.target) else options, on_progress)
-
     def run(reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
+        def run_one(job: "Job", on_progress: "OnProgress") -> "Outcome":
+            if witness is None:
+                return run_job(enhancer, job, options, on_progress)
+            with witness.following(str(job.source)):
+                return run_job(enhancer, job, checked if is_remote(job.target) else options, on_progress)
+
         jobs = new_jobs(plan, arguments, enhancer, reporter)
-        run_batch(run_one, jobs, n_jobs, reporter.on_outcome, reporter.on_progress, stopped)
+        with witnessed() if plan.n > 1 else nullcontext() as witness:
+            run_batch(run_one, jobs, n_jobs, reporter.on_outcome, reporter.on_progress, stopped)
 
     return run
 

@@ -1,0 +1,70 @@
+"""A crash in a library, or a kill, ends a batch with a line that names what was done and what was in work."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import soundfile
+from commands import alone, segan
+from conftest import hiss
+
+from segan_cli import stopping
+from segan_cli.witness import Witness, witnessed
+
+
+def test_the_testimony_counts_what_is_done_and_names_what_is_in_work():
+    with witnessed() as witness, witness.following("a.wav"):
+        with witness.following("b\n.wav"):
+            assert "after 0 recordings, at work on: a.wav, b .wav;" in witness.testimony()
+        assert "after 1 recording, at work on: a.wav;" in witness.testimony()
+
+
+CRASH = """
+import os, sys
+from segan_cli.audio import sinks
+real = sinks.open_for_writing
+def crash(path, *rest):
+    if rest[1].name == "r2.wav":
+        os.kill(os.getpid(), {number})
+    return real(path, *rest)
+sinks.open_for_writing = crash
+sys.argv = ["segan", *{arguments}]
+from segan_cli.__main__ import main
+main()
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_a_crash_leaves_finished_outputs_and_a_line_and_the_batch_goes_on(tmp_path):
+    for i in range(1, 4):
+        soundfile.write(tmp_path / f"r{i}.wav", hiss(0.3), 16_000)
+    words = ["enhance", *(str(tmp_path / f"r{i}.wav") for i in range(1, 4)), "-o", str(tmp_path / "out"), "-j", "1"]
+    program = CRASH.format(number=int(signal.SIGSEGV), arguments=words)
+    crashed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=alone(), check=False)
+    assert crashed.returncode == -signal.SIGSEGV
+    line = crashed.stderr.strip().splitlines()[-1]
+    assert f"after 1 recording, at work on: {tmp_path / 'r2.wav'}; leave out" in line
+    assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["r1.wav"]
+    result = segan(*words, "--skip-existing")
+    assert (result.returncode, "2 enhanced" in result.stderr) == (0, True)
+    assert "crashed" not in result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["r1.wav", "r2.wav", "r3.wav"]
+
+
+def test_an_immediate_stop_is_not_taken_for_a_crash(monkeypatch, capfd):
+    monkeypatch.setattr(stopping.os, "_exit", lambda code: None)
+    with witnessed() as witness:
+        stopping.exit_now(signal.SIGTERM, None)
+        assert witness.process.wait() != 0
+    assert capfd.readouterr().err == "segan: stopped\n"
+
+
+def test_a_lost_pipe_makes_the_witness_speak(capfd):
+    witness = Witness()
+    context = witness.following("a.wav")
+    context.__enter__()
+    witness.process.stdin.close()
+    witness.process.wait()
+    assert "at work on: a.wav" in capfd.readouterr().err
