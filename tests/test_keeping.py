@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from commands import command, segan
-from conftest import voice
+from conftest import voice as full_voice
 from mutagen import id3
 from mutagen.flac import FLAC, Picture
 from mutagen.mp3 import MP3
@@ -21,6 +21,11 @@ from segan_cli.audio.sources import open_file
 RATE = 16_000
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de") + b"\0" * 30
 MASKS = {"3.0": 0x7, "2.1": 0xB, "quad": 0x33, "4.0": 0x107, "5.0(side)": 0x607, "5.1": 0x3F, "5.1(side)": 0x60F}
+
+
+def voice(seconds, rate_hz=RATE, seed=0):
+    """A voice far below full scale."""
+    return 0.5 * full_voice(seconds, rate_hz, seed)
 
 
 @pytest.fixture(autouse=True)
@@ -309,3 +314,101 @@ def test_a_rate_that_a_codec_does_not_take_is_named(tmp_path):
     soundfile.write(tmp_path / "in.wav", voice(0.5, 44_100), 44_100)
     warnings = enhanced(tmp_path / "in.wav", tmp_path / "out.webm")
     assert warnings == ["the rate became 48000 Hz, as opus does not support 44100 Hz"]
+
+
+def with_gains(path):
+    """A recording with tags for players that change its level, and a title."""
+    if path.suffix == ".m4a":
+        ffmpeg("-f", "lavfi", "-i", "sine=d=1:r=16000", path)
+    else:
+        soundfile.write(path, voice(1.0), RATE)
+    file = mutagen.File(path)
+    if file.tags is None:
+        file.add_tags()
+    if isinstance(file.tags, id3.ID3):
+        file.tags.add(id3.TIT2(encoding=3, text="A talk"))
+        file.tags.add(id3.TXXX(encoding=3, desc="REPLAYGAIN_TRACK_GAIN", text="+12.00 dB"))
+        file.tags.add(id3.RVA2(desc="track", channel=1, gain=12.0, peak=0.2))
+    elif path.suffix == ".m4a":
+        file.tags["\xa9nam"] = ["A talk"]
+        file.tags["----:com.apple.iTunes:iTunNORM"] = [b" 00000A12"]
+        file.tags["----:com.apple.iTunes:replaygain_track_gain"] = [b"+12.00 dB"]
+    else:
+        file.tags |= {"title": ["A talk"], "replaygain_track_gain": ["+12.00 dB"], "R128_TRACK_GAIN": ["3072"]}
+    file.save()
+
+
+def kept_tags(path):
+    """What is left: the title, and what changes the level."""
+    text = told(path).lower()
+    return "a talk" in text, any(word in text for word in ("replaygain", "r128", "itunnorm", "12.00 db"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("wav", "wav"), ("mp3", "mp3"), ("flac", "ogg"), ("flac", "mka"), ("m4a", "m4a"), ("m4a", "flac"), ("ogg", "m4a")],
+)
+def test_tags_about_the_level_stay_until_it_changes(tmp_path, before, after):
+    with_gains(tmp_path / f"in.{before}")
+    assert kept_tags(tmp_path / f"in.{before}") == (True, True)
+    source, target = tmp_path / f"in.{before}", tmp_path / f"out.{after}"
+    assert not any("ReplayGain" in line for line in enhanced(source, target))
+    assert kept_tags(target) == (True, True)
+    lines = [line for line in enhanced(source, target, "--normalize", "-3", "-y") if "ReplayGain" in line]
+    assert lines == ["its ReplayGain tags are left out, as the level was changed"]
+    assert kept_tags(target) == (True, False)
+
+
+def test_the_loudness_in_a_bext_chunk_stays_until_the_level_changes(tmp_path):
+    bext = struct.pack("<346sH64s5h180s", b"Interview", 2, b"", -2300, 600, -100, -2000, -2100, b"")
+    soundfile.write(tmp_path / "in.wav", voice(0.5), RATE)
+    content = (tmp_path / "in.wav").read_bytes() + struct.pack("<4sI", b"bext", len(bext)) + bext
+    (tmp_path / "in.wav").write_bytes(content[:4] + struct.pack("<I", len(content) - 8) + content[8:])
+    assert enhanced(tmp_path / "in.wav", tmp_path / "same.wav") == []
+    assert bext in (tmp_path / "same.wav").read_bytes()
+    (line,) = enhanced(tmp_path / "in.wav", tmp_path / "out.wav", "--normalize", "-3")
+    assert line == "the loudness in its bext chunk is left out, as the level was changed"
+    changed = bext[:412] + b"\xff\x7f" * 5 + bext[422:]
+    assert changed in (tmp_path / "out.wav").read_bytes()
+
+
+@pytest.mark.parametrize(("family", "channels"), [(2, 4), (255, 6)])
+def test_a_layout_of_opus_without_loudspeakers_is_reported(tmp_path, family, channels):
+    """Each channel has its own level, by which it is found again in its place."""
+    levels = 0.4 * 0.7 ** np.arange(channels)
+    soundfile.write(tmp_path / "in.wav", voice(1.0, 48_000)[:, None] * levels, 48_000)
+    ffmpeg("-i", tmp_path / "in.wav", "-c:a", "libopus", "-mapping_family", family, tmp_path / "in.opus")
+    (line,) = enhanced(tmp_path / "in.opus", tmp_path / "out.wav")
+    assert f"family {family}), which is lost" in line
+    with open_file(tmp_path / "out.wav") as source:
+        assert source.info.mask == 0
+        heard = np.concatenate(list(source.blocks), axis=1).std(axis=1)
+    np.testing.assert_allclose(heard / heard[0], levels / levels[0], rtol=0.25)
+    lines = enhanced(tmp_path / "in.opus", tmp_path / "out.ogg")
+    assert any("which is lost" in line for line in lines)
+
+
+def test_a_b_format_wav_is_reported(tmp_path):
+    soundfile.write(tmp_path / "in.wav", np.stack([voice(0.5)] * 4, 1), RATE, format="WAVEX")
+    content = (tmp_path / "in.wav").read_bytes()
+    guid = bytes.fromhex("000000001000800000aa00389b71")
+    b_format = bytes.fromhex("00002107d3118644c8c1ca000000")
+    (tmp_path / "in.wav").write_bytes(content.replace(guid, b_format, 1))
+    (line,) = enhanced(tmp_path / "in.wav", tmp_path / "out.wav")
+    assert line.startswith("its channels are ambisonic (B-format)")
+
+
+@pytest.mark.parametrize(
+    ("codec", "container", "subtype"),
+    [
+        ("aac", "mp4", "PCM_24"),
+        ("alac", "m4a", "PCM_16"),
+        ("pcm_s24le", "mka", "PCM_24"),
+        ("pcm_f32le", "mka", "FLOAT"),
+    ],
+)
+def test_sound_that_ffmpeg_reads_keeps_its_depth_in_a_wav(tmp_path, codec, container, subtype):
+    ffmpeg("-f", "lavfi", "-i", "sine=d=0.5:r=16000", "-c:a", codec, tmp_path / f"in.{container}")
+    assert enhanced(tmp_path / f"in.{container}", tmp_path / "out.wav") == []
+    info = soundfile.info(tmp_path / "out.wav")
+    assert (info.format, info.subtype) == ("WAV", subtype)

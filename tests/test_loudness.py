@@ -6,7 +6,9 @@ import pytest
 import soundfile
 from commands import complaint, segan
 from conftest import hiss, voice
+from scipy.signal import resample_poly
 
+from segan_cli.audio.levels import normalised_loudness
 from segan_cli.audio.loudness import LoudnessMeter
 
 
@@ -17,7 +19,7 @@ def tone(seconds, rate_hz=48_000, level_db=-20.0, hz=997.0):
 def test_a_tone_has_the_loudness_of_the_standard():
     """BS.1770: 997 Hz at 0 dB in one channel is -3.01 LUFS, in two channels 0."""
     for channels, expected in ((1, -23.01), (2, -20.0)):
-        meter = LoudnessMeter(-16, 48_000, channels)
+        meter = LoudnessMeter(48_000, channels)
         meter.push(np.stack([tone(5.0)] * channels))
         assert meter.loudness() == pytest.approx(expected, abs=0.05)
 
@@ -27,29 +29,58 @@ def test_blocks_give_the_loudness_of_the_whole(seconds):
     rng = np.random.default_rng(0)
     n = round(seconds * 8_000)
     sound = (rng.standard_normal((2, n)) * np.repeat(10 ** rng.uniform(-3, -1, n // 4_000 + 1), 4_000)[:n]).astype("f4")
-    meter = LoudnessMeter(-16, 8_000, 2)
+    meter = LoudnessMeter(8_000, 2)
     for block in np.array_split(sound, 9, axis=1):
         meter.push(block)
     expected = pyloudnorm.Meter(8_000).integrated_loudness(sound.T.astype(np.float64))
     assert meter.loudness() == pytest.approx(expected, abs=0.02)
 
 
-def test_the_true_peak_bounds_the_gain():
+def normalised(sound, target_lufs, rate_hz):
+    """A signal [channels, n] at a loudness, and the warnings."""
+    blocks, warnings = [], []
+    with normalised_loudness(target_lufs, rate_hz, len(sound), blocks.append, warnings.append) as write:
+        for block in np.array_split(sound, 7, axis=1):
+            write(block)
+    return np.concatenate(blocks, axis=1), warnings
+
+
+def true_peak_db(sound):
+    return 20 * np.log10(np.abs(resample_poly(sound, 4, 1, axis=-1)).max())
+
+
+def test_quiet_peaks_leave_nothing_to_limit():
+    sound = 0.1 * (voice(4.0) + hiss(4.0))[None]
+    scaled, warnings = normalised(sound, -36, 16_000)
+    np.testing.assert_allclose(scaled / sound, (scaled / sound)[0, 0], rtol=1e-6)
+    assert warnings == []
+
+
+@pytest.mark.parametrize(("target_lufs", "rate_hz", "channels"), [(-14, 16_000, 1), (-13, 44_100, 2)])
+def test_high_peaks_are_limited_so_that_the_loudness_is_reached(target_lufs, rate_hz, channels):
+    sound = np.stack([voice(4.0, rate_hz, seed=seed) + hiss(4.0, rate_hz, seed=seed) for seed in range(channels)])
+    sound[:, rate_hz :: rate_hz // 2] = 1.0  # clicks
+    scaled, warnings = normalised(sound, target_lufs, rate_hz)
+    assert scaled.shape == sound.shape
+    assert pyloudnorm.Meter(rate_hz).integrated_loudness(scaled.T) == pytest.approx(target_lufs, abs=0.15)
+    assert -1.5 < true_peak_db(scaled) < -1
+    assert warnings == []
+
+
+def test_a_loudness_that_peaks_do_not_allow_is_reported():
     """A tone at a quarter of the rate, sampled beside its peaks: 3 dB above the highest sample."""
     sound = (0.5 * np.sin(np.pi / 2 * np.arange(96_000) + np.pi / 4)).astype("f4")[None]
-    meter = LoudnessMeter(0, 48_000, 1)
-    meter.push(sound)
-    gain = meter.gain()
-    assert 0.5 * gain == pytest.approx(10 ** (-1 / 20), rel=0.02)
-    reached = float(meter.warning().split(" LUFS")[0].split()[-1])
-    expected = pyloudnorm.Meter(48_000).integrated_loudness(gain * sound[0].astype(np.float64))
-    assert reached == pytest.approx(expected, abs=0.06)
+    scaled, (line,) = normalised(sound, 0, 48_000)
+    assert -1.3 < true_peak_db(scaled[:, 1_000:-1_000]) < -1
+    reached = float(line.split(" LUFS")[0].split()[-1])
+    assert reached == pytest.approx(pyloudnorm.Meter(48_000).integrated_loudness(scaled[0]), abs=0.06)
 
 
 def test_silence_stays_silence():
-    meter = LoudnessMeter(-16, 16_000, 1)
-    meter.push(np.zeros((1, 16_000), np.float32))
-    assert meter.gain() == 1.0
+    silence = np.zeros((1, 16_000), np.float32)
+    scaled, warnings = normalised(silence, -16, 16_000)
+    np.testing.assert_array_equal(scaled, silence)
+    assert warnings == []
 
 
 def test_outputs_get_the_loudness_asked_for(tmp_path):
@@ -69,7 +100,7 @@ def test_the_channels_of_quad_have_the_same_weight_left_and_right():
     for channel in range(4):
         block = np.zeros((4, len(sound)), np.float32)
         block[channel] = sound
-        meter = LoudnessMeter(-16, 48_000, 4)
+        meter = LoudnessMeter(48_000, 4)
         meter.push(block)
         levels.append(meter.loudness())
     assert levels[0] == pytest.approx(levels[1], abs=1e-6)

@@ -6,12 +6,13 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import lru_cache
+from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
 from segan_cli.audio.ffmpeg import FILES_ONLY, environment, program
 from segan_cli.audio.layouts import mask_for_ffmpeg, nearest_standard
-from segan_cli.audio.media import MediaInfo, probe_media
+from segan_cli.audio.media import LOSSLESS, SAMPLE, MediaInfo, is_lossless, probe_media
 from segan_cli.audio.remux import (
     APPLE_TAGS,
     MATROSKA,
@@ -24,7 +25,7 @@ from segan_cli.audio.remux import (
     warn_of_losses,
 )
 from segan_cli.audio.streams import Encoding
-from segan_cli.audio.tags import copy_tags
+from segan_cli.audio.tags import GAIN, GAINS_LEFT_OUT, copy_tags
 from segan_cli.errors import OutputError
 
 Warn = Callable[[str], None]
@@ -32,12 +33,10 @@ Warn = Callable[[str], None]
 LOG_OPTIONS = ("-hide_banner", "-nostats", "-v", "level+info")
 WRITTEN = re.compile(r"Audio: (\w+).*?, (\d+) Hz, ([^,]+),")
 ERROR = re.compile(r"\[(?:error|fatal)\] (.*)")
-SAMPLE = re.compile(r", ((?:u8|s16|s32|flt|dbl)p?)\b")
 ENCODERS = {  # codec → encoder, where the names differ
     "opus": "libopus", "vorbis": "libvorbis", "mp3": "libmp3lame", "speex": "libspeex", "gsm": "libgsm", "dts": "dca",
     "amr_nb": "libopencore_amrnb", "amr_wb": "libvo_amrwbenc",
 }  # fmt: skip
-LOSSLESS = ("flac", "alac", "wavpack", "tta")
 MUTAGEN_EXTENSIONS = (".m4a", ".m4b", ".m4v", ".mp4", ".mov", ".wma", ".wmv", ".asf", ".wv", ".ape", ".tta")
 
 
@@ -50,11 +49,11 @@ def encoders(ffmpeg: str) -> frozenset[str]:
 
 @contextmanager
 def open_encoder(
-    target: Path, encoding: Encoding, original: Path | None, warn: Warn, chapters: bool = True
-) -> Iterator[IO[bytes]]:
+    target: Path, encoding: Encoding, original: Path | None, warn: Warn, chapters: bool = True, releveled: bool = False
+) -> Iterator[tuple[IO[bytes], bool]]:
     """Open a stream of samples that become the audio of `target`; its other streams and tags are those of `original`.
 
-    Codec, bit rate and depth are those of the original if the container can hold them; `warn` gets a message about what
+    Returns it, and whether samples are stored as floats. Codec, bit rate and depth are those of the original if the container can hold them; `warn` gets a message about what
     cannot be kept. Raises OutputError, with ffmpeg's message, when it fails; `target` is then incomplete.
     """
     ffmpeg, mask = program(target), mask_for_ffmpeg(encoding.channels, encoding.mask)
@@ -67,13 +66,20 @@ def open_encoder(
             options += timeline_options(target, media)
             options += codec_options(target, media, keeps_codec, warn)
             options += attach_covers(target, original, media, len(tracks), Path(folder))
+            if releveled and (
+                gains := [name for name in (*media.tags, *media.of("Audio")[0].tags) if GAIN.fullmatch(name)]
+            ):
+                options += [
+                    word for name in gains for kind in ("", ":s:a:0") for word in (f"-metadata{kind}", f"{name}=")
+                ]
+                warn(GAINS_LEFT_OUT)
         options += [] if chapters else ["-map_chapters", "-1"]
         if "libopus" in options or target.suffix.lower() == ".webm":
             mask = nearest_standard(encoding.channels, mask)
         layout = ["-channel_layout", hex(mask)] if mask else []
         samples = ["-f", "f32le", "-ar", str(encoding.rate_hz), "-ac", str(encoding.channels), *layout, "-i", "pipe:0"]
         with run_encoder([ffmpeg, *LOG_OPTIONS, "-y", *samples, *options], target, warn) as stream:
-            yield stream
+            yield stream, stores_floats(target, options)
     if original is not None and target.suffix.lower() in MUTAGEN_EXTENSIONS and APPLE_TAGS[0] not in options:
         copy_tags(original, target, warn, chapters)
     if media is not None and media.is_multimedia:
@@ -88,7 +94,7 @@ def run_encoder(command: list[str], target: Path, warn: Warn) -> Iterator[IO[byt
         assert process.stdin is not None
         try:
             try:
-                yield process.stdin
+                yield process.stdin, stores_floats(target, options)
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # the exit code and the log give the reason
@@ -96,7 +102,8 @@ def run_encoder(command: list[str], target: Path, warn: Warn) -> Iterator[IO[byt
             log.seek(0)
             text = log.read().decode("utf-8", "replace")
             if failed:
-                raise OutputError(f"{target}: cannot be written ({first_error(text)})")
+                advice = "" if "Output #0" in text else "; choose another --format or --rate"  # nothing was written yet
+                raise OutputError(f"{target}: cannot be written ({first_error(text)}{advice})")
             warn_of_changes(text, warn)
         finally:
             process.kill()
@@ -132,8 +139,7 @@ def codec_options(target: Path, media: MediaInfo, keeps_codec: bool, warn: Warn)
     """Return ffmpeg's options for the codec, bit rate and depth of the audio of an original."""
     audio = media.of("Audio")[0]
     codec, kbps = audio.codec, media.kbps
-    lossless = codec in LOSSLESS or codec.startswith("pcm_")
-    rate = ["-b:a:0", f"{kbps}k"] if kbps and not lossless else []
+    rate = ["-b:a:0", f"{kbps}k"] if kbps and not is_lossless(codec) else []
     if not keeps_codec:
         return rate
     encoder = ENCODERS.get(codec, codec)
@@ -142,6 +148,13 @@ def codec_options(target: Path, media: MediaInfo, keeps_codec: bool, warn: Warn)
         return rate
     depth = SAMPLE.search(audio.details) if codec in LOSSLESS else None
     return ["-c:a:0", encoder, "-strict", "experimental", *(["-sample_fmt:a:0", depth[1]] if depth else rate)]
+
+
+def stores_floats(target: Path, options: list[str]) -> bool:
+    """Whether ffmpeg stores samples above full scale: as float PCM, or in WavPack, which takes floats by default."""
+    default = ["-sample_fmt:a:0", "flt"] if target.suffix.lower() == ".wv" else []
+    given = dict(pairwise([*default, *options]))
+    return given.get("-c:a:0", "").startswith("pcm_f") or given.get("-sample_fmt:a:0", "").startswith(("flt", "dbl"))
 
 
 def warn_of_changes(log: str, warn: Warn) -> None:

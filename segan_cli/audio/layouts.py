@@ -1,5 +1,7 @@
 """Channel layouts: masks as in WAV, and how each container stores them."""
 
+from pathlib import Path
+
 import soundfile
 
 STANDARD = {
@@ -41,6 +43,9 @@ LIBSNDFILE = (
     22,
     21,
 )  # libsndfile's position for each bit of a mask
+AMBISONIC_WAV = bytes.fromhex("2107d3118644c8c1ca000000")  # end of the format GUID of B-format
+AMBISONIC_OPUS, SPEAKERS_OPUS = (2, 3), (0, 1)  # channel mapping families; the others have no layout
+HEAD_BYTES = 4096
 GET_MAP, SET_MAP = 0x1100, 0x1101  # sf_command numbers that soundfile does not name
 
 
@@ -54,6 +59,18 @@ def read_mask(file: soundfile.SoundFile) -> int:
     bits = [LIBSNDFILE.index(place) if place in LIBSNDFILE else -1 for place in places]
     known = -1 not in bits and bits == sorted(set(bits))
     return nontrivial(file.channels, sum(1 << bit for bit in bits)) if known else 0
+
+
+def unkept_layout(path: Path) -> str | None:
+    """Describe a layout that is no set of loudspeakers, as libsndfile does not tell of it; None for others."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    opus = head.find(b"OpusHead")
+    if head[:4] == b"OggS" and 0 <= opus < len(head) - 18 and head[opus + 18] not in SPEAKERS_OPUS:
+        family = head[opus + 18]
+        kind = "ambisonic" if family in AMBISONIC_OPUS else "without positions"
+        return f"{kind} (Opus channel mapping family {family})"
+    return "ambisonic (B-format)" if head[8:12] == b"WAVE" and AMBISONIC_WAV in head else None
 
 
 def write_mask(file: soundfile.SoundFile, mask: int) -> bool:

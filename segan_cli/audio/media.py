@@ -19,6 +19,8 @@ FLAG = re.compile(  # a disposition, at the end of a stream's line
     r" \((default|dub|original|comment|lyrics|karaoke|forced|hearing impaired|visual impaired|clean effects"
     r"|attached pic|timed thumbnails|non-diegetic|captions|descriptions|metadata|dependent|still image|multilayer)\)"
 )
+SAMPLE = re.compile(r", ((?:u8|s16|s32|flt|dbl)p?)\b")  # format of a stream's samples
+LOSSLESS = ("flac", "alac", "wavpack", "tta")
 KBPS = re.compile(r"(\d+) kb/s")
 ENTRY = re.compile(r" {4,}([^\s:][^:]*?) *:(?: (.*))?$")  # of tags and of side data
 CHAPTER = re.compile(r"^ +Chapter #0:\d+: start", re.MULTILINE)
@@ -82,6 +84,27 @@ class MediaInfo:
     def has_pictures(self) -> bool:
         """Whether it has moving pictures."""
         return any(not stream.is_cover for stream in self.of("Video"))
+
+    @property
+    def subtype(self) -> str:
+        """libsndfile's encoding with the depth of the audio; 24 bits for lossy codecs, whose samples have no depth."""
+        audio = next(iter(self.of("Audio")), None)
+        depth = SAMPLE.search(audio.details) if audio is not None and is_lossless(audio.codec) else None
+        if audio is None or depth is None:
+            return "PCM_24"
+        if depth[1].startswith("s32"):
+            return "PCM_24" if "(24 bit)" in audio.details else "PCM_32"
+        return "FLOAT" if depth[1].startswith(("flt", "dbl")) else "PCM_16"
+
+    @property
+    def is_ambisonic(self) -> bool:
+        """Whether the channels of the audio are ambisonic."""
+        return any(", ambisonic " in stream.details for stream in self.of("Audio")[:1])
+
+
+def is_lossless(codec: str) -> bool:
+    """Whether a codec keeps every sample."""
+    return codec in LOSSLESS or codec.startswith("pcm_")
 
 
 def probe_media(path: Path) -> MediaInfo:

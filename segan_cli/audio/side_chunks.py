@@ -16,6 +16,8 @@ TAG_CHUNKS = frozenset(("LIST", "id3", "ID3", "NAME", "AUTH", "ANNO", "(c)"))  #
 ID3_CHUNKS = frozenset(("id3", "ID3"))
 MARKER_CHUNKS = (b"cue ", b"smpl", b"plst", b"MARK", b"INST")  # chunks that refer to samples by index
 TIME_REFERENCE = 338  # offset in a bext chunk of its time code: samples since midnight, 64 bits
+VERSION, LOUDNESS = 346, 412  # offsets in a bext chunk of its version and, from version 2 on, of its loudness …
+UNKNOWN_LOUDNESS = b"\xff\x7f" * 5  # … and what stands there if it is not known (EBU Tech 3285)
 LARGEST_SIZE = 2**32 - 1  # of a size field
 COPY_BYTES = 1 << 20
 
@@ -58,12 +60,17 @@ def chunk_names(path: Path) -> frozenset[str]:
 
 
 def copy_chunks(
-    source: Path, target: Path, rate: Fraction, warn: Callable[[str], None], first: int | None = None
+    source: Path,
+    target: Path,
+    rate: Fraction,
+    warn: Callable[[str], None],
+    first: int | None = None,
+    releveled: bool = False,
 ) -> None:
     """Append to `target` the chunks of `source`, a file of the same kind, that are not samples.
 
     `rate` is the ratio of the sampling rates of target and source, by which the time code is scaled; `first` is the
-    first sample of an excerpt, which has no markers.
+    first sample of an excerpt, which has no markers. The loudness of a `releveled` file is removed.
     """
     with source.open("rb") as before, target.open("r+b") as after:
         found = [chunk for chunk in chunks(before) if chunk[0] not in SAMPLE_CHUNKS and chunk[2]]
@@ -77,13 +84,15 @@ def copy_chunks(
             warn("time code and tags are left out, as the file would become too large for them")
             return
         for name, place, size in found:
-            append(before, after, name, place, size, rate, first or 0)
+            start = append(before, after, name, place, size, rate, first or 0)
+            if releveled and name == b"bext" and remove_loudness(after, start, size):
+                warn("the loudness in its bext chunk is left out, as the level was changed")
         if found:
             update_size(after, long)
 
 
-def append(before: IO[bytes], after: IO[bytes], name: bytes, place: int, size: int, rate: Fraction, first: int) -> None:
-    """Append a chunk to a file; a time code becomes that of sample `first`."""
+def append(before: IO[bytes], after: IO[bytes], name: bytes, place: int, size: int, rate: Fraction, first: int) -> int:
+    """Append a chunk to a file; a time code becomes that of sample `first`. Return the position of its content."""
     if after.seek(0, os.SEEK_END) % 2:
         after.write(b"\0")
     after.seek(0)
@@ -99,6 +108,20 @@ def append(before: IO[bytes], after: IO[bytes], name: bytes, place: int, size: i
         (time,) = struct.unpack("<Q", after.read(8))
         after.seek(start + 8 + TIME_REFERENCE)
         after.write(struct.pack("<Q", min(round((time + first) * rate), 2**64 - 1)))
+    return start + 8
+
+
+def remove_loudness(file: IO[bytes], place: int, size: int) -> bool:
+    """Remove the loudness from the bext chunk at a position; False if it has none."""
+    file.seek(place + VERSION)
+    version = int.from_bytes(file.read(2), "little")
+    file.seek(place + LOUDNESS)
+    known = file.read(len(UNKNOWN_LOUDNESS)) != UNKNOWN_LOUDNESS
+    if version < 2 or size < LOUDNESS + len(UNKNOWN_LOUDNESS) or not known:
+        return False
+    file.seek(place + LOUDNESS)
+    file.write(UNKNOWN_LOUDNESS)
+    return True
 
 
 def update_size(file: IO[bytes], long: bool) -> None:

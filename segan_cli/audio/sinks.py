@@ -3,16 +3,13 @@
 import os
 import stat
 import sys
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from segan_cli.atomic import WORDS, atomically
 from segan_cli.audio.encoder import open_encoder
@@ -26,21 +23,17 @@ from segan_cli.audio.files import (
     read_blocks,
 )
 from segan_cli.audio.layouts import STANDARD, channel_order
-from segan_cli.audio.loudness import GainMeter
+from segan_cli.audio.levels import FLOATS, Array, Clip, Warn, Write, full_scale
 from segan_cli.audio.native import error_message, open_for_writing
 from segan_cli.audio.side_chunks import ID3_CHUNKS, TAG_CHUNKS, chunk_names, copy_chunks, riff_kind
 from segan_cli.audio.sources import Source
 from segan_cli.audio.streams import Encoding, wav_header
-from segan_cli.audio.tags import copy_tags
+from segan_cli.audio.tags import copy_tags, remove_gains
 from segan_cli.errors import AudioError, OutputError, StoppedError
 from segan_cli.stopping import BROKEN_PIPE
 
 COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when they are closed, as does ALAC
 RIFF_KINDS = {"WAV": "RIFF", "WAVEX": "RIFF", "RF64": "RIFF", "AIFF": "FORM"}
-
-Array = NDArray[np.float32]
-Write = Callable[[Array], object]  # takes the next samples [channels, n]
-Warn = Callable[[str], None]  # takes a message about something that could not be kept
 
 
 def ignore(message: str) -> None:
@@ -55,23 +48,28 @@ def open_target(
     subtype: str | None = None,
     force: bool = True,
     warn: Warn = ignore,
+    clip: Clip = "limit",
+    releveled: bool = False,
 ) -> Iterator[Write]:
     """Open a file for writing that appears when the block ends without an error; its extension gives the format.
 
     Rate, channels and, unless `subtype` is given, the encoding are those of `info`, the encoding only if the format has
-    it. Tags, covers, chapters, time code, channel layout, bit rate and video of `original` are kept where the format
-    can hold them; `warn` gets a message about what could not be kept. Raises OutputError when the file cannot be
-    written; an existing file then stays.
+    it; `clip` says what happens to samples that it cannot store. Tags, covers, chapters, time code, channel layout, bit
+    rate and video of `original` are kept where the format can hold them, but no tags about the level if
+    the recording is `releveled`; `warn` gets a message about what could not be kept. Raises OutputError when the file
+    cannot be written; an existing file then stays.
     """
     with atomically(path, force) as temporary:
         try:
             if path.suffix.lower() in FFMPEG_EXTENSIONS:
-                with _open_with_ffmpeg(temporary, info, original, warn) as write:
+                with _open_with_ffmpeg(temporary, info, original, warn, clip, releveled) as write:
                     yield write
             else:
                 output_format(path, info, subtype)  # raises an error that names `path`
-                with _open_with_libsndfile(temporary, info, original, subtype, warn) as write:
+                with _open_with_libsndfile(temporary, info, original, subtype, warn, clip, releveled) as write:
                     yield write
+            if releveled:
+                remove_gains(temporary, warn)
         except (AudioError, OutputError) as error:
             if str(temporary) not in str(error):
                 raise
@@ -79,19 +77,32 @@ def open_target(
 
 
 @contextmanager
-def _open_with_ffmpeg(path: Path, info: AudioInfo, original: Source | None, warn: Warn) -> Iterator[Write]:
+def _open_with_ffmpeg(
+    path: Path, info: AudioInfo, original: Source | None, warn: Warn, clip: Clip, releveled: bool
+) -> Iterator[Write]:
     order = channel_order(info.channels, info.format, "WAV")
     mask = info.mask or (STANDARD[info.channels] if order is not None else 0)
     encoding = Encoding(info.rate_hz, info.channels, "FLOAT", mask)
     source = original.path if original is not None else None
     chapters = original is None or original.first is None  # which an excerpt does not keep
-    with open_encoder(path, encoding, source, warn, chapters) as stream:
-        yield lambda samples: stream.write(encoding.encode(reordered(samples, order)))
+    with open_encoder(path, encoding, source, warn, chapters, releveled) as (stream, floats):
+
+        def write(samples: Array) -> None:
+            stream.write(encoding.encode(reordered(samples, order)))
+
+        with in_range(floats, clip, info, write, warn) as bounded:
+            yield bounded
 
 
 @contextmanager
 def _open_with_libsndfile(
-    path: Path, info: AudioInfo, original: Source | None, subtype: str | None, warn: Warn
+    path: Path,
+    info: AudioInfo,
+    original: Source | None,
+    subtype: str | None,
+    warn: Warn,
+    clip: Clip,
+    releveled: bool,
 ) -> Iterator[Write]:
     source = original.path if original is not None else None
     order, n_written = channel_order(info.channels, info.format, FORMATS[path.suffix.lower()]), 0
@@ -111,7 +122,8 @@ def _open_with_libsndfile(
                     raise OutputError(f"{path}: cannot be written ({error_message(file, error)})") from error
                 n_written += samples.shape[1]
 
-            yield write
+            with in_range(encoding in FLOATS, clip, info, write, warn) as bounded:
+                yield bounded
     except soundfile.LibsndfileError as error:
         raise OutputError(f"{path}: cannot be written ({error_message(None, error)})") from error
     fails_silently = format in COMPRESSED or encoding.startswith("ALAC")
@@ -119,9 +131,20 @@ def _open_with_libsndfile(
         raise OutputError(f"{path}: cannot be written completely; is the disk full?")
     if original is not None and source is not None:
         if same_kind:
-            copy_chunks(source, path, Fraction(info.rate_hz, original.info.rate_hz), warn, original.first)
+            rate = Fraction(info.rate_hz, original.info.rate_hz)
+            copy_chunks(source, path, rate, warn, original.first, releveled)
         else:
             convert_tags(source, path, warn, chapters=original.first is None)
+
+
+@contextmanager
+def in_range(floats: bool, clip: Clip, info: AudioInfo, write: Write, warn: Warn) -> Iterator[Write]:
+    """Write samples as they are to an encoding with floats, and within full scale to others."""
+    if floats:
+        yield write
+    else:
+        with full_scale(clip, info.rate_hz, info.channels, write, warn) as bounded:
+            yield bounded
 
 
 def reordered(samples: Array, order: tuple[int, ...] | None) -> Array:
@@ -200,24 +223,6 @@ def _output_errors(stream: IO[bytes]) -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # buffered data goes there at exit
         why = WORDS.get(error.errno or 0) or error.strerror
         raise OutputError(f"standard output: cannot be written ({why})") from error
-
-
-@contextmanager
-def apply_gain(channels: int, meter: GainMeter, write: Write, warn: Warn) -> Iterator[Write]:
-    """Collect samples in a temporary file, and write them with the gain that `meter` finds when the block ends."""
-    with tempfile.TemporaryFile() as file:
-
-        def collect(samples: Array) -> None:
-            meter.push(samples)
-            file.write(samples.T.astype(np.float32).tobytes())
-
-        yield collect
-        gain = np.float32(meter.gain())
-        file.seek(0)
-        while content := file.read(channels << 20):
-            write(gain * np.frombuffer(content, np.float32).reshape(-1, channels).T)
-    if (warning := meter.warning()) is not None:
-        warn(warning)
 
 
 def count_samples(path: Path) -> int:

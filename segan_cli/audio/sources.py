@@ -24,6 +24,7 @@ from segan_cli.audio.files import (
     open_audio,
     read_blocks,
 )
+from segan_cli.audio.layouts import unkept_layout
 from segan_cli.audio.pieces import Part
 from segan_cli.audio.scan import scan_file
 from segan_cli.audio.streams import (
@@ -92,6 +93,13 @@ class IntegrityCheck:
         if message not in self.warnings:
             self.warnings.append(message)
 
+    def without_layout(self, info: AudioInfo, layout: str | None) -> AudioInfo:
+        """Warn about a layout, if there is one, that no output keeps, and return the properties without it."""
+        if layout is None:
+            return info
+        self.warn(f"its channels are {layout}, which is lost: players take them for loudspeakers")
+        return replace(info, format="discrete", mask=0)  # in no order of loudspeakers
+
     def check_length(
         self, blocks: Iterator[Array], n_samples: int | None, rate_hz: int, first: int = 0
     ) -> Iterator[Array]:
@@ -136,13 +144,16 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
             encoding = decoder.encoding
             check_shape(str(path), encoding.rate_hz, encoding.channels)
             extension = path.suffix[1:].upper()
-            info = AudioInfo(encoding.rate_hz, encoding.channels, None, extension, encoding.subtype, mask=encoding.mask)
+            media = decoder.media
+            info = AudioInfo(encoding.rate_hz, encoding.channels, None, extension, media.subtype, mask=encoding.mask)
+            if media.is_ambisonic:
+                info = check.without_layout(info, "ambisonic")
             yield Source(str(path), info, decode(decoder, check), path=path, warnings=check.warnings)
     elif parts:
         yield open_parts(path, parts, check)
     else:
         with open_audio(path) as file:
-            info = AudioInfo.of(file)
+            info = check.without_layout(AudioInfo.of(file), unkept_layout(path))
 
             def blocks_from(first: int) -> Iterator[Array]:
                 blocks = read_blocks(file, path, block_length(info.rate_hz, info.channels), first)
@@ -195,9 +206,11 @@ def open_parts(path: Path, parts: Sequence[Part], check: IntegrityCheck) -> Sour
                 yield from check.check_length(part_blocks, info.n_samples, info.rate_hz, first)
             first = 0
 
+    first_info = check.without_layout(infos[0], unkept_layout(path))
     if len(lengths) < len(infos):  # a part of unknown length cannot be skipped
-        return Source(str(path), replace(infos[0], n_samples=None), blocks_from(0), path=path, warnings=check.warnings)
-    info = replace(infos[0], n_samples=sum(lengths))
+        info = replace(first_info, n_samples=None)
+        return Source(str(path), info, blocks_from(0), path=path, warnings=check.warnings)
+    info = replace(first_info, n_samples=sum(lengths))
     return Source(str(path), info, blocks_from(0), path=path, warnings=check.warnings, blocks_from=blocks_from)
 
 

@@ -31,6 +31,8 @@ PICTURES = "metadata_block_picture"  # name of the Vorbis comment that holds a p
 MASK = "waveformatextensible_channel_mask"
 CHAPTER_FRAMES = ("CHAP", "CTOC", "ETCO", "SYLT", "SYTC", "MLLT", "POSS")  # of ID3: what refers to times
 GAPLESS = "----:com.apple.iTunes:iTunSMPB"  # how many samples the former encoder added
+GAIN = re.compile(r"(?:.*:)?(?:replaygain_\w+|r128_\w+|itunnorm|rva2|rvad)(?::.*)?", re.IGNORECASE)  # for players
+GAINS_LEFT_OUT = "its ReplayGain tags are left out, as the level was changed"
 ENCODERS = ("encoder", "encodersettings", "tsse")  # names of tags about the encoder of the original
 
 
@@ -71,6 +73,22 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool = True) -> 
         after.save(**({"v2_version": 3} if is_id3_v23(before.tags, after.tags) else {}))
     except broken as error:
         raise OutputError(f"{target}: its tags cannot be written ({error})") from error
+
+
+def remove_gains(path: Path, warn: Warn) -> None:
+    """Remove the tags that tell players by how much to change the level of a file, and warn about it."""
+    import mutagen
+
+    try:
+        file = mutagen.File(path)
+    except mutagen.MutagenError:  # damaged tags of the original, which players do not read either
+        return
+    names = [name for name in (getattr(file, "tags", None) or {}).keys() if GAIN.fullmatch(name)]  # noqa: SIM118
+    if names:
+        for name in names:
+            del file.tags[name]
+        file.save(**({"v2_version": 3} if is_id3_v23(file.tags, file.tags) else {}))
+        warn(GAINS_LEFT_OUT)
 
 
 def family(tags: Any) -> type | None:

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -15,6 +15,7 @@ from segan_cli.extras import require_extra
 from segan_cli.remote import is_url
 
 if TYPE_CHECKING:
+    from segan_cli.audio.levels import Clip
     from segan_cli.enhancement.jobs import Job
     from segan_cli.enhancement.plan import Plan
     from segan_cli.enhancement.recording import OutputOptions
@@ -45,6 +46,7 @@ class Arguments:
     rate: int | None
     normalize: float | None
     loudness: float | None
+    clip: str
     residual: Path | None
     plot: Path | None
     force: bool
@@ -160,8 +162,9 @@ def plan_jobs(arguments: Arguments) -> "Plan":
     if arguments.plot is not None:
         check_plot(next(iter(plan)), arguments.plot, arguments.force)
     normalized = arguments.normalize is not None or arguments.loudness is not None
-    if normalized and any(job.target == STREAM for job in plan):
-        raise click.UsageError("--normalize and --loudness read the whole recording before they write; give -o FILE.")
+    if (normalized or arguments.clip == "scale") and any(job.target == STREAM for job in plan):
+        options = "--normalize, --loudness and --clip scale"
+        raise click.UsageError(f"{options} read the whole recording before they write; give -o FILE.")
     if arguments.loudness is not None:
         require_extra("loudness", "--loudness")
     notes = plan.notes + (
@@ -215,6 +218,7 @@ def output_options(arguments: Arguments) -> "OutputOptions":
         subtype=SUBTYPES[arguments.subtype] if arguments.subtype else None,
         normalize_db=arguments.normalize,
         loudness_lufs=arguments.loudness,
+        clip=cast("Clip", arguments.clip),
         residual=arguments.residual,
         force=arguments.force,
         skip_existing=arguments.skip_existing,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from segan_cli.audio.files import VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.layouts import channel_order
-from segan_cli.audio.loudness import GainMeter, LoudnessMeter, PeakMeter
+from segan_cli.audio.levels import FLOATS, Clip, Warn, Write, normalised_loudness, normalised_peak
 from segan_cli.audio.meter import LevelMeter
-from segan_cli.audio.sinks import Warn, Write, apply_gain, open_output, open_target, reordered
+from segan_cli.audio.sinks import in_range, open_output, open_target, reordered
 from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.enhancement.excerpt import Excerpt
@@ -37,12 +37,18 @@ class OutputOptions:
     rate_hz: int | None = None
     subtype: str | None = None  # libsndfile's encoding
     normalize_db: float | None = None  # peak relative to full scale
-    loudness_lufs: float | None = None  # integrated loudness (ITU-R BS.1770-4), true peak at most -1 dB
+    loudness_lufs: float | None = None  # integrated loudness (ITU-R BS.1770-4), true peaks limited to -1 dB
+    clip: Clip = "limit"  # for samples above full scale, unless they are stored as floats
     residual: Path | None = None  # file for the removed sound
     force: bool = False  # overwrite existing files
     skip_existing: bool = False
     allow_truncated: bool = False  # accept recordings that are cut short
     excerpt: Excerpt | None = None  # the part to enhance
+
+    @property
+    def releveled(self) -> bool:
+        """Whether the level of a recording may become another."""
+        return self.normalize_db is not None or self.loudness_lufs is not None or self.clip == "scale"
 
 
 @dataclass(frozen=True)
@@ -97,6 +103,11 @@ def enhance_recording(
     """
     started = time.monotonic()
     warnings: list[str] = []
+
+    def warn(line: str) -> None:
+        if line not in warnings:
+            warnings.append(line)
+
     with ExitStack() as stack:
         noisy = stack.enter_context(open_source(job.source, options))
         info = noisy.info
@@ -106,14 +117,19 @@ def enhance_recording(
             info = options.excerpt.within(info, noisy.name)
             noisy = replace(noisy, first=options.excerpt.first(info.rate_hz))
         output_info = info.at(options.rate_hz or info.rate_hz)
-        write = stack.enter_context(open_job_target(job, output_info, noisy, options, warnings.append))
-        gain_meter = make_gain_meter(options, output_info)
-        if gain_meter is not None:
-            write = stack.enter_context(apply_gain(info.channels, gain_meter, write, warnings.append))
+        write = stack.enter_context(open_job_target(job, output_info, noisy, options, warn))
+        write = stack.enter_context(normalised(options, output_info, write, warn))
         write_residual: Write | None = None
         if options.residual is not None:
             check_writable(options.residual, options.force)
-            write_residual = stack.enter_context(open_target(options.residual, info, force=options.force))
+
+            def warn_of_residual(line: str) -> None:
+                warn(f"{options.residual}: {line}")
+
+            residual = open_target(
+                options.residual, info, force=options.force, warn=warn_of_residual, clip=options.clip
+            )
+            write_residual = stack.enter_context(residual)
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
         meter, done = LevelMeter(info.rate_hz, info.channels), 0
         for original, enhanced in enhance(noisy, options.excerpt):
@@ -139,13 +155,17 @@ def enhance_recording(
     )  # fmt: skip
 
 
-def make_gain_meter(options: OutputOptions, info: AudioInfo) -> GainMeter | None:
-    """Return the meter for the normalisation of an output, if one is asked for."""
+@contextmanager
+def normalised(options: OutputOptions, info: AudioInfo, write: Write, warn: Warn) -> Iterator[Write]:
+    """Write samples at the peak level or the loudness that is asked for, if one is."""
     if options.normalize_db is not None:
-        return PeakMeter(options.normalize_db)
-    if options.loudness_lufs is not None:
-        return LoudnessMeter(options.loudness_lufs, info.rate_hz, info.channels)
-    return None
+        with normalised_peak(options.normalize_db, info.channels, write) as scaled:
+            yield scaled
+    elif options.loudness_lufs is not None:
+        with normalised_loudness(options.loudness_lufs, info.rate_hz, info.channels, write, warn) as scaled:
+            yield scaled
+    else:
+        yield write
 
 
 @contextmanager
@@ -168,13 +188,17 @@ def open_job_target(job: Job, info: AudioInfo, original: Source, options: Output
         subtype = subtype if subtype in BYTES and subtype != "PCM_S8" else "PCM_16"
         order = channel_order(info.channels, info.format, "WAV")
         encoding = Encoding(info.rate_hz, info.channels, options.raw.subtype if options.raw else subtype, info.mask)
-        with open_output(standard_stream("output").buffer, encoding, options.raw is not None) as write:
-            yield lambda samples: write(reordered(samples, order))
+        with (
+            open_output(standard_stream("output").buffer, encoding, options.raw is not None) as write,
+            in_range(encoding.subtype in FLOATS, options.clip, info, write, warn) as bounded,
+        ):
+            yield lambda samples: bounded(reordered(samples, order))
         return
     if job.make_folder and not is_remote(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
     check_writable(job.target, options.force)
-    with open_target(job.target, info, original, options.subtype, options.force, warn) as write:
+    levels = (options.clip, options.releveled)
+    with open_target(job.target, info, original, options.subtype, options.force, warn, *levels) as write:
         yield write
 
 

@@ -1,0 +1,140 @@
+"""Levels of outputs: normalisation, and what happens to samples above full scale."""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import IO, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segan_cli.audio.limiter import Limiter, TruePeaks, peak_levels
+from segan_cli.audio.loudness import LoudnessMeter
+
+Array = NDArray[np.float32]
+Write = Callable[[Array], object]  # takes the next samples [channels, n]
+Warn = Callable[[str], None]  # takes a message about something that could not be kept
+Clip = Literal["limit", "scale", "clip"]
+
+FLOATS = ("FLOAT", "DOUBLE")  # encodings that hold samples above full scale
+MAX_TRUE_PEAK_DB = -1.0  # dBTP (EBU R 128)
+MARGIN_DB = 0.2  # of the limiter, as other meters oversample by other filters
+PASSES = 8  # of the search for the gain before the limiter
+LOWEST_SLOPE = 0.1  # of loudness over gain
+TOLERANCE_LU = 0.1
+READ_BYTES = 1 << 20  # of a temporary file at a time, per channel
+
+
+@contextmanager
+def normalised_peak(peak_db: float, channels: int, write: Write) -> Iterator[Write]:
+    """Write samples, when the block ends, with the gain that brings their peak to a level relative to full scale."""
+    with _collected(channels) as (file, collect):
+        peak = 0.0
+
+        def measure(samples: Array) -> None:
+            nonlocal peak
+            peak = max(peak, float(np.abs(samples).max(initial=0.0)))
+            collect(samples)
+
+        yield measure
+        gain = np.float32(10 ** (peak_db / 20) / peak if peak else 1.0)
+        gain = np.nextafter(gain, np.float32(0)) if gain * np.float32(peak) > 1 else gain
+        for block in _read(file, channels):
+            write(gain * block)
+
+
+@contextmanager
+def normalised_loudness(target_lufs: float, rate_hz: int, channels: int, write: Write, warn: Warn) -> Iterator[Write]:
+    """Write samples, when the block ends, at an integrated loudness in LUFS; a limiter keeps true peaks below -1 dB."""
+    with _collected(channels) as (file, collect):
+        meter, peaks, peak = LoudnessMeter(rate_hz, channels), TruePeaks(rate_hz, channels), 0.0
+
+        def measure(samples: Array, last: bool = False) -> None:
+            nonlocal peak
+            peak = max(peak, float(peaks.push(samples, last).max(initial=0.0)))
+            if not last:
+                meter.push(samples)
+                collect(samples)
+
+        yield measure
+        measure(np.zeros((channels, 0), np.float32), last=True)
+        loudness = meter.loudness()
+        gain_db = target_lufs - loudness if np.isfinite(loudness) and peak else 0.0
+        if not peak or gain_db + 20 * np.log10(peak) <= MAX_TRUE_PEAK_DB:
+            for block in _read(file, channels):
+                write(np.float32(10 ** (gain_db / 20)) * block)
+            return
+
+        def limited() -> Iterator[Array]:
+            limiter = Limiter(rate_hz, channels, 10 ** ((MAX_TRUE_PEAK_DB - MARGIN_DB) / 20), true_peak=True)
+            for block in _read(file, channels):
+                yield limiter.push(np.float32(10 ** (gain_db / 20)) * block)
+            yield limiter.push(np.zeros((channels, 0), np.float32), last=True)
+
+        missing, slope = 0.0, 1.0  # the louder, the less of a gain is left by the limiter
+        for n in range(PASSES):
+            meter, before, step_db = LoudnessMeter(rate_hz, channels), missing, missing / slope
+            gain_db += step_db
+            for block in limited():
+                meter.push(block)
+            missing = target_lufs - meter.loudness()
+            if abs(missing) < TOLERANCE_LU:
+                break
+            slope = max(LOWEST_SLOPE, (before - missing) / step_db) if n else slope
+        for block in limited():
+            write(block)
+    if abs(missing) >= TOLERANCE_LU:
+        warn(f"its loudness is {target_lufs - missing:.1f} LUFS instead of {target_lufs:g}: its peaks allow no more")
+
+
+@contextmanager
+def full_scale(clip: Clip, rate_hz: int, channels: int, write: Write, warn: Warn) -> Iterator[Write]:
+    """Write samples to a target that has none above full scale: 0 dB, or 1.
+
+    Args:
+        clip: "limit" turns peaks down, "scale" turns all of the recording down, "clip" cuts peaks off.
+        rate_hz: sampling rate.
+        channels: number of channels.
+        write: takes the samples, which are those that came in if none is above full scale.
+        warn: gets a message with the highest peak and the number of samples above full scale.
+    """
+    peak, n_over = 1.0, 0
+
+    def measured(samples: Array) -> Array:
+        nonlocal peak, n_over
+        highest = float(np.abs(samples).max(initial=0.0))
+        if highest > 1:
+            peak, n_over = max(peak, highest), n_over + int((peak_levels(samples) > 1).sum())
+        return samples
+
+    if clip == "clip":
+        yield lambda samples: write(np.clip(measured(samples), -1, 1))
+        done = "cut off (--clip limit turns peaks down instead)"
+    elif clip == "limit":
+        limiter = Limiter(rate_hz, channels)
+        yield lambda samples: write(limiter.push(measured(samples)))
+        write(limiter.push(np.zeros((channels, 0), np.float32), last=True))
+        done = "limited (--clip scale turns the whole recording down instead, float encodings keep its level)"
+    else:
+        with _collected(channels) as (file, collect):
+            yield lambda samples: collect(measured(samples))
+            for block in _read(file, channels):
+                write(np.clip(block / np.float32(peak), -1, 1))
+        done = "the whole recording is turned down by as much"
+    if n_over:
+        samples = f"{n_over} sample{'s' * (n_over > 1)}"
+        warn(f"{samples} above full scale, by {20 * np.log10(peak):.1f} dB at most: {done}")
+
+
+@contextmanager
+def _collected(channels: int) -> Iterator[tuple[IO[bytes], Write]]:
+    """Open a temporary file, and return it with what appends samples to it."""
+    with tempfile.TemporaryFile() as file:
+        yield file, lambda samples: file.write(samples.T.astype(np.float32).tobytes())
+
+
+def _read(file: IO[bytes], channels: int) -> Iterator[Array]:
+    """Yield the samples of a temporary file as blocks [channels, n]."""
+    file.seek(0)
+    while content := file.read(channels * READ_BYTES):
+        yield np.frombuffer(content, np.float32).reshape(-1, channels).T
