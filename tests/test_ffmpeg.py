@@ -51,7 +51,7 @@ def sound(file):
 @pytest.mark.parametrize("ending", ["m4a", "mp4", "mkv", "webm"])
 def test_other_containers_keep_pictures_rate_channels_and_time(path, tmp_path, monkeypatch, ending):
     monkeypatch.setenv("PATH", path)
-    stereo = np.stack((voice(SECONDS, 48_000), voice(SECONDS, 48_000, seed=1)), 1)
+    stereo = 0.5 * np.stack((voice(SECONDS, 48_000), voice(SECONDS, 48_000, seed=1)), 1)
     soundfile.write(tmp_path / "sound.wav", stereo, 48_000)
     source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
     ffmpeg(path, "-i", tmp_path / "sound.wav", *PICTURE, *CONTAINERS[ending], "-metadata", "title=A talk", source)

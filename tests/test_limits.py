@@ -45,7 +45,7 @@ def test_the_limits_are_those_of_libsndfile(tmp_path):
     """In a process of its own, which may crash."""
     program = PROGRAM.format(pairs=PAIRS, rates=RATES_HZ, channels=CHANNELS, path=tmp_path / "file")
     words = [sys.executable, "-c", program]
-    run = subprocess.run(words, capture_output=True, text=True, env=alone(), check=False, timeout=120)
+    run = subprocess.run(words, capture_output=True, text=True, env=alone(), check=False, timeout=300)
     assert (run.returncode, run.stderr) == (0, "")
 
 
