@@ -334,7 +334,8 @@ def with_gains(path):
         file.tags["----:com.apple.iTunes:iTunNORM"] = [b" 00000A12"]
         file.tags["----:com.apple.iTunes:replaygain_track_gain"] = [b"+12.00 dB"]
     else:
-        file.tags |= {"title": ["A talk"], "replaygain_track_gain": ["+12.00 dB"], "R128_TRACK_GAIN": ["3072"]}
+        gains = {"replaygain_track_gain": ["+12.00 dB"], "R128_TRACK_GAIN": ["3072"]}
+        file.tags.update({"title": ["A talk"], **gains})
     file.save()
 
 
@@ -410,5 +411,4 @@ def test_a_b_format_wav_is_reported(tmp_path):
 def test_sound_that_ffmpeg_reads_keeps_its_depth_in_a_wav(tmp_path, codec, container, subtype):
     ffmpeg("-f", "lavfi", "-i", "sine=d=0.5:r=16000", "-c:a", codec, tmp_path / f"in.{container}")
     assert enhanced(tmp_path / f"in.{container}", tmp_path / "out.wav") == []
-    info = soundfile.info(tmp_path / "out.wav")
-    assert (info.format, info.subtype) == ("WAV", subtype)
+    assert soundfile.info(tmp_path / "out.wav").subtype == subtype
