@@ -5,6 +5,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -53,8 +54,9 @@ def open_encoder(
 ) -> Iterator[tuple[IO[bytes], bool]]:
     """Open a stream of samples that become the audio of `target`; its other streams and tags are those of `original`.
 
-    Returns it, and whether samples are stored as floats. Codec, bit rate and depth are those of the original if the container can hold them; `warn` gets a message about what
-    cannot be kept. Raises OutputError, with ffmpeg's message, when it fails; `target` is then incomplete.
+    Returns it, and whether samples are stored as floats. Codec, bit rate and depth are those of the original if the
+    container can hold them; `warn` gets a message about what cannot be kept. Raises OutputError, with ffmpeg's message,
+    when it fails; `target` is then incomplete.
     """
     ffmpeg, mask = program(target), mask_for_ffmpeg(encoding.channels, encoding.mask)
     media = probe_media(original) if original is not None else None
@@ -66,13 +68,12 @@ def open_encoder(
             options += timeline_options(target, media)
             options += codec_options(target, media, keeps_codec, warn)
             options += attach_covers(target, original, media, len(tracks), Path(folder))
-            if releveled and (
-                gains := [name for name in (*media.tags, *media.of("Audio")[0].tags) if GAIN.fullmatch(name)]
-            ):
+            if releveled and (gains := gain_tags(media)):
+                warn(GAINS_LEFT_OUT)
                 options += [
                     word for name in gains for kind in ("", ":s:a:0") for word in (f"-metadata{kind}", f"{name}=")
                 ]
-                warn(GAINS_LEFT_OUT)
+                media = replace(media, tags={name: text for name, text in media.tags.items() if name not in gains})
         options += [] if chapters else ["-map_chapters", "-1"]
         if "libopus" in options or target.suffix.lower() == ".webm":
             mask = nearest_standard(encoding.channels, mask)
@@ -94,7 +95,7 @@ def run_encoder(command: list[str], target: Path, warn: Warn) -> Iterator[IO[byt
         assert process.stdin is not None
         try:
             try:
-                yield process.stdin, stores_floats(target, options)
+                yield process.stdin
                 process.stdin.close()
             except BrokenPipeError:
                 pass  # the exit code and the log give the reason
@@ -108,6 +109,11 @@ def run_encoder(command: list[str], target: Path, warn: Warn) -> Iterator[IO[byt
         finally:
             process.kill()
             process.wait()
+
+
+def gain_tags(media: MediaInfo) -> list[str]:
+    """Return the names of the tags of a file and its sound that tell players by how much to change the level."""
+    return [name for name in (*media.tags, *media.of("Audio")[0].tags) if GAIN.fullmatch(name)]
 
 
 def timeline_options(target: Path, media: MediaInfo) -> list[str]:
