@@ -7,6 +7,7 @@ import secrets
 import stat
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,7 +20,9 @@ PART = ".part"  # in the names of unfinished files and of their locks
 LOCKED = "is being written by another process"  # in a message
 STEM_LENGTH = 40  # characters of the name of the file in the names of its unfinished file
 MAX_SUFFIX = 16
+SCRATCH = "segan-"  # at the start of the names of files in the system's temporary folder
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # which Windows does not have
+NEW_S = 60.0  # age below which a file may not be locked yet
 LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 WORDS = {
     errno.ENOSPC: "the disk is full",
@@ -30,6 +33,7 @@ WORDS = {
     errno.EROFS: "the disk is read-only",
     errno.ENAMETOOLONG: "the name is too long",
     errno.EIO: "the disk reports an error",
+    errno.EBADF: "it is closed",
 }
 KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
@@ -47,7 +51,7 @@ def atomically(path: Path, force: bool = True) -> Iterator[Path]:
     written, another process is writing it, or `path` is not a regular file, and ExistsError when `path` exists and
     `force` is not given.
     """
-    try:
+    with writing(path):
         if is_remote(path):
             check_target(path, force)
             with scratch_file(path.suffix) as temporary:
@@ -61,15 +65,47 @@ def atomically(path: Path, force: bool = True) -> Iterator[Path]:
                 yield temporary
                 check_target(path, force)
                 temporary.replace(path)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Raise any OSError of the block as an OutputError that names the file."""
+    try:
+        yield
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({reason(path, error)})") from error
 
 
 @contextmanager
 def scratch_file(suffix: str = "") -> Iterator[Path]:
-    """Create an empty file in the system's temporary folder, which is removed when the block ends."""
-    with _new_file(Path(tempfile.gettempdir(), f"segan-{secrets.token_hex(8)}{suffix}"), 0o600) as path:
+    """Create an empty file in the system's temporary folder, which is removed when the block ends.
+
+    It is locked, so that `remove_scratch` can tell it from one whose process was killed.
+    """
+    path = Path(tempfile.gettempdir(), f"{SCRATCH}{secrets.token_hex(8)}{suffix}")
+    with _new_file(path, 0o600), _held(path):
         yield path
+
+
+def remove_scratch() -> None:
+    """Remove this user's files in the system's temporary folder whose process was killed, so that none locks them."""
+    if sys.platform == "win32":
+        return
+    for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}{'[0-9a-f]' * 16}*"):
+        with suppress(OSError):  # of another user, locked, or gone
+            status = path.lstat()
+            if (
+                not stat.S_ISREG(status.st_mode)
+                or status.st_uid != os.getuid()
+                or time.time() - status.st_mtime < NEW_S
+            ):
+                continue
+            lock = os.open(path, os.O_RDWR | NOFOLLOW)
+            try:
+                if _flock(lock):
+                    path.unlink()
+            finally:
+                os.close(lock)
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
@@ -104,7 +140,7 @@ def check_target(path: Path, force: bool) -> None:
 
 def check_place(path: Path, force: bool) -> None:
     """Check without writing whether a file can be written; raises the errors of `check_target` and OutputError."""
-    try:
+    with writing(path):
         check_target(path, force)
         if is_remote(path):
             return
@@ -112,8 +148,6 @@ def check_place(path: Path, force: bool) -> None:
             raise NotADirectoryError
         if not os.access(path.parent, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, "no permission")
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({reason(path, error)})") from error
 
 
 def reason(path: Path, error: OSError) -> str:
@@ -168,6 +202,20 @@ def _new_file(path: Path, mode: int) -> Iterator[Path]:
     finally:
         path.unlink(missing_ok=True)
         UNFINISHED.discard(path)
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[None]:
+    """Lock a file while the block runs, but not on Windows, where nobody else could read it."""
+    if sys.platform == "win32":
+        yield
+        return
+    lock = os.open(path, os.O_RDWR | NOFOLLOW)
+    try:
+        _flock(lock)
+        yield
+    finally:
+        os.close(lock)
 
 
 @contextmanager

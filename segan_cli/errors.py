@@ -35,6 +35,10 @@ class OutputError(SeganError):
     """A file cannot be written."""
 
 
+class SameFileError(OutputError):
+    """A file would be written over one that the same command reads or writes, which is wrong usage."""
+
+
 class ExistsError(HintedError, OutputError):
     """A file exists and is not to be overwritten."""
 

@@ -127,26 +127,42 @@ def as_path(name: str) -> Path:
     if not is_url(name):
         return Path(name)
     scheme, _, rest = name.partition("://")
-    if scheme.lower() == "file":
+    path = RemotePath(name)
+    if scheme.lower() == "file" or _is_local(path.scheme):
         local = unquote(rest.removeprefix("localhost"))
-        if not local.startswith("/"):
-            raise SeganError(f"{name}: names no absolute path; write file:///folder/name")
+        if not local.startswith("/") or "\0" in local:
+            raise SeganError(f"{name}: names no absolute path; write {scheme}:///folder/name")
         return Path(local)
     if not rest.strip("/"):
         raise SeganError(f"{name}: names no file or folder")
-    path = RemotePath(name)
-    _check_scheme(path.scheme)
     return cast(Path, path)
 
 
 @cache
-def _check_scheme(scheme: str) -> None:
-    """Raise SeganError when there is no file system for URLs of a scheme, or its package is not installed."""
+def _is_local(scheme: str) -> bool:
+    """Whether URLs of a scheme name local files.
+
+    Raises SeganError when there is no file system for them, or its package is not installed.
+    """
     require_extra("cloud", f"{scheme}://")
     from fsspec import get_filesystem_class
+    from fsspec.implementations.local import LocalFileSystem
 
     with explained(f"{scheme}://", "used", SeganError):
-        get_filesystem_class(scheme)
+        return issubclass(get_filesystem_class(scheme), LocalFileSystem)
+
+
+def join(folder: Path, name: PurePath) -> Path:
+    """Return the path in a folder of a name that others have chosen, of a listing or a list.
+
+    Empty parts are left out, as in local paths. Raises AudioError for a name that does not stay in the folder.
+    """
+    parts = [part for part in name.as_posix().split("/") if part not in ("", ".")]
+    decoded = unquote("/".join(parts)).split("/") if is_remote(folder) else ()  # as a server may have it
+    flavour = PurePosixPath if is_remote(folder) else type(folder)
+    if not parts or any(part == ".." or "\0" in part or flavour(part).name != part for part in (*parts, *decoded)):
+        raise AudioError(f"{name}: does not stay in {folder} under this name; rename it, or give -o FILE for it alone")
+    return folder / "/".join(parts)
 
 
 def is_remote(path: Path) -> bool:
@@ -262,6 +278,10 @@ def _filesystem(path: Path) -> tuple[Any, str]:
     """Return the fsspec file system of a path and its name there."""
     from fsspec.core import url_to_fs
 
+    if "::" in str(path):
+        raise SeganError(
+            f"{path}: has ::, which would join it to another file; rename it, or take it out of its archive"
+        )
     with explained(path, "used", SeganError):
         fs, name = url_to_fs(str(path), use_listings_cache=False)
     return fs, name

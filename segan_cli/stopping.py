@@ -115,7 +115,8 @@ def exit_now(number: int, frame: FrameType | None) -> None:
     for witness in WITNESSES:
         witness.kill()
     shown_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar hides it
-    os.write(2, shown_cursor + b"segan: stopped\n")
+    with suppress(OSError):  # of a full device
+        os.write(2, shown_cursor + b"segan: stopped\n")
     os._exit(128 + number)
 
 

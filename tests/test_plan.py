@@ -5,9 +5,10 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from segan_cli.enhancement.jobs import STREAM, Job, check_paths
+from segan_cli.enhancement.jobs import Job, check_paths
 from segan_cli.enhancement.plan import ExistingTargets, NameList, Plan, Shard
-from segan_cli.errors import AudioError
+from segan_cli.errors import AudioError, SameFileError
+from segan_cli.same_file import STREAM, Use
 
 
 @pytest.fixture
@@ -64,10 +65,12 @@ def test_a_folder_gives_files_alone(tree):
 
 def test_other_outputs_are_kept_apart_too(tree):
     jobs = Plan([Path("in/a.wav")], Path("out.wav"), None, None)
-    check_paths(jobs, [Path("rest.wav"), Path("p.png")])
-    for others in ([Path("in/a.wav")], [Path("out.wav")], [Path("p.png"), Path("./p.png")], [Path("in/deep/../a.wav")]):
-        with pytest.raises(AudioError, match=r"input itself|would be written to this file"):
-            check_paths(jobs, others)
+    assert check_paths(jobs, [Use(Path("rest.wav"), "--residual", written=True), Use(Path("list"), "list")]) == 1
+    for names in (["in/a.wav"], ["out.wav"], ["p.png", "./p.png"], ["in/deep/../a.wav"]):
+        with pytest.raises(SameFileError, match=r"input itself|would be written to this file"):
+            check_paths(jobs, [Use(Path(name), "--plot", written=True) for name in names])
+    with pytest.raises(SameFileError, match=r"^out.wav: is the list itself; name another output$"):
+        check_paths(jobs, [Use(Path("./out.wav"), "list")])
 
 
 def test_a_missing_file_among_others_is_left_to_fail(tree):
@@ -107,7 +110,7 @@ def test_globs_and_lists_are_expanded(tree):
 def test_what_cannot_be_meant_is_refused(tree, inputs, output, suffix, ending, complaint):
     (tree / "in" / ".hidden" / "none").mkdir()
     (tree / "link.wav").symlink_to(tree / "in" / "a.wav")
-    with pytest.raises(AudioError, match=complaint):
+    with pytest.raises((AudioError, SameFileError), match=complaint):
         Plan([Path(entry) for entry in inputs], Path(output) if output else None, suffix, ending)
 
 
@@ -143,9 +146,9 @@ def test_shards_of_a_list_depend_on_whole_names_in_any_order():
 
 
 def test_equal_hashes_are_no_conflict(tree, monkeypatch):
-    monkeypatch.setattr("segan_cli.enhancement.jobs.name_key", lambda name: 1 + len(name) % 2)
+    monkeypatch.setattr("segan_cli.same_file.name_key", lambda name: 1 + len(name) % 2)
     assert check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("yy.flac"))]) == 2
-    with pytest.raises(AudioError, match="would be written to this file"):
+    with pytest.raises(SameFileError, match="would be written to this file"):
         check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("./x.wav"))])
 
 

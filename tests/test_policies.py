@@ -353,7 +353,7 @@ def test_in_python_too_nothing_is_overwritten_unasked(enhancer, recording, tmp_p
     (tmp_path / "out.wav").write_bytes(b"before")
     with pytest.raises(OutputError, match="exists already"):
         enhancer.enhance_file(recording, tmp_path / "out.wav")
-    with pytest.raises(AudioError, match="is the input itself"):
+    with pytest.raises(OutputError, match="is the input itself"):
         enhancer.enhance_file(recording, recording, force=True)
     enhancer.enhance_file(str(recording), str(tmp_path / "out.wav"), force=True)
     assert soundfile.info(tmp_path / "out.wav").frames == 88_200

@@ -18,7 +18,7 @@ from segan_cli.audio.sources import open_file
 from segan_cli.enhancement import plan as plan_module
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import ExistingTargets, Plan
-from segan_cli.errors import AudioError, ExistsError, OutputError, SeganError, TruncatedError
+from segan_cli.errors import AudioError, ExistsError, OutputError, SameFileError, SeganError, TruncatedError
 from segan_cli.evaluation.cases import from_folders, from_manifest, from_set
 from segan_cli.remote import RemotePath, as_path, download, find_files, is_remote, is_url
 
@@ -88,7 +88,7 @@ def test_the_parts_of_a_url():
 
 def test_an_input_is_not_overwritten_under_another_name(memory):
     memory.pipe("/in/a.wav", wav())
-    with pytest.raises(AudioError, match="is the input itself"):
+    with pytest.raises(SameFileError, match="is the input itself"):
         Enhancer().enhance_file("memory://in/a.wav", "MEMORY:///in/a.wav", force=True)
 
 

@@ -11,7 +11,7 @@ from typing import IO
 
 import soundfile
 
-from segan_cli.atomic import WORDS, atomically
+from segan_cli.atomic import atomically
 from segan_cli.audio.encoder import open_encoder
 from segan_cli.audio.files import (
     FFMPEG_EXTENSIONS,
@@ -29,8 +29,7 @@ from segan_cli.audio.side_chunks import ID3_CHUNKS, TAG_CHUNKS, chunk_names, cop
 from segan_cli.audio.sources import Source
 from segan_cli.audio.streams import Encoding, wav_header
 from segan_cli.audio.tags import copy_tags, remove_gains
-from segan_cli.errors import AudioError, OutputError, StoppedError
-from segan_cli.stopping import BROKEN_PIPE
+from segan_cli.errors import AudioError, OutputError
 
 COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when they are closed, as does ALAC
 RIFF_KINDS = {"WAV": "RIFF", "WAVEX": "RIFF", "RF64": "RIFF", "AIFF": "FORM"}
@@ -165,16 +164,14 @@ def convert_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> None
 def open_output(stream: IO[bytes], encoding: Encoding, raw: bool) -> Iterator[Write]:
     """Write raw samples or WAV to standard output, flushing every block.
 
-    The header of the WAV gives no length in a pipe; in a file it is completed at the end. Raises OutputError when the
-    stream cannot be written.
+    The header of the WAV gives no length in a pipe; in a file it is completed at the end.
     """
     n_bytes = 0
 
     def write_bytes(content: bytes) -> None:
         nonlocal n_bytes
-        with _output_errors(stream):
-            stream.write(content)
-            stream.flush()
+        stream.write(content)
+        stream.flush()
         n_bytes += len(content)
 
     start = None if raw else seekable_position(stream)
@@ -185,12 +182,11 @@ def open_output(stream: IO[bytes], encoding: Encoding, raw: bool) -> Iterator[Wr
     if start is not None and n_bytes <= LARGEST_WAV:
         length, header = n_bytes, wav_header(encoding, n_bytes)
         write_bytes(b"\0" * (length % 2))
-        with _output_errors(stream):
-            end = stream.tell()
-            stream.seek(start)
-            stream.write(header)
-            stream.seek(end)
-            stream.flush()
+        end = stream.tell()
+        stream.seek(start)
+        stream.write(header)
+        stream.seek(end)
+        stream.flush()
 
 
 def seekable_position(stream: IO[bytes]) -> int | None:
@@ -210,19 +206,6 @@ def opened_for_appending(stream: IO[bytes]) -> bool:
     import fcntl
 
     return bool(fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_APPEND)
-
-
-@contextmanager
-def _output_errors(stream: IO[bytes]) -> Iterator[None]:
-    """Raise StoppedError when the reader of a stream is gone, OutputError when it cannot be written."""
-    try:
-        yield
-    except BrokenPipeError as error:
-        raise StoppedError("nobody reads standard output any more", BROKEN_PIPE) from error
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())  # buffered data goes there at exit
-        why = WORDS.get(error.errno or 0) or error.strerror
-        raise OutputError(f"standard output: cannot be written ({why})") from error
 
 
 def count_samples(path: Path) -> int:

@@ -63,6 +63,14 @@ def find_onnx(name: str) -> Path | None:
     return Path(name) if Path(name).suffix == ".onnx" and Path(name).is_file() else None
 
 
+def model_files(name: str) -> list[Path]:
+    """Return the files of a shipped model, or a path; nothing is checked."""
+    entry = _entry(name)
+    if entry is None:
+        return [Path(name)]
+    return [pretrained_dir() / str(each["file"]) for each in (entry, entry.get("onnx")) if each]
+
+
 def is_shipped(name: str) -> bool:
     """Whether a name is that of a shipped model."""
     return _entry(name) is not None

@@ -1,16 +1,15 @@
 """The command line: a module for each command, and one place that turns errors into messages and exit codes."""
 
-import io
-import os
 import sys
 
 import click
 
 from segan_cli import __version__
 from segan_cli.cli.sections import CommandGroup
-from segan_cli.errors import SeganError, StoppedError
+from segan_cli.errors import SameFileError, SeganError, StoppedError
 from segan_cli.extras import extra_of, install_command
 from segan_cli.printable import one_line
+from segan_cli.standard_streams import prepare_streams
 from segan_cli.stopping import BROKEN_PIPE, exit_on_signals, exit_on_signals_silently, remove_unfinished
 from segan_cli.tracebacks import LOG, in_words, show_tracebacks
 
@@ -45,15 +44,13 @@ def segan() -> None:
 def main() -> None:
     """Run the command line; the exit code is 0 for success, 1 when something failed, 2 for wrong usage."""
     exit_on_signals()
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # for encodings with few characters
+    prepare_streams()
     try:
         segan.main(prog_name="segan", standalone_mode=False)
     except StoppedError as error:
         exit_on_signals_silently()
         remove_unfinished()
         if error.signal_number == BROKEN_PIPE:  # the reader is gone, as after `| head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             sys.exit(128 + error.signal_number)
         _fail(str(error), 128 + error.signal_number)
     except ModuleNotFoundError as error:
@@ -66,7 +63,7 @@ def main() -> None:
         _fail("there is not enough memory", 1)
     except SeganError as error:
         LOG.debug("", exc_info=True)
-        _fail(str(error), 1)
+        _fail(str(error), 2 if isinstance(error, SameFileError) else 1)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)

@@ -4,6 +4,7 @@ Names and metadata are not trusted: everything printed here is escaped first, an
 """
 
 import io
+import os
 import sys
 from collections.abc import Sequence
 from typing import IO
@@ -21,8 +22,15 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from segan_cli.printable import one_line, printable
+from segan_cli.system import open_file_limit
+
+for _size in ("COLUMNS", "LINES"):
+    _value = os.environ.get(_size, "1")
+    if not (_value.isdecimal() and len(_value) < 6 and int(_value)):  # rich prints nothing in a width of 0
+        del os.environ[_size]
 
 stderr_console = Console(stderr=True)
+OTHER_FILES = 40  # open files of a process that do not belong to its jobs
 TABLE_WIDTH = 10_000  # no limit
 
 
@@ -86,6 +94,15 @@ def standard_output() -> IO[str]:
 def say(line: str) -> None:
     """Print a line to standard error, above the progress bars."""
     stderr_console.print(Text(one_line(line)), highlight=False, soft_wrap=True)
+
+
+def limit_jobs(n: int, files_each: int, quiet: bool) -> int:
+    """Return how many of `n` jobs at a time the limit of open files has room for, and say so if they are fewer."""
+    limit = open_file_limit()
+    fitting = n if limit is None else max(1, min(n, (limit - OTHER_FILES) // files_each))
+    if fitting < n and not quiet:
+        say(f"segan: {fitting} at a time, not {n}, as {limit} files may be open (ulimit -n)")
+    return fitting
 
 
 def print_line(text: str) -> None:

@@ -152,10 +152,12 @@ def enhance(**options: Any) -> None:
         print_plan(plan, arguments)
         return
 
+    from segan_cli.atomic import remove_scratch
     from segan_cli.cli.batch_reporter import BatchReporter
     from segan_cli.cli.outcome_file import open_outcomes
     from segan_cli.stopping import Leave, listening
 
+    remove_scratch()
     run = prepare_here(plan, arguments) if arguments.ray is None else prepare_cluster(plan, arguments)
     plotted = next(iter(plan)) if arguments.plot is not None else None
     with open_outcomes(arguments.outcomes, arguments.force or arguments.skip_existing) as record:

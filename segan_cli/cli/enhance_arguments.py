@@ -13,6 +13,7 @@ import click
 from segan_cli.cli.cluster_options import check_cluster_usage
 from segan_cli.extras import require_extra
 from segan_cli.remote import is_url
+from segan_cli.same_file import STREAM, Use
 
 if TYPE_CHECKING:
     from segan_cli.audio.levels import Clip
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from segan_cli.enhancement.plan import Plan
     from segan_cli.enhancement.recording import OutputOptions
 
-STREAM = Path("-")
 ENCODINGS = {"s8": "PCM_S8", "u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 ENCODINGS |= {"f64": "DOUBLE", "alaw": "ALAW", "ulaw": "ULAW"}
 SUBTYPES = {"pcm8": "PCM_U8", "pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
@@ -132,7 +132,6 @@ def plan_jobs(arguments: Arguments) -> "Plan":
     """Plan the jobs; raises UsageError when options do not apply to them."""
     from segan_cli.cli.console import say
     from segan_cli.cli.outcome_file import check_outcome_file
-    from segan_cli.enhancement.jobs import check_paths
     from segan_cli.enhancement.plan import NameList, Plan, Shard
     from segan_cli.remote import as_path
 
@@ -149,16 +148,15 @@ def plan_jobs(arguments: Arguments) -> "Plan":
         names,
         slash=str(arguments.output).endswith(("/", os.sep)),
         shard=None if arguments.shard is None else Shard(*arguments.shard),
+        others=other_uses(arguments),
     )
     if arguments.raw and not any(STREAM in (job.source, job.target) for job in plan):
         raise click.UsageError("--raw is for standard input and output; give - as input or output.")
     if arguments.outcomes is not None:
         check_outcome_file(arguments.outcomes, arguments.force or arguments.skip_existing)
-    others = [path for path in (arguments.residual, arguments.plot) if path is not None]
-    if others:
-        if plan.n != 1 or arguments.shard is not None:
-            raise click.UsageError("--residual and --plot support only one recording.")
-        check_paths(plan, others)
+    single = arguments.residual is not None or arguments.plot is not None
+    if single and (plan.n != 1 or arguments.shard is not None):
+        raise click.UsageError("--residual and --plot support only one recording.")
     if arguments.plot is not None:
         check_plot(next(iter(plan)), arguments.plot, arguments.force)
     normalized = arguments.normalize is not None or arguments.loudness is not None
@@ -175,12 +173,24 @@ def plan_jobs(arguments: Arguments) -> "Plan":
     return plan
 
 
+def other_uses(arguments: Arguments) -> list[Use]:
+    """Return the files that the command reads and writes besides recordings and their outputs."""
+    from segan_cli.backends.pretrained import model_files
+
+    uses = [Use(path, "model") for path in model_files(arguments.model)]
+    if arguments.files_from is not None:
+        uses.append(Use(arguments.files_from, "list"))
+    written = {"--residual": arguments.residual, "--plot": arguments.plot, "--outcomes": arguments.outcomes}
+    if arguments.as_json and arguments.output != "-":
+        written["--json"] = STREAM
+    return uses + [Use(path, option, written=True) for option, path in written.items() if path is not None]
+
+
 def read_list(path: Path) -> bytes:
     """Read a list of names, from standard input for -."""
-    from segan_cli.enhancement.recording import standard_stream
+    from segan_cli.enhancement.recording import standard_input
 
-    content: bytes = standard_stream("input").buffer.read() if path == STREAM else path.read_bytes()
-    return content
+    return standard_input().read() if path == STREAM else path.read_bytes()
 
 
 def note_earlier_results(jobs: Iterable["Job"]) -> list[str]:

@@ -12,9 +12,10 @@ import click
 
 from segan_cli.atomic import remove_leftovers
 from segan_cli.cli.cluster_options import actor_options
-from segan_cli.cli.enhance_arguments import STREAM, Arguments, enhancer_arguments, output_options
+from segan_cli.cli.enhance_arguments import Arguments, enhancer_arguments, output_options
 from segan_cli.errors import StoppedError
 from segan_cli.plain_json import write_json
+from segan_cli.same_file import STREAM
 
 if TYPE_CHECKING:
     from segan_cli.cli.batch_reporter import BatchReporter
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from segan_cli.enhancement.recording import OnProgress, Outcome
 
 END_OF_ACTORS_S = 5.0
+FILES_PER_JOB = 12  # open files of a recording, at most: its lock, its copy, and the pipes of two ffmpeg
 DEFAULT_JOBS = 4  # at most; the network uses all cores in any case
 
 
@@ -48,6 +50,7 @@ def print_plan(plan: "Plan", arguments: Arguments) -> None:
 
 def prepare_here(plan: "Plan", arguments: Arguments) -> Run:
     """Load the model, and return what enhances the recordings of a plan in this process."""
+    from segan_cli.cli.console import limit_jobs
     from segan_cli.enhancement.batch import run_batch, run_job
     from segan_cli.enhancement.enhancer import Enhancer
     from segan_cli.remote import is_remote
@@ -55,6 +58,7 @@ def prepare_here(plan: "Plan", arguments: Arguments) -> Run:
     from segan_cli.witness import witnessed
 
     n_jobs = max(1, min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), DEFAULT_JOBS)), plan.n))
+    n_jobs = limit_jobs(n_jobs, FILES_PER_JOB, arguments.quiet)
     enhancer = Enhancer(arguments.model, **enhancer_arguments(arguments), threads=arguments.threads, jobs=n_jobs)
     options = output_options(arguments)
     checked = replace(options, force=True)  # for remote targets, of which a listing told whether they exist
@@ -117,8 +121,8 @@ def new_jobs(plan: "Plan", arguments: Arguments, enhancer: "Enhancer", reporter:
     A single job that runs here checks its target itself.
     """
     from segan_cli.enhancement.batch import refuse, skip
-    from segan_cli.enhancement.jobs import name_key
     from segan_cli.enhancement.plan import ExistingTargets
+    from segan_cli.same_file import name_key
 
     if arguments.force or (plan.n == 1 and arguments.ray is None):
         return plan

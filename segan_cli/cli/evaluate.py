@@ -1,6 +1,6 @@
 """`segan evaluate`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,8 @@ from segan_cli.cli.sections import SectionedCommand, section
 from segan_cli.errors import SeganError
 from segan_cli.extras import require_extra
 from segan_cli.remote import as_path, is_remote, is_url
+from segan_cli.same_file import STREAM, Use
+from segan_cli.system import cpu_count
 
 if TYPE_CHECKING:
     from segan_cli.evaluation.cases import Cases
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from segan_cli.evaluation.store import ScoreStore
 
 PATH = click.Path(path_type=Path)
+FILES_PER_WORKER = 4  # open files of this process for a worker process
 DEFAULT_SNRS_DB = (0.0, 10.0)
 
 
@@ -148,20 +151,26 @@ def evaluate(
         return
     check_cluster_usage(ray, ray_actors, ray_cpus, ray_gpus, {"--jobs": jobs, "--cache": cache})
     outputs = {"csv": csv_file, "markdown": markdown_file, "html": html_file}
-    check_outputs([path for path in outputs.values() if path is not None], force)
     cases = find_cases(noisy, clean, data, noise, snrs, seed)
+    folders = parse_folders(enhanced)
+    written = outputs | {"cache": cache, "json": STREAM if as_json else None}
+    remote = any(path is not None and is_remote(path) for path in written.values())  # or no remote file is written over
+    places = [place for place in (noisy, clean, data, noise, *folders.values()) if place and remote >= is_remote(place)]
+    check_outputs(written, files_read(cases, places, models), force)
     selected = select_measures(measures, dnsmos, all(case.clean is not None for case in cases.all))
     check_columns(columns, cases)
 
-    from segan_cli.cli.console import print_json
+    from segan_cli.atomic import remove_scratch
+    from segan_cli.cli.console import limit_jobs, print_json
     from segan_cli.cli.scores import check_skipped, print_tables
     from segan_cli.evaluation.report import build_report, to_json
     from segan_cli.evaluation.run import EvaluationOptions
     from segan_cli.stopping import Leave, listening
 
-    folders = parse_folders(enhanced)
+    remove_scratch()
     systems, hashes = load_models(models, folders)
     store = None if no_cache or ray else open_store(cache, quiet)
+    jobs = limit_jobs(jobs or cpu_count(), FILES_PER_WORKER, quiet)
     options = EvaluationOptions(cases, selected, folders, systems, align, jobs, store)
     with listening(Leave()):
         with cluster_runner(ray, partial(actor_options, ray_actors, ray_cpus, ray_gpus), models, systems) as runner:
@@ -194,6 +203,26 @@ def find_cases(
     if noisy is None:
         raise click.UsageError("Nothing to score; use --noisy and --clean, --data, or --clean and --noise.")
     return from_folders(noisy, clean)
+
+
+def files_read(cases: "Cases", places: Sequence[Path], models: Sequence[str]) -> Iterator[Use]:
+    """Yield all files that the evaluation reads: cases, other recordings and tables of their folders, models."""
+    from segan_cli.backends.pretrained import model_files
+    from segan_cli.data.layouts import audio_below
+    from segan_cli.evaluation.cases import NOISE_LOG, NoiseMix
+
+    for case in cases.all:
+        yield Use(case.noisy.noise if isinstance(case.noisy, NoiseMix) else case.noisy, "recording")
+        if case.clean is not None:
+            yield Use(case.clean, "recording")
+    for place in places:
+        if place.is_dir():
+            yield from (Use(path, "recording") for path in audio_below(place))
+            yield from (Use(folder / NOISE_LOG, "table") for folder in (place, place.parent))
+        else:
+            yield Use(place, "manifest")
+    for model in models:
+        yield from (Use(path, "model") for path in model_files(model.rpartition("=")[2]))
 
 
 def check_columns(columns: Sequence[str], cases: "Cases") -> None:

@@ -8,6 +8,7 @@ from segan_cli.atomic import check_place
 from segan_cli.cli.model_name import MODEL
 from segan_cli.errors import ConfigError
 from segan_cli.extras import require_extra
+from segan_cli.same_file import Use, check_uses
 
 PATH = click.Path(path_type=Path)
 
@@ -29,7 +30,7 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
       segan export runs/first/best.safetensors -o mine.onnx
       segan enhance noisy.wav -o clean.wav --model mine.onnx
     """
-    from segan_cli.backends.pretrained import check_model, find_model
+    from segan_cli.backends.pretrained import check_model, find_model, model_files
 
     check_model(model)
     require_extra("export", "segan export")
@@ -41,6 +42,8 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
     from segan_cli.networks.checkpoint import load_model
     from segan_cli.stopping import Leave, listening
 
+    uses = [*(Use(path, "model") for path in model_files(model)), Use(output, "--output", written=True)]
+    check_uses(lambda: uses)
     loaded = load_model(find_model(model))
     with listening(Leave()), stderr_console.status("exporting and comparing with torch"):
         difference = write_onnx(loaded, output, half)

@@ -1,15 +1,16 @@
 """The file of `segan enhance --outcomes`: the outcome of each recording, as JSON lines or Parquet."""
 
+import io
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from segan_cli.atomic import atomically, check_place
-from segan_cli.errors import ConfigError
+from segan_cli.atomic import atomically, check_place, writing
+from segan_cli.errors import ConfigError, OutputError
 from segan_cli.extras import require_extra
-from segan_cli.plain_json import finite, write_json
+from segan_cli.plain_json import finite, read_json, write_json
 from segan_cli.printable import utf8
 from segan_cli.remote import is_remote
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from segan_cli.enhancement.recording import Outcome
 
 ROW_GROUP = 10_000  # outcomes that are kept in memory for a part of a Parquet file
+LONGEST_LINE = 1 << 20  # bytes
+LINE_START = b'{"source": "'
 EXTENSIONS = (".jsonl", ".parquet")
 
 Record = Callable[["Outcome"], object]
@@ -39,13 +42,16 @@ def open_outcomes(path: Path | None, force: bool) -> Iterator[Record | None]:
     """
     if path is None:
         yield None
-    elif path.suffix == ".jsonl" and not is_remote(path):
-        with _json_lines(path) as record:
-            yield record
-    else:
-        write = _parquet if path.suffix == ".parquet" else _json_lines
-        with _whole(path, force, write) as record:
-            yield record
+        return
+    write = _parquet if path.suffix == ".parquet" else _json_lines
+    appended = path.suffix == ".jsonl" and not is_remote(path)
+    with write(path) if appended else _whole(path, force, write) as record:
+
+        def named(outcome: "Outcome") -> None:
+            with writing(path):
+                record(outcome)
+
+        yield named
 
 
 def encodable(value: object) -> object:
@@ -80,8 +86,43 @@ def _whole(path: Path, force: bool, write: Callable[[Path], AbstractContextManag
 
 @contextmanager
 def _json_lines(path: Path) -> Iterator[Record]:
-    with path.open("a", encoding="utf-8", buffering=1) as file:
-        yield lambda outcome: file.write(f"{write_json(asdict(outcome))}\n")
+    """Append lines, each of them whole or not at all."""
+    with writing(path):
+        file = path.open("ab+", buffering=0)
+    with file:
+        with writing(path):
+            complete_last_line(file, path)
+
+        def record(outcome: "Outcome") -> None:
+            line, written = f"{write_json(asdict(outcome))}\n".encode(), 0
+            try:
+                while written < len(line):
+                    written += file.write(line[written:])
+            finally:
+                if 0 < written < len(line) and file.tell() == file.seek(0, io.SEEK_END):
+                    file.truncate(file.tell() - written)
+
+        yield record
+
+
+def complete_last_line(file: io.FileIO, path: Path) -> None:
+    """End a last line that has no end: by a newline if it is JSON, by removing it if it is the start of an outcome.
+
+    Raises OutputError when it is anything else.
+    """
+    end = file.seek(0, io.SEEK_END)
+    start = max(0, end - LONGEST_LINE)
+    file.seek(start)
+    line = (file.read(end - start) or b"").rpartition(b"\n")[2]
+    if not line:
+        return
+    try:
+        read_json(line)
+        file.write(b"\n")
+    except ValueError as error:
+        if not (line.startswith(LINE_START) or LINE_START.startswith(line)):
+            raise OutputError(f"{path}: its last line is no outcome; name another file") from error
+        file.truncate(end - len(line))
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from segan_cli.same_file import STREAM, Use, check_uses
 
 if TYPE_CHECKING:
     from segan_cli.evaluation.report import Report
@@ -21,12 +23,17 @@ def provenance(measures: Sequence[str], models: dict[str, str]) -> dict[str, Any
     return {"command": command, "versions": versions, "models": models}
 
 
-def check_outputs(paths: Sequence[Path], force: bool) -> None:
-    """Raise an error for an output file that exists or cannot be written."""
+def check_outputs(outputs: dict[str, Path | None], read: Iterable[Use], force: bool) -> None:
+    """Raise an error for an output, by its option, that exists, cannot be written, or is also read or written twice."""
     from segan_cli.atomic import check_place
 
-    for path in paths:
-        check_place(path, force)
+    written = [Use(path, f"--{option}", written=True) for option, path in outputs.items() if path is not None]
+    for use in written:
+        if use.path != STREAM and use.what != "--cache":
+            check_place(use.path, force)
+    if written:
+        uses = [*read, *written]
+        check_uses(lambda: uses)
 
 
 def write_reports(

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 FOLDER = click.Path(path_type=Path)
 FIXED_FIELDS = {"model.preset", "model.generator.family", "model.discriminator.family"}
 WITHOUT = "none"  # of --adversarial: reconstruction losses alone
+WRITTEN = ("*.safetensors", "last.pt", "log.jsonl", "windows.jsonl", "data.json")  # by a training to its folder
 MAX_RUN_NAME = 64  # characters of an automatic run name
 RECIPE_OPTIONS = {  # option → field of the recipe
     "data": "data.speech",
@@ -163,12 +164,15 @@ def check_init(init: str) -> None:
 
 
 def check_run_folder(run: Path, resume: bool) -> None:
-    """Raise TrainingError if the run folder is a file, or contains a training that is not to be resumed."""
+    """Raise TrainingError if the run folder is a file, or contains files of a training that is not to be resumed."""
     if run.exists() and not run.is_dir():
         raise TrainingError(f"{run}: is a file; give a folder")
-    is_main = int(os.environ.get("RANK", 0)) == 0
-    if (run / "recipe.toml").exists() and not resume and is_main:
+    if resume or int(os.environ.get("RANK", 0)) != 0:
+        return
+    if (run / "recipe.toml").exists():
         raise TrainingError(f"{run}: contains a training; use --resume to continue it, or another --run-dir")
+    if written := sorted(path.name for pattern in WRITTEN for path in run.glob(pattern)):
+        raise TrainingError(f"{run}: contains {written[0]}, which would be overwritten; give another --run-dir")
 
 
 def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:

@@ -8,9 +8,10 @@ from threading import Event
 
 from segan_cli.atomic import remove_leftovers
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.enhancement.jobs import STREAM, Job
+from segan_cli.enhancement.jobs import Job
 from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions, enhance_recording
 from segan_cli.errors import CheckpointError, ExistsError, SeganError, StoppedError
+from segan_cli.same_file import STREAM
 from segan_cli.tracebacks import LOG, in_words
 
 QUEUED_PER_THREAD = 4  # jobs that wait, of which there may be millions

@@ -10,12 +10,14 @@ from itertools import islice
 from pathlib import Path, PurePath, PurePosixPath
 
 import numpy as np
+from numpy.typing import NDArray
 
 from segan_cli.atomic import is_unfinished
 from segan_cli.audio.files import MEDIA, count_others, suggestion
-from segan_cli.enhancement.jobs import STREAM, Job, Keys, check_paths, name_key
+from segan_cli.enhancement.jobs import Job, check_paths
 from segan_cli.errors import AudioError
-from segan_cli.remote import as_path, check_writable_scheme, find_files, find_kind, find_matches, is_remote
+from segan_cli.remote import as_path, check_writable_scheme, find_files, find_kind, find_matches, is_remote, join
+from segan_cli.same_file import STREAM, Use, name_key
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Plan:
         *,
         slash: bool = False,
         shard: Shard | None = None,
+        others: Sequence[Use] = (),
     ) -> None:
         """Plan the jobs, and check them.
 
@@ -84,8 +87,10 @@ class Plan:
             names: further inputs that are not globs, from a list; read at every iteration.
             slash: `output` was given with a slash at its end, so it is a folder.
             shard: the part of the jobs to do.
+            others: further files that the command reads or writes.
 
-        Raises AudioError when an input is missing, or two outputs, or an input and an output, would be the same file.
+        Raises AudioError when an input is missing, SameFileError when a file would be written twice, or over one that
+        is read.
         """
         self.output, self.suffix, self.extension, self.names = output, suffix, extension, names
         self.notes: list[str] = []  # about files in folders that are left out, from the first iteration
@@ -97,43 +102,46 @@ class Plan:
         several = len(first) > 1 or isinstance(first[0], RemoteFolder) or is_local_folder(first[0])
         self.folder = output if output is not None and (several or is_folder(output, slash)) else None
         self._check_output("several" if len(first) > 1 else "a folder", slash)
-        self.targets: Keys = np.zeros(0, np.uint64)  # of all jobs, sorted, if they are beside the sources
+        self.stems: NDArray[np.uint64] = np.zeros(0, np.uint64)  # of all sources, sorted, if targets are beside them
         if suffix is not None:
-            self.targets = np.sort(np.fromiter((name_key(str(job.target)) for job in self), np.uint64))
+            self.stems = np.sort(np.fromiter((stem_key(job.source, job.source.stem) for job in self), np.uint64))
             self.noting = False
-        n = check_paths(self)
+        n = check_paths(self, others)
         self.noting = False
         if not n:
             raise AudioError(f"{first[0]}: the folder holds no recordings; is it the right one?")
+        if results := max(0, len(self.stems) - n):
+            self.notes.append(f"{results} result{'s' * (results > 1)} of an earlier run ({suffix}) left out")
         self.shard = shard
         self.n = n if shard is None else sum(1 for _ in self)
 
     def __iter__(self) -> Iterator[Job]:
         for entry in self._entries():
             for source, relative in find_recordings(entry, self.folder, self.notes if self.noting else None):
-                if self._is_target(source):
+                if self._is_result(source):
                     continue
                 inside = relative if source is not entry else PurePath(str(source))  # the name that decides
                 if self.shard is not None and not self.shard.holds(inside):
                     continue
-                name = relative.with_suffix(self.extension.lower()) if self.extension and source != STREAM else relative
+                ending = self.extension.lower() if self.extension and source != STREAM else relative.suffix
                 if self.folder is not None:
-                    target = self.folder / name
+                    inner = join(self.folder, relative)
+                    target = inner.with_name(f"{inner.stem}{ending}")
                 else:
-                    target = self.output or source.with_name(f"{name.stem}{self.suffix}{name.suffix}")
+                    target = self.output or source.with_name(f"{relative.stem}{self.suffix}{ending}")
                 yield Job(source, target, make_folder=self.output is not None)
 
     def _entries(self) -> Iterator["Path | RemoteFolder"]:
         yield from self.found
         yield from self.names
 
-    def _is_target(self, source: Path) -> bool:
-        """Whether a source is the target of another job, as when a batch with --suffix is run again."""
-        if not len(self.targets) or not source.stem.endswith(self.suffix or ""):
+    def _is_result(self, source: Path) -> bool:
+        """Whether a source has the suffix, and the source it would be the result of is there too."""
+        if not len(self.stems) or not source.stem.endswith(self.suffix or ""):
             return False
-        key = name_key(str(source))
-        place = int(np.searchsorted(self.targets, np.uint64(key)))
-        return place < len(self.targets) and int(self.targets[place]) == key
+        key = stem_key(source, source.stem.removesuffix(self.suffix or ""))
+        place = int(np.searchsorted(self.stems, np.uint64(key)))
+        return place < len(self.stems) and int(self.stems[place]) == key
 
     def _check_output(self, what: str, slash: bool) -> None:
         """Raise AudioError for an output that does not fit the inputs."""
@@ -173,6 +181,11 @@ class ExistingTargets:
     def _list(self, folder: Path, recursive: bool) -> None:
         self.listed.add(folder)
         self.keys |= {name_key(str(folder / name)) for name in find_files(folder, recursive, hidden=True)}
+
+
+def stem_key(source: Path, stem: str) -> int:
+    """Return a hash of the folder of a source and of a name without its extension."""
+    return name_key(f"{source.parent}/{stem}")
 
 
 def split(content: bytes, separator: bytes) -> Iterator[bytes]:

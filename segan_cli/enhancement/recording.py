@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +20,10 @@ from segan_cli.audio.sinks import in_range, open_output, open_target, reordered
 from segan_cli.audio.sources import Source, open_file, open_stream
 from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.enhancement.excerpt import Excerpt
-from segan_cli.enhancement.jobs import STREAM, Job
+from segan_cli.enhancement.jobs import Job
 from segan_cli.errors import AudioError, OutputError
 from segan_cli.remote import is_remote
+from segan_cli.same_file import STREAM
 
 Array = NDArray[np.float32]
 Enhance = Callable[[Source, Excerpt | None], Iterator[tuple[Array, Array]]]  # yields original and enhanced blocks
@@ -172,8 +173,7 @@ def normalised(options: OutputOptions, info: AudioInfo, write: Write, warn: Warn
 def open_source(path: Path, options: OutputOptions) -> Iterator[Source]:
     """Open a file, or standard input."""
     if path == STREAM:
-        stdin = standard_stream("input").buffer
-        with open_stream(stdin, options.raw, allow_truncated=options.allow_truncated) as source:
+        with open_stream(standard_input(), options.raw, allow_truncated=options.allow_truncated) as source:
             yield source
     else:
         with open_file(path, options.allow_truncated) as source:
@@ -189,7 +189,7 @@ def open_job_target(job: Job, info: AudioInfo, original: Source, options: Output
         order = channel_order(info.channels, info.format, "WAV")
         encoding = Encoding(info.rate_hz, info.channels, options.raw.subtype if options.raw else subtype, info.mask)
         with (
-            open_output(standard_stream("output").buffer, encoding, options.raw is not None) as write,
+            open_output(sys.stdout.buffer, encoding, options.raw is not None) as write,
             in_range(encoding.subtype in FLOATS, options.clip, info, write, warn) as bounded,
         ):
             yield lambda samples: bounded(reordered(samples, order))
@@ -202,9 +202,8 @@ def open_job_target(job: Job, info: AudioInfo, original: Source, options: Output
         yield write
 
 
-def standard_stream(name: str) -> Any:
-    """Return standard input or output; raises AudioError if it is closed."""
-    stream = sys.stdin if name == "input" else sys.stdout
-    if stream is None:
-        raise AudioError(f"standard {name}: is closed; name a file")
-    return stream
+def standard_input() -> BinaryIO:
+    """Return standard input as bytes; raises AudioError if it is closed."""
+    if sys.stdin is None:
+        raise AudioError("standard input: is closed; name a file")
+    return sys.stdin.buffer

@@ -13,6 +13,7 @@ from segan_cli.data.manifest import SUFFIXES, columns_of, is_file, join_columns,
 from segan_cli.errors import CorpusError
 
 PATH_COLUMNS = ("name", "noisy", "clean")  # columns of a manifest that are not labels
+NOISE_LOG = "log_testset.txt"  # of VoiceBank-DEMAND, beside its folders
 PREFERRED_SETS = ("test", "dev", "valid", "")  # substrings of folder names, most preferred first
 
 
@@ -143,7 +144,7 @@ def label_speakers(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
 
 def read_noise_log(folder: Path) -> dict[str, dict[str, str]]:
     """Noise and SNR labels by file name from VoiceBank-DEMAND's log_testset.txt; empty if the folder has none."""
-    path = folder / "log_testset.txt"
+    path = folder / NOISE_LOG
     if not path.is_file():
         return {}
     fields = (line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())

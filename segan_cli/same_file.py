@@ -1,0 +1,119 @@
+"""Which names are the same file, and the check that no file is written over another that a command reads or writes."""
+
+import os
+import stat
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable
+from hashlib import blake2b
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from segan_cli.errors import SameFileError
+from segan_cli.remote import is_remote
+
+STREAM = Path("-")  # standard input or output
+
+
+class Use(NamedTuple):
+    """A file that a command reads or writes, or STREAM."""
+
+    path: Path
+    what: str  # of a file that is read: input, list, model; of one that is written: its source or option
+    written: bool = False
+
+
+def name_key(name: str) -> int:
+    """Return a hash of 64 bits of a name, the same in every process."""
+    return int.from_bytes(blake2b(os.fsencode(name), digest_size=8).digest(), "little")
+
+
+def check_uses(uses: Callable[[], Iterable[Use]]) -> int:
+    """Check that no file is written twice or over one that is read; returns the number of uses.
+
+    Files are compared without links, and by what identifies them on the disk. There may be millions: they are compared
+    by hashes, and `uses` is called again to name files whose hashes are equal. Raises SameFileError.
+    """
+    n = 0
+    names, files = _Keys(), _Keys()
+    folders: dict[str, str] = {}
+    for use in uses():
+        n += 1
+        name, file = _real_name(use.path, folders), _file_id(use)
+        names.add(use, 0 if name is None else name_key(name))
+        files.add(use, 0 if file is None else name_key(f"{file[0]} {file[1]}"))
+    if names.conflicts(repeated=True) or files.conflicts(repeated=False):
+        _name_conflict(uses)
+    return n
+
+
+class _Keys:
+    """Hashes of all files that are read and of all that are written; 0 stands for none."""
+
+    def __init__(self) -> None:
+        self.read, self.written = array("Q"), array("Q")
+
+    def add(self, use: Use, key: int) -> None:
+        (self.written if use.written else self.read).append(key)
+
+    def conflicts(self, repeated: bool) -> bool:
+        """Whether a written file has the hash of one that is read or, with `repeated`, of another written one."""
+        read, written = (np.frombuffer(keys, np.uint64) for keys in (self.read, self.written))
+        read, known = read[read > 0], written[written > 0]
+        unique = np.unique(known)
+        return bool(np.isin(unique, read).any()) or (repeated and len(unique) < len(known))
+
+
+def _name_conflict(uses: Callable[[], Iterable[Use]]) -> None:
+    """Raise SameFileError for the first written file that is read, or written before."""
+    folders: dict[str, str] = {}
+    names: dict[str | None, str] = {}
+    files: dict[tuple[int, int] | None, str] = {}
+    n: Counter[str] = Counter()
+    for use in uses():
+        if not use.written:
+            names[_real_name(use.path, folders)] = files[_file_id(use)] = use.what
+            n[use.what] += 1
+    taken: dict[str, str] = {}
+    for use in uses():
+        if not use.written:
+            continue
+        name, file = _real_name(use.path, folders), _file_id(use)
+        shown = "standard output" if use.path == STREAM else use.path
+        if name in taken:
+            raise SameFileError(f"{shown}: both {taken[name]} and {use.what} would be written to this file")
+        what = (names.get(name) if name else None) or (files.get(file) if file else None)
+        if what is not None:
+            which = f"the {what} itself" if n[what] == 1 else f"one of the {what}s"
+            raise SameFileError(f"{shown}: is {which}; name another output")
+        if name is not None:
+            taken[name] = use.what
+
+
+def _real_name(path: Path, folders: dict[str, str]) -> str | None:
+    """Return the name of a file without links, None for STREAM; `folders` are those resolved before."""
+    if path == STREAM:
+        return None
+    if is_remote(path):
+        return str(path)
+    if os.path.islink(path):  # noqa: PTH114  # Path.is_symlink raises for overlong names
+        return os.path.normcase(os.path.realpath(path))
+    folder, name = os.path.split(path)
+    if name == os.pardir:
+        return os.path.normcase(os.path.realpath(path))
+    if folder not in folders:
+        folders[folder] = os.path.realpath(folder)
+    return os.path.normcase(os.path.join(folders[folder], name))  # noqa: PTH118
+
+
+def _file_id(use: Use) -> tuple[int, int] | None:
+    """Return what identifies a local file under all its names; None if it does not exist or is a pipe or a device."""
+    if is_remote(use.path):
+        return None
+    try:
+        status = os.fstat(int(use.written)) if use.path == STREAM else os.stat(use.path)  # noqa: PTH116  # as for islink
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None

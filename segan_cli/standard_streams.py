@@ -1,0 +1,61 @@
+"""Standard output, whose failure is one line, and standard error, whose failure changes nothing."""
+
+import io
+import os
+import sys
+from typing import Any
+
+from segan_cli.atomic import WORDS
+from segan_cli.errors import OutputError, StoppedError
+from segan_cli.stopping import BROKEN_PIPE
+
+
+class _Output(io.FileIO):
+    """Standard output; after the first error, which is raised as one line, everything is dropped."""
+
+    failed = False
+
+    def write(self, content: Any) -> int:
+        """Write bytes; raises OutputError, or StoppedError when the reader of a pipe is gone."""
+        if self.failed:
+            return len(content)
+        try:
+            return super().write(content)
+        except OSError as error:
+            self.failed = True
+            if isinstance(error, BrokenPipeError):
+                raise StoppedError("nobody reads standard output any more", BROKEN_PIPE) from error
+            why = WORDS.get(error.errno or 0) or error.strerror
+            raise OutputError(f"standard output: cannot be written ({why})") from error
+
+
+class _Talk(io.FileIO):
+    """Standard error, whose errors change nothing: they could not be told anyway."""
+
+    def write(self, content: Any) -> int:
+        """Write bytes, or drop them."""
+        try:
+            return super().write(content)
+        except OSError:
+            return len(content)
+
+
+def prepare_streams() -> None:
+    """Make standard output and error safe to write to, and occupy closed ones before a file gets their number."""
+    for number, mode in ((0, os.O_WRONLY), (1, os.O_RDONLY), (2, os.O_WRONLY)):  # reading 0 or writing to 1 fails
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, mode), True)  # the lowest free number is this one
+    sys.stdout = _wrapped(sys.stdout, _Output(1, "w", closefd=False))
+    sys.stderr = _wrapped(sys.stderr, _Talk(2, "w", closefd=False))
+
+
+def _wrapped(old: Any, file: io.FileIO) -> io.TextIOWrapper:
+    """Return a text stream on a file, for encodings with few characters too; a console of Windows needs its own."""
+    if sys.platform == "win32" and file.isatty():
+        old.reconfigure(errors="backslashreplace")
+        return old  # type: ignore[no-any-return]
+    buffer = io.BufferedWriter(file)
+    encoding = getattr(old, "encoding", None)  # None: that of the system
+    return io.TextIOWrapper(buffer, encoding, errors="backslashreplace", line_buffering=file.isatty())
