@@ -181,8 +181,8 @@ def other_uses(arguments: Arguments) -> list[Use]:
     if arguments.files_from is not None:
         uses.append(Use(arguments.files_from, "list"))
     written = {"--residual": arguments.residual, "--plot": arguments.plot, "--outcomes": arguments.outcomes}
-    if arguments.as_json and arguments.output != "-":
-        written["--json"] = STREAM
+    if arguments.dry_run or (arguments.as_json and arguments.output != "-"):
+        written["the report"] = STREAM
     return uses + [Use(path, option, written=True) for option, path in written.items() if path is not None]
 
 

@@ -16,7 +16,7 @@ from segan_cli.cli.sections import SectionedCommand, section
 from segan_cli.errors import SeganError
 from segan_cli.extras import require_extra
 from segan_cli.remote import as_path, is_remote, is_url
-from segan_cli.same_file import STREAM, Use
+from segan_cli.same_file import Use
 from segan_cli.system import cpu_count
 
 if TYPE_CHECKING:
@@ -153,10 +153,9 @@ def evaluate(
     outputs = {"csv": csv_file, "markdown": markdown_file, "html": html_file}
     cases = find_cases(noisy, clean, data, noise, snrs, seed)
     folders = parse_folders(enhanced)
-    written = outputs | {"cache": cache, "json": STREAM if as_json else None}
-    remote = any(path is not None and is_remote(path) for path in written.values())  # or no remote file is written over
+    remote = any(path is not None and is_remote(path) for path in outputs.values())  # or no remote file is written over
     places = [place for place in (noisy, clean, data, noise, *folders.values()) if place and remote >= is_remote(place)]
-    check_outputs(written, files_read(cases, places, models), force)
+    check_outputs({**outputs, "cache": cache}, files_read(cases, places, models), force)
     selected = select_measures(measures, dnsmos, all(case.clean is not None for case in cases.all))
     check_columns(columns, cases)
 

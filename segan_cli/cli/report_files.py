@@ -24,16 +24,15 @@ def provenance(measures: Sequence[str], models: dict[str, str]) -> dict[str, Any
 
 
 def check_outputs(outputs: dict[str, Path | None], read: Iterable[Use], force: bool) -> None:
-    """Raise an error for an output, by its option, that exists, cannot be written, or is also read or written twice."""
+    """Raise an error for a file, by its option, that exists, cannot be written, or is also read or written twice."""
     from segan_cli.atomic import check_place
 
     written = [Use(path, f"--{option}", written=True) for option, path in outputs.items() if path is not None]
     for use in written:
-        if use.path != STREAM and use.what != "--cache":
+        if use.what != "--cache":
             check_place(use.path, force)
-    if written:
-        uses = [*read, *written]
-        check_uses(lambda: uses)
+    uses = [*read, *written, Use(STREAM, "the report", written=True)]
+    check_uses(lambda: uses)
 
 
 def write_reports(

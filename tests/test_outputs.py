@@ -1,0 +1,303 @@
+"""Nothing is written where it must not be: outside of an output folder, over a file that is read, or half a line."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+
+import pytest
+import soundfile
+from commands import alone, command, segan
+from conftest import hiss, voice
+
+from segan_cli.atomic import remove_scratch, scratch_file
+from segan_cli.cli.outcome_file import open_outcomes
+from segan_cli.cli.train import check_run_folder
+from segan_cli.enhancement.plan import NameList, Plan
+from segan_cli.enhancement.recording import Outcome
+from segan_cli.errors import AudioError, OutputError, SameFileError, SeganError, TrainingError
+from segan_cli.remote import RemotePath, as_path, join
+
+TESTS = Path(__file__).parent
+OUTCOME = Outcome("a.wav", "b.wav")
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """The working folder, with a.wav under three names and a list of it."""
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", voice(0.2) + hiss(0.2), 16_000)
+    Path("soft.jsonl").symlink_to("a.wav")
+    Path("hard.wav").hardlink_to("a.wav")
+    Path("list.jsonl").write_text("a.wav\n")
+    Path("list.wav").write_text("a.wav\n")
+    Path("m.onnx").write_bytes(b"model")
+    return tmp_path
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def shell(line, **environment):
+    """Run a line of shell code in which SEGAN is the command."""
+    line = line.replace("SEGAN", " ".join(command()))
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False, env=alone(**environment))
+
+
+@pytest.mark.parametrize("name", ["tmp/x.wav", "/tmp/x.wav", "//tmp/x.wav", "./tmp//x.wav", "tmp/./x.wav"])
+def test_empty_parts_of_a_name_are_left_out(name):
+    assert join(Path("out"), PurePosixPath(name)) == Path("out/tmp/x.wav")
+    assert str(join(as_path("memory://out"), PurePosixPath(name))) == "memory://out/tmp/x.wav"
+
+
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        *((Path("out"), name) for name in ("../x.wav", "a/../../x.wav", "..", "", "/", "a\0.wav")),
+        *((RemotePath("s3://out"), name) for name in ("../x.wav", "%2e%2E/x.wav", "..%2fx.wav", "a%2f..%2fx", "%00")),
+        *((PureWindowsPath("out"), name) for name in ("C:/x.wav", "C:x.wav", "..\\x.wav", "a\\..\\..\\x", "\\x.wav")),
+    ],
+)
+def test_a_name_that_leads_out_of_the_output_folder_is_refused(folder, name):
+    with pytest.raises(AudioError, match="does not stay in"):
+        join(folder, PurePosixPath(name))
+
+
+def test_encoded_names_are_ordinary_names_of_local_files():
+    assert join(Path("out"), PurePath("%2e%2e/50%.wav")) == Path("out/%2e%2e/50%.wav")
+
+
+def test_keys_of_a_bucket_stay_in_the_output_folder(place):
+    bucket = pytest.importorskip("fsspec", reason="needs fsspec").filesystem("memory")
+    bucket.store.clear()
+    for key in ("raw/a.wav", f"raw/{place}/b.wav", "raw//c.wav", "raw/d//e.wav"):
+        bucket.pipe(f"/{key}", (place / "a.wav").read_bytes())
+    result = [job.target for job in Plan([as_path("memory://raw")], Path("out"), None, ".flac")]
+    inner = str(place).strip("/")
+    assert sorted(map(str, result)) == ["out/a.flac", "out/c.flac", "out/d/e.flac", f"out/{inner}/b.flac"]
+    bucket.pipe("/raw/../../x.wav", b"x")  # hidden, as its name begins with a dot
+    assert [job.target for job in Plan([as_path("memory://raw")], Path("out"), None, ".flac")] == result
+    bucket.pipe("/raw/%2e%2e/x.wav", b"x")
+    with pytest.raises(AudioError, match=r"^%2e%2e/x.wav: does not stay in memory://out under this name; rename it"):
+        Plan([as_path("memory://raw")], as_path("memory://out"), None, None)
+
+
+def test_names_of_a_list_stay_in_the_output_folder():
+    with pytest.raises(AudioError, match="does not stay in memory://out"):
+        Plan([], as_path("memory://out"), None, None, NameList(b"https://h/..%2f..%2fx.wav"), slash=True)
+
+
+def test_a_name_is_never_a_chain_of_urls():
+    """Of which fsspec would read the last, a file of this machine."""
+    with pytest.raises(SeganError, match="has ::"):
+        (as_path("memory://raw") / "x::file:///etc/passwd").read_bytes()
+
+
+@pytest.mark.parametrize("scheme", ["file://", "FILE://localhost", "local://", "LOCAL://", "Local://localhost"])
+def test_a_url_of_a_local_file_is_its_path_whatever_the_scheme(place, scheme):
+    assert as_path(f"{scheme}{place}/%61.wav") == place / "a.wav"
+    for source, target in ((f"{scheme}{place}/a.wav", "a.wav"), ("hard.wav", f"{scheme}{place}/./a.wav")):
+        with pytest.raises(SameFileError, match="is the input itself"):
+            Plan([as_path(source)], as_path(target), None, None)
+
+
+@pytest.mark.parametrize("name", ["local://a.wav", "file://a.wav", "local:///a%00.wav"])
+def test_a_url_of_no_absolute_path_is_refused(name):
+    with pytest.raises(SeganError, match="names no absolute path; write "):
+        as_path(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("a.wav -o b.wav --outcomes soft.jsonl", "soft.jsonl: is the input itself; name another output"),
+        ("a.wav -o b.wav -y --residual hard.wav", "hard.wav: is the input itself; name another output"),
+        ("--files-from list.jsonl -o o/ --outcomes list.jsonl", "list.jsonl: is the list itself; name another output"),
+        ("--files-from list.wav -o list.wav -y", "list.wav: is the list itself; name another output"),
+        ("a.wav -o b.wav -m m.onnx --plot ./m.onnx -y", "m.onnx: is the model itself; name another output"),
+        ("a.wav -o b.wav --plot p --residual p", "p: both --residual and --plot would be written to this file"),
+        ("- -o a.wav -y < hard.wav", "a.wav: is the input itself; name another output"),
+        ("a.wav -o - >> a.wav", "standard output: is the input itself; name another output"),
+        ("a.wav -o b.wav --json >> a.wav", "standard output: is the input itself; name another output"),
+        ("a.wav -o b.wav --dry-run >> hard.wav", "standard output: is the input itself; name another output"),
+    ],
+)  # fmt: skip
+def test_enhance_writes_over_nothing_that_it_reads(place, arguments, says):
+    before = contents(place)
+    words, _, redirected = arguments.partition(" <" if "<" in arguments else " >>")
+    result = shell(f"SEGAN enhance {arguments}") if redirected else segan("enhance", *words.split())
+    assert (result.returncode, result.stderr) == (2, f"segan: {says}\n")
+    assert contents(place) == before
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--noisy n --clean c --csv n/a.wav", "n/a.wav: is one of the recordings; name another output"),
+        ("--noisy n --clean c --html n/alone.wav", "n/alone.wav: is one of the recordings; name another output"),
+        ("--noisy n --clean c --csv log_testset.txt", "log_testset.txt: is one of the tables; name another output"),
+        ("--noisy n --clean c --enhanced e --csv e/a.wav", "e/a.wav: is one of the recordings; name another output"),
+        ("--data pairs.csv --markdown pairs.csv", "pairs.csv: is the manifest itself; name another output"),
+        ("--data pairs.csv --cache c/a.wav", "c/a.wav: is one of the recordings; name another output"),
+        ("--data pairs.csv -m M=m.onnx --csv m.onnx", "m.onnx: is the model itself; name another output"),
+        ("--data pairs.csv --csv x --html ./x", "x: both --csv and --html would be written to this file"),
+    ],
+)
+def test_evaluate_writes_over_nothing_that_it_reads(place, arguments, says):
+    for name in ("n/a.wav", "n/alone.wav", "c/a.wav", "e/a.wav"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).write_bytes(Path("a.wav").read_bytes())
+    Path("pairs.csv").write_text("noisy,clean\nn/a.wav,c/a.wav\n")
+    Path("log_testset.txt").write_text("a cafe 7.5\n")
+    before = contents(place)
+    result = segan("evaluate", *arguments.split(), "--measure", "si_sdr_db", "-y")
+    assert (result.returncode, result.stderr) == (2, f"segan: {says}\n")
+    assert contents(place) == before
+
+
+def test_export_does_not_write_over_its_model(place):
+    result = segan("export", "m.onnx", "-o", "./m.onnx", "-y")
+    assert (result.returncode, result.stderr) == (2, "segan: m.onnx: is the model itself; name another output\n")
+    assert Path("m.onnx").read_bytes() == b"model"
+
+
+@pytest.mark.parametrize("name", ["best.safetensors", "step-0000010.safetensors", "log.jsonl", "last.pt", "data.json"])
+def test_a_new_training_takes_no_folder_with_files_that_it_would_overwrite(tmp_path, name):
+    check_run_folder(tmp_path, resume=False)
+    (tmp_path / name).write_bytes(b"x")
+    with pytest.raises(TrainingError, match=f"contains {name}, which would be overwritten; give another --run-dir"):
+        check_run_folder(tmp_path, resume=False)
+
+
+@pytest.mark.parametrize(
+    ("before", "kept"),
+    [
+        ("", ""),
+        ('{"source": "x"}\n', '{"source": "x"}\n'),
+        ('{"source": "x"}', '{"source": "x"}\n'),
+        ('{"source": "x"}\n{"source": "y", "tar', '{"source": "x"}\n'),
+        ('{"source": "x"}\n{"so', '{"source": "x"}\n'),
+    ],
+)
+def test_a_torn_last_outcome_is_removed_before_the_next(tmp_path, before, kept):
+    path = tmp_path / "o.jsonl"
+    path.write_text(before)
+    with open_outcomes(path, force=False) as record:
+        record(OUTCOME)
+    assert path.read_text().startswith(kept + '{"source": "a.wav"')
+    assert len([json.loads(line) for line in path.read_text().splitlines()]) == kept.count("\n") + 1
+
+
+def test_a_file_that_holds_no_outcomes_is_not_appended_to(tmp_path):
+    (tmp_path / "o.jsonl").write_text("notes\nmore notes")
+    with (
+        pytest.raises(OutputError, match=r"o\.jsonl: its last line is no outcome; name another file"),
+        open_outcomes(tmp_path / "o.jsonl", force=False),
+    ):
+        pass
+    assert (tmp_path / "o.jsonl").read_text() == "notes\nmore notes"
+
+
+def test_outcomes_on_a_full_disk_stay_whole_lines(tmp_path):
+    """The size limit of the process stands in for the disk."""
+    path = tmp_path / "o.jsonl"
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with open_outcomes(path, force=False) as record:
+            record(OUTCOME)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, limits[1]))
+            with pytest.raises(OutputError, match=r"o\.jsonl: cannot be written \(the file would be larger"):
+                record(OUTCOME)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    (line,) = path.read_text().splitlines(keepends=True)
+    assert line.endswith("}\n")
+
+
+def test_temporary_files_of_killed_processes_are_removed_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    program = "import sys, time; from segan_cli.atomic import scratch_file\n"
+    program += "with scratch_file('.wav'): print('made', flush=True); time.sleep(60)\n"
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=alone(TMPDIR=str(tmp_path)))
+    with process:
+        assert process.stdout.readline() == b"made\n"
+        process.kill()
+    (left,) = tmp_path.iterdir()
+    remove_scratch()
+    assert left.exists()  # as new as a file that is not locked yet
+    other = tmp_path / "segan-notes-of-mine.wav"
+    with scratch_file() as living:
+        for path in (left, other, living):
+            path.touch()
+            os.utime(path, (time.time() - 3_600,) * 2)
+        remove_scratch()
+        assert sorted(tmp_path.iterdir()) == sorted([other, living])
+    assert list(tmp_path.iterdir()) == [other]
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("SEGAN enhance a.wav -o b.wav --json > /dev/full", "the disk is full"),
+        ("SEGAN enhance a.wav -o b.wav --dry-run > /dev/full", "the disk is full"),
+        ("SEGAN models --json >&-", "it is closed"),
+    ],
+)
+def test_results_that_cannot_be_printed_are_one_line_and_exit_code_1(place, line, why):
+    result = shell(line)
+    assert result.returncode == 1
+    assert result.stderr == f"segan: standard output: cannot be written ({why})\n"
+
+
+@pytest.mark.parametrize("stderr", ["2> /dev/full", "2>&-"])
+def test_messages_that_cannot_be_printed_change_nothing(place, stderr):
+    assert shell(f"SEGAN enhance a.wav -o b.wav {stderr} <&- >&-").returncode == 0
+    assert soundfile.info("b.wav").frames == 3_200
+    assert shell(f"SEGAN enhance none.wav -o b.wav {stderr}").returncode == 1
+
+
+@pytest.mark.parametrize("columns", ["0", "²", "9" * 5_000])
+def test_messages_are_printed_whatever_the_width_of_the_terminal(place, columns):
+    Path("b.wav").touch()
+    result = segan("enhance", "a.wav", "-o", "b.wav", "--dry-run", COLUMNS=columns)
+    assert result.stdout == "a.wav -> b.wav (exists)\n"
+    assert result.stderr == "1 recording; nothing was enhanced (--dry-run)\n"
+
+
+def test_more_jobs_than_files_may_be_open_are_fewer_jobs(place):
+    for i in range(6):
+        Path(f"r{i}.wav").write_bytes(Path("a.wav").read_bytes())
+    first, last = shell("ulimit -n 90; SEGAN enhance r?.wav -o out --jobs 1000").stderr.splitlines()
+    assert first == "segan: 4 at a time, not 6, as 90 files may be open (ulimit -n)"
+    assert last == "6 enhanced (1.2 s of sound)"
+
+
+def test_results_of_an_earlier_run_are_left_out_and_counted(place):
+    for name in (
+        "in/a.wav",
+        "in/b.flac",
+        "in/a-clean.flac",
+        "in/b-clean.flac",
+        "in/a-clean-clean.wav",
+        "in/c-clean.wav",
+    ):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    plan = Plan([Path("in")], None, "-clean", None)
+    assert [job.source.name for job in plan] == ["a.wav", "b.flac", "c-clean.wav"]
+    assert plan.notes == ["3 results of an earlier run (-clean) left out"]
+    assert [job.source.name for job in Plan([Path("in/a-clean.flac")], None, "-clean", None)] == ["a-clean.flac"]
+    assert Plan([Path("in")], None, "-x", None).notes == []
+
+
+def test_random_commands_write_nothing_but_their_outputs():
+    arguments = [sys.executable, TESTS / "stress_outputs.py", "40", "7"]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=False, env=alone())
+    assert result.stdout.splitlines()[-1] == "40 commands, 0 of which did what they must not", result.stdout
