@@ -193,14 +193,15 @@ def test_a_torn_last_outcome_is_removed_before_the_next(tmp_path, before, kept):
     assert len([json.loads(line) for line in path.read_text().splitlines()]) == kept.count("\n") + 1
 
 
-def test_a_file_that_holds_no_outcomes_is_not_appended_to(tmp_path):
-    (tmp_path / "o.jsonl").write_text("notes\nmore notes")
+@pytest.mark.parametrize("content", ["notes\nmore notes", "a.wav\n", '{"clean": "a.wav"}\n', "{\n"])
+def test_a_file_that_holds_no_outcomes_is_not_appended_to(tmp_path, content):
+    (tmp_path / "o.jsonl").write_text(content)
     with (
         pytest.raises(OutputError, match=r"o\.jsonl: its last line is no outcome; name another file"),
         open_outcomes(tmp_path / "o.jsonl", force=False),
     ):
         pass
-    assert (tmp_path / "o.jsonl").read_text() == "notes\nmore notes"
+    assert (tmp_path / "o.jsonl").read_text() == content
 
 
 def test_outcomes_on_a_full_disk_stay_whole_lines(tmp_path):

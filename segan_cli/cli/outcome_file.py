@@ -106,22 +106,23 @@ def _json_lines(path: Path) -> Iterator[Record]:
 
 
 def complete_last_line(file: io.FileIO, path: Path) -> None:
-    """End a last line that has no end: by a newline if it is JSON, by removing it if it is the start of an outcome.
+    """End a last line that has no end: by a newline if it is whole, by removing it if it is torn.
 
-    Raises OutputError when it is anything else.
+    Raises OutputError when the last line is no outcome.
     """
     end = file.seek(0, io.SEEK_END)
-    start = max(0, end - LONGEST_LINE)
-    file.seek(start)
-    line = (file.read(end - start) or b"").rpartition(b"\n")[2]
-    if not line:
+    file.seek(max(0, end - LONGEST_LINE))
+    content = file.read()
+    line = content.rstrip(b"\n").rpartition(b"\n")[2]
+    whole = content.endswith(b"\n")
+    if not (line.startswith(LINE_START) or (LINE_START.startswith(line) and not (whole and line))):
+        raise OutputError(f"{path}: its last line is no outcome; name another file")
+    if whole or not line:
         return
     try:
         read_json(line)
         file.write(b"\n")
-    except ValueError as error:
-        if not (line.startswith(LINE_START) or LINE_START.startswith(line)):
-            raise OutputError(f"{path}: its last line is no outcome; name another file") from error
+    except ValueError:
         file.truncate(end - len(line))
 
 
