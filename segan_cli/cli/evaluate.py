@@ -1,6 +1,6 @@
 """`segan evaluate`."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,12 +11,11 @@ from segan_cli.cli.cluster_options import actor_options, check_cluster_usage, cl
 from segan_cli.cli.model_name import MODEL
 from segan_cli.cli.numbers import DECIBELS, SEED, WORKERS
 from segan_cli.cli.paths import PATH_OR_URL
-from segan_cli.cli.report_files import check_outputs, provenance, write_reports
+from segan_cli.cli.report_files import check_outputs, files_read, provenance, write_reports
 from segan_cli.cli.sections import SectionedCommand, section
 from segan_cli.errors import SeganError
 from segan_cli.extras import require_extra
 from segan_cli.remote import as_path, is_remote, is_url
-from segan_cli.same_file import Use
 from segan_cli.system import cpu_count
 
 if TYPE_CHECKING:
@@ -202,26 +201,6 @@ def find_cases(
     if noisy is None:
         raise click.UsageError("Nothing to score; use --noisy and --clean, --data, or --clean and --noise.")
     return from_folders(noisy, clean)
-
-
-def files_read(cases: "Cases", places: Sequence[Path], models: Sequence[str]) -> Iterator[Use]:
-    """Yield all files that the evaluation reads: cases, other recordings and tables of their folders, models."""
-    from segan_cli.backends.pretrained import model_files
-    from segan_cli.data.layouts import audio_below
-    from segan_cli.evaluation.cases import NOISE_LOG, NoiseMix
-
-    for case in cases.all:
-        yield Use(case.noisy.noise if isinstance(case.noisy, NoiseMix) else case.noisy, "recording")
-        if case.clean is not None:
-            yield Use(case.clean, "recording")
-    for place in places:
-        if place.is_dir():
-            yield from (Use(path, "recording") for path in audio_below(place))
-            yield from (Use(folder / NOISE_LOG, "table") for folder in (place, place.parent))
-        else:
-            yield Use(place, "manifest")
-    for model in models:
-        yield from (Use(path, "model") for path in model_files(model.rpartition("=")[2]))
 
 
 def check_columns(columns: Sequence[str], cases: "Cases") -> None:

@@ -2,13 +2,14 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segan_cli.same_file import STREAM, Use, check_uses
 
 if TYPE_CHECKING:
+    from segan_cli.evaluation.cases import Cases
     from segan_cli.evaluation.report import Report
     from segan_cli.evaluation.run import EvaluationResult, System
 
@@ -21,6 +22,26 @@ def provenance(measures: Sequence[str], models: dict[str, str]) -> dict[str, Any
     command = shlex.join(["segan", *sys.argv[1:]])
     versions = {"segan-cli": __version__, **package_versions(measures)}
     return {"command": command, "versions": versions, "models": models}
+
+
+def files_read(cases: "Cases", places: Sequence[Path], models: Sequence[str]) -> Iterator[Use]:
+    """Yield all files that the evaluation reads: cases, other recordings and tables of their folders, models."""
+    from segan_cli.backends.pretrained import model_files
+    from segan_cli.data.layouts import audio_below
+    from segan_cli.evaluation.cases import NOISE_LOG, NoiseMix
+
+    for case in cases.all:
+        yield Use(case.noisy.noise if isinstance(case.noisy, NoiseMix) else case.noisy, "recording")
+        if case.clean is not None:
+            yield Use(case.clean, "recording")
+    for place in places:
+        if place.is_dir():
+            yield from (Use(path, "recording") for path in audio_below(place))
+            yield from (Use(folder / NOISE_LOG, "table") for folder in (place, place.parent))
+        else:
+            yield Use(place, "manifest")
+    for model in models:
+        yield from (Use(path, "model") for path in model_files(model.rpartition("=")[2]))
 
 
 def check_outputs(outputs: dict[str, Path | None], read: Iterable[Use], force: bool) -> None:
