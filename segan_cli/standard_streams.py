@@ -47,8 +47,10 @@ def prepare_streams() -> None:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, mode), True)  # the lowest free number is this one
-    sys.stdout = _wrapped(sys.stdout, _Output(1, "w", closefd=False))
-    sys.stderr = _wrapped(sys.stderr, _Talk(2, "w", closefd=False))
+    if sys.stdout is sys.__stdout__:  # not what a program has put in their place
+        sys.stdout = _wrapped(sys.stdout, _Output(1, "w", closefd=False))
+    if sys.stderr is sys.__stderr__:
+        sys.stderr = _wrapped(sys.stderr, _Talk(2, "w", closefd=False))
 
 
 def _wrapped(old: Any, file: io.FileIO) -> io.TextIOWrapper:
