@@ -258,7 +258,7 @@ def test_cases_of_an_evaluation_are_found_at_urls(memory):
 def test_the_commands_read_and_write_a_bucket(tmp_path):
     with s3_server("corpus") as fs:
         for i in range(3):
-            soundfile.write(tmp_path / f"r{i}.wav", voice(1.0, seed=i) + hiss(1.0, seed=i), RATE_HZ)
+            soundfile.write(tmp_path / f"r{i}.wav", 0.5 * (voice(1.0, seed=i) + hiss(1.0, seed=i)), RATE_HZ)
             fs.put_file(str(tmp_path / f"r{i}.wav"), f"corpus/in/r{i}.wav")
         fs.pipe("corpus/in/broken.wav", b"no audio")
         fs.pipe("corpus/list.txt", b"s3://corpus/in/r1.wav\n")
