@@ -1,4 +1,6 @@
-"""Escaping untrusted text (names, metadata, table cells) for terminals and files."""
+"""Untrusted text (names, metadata, table cells): escaped for terminals and files, and compared."""
+
+import unicodedata
 
 
 def printable(text: str) -> str:
@@ -15,6 +17,11 @@ def one_line(text: str, longest: int = 1_000) -> str:
     """Return a message as one printable line of limited length."""
     line = printable(" ".join(part.strip() for part in text.splitlines()))
     return line if len(line) <= longest else f"{line[:longest]} …"
+
+
+def composed(text: str) -> str:
+    """Return a name in the form in which equal names are equal: macOS writes ü as u and a diaeresis."""
+    return unicodedata.normalize("NFC", text)
 
 
 def utf8(text: str) -> str:

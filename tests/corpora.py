@@ -41,7 +41,7 @@ def voicebank(root):
                     speak(root / f"{side}_{name}_wav" / f"{speaker}_{j:03d}.wav", seed, 48_000, noisy=side == "noisy")
     (root / "noisy_trainset_28spk_wav" / "p226_000.wav").unlink()
     speak(root / "noisy_trainset_28spk_wav" / "p227_001.wav", 11, 48_000, 1.5, noisy=True)
-    return {"layout": "VoiceBank-DEMAND", "files": 13, "speakers": 5, "left": 3, "rates": {48_000}}
+    return {"layout": "VoiceBank-DEMAND", "files": 13, "speakers": 5, "left": 2, "rates": {48_000}}
 
 
 def pairs(root):
@@ -62,7 +62,7 @@ def vctk92(root):
     (root / "txt" / "p225").mkdir(parents=True)
     (root / "txt" / "p225" / "p225_000.txt").write_text("Please call Stella.")
     spoiled = spoil(root / "wav48_silence_trimmed" / "p225")
-    return {"layout": "VCTK 0.92", "files": 12, "speakers": 4, "left": 1 + len(spoiled), "rates": {48_000}}
+    return {"layout": "VCTK 0.92", "files": 12, "speakers": 4, "left": len(spoiled), "rates": {48_000}}
 
 
 def vctk80(root):
@@ -85,7 +85,7 @@ def librispeech(root):
                         root / "LibriSpeech" / subset / str(reader) / str(chapter) / name,
                         100 * reader + 10 * chapter + j,
                     )
-    return {"layout": "LibriSpeech", "files": 12, "speakers": 3, "left": 1, "rates": {16_000}}
+    return {"layout": "LibriSpeech", "files": 12, "speakers": 3, "left": 0, "rates": {16_000}}
 
 
 def libritts(root):
@@ -114,7 +114,7 @@ def common_voice(root):
             rows.append(f'client{j % 3}\tcommon_voice_eo_{j}.mp3\tSaluton "mondo')
     rows.append("client9\tcommon_voice_eo_99.mp3\tFor")
     (root / "train.tsv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    return {"layout": "Common Voice", "files": 6, "speakers": 3, "left": 2, "rates": {48_000}}
+    return {"layout": "Common Voice", "files": 6, "speakers": 3, "left": 1, "rates": {48_000}}
 
 
 def plain(root):
@@ -147,7 +147,7 @@ def csv_manifest(root):
             rows.append(f"a/{speaker}{j}.wav,b/{speaker}{j}.wav,{speaker},train")
     rows += ["a/none.wav,b/none.wav,x,train", "a/x0.wav,b/x0.wav,x,test"]
     (root / "list.csv").write_text("\n".join(rows) + "\n")
-    return {"place": "list.csv", "layout": "manifest", "files": 6, "speakers": 3, "left": 2, "rates": {16_000}}
+    return {"place": "list.csv", "layout": "manifest", "files": 6, "speakers": 3, "left": 1, "rates": {16_000}}
 
 
 def jsonl_manifest(root):

@@ -1,6 +1,7 @@
 """`segan evaluate` as a user meets it: real processes on generated audio."""
 
 import json
+import shutil
 import signal
 
 import numpy as np
@@ -9,6 +10,7 @@ import soundfile
 from commands import Running, complaint, segan
 from conftest import hiss, voice
 
+from segan_cli.backends.pretrained import pretrained_dir, shipped_models
 from segan_cli.measures.catalog import WITH_REFERENCE
 
 
@@ -22,7 +24,13 @@ def test_systems_side_by_side_in_every_report(pairs, folders, tmp_path):
     outputs = [part for kind, path in files.items() for part in (f"--{kind}", path)]
     systems = ("--enhanced", f"itself={pairs / 'clean'}", "--enhanced", f"same={pairs / 'noisy'}")
     result = segan("evaluate", *folders, *systems, *outputs, "--align", COLUMNS="40")
-    assert (result.returncode, result.stderr) == (0, "")
+    assert result.returncode == 0
+    assert result.stderr.splitlines() == [
+        "itself, in all recordings: PESQ-WB, PESQ-NB, STOI, ESTOI, CSIG, CBAK, COVL: the highest possible value, as for"
+        " any copy of the clean recordings",
+        "itself, in all recordings: SI-SDR undefined: no distortion, as for any copy of the clean recordings",
+        "itself, in all recordings: LSD: the lowest possible value, as for any copy of the clean recordings",
+    ]
     for words in ("Means over 4 recordings", "PESQ-WB", "4.644", "itself - noisy", "COVL"):
         assert words in result.stdout, words
     assert all(path.stat().st_size > 200 for path in files.values())
@@ -39,7 +47,34 @@ def test_unusable_files_are_skipped_and_the_rest_is_scored(pairs, folders):
     assert json.loads(result.stdout)["recordings"] == 2
     lines = result.stderr.splitlines()
     assert sum(line.startswith("skipped: ") for line in lines) == 2
-    assert lines[-1] == "segan: skipped 2 of 4; --json lists all"
+    assert lines[-1] == "segan: skipped files of 2 of 4 recordings; --json lists all"
+
+
+def test_a_file_that_one_system_lacks_is_counted_once(pairs, folders, tmp_path):
+    (tmp_path / "out").mkdir()
+    for i in range(3):
+        (tmp_path / "out" / f"u{i}.wav").write_bytes((pairs / "clean" / f"u{i}.wav").read_bytes())
+    systems = [part for name in "ab" for part in ("--enhanced", f"{name}={tmp_path / 'out'}")]
+    result = segan("evaluate", *folders, *systems, "--measure", "lsd_db", "--json")
+    assert result.returncode == 1
+    assert json.loads(result.stdout)["recordings"] == 4
+    assert result.stderr.splitlines()[-1] == "segan: skipped files of 1 of 4 recordings; --json lists all"
+
+
+def test_a_place_whose_name_contains_an_equals_sign_is_a_place(pairs, folders, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (pairs / "clean").rename(tmp_path / "lr=0.1")
+    (pairs / "clean").symlink_to(tmp_path / "lr=0.1")
+    default, shipped = shipped_models()
+    onnx = shipped[default]["onnx"]
+    shutil.copy(pretrained_dir() / onnx["file"], "x=0.1.onnx")
+    places = ("--enhanced", "lr=0.1", "--enhanced", "b=lr=0.1", "--model", "x=0.1.onnx", "--model", "a=default")
+    result = segan("evaluate", *folders, *places, "--measure", "lsd_db", "--json")
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert report["systems"] == ["noisy", "lr=0.1", "b", "x=0.1", "a"]
+    assert report["models"] == {"x=0.1": onnx["sha256"], "a": onnx["sha256"]}  # the ONNX file was run
+    assert "a=: no such folder" in complaint(segan("evaluate", *folders, "--enhanced", "a="))
 
 
 def test_two_runs_are_compared(pairs, folders, tmp_path):

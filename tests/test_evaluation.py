@@ -27,7 +27,7 @@ from segan_cli.evaluation.run import CaseScores, EvaluationOptions, evaluate, sc
 from segan_cli.evaluation.scoring import ScoringTask, estimate_delay, mix_noise, score
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.evaluation.store import ScoreStore
-from segan_cli.measures.catalog import CORE, WITH_REFERENCE
+from segan_cli.measures.catalog import CORE, WITH_REFERENCE, measure_all
 from segan_cli.measures.score import Undefined
 
 QUICK = ("stoi", "si_sdr_db")
@@ -204,6 +204,37 @@ def test_a_constant_delay_is_reported_and_compensated_with_align(pairs):
     assert any("--align" in line for line in to_markdown(build_report(reported, {})).splitlines())
 
 
+class Late:
+    """A system that delays its input by 96 samples."""
+
+    def enhance(self, noisy, rate_hz):
+        return np.pad(noisy, (96, 0))[: len(noisy)]
+
+
+def test_the_delay_of_a_model_is_compensated_with_align(pairs):
+    heard = []
+    cases = from_folders(pairs / "noisy", pairs / "clean")
+    options = EvaluationOptions(cases, QUICK, models={"late": Late()}, align=True, jobs=1)
+    aligned = evaluate(options, lambda done, total: heard.append((done, total)))
+    assert aligned.inputs.delays == {"late": 96}
+    for row in aligned.cases:
+        assert row.scores["late"]["si_sdr_db"] == pytest.approx(row.scores["noisy"]["si_sdr_db"], abs=0.1)
+    assert heard == [(done, 16) for done in range(1, 17)]  # 2 systems, 4 recordings, measured and scored
+
+
+def test_a_mix_does_not_depend_on_the_other_mixes(pairs):
+    few = from_mixes(pairs / "clean", pairs / "noisy", (0.0,), seed=3).all
+    many = from_mixes(pairs / "clean", pairs / "noisy", (10.0, -0.0, 0.1), seed=3).all
+    assert {case.name for case in many if case.name.endswith(" 0 dB")} == {case.name for case in few}
+    assert [case for case in many if case in few] == list(few)
+    assert len({case.noisy.seed for case in many}) == len(many) == 12
+    assert [case.noisy for case in few] != [
+        case.noisy for case in from_mixes(pairs / "clean", pairs / "noisy", (0.0,), seed=4).all
+    ]
+    (pairs / "clean" / "u0.wav").unlink()
+    assert from_mixes(pairs / "clean", pairs / "noisy", (0.0,), seed=3).all == few[1:]
+
+
 def test_scores_are_cached_by_signals_measure_and_versions(pairs, tmp_path, monkeypatch):
     store = ScoreStore(tmp_path / "scores.sqlite")
     first = run(pairs, store=store)
@@ -223,6 +254,25 @@ def test_a_file_that_is_no_score_store_is_refused(tmp_path):
     (tmp_path / "file").write_text("no database, and long enough that it cannot be taken for one" * 20)
     with pytest.raises(SeganError, match="--cache"):
         ScoreStore(tmp_path / "file")
+
+
+@pytest.mark.parametrize("damage", ["0.9", '"loud"', "NULL", "-5", "CAST(x'ff' AS TEXT)", "x'00'", "1e300"])
+def test_a_damaged_score_is_computed_again(tmp_path, damage):
+    store = ScoreStore(tmp_path / "scores")
+    store.put({"stoi": "k1", "lsd_db": "k2"}, {"stoi": 0.5, "lsd_db": Undefined("silent signal")})
+    value = damage if damage == "NULL" or "x'" in damage else f"'{damage}'"
+    with sqlite3.connect(tmp_path / "scores") as database:
+        database.execute(f"UPDATE scores SET score = {value} || substr(score, 4) WHERE key = 'k1'")
+    database.close()
+    assert store.get({"stoi": "k1", "lsd_db": "k2"}) == {"lsd_db": Undefined("silent signal")}
+    assert "discarded 1 damaged scores" in ScoreStore(tmp_path / "scores").notes[0]
+
+
+def test_the_score_of_a_copy_is_cached(tmp_path):
+    store = ScoreStore(tmp_path / "scores")
+    scores = measure_all(voice(2.0), voice(2.0), ("pesq_wb", "pesq_nb"))
+    store.put({"pesq_wb": "k1", "pesq_nb": "k2"}, scores)
+    assert store.get({"pesq_wb": "k1", "pesq_nb": "k2"}) == scores
 
 
 def test_scores_do_not_depend_on_workers_or_the_cache(pairs, tmp_path):

@@ -486,3 +486,25 @@ def test_the_page_fits_phones_and_follows_the_colour_scheme(open_page, report, s
         assert abs(background - ink) > 150
     if SHOTS:
         page.screenshot(path=Path(SHOTS) / f"report-{scheme}-{width}.png", full_page=True)
+
+
+@needs_browser
+def test_long_names_scroll_the_tables_and_not_the_page_on_a_phone(open_page, report, tmp_path):
+    text = report[0].read_text()
+    for name in ("snr_db", "itself", "p0"):
+        text = text.replace(f'"{name}"', f'"{name}_{"x" * 70}"')
+    (tmp_path / "long.html").write_text(text)
+    page = open_page(tmp_path / "long.html", viewport={"width": 375, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") == 375
+    widths = page.evaluate("[...document.querySelectorAll('.scroll')].map(n => [n.clientWidth, n.scrollWidth])")
+    assert all(visible <= 375 for visible, _ in widths)
+    assert any(visible < whole for visible, whole in widths)
+    names = page.evaluate("[...document.querySelectorAll('.scroll th:first-child')].map(n => n.offsetWidth)")
+    assert max(names) < 375 / 2  # room for the columns beside them
+
+
+@needs_browser
+def test_a_measure_at_its_limit_says_why(page):
+    rows = page.locator("#sections section").first.locator("tbody tr")
+    assert "the highest possible value, as for any copy of the clean recordings" in rows.nth(0).inner_text()
+    assert "no distortion" in rows.nth(1).inner_text()

@@ -109,7 +109,12 @@ def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe,
         0,
     )
     assert first.returncode == 0, first.stderr
-    for words in (f"{spoiled['left']} skipped", "bad_clipped.wav: clipped", "speakers: 3 in 9 files", "noise: 5 in"):
+    for words in (
+        f"{spoiled['left']} skipped",
+        "bad_clipped.wav: clipped",
+        "speakers: 3 in 9 recordings",
+        "noise: 5 in",
+    ):
         assert words in first.stderr, words
     assert {path.name for path in run.iterdir()} == {
         "best.safetensors", "last.pt", "log.jsonl", "recipe.toml", "data.json", "split.json", "validation.jsonl"

@@ -379,7 +379,7 @@ def test_training_reads_what_enhance_reads(tmp_path, monkeypatch, ffmpeg):
     (tmp_path / "c.txt").write_text("no sound")
     corpus = scan_noise(str(tmp_path))
     assert [utterance.path.name for utterance in corpus.utterances] == ["a.wav", "b.m4a", "b.mp2", "b.webm"]
-    assert corpus.skipped == (f"{tmp_path}: 1 other file (1 .txt)",)
+    assert corpus.notes == (f"{tmp_path}: 1 other file (1 .txt)",)
     entries = Cache(tmp_path / "cache", 16_000).read([utterance.path for utterance in corpus.utterances])
     assert all(isinstance(entry, CacheEntry) and entry.length >= 15_700 for entry in entries)
 

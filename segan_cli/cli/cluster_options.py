@@ -1,6 +1,6 @@
 """The options for a Ray cluster, of `segan enhance` and `segan evaluate`."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +11,7 @@ from segan_cli.cli.sections import section
 
 if TYPE_CHECKING:
     from segan_cli.cluster.session import ActorOptions
+    from segan_cli.enhancement.enhancer import Enhancer
     from segan_cli.evaluation.run import Runner
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,25 +58,16 @@ def check_cluster_usage(
         raise click.UsageError("--ray enhances files, not standard input; give files or folders.")
 
 
-def model_of(entry: str) -> str:
-    """Return the model of an entry MODEL or NAME=MODEL of `segan evaluate --model`."""
-    return entry.partition("=")[2] or entry
-
-
 @contextmanager
 def cluster_runner(
-    address: str | None, actors: Callable[[], "ActorOptions"], models: Sequence[str], systems: Mapping[str, Any]
+    address: str | None, actors: Callable[[], "ActorOptions"], systems: "Mapping[str, Enhancer]"
 ) -> "Iterator[Runner | None]":
-    """Connect to a cluster and yield what runs an evaluation on it; None for no address.
-
-    `systems` are the names of the models, in their order.
-    """
+    """Connect to a cluster and yield what runs an evaluation on it; None for no address."""
     if address is None:
         yield None
         return
     from segan_cli.cluster.evaluate import ClusterRunner
     from segan_cli.cluster.session import connected
 
-    files = {name: model_of(entry) for name, entry in zip(systems, models, strict=True)}
     with connected(address):
-        yield ClusterRunner(files, actors())
+        yield ClusterRunner({name: system.model for name, system in systems.items()}, actors())

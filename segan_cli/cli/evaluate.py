@@ -1,5 +1,6 @@
 """`segan evaluate`."""
 
+import os
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segan_cli.cli.cluster_options import actor_options, check_cluster_usage, cluster_runner, cluster_section, model_of
+from segan_cli.cli.cluster_options import actor_options, check_cluster_usage, cluster_runner, cluster_section
 from segan_cli.cli.model_name import MODEL
 from segan_cli.cli.numbers import DECIBELS, SEED, WORKERS
 from segan_cli.cli.paths import PATH_OR_URL
@@ -19,6 +20,7 @@ from segan_cli.remote import as_path, is_remote, is_url
 from segan_cli.system import cpu_count
 
 if TYPE_CHECKING:
+    from segan_cli.enhancement.enhancer import Enhancer
     from segan_cli.evaluation.cases import Cases
     from segan_cli.evaluation.run import EvaluationOptions, EvaluationResult, Runner
     from segan_cli.evaluation.store import ScoreStore
@@ -137,8 +139,9 @@ def evaluate(
     """
     from segan_cli.backends.pretrained import check_model
 
-    for entry in models:
-        check_model(model_of(entry))
+    model_names = [split_name(entry)[1] for entry in models]
+    for name in model_names:
+        check_model(name)
     require_extra("evaluate", "segan evaluate")
     if compare is not None:
         others = (noisy, clean, data, noise, enhanced, models, as_json, csv_file, markdown_file, html_file)
@@ -154,7 +157,7 @@ def evaluate(
     folders = parse_folders(enhanced)
     remote = any(path is not None and is_remote(path) for path in outputs.values())  # or no remote file is written over
     places = [place for place in (noisy, clean, data, noise, *folders.values()) if place and remote >= is_remote(place)]
-    check_outputs({**outputs, "cache": cache}, files_read(cases, places, models), force)
+    check_outputs({**outputs, "cache": cache}, files_read(cases, places, model_names), force)
     selected = select_measures(measures, dnsmos, all(case.clean is not None for case in cases.all))
     check_columns(columns, cases)
 
@@ -166,12 +169,13 @@ def evaluate(
     from segan_cli.stopping import Leave, listening
 
     remove_scratch()
-    systems, hashes = load_models(models, folders)
+    systems = load_models(models, folders)
+    hashes = {name: system.model_sha256 for name, system in systems.items()}
     store = None if no_cache or ray else open_store(cache, quiet)
     jobs = limit_jobs(jobs or cpu_count(), FILES_PER_WORKER, quiet)
     options = EvaluationOptions(cases, selected, folders, systems, align, jobs, store)
     with listening(Leave()):
-        with cluster_runner(ray, partial(actor_options, ray_actors, ray_cpus, ray_gpus), models, systems) as runner:
+        with cluster_runner(ray, partial(actor_options, ray_actors, ray_cpus, ray_gpus), systems) as runner:
             result = run(options, quiet, runner)
         report = build_report(result, provenance(selected, hashes), columns or None)
         write_reports(outputs, report, result, systems)
@@ -249,36 +253,39 @@ def select_measures(chosen: tuple[str, ...], dnsmos: bool, with_reference: bool)
     return tuple(name for name in MEASURES if name in selected)
 
 
+def split_name(entry: str) -> tuple[str | None, str]:
+    """Split NAME=PLACE; the name is None for a URL, or a file or folder that exists, whose own name may contain =."""
+    name, _, place = entry.partition("=")
+    whole = is_url(entry) or os.path.exists(entry)  # noqa: PTH110  # Path.exists raises for overlong names
+    return (None, entry) if whole or not (name and place) else (name, place)
+
+
 def parse_folders(entries: Sequence[str]) -> dict[str, Path]:
-    """Parse NAME=FOLDER entries; without a name, the name of the folder."""
+    """Parse [NAME=]FOLDER entries; without a name, the name of the folder."""
     folders: dict[str, Path] = {}
     for entry in entries:
-        before, equals, after = ("", "", entry) if is_url(entry) else entry.partition("=")
-        path = as_path(after if equals else entry)
-        name = before if equals else path.name if is_remote(path) else path.resolve().name
+        name, place = split_name(entry)
+        path = as_path(place)
+        if name is None:
+            name = path.name if is_remote(path) else path.resolve().name
         check_name(name, folders, "--enhanced")
         folders[name] = path
     return folders
 
 
-def load_models(names: Sequence[str], folders: dict[str, Path]) -> tuple[dict[str, Any], dict[str, str]]:
-    """Load enhancers by name, and the SHA-256 of each model file."""
-    enhancers: dict[str, Any] = {}
-    hashes: dict[str, str] = {}
-    if names:
-        import hashlib
+def load_models(entries: Sequence[str], folders: Mapping[str, Path]) -> "dict[str, Enhancer]":
+    """Load the models of [NAME=]MODEL entries; without a name, the stem of the file, or default."""
+    from segan_cli.backends.pretrained import find_model
+    from segan_cli.enhancement.enhancer import Enhancer
 
-        from segan_cli.backends.pretrained import find_model
-        from segan_cli.enhancement.enhancer import Enhancer
-
-        for entry in names:
-            model = model_of(entry)
-            path = find_model(model)
-            system = entry.partition("=")[0] if model != entry else model if model == "default" else path.stem
-            check_name(system, {**folders, **enhancers}, "--model")
-            enhancers[system] = Enhancer(model)
-            hashes[system] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return enhancers, hashes
+    models: dict[str, Enhancer] = {}
+    for entry in entries:
+        name, model = split_name(entry)
+        if name is None:
+            name = model if model == "default" else find_model(model).stem
+        check_name(name, {**folders, **models}, "--model")
+        models[name] = Enhancer(model)
+    return models
 
 
 def check_name(name: str, used: Mapping[str, Any], option: str) -> None:

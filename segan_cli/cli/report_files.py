@@ -2,7 +2,7 @@
 
 import shlex
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from segan_cli.evaluation.run import EvaluationResult, System
 
 
-def provenance(measures: Sequence[str], models: dict[str, str]) -> dict[str, Any]:
+def provenance(measures: Sequence[str], models: Mapping[str, str | None]) -> dict[str, Any]:
     """The command, package versions and model hashes behind a report."""
     from segan_cli import __version__
     from segan_cli.measures.catalog import package_versions
@@ -27,13 +27,14 @@ def provenance(measures: Sequence[str], models: dict[str, str]) -> dict[str, Any
 def files_read(cases: "Cases", places: Sequence[Path], models: Sequence[str]) -> Iterator[Use]:
     """Yield all files that the evaluation reads: cases, other recordings and tables of their folders, models."""
     from segan_cli.backends.pretrained import model_files
-    from segan_cli.data.layouts import audio_below
+    from segan_cli.data.folders import audio_below
+    from segan_cli.data.spans import Part
     from segan_cli.evaluation.cases import NOISE_LOG, NoiseMix
 
     for case in cases.all:
-        yield Use(case.noisy.noise if isinstance(case.noisy, NoiseMix) else case.noisy, "recording")
-        if case.clean is not None:
-            yield Use(case.clean, "recording")
+        for side in (case.noisy.noise if isinstance(case.noisy, NoiseMix) else case.noisy, case.clean):
+            if side is not None:
+                yield Use(side.path if isinstance(side, Part) else side, "recording")
     for place in places:
         if place.is_dir():
             yield from (Use(path, "recording") for path in audio_below(place))
@@ -41,7 +42,7 @@ def files_read(cases: "Cases", places: Sequence[Path], models: Sequence[str]) ->
         else:
             yield Use(place, "manifest")
     for model in models:
-        yield from (Use(path, "model") for path in model_files(model.rpartition("=")[2]))
+        yield from (Use(path, "model") for path in model_files(model))
 
 
 def check_outputs(outputs: dict[str, Path | None], read: Iterable[Use], force: bool) -> None:
@@ -57,7 +58,7 @@ def check_outputs(outputs: dict[str, Path | None], read: Iterable[Use], force: b
 
 
 def write_reports(
-    outputs: dict[str, Path | None], report: "Report", result: "EvaluationResult", systems: dict[str, "System"]
+    outputs: dict[str, Path | None], report: "Report", result: "EvaluationResult", systems: Mapping[str, "System"]
 ) -> None:
     """Write the CSV, Markdown and HTML files that were requested."""
     from segan_cli.atomic import write_whole

@@ -8,6 +8,7 @@ from segan_cli.cli.console import print_table, say
 from segan_cli.errors import CorpusError
 from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.report import Report, input_notes, measure_label
+from segan_cli.printable import composed
 
 MAX_BREAKDOWN_MEASURES = 5  # in the breakdown tables; the other report formats have all
 MAX_LISTED = 3  # skipped files to list; the other report formats have all
@@ -54,7 +55,9 @@ def check_skipped(report: Report, quiet: bool) -> None:
     if skipped:
         for line in skipped[:MAX_LISTED]:
             say(f"skipped: {line}")
-        raise CorpusError(f"skipped {len(skipped)} of {report['recordings'] + len(skipped)}; --json lists all")
+        n_found, n_systems = report["inputs"]["found"], len(report["systems"])
+        n_complete = sum(len(file["scores"]) == n_systems for file in report["files"])
+        raise CorpusError(f"skipped files of {n_found - n_complete} of {n_found} recordings; --json lists all")
 
 
 def print_comparison(first: Path, second: Path) -> None:
@@ -67,7 +70,7 @@ def print_comparison(first: Path, second: Path) -> None:
         for name in next(iter(comparison.values()))
     ]
     print_table(title, ["measure"], list(comparison), rows)
-    scores = [{file["name"]: file["scores"]["noisy"] for file in report["files"]} for report in reports]
+    scores = [{composed(file["name"]): file["scores"]["noisy"] for file in report["files"]} for report in reports]
     common = [name for name in scores[0] if name in scores[1]]
     say(
         f"{len(common)} recordings in both reports, {len(scores[0]) - len(common)} only in {first.name},"

@@ -62,12 +62,12 @@ class TrainingReporter:
             if len(corpus.skipped) > MAX_LISTED:
                 say(f"  skipped: {len(corpus.skipped) - MAX_LISTED} more, see data.json")
         for kind, splits in data.splits.items():
-            files = [sum(map(len, split)) for split in splits]
-            groups = [len({group for recordings in split for group in recordings.groups()}) for split in splits]
-            if any(files):
+            recordings = [sum(map(len, split)) for split in splits]
+            groups = [len({group for part in split for group in part.groups()}) for split in splits]
+            if any(recordings):
                 say(
-                    f"{kind}: {groups[0]} in {files[0]} files for training,"
-                    f" {groups[1]} in {files[1]} files for validation"
+                    f"{kind}: {groups[0]} in {recordings[0]} recordings for training,"
+                    f" {groups[1]} in {recordings[1]} recordings for validation"
                 )
         for note in data.notes:
             say(f"note: {note}")

@@ -46,7 +46,7 @@ class ScoringActor:
 
     def _run(self, case: Case, files: Files, delays: Delays | None) -> tuple[str, Any]:
         scorer = Scorer(replace(self.options, cases=Cases((case,))), files, InlineExecutor())
-        return case.name, scorer.measure_delays() if delays is None else scorer.run(delays, None)[case.name]
+        return case.name, scorer.measure_delays() if delays is None else scorer.run(delays)[case.name]
 
 
 class ClusterRunner:

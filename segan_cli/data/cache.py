@@ -2,18 +2,19 @@
 
 A SQLite index stores the path, size and modification time of each file, and the samples of each content. Moved files
 are hashed again but not decoded again; an interrupted build continues where it stopped; several trainings may share a
-cache.
+cache. Each row has a checksum; what a damaged row was about is read again.
 """
 
 import hashlib
 import os
 import sqlite3
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,17 +29,18 @@ from segan_cli.tracebacks import in_words
 
 Array = NDArray[np.float32]
 Progress = Callable[[int, int], None]  # files done, files in total
+Content = tuple[str, int, int]  # digest of the file, first sample, samples
 
 FULL_SCALE = 32_767.0
 FORMAT = 1  # version of the index, part of its file name
 CHUNK = 256  # files decoded between two commits
 THREADS = min(8, cpu_count())
 LOCK_TIMEOUT_S = 60.0
-TABLES = (
-    "CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, size INT, mtime_ns INT, digest TEXT)",
-    "CREATE TABLE IF NOT EXISTS audio (digest TEXT, to_hz INT, shard TEXT, start INT, length INT, level REAL,"
-    " clipped REAL, rate_hz INT, PRIMARY KEY (digest, to_hz))",
-)
+TABLES = {
+    "files": "path TEXT PRIMARY KEY, size INT, mtime_ns INT, digest TEXT",
+    "audio": "digest TEXT, to_hz INT, shard TEXT, start INT, length INT, level REAL, clipped REAL, rate_hz INT,"
+    " PRIMARY KEY (digest, to_hz)",
+}
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,12 @@ class CacheEntry:
     rate_hz: int  # of the file
     to_hz: int  # of the samples
     path: Path = field(compare=False)
+    first: int = 0  # first sample of the file that is used
+
+    @property
+    def content(self) -> "Content":
+        """What the samples are, whatever the file is called."""
+        return self.digest, self.first, self.length
 
 
 class Cache:
@@ -71,8 +79,7 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"index-{FORMAT}.sqlite"
             with closing(sqlite3.connect(path, LOCK_TIMEOUT_S)) as index, ThreadPoolExecutor(THREADS) as pool:
-                for table in TABLES:
-                    index.execute(table)
+                prepare(index)
                 return self._read(index, pool, paths, progress)
         except (OSError, sqlite3.Error) as error:
             reason = getattr(error, "strerror", None) or error
@@ -83,7 +90,7 @@ class Cache:
     def _read(
         self, index: sqlite3.Connection, pool: Executor, paths: Sequence[Path], progress: Progress | None
     ) -> list[CacheEntry | str]:
-        indexed = {path: row for path, *row in index.execute("SELECT path, size, mtime_ns, digest FROM files")}
+        indexed = {path: row for path, *row in sound_rows(index, "files")}
         entries: dict[str, CacheEntry | str] = {**self._entries(index)}
         digests: list[str] = []
         for start in range(0, len(paths), CHUNK):
@@ -97,7 +104,7 @@ class Cache:
             entries |= self._add(index, pool, new)
             rows = [row for _, row in results if row]
             with index:
-                index.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", rows)
+                write_rows(index, "files", rows)
             if progress is not None:
                 progress(len(digests), len(paths))
         found = [entries[digest] for digest in digests]
@@ -141,25 +148,50 @@ class Cache:
             if isinstance(e, CacheEntry)
         ]
         with index:
-            index.executemany("INSERT OR REPLACE INTO audio VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+            write_rows(index, "audio", rows)
         return entries
 
     def _entries(self, index: sqlite3.Connection) -> dict[str, CacheEntry]:
         """All indexed entries whose shard is complete."""
         sizes = {path.name: path.stat().st_size for path in self.folder.glob("*.i16")}
-        rows = index.execute(
-            "SELECT digest, shard, start, length, level, clipped, rate_hz FROM audio WHERE to_hz = ?", (self.rate_hz,)
-        )
         return {
-            digest: CacheEntry(
-                digest, self.folder / shard, start, length, level, clipped, rate_hz, self.rate_hz, self.folder
-            )
-            for digest, shard, start, length, level, clipped, rate_hz in rows
-            if 2 * (start + length) <= sizes.get(shard, -1)
+            digest: CacheEntry(digest, self.folder / shard, start, length, level, clipped, rate_hz, to_hz, self.folder)
+            for digest, to_hz, shard, start, length, level, clipped, rate_hz in sound_rows(index, "audio")
+            if to_hz == self.rate_hz and 2 * (start + length) <= sizes.get(shard, -1)
         }
 
 
 FileRow = tuple[str, int, int, str]  # path, size, modification time, digest
+
+
+def prepare(index: sqlite3.Connection) -> None:
+    """Create the tables; those of an earlier version, without checksums, get them."""
+    index.text_factory = lambda text: text.decode(errors="replace")  # damaged text need not be UTF-8
+    with index:
+        index.execute("BEGIN IMMEDIATE")
+        for table, columns in TABLES.items():
+            index.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
+            if "checksum" not in [column[1] for column in index.execute(f"PRAGMA table_info({table})")]:
+                rows = index.execute(f"SELECT * FROM {table}").fetchall()
+                index.execute(f"ALTER TABLE {table} ADD COLUMN checksum TEXT")
+                write_rows(index, table, rows)
+
+
+def write_rows(index: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert or replace rows, with a checksum each."""
+    if rows:
+        places = ", ".join("?" * (len(rows[0]) + 1))
+        index.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", [(*row, checksum(row)) for row in rows])
+
+
+def sound_rows(index: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
+    """The rows of a table that are as they were written, without their checksums."""
+    return (tuple(row) for *row, stored in index.execute(f"SELECT * FROM {table}") if stored == checksum(tuple(row)))
+
+
+def checksum(row: tuple[Any, ...]) -> str:
+    """The checksum of the values of a row."""
+    return hashlib.blake2b(repr(row).encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 def unchanged_digest(path: Path, indexed: dict[str, list[object]]) -> str | None:

@@ -1,14 +1,15 @@
 """Load the corpora that the user named: scan, decode and filter, with a summary of each."""
 
+import os
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segan_cli.data.cache import Cache, CacheEntry, Progress
+from segan_cli.data.cache import Cache, CacheEntry, Content, Progress
 from segan_cli.data.layouts import Corpus, Utterance, scan_noise, scan_speech
-from segan_cli.data.manifest import SUFFIXES, read_manifest
-from segan_cli.data.recordings import MAX_LENGTH_DIFFERENCE_S, Recording, Recordings, reject_reason
+from segan_cli.data.manifest import is_manifest, read_manifest
+from segan_cli.data.recordings import MAX_LENGTH_DIFFERENCE_S, Recording, Recordings, reject_reason, take_part
 from segan_cli.errors import CorpusError
 
 EMPTY = Recordings(())
@@ -26,9 +27,10 @@ class CorpusSummary:
     groups: int  # speakers, or source recordings
     speakers_known: bool
     rates_hz: dict[int, int]  # rate → files
-    skipped: tuple[str, ...]  # a line for each file or set
+    skipped: tuple[str, ...]  # a line for each
     weight: float
     notes: tuple[str, ...] = ()
+    unit: str = "files"  # what the utterances are
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,10 @@ class CorpusLoader:
         """
         clean: list[Recording] = []
         pairs: list[tuple[Recording, Recording]] = []
-        used: set[str] = set()
+        used: set[tuple[Content, ...]] = set()
         for entry in speech:
             path, weight = parse_weight(entry)
-            corpus = read_manifest(path, split, True) if is_manifest(path) else scan_speech(path)
+            corpus = read_manifest(path, split, True) if is_table(path) else scan_speech(path)
             new_clean, new_pairs = self._decode(corpus, "speech", weight, used)
             clean += new_clean
             pairs += new_pairs
@@ -78,18 +80,18 @@ class CorpusLoader:
 
     def _load_noise(self, entries: Sequence[str], kind: str, split: str) -> Recordings:
         recordings: list[Recording] = []
-        used: set[str] = set()
+        used: set[tuple[Content, ...]] = set()
         for entry in entries:
             path, weight = parse_weight(entry)
-            corpus = read_manifest(path, split, False) if is_manifest(path) else scan_noise(path)
+            corpus = read_manifest(path, split, False) if is_table(path) else scan_noise(path)
             recordings += self._decode(corpus, kind, weight, used)[0]
         return Recordings(tuple(recordings))
 
     def _decode(
-        self, corpus: Corpus, kind: str, weight: float, used: set[str]
+        self, corpus: Corpus, kind: str, weight: float, used: set[tuple[Content, ...]]
     ) -> tuple[list[Recording], list[tuple[Recording, Recording]]]:
         """Decode a corpus and select its usable files: single recordings, and (clean, noisy) pairs."""
-        files = [path for utterance in corpus.utterances for path in files_of(utterance)]
+        files = list(dict.fromkeys(path for utterance in corpus.utterances for path in files_of(utterance)))
         entries = dict(zip(files, self.cache.read(files, self.progress and self.progress(corpus.path)), strict=True))
         single: list[Recording] = []
         pairs: list[tuple[Recording, Recording]] = []
@@ -98,8 +100,9 @@ class CorpusLoader:
             recordings = self._select(utterance, entries, kind == "speech", weight)
             if isinstance(recordings, str):
                 skipped.append(recordings)
-            elif (content := "/".join(r.entry.digest for r in recordings)) in used:
-                skipped.append(f"{utterance.path}: same content as another file")
+            elif (content := tuple(r.entry.content for r in recordings)) in used:
+                what = "file" if utterance.span is None else "row"
+                skipped.append(f"{label_of(utterance, utterance.path)}: same content as another {what}")
             else:
                 used.add(content)
                 if len(recordings) == 2:
@@ -108,9 +111,10 @@ class CorpusLoader:
                     single.append(recordings[0])
         selected = single + [clean for clean, _ in pairs]
         if not selected:
+            found = f"{len(corpus.utterances)} {unit_of(corpus)}"
             raise CorpusError(
-                f"{corpus.path}: {corpus.layout}, but none of its {len(corpus.utterances)} files can be used; first:"
-                f" {skipped[-1]}"
+                f"{corpus.path}: {corpus.layout}, but none of its {found} can be used; first:"
+                f" {skipped[len(corpus.skipped)]}"
             )
         self.summaries.append(self._summarise(corpus, "pairs" if pairs else kind, selected, skipped, weight))
         return single, pairs
@@ -130,6 +134,7 @@ class CorpusLoader:
             tuple(skipped),
             weight,
             corpus.notes,
+            unit_of(corpus),
         )
 
     def _select(
@@ -139,15 +144,35 @@ class CorpusLoader:
         rate_hz, usable = self.cache.rate_hz, []
         for path in files_of(utterance):
             entry = entries[path]
-            problem = reject_reason(path, entry, rate_hz, is_speech and path == utterance.path)
-            if problem is not None or isinstance(entry, str):
-                return problem or str(entry)
+            if isinstance(entry, str):
+                return entry
+            if utterance.span is not None:
+                try:
+                    entry = take_part(entry, utterance.span)
+                except CorpusError as error:
+                    return str(error)
+            problem = reject_reason(label_of(utterance, path), entry, rate_hz, is_speech and path == utterance.path)
+            if problem is not None:
+                return problem
             usable.append(entry)
         lengths = [entry.length for entry in usable]
+        name = label_of(utterance, utterance.path)
         if max(lengths) - min(lengths) > MAX_LENGTH_DIFFERENCE_S * rate_hz:
-            return f"{utterance.path}: {lengths[0] / rate_hz:.2f} s clean but {lengths[1] / rate_hz:.2f} s noisy"
-        name = str(utterance.noisy or utterance.path)  # a clean file may be part of several pairs
+            return f"{name}: {lengths[0] / rate_hz:.2f} s clean but {lengths[1] / rate_hz:.2f} s noisy"
+        name = label_of(utterance, utterance.noisy or utterance.path)  # a clean file may be part of several pairs
         return tuple(Recording(name, utterance.group, entry, min(lengths), weight) for entry in usable)
+
+
+def label_of(utterance: Utterance, path: Path) -> str:
+    """A file of an utterance and the part that is used, as text."""
+    return str(path) if utterance.span is None else f"{path} {utterance.span}"
+
+
+def unit_of(corpus: Corpus) -> str:
+    """What the utterances of a corpus are: files, pairs, or rows of a manifest."""
+    if corpus.layout == "manifest":
+        return "rows"
+    return "files" if corpus.utterances[0].noisy is None else "pairs"
 
 
 def files_of(utterance: Utterance) -> tuple[Path, ...]:
@@ -155,15 +180,15 @@ def files_of(utterance: Utterance) -> tuple[Path, ...]:
     return (utterance.path,) if utterance.noisy is None else (utterance.path, utterance.noisy)
 
 
-def is_manifest(path: str) -> bool:
-    """Whether a path names a manifest."""
-    return Path(path).suffix in SUFFIXES and not Path(path).is_dir()
+def is_table(path: str) -> bool:
+    """Whether a path is that of a manifest, not of a folder."""
+    return is_manifest(Path(path)) and not Path(path).is_dir()
 
 
 def parse_weight(entry: str) -> tuple[str, float]:
     """Split PATH or PATH:WEIGHT into path and weight; raises CorpusError if the weight is not positive."""
     path, colon, text = entry.rpartition(":")
-    if not colon or not path or Path(entry).exists():
+    if not colon or not path or os.path.exists(entry):  # noqa: PTH110  # Path.exists raises for overlong names
         return entry, 1.0
     try:
         weight = float(text)
@@ -176,7 +201,7 @@ def parse_weight(entry: str) -> tuple[str, float]:
 
 def describe_corpus(summary: CorpusSummary) -> str:
     """One line on the content of a corpus."""
-    parts = [summary.layout, f"{summary.utterances} files, {summary.seconds / 3600:.2f} h of {summary.kind}"]
+    parts = [summary.layout, f"{summary.utterances} {summary.unit}, {summary.seconds / 3600:.2f} h of {summary.kind}"]
     if summary.kind in ("speech", "pairs"):
         parts.append(f"{summary.groups} speakers" if summary.speakers_known else "speakers unknown")
     parts.append(" and ".join(f"{rate / 1000:g}" for rate in sorted(summary.rates_hz)) + " kHz")

@@ -4,6 +4,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from segan_cli.printable import composed
+
 VCTK = re.compile(r"(p\d{3}|s5)_\d+(_mic[12])?$")
 DNS_READER = re.compile(r"reader_(\d+)")
 NOISE_CLIPS = (  # names that contain the identifier of the recording a clip was cut from
@@ -22,7 +24,7 @@ def group_speakers(root: Path, paths: Sequence[Path], scope: Path | None = None)
     different scopes (default: `root`) are different speakers.
     """
     prefix = str((scope or root).resolve())
-    names = [path.relative_to(root) for path in paths]
+    names = [Path(composed(str(path.relative_to(root)))) for path in paths]
     for pattern, corpus in ((VCTK, "vctk"), (DNS_READER, "dns")):
         matches = [pattern.search(name.stem) for name in names]
         if all(matches):
@@ -42,4 +44,4 @@ def group_noise(path: Path) -> str:
     for pattern in NOISE_CLIPS:
         if match := pattern.match(path.stem):
             return f"{path.parent.resolve()}:{match[1]}"
-    return f"{path.parent.resolve()}:{MICROPHONE.sub('', path.stem)}"
+    return f"{path.parent.resolve()}:{composed(MICROPHONE.sub('', path.stem))}"

@@ -5,25 +5,29 @@ from. Corpora that share speakers share groups (VCTK and VoiceBank-DEMAND; Libri
 """
 
 import csv
-import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path
 
-from segan_cli.audio.files import MEDIA, count_others
+from segan_cli.data.folders import (
+    EVALUATION_SET,
+    audio_below,
+    corpus_root,
+    find_pair_folders,
+    folders_in,
+    match_names,
+    other_files,
+)
 from segan_cli.data.groups import VCTK, group_noise, group_speakers
+from segan_cli.data.spans import Span
 from segan_cli.errors import CorpusError
-from segan_cli.remote import find_files, find_folders, is_remote, is_url
 
 LJSPEECH = re.compile(r"LJ\d{3}-\d+$")
-DNS_PAIR = re.compile(r"fileid_(\d+)$")
 NOT_SPEECH = re.compile(r"^(noises?|rirs?|(room_)?impulse_responses?)$", re.IGNORECASE)  # names of folders
 LIBRI = re.compile(r"(\d+)[-_](\d+)[-_]\d+([-_]\d+)?$")  # speaker, chapter
 MIN_MATCHING = 0.9  # fraction of files that must follow the naming scheme of a corpus
-EVALUATION_SET = re.compile(r"(^|[\W_])(test|dev|valid)")  # names of official test and development sets
-AUDIO_FOLDERS = ("wav48", "wav48_silence_trimmed", "wavs", "clips")  # by which a corpus is recognised
 
 
 @dataclass(frozen=True)
@@ -33,18 +37,19 @@ class Utterance:
     path: Path
     group: str  # speaker, or source recording of a noise clip
     noisy: Path | None = None  # for a pair
+    span: Span | None = None  # the part that is used, of both files of a pair; None: all
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Utterances of one folder or manifest, and a line for each file or set that is not used."""
+    """Utterances of one folder or manifest, and a line for each that cannot be used."""
 
     path: str  # as given by the user
     layout: str
     utterances: tuple[Utterance, ...]
     skipped: tuple[str, ...] = ()
     speakers_known: bool = True
-    notes: tuple[str, ...] = ()  # for the user
+    notes: tuple[str, ...] = ()  # for the user, such as on sets of files that are left out
 
 
 def scan_speech(path: str) -> Corpus:
@@ -64,8 +69,8 @@ def scan_speech(path: str) -> Corpus:
     used = files if root.name.endswith("_mic2") else [file for file in files if not is_second_microphone(file)]
     groups, known = group_speakers(root, used)
     utterances = (Utterance(file, group) for file, group in zip(used, groups, strict=True))
-    skipped = (*skipped_microphones(root, files, used), *other_files(root))
-    return Corpus(path, "folder of speech", tuple(utterances), skipped, known)
+    notes = (*note_microphones(root, files, used), *other_files(root))
+    return Corpus(path, "folder of speech", tuple(utterances), (), known, notes)
 
 
 def scan_noise(path: str) -> Corpus:
@@ -75,35 +80,7 @@ def scan_noise(path: str) -> Corpus:
     """
     root = corpus_root(path)
     utterances = (Utterance(file, group_noise(file)) for file in audio_below(root))
-    return Corpus(path, "folder of recordings", tuple(utterances), other_files(root))
-
-
-def corpus_root(path: str) -> Path:
-    """The folder, or the only folder in it if it has no audio files itself; raises CorpusError if it is no folder."""
-    if is_url(path):
-        raise CorpusError(f"{path}: segan train reads local files only; copy the corpus to a local disk")
-    root = Path(path)
-    if not root.is_dir():
-        problem = "is a file" if root.exists() else "no such folder"
-        raise CorpusError(f"{path}: {problem}; give a folder of audio files, or a manifest (.csv or .jsonl)")
-    while len(inner := folders_in(root)) == 1 and not any(map(is_audio, root.iterdir())):
-        if EVALUATION_SET.search(inner[0].name) or inner[0].name in AUDIO_FOLDERS:
-            break
-        root = inner[0]
-    return root
-
-
-def folders_in(folder: Path) -> list[Path]:
-    """The folders directly inside a folder, sorted, without hidden ones."""
-    if is_remote(folder):
-        return find_folders(folder)
-    with os.scandir(folder) as entries:
-        return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
-
-
-def is_audio(path: PurePath) -> bool:
-    """Whether a file name has an audio extension and is not hidden."""
-    return path.suffix.lower() in MEDIA and not path.name.startswith(".")
+    return Corpus(path, "folder of recordings", tuple(utterances), notes=other_files(root))
 
 
 def is_second_microphone(path: Path) -> bool:
@@ -111,62 +88,15 @@ def is_second_microphone(path: Path) -> bool:
     return path.stem.endswith("_mic2") and VCTK.match(path.stem) is not None
 
 
-def skipped_microphones(root: Path, files: Sequence[Path], used: Sequence[Path]) -> tuple[str, ...]:
-    """A line on the skipped files of the second microphone, if there are any."""
+def note_microphones(root: Path, files: Sequence[Path], used: Sequence[Path]) -> tuple[str, ...]:
+    """A line on the files of the second microphone, if there are any."""
     n = len(files) - len(used)
-    return (f"{root}: {n} files of the second microphone",) if n else ()
-
-
-def walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder except hidden ones; follows links, and visits each folder once."""
-    visited = set()
-    for current, folders, files in os.walk(folder, followlinks=True):
-        real = os.path.realpath(current)
-        if real in visited:
-            folders.clear()
-            continue
-        visited.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(current, name) for name in files if not name.startswith("."))
-
-
-def other_files(folder: Path) -> tuple[str, ...]:
-    """A line on the files below a folder that are not audio, if there are any."""
-    others = Counter(path.suffix.lower() for path in walk(folder) if not is_audio(path))
-    return (f"{folder}: {count_others(others)}",) if others else ()
-
-
-def audio_below(folder: Path) -> list[Path]:
-    """All audio files below a folder, sorted; raises CorpusError if there are none."""
-    if is_remote(folder):
-        paths = [folder / name for name in find_files(folder) if is_audio(PurePosixPath(name))]
-    elif folder.is_dir():
-        paths = sorted(filter(is_audio, walk(folder)))
-    else:
-        raise CorpusError(f"{folder}: no such folder; give a folder of audio files")
-    if not paths:
-        raise CorpusError(f"{folder}: no audio files found; expected {', '.join(sorted(MEDIA))}")
-    return paths
+    return (f"{root}: {n} files of the second microphone, not used",) if n else ()
 
 
 def _training_sets(names: Sequence[str]) -> set[str]:
     """The sets to train on: all but official test and development sets, or all if there are no others."""
     return {name for name in names if not EVALUATION_SET.search(name)} or set(names)
-
-
-def find_pair_folders(root: Path) -> dict[str, tuple[Path, Path]]:
-    """Folders `clean` and `noisy`, or `clean_NAME` and `noisy_NAME`, at most one level down.
-
-    Returns (clean, noisy) by the relative path of the clean folder.
-    """
-    sets = {}
-    for folder in (root, *folders_in(root)):
-        for clean in (inner for inner in folders_in(folder) if "clean" in inner.name.lower()):
-            for word, counterpart in (("clean", "noisy"), ("Clean", "Noisy")):
-                noisy = folder / clean.name.replace(word, counterpart, 1)
-                if noisy != clean and noisy.is_dir():
-                    sets[clean.relative_to(root).as_posix()] = (clean, noisy)
-    return sets
 
 
 def _pairs(path: str, root: Path) -> Corpus | None:
@@ -176,7 +106,8 @@ def _pairs(path: str, root: Path) -> Corpus | None:
         return None
     used = _training_sets(list(sets))
     utterances: list[Utterance] = []
-    skipped = [f"{name}: an official test or development set, not trained on" for name in sets if name not in used]
+    skipped: list[str] = []
+    notes = [f"{name}: an official test or development set, not trained on" for name in sets if name not in used]
     all_known = True
     for name in sorted(used):
         clean, noisy = (corpus_root(str(side)) for side in sets[name])
@@ -190,36 +121,9 @@ def _pairs(path: str, root: Path) -> Corpus | None:
             ]
             all_known = all_known and known
     if not utterances:
-        raise CorpusError(f"{path}: no noisy file has a clean one of the same name; first problem: {skipped[-1]}")
+        raise CorpusError(f"{path}: no noisy file has a clean one of the same name; first problem: {skipped[0]}")
     layout = "VoiceBank-DEMAND" if any("set" in name and "_wav" in name for name in sets) else "noisy/clean pairs"
-    return Corpus(path, layout, tuple(utterances), tuple(skipped), all_known)
-
-
-def match_names(clean: Path, noisy: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
-    """Pair the files of two folders by relative path without extension.
-
-    If all names end in `fileid_N`, as in DNS, only N has to match. Returns (clean, noisy) pairs, and a line on each
-    file without exactly one counterpart.
-    """
-    by_name: list[dict[str, list[Path]]] = [{}, {}]
-    files = [audio_below(folder) for folder in (clean, noisy)]
-    is_dns = all(DNS_PAIR.search(path.stem) for path in (*files[0], *files[1]))
-    for side, folder, paths in zip(by_name, (clean, noisy), files, strict=True):
-        for path in paths:
-            number = DNS_PAIR.search(path.stem) if is_dns else None
-            name = number[1] if number else path.relative_to(folder).with_suffix("").as_posix()
-            side.setdefault(name, []).append(path)
-    pairs, problems = [], []
-    for name in sorted({*by_name[0], *by_name[1]}):
-        clean_files, noisy_files = by_name[0].get(name, []), by_name[1].get(name, [])
-        first = (clean_files + noisy_files)[0]
-        if len(clean_files) == len(noisy_files) == 1:
-            pairs.append((clean_files[0], noisy_files[0]))
-        elif clean_files and noisy_files:
-            problems.append(f"{first}: several files of this name; keep one on each side")
-        else:
-            problems.append(f"{first}: no {'noisy' if clean_files else 'clean'} file of this name")
-    return pairs, problems
+    return Corpus(path, layout, tuple(utterances), tuple(skipped), all_known, tuple(notes))
 
 
 def _vctk(path: str, root: Path) -> Corpus | None:
@@ -230,7 +134,7 @@ def _vctk(path: str, root: Path) -> Corpus | None:
             files = audio_below(folder)
             used = [file for file in files if not file.stem.endswith("_mic2")]
             utterances = (Utterance(file, f"vctk:{file.relative_to(folder).parts[0]}") for file in used)
-            return Corpus(path, layout, tuple(utterances), skipped_microphones(folder, files, used))
+            return Corpus(path, layout, tuple(utterances), notes=note_microphones(folder, files, used))
     return None
 
 
@@ -243,15 +147,14 @@ def _libri(path: str, root: Path) -> Corpus | None:
     subsets = {file: "/".join(file.relative_to(root.parent).parts[:-3]) for file, _ in matches}
     used_subsets = _training_sets(sorted(set(subsets.values())))
     used = [(file, match) for file, match in matches if subsets[file] in used_subsets]
-    skipped = [
+    notes = [
         f"{subset}: {n} files of an official test or development set, not trained on"
         for subset, n in sorted(Counter(subsets.values()).items())
         if subset not in used_subsets
     ]
-    skipped += _unexpected_names(files, subsets)
     utterances = (Utterance(file, f"librivox:{match[1]}") for file, match in sorted(used, key=lambda item: item[0]))
     layout = "LibriTTS" if any(match[3] for _, match in used) else "LibriSpeech"
-    return Corpus(path, layout, tuple(utterances), tuple(skipped))
+    return Corpus(path, layout, tuple(utterances), tuple(_unexpected_names(files, subsets)), notes=tuple(notes))
 
 
 def _ljspeech(path: str, root: Path) -> Corpus | None:
@@ -295,5 +198,5 @@ def _common_voice(path: str, root: Path) -> Corpus | None:
             skipped.append(f"{root / 'clips' / name}: listed in {table.name}, but missing")
     if not utterances:
         raise CorpusError(f"{table}: none of its files is in {root / 'clips'}")
-    skipped += [f"{root / 'clips'}: {len(clips)} files not listed in {table.name}"] * bool(clips)
-    return Corpus(path, "Common Voice", tuple(utterances), tuple(skipped))
+    notes = (f"{root / 'clips'}: {len(clips)} files not listed in {table.name}, not used",) if clips else ()
+    return Corpus(path, "Common Voice", tuple(utterances), tuple(skipped), notes=notes)

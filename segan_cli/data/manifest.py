@@ -1,19 +1,27 @@
 """Manifests: tables of audio files as CSV with a header, or as JSON lines."""
 
 import csv
+import gzip
 import io
 import posixpath
+import unicodedata
+import zlib
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
+from contextlib import suppress
+from pathlib import Path, PurePath
 from typing import IO
 
 from segan_cli.data.layouts import Corpus, Utterance
+from segan_cli.data.lhotse import flatten
+from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
+from segan_cli.data.spans import refuse_other_selections, span_of
 from segan_cli.errors import CorpusError
 from segan_cli.plain_json import read_json
+from segan_cli.printable import composed
 from segan_cli.remote import as_path, is_remote, is_url
 
-SUFFIXES = (".csv", ".jsonl")
+CSV_SUFFIXES, JSON_SUFFIXES = (".csv", ".csv.gz"), (".jsonl", ".jsonl.gz", ".json")
 PATH_COLUMNS = ("clean", "path", "audio_filepath", "file")  # of clean speech or noise, most preferred first
 OTHER_COLUMNS = ("noisy", "speaker", "recording", "split")
 SPLITS = {"training": ("train", "training", ""), "validation": ("valid", "validation", "dev")}
@@ -24,41 +32,53 @@ SCALARS = (str, int, float)  # JSON values that become text; others count as emp
 Row = dict[str, str]  # column → value, "" if empty
 
 
+def is_manifest(path: PurePath) -> bool:
+    """Whether a name is that of a manifest."""
+    return path.name.lower().endswith(CSV_SUFFIXES + JSON_SUFFIXES)
+
+
 def read_manifest(path: str, split: str, needs_speaker: bool) -> Corpus:
     """Read a manifest whose paths are relative to its folder.
 
-    The columns are `clean` (or `path`), `noisy` for pairs, `speaker` or `recording`, and `split`. If some rows are
-    marked as part of the split ("training" or "validation"), only those are used. Raises CorpusError, with file and
-    line, if the manifest cannot be read or has no usable row.
+    The columns are `clean` (or `path`), `noisy` for pairs, `speaker` or `recording`, `split`, and the part of the file
+    in seconds. If some rows are marked as part of the split ("training" or "validation"), only those are used. Raises
+    CorpusError, with file and line, if the manifest cannot be read or has no usable row.
     """
     rows = read_rows(Path(path))
     columns = columns_of(rows)
     column = next((name for name in PATH_COLUMNS if name in columns), None)
     if column is None:
-        found = ", ".join(columns[:MAX_LISTED])
-        raise CorpusError(f"{path}: no column with paths; found {found}, expected one of {', '.join(PATH_COLUMNS)}")
-    has_splits = "split" in columns and any(row.get("split", "") in SPLITS[split] for _, row in rows)
-    utterances, skipped, n_other_split = [], [], 0
-    folder = Path(path).parent
-    for line, row in rows:
-        if has_splits and row.get("split", "") not in SPLITS[split]:
-            n_other_split += 1
-            continue
-        clean, noisy = row.get(column, ""), row.get("noisy", "")
-        missing = next((name for name in (clean, noisy) if name and not is_file(folder / name)), None)
-        if not clean or missing:
-            skipped.append(f"{path}, line {line}: {f'{missing}: no such file' if missing else f'no {column}'}")
-            continue
-        group = row.get("speaker") or row.get("recording") or clean
-        utterances.append(Utterance(folder / clean, f"{folder.resolve()}:{group}", folder / noisy if noisy else None))
-    if n_other_split:
-        skipped.append(f"{path}: {n_other_split} rows of other splits")
+        expected = ", ".join(PATH_COLUMNS)
+        raise CorpusError(f"{path}: no column with paths; found {join_columns(columns)}, expected one of {expected}")
+    used = rows
+    if "split" in columns and any(row.get("split", "") in SPLITS[split] for _, row in rows):
+        used = [(line, row) for line, row in rows if row.get("split", "") in SPLITS[split]]
+    utterances, skipped = [], []
+    for line, row in used:
+        try:
+            utterances.append(utterance_of(Path(path), row, column, f"{path}, line {line}"))
+        except CorpusError as error:
+            skipped.append(str(error))
     if not utterances:
-        raise CorpusError(f"{path}: none of its {len(rows)} rows can be used; first: {skipped[0]}")
-    speakers_known = not needs_speaker or all(row.get("speaker") for _, row in rows)
-    unknown = [name for name in columns if name not in (column, *OTHER_COLUMNS)]
-    notes = (f"{path}: ignoring unknown columns {join_columns(unknown)}",) if unknown else ()
-    return Corpus(path, "manifest", tuple(utterances), tuple(skipped), speakers_known, notes)
+        raise CorpusError(f"{path}: none of its {len(used)} rows can be used; first: {skipped[0]}")
+    speakers_known = not needs_speaker or all(row.get("speaker") for _, row in used)
+    unknown = [name for name in columns if name not in (column, *OTHER_COLUMNS, *SPAN_COLUMNS)]
+    notes = [f"{path}: ignoring unknown columns {join_columns(unknown)}"] if unknown else []
+    if len(used) < len(rows):
+        notes.append(f"{path}: {len(rows) - len(used)} of its {len(rows)} rows are of other splits")
+    return Corpus(path, "manifest", tuple(utterances), tuple(skipped), speakers_known, tuple(notes))
+
+
+def utterance_of(manifest: Path, row: Row, column: str, place: str) -> Utterance:
+    """The utterance of a row; raises CorpusError, with the row's place, if it cannot be used."""
+    if not row.get(column):
+        raise CorpusError(f"{place}: no {column}")
+    clean = file_in(manifest, row[column], place)
+    noisy = file_in(manifest, row["noisy"], place) if row.get("noisy") else None
+    if any(is_remote(file) for file in (clean, noisy) if file):
+        raise CorpusError(f"{place}: segan train reads local files only; copy the corpus to a local disk")
+    group = composed(row.get("speaker") or row.get("recording") or row[column])
+    return Utterance(clean, f"{manifest.parent.resolve()}:{group}", noisy, span_of(row, place))
 
 
 def columns_of(rows: list[tuple[int, Row]]) -> list[str]:
@@ -72,35 +92,39 @@ def join_columns(columns: list[str]) -> str:
     return ", ".join(columns[:MAX_LISTED]) + more
 
 
-def path_in(manifest: Path, name: str) -> Path:
-    """Return the path of a name in a manifest: a URL, or relative to its folder."""
-    if is_url(name):
+def file_in(manifest: Path, name: str, place: str) -> Path:
+    """The file with a name in a manifest: a URL, which is not tested, or relative to the manifest's folder.
+
+    Characters may be composed in another way than in the name of the file. Raises CorpusError, with the row's place, if
+    there is no such file.
+    """
+    if is_url(name) and is_remote(as_path(name)):
         return as_path(name)
-    if not is_remote(manifest) or name.startswith("/"):
-        return Path(name) if name.startswith("/") else manifest.parent / name
-    scheme, _, folder = str(manifest.parent).partition("://")
-    return as_path(f"{scheme}://{posixpath.normpath(f'{folder}/{name}')}")
-
-
-def is_file(path: Path) -> bool:
-    """Whether a path is a file; False for names that are not valid paths. Remote files are not asked for."""
-    if is_remote(path):
-        return True
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+    if is_remote(manifest) and not name.startswith("/"):
+        scheme, _, parent = str(manifest.parent).partition("://")
+        return as_path(f"{scheme}://{posixpath.normpath(f'{parent}/{name}')}")
+    folder = Path() if is_remote(manifest) or is_url(name) else manifest.parent
+    path = folder / as_path(name)
+    for form in (path, Path(composed(str(path))), Path(unicodedata.normalize("NFD", str(path)))):
+        with suppress(OSError, ValueError):  # of a name that cannot be one of a file
+            if form.is_file():
+                return form
+    raise CorpusError(f"{place}: {name}: no such file")
 
 
 def read_rows(path: Path) -> list[tuple[int, Row]]:
     """Read the line number and content of every row; raises CorpusError if there are none or one is invalid."""
     try:
-        text = path.read_bytes().decode("utf-8-sig", "surrogateescape")  # paths may be any bytes
-        rows = list((_csv_rows if path.suffix == ".csv" else _json_rows)(path, io.StringIO(text, newline="")))
-    except OSError as error:
-        raise CorpusError(f"{path}: cannot be read ({error.strerror})") from error
+        content = path.read_bytes()
+        if path.suffix.lower() == ".gz":
+            content = gzip.decompress(content)
+    except (OSError, EOFError, zlib.error) as error:
+        raise CorpusError(f"{path}: cannot be read ({getattr(error, 'strerror', None) or error})") from error
+    file = io.StringIO(content.decode("utf-8-sig", "surrogateescape"), newline="")  # paths may be any bytes
+    rows = list((_csv_rows if path.name.lower().endswith(CSV_SUFFIXES) else _json_rows)(path, file))
     if not rows:
         raise CorpusError(f"{path}: no rows")
+    refuse_other_selections(str(path), rows)
     return rows
 
 
@@ -128,7 +152,7 @@ def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
 
 
 def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
-    """One object per line; values other than text and numbers count as empty."""
+    """One object per line; values other than text and numbers count as empty, unless they are to be times."""
     for number, text in enumerate(file, 1):
         if not text.strip():
             continue
@@ -138,5 +162,13 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
             raise CorpusError(f"{path}, line {number}: not JSON ({getattr(error, 'msg', error)})") from error
         if not isinstance(values, dict):
             raise CorpusError(f'{path}, line {number}: not an object; expected {{"clean": "a.wav"}}')
-        row = {key.strip(): value for key, value in values.items()}
-        yield number, {key: str(value).strip() if isinstance(value, SCALARS) else "" for key, value in row.items()}
+        try:
+            row = {key.strip(): value for key, value in flatten(values).items()}
+        except ValueError as error:
+            raise CorpusError(f"{path}, line {number}: {error}") from error
+        yield number, {key: text_of(value, key in SPAN_COLUMNS) for key, value in row.items()}
+
+
+def text_of(value: object, is_time: bool) -> str:
+    """The text of a JSON value; that of a list or object is empty, unless it is in the place of a time."""
+    return str(value).strip() if isinstance(value, SCALARS) or (is_time and value is not None) else ""

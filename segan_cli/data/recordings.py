@@ -1,14 +1,15 @@
 """Recordings to sample training examples from, and the criteria for usable files."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.data.cache import FULL_SCALE, CacheEntry, decode
+from segan_cli.data.cache import FULL_SCALE, CacheEntry, active_level, decode, hash_file
+from segan_cli.data.spans import Span
 from segan_cli.errors import CorpusError
 
 Array = NDArray[np.float32]
@@ -22,7 +23,7 @@ MAX_DECODED_AGAIN = 64  # recordings kept in memory after their shard was delete
 
 @dataclass(frozen=True)
 class Recording:
-    """One usable file."""
+    """One usable file, or the usable part of one."""
 
     name: str
     group: str  # speaker, or source recording of a noise clip; never in both training and validation
@@ -95,9 +96,9 @@ def decode_again(entry: CacheEntry) -> NDArray[np.int16]:
     result = decode(entry.path, entry.to_hz)
     if isinstance(result, str):
         raise CorpusError(f"{result}; and its samples are no longer in the cache")
-    if len(result[0]) != entry.length:
+    if hash_file(entry.path)[0] != entry.digest:
         raise CorpusError(f"{entry.path}: has changed, and its samples are no longer in the cache; start again")
-    return result[0]
+    return result[0][entry.first : entry.first + entry.length]
 
 
 @cache
@@ -106,16 +107,26 @@ def map_shard(shard: Path) -> NDArray[np.int16]:
     return np.memmap(shard, np.int16, "r")
 
 
-def reject_reason(path: Path, entry: CacheEntry | str, rate_hz: int, clean: bool) -> str | None:
-    """Why a file cannot be used, None if it can; `clean` applies the stricter criteria for clean speech."""
-    if isinstance(entry, str):
-        return entry
+def take_part(entry: CacheEntry, span: Span) -> CacheEntry:
+    """The part of a cached file, with its own level; raises CorpusError if it goes beyond the end.
+
+    Clipping is that of the whole file, as resampling hides it.
+    """
+    part = span.samples(entry.length, entry.to_hz)
+    samples = load_samples(entry)[part].astype(np.float32) / np.float32(FULL_SCALE)
+    return replace(
+        entry, start=entry.start + part.start, first=part.start, length=len(samples), level=active_level(samples)
+    )
+
+
+def reject_reason(name: str, entry: CacheEntry, rate_hz: int, clean: bool) -> str | None:
+    """Why a recording cannot be used, None if it can; `clean` applies the stricter criteria for clean speech."""
     if entry.length < MIN_LENGTH_S * rate_hz:
-        return f"{path}: shorter than {MIN_LENGTH_S} s"
+        return f"{name}: shorter than {MIN_LENGTH_S} s"
     if entry.level < SILENCE_LEVEL:
-        return f"{path}: silent"
+        return f"{name}: silent"
     if clean and entry.rate_hz < rate_hz:
-        return f"{path}: recorded at {entry.rate_hz} Hz; clean speech needs {rate_hz} Hz or more"
+        return f"{name}: recorded at {entry.rate_hz} Hz; clean speech needs {rate_hz} Hz or more"
     if clean and entry.clipped > MAX_CLIPPED:
-        return f"{path}: clipped ({entry.clipped:.1%} of its samples)"
+        return f"{name}: clipped ({entry.clipped:.1%} of its samples)"
     return None

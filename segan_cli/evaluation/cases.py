@@ -1,5 +1,6 @@
 """Evaluation cases: noisy recordings or noise mixes, their clean references, and labels such as speaker and SNR."""
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -7,12 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
+from segan_cli.data.folders import audio_below, find_pair_folders, match_names, relative_name
 from segan_cli.data.groups import group_speakers
-from segan_cli.data.layouts import audio_below, find_pair_folders, match_names
-from segan_cli.data.manifest import SUFFIXES, columns_of, is_file, join_columns, path_in, read_rows
+from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_columns, read_rows
+from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
+from segan_cli.data.spans import Part, span_of
 from segan_cli.errors import CorpusError
+from segan_cli.printable import composed
 
-PATH_COLUMNS = ("name", "noisy", "clean")  # columns of a manifest that are not labels
+NO_LABELS = ("name", "noisy", "clean", *SPAN_COLUMNS)  # columns of a manifest that are not labels
 NOISE_LOG = "log_testset.txt"  # of VoiceBank-DEMAND, beside its folders
 PREFERRED_SETS = ("test", "dev", "valid", "")  # substrings of folder names, most preferred first
 
@@ -31,14 +35,14 @@ class Case:
     """One recording to score."""
 
     name: str
-    noisy: Path | NoiseMix
-    clean: Path | None  # None: only measures without a reference
+    noisy: Path | Part | NoiseMix
+    clean: Path | Part | None  # None: only measures without a reference
     labels: dict[str, str] = field(default_factory=dict)  # column → value: speaker, noise, SNR, manifest columns
 
 
 @dataclass(frozen=True)
 class Cases:
-    """All cases of an evaluation, and a line for each file that was skipped."""
+    """All cases of an evaluation, and a line for each that was skipped."""
 
     all: tuple[Case, ...]
     skipped: tuple[str, ...] = ()
@@ -58,8 +62,8 @@ def from_folders(noisy: Path, clean: Path | None) -> Cases:
     noise_labels = read_noise_log(noisy.parent)
     speaker_labels = label_speakers(clean, [path for path, _ in pairs])
     cases = [
-        Case(relative_name(clean, clean_path), noisy_path, clean_path, labels | noise_labels.get(clean_path.stem, {}))
-        for (clean_path, noisy_path), labels in zip(pairs, speaker_labels, strict=True)
+        Case(relative_name(clean, path), noisy_path, path, labels | noise_labels.get(composed(path.stem), {}))
+        for (path, noisy_path), labels in zip(pairs, speaker_labels, strict=True)
     ]
     return unique_cases(cases, skipped, clean)
 
@@ -67,7 +71,9 @@ def from_folders(noisy: Path, clean: Path | None) -> Cases:
 def unique_cases(cases: Sequence[Case], skipped: Sequence[str], origin: Path, notes: Sequence[str] = ()) -> Cases:
     """Skip cases that share a name, as their scores could not be told apart; raises CorpusError if none remain."""
     counts = Counter(case.name for case in cases)
-    repeated = [f"{origin}: {name}: several recordings have this name" for name, n in sorted(counts.items()) if n > 1]
+    repeated = [
+        f"{file_of(case)}: several recordings have this name ({case.name})" for case in cases if counts[case.name] > 1
+    ]
     unique = tuple(case for case in cases if counts[case.name] == 1)
     skipped = (*skipped, *repeated)
     if not unique:
@@ -75,12 +81,17 @@ def unique_cases(cases: Sequence[Case], skipped: Sequence[str], origin: Path, no
     return Cases(unique, skipped, tuple(notes))
 
 
+def file_of(case: Case) -> Path | Part | None:
+    """The recording that a case is named after."""
+    return case.clean if isinstance(case.noisy, NoiseMix) else case.noisy
+
+
 def from_set(root: Path) -> Cases:
     """Find the noisy and clean folders inside a folder, preferring a test set, or read a manifest.
 
     Raises CorpusError if there are none.
     """
-    if root.suffix in SUFFIXES:
+    if is_manifest(root) and not root.is_dir():
         return from_manifest(root)
     if not root.is_dir():
         raise CorpusError(f"{root}: no such folder; give a folder with noisy and clean files, or a manifest")
@@ -95,7 +106,8 @@ def from_set(root: Path) -> Cases:
 def from_manifest(path: Path) -> Cases:
     """Read cases from a manifest with the columns `noisy` and, for measures with a reference, `clean`.
 
-    All other columns become labels. Raises CorpusError if the manifest cannot be read or has no usable row.
+    A part of the files may be given in seconds; all other columns become labels. Raises CorpusError if the manifest
+    cannot be read or has no usable row.
     """
     cases: list[Case] = []
     skipped = []
@@ -104,35 +116,54 @@ def from_manifest(path: Path) -> Cases:
     if "noisy" not in columns:
         raise CorpusError(f"{path}: no column noisy; found {join_columns(columns)}")
     for line, row in rows:
-        noisy, clean = row.get("noisy", ""), row.get("clean", "")
-        missing = next((name for name in (noisy, clean) if name and not is_file(path_in(path, name))), None)
-        if not noisy or missing:
-            skipped.append(f"{path}, line {line}: {f'{missing}: no such file' if missing else 'no noisy file given'}")
-            continue
-        name = row.get("name") or Path(noisy).with_suffix("").as_posix()
-        labels = {key: value for key, value in row.items() if key not in PATH_COLUMNS and value}
-        cases.append(Case(name, path_in(path, noisy), path_in(path, clean) if clean else None, labels))
-    label_columns = [name for name in columns if name not in PATH_COLUMNS]
+        try:
+            cases.append(case_of(path, row, f"{path}, line {line}"))
+        except CorpusError as error:
+            skipped.append(str(error))
+    label_columns = [name for name in columns if name not in NO_LABELS]
     note = f"{path}: --by can group scores by {join_columns(label_columns)}"
     return unique_cases(cases, skipped, path, (note,) if label_columns else ())
 
 
-def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) -> Cases:
-    """Mix every clean file with a randomly drawn noise at every SNR; the same seed gives the same mixes.
+def case_of(manifest: Path, row: Row, place: str) -> Case:
+    """The case of a row; raises CorpusError, with the row's place, if it cannot be used."""
+    if not row.get("noisy"):
+        raise CorpusError(f"{place}: no noisy file given")
+    noisy = file_in(manifest, row["noisy"], place)
+    clean = file_in(manifest, row["clean"], place) if row.get("clean") else None
+    name = composed(row.get("name") or Path(row["noisy"]).with_suffix("").as_posix())
+    labels = {key: composed(value) for key, value in row.items() if key not in NO_LABELS and value}
+    span = span_of(row, place)
+    if span is None:
+        return Case(name, noisy, clean, labels)
+    part = Part(clean, span) if clean else None
+    return Case(name if row.get("name") else f"{name} {span}", Part(noisy, span), part, labels)
 
-    Raises CorpusError if a folder is missing or empty.
+
+def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) -> Cases:
+    """Mix every clean file with a randomly drawn noise at every SNR.
+
+    A mix depends on the seed, the name of the clean file, the noise files and the SNR, not on the other mixes. Raises
+    CorpusError if a folder is missing or empty.
     """
     paths, noises = audio_below(clean), audio_below(noise)
-    rng = np.random.default_rng(seed)
     cases = []
     for path, labels in zip(paths, label_speakers(clean, paths), strict=True):
         for snr_db in dict.fromkeys(snrs_db):
+            snr = f"{snr_db + 0.0:.15g}"  # not -0
+            name = f"{relative_name(clean, path)} at {snr} dB"
+            rng = mix_rng(seed, name)
             drawn = noises[int(rng.integers(len(noises)))]
-            kind = drawn.relative_to(noise).parts[0]
-            name = f"{relative_name(clean, path)} at {snr_db:g} dB"
+            kind = composed(drawn.relative_to(noise).parts[0])
             mix = NoiseMix(drawn, snr_db, int(rng.integers(2**31)))
-            cases.append(Case(name, mix, path, labels | {"noise": Path(kind).stem, "snr_db": f"{snr_db:g}"}))
+            cases.append(Case(name, mix, path, labels | {"noise": Path(kind).stem, "snr_db": snr}))
     return unique_cases(cases, (), clean)
+
+
+def mix_rng(seed: int, name: str) -> np.random.Generator:
+    """The random generator of one mix, independent of those of others."""
+    digest = hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
+    return np.random.default_rng(int.from_bytes(digest))
 
 
 def label_speakers(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
@@ -148,31 +179,31 @@ def read_noise_log(folder: Path) -> dict[str, dict[str, str]]:
     if not path.is_file():
         return {}
     fields = (line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    return {words[0]: {"noise": words[1], "snr_db": words[2]} for words in fields if len(words) == 3}
+    return {composed(words[0]): {"noise": words[1], "snr_db": words[2]} for words in fields if len(words) == 3}
 
 
-def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path], list[str]]:
+def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path | Part], list[str]]:
     """Find a system's enhanced file for each case, by the name of the case or of its noisy file.
 
-    Returns files by case name, and a line for each case without exactly one file. Raises CorpusError if the folder is
-    missing or empty, or has no file for any case.
+    If the case is a part of its noisy file, the same part of a file with the name of the noisy file is used. Returns
+    files by case name, and a line for each case without exactly one file. Raises CorpusError if the folder is missing
+    or empty, or has no file for any case.
     """
     files: dict[str, list[Path]] = {}
     for path in audio_below(folder):
         files.setdefault(relative_name(folder, path), []).append(path)
-    matched, skipped = {}, []
+    matched: dict[str, Path | Part] = {}
+    skipped = []
     for case in cases:
-        names = [case.name] if isinstance(case.noisy, NoiseMix) else [case.name, case.noisy.stem]
-        paths = next((files[name] for name in names if name in files), [])
+        span = case.noisy.span if isinstance(case.noisy, Part) else None
+        noisy = case.noisy.path if isinstance(case.noisy, Part) else case.noisy
+        stem = case.name if isinstance(noisy, NoiseMix) else composed(noisy.stem)
+        name = case.name if case.name in files else stem
+        paths = files.get(name, [])
         if len(paths) == 1:
-            matched[case.name] = paths[0]
+            matched[case.name] = Part(paths[0], span) if span is not None and name == stem else paths[0]
         else:
             skipped.append(f"{folder}: {'several files' if paths else 'no file'} for {case.name}")
     if not matched:
         raise CorpusError(f"{folder}: no file matches the name of a noisy file; first missing: {cases[0].name}")
     return matched, skipped
-
-
-def relative_name(folder: Path, path: Path) -> str:
-    """The path of a file relative to a folder, without extension."""
-    return path.relative_to(folder).with_suffix("").as_posix()

@@ -6,9 +6,11 @@ from typing import Any
 from segan_cli.errors import CorpusError
 from segan_cli.evaluation.report import FORMAT, Report
 from segan_cli.evaluation.statistics import Summary, differences, summarise
-from segan_cli.evaluation.store import MAX_SCORE
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.plain_json import read_json
+from segan_cli.printable import composed
+
+MAX_SCORE = 1e6  # larger values are corrupt
 
 
 def load_report(path: Path) -> Report:
@@ -75,7 +77,7 @@ def compare_reports(first: Report, second: Report) -> dict[str, dict[str, Summar
     if len(after) == len(before) == 1 and after != before:
         pairs.append((after[0], before[0]))
     first_files, second_files = (
-        {file["name"]: file["scores"] for file in report["files"]} for report in (first, second)
+        {composed(file["name"]): file["scores"] for file in report["files"]} for report in (first, second)
     )
     names = [name for name in first_files if name in second_files]
     measures = [name for name in second["measures"] if name in first["measures"]]

@@ -14,7 +14,7 @@ from segan_cli.evaluation.cases import NoiseMix
 from segan_cli.evaluation.run import NOISY, CaseScores, EvaluationResult, InputSummary, scores_of
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.measures.catalog import MEASURES
-from segan_cli.measures.score import Score, Undefined
+from segan_cli.measures.score import Score, Undefined, defined
 from segan_cli.plain_json import write_json
 from segan_cli.printable import printable, utf8
 
@@ -22,6 +22,7 @@ FORMAT = 2  # version of the report
 FORMULA_PREFIXES = tuple("=+-@\t\r\n＝＋－＠")  # a spreadsheet evaluates cells that start with one of these
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 MARKDOWN_SPECIALS = re.compile(r"([\\`*_<>|#]|\](?=[(\[]))")
+LIMIT_TOLERANCE = 5e-4  # within which a score is at the end of its range
 MAX_GROUPS = 12  # values of a label for which scores are broken down by default
 
 Report = dict[str, Any]
@@ -69,6 +70,7 @@ def describe_measure(name: str) -> dict[str, Any]:
 def describe_inputs(inputs: InputSummary) -> dict[str, Any]:
     """The input summary with JSON keys."""
     return {
+        "found": inputs.found,
         "skipped": inputs.skipped,
         "rates_hz": {str(rate): n for rate, n in sorted(inputs.rates_hz.items())},
         "channels": {str(channels): n for channels, n in sorted(inputs.channels.items())},
@@ -102,7 +104,25 @@ def score_to_json(score: Score) -> Any:
 
 def summarise_system(cases: Sequence[CaseScores], system: str, measures: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Statistics of one system by measure."""
-    return {name: asdict(summarise(scores_of(cases, system, name))) for name in measures}
+    own = [scored for scored in cases if system in scored.scores]
+    all_copies = bool(own) and all(system in scored.copies for scored in own)
+    return {
+        name: asdict(summarise(scores_of(cases, system, name)))
+        | {"why": explain(scores_of(own or cases, system, name), MEASURES[name].range, all_copies)}
+        for name in measures
+    }
+
+
+def explain(scores: Sequence[Score], bounds: tuple[float, float], all_copies: bool) -> str | None:
+    """Why a measure says nothing about a system: it is undefined, or at one end of its range, in all recordings."""
+    values, copies = defined(scores), ", as for any copy of the clean recordings" * all_copies
+    if not values:
+        reasons = sorted({score.reason for score in scores if isinstance(score, Undefined)})
+        return f"{', '.join(reasons)}{copies}"
+    for bound, side in zip(bounds, ("lowest", "highest"), strict=True):
+        if all(abs(value - bound) <= LIMIT_TOLERANCE for value in values):
+            return f"the {side} possible value{copies}"
+    return None
 
 
 def compare_systems(result: EvaluationResult) -> list[dict[str, Any]]:
@@ -247,7 +267,7 @@ def format_cells(summaries: Mapping[str, Any], interval: bool = True, sign: bool
 
 
 def input_notes(report: Report) -> list[str]:
-    """Lines on inputs that were resampled, downmixed, truncated or delayed."""
+    """Lines on inputs that were resampled, downmixed, truncated or delayed, and on measures that say nothing."""
     inputs = report["inputs"]
     lines = []
     rates = {rate: n for rate, n in inputs["rates_hz"].items() if rate != "16000"}
@@ -262,4 +282,11 @@ def input_notes(report: Report) -> list[str]:
         direction = "late" if delay > 0 else "early"
         action = "compensated before scoring" if inputs["aligned"] else "not compensated; use --align"
         lines.append(f"{system} is {abs(delay)} samples ({abs(delay) / 16:.2f} ms) {direction}: {action}")
+    for system, summaries in report["summary"].items():
+        labels: dict[str, list[str]] = {}
+        for name, summary in summaries.items():
+            if summary["why"]:
+                label = report["measures"][name]["label"]
+                labels.setdefault(summary["why"], []).append(label + " undefined" * (summary["mean"] is None))
+        lines += [f"{system}, in all recordings: {', '.join(found)}: {why}" for why, found in labels.items()]
     return lines

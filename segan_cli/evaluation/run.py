@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segan_cli.data.spans import Part
 from segan_cli.errors import CorpusError
 from segan_cli.evaluation.cases import Case, Cases, match_enhanced
 from segan_cli.evaluation.scoring import ScoringResult, ScoringTask, load_pair, measure_delay, score
@@ -19,9 +20,10 @@ from segan_cli.measures.score import Score, Undefined
 from segan_cli.tracebacks import in_words
 from segan_cli.workers import worker_pool
 
+T = TypeVar("T")
 Array = NDArray[np.float32]
 Progress = Callable[[int, int], None]  # pairs scored, pairs in total
-Files = Mapping[str, Mapping[str, Path]]  # system → case → enhanced file
+Files = Mapping[str, Mapping[str, Path | Part]]  # system → case → enhanced file
 Delays = dict[str, int]  # system → constant delay, in samples at 16 kHz
 Outcomes = dict[str, dict[str, ScoringResult | str]]  # case → system → result, or the reason why there is none
 
@@ -44,12 +46,14 @@ class CaseScores:
 
     case: Case
     scores: Mapping[str, Mapping[str, Score]]  # system → measure → score
+    copies: frozenset[str] = frozenset()  # systems whose signal is the clean one
 
 
 @dataclass
 class InputSummary:
     """Properties of the scored files, and a line for each file that was skipped."""
 
+    found: int = 0  # recordings, with those that were skipped
     skipped: list[str] = field(default_factory=list)
     rates_hz: Counter[int] = field(default_factory=Counter)
     channels: Counter[int] = field(default_factory=Counter)
@@ -66,7 +70,7 @@ class EvaluationResult:
     systems: tuple[str, ...]
     measures: tuple[str, ...]
     inputs: InputSummary
-    files: Mapping[str, Mapping[str, Path]]  # system → case → enhanced file
+    files: Mapping[str, Mapping[str, Path | Part]]  # system → case → enhanced file
 
 
 @dataclass(frozen=True)
@@ -94,8 +98,8 @@ def evaluate(
     case is skipped. Raises CorpusError if nothing could be scored.
     """
     cases = options.cases.all
-    inputs = InputSummary(list(options.cases.skipped), aligned=options.align)
-    files: dict[str, dict[str, Path]] = {}
+    inputs = InputSummary(len(cases) + len(options.cases.skipped), list(options.cases.skipped), aligned=options.align)
+    files: dict[str, dict[str, Path | Part]] = {}
     for system, folder in options.folders.items():
         files[system], skipped = match_enhanced(folder, cases)
         inputs.skipped += skipped
@@ -106,7 +110,8 @@ def evaluate(
         results = collect_results(outcomes[case.name], systems, inputs)
         if results:
             summarise_inputs(results, (NOISY, *files), inputs)
-            scored.append(CaseScores(case, {system: result.scores for system, result in results.items()}))
+            copies = frozenset(system for system, result in results.items() if result.is_copy)
+            scored.append(CaseScores(case, {system: result.scores for system, result in results.items()}, copies))
     if not scored:
         raise CorpusError(f"nothing could be scored; first: {inputs.skipped[0]}")
     if not options.align:
@@ -122,7 +127,7 @@ def run_in_workers(options: EvaluationOptions, files: Files, progress: Progress 
     """Score in worker processes; also returns the delays that were compensated."""
     with worker_pool(options.jobs) as pool:
         scorer = Scorer(options, files, pool)
-        delays = shared_delays(scorer.measure_delays()) if options.align else {}
+        delays = shared_delays(scorer.measure_delays(progress)) if options.align else {}
         return delays, scorer.run(delays, progress)
 
 
@@ -164,19 +169,9 @@ def constant_delay(system: str, delays: Sequence[int | None]) -> dict[str, int]:
 class Scorer:
     """Creates the scoring tasks of an evaluation and runs them in worker processes."""
 
-    def __init__(self, options: EvaluationOptions, files: Mapping[str, Mapping[str, Path]], pool: Executor) -> None:
+    def __init__(self, options: EvaluationOptions, files: Files, pool: Executor) -> None:
         self.options, self.files, self.pool = options, files, pool
-
-    def file_tasks(self, system: str) -> dict[str, ScoringTask]:
-        """Tasks by case for the noisy signals, or for a system given as a folder."""
-        measures, store = self.options.measures, self.options.store
-        return {
-            case.name: ScoringTask(
-                case.clean, case.noisy if system == NOISY else self.files[system][case.name], measures, store=store
-            )
-            for case in self.options.cases.all
-            if system == NOISY or case.name in self.files[system]
-        }
+        self.n_tasks = len(options.cases.all) * (1 + len(options.models)) + sum(map(len, files.values()))
 
     def tasks(self) -> Iterator[tuple[str, str, ScoringTask | str]]:
         """Case, system and task, or the reason why there is no task.
@@ -184,9 +179,12 @@ class Scorer:
         Models run in this process, one case at a time. They skip inputs that cannot be read; the task of the noisy
         signal reports those.
         """
+        measures, store = self.options.measures, self.options.store
         for system in (NOISY, *self.files):
-            for name, task in self.file_tasks(system).items():
-                yield name, system, task
+            for case in self.options.cases.all:
+                file = case.noisy if system == NOISY else self.files[system].get(case.name)
+                if file is not None:
+                    yield case.name, system, ScoringTask(case.clean, file, measures, store=store)
         for case in self.options.cases.all if self.options.models else ():
             try:
                 noisy = load_pair(case.clean, case.noisy)[1].samples
@@ -198,41 +196,42 @@ class Scorer:
                 except Exception as error:
                     yield case.name, system, in_words(error, f"{case.name} by {system}")
                 else:
-                    task = ScoringTask(case.clean, enhanced, self.options.measures, store=self.options.store)
-                    yield case.name, system, task
+                    yield case.name, system, ScoringTask(case.clean, enhanced, measures, store=store)
 
-    def measure_delays(self) -> dict[str, list[int | None]]:
-        """The delays of the noisy signals and of each system given as a folder."""
-        return {
-            system: list(self.pool.map(measure_delay, self.file_tasks(system).values()))
-            for system in (NOISY, *self.files)
-        }
-
-    def run(self, shifts: Mapping[str, int], progress: Progress | None) -> Outcomes:
-        """Run all tasks, compensating the delay in `shifts` of each system."""
-        n = len(self.options.cases.all)
-        total = n * (1 + len(self.options.models)) + sum(map(len, self.files.values()))
-        outcomes: Outcomes = {case.name: {} for case in self.options.cases.all}
-        queue: list[tuple[str, str, Future[ScoringResult | str]]] = []
-        done = 0
-
-        def finish_first() -> None:
-            nonlocal done
-            case, system, future = queue.pop(0)
-            outcomes[case][system] = future.result()
-            done += 1
-            if progress is not None:
-                progress(done, total)
-
+    def results(self, function: Callable[[ScoringTask], T], shifts: Delays) -> Iterator[tuple[str, str, T | str]]:
+        """Case, system and the result of a function for its task, in the order of the tasks."""
+        queue: list[tuple[str, str, Future[T | str]]] = []
         for case, system, task in self.tasks():
+            future: Future[T | str] = Future()
             if isinstance(task, str):
-                outcomes[case][system] = task
-                continue
-            queue.append((case, system, self.pool.submit(score, replace(task, shift=shifts.get(system, 0)))))
+                future.set_result(task)
+            else:
+                future = cast("Future[T | str]", self.pool.submit(function, replace(task, shift=shifts.get(system, 0))))
+            queue.append((case, system, future))
             if len(queue) > MAX_QUEUED:
-                finish_first()
-        while queue:
-            finish_first()
+                name, by, first = queue.pop(0)
+                yield name, by, first.result()
+        for name, by, future in queue:
+            yield name, by, future.result()
+
+    def measure_delays(self, progress: Progress | None = None) -> dict[str, list[int | None]]:
+        """The delays of the noisy signals and of every system."""
+        delays: dict[str, list[int | None]] = {}
+        for done, (_, system, delay) in enumerate(self.results(measure_delay, {}), 1):
+            if not isinstance(delay, str):
+                delays.setdefault(system, []).append(delay)
+            if progress is not None:
+                progress(done, 2 * self.n_tasks)
+        return delays
+
+    def run(self, shifts: Delays, progress: Progress | None = None) -> Outcomes:
+        """Run all tasks, compensating the delay in `shifts` of each system."""
+        outcomes: Outcomes = {case.name: {} for case in self.options.cases.all}
+        before = self.n_tasks * self.options.align  # the delays were measured first
+        for done, (case, system, result) in enumerate(self.results(score, shifts), 1):
+            outcomes[case][system] = result
+            if progress is not None:
+                progress(before + done, before + self.n_tasks)
         return outcomes
 
 

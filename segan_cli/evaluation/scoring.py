@@ -1,6 +1,7 @@
 """Score one pair of signals; runs in worker processes."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.signal import correlate, correlation_lags
 from segan_cli.audio.sources import read_mono
 from segan_cli.data.cache import active_level
 from segan_cli.data.recordings import MAX_LENGTH_DIFFERENCE_S
+from segan_cli.data.spans import Part
 from segan_cli.errors import AudioError, SeganError
 from segan_cli.evaluation.cases import NoiseMix
 from segan_cli.evaluation.store import ScoreStore
@@ -36,8 +38,8 @@ class MonoSignal:
 class ScoringTask:
     """A pair to score."""
 
-    clean: Path | None
-    degraded: Path | NoiseMix | Array
+    clean: Path | Part | None
+    degraded: Path | Part | NoiseMix | Array
     measures: tuple[str, ...]
     shift: int = 0  # delay of the degraded signal to compensate first, in samples at 16 kHz
     store: ScoreStore | None = None
@@ -52,12 +54,24 @@ class ScoringResult:
     channels: tuple[int, ...]
     truncated: int  # samples at 16 kHz cut off the longer signal
     delay: int | None  # of the degraded signal, in samples at 16 kHz; None: no clear correlation peak
+    is_copy: bool = False  # whether the degraded signal is the clean one
 
 
 def load_mono(path: Path) -> MonoSignal:
     """Read a file at 16 kHz, averaging its channels; raises AudioError if it cannot be read."""
     samples, info = read_mono(path, RATE_HZ)
     return MonoSignal(samples, info.rate_hz, info.channels)
+
+
+load_once = lru_cache(2)(load_mono)  # the clean and the noisy file that the parts of consecutive rows are from
+
+
+def load(source: Path | Part) -> MonoSignal:
+    """Read a file, or a part of one, like `load_mono`; raises CorpusError if the part goes beyond the end."""
+    if not isinstance(source, Part):
+        return load_mono(source)
+    whole = load_once(source.path)
+    return replace(whole, samples=whole.samples[source.span.samples(len(whole.samples), RATE_HZ)])
 
 
 def mix_noise(clean: Array, mix: NoiseMix) -> Array:
@@ -74,16 +88,16 @@ def mix_noise(clean: Array, mix: NoiseMix) -> Array:
     return np.asarray(clean + excerpt * np.float32(active_level(clean) * 10 ** (-mix.snr_db / 20) / rms), np.float32)
 
 
-def load_pair(clean: Path | None, degraded: Path | NoiseMix | Array) -> tuple[MonoSignal, MonoSignal]:
+def load_pair(clean: Path | Part | None, degraded: Path | Part | NoiseMix | Array) -> tuple[MonoSignal, MonoSignal]:
     """The clean and the degraded signal; without a clean file, the degraded signal twice."""
-    reference = load_mono(clean) if clean is not None else None
+    reference = load(clean) if clean is not None else None
     if isinstance(degraded, NoiseMix):
         assert reference is not None, "a mix has a clean file"
         signal = MonoSignal(mix_noise(reference.samples, degraded))
     elif isinstance(degraded, np.ndarray):
         signal = MonoSignal(degraded)
     else:
-        signal = load_mono(degraded)
+        signal = load(degraded)
     return reference or signal, signal
 
 
@@ -132,7 +146,8 @@ def _score(task: ScoringTask) -> ScoringResult | str:
     scores = measure_or_recall(reference[:n], signal[:n], task)
     inputs = (degraded,) if task.clean is None else (clean, degraded)
     rates, channels = tuple(side.rate_hz for side in inputs), tuple(side.channels for side in inputs)
-    return ScoringResult(scores, rates, channels, difference if task.shift == 0 else 0, delay)
+    is_copy = task.clean is not None and np.array_equal(reference[:n], signal[:n])
+    return ScoringResult(scores, rates, channels, difference if task.shift == 0 else 0, delay, is_copy)
 
 
 def measure_or_recall(clean: Array, degraded: Array, task: ScoringTask) -> dict[str, Score]:

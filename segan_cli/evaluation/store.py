@@ -20,7 +20,6 @@ Array = NDArray[np.float32]
 
 TABLE = "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score TEXT) WITHOUT ROWID"
 MAGIC = b"SQLite format 3\0"
-MAX_SCORE = 1e6  # larger values are corrupt
 RANGE_TOLERANCE = 1e-3  # rounding beyond the range of a measure
 LOCK_TIMEOUT_S = 60.0
 
@@ -72,7 +71,7 @@ class ScoreStore:
             if database.execute("PRAGMA quick_check(1)").fetchone() != (b"ok",):
                 raise sqlite3.DatabaseError("malformed")
             rows = database.execute("SELECT key, score FROM scores")
-            invalid = [(key, key) for key, content in rows if parse_score(content) is None]
+            invalid = [(key, key) for key, content in rows if parse_score(key, content) is None]
             database.executemany("DELETE FROM scores WHERE key IN (CAST(? AS TEXT), ?)", invalid)
         if invalid:
             self.notes += (f"{self.path}: discarded {len(invalid)} damaged scores; they are computed again",)
@@ -95,32 +94,38 @@ class ScoreStore:
         with suppress(sqlite3.Error, UnicodeDecodeError), closing(self._open()) as database:
             for name, key in keys.items():
                 row = database.execute("SELECT score FROM scores WHERE key = ?", (key,)).fetchone()
-                score = parse_score(row[0]) if row is not None else None
+                score = parse_score(key.encode(), row[0]) if row is not None else None
                 if score is not None and (isinstance(score, Undefined) or in_range(score, MEASURES[name].range)):
                     found[name] = score
         return found
 
     def put(self, keys: dict[str, str], scores: dict[str, Score]) -> None:
         """Store scores; does nothing if the file cannot be written."""
-        rows = [
-            (keys[name], json.dumps(score.reason if isinstance(score, Undefined) else score))
-            for name, score in scores.items()
-        ]
+        rows = [(keys[name], score_text(keys[name], score)) for name, score in scores.items()]
         with suppress(sqlite3.Error, UnicodeDecodeError), closing(self._open()) as database, database:
             database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
 
 
-def parse_score(content: object) -> Score | None:
-    """The score in a row; None if it is invalid."""
-    if not isinstance(content, bytes):
+def score_text(key: str, score: Score) -> str:
+    """A score as JSON, and a checksum of it and its key."""
+    text = json.dumps(score.reason if isinstance(score, Undefined) else score)
+    return f"{text} {checksum(key.encode(), text.encode())}"
+
+
+def parse_score(key: object, content: object) -> Score | None:
+    """The score in a row; None if the row is damaged."""
+    if not isinstance(key, bytes) or not isinstance(content, bytes):
         return None
-    try:
-        score = read_json(content)
-    except ValueError:
+    text, _, stored = content.rpartition(b" ")
+    if stored.decode(errors="replace") != checksum(key, text):
         return None
-    if isinstance(score, str):
-        return Undefined(score)
-    return float(score) if type(score) in (int, float) and abs(score) < MAX_SCORE else None
+    score = read_json(text)
+    return Undefined(score) if isinstance(score, str) else float(score)
+
+
+def checksum(key: bytes, text: bytes) -> str:
+    """The checksum of a row."""
+    return hashlib.blake2b(key + b" " + text, digest_size=8).hexdigest()
 
 
 def in_range(score: float, bounds: tuple[float, float]) -> bool:

@@ -135,7 +135,8 @@ function drawMeans() {
       onclick: () => pickMeasure(name)}, label(name));
     return make("tr", {}, heading(pick), ...systems.map(system => {
       const one = report.summary[system][name], below = [make("small", {class: "inline"}, interval(one, name))];
-      if (one.undefined) below.push(make("small", {}, `${one.undefined} undefined`));
+      if (one.why) below.push(make("small", {class: "why"}, one.why));
+      else if (one.undefined) below.push(make("small", {}, `${one.undefined} undefined`));
       if (system !== noisy && change(system, name).mean !== null) {
         const found = change(system, name);
         below.push(make("small", {class: direction(found, name)},

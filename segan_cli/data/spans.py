@@ -1,0 +1,95 @@
+"""The part of a file that a row of a manifest uses, such as one utterance of a call."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segan_cli.errors import CorpusError
+
+STARTS = ("offset", "start", "start_time", "start_s")
+DURATIONS = ("duration", "duration_s")
+ENDS = ("end", "end_time", "end_s")
+COLUMNS = (*STARTS, *DURATIONS, *ENDS)
+TOLERANCE_S = 0.05  # by which times may be rounded
+OTHER_SELECTIONS = re.compile(  # names of columns that select a part too, but in another way
+    r"([a-z]+_)?(onset|begin|start|offset|end|stop)(_?(at|time|pos|s|secs?|seconds?|ms|msecs?|millis(econds)?|samples?|frames?))*"
+)
+CHANNELS = re.compile(r"channels?(_(id|index|selector))?")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A part of a file."""
+
+    start_s: float
+    end_s: float | None  # None: to the end of the file
+    row: str  # that selects it, as manifest and line
+
+    def __str__(self) -> str:
+        return f"{self.start_s:.15g}-{'' if self.end_s is None else f'{self.end_s:.15g}'} s"
+
+    def samples(self, n: int, rate_hz: int) -> slice:
+        """The samples of this part in a file of n samples; raises CorpusError if it goes beyond the end."""
+        first, last = round(self.start_s * rate_hz), n if self.end_s is None else round(self.end_s * rate_hz)
+        if first >= n or last > n + TOLERANCE_S * rate_hz:
+            raise CorpusError(f"{self.row}: the file has {n / rate_hz:.10g} s, but the row selects {self}")
+        return slice(first, min(last, n))
+
+
+@dataclass(frozen=True)
+class Part:
+    """A file of which only a part is used."""
+
+    path: Path
+    span: Span
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.span}"
+
+
+def span_of(row: Mapping[str, str], place: str) -> Span | None:
+    """The part that a row selects by its start and its duration or end in seconds; None if it selects all of the file.
+
+    Raises CorpusError, with the row's place, if the times are not valid or contradict each other.
+    """
+    start = read_time(row, STARTS, place) or 0.0
+    duration, end = read_time(row, DURATIONS, place), read_time(row, ENDS, place)
+    if duration is not None:
+        if end is not None and abs(start + duration - end) > TOLERANCE_S:
+            raise CorpusError(f"{place}: start {start:g} and duration {duration:g} contradict end {end:g}")
+        end = start + duration
+    if end is not None and end <= start:
+        raise CorpusError(f"{place}: ends at {end:g} s, which is not after its start at {start:g} s")
+    return Span(start, end, place) if start or end is not None else None
+
+
+def read_time(row: Mapping[str, str], names: Sequence[str], place: str) -> float | None:
+    """The time in the first of the columns that has a value; raises CorpusError if it is not a number from 0 on."""
+    name = next((name for name in names if row.get(name)), None)
+    if name is None:
+        return None
+    try:
+        time_s = float(row[name])
+    except ValueError:
+        time_s = math.nan
+    if not 0 <= time_s < math.inf:
+        raise CorpusError(f"{place}: {name} {row[name]}; it must be a number of seconds from 0 on")
+    return time_s
+
+
+def refuse_other_selections(path: str, rows: Sequence[tuple[int, Mapping[str, str]]]) -> None:
+    """Raise CorpusError for columns that select a part of a file in a way that is not supported."""
+    for line, row in rows:
+        for name, value in row.items():
+            if OTHER_SELECTIONS.fullmatch(name.lower()) and name not in COLUMNS and value:
+                raise CorpusError(
+                    f"{path}, line {line}: column {name}: unknown; give the part of each file by offset and duration,"
+                    " or start and end, in seconds, or rename the column"
+                )
+            if CHANNELS.fullmatch(name.lower()) and value.isdecimal() and int(value):
+                raise CorpusError(
+                    f"{path}, line {line}: column {name}: {value}; segan averages the channels of a file, so write each"
+                    " channel to a file of its own, or rename the column"
+                )
