@@ -19,6 +19,7 @@ from segan_cli.data.recordings import map_shard
 from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import CorpusError
 from segan_cli.evaluation.cases import from_folders, from_manifest, match_enhanced
+from segan_cli.evaluation.compare import compare_reports
 from segan_cli.evaluation.run import EvaluationOptions, evaluate
 from segan_cli.evaluation.scoring import ScoringTask, score
 
@@ -147,6 +148,7 @@ def test_parts_of_noise_and_of_pairs_are_used_alone(tmp_path, calls):
         ({"start": 1, "duration": 1, "end": 3}, "start 1 and duration 1 contradict end 3"),
         ({"offset": 2.5, "duration": 0.6}, "the file has 3 s, but the row selects 2.5-3.1 s"),
         ({"offset": 3}, "the file has 3 s, but the row selects 3- s"),
+        ({"offset": 1e308, "duration": 1e308}, "offset 1e+308; it must be"),
         ({"duration": 3000}, "the file has 3 s, but the row selects 0-3000 s"),
     ],
 )
@@ -170,7 +172,8 @@ def test_a_rounded_end_is_the_end_of_the_file(tmp_path, calls):
 
 
 @pytest.mark.parametrize(
-    "column", ["onset", "begin_time", "start_ms", "stop", "noisy_offset", "frame_offset", "channel"]
+    "column",
+    ["onset", "begin_time", "start_ms", "stop", "noisy_offset", "frame_offset", "channel", "t0", "from", "Offset"],
 )
 def test_other_columns_that_select_a_part_are_refused_by_name(tmp_path, calls, column):
     write_manifest(tmp_path / "a.jsonl", [{"clean": "call0.wav", "noisy": "call1.wav", column: 1}])
@@ -178,6 +181,13 @@ def test_other_columns_that_select_a_part_are_refused_by_name(tmp_path, calls, c
         with pytest.raises(CorpusError, match=rf"a\.jsonl, line 1: column {column}: ") as caught:
             read(tmp_path / "a.jsonl")
         assert "rename the column" in str(caught.value)
+
+
+@pytest.mark.parametrize(("column", "value"), [("segments", [{"start": 1}]), ("channel_selector", [0, 1])])
+def test_lists_that_select_a_part_are_refused_by_name(tmp_path, calls, column, value):
+    write_manifest(tmp_path / "a.jsonl", [{"clean": "call0.wav", column: value}])
+    with pytest.raises(CorpusError, match=rf"a\.jsonl, line 1: column {column}: "):
+        load(tmp_path, [tmp_path / "a.jsonl"])
 
 
 @pytest.mark.parametrize(
@@ -280,3 +290,16 @@ def test_a_manifest_names_files_in_either_composition(composed_pairs):
     _, summary = load(composed_pairs, [composed_pairs / "a.jsonl"])
     assert (summary.utterances, summary.skipped) == (2, ())
     assert [case.name for case in from_manifest(composed_pairs / "a.jsonl").all] == ["noisy/café_01", "noisy/café_02"]
+
+
+def test_reports_are_compared_by_name_in_either_composition():
+    measures = {"stoi": {"label": "STOI", "unit": "", "higher_is_better": True}}
+    first, second = (
+        {
+            "systems": ["noisy"],
+            "measures": measures,
+            "files": [{"name": named(form, "Müller"), "scores": {"noisy": {"stoi": score}}}],
+        }
+        for form, score in (("NFC", 0.5), ("NFD", 0.75))
+    )
+    assert compare_reports(first, second)["noisy"]["stoi"].mean == 0.25

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segan_cli.data.cache import Cache, CacheEntry, Content, Progress
+from segan_cli.data.folders import is_folder
 from segan_cli.data.layouts import Corpus, Utterance, scan_noise, scan_speech
 from segan_cli.data.manifest import is_manifest, read_manifest
 from segan_cli.data.recordings import MAX_LENGTH_DIFFERENCE_S, Recording, Recordings, reject_reason, take_part
@@ -182,7 +183,7 @@ def files_of(utterance: Utterance) -> tuple[Path, ...]:
 
 def is_table(path: str) -> bool:
     """Whether a path is that of a manifest, not of a folder."""
-    return is_manifest(Path(path)) and not Path(path).is_dir()
+    return is_manifest(Path(path)) and not is_folder(Path(path))
 
 
 def parse_weight(entry: str) -> tuple[str, float]:

@@ -21,14 +21,19 @@ def corpus_root(path: str) -> Path:
     if is_url(path):
         raise CorpusError(f"{path}: segan train reads local files only; copy the corpus to a local disk")
     root = Path(path)
-    if not root.is_dir():
-        problem = "is a file" if root.exists() else "no such folder"
+    if not is_folder(root):
+        problem = "is a file" if os.path.exists(root) else "no such folder"  # noqa: PTH110  # as in is_folder
         raise CorpusError(f"{path}: {problem}; give a folder of audio files, or a manifest (.csv or .jsonl)")
     while len(inner := folders_in(root)) == 1 and not any(map(is_audio, root.iterdir())):
         if EVALUATION_SET.search(inner[0].name) or inner[0].name in AUDIO_FOLDERS:
             break
         root = inner[0]
     return root
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path is a folder, at a URL too."""
+    return path.is_dir() if is_remote(path) else os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises for overlong names
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -67,7 +72,7 @@ def audio_below(folder: Path) -> list[Path]:
     """All audio files below a folder, sorted; raises CorpusError if there are none."""
     if is_remote(folder):
         paths = [folder / name for name in find_files(folder) if is_audio(PurePosixPath(name))]
-    elif folder.is_dir():
+    elif is_folder(folder):
         paths = sorted(filter(is_audio, walk(folder)))
     else:
         raise CorpusError(f"{folder}: no such folder; give a folder of audio files")

@@ -15,7 +15,7 @@ from typing import IO
 from segan_cli.data.layouts import Corpus, Utterance
 from segan_cli.data.lhotse import flatten
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
-from segan_cli.data.spans import refuse_other_selections, span_of
+from segan_cli.data.spans import is_selection, refuse_other_selections, span_of
 from segan_cli.errors import CorpusError
 from segan_cli.plain_json import read_json
 from segan_cli.printable import composed
@@ -152,7 +152,7 @@ def _csv_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
 
 
 def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
-    """One object per line; values other than text and numbers count as empty, unless they are to be times."""
+    """One object per line."""
     for number, text in enumerate(file, 1):
         if not text.strip():
             continue
@@ -166,9 +166,9 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
             row = {key.strip(): value for key, value in flatten(values).items()}
         except ValueError as error:
             raise CorpusError(f"{path}, line {number}: {error}") from error
-        yield number, {key: text_of(value, key in SPAN_COLUMNS) for key, value in row.items()}
+        yield number, {key: text_of(key, value) for key, value in row.items()}
 
 
-def text_of(value: object, is_time: bool) -> str:
-    """The text of a JSON value; that of a list or object is empty, unless it is in the place of a time."""
-    return str(value).strip() if isinstance(value, SCALARS) or (is_time and value is not None) else ""
+def text_of(name: str, value: object) -> str:
+    """The text of a JSON value; that of a list or object is empty, unless it may select a part of the file."""
+    return str(value).strip() if isinstance(value, SCALARS) or (value and is_selection(name)) else ""

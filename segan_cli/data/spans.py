@@ -13,9 +13,12 @@ DURATIONS = ("duration", "duration_s")
 ENDS = ("end", "end_time", "end_s")
 COLUMNS = (*STARTS, *DURATIONS, *ENDS)
 TOLERANCE_S = 0.05  # by which times may be rounded
+MAX_TIME_S = 1e9
 OTHER_SELECTIONS = re.compile(  # names of columns that select a part too, but in another way
-    r"([a-z]+_)?(onset|begin|start|offset|end|stop)(_?(at|time|pos|s|secs?|seconds?|ms|msecs?|millis(econds)?|samples?|frames?))*"
+    r"([a-z]+_)?(onset|begin|start|offset|end|stop)(_?(at|time|pos|sec|second|s|ms|msec|milli|sample|frame))*"
+    r"|from|to|t[01]|[tx]_?(min|max)|segments?|(time_?)?(spans?|stamps?|intervals?)"
 )
+NUMERIC = tuple("0123456789.+-[{")  # first characters of numbers, lists and objects
 CHANNELS = re.compile(r"channels?(_(id|index|selector))?")
 
 
@@ -74,21 +77,28 @@ def read_time(row: Mapping[str, str], names: Sequence[str], place: str) -> float
         time_s = float(row[name])
     except ValueError:
         time_s = math.nan
-    if not 0 <= time_s < math.inf:
+    if not 0 <= time_s <= MAX_TIME_S:
         raise CorpusError(f"{place}: {name} {row[name]}; it must be a number of seconds from 0 on")
     return time_s
+
+
+def is_selection(name: str) -> bool:
+    """Whether a column selects, or may be meant to select, a part of a file."""
+    return name in COLUMNS or any(pattern.fullmatch(name.lower()) for pattern in (OTHER_SELECTIONS, CHANNELS))
 
 
 def refuse_other_selections(path: str, rows: Sequence[tuple[int, Mapping[str, str]]]) -> None:
     """Raise CorpusError for columns that select a part of a file in a way that is not supported."""
     for line, row in rows:
         for name, value in row.items():
-            if OTHER_SELECTIONS.fullmatch(name.lower()) and name not in COLUMNS and value:
+            if value[:1] not in NUMERIC or name in COLUMNS:
+                continue
+            if OTHER_SELECTIONS.fullmatch(name.lower()):
                 raise CorpusError(
                     f"{path}, line {line}: column {name}: unknown; give the part of each file by offset and duration,"
                     " or start and end, in seconds, or rename the column"
                 )
-            if CHANNELS.fullmatch(name.lower()) and value.isdecimal() and int(value):
+            if CHANNELS.fullmatch(name.lower()) and value.strip("0"):
                 raise CorpusError(
                     f"{path}, line {line}: column {name}: {value}; segan averages the channels of a file, so write each"
                     " channel to a file of its own, or rename the column"

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segan_cli.data.folders import audio_below, find_pair_folders, match_names, relative_name
+from segan_cli.data.folders import audio_below, find_pair_folders, is_folder, match_names, relative_name
 from segan_cli.data.groups import group_speakers
 from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_columns, read_rows
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
@@ -91,9 +91,9 @@ def from_set(root: Path) -> Cases:
 
     Raises CorpusError if there are none.
     """
-    if is_manifest(root) and not root.is_dir():
+    if is_manifest(root) and not is_folder(root):
         return from_manifest(root)
-    if not root.is_dir():
+    if not is_folder(root):
         raise CorpusError(f"{root}: no such folder; give a folder with noisy and clean files, or a manifest")
     pairs = find_pair_folders(root)
     for word in PREFERRED_SETS:

@@ -103,8 +103,9 @@ def load_pair(clean: Path | Part | None, degraded: Path | Part | NoiseMix | Arra
 
 def estimate_delay(clean: Array, degraded: Array) -> int | None:
     """Delay of the degraded signal in samples, from the cross-correlation peak; None if there is no clear peak."""
-    power = float(np.sqrt(np.sum(clean**2, dtype=np.float64) * np.sum(degraded**2, dtype=np.float64)))
-    if power == 0.0:
+    clean, degraded = clean.astype(np.float64), degraded.astype(np.float64)
+    power = float(np.sqrt((clean @ clean) * (degraded @ degraded)))
+    if not 0.0 < power < np.inf:
         return None
     correlation = correlate(degraded, clean, method="fft")
     lags = correlation_lags(len(degraded), len(clean))
