@@ -238,7 +238,7 @@ def test_train_then_enhance_then_evaluate(pairs, tmp_path):
     result = segan("train", "--data", pairs, *options, "--steps", 1)
     assert result.returncode == 0, result.stderr
     assert result.stdout == ""
-    assert "4 files" in result.stderr
+    assert "4 pairs" in result.stderr
 
     assert "--resume" in complaint(segan("train", "--data", pairs, *options, "--steps", 2))
     result = segan("train", "--data", pairs, *options, "--steps", 2, "--resume")

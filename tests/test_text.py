@@ -37,7 +37,7 @@ def speak(folder, names, noisy=True):
     """A short recording under each name."""
     folder.mkdir(parents=True, exist_ok=True)
     for i, name in enumerate(names):
-        sound = voice(1.0, seed=i) + (hiss(1.0, seed=i) if noisy else 0)
+        sound = 0.5 * (voice(1.0, seed=i) + (hiss(1.0, seed=i) if noisy else 0))
         soundfile.write(os.fsencode(folder / f"{name}.wav"), sound, 16_000)
 
 
