@@ -60,6 +60,7 @@ class CommandGroup(click.Group):
         """Import a command."""
         if cmd_name in self.summaries and cmd_name not in self.commands:
             command = getattr(import_module(f"segan_cli.cli.{cmd_name}"), cmd_name)
+            command.context_settings = self.context_settings  # also where it is used without the group
             self.commands[cmd_name] = self.decorate(command)
         return self.commands.get(cmd_name)
 
