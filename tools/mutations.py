@@ -3,6 +3,7 @@
 python tools/mutations.py -j 2             all of mutations.toml, in minutes
 python tools/mutations.py ema metric       those whose names hold one of these words
 python tools/mutations.py --check          run nothing; is every old text still found once?
+python tools/mutations.py --generate 300   random ones instead (--seed, --in segan_cli/audio), with the nearest tests
 
 Each mutation is applied to a copy of the tree, and the tests that it names run there. Exits with 1 when one survives or
 cannot be applied.
@@ -22,6 +23,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
+
+from mutants import mutants, nearest_tests
 
 ROOT = Path(__file__).parent.parent
 LIST = Path(__file__).with_suffix(".toml")
@@ -54,6 +57,14 @@ def read_list() -> list[Mutation]:
     """The mutations of mutations.toml."""
     entries = tomllib.loads(LIST.read_text(encoding="utf-8"))["mutation"]
     return [Mutation(**{**entry, "tests": tuple(entry["tests"])}) for entry in entries]
+
+
+def generated(prefix: str, n: int, seed: int) -> list[Mutation]:
+    """Random mutations, which replace a whole file and run the nearest tests."""
+    return [
+        Mutation(name, file, (ROOT / file).read_text(encoding="utf-8"), text, tuple(nearest_tests(ROOT, file)))
+        for name, file, text in mutants(ROOT / "segan_cli", prefix, n, seed)
+    ]
 
 
 class FirstFailure:
@@ -102,8 +113,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="apply only the mutations whose names hold one of these")
     parser.add_argument("-j", "--jobs", type=int, default=1, help="so many at a time")
+    parser.add_argument("--generate", type=int, metavar="N", help="so many random mutations instead of those listed")
+    parser.add_argument("--seed", type=int, default=0, help="of the random mutations")
+    parser.add_argument("--in", dest="prefix", default="segan_cli", help="where random mutations are made")
     parser.add_argument("--check", action="store_true", help="only see whether each can be applied")
     arguments = parser.parse_args()
+    if arguments.generate:
+        return report(generated(arguments.prefix, arguments.generate, arguments.seed), arguments.jobs)
     chosen = [m for m in read_list() if not arguments.words or any(word in m.name for word in arguments.words)]
     problems = {mutation.name: problem for mutation in chosen if (problem := mutation.problem())}
     for name, problem in problems.items():
@@ -134,7 +150,8 @@ def report(chosen: Sequence[Mutation], jobs: int) -> int:
             outcomes[mutation.name] = outcome
             print(f"{outcome}: {mutation.name}{f'  [{failed}]' if failed else ''}", flush=True)
     bad = sorted(name for name, outcome in outcomes.items() if outcome != "noticed")
-    print(f"{len(chosen)} mutations, {len(chosen) - len(bad)} noticed{''.join(f'; not: {name}' for name in bad)}")
+    share = f"{len(chosen) - len(bad)} noticed ({1 - len(bad) / len(chosen):.1%})"
+    print(f"{len(chosen)} mutations, {share}{''.join(f'; not: {name}' for name in bad)}")
     return 1 if bad else 0
 
 

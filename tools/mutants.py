@@ -1,0 +1,116 @@
+"""Make small changes to random lines of the package: one operator at one place each."""
+
+import ast
+import random
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.FloorDiv: ast.Mult,
+    ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
+    ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or, ast.Or: ast.And,
+}  # fmt: skip
+NEAREST = 6  # test files for a mutant: those from which the fewest imports lead to its module
+
+Change = tuple[str, ast.AST, Callable[[], None]]  # name of the operator, where, and what changes the tree
+
+
+def changes(tree: ast.AST) -> Iterator[Change]:
+    """Yield all changes that can be made to a module, type annotations and docstrings left out."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPPED:
+            yield "operator", node, partial(setattr, node, "op", SWAPPED[type(node.op)]())
+        elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPPED:
+            yield "comparison", node, partial(node.ops.__setitem__, 0, SWAPPED[type(node.ops[0])]())
+        elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub | ast.Not):
+            yield "sign", node, partial(replace, tree, node, node.operand)
+        elif isinstance(node, ast.Constant) and type(node.value) in (int, float, bool):
+            yield "constant", node, partial(setattr, node, "value", other_constant(node.value))
+        elif (
+            isinstance(node, ast.Call) and len(node.args) > 1 and not any(isinstance(a, ast.Starred) for a in node.args)
+        ):
+            yield "arguments", node, partial(node.args.__setitem__, slice(2), node.args[1::-1])
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            yield "dropped call", node, partial(replace, tree, node, ast.Pass())
+        elif isinstance(node, ast.If) and not node.orelse:
+            yield "condition", node, partial(setattr, node, "test", ast.Constant(False))
+
+
+def is_ordered(call: ast.Call) -> bool:
+    """Whether the order of a call's arguments matters."""
+    return len(call.args) > 1 and not (isinstance(call.func, ast.Name) and call.func.id in ("min", "max"))
+
+
+def other_constant(value: Any) -> float:
+    """Return a neighbour of a number, or the opposite of a truth value."""
+    return not value if isinstance(value, bool) else float(value) + 1 if isinstance(value, float) else int(value) + 1
+
+
+def replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
+    """Replace a node in a tree."""
+    for parent in ast.walk(tree):
+        for name, value in ast.iter_fields(parent):
+            if value is old:
+                setattr(parent, name, new)
+            elif isinstance(value, list) and any(item is old for item in value):
+                setattr(parent, name, [new if item is old else item for item in value])
+
+
+def mutants(root: Path, prefix: str, n: int, seed: int) -> Iterator[tuple[str, str, str]]:
+    """Yield n random mutants below `prefix`: a name, the file and its whole new text."""
+    rng = random.Random(seed)
+    files = [path for path in sorted(root.rglob("*.py")) if str(path.relative_to(root.parent)).startswith(prefix)]
+    weights = [path.stat().st_size for path in files]
+    seen: set[str] = set()
+    while len(seen) < n:
+        path = rng.choices(files, weights)[0]
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        annotated = {
+            id(inner)
+            for node in ast.walk(tree)
+            for part in (getattr(node, "annotation", None), getattr(node, "returns", None))
+            if part is not None
+            for inner in ast.walk(part)
+        }
+        possible = [change for change in changes(tree) if id(change[1]) not in annotated]
+        if not possible:
+            continue
+        operator, node, apply = rng.choice(possible)
+        before = ast.unparse(node)
+        apply()
+        name = f"{path.relative_to(root.parent)}:{node.lineno}: {operator} in {' '.join(before.split())[:70]}"  # type: ignore[attr-defined]
+        if name not in seen:
+            seen.add(name)
+            yield name, str(path.relative_to(root.parent)), ast.unparse(ast.fix_missing_locations(tree))
+
+
+@cache
+def imports(path: Path) -> frozenset[str]:
+    """Return the modules of the package that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return frozenset(found)
+
+
+def nearest_tests(root: Path, file: str) -> list[str]:
+    """Return the test files from which the fewest imports lead to a file of the package, nearest first."""
+    graph = {
+        ".".join(path.relative_to(root).with_suffix("").parts): imports(path)
+        for path in (root / "segan_cli").rglob("*.py")
+    }
+    target = ".".join(Path(file).with_suffix("").parts)
+    distances = {}
+    for test in sorted((root / "tests").glob("test_*.py")):
+        reached, front, distance = set[str](), set(imports(test)), 0
+        while front and target not in front:
+            reached |= front
+            front = {name for module in front for name in graph.get(module, ())} - reached
+            distance += 1
+        distances[f"tests/{test.name}"] = (distance if front else len(graph), test.stat().st_size)
+    return sorted(distances, key=lambda name: distances[name])[:NEAREST]
