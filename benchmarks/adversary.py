@@ -1,0 +1,96 @@
+"""Score models that differ in their adversary: all measures, DNSMOS, sibilants and lost frames.
+
+python benchmarks/adversary.py --data speech-valid/ --noise noise-valid/ none=none.safetensors gan=gan.safetensors
+
+120 mixes of --data and --noise, drawn as for validation by the default recipe. Prints a Markdown table for the
+training log.
+"""
+
+import argparse
+from collections.abc import Sequence
+from concurrent.futures import Executor
+from pathlib import Path
+
+import numpy as np
+import report
+from numpy.typing import NDArray
+
+from segan_cli.config.recipe import DEFAULT, load_recipe
+from segan_cli.data.cache import Cache
+from segan_cli.data.corpora import CorpusLoader
+from segan_cli.data.mixing import MixtureSource, draw_utterances
+from segan_cli.data.recordings import Recordings
+from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.measures.catalog import MEASURES, measure_all
+from segan_cli.measures.score import mean
+from segan_cli.workers import worker_pool
+
+Array = NDArray[np.float32]
+
+RATE_HZ = 16_000
+N_MIXES = 120
+FRAME, HOP = 512, 256  # samples
+SPEECH_DB = -30.0  # level of a frame with speech, relative to the loudest frame of the clean recording
+LOST_DB = -8.0  # change of level from which a frame with speech counts as lost
+SIBILANTS_HZ = (4_500.0, 7_500.0)
+COLUMNS = (
+    "pesq_wb", "stoi", "estoi", "si_sdr_db", "csig", "cbak", "covl", "lsd_db",
+    "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl",
+)  # fmt: skip
+
+
+def levels_db(signal: Array, band_hz: tuple[float, float] = (0.0, RATE_HZ / 2)) -> NDArray[np.float64]:
+    """Level of each frame of a signal [n] within a band, in dB."""
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(signal, (0, FRAME)), FRAME)[::HOP] * np.hanning(FRAME)
+    hz = np.fft.rfftfreq(FRAME, 1 / RATE_HZ)
+    selected = (band_hz[0] <= hz) & (hz <= band_hz[1])
+    power = np.square(np.abs(np.fft.rfft(frames)[:, selected])).sum(1)
+    return np.asarray(10 * np.log10(power + 1e-10))
+
+
+def speech_changes(clean: Array, enhanced: Array) -> tuple[float, float]:
+    """Share of lost frames among those with speech, and median change of the sibilants' level in dB."""
+    before, after = levels_db(clean), levels_db(enhanced)
+    speech = before > before.max() + SPEECH_DB
+    lost = float(np.mean((after - before)[speech] < LOST_DB))
+    before, after = levels_db(clean, SIBILANTS_HZ), levels_db(enhanced, SIBILANTS_HZ)
+    hissing = before > before.max() + SPEECH_DB
+    return lost, float(np.median((after - before)[hissing]))
+
+
+def score(pairs: Sequence[tuple[Array, Array]], signals: Sequence[Array], pool: Executor) -> list[str]:
+    """Cells of one system: means of all measures, sibilants, lost frames."""
+    jobs = [pool.submit(measure_all, clean, signal, COLUMNS) for (_, clean), signal in zip(pairs, signals, strict=True)]
+    rows = [job.result() for job in jobs]
+    means = [mean([row[name] for row in rows]) for name in COLUMNS]
+    changes = np.array([speech_changes(clean, signal) for (_, clean), signal in zip(pairs, signals, strict=True)])
+    cells = ["–" if value is None else f"{value:.3f}" for value in means]
+    return [*cells, f"{changes[:, 1].mean():+.1f} dB", f"{changes[:, 0].mean():.1%}"]
+
+
+def main() -> None:
+    """Score the noisy mixes and every model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help="clean speech that no model was trained on")
+    parser.add_argument("--noise", required=True, help="noise that no model was trained on")
+    parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_argument("--strength", type=float, default=1.0)
+    parser.add_argument("models", nargs="+", metavar="NAME=MODEL")
+    arguments = parser.parse_args()
+    data = CorpusLoader(Cache(arguments.cache, RATE_HZ), None).load(
+        (arguments.data,), (arguments.noise,), (), "validation"
+    )
+    mixing = load_recipe(DEFAULT).training.mixing
+    source = MixtureSource(data.speech, data.noise, Recordings(()), mixing, RATE_HZ)
+    pairs = [source.render(spec) for spec in draw_utterances(source, N_MIXES, 0)]
+    with worker_pool() as pool:
+        rows = [["noisy", *score(pairs, [noisy for noisy, _ in pairs], pool)]]
+        for name, model in (entry.split("=", 1) for entry in arguments.models):
+            enhancer = Enhancer(model, strength=arguments.strength)
+            rows.append([name, *score(pairs, [enhancer.enhance(noisy, RATE_HZ) for noisy, _ in pairs], pool)])
+    headings = ["model", *(MEASURES[name].label for name in COLUMNS), "sibilants", "lost frames"]
+    print(report.table(headings, rows))
+
+
+if __name__ == "__main__":
+    main()
