@@ -173,14 +173,29 @@ def test_a_rounded_end_is_the_end_of_the_file(tmp_path, calls):
 
 @pytest.mark.parametrize(
     "column",
-    ["onset", "begin_time", "start_ms", "stop", "noisy_offset", "frame_offset", "channel", "t0", "from", "Offset"],
-)
+    ["onset", "begin_time", "start_ms", "stop", "noisy_offset", "frame_offset", "channel", "t0", "from", "Offset",
+     "start-time", "End Time", "in", "crop", "ch", "channel_idx"],
+)  # fmt: skip
 def test_other_columns_that_select_a_part_are_refused_by_name(tmp_path, calls, column):
     write_manifest(tmp_path / "a.jsonl", [{"clean": "call0.wav", "noisy": "call1.wav", column: 1}])
     for read in (lambda path: load(tmp_path, [path]), from_manifest):
         with pytest.raises(CorpusError, match=rf"a\.jsonl, line 1: column {column}: ") as caught:
             read(tmp_path / "a.jsonl")
         assert "rename the column" in str(caught.value)
+
+
+@pytest.mark.parametrize("column", ["dur", "Duration", "length", "duration_ms", "num_samples", "duration-sec"])
+def test_an_unknown_length_beside_a_start_is_refused_by_name(tmp_path, calls, column):
+    write_manifest(tmp_path / "a.jsonl", [{"clean": "call0.wav", "noisy": "call1.wav", "start": 0.1, column: 1}])
+    for read in (lambda path: load(tmp_path, [path]), from_manifest):
+        with pytest.raises(CorpusError, match=rf"a\.jsonl, line 1: column {column}: "):
+            read(tmp_path / "a.jsonl")
+
+
+@pytest.mark.parametrize("column", ["length", "num_samples"])
+def test_the_length_of_a_whole_file_is_no_selection(tmp_path, calls, column):
+    write_manifest(tmp_path / "a.jsonl", [{"clean": "call0.wav", "noisy": "call1.wav", column: 1}])
+    assert len(from_manifest(tmp_path / "a.jsonl").all) == 1
 
 
 @pytest.mark.parametrize(("column", "value"), [("segments", [{"start": 1}]), ("channel_selector", [0, 1])])

@@ -16,10 +16,14 @@ TOLERANCE_S = 0.05  # by which times may be rounded
 MAX_TIME_S = 1e9
 OTHER_SELECTIONS = re.compile(  # names of columns that select a part too, but in another way
     r"([a-z]+_)?(onset|begin|start|offset|end|stop)(_?(at|time|pos|sec|second|s|ms|msec|milli|sample|frame))*"
-    r"|from|to|t[01]|[tx]_?(min|max)|segments?|(time_?)?(spans?|stamps?|intervals?)"
+    r"|from|to|in|out|t[01]|[tx]_?(min|max)|seek|skip|crop|trim|window|region|segments?"
+    r"|(time_?)?(spans?|stamps?|intervals?)"
+)
+LENGTHS = re.compile(  # names of columns that select a part beside a start, and tell the length of the file otherwise
+    r"(dur|duration|len|length|(num|n)_(samples|frames))(_?(time|sec|secs|seconds?|s|ms|msec|milli|samples?|frames?))*"
 )
 NUMERIC = tuple("0123456789.+-[{")  # first characters of numbers, lists and objects
-CHANNELS = re.compile(r"channels?(_(id|index|selector))?")
+CHANNELS = re.compile(r"(ch|channels?)(_(id|idx|index|selector))?")
 
 
 @dataclass(frozen=True)
@@ -84,21 +88,29 @@ def read_time(row: Mapping[str, str], names: Sequence[str], place: str) -> float
 
 def is_selection(name: str) -> bool:
     """Whether a column selects, or may be meant to select, a part of a file."""
-    return name in COLUMNS or any(pattern.fullmatch(name.lower()) for pattern in (OTHER_SELECTIONS, CHANNELS))
+    return name in COLUMNS or any(pattern.fullmatch(plain(name)) for pattern in (OTHER_SELECTIONS, CHANNELS))
+
+
+def plain(name: str) -> str:
+    """The name of a column in small letters, its words joined by underscores."""
+    return re.sub(r"[\s-]+", "_", name.lower())
 
 
 def refuse_other_selections(path: str, rows: Sequence[tuple[int, Mapping[str, str]]]) -> None:
     """Raise CorpusError for columns that select a part of a file in a way that is not supported."""
     for line, row in rows:
+        has_end = any(row.get(name) for name in (*DURATIONS, *ENDS))
+        has_start = any(row.get(name) for name in STARTS)
         for name, value in row.items():
             if value[:1] not in NUMERIC or name in COLUMNS:
                 continue
-            if OTHER_SELECTIONS.fullmatch(name.lower()):
+            is_length = has_start and not has_end and LENGTHS.fullmatch(plain(name))
+            if is_length or OTHER_SELECTIONS.fullmatch(plain(name)):
                 raise CorpusError(
                     f"{path}, line {line}: column {name}: unknown; give the part of each file by offset and duration,"
                     " or start and end, in seconds, or rename the column"
                 )
-            if CHANNELS.fullmatch(name.lower()) and value.strip("0"):
+            if CHANNELS.fullmatch(plain(name)) and value.strip("0"):
                 raise CorpusError(
                     f"{path}, line {line}: column {name}: {value}; segan averages the channels of a file, so write each"
                     " channel to a file of its own, or rename the column"
