@@ -50,7 +50,9 @@ def overfit(model: ModelConfig, seed: int, sources: TrainingData) -> dict[str, f
         adversarial=AdversarialConfig(weight=0.0),
     )  # fmt: skip
     state = TrainState(model, config)
-    drawn = draw_extra(sources.training, sampling_plan(config, model.window, state.processes), config.batch_size)
+    drawn = draw_extra(
+        sources.training, sampling_plan(config, model.segment_length, state.processes), config.batch_size
+    )
     batch = prepare(state, *drawn)
     noisy, clean = (deemphasise(side, model.pre_emphasis) for side in (batch.noisy, batch.clean))
     losses = [train_step(state, lambda: batch)["l1"] for _ in range(config.steps)]

@@ -49,7 +49,7 @@ def main() -> None:
             name: value["mean"]
             for name, value in summarise_system(evaluation.cases, system, evaluation.measures).items()
         }
-        results[system] = {"windows_per_s": rates.get(system), **means}
+        results[system] = {"segments_per_s": rates.get(system), **means}
     report.save("overlap", results)
     for heading, text in tables(results).items():
         report.insert(report.ROOT / "docs" / "performance.md", heading, text)
@@ -59,7 +59,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     """Markdown tables by name."""
     rows = [
         [
-            name, f"{row['windows_per_s']:.2f}" if row["windows_per_s"] else "–",
+            name, f"{row['segments_per_s']:.2f}" if row["segments_per_s"] else "–",
             f"{row['pesq_wb']:.3f}", f"{row['stoi']:.3f}", f"{row['si_sdr_db']:.2f}",
         ]
         for name, row in results.items() if name != "mixes"

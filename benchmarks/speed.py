@@ -29,7 +29,6 @@ from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import Network
 from segan_cli.backends.pretrained import find_onnx, shipped_models
 from segan_cli.enhancement.enhancer import AHEAD
-from segan_cli.networks.latent import draw_latent
 from segan_cli.networks.summary import macs_per_second
 
 REPEATS = 7
@@ -90,8 +89,8 @@ def starts(noisy: Path, folder: str) -> dict[str, float]:
 def network_s(network: Network, segments: int) -> float:
     """Wall time of the bare network, with the batch size and queue depth of segan enhance."""
     n = network.batch
-    noisy = (0.05 * np.random.default_rng(0).standard_normal((n, 1, network.config.window))).astype(np.float32)
-    z = draw_latent(network.config.generator, np.random.default_rng(0), n, network.config.window)
+    noisy = (0.05 * np.random.default_rng(0).standard_normal((n, 1, network.config.segment_length))).astype(np.float32)
+    z = network.config.generator.draw_latent(np.random.default_rng(0), n, network.config.segment_length)
     network(noisy, z)
     batches = -(-segments // n)
     queue = deque()
@@ -161,7 +160,7 @@ def limits(folder: str) -> dict[str, dict[str, float]]:
     for name, network in networks.items():
         macs = macs_per_second(network.config) * network.config.hop / network.config.sample_rate_hz
         seconds = min(turn[name] for _, turn in turns)
-        results[name] = {"macs": macs, "window_s": seconds, "share": macs / seconds / rate}
+        results[name] = {"macs": macs, "segment_s": seconds, "share": macs / seconds / rate}
     return results
 
 
@@ -207,7 +206,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         "limits": report.table(
             ["network", "multiply-accumulates per segment", "time per segment", "share of matrix product speed"],
             [
-                [name, f"{r['macs'] / 1e6:.0f} M", f"{1e3 * r['window_s']:.1f} ms", f"{r['share']:.0%}"]
+                [name, f"{r['macs'] / 1e6:.0f} M", f"{1e3 * r['segment_s']:.1f} ms", f"{r['share']:.0%}"]
                 for name, r in results["limits"].items()
             ],
         ),

@@ -18,7 +18,7 @@ WARM.set_forkserver_preload(["segan_cli.cli", "segan_cli.training.loop", "segan_
 TINY = """
 [model]
 preset = "segan-gated"
-window = 4096
+segment_length = 4096
 hop = 2048
 [model.generator]
 channels = [8, 16]
@@ -33,7 +33,7 @@ kernel_size = 15
 [training]
 steps = 4
 batch_size = 2
-reference_windows = 2
+reference_segments = 2
 warmup_steps = 1
 spectral_weight = 1.0
 log_every = 1

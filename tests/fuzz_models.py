@@ -107,7 +107,7 @@ def twist(data, rng):
     if how < 0.1:
         del place[rng.choice(keys)]
     elif how < 0.15 and isinstance(place, dict):
-        place[rng.choice(("extra", "window", "\x1b[2J"))] = rng.choice(VALUES)
+        place[rng.choice(("extra", "segment_length", "\x1b[2J"))] = rng.choice(VALUES)
     else:
         place[rng.choice(keys)] = rng.choice(VALUES)
 

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-from segan_cli.config.model import DiscriminatorConfig, SpectralDiscriminatorConfig
+from segan_cli.config.families.convolutional import ConvolutionalDiscriminatorConfig
+from segan_cli.config.families.spectral import SpectralDiscriminatorConfig
 from segan_cli.config.training import AdversarialConfig
 from segan_cli.errors import ConfigError
 from segan_cli.losses.adversarial import OBJECTIVES, SeparableLoss
-from segan_cli.networks.discriminator import Discriminator
+from segan_cli.networks.convolutional import ConvolutionalDiscriminator
 from segan_cli.networks.spectral_discriminator import SpectralDiscriminator
 from segan_cli.training.adversary import Adversary, discriminator_stats
 
@@ -27,8 +28,8 @@ class Linear(nn.Module):
 
 
 def small(**changes):
-    config = DiscriminatorConfig((4, 8), (4, 4), 5, **changes)
-    network = Discriminator(config, 64, 4)
+    config = ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5, **changes)
+    network = ConvolutionalDiscriminator(config, 64, 4)
     if config.norm == "virtual":
         network.set_reference(torch.randn(4, 1, 64), torch.randn(4, 1, 64))
     return network
@@ -46,17 +47,17 @@ def test_a_discriminator_needs_the_pair_where_the_candidate_alone_tells_nothing(
         network = small()
         judge = adversary(network, torch.optim.Adam, 1e-2)
 
-        def windows(n=32, sees_pair=sees_pair):
+        def segments(n=32, sees_pair=sees_pair):
             clean = torch.randn(n, 1, 64)
             noisy = clean + 0.1 * torch.randn_like(clean)
             return clean, clean.roll(1, 0), noisy if sees_pair else torch.zeros_like(noisy)
 
         for _ in range(80):
-            loss, _ = judge.discriminator_loss(*windows())
+            loss, _ = judge.discriminator_loss(*segments())
             judge.optimizer.zero_grad()
             loss.backward()
             judge.optimizer.step()
-        real, fake, noisy = windows(256)
+        real, fake, noisy = segments(256)
         with torch.no_grad():
             right = torch.cat((judge.discriminate(real, noisy) > 0.5, judge.discriminate(fake, noisy) < 0.5))
         accuracies[sees_pair] = float(right.float().mean())

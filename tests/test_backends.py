@@ -19,7 +19,7 @@ from conftest import Identity, hiss, voice
 from segan_cli import Enhancer
 from segan_cli.backends import choice
 from segan_cli.backends.choice import open_network
-from segan_cli.backends.export import MatrixFourier, export
+from segan_cli.backends.export import export
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pretrained import find_onnx, shipped_models
 from segan_cli.backends.pytorch import TorchNetwork
@@ -30,8 +30,7 @@ from segan_cli.enhancement.recording import OutputOptions
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.checkpoint import Model, save_model
 from segan_cli.networks.families import build_generator
-from segan_cli.networks.latent import draw_latent
-from segan_cli.networks.spectral import Fourier
+from segan_cli.networks.fourier import Fourier, MatrixFourier
 
 SHIPPED = sorted(shipped_models()[1])
 
@@ -66,8 +65,8 @@ def test_any_model_can_be_exported(model, tmp_path):
     assert ours.config == model.config
     rng = np.random.default_rng(1)
     for n in (1, 5):
-        noisy = (0.1 * rng.standard_normal((n, 1, model.config.window))).astype(np.float32)
-        z = draw_latent(model.config.generator, np.random.default_rng(2), n, model.config.window)
+        noisy = (0.1 * rng.standard_normal((n, 1, model.config.segment_length))).astype(np.float32)
+        z = model.config.generator.draw_latent(np.random.default_rng(2), n, model.config.segment_length)
         np.testing.assert_allclose(ours(noisy, z), theirs(noisy, z), atol=1e-4)
     about = onnx.load(tmp_path / "m.onnx")
     assert [value.name for value in about.graph.output] == ["enhanced"]
@@ -122,7 +121,7 @@ def test_a_device_that_runs_out_of_memory_takes_less_at_once(holds):
     assert network.max_batch == (2 if holds == 3 else 1)
 
 
-def test_a_device_without_room_for_a_window_says_so(tmp_path, monkeypatch):
+def test_a_device_without_room_for_a_segment_says_so(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "noisy.wav", voice(2.0), 16_000)
     full = TorchNetwork(Model(Narrow(0), PRESETS["segan-spectral"], {}), "cpu")
     monkeypatch.setattr("segan_cli.enhancement.enhancer.open_network", lambda *about: full)
@@ -133,7 +132,7 @@ def test_a_device_without_room_for_a_window_says_so(tmp_path, monkeypatch):
 
 
 class Narrow(Identity):
-    """A network for a device that holds so many windows."""
+    """A network for a device that holds so many segments."""
 
     def __init__(self, holds):
         super().__init__()
@@ -219,7 +218,7 @@ def test_a_model_of_ones_own_goes_the_same_way(tmp_path):
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_threads_share_the_windows_and_go_with_their_network():
+def test_threads_share_the_segments_and_go_with_their_network():
     noisy = voice(8.0) + hiss(8.0)
     before = threading.active_count()
     enhancers = [Enhancer(device="cpu", threads=n) for n in (1, 3)]
@@ -227,7 +226,7 @@ def test_threads_share_the_windows_and_go_with_their_network():
     one, three = (enhancer.enhance(noisy, 16_000) for enhancer in enhancers)
     np.testing.assert_allclose(one, three, atol=1e-6)
     del enhancers
-    gc.collect()  # a stream and its windows hold each other
+    gc.collect()  # a stream and its segments hold each other
     for _ in range(100):
         if threading.active_count() == before:
             break
@@ -246,7 +245,7 @@ def test_what_goes_wrong_in_a_thread_is_told():
 
 
 def test_an_error_in_the_midst_of_a_recording_ends_the_process_in_good_order(tmp_path):
-    """The threads are at the windows before it then."""
+    """The threads are at the segments before it then."""
     samples = hiss(60.0)
     samples[25 * 16_000] = np.nan
     soundfile.write(tmp_path / "in.wav", samples, 16_000, "FLOAT")

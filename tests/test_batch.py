@@ -174,7 +174,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path):
     assert result.stderr == ""
 
 
-def test_the_first_sound_leaves_a_pipe_after_two_windows(tmp_path):
+def test_the_first_sound_leaves_a_pipe_after_two_segments(tmp_path):
     process = subprocess.Popen(
         command("enhance", "-", "-o", "-", "--allow-truncated"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )

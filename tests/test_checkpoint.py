@@ -10,22 +10,27 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from segan_cli.backends.pretrained import find_model, pretrained_dir
-from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
+from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.schema import from_dict
 from segan_cli.config.training import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.checkpoint import Model, load_model, save_model
-from segan_cli.networks.generator import Generator
+from segan_cli.networks.convolutional import ConvolutionalGenerator
 
 TINY = ModelConfig(
-    "tiny", GeneratorConfig((4, 8), (2, 4), (1, 3), 5, 3), DiscriminatorConfig((4, 8), (4, 4), 5), window=64, hop=32
+    "tiny",
+    ConvolutionalConfig((4, 8), (2, 4), (1, 3), 5, 3),
+    ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5),
+    segment_length=64,
+    hop=32,
 )
 
 
 @pytest.fixture
 def saved(tmp_path):
-    model = Model(Generator(TINY.generator), TINY, {"steps": 7})
+    model = Model(ConvolutionalGenerator(TINY.generator), TINY, {"steps": 7})
     save_model(tmp_path / "m.safetensors", model)
     return model, tmp_path / "m.safetensors"
 
@@ -114,12 +119,12 @@ def test_contradictory_configs_are_refused(strides, kernel_size):
     channels = (4,) * len(strides)
     good = kernel_size % 2 == 1
     if good:
-        assert GeneratorConfig(channels, tuple(strides), (1,) * len(strides), kernel_size, 0).channels == channels
+        assert ConvolutionalConfig(channels, tuple(strides), (1,) * len(strides), kernel_size, 0).channels == channels
     else:
         with pytest.raises(ConfigError, match="odd"):
-            GeneratorConfig(channels, tuple(strides), (1,) * len(strides), kernel_size, 0)
+            ConvolutionalConfig(channels, tuple(strides), (1,) * len(strides), kernel_size, 0)
     with pytest.raises(ConfigError, match="one per layer"):
-        GeneratorConfig((*channels, 4), tuple(strides), (1,) * len(strides), 3, 0)
+        ConvolutionalConfig((*channels, 4), tuple(strides), (1,) * len(strides), 3, 0)
 
 
 def test_a_model_of_another_format_is_refused_in_a_line(saved, tmp_path):

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
+from segan_cli.config.model import ModelConfig
 from segan_cli.config.training import AdversarialConfig, TrainingConfig
 from segan_cli.data.loader import SamplingPlan
 from segan_cli.training.batch import Batch
@@ -16,9 +17,9 @@ from segan_cli.training.state import TrainState
 T = 256
 MODEL = ModelConfig(
     "m",
-    GeneratorConfig((2,), (4,), (1,), 5, latent_channels=0),
-    DiscriminatorConfig((4,), (4,), 5, norm="none", phase_shuffle=2, spectral_norm=True),
-    window=T,
+    ConvolutionalConfig((2,), (4,), (1,), 5, latent_channels=0),
+    ConvolutionalDiscriminatorConfig((4,), (4,), 5, norm="none", phase_shuffle=2, spectral_norm=True),
+    segment_length=T,
     hop=T // 2,
     pre_emphasis=0.0,
 )

@@ -42,7 +42,7 @@ class Recorder(Identity):
 
 
 def given_by(signal, seed=0, input_rms=None, **settings):
-    """What a network gets of a signal [n, channels]: all windows, and the z of each."""
+    """What a network gets of a signal [n, channels]: all segments, and the z of each."""
     recorder = Recorder()
     preset = PRESETS["segan-slim"]
     generator = dataclasses.replace(preset.generator, input_rms=input_rms)
@@ -51,13 +51,13 @@ def given_by(signal, seed=0, input_rms=None, **settings):
     return torch.cat(recorder.noisy), torch.cat(recorder.z)
 
 
-def test_every_window_has_a_z_of_its_own_that_its_channels_share():
+def test_every_segment_has_a_z_of_its_own_that_its_channels_share():
     signal = np.random.default_rng(0).standard_normal((40_000, 2))
-    windows, z = given_by(signal, channels="independent", batch=4)
-    assert windows.shape == (12, 1, 16_384)
+    segments, z = given_by(signal, channels="independent", batch=4)
+    assert segments.shape == (12, 1, 16_384)
     assert z.shape[0] == 12
     assert torch.equal(z[0::2], z[1::2])
-    assert len({float(window.sum()) for window in z}) == 6
+    assert len({float(segment.sum()) for segment in z}) == 6
     assert float(z.std()) == pytest.approx(1.0, abs=0.05)
     _, again = given_by(signal, channels="independent", batch=12)
     assert torch.equal(again, z)
@@ -65,12 +65,12 @@ def test_every_window_has_a_z_of_its_own_that_its_channels_share():
     assert not torch.isclose(other, z).all(-1).any()
 
 
-def test_windows_are_brought_to_the_models_level_but_no_peak_above_nine_tenths():
+def test_segments_are_brought_to_the_models_level_but_no_peak_above_nine_tenths():
     rng, click = np.random.default_rng(0), np.zeros(16_384)
     click[5_000] = 0.2
     quiet = 1e-3 * rng.standard_normal(16_384)
     levels = [given_by(signal[:, None], input_rms=0.05)[0] for signal in (quiet, click)]
-    inner = levels[0][1:-1]  # windows that hold nothing else
+    inner = levels[0][1:-1]  # segments that hold nothing else
     assert inner.square().mean(-1).sqrt().flatten().tolist() == pytest.approx([0.05] * len(inner), rel=1e-3)
     assert float(levels[1].max()) == pytest.approx(0.9, rel=1e-5)
 
@@ -178,7 +178,7 @@ def test_independent_channels_are_enhanced_each_on_its_own(shipped):
 
 
 def test_seams_do_not_click(shipped):
-    """Jumps from sample to sample at the window borders are no larger than between them."""
+    """Jumps from sample to sample at the segment borders are no larger than between them."""
     enhanced = Enhancer(shipped).enhance(hiss(20.0), 16_000)
     jumps = np.abs(np.diff(enhanced, 2))
     seam = np.zeros(len(jumps), bool)
@@ -289,7 +289,7 @@ def test_a_constant_offset_costs_nothing(name, channels):
     clean = np.stack([voice(4.0)] * channels, 1)
     noisy = clean + hiss(4.0)[:, None]
     enhancer = Enhancer(name, device="cpu")
-    middle = slice(16_000, -16_000)  # whole windows
+    middle = slice(16_000, -16_000)  # whole segments
     expected = enhancer.enhance(noisy, 16_000)[middle]
     offset = np.float32([0.3, -0.2][:channels])
     enhanced = enhancer.enhance(noisy + offset, 16_000)[middle]

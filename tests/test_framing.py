@@ -9,22 +9,22 @@ from segan_cli.enhancement.overlap_add import OverlapAdd
 
 
 def at_once(network):
-    return lambda windows: lambda: network(windows)
+    return lambda segments: lambda: network(segments)
 
 
-def run(signal, cuts, network, window, hop, batch, ahead=0):
-    frames = OverlapAdd(at_once(network), signal.shape[0], window, hop, batch, ahead)
+def run(signal, cuts, network, segment_length, hop, batch, ahead=0):
+    frames = OverlapAdd(at_once(network), signal.shape[0], segment_length, hop, batch, ahead)
     blocks = np.split(signal, sorted(cuts), axis=1)
     return np.concatenate([*(frames.push(block) for block in blocks), frames.flush()], axis=1)
 
 
 @st.composite
 def framings(draw):
-    window = draw(st.integers(1, 64))
+    segment_length = draw(st.integers(1, 64))
     length = draw(st.integers(0, 300))
     return {
-        "window": window,
-        "hop": draw(st.integers(1, window)),
+        "segment_length": segment_length,
+        "hop": draw(st.integers(1, segment_length)),
         "batch": draw(st.integers(1, 5)),
         "ahead": draw(st.integers(0, 3)),
         "length": length,
@@ -38,7 +38,7 @@ def framings(draw):
 @given(framings())
 def test_identity_network_returns_its_input(f):
     signal = np.random.default_rng(f["seed"]).standard_normal((f["channels"], f["length"])).astype(np.float32)
-    output = run(signal, f["cuts"], lambda w: w, f["window"], f["hop"], f["batch"], f["ahead"])
+    output = run(signal, f["cuts"], lambda w: w, f["segment_length"], f["hop"], f["batch"], f["ahead"])
     assert output.shape == signal.shape
     np.testing.assert_allclose(output, signal, atol=1e-5)
 
@@ -48,16 +48,16 @@ def test_identity_network_returns_its_input(f):
 def test_block_cuts_and_batches_do_not_change_the_output(f):
     signal = np.random.default_rng(f["seed"]).standard_normal((f["channels"], f["length"])).astype(np.float32)
 
-    def network(windows):  # depends on the position in the window, so the grid of windows matters
-        return windows * np.linspace(0.5, 1.5, f["window"], dtype=np.float32)
+    def network(segments):  # depends on the position in the segment, so the grid of segments matters
+        return segments * np.linspace(0.5, 1.5, f["segment_length"], dtype=np.float32)
 
-    cut = run(signal, f["cuts"], network, f["window"], f["hop"], f["batch"], f["ahead"])
-    whole = run(signal, [], network, f["window"], f["hop"], 1)
+    cut = run(signal, f["cuts"], network, f["segment_length"], f["hop"], f["batch"], f["ahead"])
+    whole = run(signal, [], network, f["segment_length"], f["hop"], 1)
     np.testing.assert_array_equal(cut, whole)
 
 
 @pytest.mark.parametrize("length", [1, 16383, 16384, 16385, 40001])
-def test_identity_at_the_real_window(length):
+def test_identity_at_the_real_segment_length(length):
     signal = np.random.default_rng(0).standard_normal((1, length)).astype(np.float32)
     np.testing.assert_allclose(run(signal, [], lambda w: w, 16384, 8192, 4), signal, atol=1e-5)
 
@@ -71,15 +71,15 @@ def test_the_signal_is_mirrored_beyond_both_ends():
 
 
 @pytest.mark.parametrize("hop", [8, 24, 32])
-def test_no_window_holds_zeros_that_the_signal_has_not(hop):
-    """Also where a window's overlap or its lack at the end is longer than what it holds, or than the signal."""
+def test_no_segment_holds_zeros_that_the_signal_has_not(hop):
+    """Also where a segment's overlap or its lack at the end is longer than what it holds, or than the signal."""
     for length in (1, 5, 8, 31, 33, 100):
         seen = []
         run(np.ones((1, length), np.float32), [], lambda w: seen.extend(w) or w, 32, hop, 3)  # noqa: B023
         assert np.stack(seen).min() == 1.0
 
 
-def test_every_sample_lies_in_as_many_windows_as_the_overlap_says():
+def test_every_sample_lies_in_as_many_segments_as_the_overlap_says():
     seen = []
     frames = OverlapAdd(at_once(lambda w: seen.append(len(w)) or w), 1, 64, 16, 3)
     frames.push(np.ones((1, 1000), np.float32))
@@ -96,9 +96,9 @@ def test_output_comes_before_the_signal_ends():
 def test_so_many_batches_are_under_way_between_two_calls(ahead):
     begun, finished = [], []
 
-    def network(windows):
-        begun.append(len(windows))
-        return lambda: finished.append(len(windows)) or windows
+    def network(segments):
+        begun.append(len(segments))
+        return lambda: finished.append(len(segments)) or segments
 
     frames = OverlapAdd(network, 1, 64, 32, 2, ahead)
     outputs = [frames.push(np.ones((1, 64), np.float32)) for _ in range(10)]

@@ -44,9 +44,9 @@ def saved(path, model=None, **changes):
     return path
 
 
-def graph(path, nodes, constants=(), about=ABOUT, window=SLIM.window, inputs=("noisy",), kind=None):
+def graph(path, nodes, constants=(), about=ABOUT, segment_length=SLIM.segment_length, inputs=("noisy",), kind=None):
     """An ONNX file of one's own making that says it was written by segan export."""
-    ins = [helper.make_tensor_value_info(name, FLOATS, ["n", 1, window]) for name in inputs]
+    ins = [helper.make_tensor_value_info(name, FLOATS, ["n", 1, segment_length]) for name in inputs]
     outs = [helper.make_value_info("enhanced", kind or helper.make_tensor_type_proto(FLOATS, None))]
     made = helper.make_model(
         helper.make_graph(nodes, "g", ins, outs, list(constants)),
@@ -80,7 +80,7 @@ def endless(condition="true"):
 
 
 def late():
-    """A loop without end for loud windows, which those that try a model out are not."""
+    """A loop without end for loud segments, which those that try a model out are not."""
     return [
         helper.make_node("ReduceMax", ["noisy"], ["peak"], keepdims=0),
         helper.make_node("Greater", ["peak", "loud"], ["is_loud"]),
@@ -93,7 +93,7 @@ GRAPHS = {
     "infinite": ([node("Mul", "noisy", "much")], [constant("much", np.inf)], "is not finite"),
     "beyond measure": ([node("Mul", "noisy", "much")], [constant("much", 3e38)], "is not finite"),
     "a number": ([node("ReduceMax", "noisy", keepdims=0)], [], r"returns float32 \[\] for float32"),
-    "one window for all": ([node("ReduceMax", "noisy", axes=[0], keepdims=1)], [], r"returns float32 \[1, 1"),
+    "one segment for all": ([node("ReduceMax", "noisy", axes=[0], keepdims=1)], [], r"returns float32 \[1, 1"),
     "no such name": ([helper.make_node("Identity", ["noisy"], ["other"])], [], "not a readable ONNX file"),
     "too much memory": ([node("Expand", "noisy", "s")], [constant("s", [2**30, 1, 1], np.int64)], "cannot be run"),
     "an error of its own": ([node("Reshape", "noisy", "s")], [constant("s", [7, 7], np.int64)], "cannot be run"),
@@ -134,8 +134,8 @@ def test_a_graph_that_crashes_the_runtime_is_refused(tmp_path):
         open_network(graph(tmp_path / "m.onnx", nodes, [constant("taps", [[[1.0]]])]))
 
 
-def test_a_graph_for_windows_of_another_length_is_refused(tmp_path):
-    path = graph(tmp_path / "lies.onnx", [node("Identity", "noisy")], window=8_192)
+def test_a_graph_for_segments_of_another_length_is_refused(tmp_path):
+    path = graph(tmp_path / "lies.onnx", [node("Identity", "noisy")], segment_length=8_192)
     with pytest.raises(CheckpointError, match=r"lies\.onnx: the model cannot be run"):
         open_network(path)
     with pytest.raises(CheckpointError, match=r"wants\.onnx: the model cannot be run"):
@@ -199,7 +199,7 @@ def test_a_broken_model_stops_a_folder_in_one_line(tmp_path):
 
 
 def test_a_recording_that_a_model_cannot_take_stops_no_other(tmp_path):
-    """It divides by zero where windows are loud."""
+    """It divides by zero where segments are loud."""
     nodes = [
         helper.make_node("Greater", ["noisy", "loud"], ["is_loud"]),
         helper.make_node("Where", ["is_loud", "nan", "noisy"], ["enhanced"]),
@@ -220,8 +220,8 @@ def test_a_recording_that_a_model_cannot_take_stops_no_other(tmp_path):
 
 
 CONFIGS = {
-    "window=1099511627776": "window 1099511627776",
-    "window=-1": "window -1",
+    "segment_length=1099511627776": "segment_length 1099511627776",
+    "segment_length=-1": "segment_length -1",
     "hop=1": "hop 1; it must be a whole number between 256",
     "generator.channels=[16,32,64,128,1000000000]": "channels 1000000000; it must lie between 1 and",
     "generator.channels=[16,32,64,8192,16384]": "weights",
@@ -271,8 +271,8 @@ def test_a_spectral_config_beyond_measure_is_refused(change):
 def test_the_budget_knows_the_weights(name, width):
     model = scaled(PRESETS[name], width)
     generator, discriminator = weights(model)
-    assert sum(layer.weights for layer in model.generator.layer_costs(model.window)) == generator
-    told = sum(layer.weights for layer in model.discriminator.layer_costs(model.window))
+    assert sum(layer.weights for layer in model.generator.layer_costs(model.segment_length)) == generator
+    told = sum(layer.weights for layer in model.discriminator.layer_costs(model.segment_length))
     assert told == pytest.approx(discriminator, rel=0.1)
 
 

@@ -49,7 +49,7 @@ GRAPH = {module: set(own_imports(path)) for module, path in MODULES.items() if m
 
 
 def test_every_folder_has_its_place():
-    folders = {path.parent.name for path in ROOT.rglob("*.py")} - {ROOT.name}
+    folders = {path.relative_to(ROOT).parts[0] for path in ROOT.rglob("*/*.py")}
     assert folders == set(FOLDERS) - {""}
 
 

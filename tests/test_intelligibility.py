@@ -47,7 +47,7 @@ def test_going_down_its_gradient_raises_stoi():
     assert stoi(clean, enhanced.detach().numpy()[0, 0], 16_000) > stoi(clean, noisy, 16_000) + 0.03
 
 
-def test_windows_without_speech_count_nothing_and_gradients_stay_finite():
+def test_segments_without_speech_count_nothing_and_gradients_stay_finite():
     speech, noise = wave(voice(1.024)), wave(hiss(1.024))
     silence = torch.zeros_like(speech)
     assert float(distance(noise, silence)) == 0.0

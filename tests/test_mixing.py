@@ -1,4 +1,4 @@
-"""Windows are drawn first and rendered as drawn: the same every time, with the properties that were drawn."""
+"""Segments are drawn first and rendered as drawn: the same every time, with the properties that were drawn."""
 
 import dataclasses
 import itertools
@@ -121,7 +121,7 @@ def test_a_mixture_that_would_clip_is_scaled_down_whole(folder):
         np.testing.assert_allclose(ours, factor * theirs, atol=1e-4)
 
 
-def test_clean_windows_have_no_noise_and_speechless_ones_nothing_else(folder):
+def test_clean_segments_have_no_noise_and_speechless_ones_nothing_else(folder):
     mixing = dataclasses.replace(EVERYTHING, clean_probability=0.3, speechless_probability=0.3)
     source = sources(folder, mixing).training
     rng, n = np.random.default_rng(0), 200
@@ -200,7 +200,7 @@ def test_speech_and_noise_have_separate_speeds(folder):
 
 
 @pytest.mark.parametrize("speech", ["speech", "pairs"])
-def test_a_window_goes_beyond_the_ends_of_a_recording_as_enhancing_does(folder, speech):
+def test_a_segment_goes_beyond_the_ends_of_a_recording_as_enhancing_does(folder, speech):
     noise = speech == "speech"
     source = sources(folder, MixingConfig(mirrored_probability=0.5), speech, noise=noise, rooms=noise).training
     rng, before, after = np.random.default_rng(0), 0, 0
@@ -347,7 +347,7 @@ def test_a_band_limit_has_no_delay():
 
 @settings(max_examples=30, deadline=None)
 @given(st.integers(0, 2**31), st.integers(400, 40_000))
-def test_any_window_of_any_length_can_be_rendered(folder, seed, length):
+def test_any_segment_of_any_length_can_be_rendered(folder, seed, length):
     source = sources(folder, EVERYTHING).training
     noisy, clean = source.render(source.draw(np.random.default_rng(seed), length))
     assert len(noisy) == len(clean) == length
@@ -375,7 +375,7 @@ def test_both_sides_of_a_pair_get_the_gain_that_was_drawn(folder, gain_db):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"babble_probability": 1.5}, "between 0 and 1"), ({"snr_db": (5.0, 0.0)}, "lower bound comes first"),
+        ({"babble_probability": 1.5}, "1 or less"), ({"snr_db": (5.0, 0.0)}, "lower bound comes first"),
         ({"band_hz": (50.0, 4_000.0)}, "band_hz"), ({"generated": ()}, "generated"), ({"gap_ms": (0.0, 1.0)}, "gap_ms"),
         ({"speed": (0.4, 1.0)}, "speed"), ({"speed": (1.2, 0.8)}, "lower bound comes first"),
     ],
@@ -392,20 +392,20 @@ def test_validation_mixes_are_the_same_for_the_same_seed(folder):
     assert all(spec.length == validation.speech[spec.speech.name].length for spec in first)
 
 
-def windows(numbers, turns=1, start=0, seed=0):
+def segments(numbers, turns=1, start=0, seed=0):
     return SamplingPlan(seed, 1_000, turns, start, numbers)
 
 
 def take(folder, n, workers=0, first_step=0, **options):
     source = sources(folder, EVERYTHING).training
-    return list(itertools.islice(batches(source, windows(**options), first_step, workers), n))
+    return list(itertools.islice(batches(source, segments(**options), first_step, workers), n))
 
 
 def same(one, two):
     return all(a.equal(b) for a, b in zip(one[:2], two[:2], strict=True)) and one[2] == two[2]
 
 
-def test_windows_do_not_depend_on_workers_or_on_where_one_starts(folder):
+def test_segments_do_not_depend_on_workers_or_on_where_one_starts(folder):
     alone = take(folder, 6, numbers=range(3))
     assert all(map(same, alone, take(folder, 6, workers=2, numbers=range(3))))
     assert all(map(same, alone[4:], take(folder, 2, first_step=4, numbers=range(3))))
@@ -427,7 +427,7 @@ def np_cat(parts, side):
     return torch.cat([part[side] for part in parts])
 
 
-def test_each_turn_gets_windows_of_its_own_from_its_start_on(folder):
+def test_each_turn_gets_segments_of_its_own_from_its_start_on(folder):
     keys = [batch[2][0][:2] for batch in take(folder, 7, numbers=range(1), turns=3, start=1)]
     assert keys == [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
 

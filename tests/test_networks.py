@@ -6,32 +6,36 @@ import numpy as np
 import pytest
 import torch
 
-from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
+from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.errors import ConfigError
-from segan_cli.networks.discriminator import Discriminator
+from segan_cli.networks.convolutional import ConvolutionalDiscriminator, ConvolutionalGenerator
 from segan_cli.networks.families import build_generator
-from segan_cli.networks.generator import Generator
-from segan_cli.networks.latent import draw_latent, latent_shape
 from segan_cli.networks.layers import VirtualBatchNorm, level_gain, phase_shuffle
 from segan_cli.networks.summary import macs_per_second, parameters
 from segan_cli.networks.summary import weights as weights_of
 
-CLASSICAL = [name for name, model in PRESETS.items() if isinstance(model.generator, GeneratorConfig)]
-TINY = GeneratorConfig((4, 8, 8), (2, 4, 2), (1, 1, 3), 5, latent_channels=3)
+CLASSICAL = [name for name, model in PRESETS.items() if model.generator.family == "convolutional"]
+TINY = ConvolutionalConfig((4, 8, 8), (2, 4, 2), (1, 1, 3), 5, latent_channels=3)
+
+
+def latent_shape(config, *sizes):
+    z = config.draw_latent(np.random.default_rng(0), *sizes)
+    return None if z is None else z.shape
 
 
 def test_the_paper_preset_has_the_published_shapes():
     config = PRESETS["segan"]
     with torch.device("meta"):
-        generator = Generator(config.generator)
+        generator = ConvolutionalGenerator(config.generator)
         h, shapes = torch.empty(1, 1, 16384), []
         for convolution in generator.encoder:
             h = convolution(h)
             shapes.append((h.shape[2], h.shape[1]))
         noisy, z = torch.empty(1, 1, 16384), torch.empty(latent_shape(generator.config, 1, 16384))
         assert generator(noisy, z).shape == (1, 1, 16384)
-        discriminator = Discriminator(config.discriminator, config.window, 2)
+        discriminator = ConvolutionalDiscriminator(config.discriminator, config.segment_length, 2)
         assert discriminator(noisy, noisy).shape == (1,)
     assert shapes == [
         (8192, 16), (4096, 32), (2048, 32), (1024, 64), (512, 64), (256, 128),
@@ -50,8 +54,8 @@ def test_the_second_version_has_the_weights_of_its_authors_configuration():
     last, skips = 2 * 64 * k + 1, sum(widths[:-1])
     config = PRESETS["segan-plus"]
     with torch.device("meta"):
-        generator = Generator(config.generator)
-        discriminator = Discriminator(config.discriminator, config.window, 2)
+        generator = ConvolutionalGenerator(config.generator)
+        discriminator = ConvolutionalDiscriminator(config.discriminator, config.segment_length, 2)
         h, shapes = torch.empty(1, 1, 16384), []
         for convolution in generator.encoder:
             h = convolution(h)
@@ -63,9 +67,9 @@ def test_the_second_version_has_the_weights_of_its_authors_configuration():
     assert parameters(discriminator) == convolutions + head
 
 
-def test_the_dilated_one_halves_the_taps_and_hears_a_whole_window():
+def test_the_dilated_one_halves_the_taps_and_hears_a_whole_segment():
     plus, dilated = PRESETS["segan-plus"].generator, PRESETS["segan-dilated"].generator
-    assert dilated.receptive_field() > PRESETS["segan-dilated"].window > plus.receptive_field()
+    assert dilated.receptive_field() > PRESETS["segan-dilated"].segment_length > plus.receptive_field()
     assert macs_per_second(PRESETS["segan-dilated"]) < 0.5 * macs_per_second(PRESETS["segan-plus"])
     assert weights_of(PRESETS["segan-dilated"])[0] == parameters_by_hand(dilated)
 
@@ -80,7 +84,7 @@ def parameters_by_hand(config):
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_the_field_of_view_is_what_a_frame_of_the_thought_vector_hears(name):
     """Measured: the samples of a long input that move a frame in its middle, to the last one."""
-    generator = Generator(scaled(PRESETS[name], 0.02).generator)
+    generator = ConvolutionalGenerator(scaled(PRESETS[name], 0.02).generator)
     view, stride = generator.config.receptive_field(), math.prod(generator.config.strides)
     torch.manual_seed(0)
     with torch.no_grad():
@@ -96,7 +100,7 @@ def test_the_field_of_view_is_what_a_frame_of_the_thought_vector_hears(name):
 
 
 def test_every_sample_reaches_the_thought_vector_through_odd_dilations():
-    generator = Generator(scaled(PRESETS["segan-dilated"], 0.02).generator)
+    generator = ConvolutionalGenerator(scaled(PRESETS["segan-dilated"], 0.02).generator)
     with torch.no_grad():
         for convolution in generator.encoder:
             convolution.weight.uniform_(0.5, 1.0)
@@ -106,12 +110,16 @@ def test_every_sample_reaches_the_thought_vector_through_odd_dilations():
     h.sum().backward()
     assert (x.grad > 0).all()
     with pytest.raises(ConfigError, match="share a divisor"):
-        GeneratorConfig((4, 4), (4, 4), (1, 2), 15, 0)
+        ConvolutionalConfig((4, 4), (4, 4), (1, 2), 15, 0)
 
 
 def test_macs_are_those_of_the_convolutions():
     model = ModelConfig(
-        "m", GeneratorConfig((4, 8), (2, 4), (1, 1), 5, 3), DiscriminatorConfig((4,), (4,), 5), window=64, hop=32
+        "m",
+        ConvolutionalConfig((4, 8), (2, 4), (1, 1), 5, 3),
+        ConvolutionalDiscriminatorConfig((4,), (4,), 5),
+        segment_length=64,
+        hop=32,
     )
     encoder = 32 * 1 * 4 * 5 + 8 * 4 * 8 * 5  # outputs x inputs x channels x taps
     decoder = 8 * (8 + 3) * 4 * 5 + 32 * 8 * 1 * 5
@@ -119,23 +127,23 @@ def test_macs_are_those_of_the_convolutions():
 
 
 def test_slim_has_a_sixteenth_of_the_weights():
-    slim = parameters(Generator(PRESETS["segan-slim"].generator))
+    slim = parameters(ConvolutionalGenerator(PRESETS["segan-slim"].generator))
     assert slim == pytest.approx(4.7e6, rel=0.05)
 
 
 @pytest.mark.parametrize("name", PRESETS)
-def test_every_preset_maps_windows_to_windows(name):
+def test_every_preset_maps_segments_to_segments(name):
     config = PRESETS[name]
     with torch.device("meta"):
         generator = build_generator(config.generator)
-        shape = latent_shape(config.generator, 2, config.window)
+        shape = latent_shape(config.generator, 2, config.segment_length)
         z = None if shape is None else torch.empty(shape)
-        assert generator(torch.empty(2, 1, config.window), z).shape == (2, 1, config.window)
+        assert generator(torch.empty(2, 1, config.segment_length), z).shape == (2, 1, config.segment_length)
 
 
 @pytest.mark.parametrize("n_samples", [16, 32, 160])
-def test_any_multiple_of_the_stride_is_a_window(n_samples):
-    generator = Generator(TINY)
+def test_any_multiple_of_the_stride_is_a_segment(n_samples):
+    generator = ConvolutionalGenerator(TINY)
     z = torch.randn(latent_shape(TINY, 2, n_samples))
     assert z.shape == (2, 3, n_samples // 16)
     assert generator(torch.randn(2, 1, n_samples), z).shape == (2, 1, n_samples)
@@ -144,7 +152,7 @@ def test_any_multiple_of_the_stride_is_a_window(n_samples):
 def test_layers_keep_time_aligned():
     """Shifting the input by the total stride shifts the output by as much, away from the edges."""
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 3), 5, 0, input_rms=1.0)).eval()
+    generator = ConvolutionalGenerator(ConvolutionalConfig((4, 8), (2, 2), (1, 3), 5, 0, input_rms=1.0)).eval()
     x = torch.zeros(1, 1, 128)
     x[..., 40:80] = 0.1 * torch.randn(40)
     out, shifted = generator(x, None), generator(x.roll(4, -1), None)
@@ -153,7 +161,7 @@ def test_layers_keep_time_aligned():
 
 def test_latent_and_skips_matter():
     torch.manual_seed(0)
-    generator = Generator(TINY)
+    generator = ConvolutionalGenerator(TINY)
     x = torch.randn(1, 1, 64)
     z = torch.randn(latent_shape(TINY, 1, 64))
     assert not torch.equal(generator(x, z), generator(x, 2 * z))
@@ -164,7 +172,7 @@ def test_latent_and_skips_matter():
 
 def test_gates_let_skips_through_as_the_decoder_says():
     torch.manual_seed(0)
-    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_scale="gated"))
+    generator = ConvolutionalGenerator(ConvolutionalConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_scale="gated"))
     x = torch.randn(1, 1, 64)
     with torch.no_grad():
         generator.decoder[0].weight.zero_()  # nothing but the gate's bias reaches the only skip
@@ -182,8 +190,10 @@ def test_skips_join_by_sum_or_with_learned_weights():
     torch.manual_seed(0)
     x = torch.randn(1, 1, 64)
     for merge in ("concat", "sum"):
-        generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_merge=merge, skip_scale="learned"))
-        fixed = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_merge=merge))
+        generator = ConvolutionalGenerator(
+            ConvolutionalConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_merge=merge, skip_scale="learned")
+        )
+        fixed = ConvolutionalGenerator(ConvolutionalConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_merge=merge))
         fixed.load_state_dict({k: v for k, v in generator.state_dict().items() if "skip" not in k})
         assert [tuple(w.shape) for w in generator.skip_weights] == [(4, 1)]
         torch.testing.assert_close(generator(x, None), fixed(x, None))  # the weights start at 1
@@ -198,7 +208,7 @@ def test_skips_join_by_sum_or_with_learned_weights():
 def test_without_skips_the_thought_vector_alone_carries_the_input():
     torch.manual_seed(0)
     x = torch.randn(1, 1, 64)
-    generator = Generator(GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_merge="none"))
+    generator = ConvolutionalGenerator(ConvolutionalConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_merge="none"))
     assert generator.decoder[1].in_channels == 4
     assert not torch.equal(generator(x, None), generator(2 * x, None))
     with torch.no_grad():  # by hand: encoder, thought vector, decoder
@@ -213,9 +223,9 @@ def test_without_skips_the_thought_vector_alone_carries_the_input():
 def test_without_skips_weights_and_macs_are_those_of_the_narrower_decoder():
     model = ModelConfig(
         "m",
-        GeneratorConfig((4, 8), (2, 4), (1, 1), 5, 3, skip_merge="none"),
-        DiscriminatorConfig((4,), (4,), 5),
-        window=64,
+        ConvolutionalConfig((4, 8), (2, 4), (1, 1), 5, 3, skip_merge="none"),
+        ConvolutionalDiscriminatorConfig((4,), (4,), 5),
+        segment_length=64,
         hop=32,
     )
     costs = model.generator.layer_costs(64)
@@ -229,26 +239,28 @@ def test_without_skips_weights_and_macs_are_those_of_the_narrower_decoder():
 @pytest.mark.parametrize("scale", ["learned", "gated"])
 def test_no_skips_leave_nothing_to_scale(scale):
     with pytest.raises(ConfigError, match="leaves no skips to scale; set skip_scale to fixed"):
-        GeneratorConfig((4, 8), (2, 4), (1, 1), 5, 3, skip_merge="none", skip_scale=scale)
+        ConvolutionalConfig((4, 8), (2, 4), (1, 1), 5, 3, skip_merge="none", skip_scale=scale)
 
 
 @pytest.mark.parametrize("latent", ["normal", "uniform"])
 def test_latents_have_mean_0_and_deviation_1(latent):
-    config = GeneratorConfig((4, 8), (2, 2), (1, 1), 5, 8, latent=latent)
-    z = draw_latent(config, np.random.default_rng(0), 64, 256)
+    config = ConvolutionalConfig((4, 8), (2, 2), (1, 1), 5, 8, latent=latent)
+    z = config.draw_latent(np.random.default_rng(0), 64, 256)
     assert z.shape == (64, 8, 64)
     assert z.dtype == np.float32
     assert float(z.mean()) == pytest.approx(0.0, abs=0.02)
     assert float(z.std()) == pytest.approx(1.0, abs=0.02)
     assert (float(np.abs(z).max()) <= 3**0.5 + 1e-6) == (latent == "uniform")
-    assert draw_latent(GeneratorConfig((4,), (2,), (1,), 5, 0), np.random.default_rng(0), 1, 4) is None
+    assert ConvolutionalConfig((4,), (2,), (1,), 5, 0).draw_latent(np.random.default_rng(0), 1, 4) is None
 
 
 def test_phase_shuffle_rolls_in_training_alone():
     torch.manual_seed(0)
     shifted = {tuple(phase_shuffle(torch.arange(8.0)[None, None], 2).flatten().tolist()) for _ in range(100)}
     assert shifted == {tuple(torch.arange(8.0).roll(n).tolist()) for n in range(-2, 3)}
-    d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5, norm="none", phase_shuffle=3), 64, 1)
+    d = ConvolutionalDiscriminator(
+        ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5, norm="none", phase_shuffle=3), 64, 1
+    )
     candidate, noisy = torch.randn(3, 1, 64), torch.randn(3, 1, 64)
     assert len({float(d(candidate, noisy).sum().detach()) for _ in range(20)}) > 5
     d.eval()
@@ -256,7 +268,7 @@ def test_phase_shuffle_rolls_in_training_alone():
 
 
 def test_batch_norm_sees_the_batch():
-    d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5, norm="batch"), 64, 1)
+    d = ConvolutionalDiscriminator(ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5, norm="batch"), 64, 1)
     candidate, noisy = torch.randn(3, 1, 64), torch.randn(3, 1, 64)
     assert not torch.allclose(d(candidate, noisy)[:1], d(candidate[:1], noisy[:1]))
     assert not any("running" in name for name in d.state_dict())
@@ -264,7 +276,9 @@ def test_batch_norm_sees_the_batch():
 
 def test_spectral_norm_bounds_every_layer():
     torch.manual_seed(0)
-    d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5, norm="none", spectral_norm=True, hidden=(6,)), 64, 1)
+    d = ConvolutionalDiscriminator(
+        ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5, norm="none", spectral_norm=True, hidden=(6,)), 64, 1
+    )
     for _ in range(50):  # power iterations
         d(torch.randn(3, 1, 64), torch.randn(3, 1, 64))
     layers = [layer for layer in d.modules() if isinstance(layer, torch.nn.Conv1d | torch.nn.Linear)]
@@ -275,7 +289,7 @@ def test_spectral_norm_bounds_every_layer():
 
 def test_discriminator_judges_the_candidate_under_its_condition():
     torch.manual_seed(0)
-    d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)
+    d = ConvolutionalDiscriminator(ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)
     d.set_reference(torch.randn(4, 1, 64), torch.randn(4, 1, 64))
     candidate, noisy = torch.randn(3, 1, 64), torch.randn(3, 1, 64)
     logits = d(candidate, noisy)
@@ -285,7 +299,7 @@ def test_discriminator_judges_the_candidate_under_its_condition():
 
 
 def test_the_reference_batch_lies_as_candidates_and_their_conditions_do():
-    d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)
+    d = ConvolutionalDiscriminator(ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)
     clean, noisy = torch.randn(2, 4, 1, 64)
     d.set_reference(clean, noisy)
     seen = []
@@ -296,7 +310,7 @@ def test_the_reference_batch_lies_as_candidates_and_their_conditions_do():
 
 def test_virtual_batch_norm_does_not_let_examples_see_each_other():
     torch.manual_seed(0)
-    d = Discriminator(DiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)
+    d = ConvolutionalDiscriminator(ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)
     d.set_reference(torch.randn(4, 1, 64), torch.randn(4, 1, 64))
     candidate, noisy = torch.randn(3, 1, 64), torch.randn(3, 1, 64)
     torch.testing.assert_close(d(candidate, noisy)[:1], d(candidate[:1], noisy[:1]))

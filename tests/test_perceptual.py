@@ -60,7 +60,7 @@ def test_smoothing_is_the_standards_recursion():
     torch.testing.assert_close(smoothed(ratio), torch.stack(expected, 1))
 
 
-def test_the_end_of_a_window_is_judged_as_its_middle_is():
+def test_the_end_of_a_segment_is_judged_as_its_middle_is():
     clean = wave(voice(1.024))
     burst = 0.1 * wave(hiss(0.048))
     for start in (8_000, 16_384 - 768):
@@ -89,7 +89,7 @@ def test_going_down_its_gradient_raises_pesq():
     assert pesq(16_000, clean, enhanced.detach().numpy()[0, 0], "wb") > pesq(16_000, clean, noisy, "wb") + 0.5
 
 
-def test_windows_without_speech_count_nothing():
+def test_segments_without_speech_count_nothing():
     speech, silence = wave(voice(1.024)), torch.zeros(1, 1, 16_384)
     noisy = wave(hiss(1.024))
     both = distance(torch.cat((speech + noisy, noisy)), torch.cat((speech, silence)))

@@ -15,7 +15,6 @@ from segan_cli.data.cache import Cache
 from segan_cli.data.loader import SamplingPlan, batches
 from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import TrainingError
-from segan_cli.networks.discriminator import Discriminator
 from segan_cli.training.batch import prepare
 from segan_cli.training.distributed import Processes, open_processes
 from segan_cli.training.state import TrainState
@@ -46,22 +45,22 @@ def gradients(processes, folder):
     found = {}
     for name, (game, changes) in GAMES.items():
         preset = scaled(PRESETS["segan-spectral"], 0.2) if "perceptual" in changes else scaled(PRESETS["segan"], 0.03)
-        model = dataclasses.replace(preset, window=4096, hop=2048)
+        model = dataclasses.replace(preset, segment_length=4096, hop=2048)
         if changes.get("spectral_norm"):
             model = dataclasses.replace(
                 model, discriminator=dataclasses.replace(model.discriminator, spectral_norm=True)
             )
         training = TrainingConfig(
-            batch_size=8, reference_windows=2, clip_norm=None,
+            batch_size=8, reference_segments=2, clip_norm=None,
             gradient_accumulation_steps=changes.get("gradient_accumulation_steps", 1),
             perceptual_weight=changes.get("perceptual", 0.0), adversarial=AdversarialConfig(**game),
         )  # fmt: skip
         state = TrainState(model, training, processes)
-        windows = SamplingPlan(0, 4097, state.training.adversarial.discriminator_steps, 0, processes.local_indices(8))
-        feed = batches(source, windows, 0, 0)
+        segments = SamplingPlan(0, 4097, state.training.adversarial.discriminator_steps, 0, processes.local_indices(8))
+        feed = batches(source, segments, 0, 0)
         generator = torch.Generator().manual_seed(0)
         reference = torch.randn(2, 1, 4096, generator=generator), torch.randn(2, 1, 4096, generator=generator)
-        if isinstance(state.discriminator, Discriminator):
+        if state.discriminator.needs_reference:
             state.discriminator.set_reference(*reference)
         metric = loudness_as_quality if game.get("objective") == "metricgan" else None
         report = train_step(state, lambda feed=feed, state=state: prepare(state, *next(feed)), metric)

@@ -41,7 +41,7 @@ def test_the_papers_recipe_is_the_papers():
     training, game = recipe.training, recipe.training.adversarial
     assert recipe.model.generator == PRESETS["segan"].generator
     assert recipe.model.discriminator == PRESETS["segan"].discriminator
-    assert (recipe.model.window, recipe.model.hop, recipe.model.pre_emphasis) == (16_384, 16_384, 0.95)
+    assert (recipe.model.segment_length, recipe.model.hop, recipe.model.pre_emphasis) == (16_384, 16_384, 0.95)
     assert (training.optimizer, training.generator_learning_rate, training.discriminator_learning_rate) == (
         "rmsprop", 2e-4, 2e-4,
     )  # fmt: skip
@@ -126,7 +126,7 @@ def test_merging_keeps_what_is_not_changed():
         "training.generator_learning_rate=1e31", "training.discriminator_learning_rate=1e31", "training.keep=10000000",
         "training.l1_weight=1e300", f"training.l1_weight={10**400}", "training.adversarial.unrolled_steps=1000000",
         "training.mixing.snr_db=[0,1e9]",
-        "training.mixing.gap_ms=[1,1e12]", "model.window=1099511627776", "model.hop=1",
+        "training.mixing.gap_ms=[1,1e12]", "model.segment_length=1099511627776", "model.hop=1",
         f"training.steps={'9' * 5_000}", "training.steps=" + "[" * 100_000,
     ],
 )  # fmt: skip

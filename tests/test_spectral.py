@@ -10,7 +10,9 @@ from conftest import hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segan_cli.config.model import ModelConfig, SpectralConfig, SpectralDiscriminatorConfig
+from segan_cli.config.families.spectral import SpectralConfig, SpectralDiscriminatorConfig
+from segan_cli.config.legacy import renamed_model
+from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.schema import from_dict, to_dict
 from segan_cli.errors import ConfigError
@@ -20,7 +22,7 @@ from segan_cli.networks.spectral import SpectralGenerator
 TINY = SpectralConfig(channels=6, embed_dim=8, hidden=4, bands=8, heads=2, frame=64)
 
 
-def windows(*seeds):
+def segments(*seeds):
     return torch.from_numpy(np.stack([voice(1.024, seed=s) + hiss(1.024, seed=s) for s in seeds]))[:, None]
 
 
@@ -95,16 +97,16 @@ def test_the_order_of_the_layers_to_bands_does_not_matter():
     torch.testing.assert_close(generator.embed_bands(h), to_dict, atol=1e-5, rtol=1e-4)
 
 
-def test_every_sample_of_a_window_is_heard_everywhere():
+def test_every_sample_of_a_segment_is_heard_everywhere():
     generator = trained()
-    x = windows(0).requires_grad_()
+    x = segments(0).requires_grad_()
     generator(x, None)[..., 8000].sum().backward()
     assert (x.grad[0, 0].reshape(-1, 64).abs().amax(1) > 0).all()
 
 
-def test_windows_do_not_see_each_other():
+def test_segments_do_not_see_each_other():
     generator = trained()
-    x = windows(0, 1, 2)
+    x = segments(0, 1, 2)
     torch.testing.assert_close(generator(x, None)[:1], generator(x[:1], None), atol=1e-6, rtol=1e-4)
 
 
@@ -118,7 +120,7 @@ def test_silence_stays_silence():
 def test_gradients_are_finite(loud):
     generator = trained()
     generator.train()
-    generator(loud * windows(0), None).square().sum().backward()
+    generator(loud * segments(0), None).square().sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in generator.parameters() if p.grad is not None)
     assert sum(float(p.grad.abs().sum()) > 0 for p in generator.parameters() if p.grad is not None) > 30
 
@@ -139,9 +141,9 @@ def test_a_generator_that_cannot_be_is_refused(changes, message):
         dataclasses.replace(TINY, **changes)
     with pytest.raises(ConfigError, match="frames must be even"):
         SpectralDiscriminatorConfig((4,), frames=(32, 33))
-    with pytest.raises(ConfigError, match="generator: frames of 8192 samples do not fit a window of 4096"):
+    with pytest.raises(ConfigError, match="generator: frames of 8192 samples do not fit a segment_length of 4096"):
         dataclasses.replace(
-            PRESETS["segan-spectral"], window=4_096, hop=2_048, generator=dataclasses.replace(TINY, frame=8_192)
+            PRESETS["segan-spectral"], segment_length=4_096, hop=2_048, generator=dataclasses.replace(TINY, frame=8_192)
         )
 
 
@@ -152,7 +154,8 @@ def test_the_family_in_a_config_says_which_network_it_is():
         assert build_generator(scaled(model, 0.1).generator).config.family == model.generator.family
     values = to_dict(PRESETS["segan-gated"])
     del values["generator"]["family"], values["discriminator"]["family"]  # as models of before write it
-    assert from_dict(ModelConfig, values) == PRESETS["segan-gated"]
+    assert from_dict(ModelConfig, renamed_model(values)) == PRESETS["segan-gated"]
+    values = to_dict(PRESETS["segan-gated"])
     values["generator"]["family"] = "wavelet"
     with pytest.raises(ConfigError, match=r"generator\.family: 'wavelet'; it must be one of convolutional, spectral"):
         from_dict(ModelConfig, values)
@@ -178,7 +181,7 @@ def test_width_scales_the_spectral_family():
 def test_the_spectral_discriminator_judges_the_candidate_under_its_condition():
     torch.manual_seed(0)
     d = build_discriminator(scaled(PRESETS["segan-spectral"], 0.25), 1).eval()
-    candidate, noisy = windows(0, 1, 2), windows(3, 4, 5)
+    candidate, noisy = segments(0, 1, 2), segments(3, 4, 5)
     logits = d(candidate, noisy)
     assert logits.shape == (3, 141)  # patches of three resolutions
     assert not torch.allclose(logits, d(candidate, noisy.flip(0)))

@@ -293,9 +293,9 @@ def test_spaces_around_names_and_values_of_a_manifest_do_not_matter(tmp_path):
 RECIPES = [
     ('[model]\npreset = ["segan"]', "model.preset: ['segan']"),
     ("a = " + "[" * 100_000, "nested too deeply"),
-    ("[model]\npreset = 'segan'\nwindow = " + "9" * 5_000, "not a TOML file"),
-    ("[model]\npreset = 'segan'\nwindow = 0x" + "f" * 5_000, "a whole number of 20000 bits"),
-    ("[model]\npreset = 'segan'\nwindow." + "a." * 3_000 + "b = 1", "must be a whole number"),
+    ("[model]\npreset = 'segan'\nsegment_length = " + "9" * 5_000, "not a TOML file"),
+    ("[model]\npreset = 'segan'\nsegment_length = 0x" + "f" * 5_000, "a whole number of 20000 bits"),
+    ("[model]\npreset = 'segan'\nsegment_length." + "a." * 3_000 + "b = 1", "must be a whole number"),
     ("[model]\npreset = 'segan'\n[training]\nseed = 99999999999999999999", "must be below 2"),
     ("[model]\npreset = 'segan'\n[training]\nvalidation_mixes = 1e12", "must be a whole number"),
     ("[model]\npreset = 'segan'\n[training]\nvalidation_mixes = 1_000_000_000_000", "must be 10,000 or less"),

@@ -121,7 +121,7 @@ def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe,
     }  # fmt: skip
     assert len(json.loads((run / "data.json").read_text())[0]["skipped"]) == spoiled["left"]
     stored = load_recipe(str(run / "recipe.toml"))
-    assert (stored.training.steps, stored.model.window) == (4, 4096)
+    assert (stored.training.steps, stored.model.segment_length) == (4, 4096)
     assert stored.data.speech == (str(tmp_path / "corpus"),)
     assert load_model(run / "best.safetensors").provenance["training"]["warmup_steps"] == 1
 

@@ -17,7 +17,9 @@ from conftest import hiss, voice
 from pesq import pesq
 from torchaudio.functional import preemphasis
 
-from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig, SpectralDiscriminatorConfig
+from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
+from segan_cli.config.families.spectral import SpectralDiscriminatorConfig
+from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.data.cache import Cache
@@ -29,7 +31,6 @@ from segan_cli.errors import CheckpointError, OutputError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.measures.catalog import measure_all
 from segan_cli.networks.checkpoint import load_model
-from segan_cli.networks.latent import draw_latent
 from segan_cli.training.batch import Batch, deemphasise, prepare
 from segan_cli.training.init import model_of, start_from
 from segan_cli.training.loop import train as run_loop
@@ -41,15 +42,15 @@ from segan_cli.workers import worker_pool
 
 TINY = ModelConfig(
     "tiny",
-    GeneratorConfig((8, 16, 32), (4, 4, 4), (1, 1, 1), 15, latent_channels=4),
-    DiscriminatorConfig((4, 8, 8), (4, 8, 8), 15),
-    window=4096,
+    ConvolutionalConfig((8, 16, 32), (4, 4, 4), (1, 1, 1), 15, latent_channels=4),
+    ConvolutionalDiscriminatorConfig((4, 8, 8), (4, 8, 8), 15),
+    segment_length=4096,
     hop=2048,
 )
 
 
 def fast(**changes):
-    defaults = {"batch_size": 2, "reference_windows": 2, "warmup_steps": 1, "spectral_weight": 0.0}
+    defaults = {"batch_size": 2, "reference_segments": 2, "warmup_steps": 1, "spectral_weight": 0.0}
     return TrainingConfig(**{**defaults, "deemphasised_losses": False, **changes})
 
 
@@ -60,13 +61,13 @@ def source(pairs, tmp_path):
 
 
 def drawing(source, state, n=2):
-    """A function that gives a state its windows, step by step."""
-    feed = batches(source, SamplingPlan(0, state.model.window + 1, 1, 0, range(n)), 0, 0)
+    """A function that gives a state its segments, step by step."""
+    feed = batches(source, SamplingPlan(0, state.model.segment_length + 1, 1, 0, range(n)), 0, 0)
     return lambda: prepare(state, *next(feed))
 
 
 def one_batch(source, state, n=2):
-    """The same windows again and again."""
+    """The same segments again and again."""
     batch = drawing(source, state, n)()
     return lambda: batch
 
@@ -100,7 +101,7 @@ def lines(run, kind=None):
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "rmsprop"])
-def test_overfitting_one_window_divides_the_l1_loss_by_three(source, optimizer):
+def test_overfitting_one_segment_divides_the_l1_loss_by_three(source, optimizer):
     config = fast(steps=60, batch_size=1, optimizer=optimizer, generator_learning_rate=5e-3, warmup_steps=5)
     state = TrainState(TINY, config)
     draw = one_batch(source, state, 1)
@@ -123,7 +124,7 @@ def test_deemphasis_gives_back_what_is_heard():
 )
 def test_every_family_plays_and_every_objective_is_played(preset, objective):
     """Each preset with two objectives or more, all objectives: three steps are finite and move most weights."""
-    model = dataclasses.replace(scaled(PRESETS[preset], 0.02), window=4096, hop=2048)
+    model = dataclasses.replace(scaled(PRESETS[preset], 0.02), segment_length=4096, hop=2048)
     state = TrainState(model, fast(adversarial=AdversarialConfig(objective), deemphasised_losses=True))
     rng = torch.Generator().manual_seed(0)
     draws = np.random.default_rng(0)
@@ -131,14 +132,14 @@ def test_every_family_plays_and_every_objective_is_played(preset, objective):
     def draw():
         clean = 0.05 * torch.randn(2, 1, 4096, generator=rng)
         noisy = clean + 0.02 * torch.randn(2, 1, 4096, generator=rng)
-        z = draw_latent(state.model.generator, draws, 2, 4096)
+        z = state.model.generator.draw_latent(draws, 2, 4096)
         return Batch(noisy, clean, None if z is None else torch.from_numpy(z))
 
     def judge(clean, candidates):  # stands for PESQ, which has its own test; one case in four is undefined
         error = [float(np.mean((c - x) ** 2)) for c, x in zip(clean, candidates, strict=True)]
         return torch.tensor([np.nan if i == 1 else 1 / (1 + 1e3 * e) for i, e in enumerate(error)])
 
-    if isinstance(model.discriminator, DiscriminatorConfig) and model.discriminator.norm == "virtual":
+    if state.discriminator.needs_reference:
         state.discriminator.set_reference(draw().clean, draw().noisy)
     before = copy.deepcopy((state.generator.state_dict(), state.discriminator.state_dict()))
     for _ in range(3):
@@ -153,7 +154,7 @@ def test_every_family_plays_and_every_objective_is_played(preset, objective):
         assert all(p.abs().max() <= 0.01 for p in weights)
 
 
-def test_each_discriminator_step_gets_windows_of_its_own(source):
+def test_each_discriminator_step_gets_segments_of_its_own(source):
     state = TrainState(TINY, fast(adversarial=AdversarialConfig(discriminator_steps=3)))
     drawn, feed = [], drawing(source, state)
 
@@ -483,14 +484,14 @@ def test_the_rate_is_level_until_the_last_steps_when_it_falls():
     assert learning_rate_factor(60, cosine) == pytest.approx(0.505)
 
 
-def test_every_window_has_a_z_of_its_own_whoever_draws_it(source):
+def test_every_segment_has_a_z_of_its_own_whoever_draws_it(source):
     state = TrainState(TINY, fast())
     (whole,) = itertools.islice(batches(source, SamplingPlan(0, 4097, 1, 0, range(4)), 5, 0), 1)
     (part,) = itertools.islice(batches(source, SamplingPlan(0, 4097, 1, 0, range(2, 4)), 5, 0), 1)
     z, its = prepare(state, *whole).z, prepare(state, *part).z
     assert z.shape == (4, 4, 64)
     assert torch.equal(z[2:], its)
-    assert len({float(window.sum()) for window in z}) == 4
+    assert len({float(segment.sum()) for segment in z}) == 4
 
 
 def test_the_average_of_no_decay_is_the_generator(source):
@@ -669,10 +670,10 @@ def test_a_worker_that_dies_is_told_in_a_line(source, tmp_path):
         run_loop(state, source, [], tmp_path, pool, Silent(), workers=1)
 
 
-def test_every_window_can_be_made_again_from_the_log(source, tmp_path):
+def test_every_segment_can_be_made_again_from_the_log(source, tmp_path):
     """What was logged renders to what the networks got, the z aside."""
     seen = []
-    state = TrainState(TINY, fast(steps=3, log_windows=True))
+    state = TrainState(TINY, fast(steps=3, log_segments=True))
     state.generator.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].clone()))
     with ThreadPoolExecutor(1) as pool:
         validation = [source.render(spec) for spec in draw_utterances(source, 1, 0)]
@@ -681,14 +682,14 @@ def test_every_window_can_be_made_again_from_the_log(source, tmp_path):
     state.step = 2  # as after a kill in the third step
     with ThreadPoolExecutor(1) as pool:
         run_loop(state, source, validation, tmp_path, pool, Silent())
-    logged = [json.loads(line) for line in (tmp_path / "windows.jsonl").read_text().splitlines()]
+    logged = [json.loads(line) for line in (tmp_path / "segments.jsonl").read_text().splitlines()]
     assert [line.pop("step") for line in logged] == [1, 1, 2, 2, 3, 3]
     keys = [line.pop("key") for line in logged]
     for step in range(3):
         sides = [source.render(spec_from_dict(line)) for line in logged[2 * step : 2 * step + 2]]
         noisy, clean = (torch.from_numpy(np.stack(side))[:, None] for side in zip(*sides, strict=True))
         again = prepare(state, noisy, clean, [tuple(key) for key in keys[2 * step : 2 * step + 2]])
-        assert any(torch.equal(again.noisy, windows) for windows in seen if windows.shape == again.noisy.shape)
+        assert any(torch.equal(again.noisy, segments) for segments in seen if segments.shape == again.noisy.shape)
 
 
 def test_an_error_of_the_program_stays_what_it_is(source, tmp_path):
@@ -709,9 +710,9 @@ def test_compiled_networks_learn_the_same(source, monkeypatch):
     monkeypatch.setattr(torch.nn.Module, "compile", partialmethod(torch.nn.Module.compile, backend="aot_eager"))
     small = ModelConfig(
         "small",
-        GeneratorConfig((4,), (64,), (1,), 15, latent_channels=0),
-        DiscriminatorConfig((4,), (64,), 15, norm="none"),
-        window=4096,
+        ConvolutionalConfig((4,), (64,), (1,), 15, latent_channels=0),
+        ConvolutionalDiscriminatorConfig((4,), (64,), 15, norm="none"),
+        segment_length=4096,
         hop=2048,
     )
     results = []

@@ -1,4 +1,4 @@
-"""One training step by value: who is shown what, every gradient, the averaged weights, the windows, the quality."""
+"""One training step by value: who is shown what, every gradient, the averaged weights, the segments, the quality."""
 
 import dataclasses
 
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 from torch import nn
 
-from segan_cli.config.model import DiscriminatorConfig, GeneratorConfig, ModelConfig
+from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
+from segan_cli.config.model import ModelConfig
 from segan_cli.config.training import AdversarialConfig, TrainingConfig
 from segan_cli.training.batch import Batch, prepare
 from segan_cli.training.replay import Examples, ReplayBuffer
@@ -20,9 +21,9 @@ from segan_cli.training.step import generator_step, train_step
 T = 1024
 PLAIN = ModelConfig(
     "plain",
-    GeneratorConfig((4, 8), (4, 8), (1, 1), 15, latent_channels=2),
-    DiscriminatorConfig((4,), (8,), 15, norm="none"),
-    window=T,
+    ConvolutionalConfig((4, 8), (4, 8), (1, 1), 15, latent_channels=2),
+    ConvolutionalDiscriminatorConfig((4,), (8,), 15, norm="none"),
+    segment_length=T,
     hop=T // 2,
 )
 
@@ -38,7 +39,7 @@ def state_of(model=PLAIN, game=None, **changes):
 
 @pytest.fixture
 def batch():
-    """Four windows whose three sides have nothing in common."""
+    """Four segments whose three sides have nothing in common."""
     torch.manual_seed(1)
     return Batch(0.1 * torch.randn(4, 1, T), 0.1 * torch.randn(4, 1, T), torch.randn(4, 2, T // 32))
 
@@ -265,12 +266,12 @@ def test_a_step_of_the_generator_goes_down_its_gradient(batch):
     assert losses[-1] < losses[0]
 
 
-def heard(windows):
-    """Windows as they sound, by the recursion sample by sample."""
-    return torch.from_numpy(lfilter([1.0], [1.0, -0.95], windows.numpy().astype(np.float64)))
+def heard(segments):
+    """Segments as they sound, by the recursion sample by sample."""
+    return torch.from_numpy(lfilter([1.0], [1.0, -0.95], segments.numpy().astype(np.float64)))
 
 
-def test_the_reconstruction_is_of_windows_as_they_are_heard(batch):
+def test_the_reconstruction_is_of_segments_as_they_are_heard(batch):
     """The default: enhanced and clean both de-emphasised, the gradient brought back through the filter."""
     state = state_of(game={"weight": 0.0}, deemphasised_losses=True)
     enhanced, seen = enhanced_by(state, batch), output_gradients(state)
@@ -332,17 +333,17 @@ def test_the_learning_rates_are_those_of_the_schedule(batch):
         assert rates == pytest.approx([0.04 * min(1, step / 4), 0.01 * min(1, step / 4)])
 
 
-# Windows
+# Segments
 
 
-def test_windows_are_pre_emphasised_and_lose_the_sample_before_them():
+def test_segments_are_pre_emphasised_and_lose_the_sample_before_them():
     audio = [torch.randn(2, 1, T + 1) for _ in range(2)]
     batch = prepare(state_of(), *audio, [(0, 0, 0), (0, 0, 1)])
     for ours, samples in zip((batch.noisy, batch.clean), audio, strict=True):
         torch.testing.assert_close(ours, samples[..., 1:] - 0.95 * samples[..., :-1])
 
 
-def test_windows_are_brought_to_a_level_by_the_gain_of_the_noisy_side():
+def test_segments_are_brought_to_a_level_by_the_gain_of_the_noisy_side():
     model = dataclasses.replace(PLAIN, generator=dataclasses.replace(PLAIN.generator, input_rms=0.05), pre_emphasis=0.0)
     noisy, clean = torch.randn(2, 1, T + 1), torch.randn(2, 1, T + 1)
     batch = prepare(state_of(model), noisy, clean, [(0, 0, 0), (0, 0, 1)])
@@ -351,12 +352,12 @@ def test_windows_are_brought_to_a_level_by_the_gain_of_the_noisy_side():
     torch.testing.assert_close(batch.clean, gain * clean[..., 1:])
 
 
-def test_every_window_has_a_z_that_its_place_and_the_seed_decide():
+def test_every_segment_has_a_z_that_its_place_and_the_seed_decide():
     audio = torch.randn(3, 1, T + 1)
     keys = [(0, 0, 0), (0, 0, 1), (1, 0, 0)]
     z = prepare(state_of(), audio, audio, keys).z
     assert z.shape == (3, 2, T // 32)
-    assert len({float(window.sum()) for window in z}) == 3
+    assert len({float(segment.sum()) for segment in z}) == 3
     assert torch.equal(prepare(state_of(), audio[:1], audio[:1], keys[2:]).z, z[2:])
     assert not torch.isclose(prepare(state_of(seed=1), audio, audio, keys).z, z).all(-1).any()
 

@@ -3,17 +3,13 @@
 import dataclasses
 import io
 import json
-import math
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from segan_cli.atomic import write_whole
 from segan_cli.backends.onnx import OnnxNetwork
@@ -21,51 +17,10 @@ from segan_cli.backends.pytorch import TorchNetwork
 from segan_cli.config.modelfile import FORMAT
 from segan_cli.errors import ConfigError
 from segan_cli.networks.checkpoint import Model
-from segan_cli.networks.families import AnyGenerator
-from segan_cli.networks.latent import draw_latent
-from segan_cli.networks.spectral import Fourier, SpectralGenerator
 
 OPSET = 17
 PARITY, HALF_PARITY = 1e-4, 1e-2  # largest difference from torch; full scale is 1
 MIN_HALF_SIZE = 1_024  # elements of a constant from which --half stores it as float16
-
-
-class MatrixFourier(Fourier):
-    """The transforms of `Fourier` as matrix products, which every runtime supports.
-
-    Cosines are even about the middle of a frame and sines odd, so half of each matrix is enough, for the even and the
-    odd part of a frame. The window is zero at the first sample of a frame.
-    """
-
-    cosines: Tensor
-    sines: Tensor
-    back_cosines: Tensor
-    back_sines: Tensor
-
-    def __init__(self, frame: int) -> None:
-        super().__init__(frame)
-        half = frame // 2
-        turn = 2 * math.pi / frame * torch.arange(1, half + 1)[:, None].double() * torch.arange(half + 1)
-        window = torch.hann_window(frame, dtype=torch.float64).sqrt()[1 : half + 1, None] / math.sqrt(frame)
-        twice = torch.full((half + 1,), 2.0).double()
-        twice[0] = twice[-1] = 1.0
-        cosines, sines = window * turn.cos(), -(window * turn.sin())[:-1]
-        for name, values in {"cosines": cosines, "sines": sines}.items():
-            self.register_buffer(name, values.float())
-            self.register_buffer(f"back_{name}", (values * twice).T.contiguous().float())
-
-    def stft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Transform frames [B, N, frame] to real and imaginary parts [B, N, F]."""
-        half = frames.shape[-1] // 2
-        rising, falling = frames[..., 1:half], frames[..., half + 1 :].flip(-1)
-        even = torch.cat((rising + falling, frames[..., half : half + 1]), -1)
-        return even @ self.cosines, (rising - falling) @ self.sines
-
-    def istft(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Transform real and imaginary parts [B, N, F] to frames [B, N, frame]."""
-        even, odd = real @ self.back_cosines, imaginary @ self.back_sines
-        sides, middle = even[..., :-1], even[..., -1:]
-        return torch.cat((torch.zeros_like(middle), sides + odd, middle, (sides - odd).flip(-1)), -1)
 
 
 def export(model: Model, path: Path, half: bool = False) -> float:
@@ -79,12 +34,12 @@ def export(model: Model, path: Path, half: bool = False) -> float:
 
     config = model.config
     rng = np.random.default_rng(0)
-    noisy = (0.1 * rng.standard_normal((3, 1, config.window))).astype(np.float32)
-    z = draw_latent(config.generator, rng, len(noisy), config.window)
+    noisy = (0.1 * rng.standard_normal((3, 1, config.segment_length))).astype(np.float32)
+    z = config.generator.draw_latent(rng, len(noisy), config.segment_length)
     inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
     names = [*inputs, "enhanced"]
     content: Any = io.BytesIO()
-    with by_matrices(model.generator), warnings.catch_warnings():
+    with model.generator.exportable(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter; the output is compared below
         torch.onnx.export(
             model.generator, (torch.from_numpy(noisy), None if z is None else torch.from_numpy(z)), content,
@@ -108,20 +63,6 @@ def export(model: Model, path: Path, half: bool = False) -> float:
         raise ConfigError(f"{path}: cannot be exported: the output would differ from torch by {difference:.1e}")
     write_whole(path, written)
     return difference
-
-
-@contextmanager
-def by_matrices(generator: AnyGenerator) -> Iterator[None]:
-    """Replace the Fourier transforms of a generator, if it has any, by matrix products while the block runs."""
-    if not isinstance(generator, SpectralGenerator):
-        yield
-        return
-    fourier = generator.fourier
-    generator.fourier = MatrixFourier(generator.config.frame)
-    try:
-        yield
-    finally:
-        generator.fourier = fourier
 
 
 def _store_half(proto: Any) -> None:

@@ -9,7 +9,6 @@ from numpy.typing import NDArray
 
 from segan_cli.config.model import ModelConfig
 from segan_cli.errors import CheckpointError
-from segan_cli.networks.latent import draw_latent
 
 Array = NDArray[np.float32]
 BackendName = Literal["auto", "torch", "onnx"]
@@ -39,8 +38,8 @@ class Network(Protocol):
 def check_network(name: str, config: ModelConfig, run: Callable[[Array, Array | None], Array]) -> None:
     """Run a network on noise; raises CheckpointError when its output is not finite."""
     rng = np.random.default_rng(0)
-    noisy = (0.05 * rng.standard_normal((TEST_BATCH, 1, config.window))).astype(np.float32)
-    if not is_finite(run(noisy, draw_latent(config.generator, rng, TEST_BATCH, config.window))):
+    noisy = (0.05 * rng.standard_normal((TEST_BATCH, 1, config.segment_length))).astype(np.float32)
+    if not is_finite(run(noisy, config.generator.draw_latent(rng, TEST_BATCH, config.segment_length))):
         raise CheckpointError(f"{name}: the output of the model is not finite; use another")
 
 

@@ -1,14 +1,19 @@
-"""Field and weight names of models, training states and recipes in formats 1 and 2."""
+"""Former names of fields and weights, in models, training states and recipes; none has another meaning today."""
 
 from typing import Any
 
+MODEL_FIELDS = {"window": "segment_length"}
 SPECTRAL_FIELDS = {
     "width": "embed_dim",
     "steps": "freq_stride",
     "largest_gain": "max_gain",
     "closed": "zeroed_bins",
 }
-TRAINING_FIELDS = {"accumulate": "gradient_accumulation_steps"}
+TRAINING_FIELDS = {
+    "accumulate": "gradient_accumulation_steps",
+    "reference_windows": "reference_segments",
+    "log_windows": "log_segments",
+}
 DATA_FIELDS = {"rooms": "rirs"}
 WEIGHTS = {
     "inward": "input_conv",
@@ -21,40 +26,45 @@ WEIGHTS = {
 }
 
 
+def renamed(values: Any, names: dict[str, str]) -> Any:
+    """Convert the keys of a section; what is no section stays for the check that follows."""
+    return {names.get(key, key): value for key, value in values.items()} if isinstance(values, dict) else values
+
+
 def renamed_model(config: dict[str, Any]) -> dict[str, Any]:
-    """Convert a model config of formats 1 and 2 to current names."""
+    """Convert a model config to current names; a network without a family is convolutional."""
+    config = renamed(config, MODEL_FIELDS)
+    for name in ("generator", "discriminator"):
+        if isinstance(config.get(name), dict):
+            config[name] = {"family": "convolutional", **config[name]}
     generator, discriminator = config.get("generator"), config.get("discriminator")
-    if isinstance(generator, dict) and generator.get("family") == "spectral":
-        generator = {SPECTRAL_FIELDS.get(name, name): value for name, value in generator.items()}
-        config = {**config, "generator": generator}
-    if isinstance(discriminator, dict) and "frame" in discriminator:
-        others = {name: value for name, value in discriminator.items() if name != "frame"}
-        config = {**config, "discriminator": {**others, "frames": [discriminator["frame"]]}}
+    if isinstance(generator, dict) and generator["family"] == "spectral":
+        config["generator"] = renamed(generator, SPECTRAL_FIELDS)
+    if isinstance(discriminator, dict) and discriminator["family"] == "spectral" and "frame" in discriminator:
+        discriminator["frames"] = [discriminator.pop("frame")]
     return config
 
 
-def renamed_training(config: dict[str, Any]) -> dict[str, Any]:
-    """Convert a training config of format 1 to current names."""
-    return {TRAINING_FIELDS.get(name, name): value for name, value in config.items()}
-
-
 def renamed_recipe(values: dict[str, Any]) -> dict[str, Any]:
-    """Convert the tables of a recipe with names of format 1 to current names.
-
-    Recipes have no format number; no name of format 1 has another meaning today.
-    """
-    training, data = values.get("training"), values.get("data")
-    renamed: dict[str, Any] = {"model": renamed_model(values["model"])}
-    if isinstance(training, dict):
-        renamed["training"] = renamed_training(training)
-    if isinstance(data, dict):
-        renamed["data"] = {DATA_FIELDS.get(key, key): value for key, value in data.items()}
-    return {**values, **renamed}
+    """Convert the tables of a recipe to current names."""
+    tables = {"training": TRAINING_FIELDS, "data": DATA_FIELDS}
+    others = {name: renamed(table, tables.get(name, {})) for name, table in values.items()}
+    return {**others, "model": renamed_model(values["model"])}
 
 
-def renamed_discriminator_weight(name: str) -> str:
-    """Convert the name of a weight of the spectral discriminator in formats 1 and 2, which had one resolution."""
-    return f"resolutions.0.{name}" if name.startswith(("layers.", "spectrogram.")) else name
+def renamed_parts(parts: dict[str, Any], version: int) -> dict[str, Any]:
+    """Convert the weights of a training state; the discriminator of formats 1 and 2 had one resolution."""
+    parts = dict(parts)
+    if version == 1:
+        parts["ema_generator"] = parts.pop("average")
+        for name in ("generator", "ema_generator"):
+            parts[name] = {renamed_weight(key): value for key, value in parts[name].items()}
+    if version <= 2:
+        parts["discriminator"] = {
+            f"resolutions.0.{key}" if key.startswith(("layers.", "spectrogram.")) else key: value
+            for key, value in parts["discriminator"].items()
+        }
+    return parts
 
 
 def renamed_weight(name: str) -> str:

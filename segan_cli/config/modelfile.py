@@ -55,5 +55,4 @@ def parse_metadata(text: str) -> ModelMetadata:
             raise ConfigError(
                 f"its provenance has invalid {key} {short_repr(provenance[key])}; export or train it again"
             )
-    config = renamed_model(config) if version < FORMAT else config
-    return ModelMetadata(from_dict(ModelConfig, config), provenance, version)
+    return ModelMetadata(from_dict(ModelConfig, renamed_model(config)), provenance, version)

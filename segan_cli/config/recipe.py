@@ -12,7 +12,6 @@ from segan_cli.config.training import Recipe
 from segan_cli.errors import ConfigError
 
 DEFAULT = "segan-spectral"
-FAMILIES = {"convolutional": "segan-gated", "spectral": "segan-spectral"}
 
 
 def recipes_dir() -> Path:
@@ -29,7 +28,7 @@ def shipped_recipes() -> list[str]:
 
 def recipe_for(model: ModelConfig) -> str:
     """The name of the shipped recipe for a model: the one of its preset, or else of its family."""
-    return model.preset if model.preset in shipped_recipes() else FAMILIES[model.generator.family]
+    return model.preset if model.preset in shipped_recipes() else model.generator.recipe
 
 
 def load_recipe(name: str) -> Recipe:

@@ -5,10 +5,10 @@ import difflib
 import json
 import math
 import reprlib
-import types
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, TypeVar
+from importlib.metadata import entry_points
+from typing import Any, ClassVar, Literal, TypeVar
 
 from segan_cli.errors import ConfigError
 from segan_cli.plain_json import read_json
@@ -18,6 +18,7 @@ T = TypeVar("T")
 NONE = "none"  # stands for None in TOML
 TYPE_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 MAX_KEY = 100  # characters of a key shown in a message
+FAMILIES = "segan_cli.families"  # group of entry points, each a module that is to be imported
 INT_LIMIT = 2**63  # integers must fit into 64 bits
 
 
@@ -33,6 +34,32 @@ class _ShortRepr(reprlib.Repr):
 
 
 short_repr = _ShortRepr().repr
+
+
+class Selected:
+    """Base of configs of several families; the field `family` of the data selects one of them.
+
+    A subclass with a value of `family` is registered under it, at its base, which has none.
+    """
+
+    family: str
+    families: ClassVar[dict[str, type["Selected"]]]
+
+    def __init_subclass__(cls) -> None:
+        if hasattr(cls, "family"):
+            cls.families[cls.family] = cls
+        else:
+            cls.families = {}
+
+    @classmethod
+    def of_family(cls, family: Any, where: str) -> type["Selected"]:
+        """The config class of a family, of segan or of an installed package with an entry point in FAMILIES."""
+        if isinstance(family, str) and family not in cls.families:
+            for plugin in entry_points(group=FAMILIES, name=family):
+                plugin.load()
+        if not isinstance(family, str) or family not in cls.families:
+            raise ConfigError(f"{where}.family: {short_repr(family)}; it must be one of {', '.join(cls.families)}")
+        return cls.families[family]
 
 
 def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
@@ -61,12 +88,8 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     arguments = typing.get_args(kind)
     if type(None) in arguments:
         return None if value is None or value == NONE else _convert(arguments[0], value, where)
-    if isinstance(kind, types.UnionType):  # of configs, selected by `family`; the first by default
-        families = {cls.family: cls for cls in arguments}
-        family = value.get("family", next(iter(families))) if isinstance(value, dict) else None
-        if family is not None and (not isinstance(family, str) or family not in families):
-            raise ConfigError(f"{where}.family: {short_repr(family)}; it must be one of {', '.join(families)}")
-        kind = families.get(family, arguments[0])
+    if isinstance(kind, type) and issubclass(kind, Selected) and isinstance(value, dict):
+        kind = kind.of_family(value.get("family"), where)
     if dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: {short_repr(value)}; it is a section; set one of its keys")
@@ -148,18 +171,13 @@ def none_as_text(value: Any) -> Any:
     return NONE if value is None else value
 
 
-def check_min(name: str, config: Any, **bounds: float) -> None:
-    """Raise ConfigError if a field is below its bound."""
-    for key, bound in bounds.items():
-        if not getattr(config, key) >= bound:
-            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound} or more")
-
-
-def check_max(name: str, config: Any, **bounds: float) -> None:
-    """Raise ConfigError if a field is above its bound."""
-    for key, bound in bounds.items():
-        if not getattr(config, key) <= bound:
-            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must be {bound:,.15g} or less")
+def check_bounds(name: str, config: Any, **bounds: tuple[float, float]) -> None:
+    """Raise ConfigError if a field that is not None is below or above its bounds."""
+    for key, (low, high) in bounds.items():
+        value = getattr(config, key)
+        if value is not None and not low <= value <= high:
+            bound = f"{low} or more" if value < low else f"{high:,.15g} or less"
+            raise ConfigError(f"{name}: {key} {value}; it must be {bound}")
 
 
 def check_int_range(name: str, values: Mapping[str, Any], low: int, high: int) -> None:
@@ -167,13 +185,6 @@ def check_int_range(name: str, values: Mapping[str, Any], low: int, high: int) -
     for key, value in values.items():
         if type(value) is not int or not low <= value <= high:
             raise ConfigError(f"{name}: {key} {short_repr(value)}; it must be a whole number between {low} and {high}")
-
-
-def check_fractions(name: str, config: Any, *keys: str) -> None:
-    """Raise ConfigError if a field is not between 0 and 1."""
-    for key in keys:
-        if not 0 <= getattr(config, key) <= 1:
-            raise ConfigError(f"{name}: {key} {getattr(config, key)}; it must lie between 0 and 1")
 
 
 def check_ranges(name: str, config: Any, *keys: str, largest: float = math.inf) -> None:

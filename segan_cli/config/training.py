@@ -1,10 +1,11 @@
 """Configs of trainings and their data as frozen dataclasses, without torch."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Literal
 
-from segan_cli.config.model import DiscriminatorConfig, ModelConfig
-from segan_cli.config.schema import check_fractions, check_max, check_min, check_ranges, short_repr
+from segan_cli.config.model import ModelConfig
+from segan_cli.config.schema import check_bounds, check_ranges, short_repr
 from segan_cli.errors import ConfigError
 
 MAX_LEVEL_DB = 200.0  # beyond, amplitudes overflow
@@ -53,7 +54,7 @@ class MixingConfig:
     gap_ms: tuple[float, float] = (10.0, 40.0)  # length of a gap
 
     def __post_init__(self) -> None:
-        check_fractions("mixing", self, *(name for name in vars(self) if name.endswith("probability")))
+        check_bounds("mixing", self, **{name: (0, 1) for name in vars(self) if name.endswith("probability")})
         check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "clipping_db", largest=MAX_LEVEL_DB)
         check_ranges("mixing", self, "speed", "band_hz")
         check_ranges("mixing", self, "gap_ms", largest=MAX_GAP_MS)
@@ -127,16 +128,13 @@ class AdversarialConfig:
         for name in ("label_smoothing", "mismatched_share"):
             if not 0 <= getattr(self, name) < 1:
                 raise ConfigError(f"{name}: {getattr(self, name)}; it must lie between 0 and 1, 1 excluded")
-        check_min("adversarial", self, weight=0, start=0, discriminator_steps=1, unrolled_steps=0, instance_noise=0)
-        check_min("adversarial", self, r1_weight=0, gradient_penalty_weight=0, weight_clip=0, replay_size=0)
-        check_min("adversarial", self, replay_share=0, ramp_steps=0, feature_matching_weight=0, update_every=1)
-        check_max("adversarial", self, replay_size=100_000, replay_share=1)
-        check_max("adversarial", self, feature_matching_weight=MAX_WEIGHT, update_every=1_000)
-        check_max("adversarial", self, weight=MAX_WEIGHT, discriminator_steps=1_000, unrolled_steps=1_000)
-        check_max("adversarial", self, instance_noise=10, r1_weight=MAX_WEIGHT, gradient_penalty_weight=MAX_WEIGHT)
-        if self.gradient_share is not None:
-            check_max("adversarial", self, gradient_share=MAX_WEIGHT)
-            check_min("adversarial", self, gradient_share=0)
+        check_bounds(
+            "adversarial", self, weight=(0, MAX_WEIGHT), gradient_share=(0, MAX_WEIGHT), start=(0, math.inf),
+            ramp_steps=(0, math.inf), feature_matching_weight=(0, MAX_WEIGHT), update_every=(1, 1_000),
+            discriminator_steps=(1, 1_000), unrolled_steps=(0, 1_000), instance_noise=(0, 10), replay_share=(0, 1),
+            r1_weight=(0, MAX_WEIGHT), gradient_penalty_weight=(0, MAX_WEIGHT), weight_clip=(0, math.inf),
+            replay_size=(0, 100_000),
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -161,11 +159,11 @@ class TrainingConfig:
     perceptual_weight: float = 0.0  # differentiable PESQ; not in the paper
     stoi_weight: float = 0.0  # differentiable STOI; not in the paper
     plugin_weights: dict[str, float] = field(default_factory=dict)  # of losses in other packages, by name
-    reference_windows: int = 8  # size of the reference batch of virtual batch norm
+    reference_segments: int = 8  # size of the reference batch of virtual batch norm
     ema_decay: float = 0.999  # of the generator weights to validate and save; 0: no averaging
     clip_norm: float | None = 5.0  # maximum gradient norm of each network
     log_every: int = 50  # steps
-    log_windows: bool = False  # log the spec of each segment of the first process
+    log_segments: bool = False  # log the spec of each segment of the first process
     validate_every: int = 2_000  # steps; the state is saved at the same interval
     validation_mixes: int = 48  # whole utterances
     best_by: Literal["pesq_wb", "stoi", "si_sdr_db"] = "pesq_wb"  # validation score that selects the best model
@@ -175,27 +173,17 @@ class TrainingConfig:
     mixing: MixingConfig = field(default_factory=MixingConfig)
 
     def __post_init__(self) -> None:
-        check_min(
-            "training",
-            self,
-            steps=1,
-            batch_size=1,
-            gradient_accumulation_steps=1,
-            reference_windows=1,
-            log_every=1,
-            keep=0,
-        )
-        check_min("training", self, generator_learning_rate=0, discriminator_learning_rate=0, warmup_steps=0, seed=0)
-        check_min("training", self, validate_every=1, validation_mixes=1)
+        check_bounds(
+            "training", self, steps=(1, 10**9), batch_size=(1, 2**16), gradient_accumulation_steps=(1, math.inf),
+            generator_learning_rate=(0, MAX_LEARNING_RATE), discriminator_learning_rate=(0, MAX_LEARNING_RATE),
+            warmup_steps=(0, math.inf), decay_steps=(1, math.inf), reference_segments=(1, 2**16),
+            log_every=(1, math.inf), validate_every=(1, math.inf), validation_mixes=(1, 10_000), keep=(0, 10_000),
+            seed=(0, math.inf),
+        )  # fmt: skip
         for name, weight in self.reconstruction().items():
             if not 0 <= weight <= MAX_WEIGHT:
                 key = f"plugin_weights.{name}" if name in self.plugin_weights else f"{name}_weight"
                 raise ConfigError(f"training: {key} {weight}; it must lie between 0 and {MAX_WEIGHT:,.0f}")
-        check_max(
-            "training", self, generator_learning_rate=MAX_LEARNING_RATE, discriminator_learning_rate=MAX_LEARNING_RATE
-        )
-        check_max("training", self, steps=10**9)
-        check_max("training", self, batch_size=2**16, reference_windows=2**16, validation_mixes=10_000, keep=10_000)
         for name in self.plugin_weights:
             if not name.isidentifier():
                 raise ConfigError(f"training: plugin_weights {short_repr(name)}; a name has letters, digits and _ only")
@@ -203,8 +191,6 @@ class TrainingConfig:
             raise ConfigError(f"training: plugin_weights {min(taken)}: is a loss of segan; set {min(taken)}_weight")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
-        if self.decay_steps is not None:
-            check_min("training", self, decay_steps=1)
         if not 0 <= self.ema_decay < 1:
             raise ConfigError(f"training: ema_decay {self.ema_decay}; it must lie between 0 and 1, 1 excluded")
         if self.batch_size % self.gradient_accumulation_steps:
@@ -246,14 +232,13 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
-        if self.training.perceptual_weight and self.model.window < 512:
-            raise ConfigError("perceptual_weight: PESQ needs a window of 512 samples or more")
-        if self.training.stoi_weight and self.model.window < 7_000:
-            raise ConfigError("stoi_weight: STOI needs a window of 7000 samples or more")
-        adversarial, discriminator = self.training.adversarial, self.model.discriminator
-        has_batch_norm = isinstance(discriminator, DiscriminatorConfig) and discriminator.norm == "batch"
+        if self.training.perceptual_weight and self.model.segment_length < 512:
+            raise ConfigError("perceptual_weight: PESQ needs a segment_length of 512 or more")
+        if self.training.stoi_weight and self.model.segment_length < 7_000:
+            raise ConfigError("stoi_weight: STOI needs a segment_length of 7000 or more")
+        adversarial = self.training.adversarial
         has_penalty = adversarial.r1_weight or adversarial.objective == "wasserstein-gp"
-        if has_batch_norm and has_penalty and adversarial.unrolled_steps:
+        if self.model.discriminator.has_batch_norm and has_penalty and adversarial.unrolled_steps:
             raise ConfigError(
                 "unrolled_steps: a gradient penalty cannot be unrolled through batch norm; set"
                 " model.discriminator.norm=none"

@@ -91,12 +91,12 @@ class NoiseSuppressor:
         self.presence, self.speech = np.full(shape, 0.5), np.zeros(shape)  # probability and power of speech
         self.peak = np.zeros((shape[0], 1))
 
-    def __call__(self, windows: Array) -> Finish:
+    def __call__(self, frames: Array) -> Finish:
         """Suppress noise in frames [N, 3 * channels, frame] of sound and the model's gains in both bands.
 
         The first third of the result is the enhanced sound.
         """
-        sound, upper, speech = np.split(windows, 3, axis=1)
+        sound, upper, speech = np.split(frames, 3, axis=1)
         spectra = np.fft.rfft(sound)
         starts = np.concatenate(([0], np.cumsum(self.size)[:-1]))
         powers = np.add.reduceat(np.square(np.abs(spectra)), starts, axis=-1) / self.size + TINY
@@ -104,8 +104,8 @@ class NoiseSuppressor:
         if self.linked:
             powers, *gains = (side.mean(1, keepdims=True) for side in (powers, *gains))
         gain = np.stack([self._gain(*frame) for frame in zip(powers, *gains, strict=True)])
-        output = np.zeros_like(windows)
-        output[:, : self.channels] = np.fft.irfft(spectra * gain[..., self.band], windows.shape[-1])
+        output = np.zeros_like(frames)
+        output[:, : self.channels] = np.fft.irfft(spectra * gain[..., self.band], frames.shape[-1])
         return lambda: output
 
     def _gain(

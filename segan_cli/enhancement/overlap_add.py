@@ -15,8 +15,8 @@ class OverlapAdd:
     """Cuts a signal into overlapping segments, processes them, and adds the results up.
 
     Segment i starts at sample i*hop - (length - hop), so the ends are in as many segments as the middle. The signal is
-    mirrored before its first and after its last sample. Each result is weighted by the window
-    w[n] = sin^2(pi (n + 1/2) / length) and the sum is divided by the sum of the windows, so the identity gives the
+    mirrored before its first and after its last sample. Each result is weighted by the taper
+    w[n] = sin^2(pi (n + 1/2) / length) and the sum is divided by the sum of the tapers, so the identity gives the
     signal back for any length and hop <= length. The output does not depend on how the signal is cut into blocks.
     """
 
@@ -30,13 +30,13 @@ class OverlapAdd:
         """
         self.process, self.length, self.hop, self.batch, self.ahead = process, length, hop, batch, ahead
         self.in_flight: deque[tuple[int, Finish]] = deque()  # number of segments, and their function that waits
-        self.window = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
+        self.taper = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
         self.padding = length - hop  # mirrored samples before the first one that are still to be cut from the output
         self.started = False  # whether they were prepended
         self.past: Array = np.zeros((channels, 0), np.float32)  # up to one segment of input before …
         self.pending: Array = np.zeros((channels, 0), np.float32)  # … the input from the next segment on
-        self.sum = np.zeros((channels, length))  # windowed results from the start of the next segment on
-        self.window_sum = np.zeros(length)
+        self.sum = np.zeros((channels, length))  # tapered results from the start of the next segment on
+        self.taper_sum = np.zeros(length)
         self.n_pending = 0  # input samples whose output is not final
 
     def push(self, block: Array) -> Array:
@@ -95,10 +95,10 @@ class OverlapAdd:
         return finished
 
     def _add(self, result: Array) -> Array:
-        self.sum += result * self.window
-        self.window_sum += self.window
-        done = (self.sum[:, : self.hop] / self.window_sum[: self.hop]).astype(np.float32)
-        for buffer in (self.sum, self.window_sum):
+        self.sum += result * self.taper
+        self.taper_sum += self.taper
+        done = (self.sum[:, : self.hop] / self.taper_sum[: self.hop]).astype(np.float32)
+        for buffer in (self.sum, self.taper_sum):
             buffer[..., : -self.hop] = buffer[..., self.hop :]
             buffer[..., -self.hop :] = 0
         return done

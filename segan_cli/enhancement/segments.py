@@ -7,7 +7,6 @@ from segan_cli.backends.network import Network, is_finite
 from segan_cli.enhancement.linked_channels import apply_transfer_function, downmix_mid
 from segan_cli.enhancement.overlap_add import Finish
 from segan_cli.errors import AudioError
-from segan_cli.networks.latent import draw_latent
 
 Array = NDArray[np.float32]
 
@@ -34,7 +33,7 @@ class SegmentEnhancer:
     def _start(self, noisy: Array) -> Finish:
         """Run the network on each channel of each segment; the channels of a segment share its latent z."""
         n, channels, length = noisy.shape
-        z = draw_latent(self.network.config.generator, self.rng, n, length)
+        z = self.network.config.generator.draw_latent(self.rng, n, length)
         if z is not None:
             z = np.repeat(z, channels, 0)
         mono = np.ascontiguousarray(noisy, np.float32).reshape(n * channels, 1, length)

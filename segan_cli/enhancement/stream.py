@@ -66,7 +66,7 @@ class EnhancerStream:
         self.emphasis = Emphasis(config.pre_emphasis, channels)
         self.config, self.n_in = config, 0  # n_in: input samples so far, at the model's rate
         batch = max(1, (settings.batch or network.batch) // (1 if linked else channels))
-        self.segments = OverlapAdd(self._start, channels, config.window, config.hop, batch, ahead)
+        self.segments = OverlapAdd(self._start, channels, config.segment_length, config.hop, batch, ahead)
         self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
         self.to_signal_rate = Resampler(model_hz, rate_hz, channels)
         self.high_band: HighBand | None = None

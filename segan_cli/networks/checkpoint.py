@@ -16,7 +16,7 @@ from segan_cli.config.legacy import renamed_weight
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.modelfile import FORMAT, check_size, parse_metadata
 from segan_cli.errors import CheckpointError, ConfigError
-from segan_cli.networks.families import AnyGenerator, build_generator
+from segan_cli.networks.families import Generator, build_generator
 
 DTYPES = ("F32", "F16", "BF16")  # that weights may be stored as
 
@@ -25,7 +25,7 @@ DTYPES = ("F32", "F16", "BF16")  # that weights may be stored as
 class Model:
     """A generator ready to run, with its config and the provenance of its training."""
 
-    generator: AnyGenerator
+    generator: Generator
     config: ModelConfig
     provenance: dict[str, Any]
 

@@ -1,22 +1,43 @@
-"""Builds the networks of a config."""
+"""The interfaces of generators and discriminators, and building them from their configs."""
 
-from segan_cli.config.model import GeneratorConfig, ModelConfig, SpectralConfig, SpectralDiscriminatorConfig
-from segan_cli.networks.discriminator import Discriminator
-from segan_cli.networks.generator import Generator
-from segan_cli.networks.spectral import SpectralGenerator
-from segan_cli.networks.spectral_discriminator import SpectralDiscriminator
+from contextlib import AbstractContextManager, nullcontext
+from pkgutil import resolve_name
 
-AnyGenerator = Generator | SpectralGenerator
-AnyDiscriminator = Discriminator | SpectralDiscriminator
+from torch import Tensor, nn
+
+from segan_cli.config.families.base import GeneratorConfig
+from segan_cli.config.model import ModelConfig
 
 
-def build_generator(config: GeneratorConfig | SpectralConfig) -> AnyGenerator:
+class Generator(nn.Module):
+    """Maps noisy segments [B, 1, T] and the latent z that its config requires, or None, to enhanced ones [B, 1, T]."""
+
+    def exportable(self) -> AbstractContextManager[None]:
+        """Within this context the generator has only operations that ONNX supports."""
+        return nullcontext()
+
+
+class Discriminator(nn.Module):
+    """Maps a candidate [B, 1, T] and its condition, noisy [B, 1, T], to logits [B] or [B, P].
+
+    The outputs of hidden layers are appended to its third argument `features`, a list or None.
+    """
+
+    needs_reference = False  # whether `set_reference` must be called before training
+
+    def set_reference(self, candidate: Tensor, noisy: Tensor) -> None:
+        """Set the reference batch: clean [R, 1, T] and noisy [R, 1, T]."""
+        raise NotImplementedError
+
+
+def build_generator(config: GeneratorConfig) -> Generator:
     """A generator with initial weights, of the family of its config."""
-    return Generator(config) if isinstance(config, GeneratorConfig) else SpectralGenerator(config)
+    generator: Generator = resolve_name(config.module)(config)
+    return generator
 
 
-def build_discriminator(model: ModelConfig, reference_windows: int) -> AnyDiscriminator:
-    """A discriminator with initial weights; `reference_windows` is the size of virtual batch norm's reference batch."""
-    if isinstance(model.discriminator, SpectralDiscriminatorConfig):
-        return SpectralDiscriminator(model.discriminator)
-    return Discriminator(model.discriminator, model.window, reference_windows)
+def build_discriminator(model: ModelConfig, reference_segments: int) -> Discriminator:
+    """A discriminator with initial weights; `reference_segments` is the size of its reference batch, if it has one."""
+    config = model.discriminator
+    discriminator: Discriminator = resolve_name(config.module)(config, model.segment_length, reference_segments)
+    return discriminator

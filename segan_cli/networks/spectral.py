@@ -1,18 +1,22 @@
 """The spectral generator: a complex mask predicted by GRUs along time and attention along frequency."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import linear, pad, silu
 
-from segan_cli.config.model import SpectralConfig
+from segan_cli.config.families.spectral import SpectralConfig
+from segan_cli.networks.families import Generator
+from segan_cli.networks.fourier import Fourier, MatrixFourier
 from segan_cli.networks.layers import at_least_float32
 
 TINY = 1e-8  # power that keeps roots and quotients finite; segments have level 1, and the identity mask is 1
 
 
-class SpectralGenerator(nn.Module):
+class SpectralGenerator(Generator):
     """Maps noisy segments to enhanced ones by a complex mask on the power-compressed spectrum.
 
     Convolutions reduce the bins of each frame to fewer bands with more channels. Dual-path blocks follow, with a
@@ -68,6 +72,15 @@ class SpectralGenerator(nn.Module):
         enhanced = self.istft(real * a - imaginary * b, real * b + imaginary * a)
         return self.config.input_rms * enhanced[:, None]
 
+    @contextmanager
+    def exportable(self) -> Iterator[None]:
+        """Within this context the Fourier transforms are matrix products."""
+        fourier, self.fourier = self.fourier, MatrixFourier(self.config.frame)
+        try:
+            yield
+        finally:
+            self.fourier = fourier
+
     def embed_bands(self, h: Tensor) -> Tensor:
         """[B, N, positions, channels] → [B, N, bands, embed_dim], the band embedding added.
 
@@ -107,26 +120,6 @@ class SpectralGenerator(nn.Module):
         first, second = self.fourier.istft(real, imaginary).chunk(2, -1)
         waveform: Tensor = (first[:, 1:] + second[:, :-1]).flatten(1)
         return waveform
-
-
-class Fourier(nn.Module):
-    """Windowed Fourier transform of frames and its inverse, both with the square root of a Hann window."""
-
-    window: Tensor
-
-    def __init__(self, frame: int) -> None:
-        super().__init__()
-        self.register_buffer("window", torch.hann_window(frame).sqrt(), persistent=False)
-
-    def stft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames [B, N, frame] → real and imaginary part [B, N, F]."""
-        spectra = torch.fft.rfft(frames * self.window, norm="ortho")
-        return spectra.real, spectra.imag
-
-    def istft(self, real: Tensor, imaginary: Tensor) -> Tensor:
-        """Real and imaginary part [B, N, F] → frames [B, N, frame]."""
-        frames: Tensor = torch.fft.irfft(torch.complex(real, imaginary), norm="ortho") * self.window
-        return frames
 
 
 class Convolution(nn.Module):

@@ -5,17 +5,18 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 from torchaudio.transforms import Spectrogram
 
-from segan_cli.config.model import SpectralDiscriminatorConfig
+from segan_cli.config.families.spectral import SpectralDiscriminatorConfig
+from segan_cli.networks.families import Discriminator
 
 
-class SpectralDiscriminator(nn.Module):
+class SpectralDiscriminator(Discriminator):
     """Classifies the patches of a candidate's spectra, given those of its condition, at several resolutions.
 
     Several resolutions as in arXiv 2210.13438, each with a network of its own.
     """
 
-    def __init__(self, config: SpectralDiscriminatorConfig) -> None:
-        super().__init__()
+    def __init__(self, config: SpectralDiscriminatorConfig, *_: int) -> None:
+        super().__init__()  # without a reference batch, and for segments of any length
         self.resolutions = nn.ModuleList(PatchDiscriminator(config, frame) for frame in config.frames)
 
     def forward(self, candidate: Tensor, noisy: Tensor, features: list[Tensor] | None = None) -> Tensor:

@@ -1,12 +1,12 @@
 """Size and cost of the networks of a model."""
 
+import numpy as np
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from segan_cli.config.model import ModelConfig
 from segan_cli.networks.families import build_discriminator, build_generator
-from segan_cli.networks.latent import latent_shape
 
 
 def parameters(network: nn.Module) -> int:
@@ -24,6 +24,6 @@ def macs_per_second(model: ModelConfig) -> float:
     """Multiply-accumulate operations of the generator per second of audio, overlapping segments included."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         generator = build_generator(model.generator)
-        shape = latent_shape(model.generator, 1, model.window)
-        generator(torch.empty(1, 1, model.window), None if shape is None else torch.empty(shape))
+        z = model.generator.draw_latent(np.random.default_rng(), 1, model.segment_length)
+        generator(torch.empty(1, 1, model.segment_length), None if z is None else torch.empty(z.shape))
     return float(counter.get_total_flops()) / 2 * model.sample_rate_hz / model.hop

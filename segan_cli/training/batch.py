@@ -12,7 +12,6 @@ from torchaudio.functional import fftconvolve, preemphasis
 
 from segan_cli.data.loader import Key
 from segan_cli.data.random_streams import Purpose, random_stream
-from segan_cli.networks.latent import draw_latent
 from segan_cli.networks.layers import level_gain
 from segan_cli.training.state import TrainState
 
@@ -38,7 +37,7 @@ class Batch:
 
 
 def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]) -> Batch:
-    """A batch of audio noisy, clean [B, 1, window + 1], whose first sample only initialises the pre-emphasis."""
+    """A batch of audio [B, 1, segment_length + 1], whose first sample only initialises the pre-emphasis."""
     model, device = state.model, state.device
     noisy, clean = (
         preemphasis(side.to(device, non_blocking=True), model.pre_emphasis)[..., 1:] for side in (noisy, clean)
@@ -47,7 +46,7 @@ def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]
         gain = level_gain(noisy, model.generator.input_rms)
         noisy, clean = noisy * gain, clean * gain
     rngs = [random_stream(state.training.seed, Purpose.LATENT, *key) for key in keys]
-    latents = [draw_latent(model.generator, rng, 1, model.window) for rng in rngs]
+    latents = [model.generator.draw_latent(rng, 1, model.segment_length) for rng in rngs]
     drawn = [torch.from_numpy(z) for z in latents if z is not None]
     return Batch(noisy, clean, torch.cat(drawn).to(device) if drawn else None)
 

@@ -12,7 +12,6 @@ from segan_cli.config.training import TrainingConfig
 from segan_cli.data.loader import MixtureDataset, SamplingPlan, batches, draw_extra
 from segan_cli.data.mixing import ExampleSource
 from segan_cli.errors import TrainingError
-from segan_cli.networks.discriminator import Discriminator
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.batch import Batch, prepare
 from segan_cli.training.checkup import examine
@@ -47,7 +46,7 @@ def train(
     loss or a gradient is not finite or memory runs out; earlier checkpoints are kept.
     """
     config, processes = state.training, state.processes
-    plan = sampling_plan(config, state.model.window, processes)
+    plan = sampling_plan(config, state.model.segment_length, processes)
     stopped = False
     try:
         if state.step == 0:
@@ -58,12 +57,12 @@ def train(
             log = TrainingLog(run, state.step, tensorboard)
             recorder = RunRecorder(state, Validation(validation, pool, run), log, run, callback)
             recorder.start()
-        meter = ThroughputMeter(config.batch_size * state.model.window / state.model.sample_rate_hz)
+        meter = ThroughputMeter(config.batch_size * state.model.segment_length / state.model.sample_rate_hz)
         feed = batches(source, plan, state.step, workers, pin=state.device.type == "cuda")
 
         def next_batch() -> Batch:
             noisy, clean, keys = meter.wait_for(feed)
-            if recorder is not None and config.log_windows:
+            if recorder is not None and config.log_segments:
                 recorder.write_specs(MixtureDataset(source, plan), keys)
             return prepare(state, noisy, clean, keys)
 
@@ -86,16 +85,16 @@ def train(
 
 
 def set_reference(state: TrainState, source: ExampleSource, plan: SamplingPlan) -> None:
-    """Set the reference batch of virtual batch norm, if the discriminator uses it."""
+    """Set the reference batch of the discriminator, if it needs one."""
     discriminator = state.discriminator
-    if isinstance(discriminator, Discriminator) and discriminator.config.norm == "virtual":
-        drawn = draw_extra(source, plan, state.training.reference_windows)
+    if discriminator.needs_reference:
+        drawn = draw_extra(source, plan, state.training.reference_segments)
         reference = prepare(state, *drawn)
         condition = state.adversary.condition_for(reference.clean, reference.noisy)
         discriminator.set_reference(reference.clean, condition)
 
 
-def sampling_plan(config: TrainingConfig, window: int, processes: Processes) -> SamplingPlan:
+def sampling_plan(config: TrainingConfig, segment_length: int, processes: Processes) -> SamplingPlan:
     """The segments of this process at every step; raises TrainingError if a batch cannot be divided evenly."""
     adversarial, indices = config.adversarial, processes.local_indices(config.batch_size)
     if len(indices) % config.gradient_accumulation_steps:
@@ -104,7 +103,7 @@ def sampling_plan(config: TrainingConfig, window: int, processes: Processes) -> 
             f" training.gradient_accumulation_steps {config.gradient_accumulation_steps}"
         )
     rounds, start = (adversarial.discriminator_steps, adversarial.start) if adversarial.weight else (1, 0)
-    return SamplingPlan(config.seed, window + 1, rounds, start, indices)
+    return SamplingPlan(config.seed, segment_length + 1, rounds, start, indices)
 
 
 def together(report: StepMetrics, stop: bool, processes: Processes) -> tuple[StepMetrics, bool]:

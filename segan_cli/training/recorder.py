@@ -32,7 +32,7 @@ class TrainingCallback(Protocol):
 
 
 class RunRecorder:
-    """Writes `log.jsonl`, `last.pt`, `best.safetensors` and, by option, `windows.jsonl` and models of recent steps."""
+    """Writes `log.jsonl`, `last.pt`, `best.safetensors` and, by option, `segments.jsonl` and models of recent steps."""
 
     def __init__(
         self, state: TrainState, validation: Validation, log: TrainingLog, run: Path, callback: TrainingCallback
@@ -44,8 +44,8 @@ class RunRecorder:
         state = self.state
         if self.log.noisy is None:
             self.validation.start_noisy()
-        if state.training.log_windows:
-            truncate_after(self.run / "windows.jsonl", state.step)
+        if state.training.log_segments:
+            truncate_after(self.run / "segments.jsonl", state.step)
         at_validation = state.step and state.step % state.training.validate_every == 0
         resumed = self.validation.resume(state.step, state.device)
         if not resumed and at_validation and not self.log.validated(state.step):
@@ -98,7 +98,7 @@ class RunRecorder:
 
     def write_specs(self, dataset: MixtureDataset, keys: Sequence[Key]) -> None:
         """Write the specs that the segments of a batch are rendered from."""
-        with (self.run / "windows.jsonl").open("a", encoding="utf-8") as file:
+        with (self.run / "segments.jsonl").open("a", encoding="utf-8") as file:
             for key in keys:
                 file.write(json.dumps({"step": key[0] + 1, "key": key, **to_dict(dataset.spec(key))}) + "\n")
 

@@ -94,7 +94,7 @@ def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, callb
     Raises ConfigError, CorpusError, CheckpointError or TrainingError if the training cannot start.
     """
     run = options.run
-    sampling_plan(recipe.training, recipe.model.window, processes)  # fails before any data is read
+    sampling_plan(recipe.training, recipe.model.segment_length, processes)  # fails before any data is read
     Reconstruction(recipe.training.reconstruction())  # as does this, for a loss that is not installed
     check_mixes(run / "validation.jsonl", recipe.training.validation_mixes)
     if options.tensorboard:

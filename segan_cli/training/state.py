@@ -2,29 +2,24 @@
 
 import io
 import json
-import pickle
 import warnings
 from contextlib import AbstractContextManager
 from copy import deepcopy
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 import torch
 
 from segan_cli.atomic import write_whole
-from segan_cli.config.legacy import (
-    renamed_discriminator_weight,
-    renamed_model,
-    renamed_training,
-    renamed_weight,
-)
+from segan_cli.config import legacy
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.schema import flatten, from_dict, to_dict
 from segan_cli.config.training import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.losses.reconstruction import Reconstruction
 from segan_cli.networks.checkpoint import Model
-from segan_cli.networks.families import AnyGenerator, build_discriminator, build_generator
+from segan_cli.networks.families import Generator, build_discriminator, build_generator
 from segan_cli.training.adversary import Adversary
 from segan_cli.training.balance import GradientBalancer
 from segan_cli.training.distributed import Processes
@@ -32,7 +27,10 @@ from segan_cli.training.health import Health
 from segan_cli.training.replay import ReplayBuffer
 
 FORMAT = 3  # of saved states; formats 1 and 2 can be read too
-GENERATORS = ("generator", "average")  # parts of format 1 with the weights of a generator
+PARTS = (
+    "generator", "ema_generator", "discriminator", "generator_optimizer", "discriminator_optimizer", "generator_scaler",
+    "discriminator_scaler", "replay",
+)  # fmt: skip
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -48,7 +46,7 @@ class TrainState:
         device = self.device = self.processes.device
         self.generator = build_generator(model.generator).to(device)
         self.ema_generator = copied(self.generator).eval().requires_grad_(False)  # moving average of its weights
-        self.discriminator = build_discriminator(model, training.reference_windows).to(device)
+        self.discriminator = build_discriminator(model, training.reference_segments).to(device)
         self.generator_optimizer = optimizer(training.optimizer, self.generator, training.generator_learning_rate)
         self.discriminator_optimizer = optimizer(
             training.optimizer, self.discriminator, training.discriminator_learning_rate
@@ -105,16 +103,7 @@ class TrainState:
 
     def parts(self) -> dict[str, Any]:
         """The stateful objects by name."""
-        return {
-            "generator": self.generator,
-            "ema_generator": self.ema_generator,
-            "discriminator": self.discriminator,
-            "generator_optimizer": self.generator_optimizer,
-            "discriminator_optimizer": self.discriminator_optimizer,
-            "generator_scaler": self.generator_scaler,
-            "discriminator_scaler": self.discriminator_scaler,
-            "replay": self.replay,
-        }
+        return {name: getattr(self, name) for name in PARTS}
 
     def save(self, path: Path) -> None:
         """Save the state atomically."""
@@ -142,7 +131,7 @@ class TrainState:
                 raise CheckpointError(
                     f"{path}: saved by a training of another model; give its preset, or another --run-dir"
                 )
-            for field in ("optimizer", "reference_windows", "precision"):
+            for field in ("optimizer", "reference_segments", "precision"):
                 if about["training"][field] != getattr(self.training, field):
                     raise CheckpointError(
                         f"{path}: saved with {field} {about['training'][field]}; resume with the same"
@@ -181,31 +170,20 @@ def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[s
         with warnings.catch_warnings(action="ignore"):  # of other pickle protocols, in files that are no states
             state = torch.load(path, device, weights_only=True)  # tensors and plain containers, nothing is executed
         about = json.loads(state["about"])
-        version = about["format"]
-    except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, pickle.UnpicklingError) as error:
+        version, training = about["format"], legacy.renamed(about["training"], legacy.TRAINING_FIELDS)
+        state = legacy.renamed_parts(state, version)
+        about |= {"model": legacy.renamed_model(about["model"]), "training": training}
+    except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, PickleError) as error:
         raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
     state.setdefault("replay", {"kept": []})  # earlier states have none
     if type(version) is not int or not 1 <= version <= FORMAT:
         raise CheckpointError(
             f"{path}: a training state of format {version}, and this segan reads up to {FORMAT}; use another"
         )
-    if version == 1:
-        state = {
-            "ema_generator" if name == "average" else name: {renamed_weight(key): value for key, value in part.items()}
-            if name in GENERATORS
-            else part
-            for name, part in state.items()
-        }
-        about["training"] = renamed_training(about["training"])
-    if version < FORMAT:
-        about["model"] = renamed_model(about["model"])
-        state["discriminator"] = {
-            renamed_discriminator_weight(key): value for key, value in state["discriminator"].items()
-        }
     return state, about
 
 
-def copied(generator: AnyGenerator) -> AnyGenerator:
+def copied(generator: Generator) -> Generator:
     """A copy of a generator; GRU weights are flattened again into one block, as cuDNN requires."""
     copy = deepcopy(generator)
     for module in copy.modules():

@@ -1,0 +1,1 @@
+"""The configs of each family of networks, without torch; each names its torch module."""

@@ -1,0 +1,148 @@
+"""The convolutional family of SEGAN (arXiv 1703.09452)."""
+
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from segan_cli.config.budget import (
+    MAX_CHANNELS,
+    MAX_DILATION,
+    MAX_LAYERS,
+    LayerCost,
+    check_layers,
+    check_rms,
+    classifier_costs,
+)
+from segan_cli.config.families.base import DiscriminatorConfig, GeneratorConfig, scale
+from segan_cli.config.schema import check_bounds, check_int_range
+from segan_cli.errors import ConfigError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ConvolutionalConfig(GeneratorConfig):
+    """Strided convolutional encoder, latent z joined to the thought vector, mirrored decoder (arXiv 1703.09452)."""
+
+    channels: tuple[int, ...]  # output channels of each encoder layer
+    strides: tuple[int, ...]  # one per layer; `segment_length` must be a multiple of their product
+    dilations: tuple[int, ...]  # one per layer
+    kernel_size: int  # taps, odd
+    latent_channels: int  # channels of z; 0: no latent
+    latent: Literal["normal", "uniform"] = "normal"  # distribution of z, with mean 0 and standard deviation 1
+    skip_merge: Literal["concat", "sum", "none"] = "concat"  # how skips join the decoder; none: no skips
+    skip_scale: Literal["fixed", "learned", "gated"] = (
+        "fixed"  # factor of the skips: 1, a learned weight per channel, or a sigmoid of the decoder
+    )
+    input_rms: float | None = None  # normalise the level of each segment to this, and restore it after
+    family: Literal["convolutional"] = "convolutional"
+
+    module: ClassVar[str] = "segan_cli.networks.convolutional:ConvolutionalGenerator"
+    recipe: ClassVar[str] = "segan-gated"
+
+    def __post_init__(self) -> None:
+        check_layers("generator", self.channels, self.strides, self.kernel_size)
+        check_int_range("generator", {"latent_channels": self.latent_channels}, 0, MAX_CHANNELS)
+        dilations = {f"dilation of layer {i}": dilation for i, dilation in enumerate(self.dilations, 1)}
+        check_int_range("generator", dilations, 1, MAX_DILATION)
+        check_rms("generator", self.input_rms)
+        if self.skip_merge == "none" and self.skip_scale != "fixed":
+            raise ConfigError(
+                f"generator: skip_scale {self.skip_scale}, but skip_merge none leaves no skips to scale; set skip_scale"
+                " to fixed"
+            )
+        if len(self.dilations) != len(self.channels):
+            raise ConfigError(
+                f"generator: {len(self.channels)} channels but {len(self.dilations)} dilations; give one per layer"
+            )
+        for stride, dilation in zip(self.strides, self.dilations, strict=True):
+            if math.gcd(stride, dilation) > 1:
+                raise ConfigError(
+                    f"generator: dilation {dilation} and stride {stride} share a divisor, so the layer would"
+                    " skip samples; use odd dilations with even strides"
+                )
+
+    def receptive_field(self) -> int:
+        """Input samples that one frame of the thought vector depends on."""
+        samples, step = 1, 1
+        for stride, dilation in zip(self.strides, self.dilations, strict=True):
+            samples += (self.kernel_size - 1) * dilation * step
+            step *= stride
+        return samples
+
+    def layer_costs(self, n_samples: int) -> list[LayerCost]:
+        """Cost of each layer for a segment: the strided encoder and the mirrored decoder."""
+        channels, taps, layers, lengths = self.channels, self.kernel_size, [], [n_samples]
+        for (n_in, n_out), stride in zip(pairwise((1, *channels)), self.strides, strict=True):
+            lengths.append(lengths[-1] // stride)
+            weights = n_in * n_out * taps + 2 * n_out
+            layers.append(LayerCost(weights, n_in * n_out * taps * lengths[-1], n_out * lengths[-1]))
+        mirrored, sides = channels[-2::-1], 1 + (self.skip_merge == "concat")
+        inputs = [channels[-1] + self.latent_channels, *(sides * c for c in mirrored)]
+        for n_in, n_out, before, after in zip(inputs, (*mirrored, 1), lengths[:0:-1], lengths[-2::-1], strict=True):
+            slopes = (1 + (self.skip_scale == "learned")) * n_out if len(layers) < 2 * len(channels) - 1 else 0
+            weights = n_in * n_out * taps + n_out + slopes
+            layers.append(LayerCost(weights, n_in * n_out * taps * before, n_out * after))
+        return layers
+
+    def scaled(self, width: float) -> Self:
+        """This config with all channel counts multiplied by `width`."""
+        channels = scale(self.channels, width)
+        return replace(self, channels=channels, latent_channels=round(width * self.latent_channels))
+
+    def total_stride(self) -> int:
+        """Samples per frame of the thought vector."""
+        return math.prod(self.strides)
+
+    def draw_latent(self, rng: "np.random.Generator", n_segments: int, n_samples: int) -> "NDArray[np.float32] | None":
+        """A random z [B, C, T / stride], mean 0, deviation 1; None without a latent."""
+        if not self.latent_channels:
+            return None
+        shape = n_segments, self.latent_channels, n_samples // self.total_stride()
+        if self.latent == "uniform":
+            return (rng.random(shape, dtype="float32") - 0.5) * math.sqrt(12)
+        return rng.standard_normal(shape, dtype="float32")
+
+
+@dataclass(frozen=True)
+class ConvolutionalDiscriminatorConfig(DiscriminatorConfig):
+    """Strided convolutions over (candidate, noisy), then a head with one output (arXiv 1703.09452)."""
+
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+    kernel_size: int  # taps, odd
+    leaky_slope: float | None = 0.3  # of LeakyReLU; None: PReLU, a learned slope per channel that starts at 0
+    norm: Literal["virtual", "batch", "none"] = "virtual"  # virtual batch norm: arXiv 1606.03498, section 3.5
+    spectral_norm: bool = False  # arXiv 1802.05957
+    phase_shuffle: int = 0  # largest random shift of each layer's input in training, in samples (arXiv 1802.04208)
+    hidden: tuple[int, ...] = ()  # units of the head's layers; empty: 1x1 convolution to one channel and a linear layer
+    family: Literal["convolutional"] = "convolutional"
+
+    module: ClassVar[str] = "segan_cli.networks.convolutional:ConvolutionalDiscriminator"
+
+    def __post_init__(self) -> None:
+        check_layers("discriminator", self.channels, self.strides, self.kernel_size)
+        check_bounds("discriminator", self, phase_shuffle=(0, math.inf))
+        hidden = {f"hidden layer {i}": n for i, n in enumerate(self.hidden, 1)}
+        check_int_range("discriminator", hidden, 1, MAX_CHANNELS)
+        check_int_range("discriminator", {"hidden layers": len(self.hidden)}, 0, MAX_LAYERS)
+
+    def layer_costs(self, n_samples: int) -> list[LayerCost]:
+        """Cost of each layer for a segment, without normalisation layers."""
+        return classifier_costs(self.channels, self.strides, self.kernel_size, self.hidden, n_samples)
+
+    def scaled(self, width: float) -> Self:
+        """This config with all channel counts and hidden units multiplied by `width`."""
+        return replace(self, channels=scale(self.channels, width), hidden=scale(self.hidden, width))
+
+    def total_stride(self) -> int:
+        """Samples per frame of the last layer."""
+        return math.prod(self.strides)
+
+    @property
+    def has_batch_norm(self) -> bool:
+        """Whether the logits of an example depend on the rest of its batch."""
+        return self.norm == "batch"
