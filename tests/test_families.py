@@ -63,6 +63,14 @@ def test_a_family_is_known_by_its_installed_package_alone(installed, monkeypatch
         from_dict(ModelConfig, values)
 
 
+def test_a_family_that_cannot_be_imported_is_named(installed):
+    values = to_dict(load_recipe(str(installed)).model)
+    GeneratorConfig.families.pop("subtractive")
+    sys.modules["subtractive"] = None  # as if the package lacked the module
+    with pytest.raises(ConfigError, match=r"generator\.family: subtractive cannot be imported \(.*\); install it"):
+        from_dict(ModelConfig, values)
+
+
 @pytest.mark.parametrize("width", [1.0, 0.5])
 def test_the_costs_of_the_family_are_those_of_its_network(installed, width):
     model = scaled(load_recipe(str(installed)).model, width)

@@ -29,14 +29,11 @@ class ModelConfig:
         check_int_range("model", {"segment_length": length}, 1, MAX_SEGMENT)
         networks = {"generator": self.generator, "discriminator": self.discriminator}
         for name, network in networks.items():
-            if length % network.total_stride():
-                raise ConfigError(
-                    f"{name}: segment_length {length} is not a multiple of the stride {network.total_stride()}"
-                )
-            if network.longest_frame() >= 2 * length:
-                raise ConfigError(
-                    f"{name}: frames of {network.longest_frame()} samples do not fit a segment_length of {length}"
-                )
+            stride, frame = network.total_stride(), network.longest_frame()
+            if length % stride:
+                raise ConfigError(f"{name}: segment_length {length} is not a multiple of the stride {stride}")
+            if frame >= 2 * length:
+                raise ConfigError(f"{name}: frames of {frame} samples do not fit a segment_length of {length}")
         if self.sample_rate_hz != 16_000:
             raise ConfigError(f"sample_rate_hz: {self.sample_rate_hz}; only 16000 is supported")
         if not 0 <= self.pre_emphasis < 1:

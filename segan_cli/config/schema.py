@@ -37,10 +37,7 @@ short_repr = _ShortRepr().repr
 
 
 class Selected:
-    """Base of configs of several families; the field `family` of the data selects one of them.
-
-    A subclass with a value of `family` is registered under it, at its base, which has none.
-    """
+    """Base of configs whose class is selected by the field `family`; a subclass with a value of it is registered."""
 
     family: str
     families: ClassVar[dict[str, type["Selected"]]]
@@ -56,7 +53,10 @@ class Selected:
         """The config class of a family, of segan or of an installed package with an entry point in FAMILIES."""
         if isinstance(family, str) and family not in cls.families:
             for plugin in entry_points(group=FAMILIES, name=family):
-                plugin.load()
+                try:
+                    plugin.load()
+                except ImportError as error:
+                    raise ConfigError(f"{where}.family: {family} cannot be imported ({error}); install it") from error
         if not isinstance(family, str) or family not in cls.families:
             raise ConfigError(f"{where}.family: {short_repr(family)}; it must be one of {', '.join(cls.families)}")
         return cls.families[family]

@@ -5,15 +5,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from segan_cli.config.budget import (
-    MAX_CHANNELS,
-    MAX_DILATION,
-    MAX_LAYERS,
-    LayerCost,
-    check_layers,
-    check_rms,
-    classifier_costs,
-)
+from segan_cli.config import budget
 from segan_cli.config.families.base import DiscriminatorConfig, GeneratorConfig, scale
 from segan_cli.config.schema import check_bounds, check_int_range
 from segan_cli.errors import ConfigError
@@ -35,7 +27,7 @@ class ConvolutionalConfig(GeneratorConfig):
     latent: Literal["normal", "uniform"] = "normal"  # distribution of z, with mean 0 and standard deviation 1
     skip_merge: Literal["concat", "sum", "none"] = "concat"  # how skips join the decoder; none: no skips
     skip_scale: Literal["fixed", "learned", "gated"] = (
-        "fixed"  # factor of the skips: 1, a learned weight per channel, or a sigmoid of the decoder
+        "fixed"  # factor: 1, a weight per channel, or a decoder's sigmoid
     )
     input_rms: float | None = None  # normalise the level of each segment to this, and restore it after
     family: Literal["convolutional"] = "convolutional"
@@ -44,11 +36,11 @@ class ConvolutionalConfig(GeneratorConfig):
     recipe: ClassVar[str] = "segan-gated"
 
     def __post_init__(self) -> None:
-        check_layers("generator", self.channels, self.strides, self.kernel_size)
-        check_int_range("generator", {"latent_channels": self.latent_channels}, 0, MAX_CHANNELS)
+        budget.check_layers("generator", self.channels, self.strides, self.kernel_size)
+        check_int_range("generator", {"latent_channels": self.latent_channels}, 0, budget.MAX_CHANNELS)
         dilations = {f"dilation of layer {i}": dilation for i, dilation in enumerate(self.dilations, 1)}
-        check_int_range("generator", dilations, 1, MAX_DILATION)
-        check_rms("generator", self.input_rms)
+        check_int_range("generator", dilations, 1, budget.MAX_DILATION)
+        budget.check_rms("generator", self.input_rms)
         if self.skip_merge == "none" and self.skip_scale != "fixed":
             raise ConfigError(
                 f"generator: skip_scale {self.skip_scale}, but skip_merge none leaves no skips to scale; set skip_scale"
@@ -73,19 +65,19 @@ class ConvolutionalConfig(GeneratorConfig):
             step *= stride
         return samples
 
-    def layer_costs(self, n_samples: int) -> list[LayerCost]:
+    def layer_costs(self, n_samples: int) -> list[budget.LayerCost]:
         """Cost of each layer for a segment: the strided encoder and the mirrored decoder."""
         channels, taps, layers, lengths = self.channels, self.kernel_size, [], [n_samples]
         for (n_in, n_out), stride in zip(pairwise((1, *channels)), self.strides, strict=True):
             lengths.append(lengths[-1] // stride)
             weights = n_in * n_out * taps + 2 * n_out
-            layers.append(LayerCost(weights, n_in * n_out * taps * lengths[-1], n_out * lengths[-1]))
+            layers.append(budget.LayerCost(weights, n_in * n_out * taps * lengths[-1], n_out * lengths[-1]))
         mirrored, sides = channels[-2::-1], 1 + (self.skip_merge == "concat")
         inputs = [channels[-1] + self.latent_channels, *(sides * c for c in mirrored)]
         for n_in, n_out, before, after in zip(inputs, (*mirrored, 1), lengths[:0:-1], lengths[-2::-1], strict=True):
             slopes = (1 + (self.skip_scale == "learned")) * n_out if len(layers) < 2 * len(channels) - 1 else 0
             weights = n_in * n_out * taps + n_out + slopes
-            layers.append(LayerCost(weights, n_in * n_out * taps * before, n_out * after))
+            layers.append(budget.LayerCost(weights, n_in * n_out * taps * before, n_out * after))
         return layers
 
     def scaled(self, width: float) -> Self:
@@ -124,15 +116,15 @@ class ConvolutionalDiscriminatorConfig(DiscriminatorConfig):
     module: ClassVar[str] = "segan_cli.networks.convolutional:ConvolutionalDiscriminator"
 
     def __post_init__(self) -> None:
-        check_layers("discriminator", self.channels, self.strides, self.kernel_size)
+        budget.check_layers("discriminator", self.channels, self.strides, self.kernel_size)
         check_bounds("discriminator", self, phase_shuffle=(0, math.inf))
         hidden = {f"hidden layer {i}": n for i, n in enumerate(self.hidden, 1)}
-        check_int_range("discriminator", hidden, 1, MAX_CHANNELS)
-        check_int_range("discriminator", {"hidden layers": len(self.hidden)}, 0, MAX_LAYERS)
+        check_int_range("discriminator", hidden, 1, budget.MAX_CHANNELS)
+        check_int_range("discriminator", {"hidden layers": len(self.hidden)}, 0, budget.MAX_LAYERS)
 
-    def layer_costs(self, n_samples: int) -> list[LayerCost]:
+    def layer_costs(self, n_samples: int) -> list[budget.LayerCost]:
         """Cost of each layer for a segment, without normalisation layers."""
-        return classifier_costs(self.channels, self.strides, self.kernel_size, self.hidden, n_samples)
+        return budget.classifier_costs(self.channels, self.strides, self.kernel_size, self.hidden, n_samples)
 
     def scaled(self, width: float) -> Self:
         """This config with all channel counts and hidden units multiplied by `width`."""
