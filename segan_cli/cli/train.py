@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 FOLDER = click.Path(path_type=Path)
 FIXED_FIELDS = {"model.preset", "model.generator.family", "model.discriminator.family"}
 WITHOUT = "none"  # of --adversarial: reconstruction losses alone
-WRITTEN = ("*.safetensors", "last.pt", "log.jsonl", "windows.jsonl", "data.json")  # by a training to its folder
+WRITTEN = ("*.safetensors", "last.pt", "log.jsonl", "segments.jsonl", "data.json")  # by a training to its folder
 MAX_RUN_NAME = 64  # characters of an automatic run name
 RECIPE_OPTIONS = {  # option → field of the recipe
     "data": "data.speech",

@@ -1,7 +1,6 @@
 """Cost of a network, computed from its config, and the limits it must not exceed."""
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 from segan_cli.errors import ConfigError
 
@@ -54,14 +53,3 @@ def check_rms(name: str, input_rms: float | None) -> None:
     """Raise ConfigError if a normalisation level is out of range."""
     if input_rms is not None and not 1e-6 <= input_rms <= 1:
         raise ConfigError(f"{name}: input_rms {input_rms:g}; it must lie between 1e-6 and 1")
-
-
-def classifier_costs(channels: Sizes, strides: Sizes, taps: int, hidden: Sizes, n: int) -> list[LayerCost]:
-    """Cost of strided convolutions over two channels of n values and a head, without normalisation layers."""
-    layers, length = [], n
-    for (n_in, n_out), stride in zip(pairwise((2, *channels)), strides, strict=True):
-        length //= stride
-        layers.append(LayerCost(n_in * n_out * taps, n_in * n_out * taps * length, n_out * length))
-    for n_in, n_out in pairwise((channels[-1] * length, *hidden, 1)):
-        layers.append(LayerCost(n_in * n_out, n_in * n_out, n_out))
-    return layers

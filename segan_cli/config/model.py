@@ -27,17 +27,15 @@ class ModelConfig:
     def __post_init__(self) -> None:
         length = self.segment_length
         check_int_range("model", {"segment_length": length}, 1, MAX_SEGMENT)
-        networks = {"generator": self.generator, "discriminator": self.discriminator}
-        for name, network in networks.items():
-            stride, frame = network.total_stride(), network.longest_frame()
-            if length % stride:
-                raise ConfigError(f"{name}: segment_length {length} is not a multiple of the stride {stride}")
-            if frame >= 2 * length:
-                raise ConfigError(f"{name}: frames of {frame} samples do not fit a segment_length of {length}")
         if self.sample_rate_hz != 16_000:
             raise ConfigError(f"sample_rate_hz: {self.sample_rate_hz}; only 16000 is supported")
         if not 0 <= self.pre_emphasis < 1:
             raise ConfigError(f"pre_emphasis: {self.pre_emphasis}; it must lie between 0 and 1, 1 excluded")
         check_int_range("model", {"hop": self.hop}, -(-length // MAX_OVERLAP), length)
-        for name, network in networks.items():
+        for name, network in (("generator", self.generator), ("discriminator", self.discriminator)):
+            stride, frame = network.total_stride(), network.longest_frame()
+            if length % stride:
+                raise ConfigError(f"{name}: segment_length {length} is not a multiple of the stride {stride}")
+            if frame >= 2 * length:
+                raise ConfigError(f"{name}: frames of {frame} samples do not fit a segment_length of {length}")
             check_budget(name, network.layer_costs(length), self.sample_rate_hz / self.hop)

@@ -58,7 +58,9 @@ class Selected:
                 except ImportError as error:
                     raise ConfigError(f"{where}.family: {family} cannot be imported ({error}); install it") from error
         if not isinstance(family, str) or family not in cls.families:
-            raise ConfigError(f"{where}.family: {short_repr(family)}; it must be one of {', '.join(cls.families)}")
+            raise ConfigError(
+                f"{where}.family: {short_repr(family)}; it must be one of {', '.join(sorted(cls.families))}"
+            )
         return cls.families[family]
 
 

@@ -124,7 +124,13 @@ class ConvolutionalDiscriminatorConfig(DiscriminatorConfig):
 
     def layer_costs(self, n_samples: int) -> list[budget.LayerCost]:
         """Cost of each layer for a segment, without normalisation layers."""
-        return budget.classifier_costs(self.channels, self.strides, self.kernel_size, self.hidden, n_samples)
+        layers, length = [], n_samples
+        for (n_in, n_out), stride in zip(pairwise((2, *self.channels)), self.strides, strict=True):
+            length //= stride
+            weights = n_in * n_out * self.kernel_size
+            layers.append(budget.LayerCost(weights, weights * length, n_out * length))
+        head = pairwise((self.channels[-1] * length, *self.hidden, 1))
+        return layers + [budget.LayerCost(n_in * n_out, n_in * n_out, n_out) for n_in, n_out in head]
 
     def scaled(self, width: float) -> Self:
         """This config with all channel counts and hidden units multiplied by `width`."""

@@ -1,9 +1,10 @@
 """The spectral family: networks on the spectra of segments."""
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import ClassVar, Literal, Self
 
-from segan_cli.config.budget import MAX_CHANNELS, MAX_LAYERS, LayerCost, check_layers, check_rms, classifier_costs
+from segan_cli.config.budget import MAX_CHANNELS, MAX_LAYERS, LayerCost, check_layers, check_rms
 from segan_cli.config.families.base import DiscriminatorConfig, GeneratorConfig, scale
 from segan_cli.config.schema import check_int_range
 from segan_cli.errors import ConfigError
@@ -129,8 +130,14 @@ class SpectralDiscriminatorConfig(DiscriminatorConfig):
 
     def layer_costs(self, n_samples: int) -> list[LayerCost]:
         """Cost of each layer for a segment; the spectrograms of an overlapping STFT have twice as many values."""
-        strides = (2 * self.freq_stride, *[4] * (len(self.channels) - 1))
-        return len(self.frames) * classifier_costs(self.channels, strides, self.kernel_size**2, (), 2 * n_samples)
+        layers, points, freq_stride = [], 2 * n_samples, self.freq_stride
+        for n_in, n_out in pairwise((2, *self.channels)):
+            points //= 2 * freq_stride
+            weights = n_in * n_out * self.kernel_size * (self.kernel_size + freq_stride - 2)
+            layers.append(LayerCost(weights + n_out, weights * points, n_out * points))
+            freq_stride = 2
+        head = LayerCost(self.channels[-1] + 1, self.channels[-1] * points, points)
+        return len(self.frames) * [*layers, head]
 
     def scaled(self, width: float) -> Self:
         """This config with all channel counts multiplied by `width`."""
