@@ -256,7 +256,6 @@ def test_a_stream_takes_blocks_of_its_channels_until_its_end():
     for block in (
         np.zeros(10),
         np.zeros((1, 10)),
-        np.zeros((10, 2)),
         np.zeros((2, 10), np.int32),
         np.zeros((2, 10, 2)),
     ):
