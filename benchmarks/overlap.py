@@ -16,7 +16,8 @@ from segan_cli import Enhancer
 from segan_cli.backends.pretrained import find_model
 from segan_cli.evaluation.cases import Cases, from_mixes
 from segan_cli.evaluation.report import summarise_system
-from segan_cli.evaluation.run import NOISY, EvaluationOptions, evaluate
+from segan_cli.evaluation.run import evaluate
+from segan_cli.evaluation.table import NOISY
 from segan_cli.measures.catalog import CORE
 from segan_cli.networks.checkpoint import Model, load_model
 
@@ -42,7 +43,7 @@ def main() -> None:
         config = replace(model.config, hop=hop)
         enhancers[name] = Enhancer(Model(model.generator, config, model.provenance), device="cpu")
         rates[name] = config.sample_rate_hz / config.hop
-    evaluation = evaluate(EvaluationOptions(cases, tuple(CORE), models=enhancers))
+    evaluation = evaluate(cases, tuple(CORE), enhancers)
     results: dict[str, Any] = {"mixes": len(cases.all)}
     for system in (NOISY, *HOPS):
         means = {

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +28,6 @@ import segan_cli.evaluation.run
 import segan_cli.evaluation.store  # noqa: F401  # imported once, and not by every fork
 from segan_cli.atomic import write_whole
 from segan_cli.cli import main as segan
-from segan_cli.cluster.evaluate import InlineExecutor
 
 RECORDINGS = ("in/a.wav", "in/b.flac", "in/deep/c.wav", "in/a-clean.wav", "ref/a.wav", "ref/b.wav", "other.wav")
 TEXTS = ("list.txt", "list.wav", "list.jsonl", "pairs.csv", "m.onnx", "m.wav", "o.jsonl", "in/notes.txt")
@@ -57,7 +57,7 @@ class FakeEnhancer:
 
 PATCHES = {
     "segan_cli.enhancement.enhancer.Enhancer": FakeEnhancer,
-    "segan_cli.evaluation.run.worker_pool": lambda jobs: InlineExecutor(),
+    "segan_cli.evaluation.run.worker_pool": lambda jobs: ThreadPoolExecutor(1),
     "segan_cli.enhancement.plot.plot": lambda before, after, target: write_whole(target, b"picture"),
 }
 

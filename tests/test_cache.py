@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.data import cache as module
-from segan_cli.data.cache import Cache, CacheEntry, active_level, count_clipped
+from segan_cli.data.cache import Cache, CacheEntry, count_clipped
+from segan_cli.data.levels import active_level
 from segan_cli.data.recordings import Recording, Recordings, map_shard
 from segan_cli.errors import CorpusError
 

@@ -12,21 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.errors import CorpusError, SeganError
-from segan_cli.evaluation.cases import (
-    Cases,
-    NoiseMix,
-    from_folders,
-    from_manifest,
-    from_mixes,
-    from_set,
-    match_enhanced,
-)
+from segan_cli.evaluation.cases import Cases, from_folders, from_manifest, from_mixes, from_set
 from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.report import build_report, to_csv, to_json, to_markdown
-from segan_cli.evaluation.run import CaseScores, EvaluationOptions, evaluate, scores_of
-from segan_cli.evaluation.scoring import ScoringTask, estimate_delay, mix_noise, score
+from segan_cli.evaluation.result import CaseScores, scores_of
+from segan_cli.evaluation.run import evaluate
+from segan_cli.evaluation.scoring import ScoringTask, estimate_delay, score
+from segan_cli.evaluation.signals import NoiseMix, mix_noise
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.evaluation.store import ScoreStore
+from segan_cli.evaluation.table import match_enhanced
 from segan_cli.measures.catalog import CORE, WITH_REFERENCE, measure_all
 from segan_cli.measures.score import Undefined
 
@@ -40,8 +35,8 @@ class Halved:
         return noisy / 2
 
 
-def run(pairs, **options):
-    return evaluate(EvaluationOptions(from_folders(pairs / "noisy", pairs / "clean"), QUICK, jobs=1, **options))
+def run(pairs, systems=None, **options):
+    return evaluate(from_folders(pairs / "noisy", pairs / "clean"), QUICK, systems or {}, jobs=1, **options)
 
 
 def rewrite(path, change):
@@ -57,7 +52,7 @@ def test_files_are_paired_by_name_whatever_their_format(pairs):
         samples, rate_hz = soundfile.read(pairs / "noisy" / f"{name}.wav")
         soundfile.write(pairs / "noisy" / f"{name}.flac", samples, rate_hz)
         (pairs / "noisy" / f"{name}.wav").unlink()
-    result = run(pairs, folders={"itself": pairs / "clean"})
+    result = run(pairs, {"itself": pairs / "clean"})
     assert [row.case.name for row in result.cases] == ["u0", "u1", "u2", "u3"]
     for row in result.cases:
         assert row.scores["itself"]["stoi"] == pytest.approx(1.0, abs=1e-5)
@@ -87,7 +82,7 @@ def test_a_set_is_recognised_with_its_log(pairs):
     cases = from_set(root)
     assert [case.noisy.parent.name for case in cases.all] == ["noisy_testset_wav"] * 4
     assert [case.labels["snr_db"] for case in cases.all] == ["2.5", "7.5", "2.5", "17.5"]
-    result = evaluate(EvaluationOptions(cases, QUICK, jobs=1))
+    result = evaluate(cases, QUICK, jobs=1)
     report = build_report(result, {})
     assert [group["value"] for group in report["breakdown"]["snr_db"]] == ["2.5", "7.5", "17.5"]
     assert [group["recordings"] for group in report["breakdown"]["noise"]] == [2, 2]
@@ -122,11 +117,11 @@ def test_mixes_have_the_requested_snr_and_are_reproducible(pairs):
     clean = voice(2.0)
     ratio = {}
     for snr_db in (0.0, 12.0):
-        added = mix_noise(clean, NoiseMix(noise / "h.wav", snr_db, 7)) - clean
+        added = mix_noise(clean, NoiseMix(pairs / "clean" / "u0.wav", noise / "h.wav", snr_db, 7)) - clean
         ratio[snr_db] = 10 * np.log10(np.mean(clean**2) / np.mean(added**2))
     assert ratio[12.0] - ratio[0.0] == pytest.approx(12.0, abs=0.01)
     assert -6 < ratio[0.0] < 0.1  # the level of speech is that where somebody speaks
-    result = evaluate(EvaluationOptions(cases, QUICK, models={"half": Halved()}, jobs=1))
+    result = evaluate(cases, QUICK, {"half": Halved()}, jobs=1)
     by_snr = {group["value"]: group["summary"] for group in build_report(result, {})["breakdown"]["snr_db"]}
     assert by_snr["12"]["noisy"]["si_sdr_db"]["mean"] > by_snr["0"]["noisy"]["si_sdr_db"]["mean"] + 11
     assert by_snr["0"]["half"]["si_sdr_db"]["mean"] == pytest.approx(
@@ -195,7 +190,7 @@ def test_a_constant_delay_is_reported_and_compensated_with_align(pairs):
     for path in (pairs / "noisy").iterdir():
         samples, rate_hz = soundfile.read(path)
         soundfile.write(late / path.name, np.pad(samples, (96, 0))[: len(samples)], rate_hz)
-    reported, aligned = (run(pairs, folders={"late": late}, align=align) for align in (False, True))
+    reported, aligned = (run(pairs, {"late": late}, align=align) for align in (False, True))
     assert reported.inputs.delays == aligned.inputs.delays == {"late": 96}
     means = [np.mean(scores_of(result.cases, "late", "si_sdr_db")) for result in (reported, aligned)]
     noisy = np.mean(scores_of(reported.cases, "noisy", "si_sdr_db"))
@@ -214,8 +209,9 @@ class Late:
 def test_the_delay_of_a_model_is_compensated_with_align(pairs):
     heard = []
     cases = from_folders(pairs / "noisy", pairs / "clean")
-    options = EvaluationOptions(cases, QUICK, models={"late": Late()}, align=True, jobs=1)
-    aligned = evaluate(options, lambda done, total: heard.append((done, total)))
+    aligned = evaluate(
+        cases, QUICK, {"late": Late()}, align=True, jobs=1, progress=lambda done, total: heard.append((done, total))
+    )
     assert aligned.inputs.delays == {"late": 96}
     for row in aligned.cases:
         assert row.scores["late"]["si_sdr_db"] == pytest.approx(row.scores["noisy"]["si_sdr_db"], abs=0.1)
@@ -280,15 +276,13 @@ def test_scores_do_not_depend_on_workers_or_the_cache(pairs, tmp_path):
     cases = from_folders(pairs / "noisy", pairs / "clean")
     reports = []
     for jobs in (1, 2):
-        reports.append(
-            to_json(build_report(evaluate(EvaluationOptions(cases, CORE, models={"half": Halved()}, jobs=jobs)), {}))
-        )
+        reports.append(to_json(build_report(evaluate(cases, CORE, {"half": Halved()}, jobs=jobs), {})))
     store = ScoreStore(tmp_path / "scores.sqlite")
-    evaluate(EvaluationOptions(Cases(cases.all[:2]), CORE, jobs=1, store=store))
+    evaluate(Cases(cases.all[:2]), CORE, jobs=1, store=store)
     with sqlite3.connect(store.path) as database:
         assert database.execute("SELECT count(*) FROM scores").fetchone() == (6,)
-    again = EvaluationOptions(cases, CORE, models={"half": Halved()}, jobs=2, store=store)
-    reports.append(to_json(build_report(evaluate(again), {})))
+    again = evaluate(cases, CORE, {"half": Halved()}, jobs=2, store=store)
+    reports.append(to_json(build_report(again, {})))
     assert reports[0] == reports[1] == reports[2]
 
 
@@ -319,7 +313,7 @@ def test_differences_are_of_the_same_file():
 
 
 def test_a_report_goes_to_every_format(pairs):
-    result = run(pairs, models={"half": Halved()})
+    result = run(pairs, {"half": Halved()})
     report = json.loads(to_json(build_report(result, {"command": "segan evaluate"})))
     assert report["systems"] == ["noisy", "half"]
     assert report["differences"][0]["measures"]["si_sdr_db"]["mean"] == pytest.approx(0.0, abs=1e-4)
@@ -331,9 +325,9 @@ def test_a_report_goes_to_every_format(pairs):
 
 
 def test_two_reports_are_compared_file_by_file(pairs, tmp_path):
-    first = json.loads(to_json(build_report(run(pairs, models={"a": Halved()}), {})))
+    first = json.loads(to_json(build_report(run(pairs, {"a": Halved()}), {})))
     rewrite(pairs / "noisy" / "u0.wav", lambda x: x + hiss(2.0, seed=8, level=0.1))
-    second = json.loads(to_json(build_report(run(pairs, models={"b": Halved()}), {})))
+    second = json.loads(to_json(build_report(run(pairs, {"b": Halved()}), {})))
     found = compare_reports(first, second)
     assert list(found) == ["noisy", "b - a"]
     scores = [r["files"][0]["scores"]["noisy"]["si_sdr_db"] for r in (first, second)]
@@ -348,6 +342,6 @@ def test_two_reports_are_compared_file_by_file(pairs, tmp_path):
 
 
 def test_measures_are_those_of_the_catalogue(pairs):
-    result = evaluate(EvaluationOptions(from_folders(pairs / "noisy", pairs / "clean"), tuple(WITH_REFERENCE), jobs=1))
+    result = evaluate(from_folders(pairs / "noisy", pairs / "clean"), tuple(WITH_REFERENCE), jobs=1)
     assert set(build_report(result, {})["summary"]["noisy"]) == set(WITH_REFERENCE)
     assert all(isinstance(row, CaseScores) for row in result.cases)

@@ -18,10 +18,12 @@ from segan_cli.data.layouts import scan_noise, scan_speech
 from segan_cli.data.recordings import map_shard
 from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import CorpusError
-from segan_cli.evaluation.cases import from_folders, from_manifest, match_enhanced
+from segan_cli.evaluation.cases import from_folders, from_manifest
 from segan_cli.evaluation.compare import compare_reports
-from segan_cli.evaluation.run import EvaluationOptions, evaluate
+from segan_cli.evaluation.run import evaluate
 from segan_cli.evaluation.scoring import ScoringTask, score
+from segan_cli.evaluation.signals import Signal
+from segan_cli.evaluation.table import match_enhanced
 
 SPEECH_S, PAUSE_S = 0.5, 1.0
 STARTS_S = (1.0, 2.5)  # of the speech in each call
@@ -245,14 +247,14 @@ def test_parts_are_scored_like_files_of_their_own(tmp_path, calls):
         {"noisy": "call0.wav", "clean": "call1.wav", "offset": s, "duration": SPEECH_S, "room": "a"} for s in STARTS_S
     ]
     write_manifest(tmp_path / "a.jsonl", rows)
-    options = EvaluationOptions(from_manifest(tmp_path / "a.jsonl"), ("lsd_db",), {"half": tmp_path / "out"}, jobs=1)
-    result = evaluate(options)
+    result = evaluate(from_manifest(tmp_path / "a.jsonl"), ("lsd_db",), {"half": tmp_path / "out"}, jobs=1)
     assert [row.case.name for row in result.cases] == ["call0 1-1.5 s", "call0 2.5-3 s"]
     assert result.cases[0].case.labels == {"room": "a"}
     for i, row in enumerate(result.cases):
         for system, gain in (("noisy", 1.0), ("half", 0.5)):
             soundfile.write(tmp_path / "clean.wav", calls[1][i], 16_000)
-            own = score(ScoringTask(tmp_path / "clean.wav", np.float32(gain) * calls[0][i], ("lsd_db",)))
+            degraded = Signal("call0", np.float32(gain) * calls[0][i])
+            own = score(ScoringTask(tmp_path / "clean.wav", degraded, ("lsd_db",)))
             assert row.scores[system]["lsd_db"] == pytest.approx(own.scores["lsd_db"], abs=0.05)  # files have 16 bits
 
 

@@ -17,7 +17,7 @@ from segan_cli.evaluation import page as page_module
 from segan_cli.evaluation.cases import from_folders
 from segan_cli.evaluation.page import rank_for_listening, to_html
 from segan_cli.evaluation.report import build_report
-from segan_cli.evaluation.run import EvaluationOptions, evaluate
+from segan_cli.evaluation.run import evaluate
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -46,24 +46,23 @@ def evaluation(tmp_path_factory):
         name = f"{'<b>x' if i == 5 else 'p'}{i}.wav"
         soundfile.write(folder / "clean" / name, clean, 16_000)
         soundfile.write(folder / "noisy" / name, clean + hiss(2.0, seed=i, level=0.004 * (i + 1)), 16_000)
-    options = EvaluationOptions(
+    result = evaluate(
         from_folders(folder / "noisy", folder / "clean"), ("stoi", "si_sdr_db", "lsd_db"),
-        {"itself": folder / "clean"}, {"half</script>": Halved()}, jobs=1,
+        {"itself": folder / "clean", "half</script>": Halved()}, jobs=1,
     )  # fmt: skip
-    result = evaluate(options)
     for i, scored in enumerate(result.cases):
         scored.case.labels.update({HOSTILE: "</script><b>" if i % 2 else "quiet", "snr_db": str(5 * i)})
     content = build_report(
         result, {"command": "segan evaluate --html report.html", "versions": {"numpy": "2"}, "models": {}}
     )
-    return result, content, options.models, folder
+    return result, content, folder
 
 
 @pytest.fixture(scope="module")
 def report(evaluation):
     """The page and the report that it shows."""
-    result, content, models, folder = evaluation
-    (folder / "report.html").write_text(to_html(content, result, models))
+    result, content, folder = evaluation
+    (folder / "report.html").write_text(to_html(content, result))
     return folder / "report.html", content
 
 
@@ -98,7 +97,7 @@ def test_the_page_is_self_contained(report):
 
 
 def test_sound_is_embedded_up_to_a_limit_for_the_worst_and_best_recordings_first(evaluation, monkeypatch):
-    result, content, models, _ = evaluation
+    result, content, _ = evaluation
     ranked = rank_for_listening(result)
     assert sorted(ranked) == list(range(6))
     gains = [
@@ -108,10 +107,10 @@ def test_sound_is_embedded_up_to_a_limit_for_the_worst_and_best_recordings_first
     ]
     first = result.cases[ranked[0]].scores
     assert first["itself"]["stoi"] - first["noisy"]["stoi"] == min(gains)
-    everything = embedded_data(to_html(content, result, models))
+    everything = embedded_data(to_html(content, result))
     one = sum(len(version["audio"]) for version in everything["files"][ranked[0]]["sound"])
     monkeypatch.setattr(page_module, "MAX_SOUND_BYTES", one)
-    limited = embedded_data(to_html(content, result, models))["files"]
+    limited = embedded_data(to_html(content, result))["files"]
     assert [i for i, file in enumerate(limited) if file["sound"]] == ranked[:1]
 
 
@@ -424,9 +423,9 @@ def test_spectrograms_have_axes_and_a_scale(page):
 
 @needs_browser
 def test_rows_without_sound_say_so(open_page, evaluation, monkeypatch):
-    result, content, models, folder = evaluation
+    result, content, folder = evaluation
     monkeypatch.setattr(page_module, "MAX_SOUND_BYTES", 700_000)
-    (folder / "small.html").write_text(to_html(content, result, models))
+    (folder / "small.html").write_text(to_html(content, result))
     files = embedded_data((folder / "small.html").read_text())["files"]
     silent = [file["name"] for file in files if not file["sound"]]
     assert 0 < len(silent) < 6
@@ -442,10 +441,10 @@ def test_rows_without_sound_say_so(open_page, evaluation, monkeypatch):
 
 @needs_browser
 def test_noisy_recordings_alone_make_a_page(open_page, evaluation):
-    result, _, _, folder = evaluation
+    result, _, folder = evaluation
     case = result.cases[0]
-    alone = replace(result, systems=("noisy",), cases=(replace(case, scores={"noisy": case.scores["noisy"]}),))
-    (folder / "alone.html").write_text(to_html(build_report(alone, {}), alone, {}))
+    alone = replace(result, systems=("noisy",), cases=(replace(case, results={"noisy": case.results["noisy"]}),))
+    (folder / "alone.html").write_text(to_html(build_report(alone, {}), alone))
     page = open_page(folder / "alone.html")
     score = case.scores["noisy"]["stoi"]
     assert (

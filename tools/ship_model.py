@@ -16,7 +16,8 @@ from segan_cli.backends.pretrained import pretrained_dir
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.evaluation.cases import from_folders
 from segan_cli.evaluation.report import summarise_system
-from segan_cli.evaluation.run import NOISY, EvaluationOptions, evaluate
+from segan_cli.evaluation.run import evaluate
+from segan_cli.evaluation.table import NOISY
 from segan_cli.measures.catalog import WITH_REFERENCE
 from segan_cli.networks.checkpoint import load_model, save_model
 
@@ -39,9 +40,7 @@ def main() -> None:
     target = folder / f"{arguments.name}.safetensors"
     save_model(target, model, torch.float16 if arguments.half else torch.float32)
     cases = from_folders(arguments.noisy, arguments.clean)
-    result = evaluate(
-        EvaluationOptions(cases, tuple(WITH_REFERENCE), models={"enhanced": Enhancer(load_model(target))})
-    )
+    result = evaluate(cases, tuple(WITH_REFERENCE), {"enhanced": Enhancer(load_model(target))})
     scores = {system: summarise_system(result.cases, system, result.measures) for system in (NOISY, "enhanced")}
     onnx = target.with_suffix(".onnx")
     export(load_model(target), onnx, arguments.half)

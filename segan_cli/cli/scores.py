@@ -19,7 +19,7 @@ def print_tables(report: Report) -> None:
     systems, differences = report["systems"], report["differences"]
     means = {system: report["summary"][system] for system in systems}
     gains = {f"{d['system']} - {d['against']}": d["measures"] for d in differences}
-    title = f"Means over {report['recordings']} recordings ± half the 95 % interval"
+    title = f"Means over {report['recordings']} recordings (mean ± half-width of the 95 % CI)"
     for heading, columns, sign in ((title, means, ""), ("Paired differences", gains, "+")):
         if columns:
             rows = [
@@ -38,7 +38,7 @@ def print_tables(report: Report) -> None:
 
 
 def format_cell(summary: dict[str, Any], sign: str = "", interval: bool = True) -> str:
-    """A mean, half the width of its interval, and the number of undefined scores."""
+    """A mean ± half-width of its 95 % CI, and the number of undefined scores."""
     if summary["mean"] is None:
         return "undefined"
     half = f" ±{(summary['high'] - summary['low']) / 2:.3f}" if interval and summary["low"] is not None else ""
@@ -64,7 +64,7 @@ def print_comparison(first: Path, second: Path) -> None:
     """Print the paired differences between two saved reports, second minus first."""
     reports = load_report(first), load_report(second)
     comparison = compare_reports(*reports)
-    title = f"{second.name} minus {first.name}, paired differences ± half the 95 % interval"
+    title = f"{second.name} minus {first.name}, paired differences (mean ± half-width of the 95 % CI)"
     rows = [
         [measure_label(reports[1], name), *(format_cell(asdict(found[name]), "+") for found in comparison.values())]
         for name in next(iter(comparison.values()))

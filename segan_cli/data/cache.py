@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.sources import open_file
+from segan_cli.data.levels import active_level
 from segan_cli.errors import AudioError, CorpusError
 from segan_cli.printable import utf8
 from segan_cli.stopping import UNFINISHED
@@ -249,15 +250,6 @@ def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, fl
 def to_int16(samples: Array) -> NDArray[np.int16]:
     """Convert samples [1, n] with full scale 1 to 16-bit [n]."""
     return np.asarray(np.round(np.clip(samples[0], -1.0, 1.0) * FULL_SCALE), np.int16)
-
-
-def active_level(samples: Array) -> float:
-    """RMS over active frames: frames of 320 samples with at least a twentieth of the mean power."""
-    if not len(samples):
-        return 0.0
-    frames = samples[: len(samples) // 320 * 320].reshape(-1, 320) if len(samples) >= 320 else samples[None]
-    power = np.mean(np.square(frames, dtype=np.float64), axis=1)
-    return float(np.sqrt(power[power >= 0.05 * power.mean()].mean()))
 
 
 def count_clipped(samples: Array) -> int:

@@ -17,6 +17,7 @@ from scipy.signal import lfilter
 from segan_cli.config.schema import from_dict
 from segan_cli.config.training import MixingConfig, NoiseKind
 from segan_cli.data.degradation import Degradation, degrade, draw_degradation
+from segan_cli.data.levels import noise_gain
 from segan_cli.data.noises import generate
 from segan_cli.data.recordings import Recording, Recordings
 from segan_cli.data.rirs import MAX_RIR_S, apply_rir, load_rir
@@ -162,8 +163,8 @@ class MixtureSource:
             source, clean = apply_rir(room, speech, lead, self.config.target)
         if spec.speechless:
             source = clean = np.zeros(spec.length, np.float32)
-        rms = max(float(np.sqrt(np.mean(np.square(noise)))), 0.1)  # of noise at level 1: does not amplify pauses
-        noisy, clean = scale_to_peak(source + noise * (level * 10 ** (-spec.snr_db / 20) / rms), clean)
+        rms = float(np.sqrt(np.mean(np.square(noise))))
+        noisy, clean = scale_to_peak(source + noise * noise_gain(level, spec.snr_db, rms, noise_level=1.0), clean)
         noisy, clean = degrade(spec.damage, noisy, clean, self.rate_hz)
         return mirror(spec.mirrored, noisy), mirror(spec.mirrored, clean)
 

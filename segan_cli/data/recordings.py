@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.data.cache import FULL_SCALE, CacheEntry, active_level, decode, hash_file
+from segan_cli.data.cache import FULL_SCALE, CacheEntry, decode, hash_file
+from segan_cli.data.levels import active_level
 from segan_cli.data.spans import Span
 from segan_cli.errors import CorpusError
 

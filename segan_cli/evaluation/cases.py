@@ -14,6 +14,7 @@ from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import Part, span_of
 from segan_cli.errors import CorpusError
+from segan_cli.evaluation.signals import NoiseMix, Recorded
 from segan_cli.printable import composed
 
 NO_LABELS = ("name", "noisy", "clean", *SPAN_COLUMNS)  # columns of a manifest that are not labels
@@ -22,20 +23,11 @@ PREFERRED_SETS = ("test", "dev", "valid", "")  # substrings of folder names, mos
 
 
 @dataclass(frozen=True)
-class NoiseMix:
-    """A noise to mix into a clean recording; the seed selects the excerpt."""
-
-    noise: Path
-    snr_db: float
-    seed: int
-
-
-@dataclass(frozen=True)
 class Case:
     """One recording to score."""
 
     name: str
-    noisy: Path | Part | NoiseMix
+    noisy: Recorded
     clean: Path | Part | None  # None: only measures without a reference
     labels: dict[str, str] = field(default_factory=dict)  # column → value: speaker, noise, SNR, manifest columns
 
@@ -155,7 +147,7 @@ def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) ->
             rng = mix_rng(seed, name)
             drawn = noises[int(rng.integers(len(noises)))]
             kind = composed(drawn.relative_to(noise).parts[0])
-            mix = NoiseMix(drawn, snr_db, int(rng.integers(2**31)))
+            mix = NoiseMix(path, drawn, snr_db, int(rng.integers(2**31)))
             cases.append(Case(name, mix, path, labels | {"noise": Path(kind).stem, "snr_db": snr}))
     return unique_cases(cases, (), clean)
 
@@ -180,30 +172,3 @@ def read_noise_log(folder: Path) -> dict[str, dict[str, str]]:
         return {}
     fields = (line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
     return {composed(words[0]): {"noise": words[1], "snr_db": words[2]} for words in fields if len(words) == 3}
-
-
-def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path | Part], list[str]]:
-    """Find a system's enhanced file for each case, by the name of the case or of its noisy file.
-
-    If the case is a part of its noisy file, the same part of a file with the name of the noisy file is used. Returns
-    files by case name, and a line for each case without exactly one file. Raises CorpusError if the folder is missing
-    or empty, or has no file for any case.
-    """
-    files: dict[str, list[Path]] = {}
-    for path in audio_below(folder):
-        files.setdefault(relative_name(folder, path), []).append(path)
-    matched: dict[str, Path | Part] = {}
-    skipped = []
-    for case in cases:
-        span = case.noisy.span if isinstance(case.noisy, Part) else None
-        noisy = case.noisy.path if isinstance(case.noisy, Part) else case.noisy
-        stem = case.name if isinstance(noisy, NoiseMix) else composed(noisy.stem)
-        name = case.name if case.name in files else stem
-        paths = files.get(name, [])
-        if len(paths) == 1:
-            matched[case.name] = Part(paths[0], span) if span is not None and name == stem else paths[0]
-        else:
-            skipped.append(f"{folder}: {'several files' if paths else 'no file'} for {case.name}")
-    if not matched:
-        raise CorpusError(f"{folder}: no file matches the name of a noisy file; first missing: {cases[0].name}")
-    return matched, skipped

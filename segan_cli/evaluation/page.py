@@ -3,24 +3,21 @@
 import base64
 import hashlib
 import io
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from segan_cli.evaluation.report import Report, input_notes
-from segan_cli.evaluation.run import NOISY, CaseScores, EvaluationResult, System, scores_of
-from segan_cli.evaluation.scoring import load_pair
+from segan_cli.evaluation.result import CaseScores, EvaluationResult, scores_of
+from segan_cli.evaluation.signals import Array, Loader, Source
 from segan_cli.evaluation.statistics import differences
+from segan_cli.evaluation.table import NOISY
 from segan_cli.measures.catalog import MEASURES, RATE_HZ
 from segan_cli.measures.score import Undefined
 from segan_cli.plain_json import write_json
 from segan_cli.printable import printable
-
-Array = NDArray[np.float32]
 
 FOLDER = Path(__file__).with_name("html")
 SCRIPTS = ("tables.js", "plots.js", "spectrograms.js", "player.js", "main.js")  # in order of execution
@@ -29,10 +26,10 @@ MAX_SOUND_S = 20.0  # longer recordings are cut
 MAX_SOUND_BYTES = 24_000_000  # of all embedded audio, as base64; e-mail attachments are often limited to 25 MB
 
 
-def to_html(report: Report, result: EvaluationResult, models: Mapping[str, System]) -> str:
+def to_html(report: Report, result: EvaluationResult) -> str:
     """Format a report as HTML; the embedded recordings are read and enhanced again."""
     data = make_printable({**report, "notes": input_notes(report), "max_sound_s": MAX_SOUND_S})
-    for file, versions in zip(data["files"], embed_sounds(result, models), strict=True):
+    for file, versions in zip(data["files"], embed_sounds(result), strict=True):
         file["sound"] = versions
     return fill_template(write_json(data).replace("<", "\\u003c"))
 
@@ -59,12 +56,12 @@ def make_printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def embed_sounds(result: EvaluationResult, models: Mapping[str, System]) -> list[list[dict[str, str]] | None]:
+def embed_sounds(result: EvaluationResult) -> list[list[dict[str, str]] | None]:
     """The encoded versions of each recording; None for the recordings that exceed MAX_SOUND_BYTES."""
     sounds: list[list[dict[str, str]] | None] = [None] * len(result.cases)
-    total = 0
+    load, total = Loader(result.models), 0
     for i in rank_for_listening(result):
-        versions = encode_versions(result, result.cases[i], models)
+        versions = encode_versions(result.cases[i], load)
         total += sum(len(version["audio"]) for version in versions)
         if total > MAX_SOUND_BYTES:
             break
@@ -91,22 +88,16 @@ def worst_to_best(result: EvaluationResult, system: str) -> list[int]:
     return sorted(values, key=lambda i: values[i] if MEASURES[measure].higher_is_better else -values[i])
 
 
-def encode_versions(result: EvaluationResult, scored: CaseScores, models: Mapping[str, System]) -> list[dict[str, str]]:
+def encode_versions(scored: CaseScores, load: Loader) -> list[dict[str, str]]:
     """Name and audio of each version of a recording: noisy, every system that has scores for it, clean."""
-    case = scored.case
-    clean, noisy = (signal.samples for signal in load_pair(case.clean, case.noisy))
-    versions: dict[str, Array] = {NOISY: noisy}
-    for system in result.systems[1:]:
-        if system not in scored.scores:
-            continue
-        if system in models:
-            versions[system] = models[system].enhance(noisy, RATE_HZ)
-        else:
-            versions[system] = load_pair(case.clean, result.files[system][case.name])[1].samples
-    if case.clean is not None:
-        versions["clean"] = clean
+    sources: dict[str, Source | None] = {system: scored.signals[system] for system in scored.results}
+    sources["clean"] = scored.case.clean
     n = round(MAX_SOUND_S * RATE_HZ)
-    return [{"name": printable(name), "audio": encode_flac(samples[:n])} for name, samples in versions.items()]
+    return [
+        {"name": printable(name), "audio": encode_flac(load(source).samples[:n])}
+        for name, source in sources.items()
+        if source is not None
+    ]
 
 
 def encode_flac(samples: Array) -> str:

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from segan_cli.evaluation.cases import NoiseMix
-from segan_cli.evaluation.run import NOISY, CaseScores, EvaluationResult, InputSummary, scores_of
+from segan_cli.evaluation.result import CaseScores, EvaluationResult, InputSummary, scores_of
+from segan_cli.evaluation.signals import NoiseMix
 from segan_cli.evaluation.statistics import differences, summarise
+from segan_cli.evaluation.table import NOISY
 from segan_cli.measures.catalog import MEASURES
 from segan_cli.measures.score import Score, Undefined, defined
 from segan_cli.plain_json import write_json
@@ -69,15 +70,8 @@ def describe_measure(name: str) -> dict[str, Any]:
 
 def describe_inputs(inputs: InputSummary) -> dict[str, Any]:
     """The input summary with JSON keys."""
-    return {
-        "found": inputs.found,
-        "skipped": inputs.skipped,
-        "rates_hz": {str(rate): n for rate, n in sorted(inputs.rates_hz.items())},
-        "channels": {str(channels): n for channels, n in sorted(inputs.channels.items())},
-        "truncated": inputs.truncated,
-        "delays": inputs.delays,
-        "aligned": inputs.aligned,
-    }
+    counts = {"rates_hz": inputs.rates_hz, "channels": inputs.channels}
+    return vars(inputs) | {name: {str(key): n for key, n in sorted(count.items())} for name, count in counts.items()}
 
 
 def describe_case(scored: CaseScores) -> dict[str, Any]:
@@ -104,8 +98,8 @@ def score_to_json(score: Score) -> Any:
 
 def summarise_system(cases: Sequence[CaseScores], system: str, measures: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Statistics of one system by measure."""
-    own = [scored for scored in cases if system in scored.scores]
-    all_copies = bool(own) and all(system in scored.copies for scored in own)
+    own = [scored for scored in cases if system in scored.results]
+    all_copies = bool(own) and all(scored.results[system].is_copy for scored in own)
     return {
         name: asdict(summarise(scores_of(cases, system, name)))
         | {"why": explain(scores_of(own or cases, system, name), MEASURES[name].range, all_copies)}

@@ -1,241 +1,112 @@
-"""Score all cases with all systems."""
+"""Run an evaluation: score the signals of all cases and systems in worker processes."""
 
-from collections import Counter
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, nullcontext
+from itertools import count
 from pathlib import Path
-from typing import Protocol, TypeVar, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from types import MappingProxyType
 
 from segan_cli.data.spans import Part
-from segan_cli.errors import CorpusError
-from segan_cli.evaluation.cases import Case, Cases, match_enhanced
-from segan_cli.evaluation.scoring import ScoringResult, ScoringTask, load_pair, measure_delay, score
+from segan_cli.errors import CorpusError, SeganError
+from segan_cli.evaluation.cases import Cases
+from segan_cli.evaluation.result import EvaluationResult, Outcomes, collect, constant_delays, summarise_inputs
+from segan_cli.evaluation.scoring import ScoringResult, ScoringTask, score
+from segan_cli.evaluation.signals import Loader, Model, Output, Source
 from segan_cli.evaluation.store import ScoreStore
-from segan_cli.measures.catalog import RATE_HZ
-from segan_cli.measures.score import Score, Undefined
-from segan_cli.tracebacks import in_words
+from segan_cli.evaluation.table import NOISY, Row, build_table
 from segan_cli.workers import worker_pool
 
-T = TypeVar("T")
-Array = NDArray[np.float32]
-Progress = Callable[[int, int], None]  # pairs scored, pairs in total
-Files = Mapping[str, Mapping[str, Path | Part]]  # system → case → enhanced file
-Delays = dict[str, int]  # system → constant delay, in samples at 16 kHz
-Outcomes = dict[str, dict[str, ScoringResult | str]]  # case → system → result, or the reason why there is none
+Progress = Callable[[int, int], object]  # signals done, signals in total
+Shifts = Mapping[str, int]  # system → delay to compensate, in samples at 16 kHz
+Scored = Iterator[tuple[str, str, ScoringResult | str]]  # case, system, result or the reason why there is none
+Runner = Callable[[Sequence[Row], tuple[str, ...], Shifts], Scored]  # scores rows by measures
 
-NOISY = "noisy"  # the unprocessed input, listed first among the systems
-DELAY_AGREEMENT = 0.8  # fraction of a system's files that must share a delay
-DELAY_TOLERANCE = 1  # samples by which shared delays may differ
-MAX_QUEUED = 8  # pairs waiting for a worker, to bound memory
-
-
-class System(Protocol):
-    """Anything that enhances noisy speech."""
-
-    def enhance(self, noisy: Array, rate_hz: int) -> Array:
-        """noisy [n] → enhanced [n]."""
-
-
-@dataclass(frozen=True)
-class CaseScores:
-    """A case and its scores for every system that has a file for it."""
-
-    case: Case
-    scores: Mapping[str, Mapping[str, Score]]  # system → measure → score
-    copies: frozenset[str] = frozenset()  # systems whose signal is the clean one
-
-
-@dataclass
-class InputSummary:
-    """Properties of the scored files, and a line for each file that was skipped."""
-
-    found: int = 0  # recordings, with those that were skipped
-    skipped: list[str] = field(default_factory=list)
-    rates_hz: Counter[int] = field(default_factory=Counter)
-    channels: Counter[int] = field(default_factory=Counter)
-    truncated: int = 0  # pairs of unequal length
-    delays: dict[str, int] = field(default_factory=dict)  # system → constant delay in samples at 16 kHz
-    aligned: bool = False  # whether the delays were compensated before scoring
-
-
-@dataclass(frozen=True)
-class EvaluationResult:
-    """Scores of all cases."""
-
-    cases: tuple[CaseScores, ...]
-    systems: tuple[str, ...]
-    measures: tuple[str, ...]
-    inputs: InputSummary
-    files: Mapping[str, Mapping[str, Path | Part]]  # system → case → enhanced file
-
-
-@dataclass(frozen=True)
-class EvaluationOptions:
-    """What to evaluate, and how."""
-
-    cases: Cases
-    measures: tuple[str, ...]
-    folders: Mapping[str, Path] = field(default_factory=dict)  # systems given as folders of enhanced files
-    models: Mapping[str, System] = field(default_factory=dict)  # systems to run
-    align: bool = False  # compensate the constant delay of each system before scoring
-    jobs: int | None = None  # worker processes; None: one per core
-    store: ScoreStore | None = None
-
-
-Runner = Callable[[EvaluationOptions, Files, Progress | None], tuple[Delays, Outcomes]]
-
-
-def evaluate(
-    options: EvaluationOptions, progress: Progress | None = None, runner: Runner | None = None
-) -> EvaluationResult:
-    """Score the noisy signals and every system against the clean ones, in worker processes or by another `runner`.
-
-    A file that cannot be used is skipped and listed in the input summary; without its noisy or clean file the whole
-    case is skipped. Raises CorpusError if nothing could be scored.
-    """
-    cases = options.cases.all
-    inputs = InputSummary(len(cases) + len(options.cases.skipped), list(options.cases.skipped), aligned=options.align)
-    files: dict[str, dict[str, Path | Part]] = {}
-    for system, folder in options.folders.items():
-        files[system], skipped = match_enhanced(folder, cases)
-        inputs.skipped += skipped
-    systems = (NOISY, *files, *options.models)
-    inputs.delays, outcomes = (runner or run_in_workers)(options, files, progress)
-    scored = []
-    for case in cases:
-        results = collect_results(outcomes[case.name], systems, inputs)
-        if results:
-            summarise_inputs(results, (NOISY, *files), inputs)
-            copies = frozenset(system for system, result in results.items() if result.is_copy)
-            scored.append(CaseScores(case, {system: result.scores for system, result in results.items()}, copies))
-    if not scored:
-        raise CorpusError(f"nothing could be scored; first: {inputs.skipped[0]}")
-    if not options.align:
-        for system in systems:
-            delays = [
-                r.delay for by_system in outcomes.values() if isinstance(r := by_system.get(system), ScoringResult)
-            ]
-            inputs.delays |= constant_delay(system, delays)
-    return EvaluationResult(tuple(scored), systems, options.measures, inputs, files)
-
-
-def run_in_workers(options: EvaluationOptions, files: Files, progress: Progress | None) -> tuple[Delays, Outcomes]:
-    """Score in worker processes; also returns the delays that were compensated."""
-    with worker_pool(options.jobs) as pool:
-        scorer = Scorer(options, files, pool)
-        delays = shared_delays(scorer.measure_delays(progress)) if options.align else {}
-        return delays, scorer.run(delays, progress)
-
-
-def shared_delays(delays: Mapping[str, Sequence[int | None]]) -> Delays:
-    """The constant delay of each system that has one."""
-    return {name: delay for system, found in delays.items() for name, delay in constant_delay(system, found).items()}
-
-
-def collect_results(
-    outcomes: Mapping[str, ScoringResult | str], systems: Sequence[str], inputs: InputSummary
-) -> dict[str, ScoringResult]:
-    """The results of one case by system, none if the noisy signal has none; adds failures to the skipped files."""
-    inputs.skipped += sorted({reason for reason in outcomes.values() if isinstance(reason, str)})
-    if not isinstance(outcomes.get(NOISY), ScoringResult):
-        return {}
-    return {system: result for system in systems if isinstance(result := outcomes.get(system), ScoringResult)}
-
-
-def summarise_inputs(results: Mapping[str, ScoringResult], from_files: Sequence[str], inputs: InputSummary) -> None:
-    """Count sample rates, channels and truncated pairs of one case; each file counts once."""
-    inputs.truncated += sum(result.truncated > 0 for result in results.values())
-    for system in from_files:
-        if system in results:
-            first = 0 if system == NOISY else -1  # the clean file is counted with the noisy one
-            inputs.rates_hz.update(results[system].rates_hz[first:])
-            inputs.channels.update(results[system].channels[first:])
-
-
-def constant_delay(system: str, delays: Sequence[int | None]) -> dict[str, int]:
-    """The delay that nearly all files of a system share, as {system: delay}; empty if there is none."""
-    known = [delay for delay in delays if delay is not None]
-    if not known:
-        return {}
-    median = int(np.median(known))
-    agreement = np.mean([abs(delay - median) <= DELAY_TOLERANCE for delay in known])
-    return {system: median} if abs(median) > DELAY_TOLERANCE and agreement >= DELAY_AGREEMENT else {}
+NO_SYSTEMS: Mapping[str, Path | Model] = MappingProxyType({})
+MAX_QUEUED = 8  # signals waiting for a worker, to bound memory
 
 
 class Scorer:
-    """Creates the scoring tasks of an evaluation and runs them in worker processes."""
+    """Scores rows of a table: models run in this process, everything else in the processes of a pool."""
 
-    def __init__(self, options: EvaluationOptions, files: Files, pool: Executor) -> None:
-        self.options, self.files, self.pool = options, files, pool
-        self.n_tasks = len(options.cases.all) * (1 + len(options.models)) + sum(map(len, files.values()))
+    def __init__(self, pool: Executor, models: Mapping[str, Model], store: ScoreStore | None = None) -> None:
+        self.pool, self.load, self.store = pool, Loader(models), store
 
-    def tasks(self) -> Iterator[tuple[str, str, ScoringTask | str]]:
-        """Case, system and task, or the reason why there is no task.
+    def __call__(self, rows: Sequence[Row], measures: tuple[str, ...], shifts: Shifts) -> Scored:
+        """Yield case, system and result of every signal, in order; without measures, results have only the delay."""
+        queue: deque[tuple[str, str, Future[ScoringResult | str]]] = deque()
+        for row in rows:
+            for system, source in row.signals.items():
+                future = self.submit(row.case.clean, source, measures, shifts.get(system, 0))
+                queue.append((row.case.name, system, future))
+                if len(queue) > MAX_QUEUED:
+                    case, by, future = queue.popleft()
+                    yield case, by, future.result()
+        for case, by, future in queue:
+            yield case, by, future.result()
 
-        Models run in this process, one case at a time. They skip inputs that cannot be read; the task of the noisy
-        signal reports those.
-        """
-        measures, store = self.options.measures, self.options.store
-        for system in (NOISY, *self.files):
-            for case in self.options.cases.all:
-                file = case.noisy if system == NOISY else self.files[system].get(case.name)
-                if file is not None:
-                    yield case.name, system, ScoringTask(case.clean, file, measures, store=store)
-        for case in self.options.cases.all if self.options.models else ():
-            try:
-                noisy = load_pair(case.clean, case.noisy)[1].samples
-            except Exception:  # from any decoder
-                continue
-            for system, model in self.options.models.items():
-                try:
-                    enhanced = model.enhance(noisy, RATE_HZ)
-                except Exception as error:
-                    yield case.name, system, in_words(error, f"{case.name} by {system}")
-                else:
-                    yield case.name, system, ScoringTask(case.clean, enhanced, measures, store=store)
+    def submit(
+        self, clean: Path | Part | None, source: Source, measures: tuple[str, ...], shift: int
+    ) -> "Future[ScoringResult | str]":
+        """Start to score a signal, after running its model if it is an output."""
+        try:
+            degraded = self.load(source) if isinstance(source, Output) else source
+        except SeganError as error:
+            failed: Future[ScoringResult | str] = Future()
+            failed.set_result(str(error))
+            return failed
+        return self.pool.submit(score, ScoringTask(clean, degraded, measures, shift, self.store))
 
-    def results(self, function: Callable[[ScoringTask], T], shifts: Delays) -> Iterator[tuple[str, str, T | str]]:
-        """Case, system and the result of a function for its task, in the order of the tasks."""
-        queue: list[tuple[str, str, Future[T | str]]] = []
-        for case, system, task in self.tasks():
-            future: Future[T | str] = Future()
-            if isinstance(task, str):
-                future.set_result(task)
-            else:
-                future = cast("Future[T | str]", self.pool.submit(function, replace(task, shift=shifts.get(system, 0))))
-            queue.append((case, system, future))
-            if len(queue) > MAX_QUEUED:
-                name, by, first = queue.pop(0)
-                yield name, by, first.result()
-        for name, by, future in queue:
-            yield name, by, future.result()
 
-    def measure_delays(self, progress: Progress | None = None) -> dict[str, list[int | None]]:
-        """The delays of the noisy signals and of every system."""
-        delays: dict[str, list[int | None]] = {}
-        for done, (_, system, delay) in enumerate(self.results(measure_delay, {}), 1):
-            if not isinstance(delay, str):
-                delays.setdefault(system, []).append(delay)
-            if progress is not None:
-                progress(done, 2 * self.n_tasks)
-        return delays
+@contextmanager
+def open_scorer(jobs: int | None, models: Mapping[str, Model], store: ScoreStore | None) -> Iterator[Scorer]:
+    """A scorer with worker processes, by default one per core."""
+    with worker_pool(jobs) as pool:
+        yield Scorer(pool, models, store)
 
-    def run(self, shifts: Delays, progress: Progress | None = None) -> Outcomes:
-        """Run all tasks, compensating the delay in `shifts` of each system."""
-        outcomes: Outcomes = {case.name: {} for case in self.options.cases.all}
-        before = self.n_tasks * self.options.align  # the delays were measured first
-        for done, (case, system, result) in enumerate(self.results(score, shifts), 1):
-            outcomes[case][system] = result
-            if progress is not None:
-                progress(before + done, before + self.n_tasks)
+
+def evaluate(
+    cases: Cases,
+    measures: tuple[str, ...],
+    systems: Mapping[str, Path | Model] = NO_SYSTEMS,
+    *,
+    align: bool = False,
+    jobs: int | None = None,
+    store: ScoreStore | None = None,
+    progress: Progress = lambda done, total: None,
+    runner: Runner | None = None,
+) -> EvaluationResult:
+    """Score the noisy signals and those of every system against the clean ones.
+
+    Args:
+        systems: Models, and folders of enhanced files, by name.
+        align: Compensate the constant delay of each system before scoring.
+        jobs: Worker processes; None: one per core.
+        runner: Scores the rows of the table, instead of worker processes.
+
+    A signal that cannot be used is skipped and listed in the input summary; without its noisy or clean file the whole
+    case is skipped. Raises CorpusError if nothing could be scored.
+    """
+    rows, missing = build_table(cases.all, systems)
+    names, models = (NOISY, *systems), {name: model for name, model in systems.items() if isinstance(model, Model)}
+    steps, total = count(1), sum(len(row.signals) for row in rows) * (1 + align)
+
+    def score_all(run: Runner, measures: tuple[str, ...], shifts: Shifts) -> dict[str, Outcomes]:
+        outcomes: dict[str, Outcomes] = {row.case.name: {} for row in rows}
+        for case, system, outcome in run(rows, measures, shifts):
+            outcomes[case][system] = outcome
+            progress(next(steps), total)
         return outcomes
 
-
-def scores_of(cases: Sequence[CaseScores], system: str, measure: str) -> list[Score]:
-    """One measure of one system over all cases; undefined where the system has no file."""
-    empty: Mapping[str, Score] = {}
-    return [case.scores.get(system, empty).get(measure, Undefined("no file")) for case in cases]
+    with nullcontext(runner) if runner else open_scorer(jobs, models, store) as run:
+        delays = constant_delays(score_all(run, (), {}), names) if align else {}
+        outcomes = score_all(run, measures, delays)
+    scored, failed = collect(rows, outcomes)
+    skipped = [*cases.skipped, *missing, *failed]
+    if not scored:
+        raise CorpusError(f"nothing could be scored; first: {skipped[0]}")
+    if not align:
+        delays = constant_delays(outcomes, names)
+    inputs = summarise_inputs(scored, len(cases.all) + len(cases.skipped), skipped, delays, align)
+    return EvaluationResult(tuple(scored), names, measures, inputs, models)
