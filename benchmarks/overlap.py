@@ -14,10 +14,9 @@ import report
 
 from segan_cli import Enhancer
 from segan_cli.backends.pretrained import find_model
-from segan_cli.evaluation.cases import Cases, from_mixes
+from segan_cli.evaluation.cases import NOISY, Cases, from_mixes
 from segan_cli.evaluation.report import summarise_system
 from segan_cli.evaluation.run import evaluate
-from segan_cli.evaluation.table import NOISY
 from segan_cli.measures.catalog import CORE
 from segan_cli.networks.checkpoint import Model, load_model
 

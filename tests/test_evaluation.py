@@ -12,7 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.errors import CorpusError, SeganError
-from segan_cli.evaluation.cases import Cases, from_folders, from_manifest, from_mixes, from_set
+from segan_cli.evaluation.cases import (
+    Cases,
+    from_folders,
+    from_manifest,
+    from_mixes,
+    from_set,
+    match_enhanced,
+)
 from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.report import build_report, to_csv, to_json, to_markdown
 from segan_cli.evaluation.result import CaseScores, scores_of
@@ -21,7 +28,6 @@ from segan_cli.evaluation.scoring import ScoringTask, estimate_delay, score
 from segan_cli.evaluation.signals import NoiseMix, mix_noise
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.evaluation.store import ScoreStore
-from segan_cli.evaluation.table import match_enhanced
 from segan_cli.measures.catalog import CORE, WITH_REFERENCE, measure_all
 from segan_cli.measures.score import Undefined
 

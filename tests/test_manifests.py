@@ -18,12 +18,11 @@ from segan_cli.data.layouts import scan_noise, scan_speech
 from segan_cli.data.recordings import map_shard
 from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import CorpusError
-from segan_cli.evaluation.cases import from_folders, from_manifest
+from segan_cli.evaluation.cases import from_folders, from_manifest, match_enhanced
 from segan_cli.evaluation.compare import compare_reports
 from segan_cli.evaluation.run import evaluate
 from segan_cli.evaluation.scoring import ScoringTask, score
 from segan_cli.evaluation.signals import Signal
-from segan_cli.evaluation.table import match_enhanced
 
 SPEECH_S, PAUSE_S = 0.5, 1.0
 STARTS_S = (1.0, 2.5)  # of the speech in each call

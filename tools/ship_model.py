@@ -14,10 +14,9 @@ import torch
 from segan_cli.backends.export import export
 from segan_cli.backends.pretrained import pretrained_dir
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.evaluation.cases import from_folders
+from segan_cli.evaluation.cases import NOISY, from_folders
 from segan_cli.evaluation.report import summarise_system
 from segan_cli.evaluation.run import evaluate
-from segan_cli.evaluation.table import NOISY
 from segan_cli.measures.catalog import WITH_REFERENCE
 from segan_cli.networks.checkpoint import load_model, save_model
 

@@ -11,6 +11,7 @@ from segan_cli.cli.evaluate_arguments import (
     check_columns,
     check_comparison,
     check_models,
+    check_outputs,
     find_cases,
     name_systems,
     select_measures,
@@ -18,7 +19,6 @@ from segan_cli.cli.evaluate_arguments import (
 from segan_cli.cli.model_name import MODEL
 from segan_cli.cli.numbers import DECIBELS, SEED, WORKERS
 from segan_cli.cli.paths import PATH_OR_URL
-from segan_cli.cli.report_files import check_outputs, provenance, write_reports
 from segan_cli.cli.sections import SectionedCommand, section
 from segan_cli.extras import require_extra
 
@@ -123,11 +123,10 @@ def evaluate(**options: Any) -> None:
     check_columns(arguments.columns, cases)
 
     from segan_cli.atomic import remove_scratch
-    from segan_cli.cli.console import print_json
-    from segan_cli.cli.evaluation_run import run
-    from segan_cli.cli.scores import check_skipped, print_tables
+    from segan_cli.cli.evaluation_run import provenance, run, write_reports
+    from segan_cli.cli.scores import check_skipped, print_report
     from segan_cli.enhancement.enhancer import Enhancer
-    from segan_cli.evaluation.report import build_report, to_json
+    from segan_cli.evaluation.report import build_report
     from segan_cli.stopping import Leave, listening
 
     remove_scratch()
@@ -137,8 +136,5 @@ def evaluate(**options: Any) -> None:
         result = run(arguments, cases, measures, folders, models)
         report = build_report(result, origin, arguments.columns or None)
         write_reports(arguments.outputs, report, result)
-        if arguments.as_json:
-            print_json(to_json(report))
-        else:
-            print_tables(report)
+        print_report(report, arguments.as_json)
         check_skipped(report, arguments.quiet)

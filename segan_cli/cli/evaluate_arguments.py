@@ -1,7 +1,7 @@
-"""The arguments of `segan evaluate`: cases, systems, measures and columns."""
+"""The arguments of `segan evaluate`: cases, systems, measures, and checks."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ import click
 
 from segan_cli.extras import require_extra
 from segan_cli.remote import as_path, is_remote, is_url
+from segan_cli.same_file import STREAM, Use, check_uses
 
 if TYPE_CHECKING:
     from segan_cli.evaluation.cases import Cases
@@ -153,3 +154,44 @@ def check_columns(columns: Sequence[str], cases: "Cases") -> None:
         if column not in available:
             hint = f"choose from {', '.join(available)}" if available else "these recordings have no columns"
             raise click.BadParameter(f"{column}: no such column; {hint}", param_hint="--by")
+
+
+def check_outputs(arguments: Arguments, cases: "Cases", folders: Collection[Path]) -> None:
+    """Raise an error for a file, by its option, that exists, cannot be written, or is also read or written twice."""
+    from segan_cli.atomic import check_place
+
+    written = [Use(path, f"--{option}", written=True) for option, path in arguments.outputs.items()]
+    for use in written:
+        check_place(use.path, arguments.force)
+    if arguments.cache is not None:
+        written.append(Use(arguments.cache, "--cache", written=True))
+    uses = [*files_read(arguments, cases, folders), *written, Use(STREAM, "the report", written=True)]
+    check_uses(lambda: uses)
+
+
+def files_read(arguments: Arguments, cases: "Cases", folders: Collection[Path]) -> Iterator[Use]:
+    """Yield all files that the evaluation reads: cases, other recordings and tables of their folders, models.
+
+    Remote folders are only listed if a report is remote too.
+    """
+    from segan_cli.backends.pretrained import model_files
+    from segan_cli.data.folders import audio_below
+    from segan_cli.data.spans import Part
+    from segan_cli.evaluation.cases import NOISE_LOG
+    from segan_cli.evaluation.signals import NoiseMix
+
+    for case in cases.all:
+        for side in (case.noisy.noise if isinstance(case.noisy, NoiseMix) else case.noisy, case.clean):
+            if side is not None:
+                yield Use(side.path if isinstance(side, Part) else side, "recording")
+    remote = any(map(is_remote, arguments.outputs.values()))
+    for place in (arguments.noisy, arguments.clean, arguments.data, arguments.noise, *folders):
+        if place is None or is_remote(place) > remote:
+            continue
+        if place.is_dir():
+            yield from (Use(path, "recording") for path in audio_below(place))
+            yield from (Use(folder / NOISE_LOG, "table") for folder in (place, place.parent))
+        else:
+            yield Use(place, "manifest")
+    for entry in arguments.models:
+        yield from (Use(path, "model") for path in model_files(split_name(entry)[1]))

@@ -1,18 +1,26 @@
-"""Run the evaluation that the arguments of `segan evaluate` ask for."""
+"""Run the evaluation that the arguments of `segan evaluate` ask for, and write its reports."""
 
-from collections.abc import Mapping
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from segan_cli import __version__
+from segan_cli.atomic import write_whole
 from segan_cli.cli.cluster_options import actor_options, cluster_runner
 from segan_cli.cli.console import limit_jobs, progress_bar, say
 from segan_cli.cli.evaluate_arguments import Arguments
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import SeganError
 from segan_cli.evaluation.cases import Cases
+from segan_cli.evaluation.page import to_html
+from segan_cli.evaluation.report import Report, to_csv, to_markdown
 from segan_cli.evaluation.result import EvaluationResult
 from segan_cli.evaluation.run import evaluate
 from segan_cli.evaluation.store import ScoreStore, default_store_path
+from segan_cli.measures.catalog import package_versions
 from segan_cli.system import cpu_count
 
 FILES_PER_WORKER = 4  # open files of this process for a worker process
@@ -52,3 +60,18 @@ def open_store(path: Path | None, quiet: bool) -> ScoreStore | None:
     for note in () if quiet else notes:
         say(f"note: {note}")
     return store
+
+
+def provenance(measures: Sequence[str], models: Mapping[str, Enhancer]) -> dict[str, Any]:
+    """The command, package versions and model hashes behind a report."""
+    command = shlex.join(["segan", *sys.argv[1:]])
+    versions = {"segan-cli": __version__, **package_versions(measures)}
+    return {"command": command, "versions": versions, "models": {name: m.model_sha256 for name, m in models.items()}}
+
+
+def write_reports(outputs: Mapping[str, Path], report: Report, result: EvaluationResult) -> None:
+    """Write the CSV, Markdown and HTML files that were requested."""
+    formats = {"csv": to_csv, "markdown": to_markdown}
+    for option, path in outputs.items():
+        text = to_html(report, result) if option == "html" else formats[option](report)
+        write_whole(path, text.encode())

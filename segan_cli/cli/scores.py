@@ -4,14 +4,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segan_cli.cli.console import print_table, say
+from segan_cli.cli.console import print_json, print_table, say
 from segan_cli.errors import CorpusError
 from segan_cli.evaluation.compare import compare_reports, load_report
-from segan_cli.evaluation.report import Report, input_notes, measure_label
+from segan_cli.evaluation.report import Report, input_notes, measure_label, to_json
 from segan_cli.printable import composed
 
 MAX_BREAKDOWN_MEASURES = 5  # in the breakdown tables; the other report formats have all
 MAX_LISTED = 3  # skipped files to list; the other report formats have all
+
+
+def print_report(report: Report, as_json: bool) -> None:
+    """Print a report as JSON or as tables."""
+    if as_json:
+        print_json(to_json(report))
+    else:
+        print_tables(report)
 
 
 def print_tables(report: Report) -> None:

@@ -1,4 +1,4 @@
-"""Evaluating on a Ray cluster by Ray Data: rows in, a pool of actors with the models, scores out as they come."""
+"""Evaluating on a Ray cluster by Ray Data: cases in, a pool of actors with the models, scores out as they come."""
 
 import pickle
 from collections.abc import Mapping, Sequence
@@ -10,12 +10,12 @@ from segan_cli.cluster.models import ModelFile
 from segan_cli.cluster.pipeline import Batch, run_on_actors
 from segan_cli.cluster.session import ActorOptions, enter_folder
 from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.evaluation.cases import Case
 from segan_cli.evaluation.run import Scored, Scorer, Shifts
-from segan_cli.evaluation.table import Row
 
 
 class ScoringActor:
-    """Scores batches of rows; Ray makes one in each of its processes."""
+    """Scores batches of cases; Ray makes one in each of its processes."""
 
     def __init__(self, models: Mapping[str, ModelFile], threads: int, folder: Path) -> None:
         """Load the models; relative names are relative to `folder`."""
@@ -27,21 +27,21 @@ class ScoringActor:
         self.score = Scorer(ThreadPoolExecutor(1), enhancers)
 
     def __call__(self, batch: Batch) -> Batch:
-        """Score pickled rows; returns the pickled results of each."""
+        """Score pickled cases; returns the pickled results of each."""
         return {"result": [pickle.dumps(list(self.score(*pickle.loads(item)))) for item in batch["item"]]}
 
 
 class ClusterRunner:
-    """Scores rows on the cluster of the session. Scores are not cached, as each machine has its own disk."""
+    """Scores cases on the cluster of the session. Scores are not cached, as each machine has its own disk."""
 
     def __init__(self, models: Mapping[str, str], actors: ActorOptions) -> None:
         """Takes the name or file of each system that is a model."""
         self.models = {system: ModelFile.of(model) for system, model in models.items()}
         self.actors = actors
 
-    def __call__(self, rows: Sequence[Row], measures: tuple[str, ...], shifts: Shifts) -> Scored:
+    def __call__(self, cases: Sequence[Case], measures: tuple[str, ...], shifts: Shifts) -> Scored:
         """Yield case, system and result of every signal, case by case in any order."""
-        items = (([row], measures, shifts) for row in rows)
+        items = (([case], measures, shifts) for case in cases)
         constructor = (self.models, self.actors.cpus, Path.cwd())
-        for results in run_on_actors(items, len(rows), ScoringActor, constructor, self.actors):
+        for results in run_on_actors(items, len(cases), ScoringActor, constructor, self.actors):
             yield from results

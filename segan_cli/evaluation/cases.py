@@ -1,9 +1,9 @@
-"""Evaluation cases: noisy recordings or noise mixes, their clean references, and labels such as speaker and SNR."""
+"""Evaluation cases: noisy recordings or noise mixes, their clean references, labels, and the signals of systems."""
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,12 @@ from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import Part, span_of
 from segan_cli.errors import CorpusError
-from segan_cli.evaluation.signals import NoiseMix, Recorded
+from segan_cli.evaluation.signals import Model, NoiseMix, Output, Recorded, Source
 from segan_cli.printable import composed
 
 NO_LABELS = ("name", "noisy", "clean", *SPAN_COLUMNS)  # columns of a manifest that are not labels
 NOISE_LOG = "log_testset.txt"  # of VoiceBank-DEMAND, beside its folders
+NOISY = "noisy"  # the unprocessed input, listed first among the systems
 PREFERRED_SETS = ("test", "dev", "valid", "")  # substrings of folder names, most preferred first
 
 
@@ -30,6 +31,12 @@ class Case:
     noisy: Recorded
     clean: Path | Part | None  # None: only measures without a reference
     labels: dict[str, str] = field(default_factory=dict)  # column → value: speaker, noise, SNR, manifest columns
+    enhanced: dict[str, Source] = field(default_factory=dict)  # by system
+
+    @property
+    def signals(self) -> dict[str, Source]:
+        """The signal of every system, that of the noisy input first."""
+        return {NOISY: self.noisy, **self.enhanced}
 
 
 @dataclass(frozen=True)
@@ -172,3 +179,49 @@ def read_noise_log(folder: Path) -> dict[str, dict[str, str]]:
         return {}
     fields = (line.split() for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
     return {composed(words[0]): {"noise": words[1], "snr_db": words[2]} for words in fields if len(words) == 3}
+
+
+def add_systems(cases: Sequence[Case], systems: Mapping[str, Path | Model]) -> tuple[list[Case], list[str]]:
+    """The cases with the signals of systems, and a line for each signal that is missing.
+
+    A system is a model or a folder of enhanced files. Raises CorpusError if a folder has no file for any case.
+    """
+    skipped: list[str] = []
+    found: dict[str, Mapping[str, Source]] = {}
+    for system, origin in systems.items():
+        if isinstance(origin, Model):
+            found[system] = {case.name: Output(case.name, system, case.noisy) for case in cases}
+        else:
+            found[system], missing = match_enhanced(origin, cases)
+            skipped += missing
+    added = [
+        {system: by_case[case.name] for system, by_case in found.items() if case.name in by_case} for case in cases
+    ]
+    return [replace(case, enhanced=enhanced) for case, enhanced in zip(cases, added, strict=True)], skipped
+
+
+def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path | Part], list[str]]:
+    """Find a system's enhanced file for each case, by the name of the case or of its noisy file.
+
+    If the case is a part of its noisy file, the same part of a file with the name of the noisy file is used. Returns
+    files by case name, and a line for each case without exactly one file. Raises CorpusError if the folder is missing
+    or empty, or has no file for any case.
+    """
+    files: dict[str, list[Path]] = {}
+    for path in audio_below(folder):
+        files.setdefault(relative_name(folder, path), []).append(path)
+    matched: dict[str, Path | Part] = {}
+    skipped = []
+    for case in cases:
+        span = case.noisy.span if isinstance(case.noisy, Part) else None
+        noisy = case.noisy.path if isinstance(case.noisy, Part) else case.noisy
+        stem = case.name if isinstance(noisy, NoiseMix) else composed(noisy.stem)
+        name = case.name if case.name in files else stem
+        paths = files.get(name, [])
+        if len(paths) == 1:
+            matched[case.name] = Part(paths[0], span) if span is not None and name == stem else paths[0]
+        else:
+            skipped.append(f"{folder}: {'several files' if paths else 'no file'} for {case.name}")
+    if not matched:
+        raise CorpusError(f"{folder}: no file matches the name of a noisy file; first missing: {cases[0].name}")
+    return matched, skipped

@@ -1,5 +1,6 @@
 """Compare two saved reports on the same recordings."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,30 +30,23 @@ def load_report(path: Path) -> Report:
     return report
 
 
-def is_systems(value: Any) -> bool:
-    """Whether a value is the list of systems of a report."""
-    return isinstance(value, list) and bool(value) and all(isinstance(name, str) for name in value)
-
-
-def is_measures(value: Any) -> bool:
-    """Whether a value is the table of measures of a report."""
-    return isinstance(value, dict) and all(
-        isinstance(measure, dict)
-        and isinstance(measure.get("label"), str)
-        and isinstance(measure.get("unit"), str | None)
-        and isinstance(measure.get("higher_is_better"), bool)
-        for measure in value.values()
+def is_measure(value: Any) -> bool:
+    """Whether a value describes a measure."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("label"), str)
+        and isinstance(value.get("unit"), str | None)
+        and isinstance(value.get("higher_is_better"), bool)
     )
 
 
-def is_files(value: Any) -> bool:
-    """Whether a value is the list of files of a report, each with scores by system and measure."""
-    return isinstance(value, list) and all(
-        isinstance(file, dict)
-        and isinstance(file.get("name"), str)
-        and isinstance(file.get("scores"), dict)
-        and all(isinstance(scores, dict) and all(map(is_score, scores.values())) for scores in file["scores"].values())
-        for file in value
+def is_file(value: Any) -> bool:
+    """Whether a value is a file with scores by system and measure."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("name"), str)
+        and isinstance(value.get("scores"), dict)
+        and all(isinstance(scores, dict) and all(map(is_score, scores.values())) for scores in value["scores"].values())
     )
 
 
@@ -63,7 +57,11 @@ def is_score(value: Any) -> bool:
     return value is None or (type(value) in (int, float) and abs(value) < MAX_SCORE)
 
 
-VALIDATORS = {"systems": is_systems, "measures": is_measures, "files": is_files}
+VALIDATORS: dict[str, Callable[[Any], bool]] = {
+    "systems": lambda names: isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names),
+    "measures": lambda measures: isinstance(measures, dict) and all(map(is_measure, measures.values())),
+    "files": lambda files: isinstance(files, list) and all(map(is_file, files)),
+}
 
 
 def compare_reports(first: Report, second: Report) -> dict[str, dict[str, Summary]]:
@@ -73,7 +71,7 @@ def compare_reports(first: Report, second: Report) -> dict[str, dict[str, Summar
     their names. Raises CorpusError if the reports have nothing in common.
     """
     pairs = [(system, system) for system in second["systems"] if system in first["systems"]]
-    after, before = (enhancing_systems(report) for report in (second, first))
+    after, before = (report["systems"][1:] for report in (second, first))  # without the noisy input
     if len(after) == len(before) == 1 and after != before:
         pairs.append((after[0], before[0]))
     first_files, second_files = (
@@ -93,11 +91,6 @@ def compare_reports(first: Report, second: Report) -> dict[str, dict[str, Summar
         new if new == old else f"{new} - {old}": {measure: difference(new, old, measure) for measure in measures}
         for new, old in pairs
     }
-
-
-def enhancing_systems(report: Report) -> list[str]:
-    """All systems but the first, which is the noisy input."""
-    return list(report["systems"][1:])
 
 
 def score_from_json(scores: dict[str, Any], system: str, measure: str) -> Score:

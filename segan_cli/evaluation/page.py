@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from segan_cli.evaluation.cases import NOISY
 from segan_cli.evaluation.report import Report, input_notes
 from segan_cli.evaluation.result import CaseScores, EvaluationResult, scores_of
 from segan_cli.evaluation.signals import Array, Loader, Source
 from segan_cli.evaluation.statistics import differences
-from segan_cli.evaluation.table import NOISY
 from segan_cli.measures.catalog import MEASURES, RATE_HZ
 from segan_cli.measures.score import Undefined
 from segan_cli.plain_json import write_json
@@ -90,7 +90,7 @@ def worst_to_best(result: EvaluationResult, system: str) -> list[int]:
 
 def encode_versions(scored: CaseScores, load: Loader) -> list[dict[str, str]]:
     """Name and audio of each version of a recording: noisy, every system that has scores for it, clean."""
-    sources: dict[str, Source | None] = {system: scored.signals[system] for system in scored.results}
+    sources: dict[str, Source | None] = {name: scored.case.signals[name] for name in scored.results}
     sources["clean"] = scored.case.clean
     n = round(MAX_SOUND_S * RATE_HZ)
     return [

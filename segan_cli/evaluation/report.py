@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from segan_cli.evaluation.cases import NOISY
 from segan_cli.evaluation.result import CaseScores, EvaluationResult, InputSummary, scores_of
 from segan_cli.evaluation.signals import NoiseMix
 from segan_cli.evaluation.statistics import differences, summarise
-from segan_cli.evaluation.table import NOISY
 from segan_cli.measures.catalog import MEASURES
 from segan_cli.measures.score import Score, Undefined, defined
 from segan_cli.plain_json import write_json

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from segan_cli.evaluation.cases import Case
+from segan_cli.evaluation.cases import NOISY, Case
 from segan_cli.evaluation.scoring import ScoringResult
-from segan_cli.evaluation.signals import Model, Output, Source
-from segan_cli.evaluation.table import NOISY, Row
+from segan_cli.evaluation.signals import Model, Output
 from segan_cli.measures.score import Score, Undefined
 
 Outcomes = dict[str, ScoringResult | str]  # system → result, or the reason why there is none
@@ -20,10 +19,9 @@ DELAY_TOLERANCE = 1  # samples by which shared delays may differ
 
 @dataclass(frozen=True)
 class CaseScores:
-    """A case, and the signals and results of every system that could be scored for it."""
+    """A case, and the result of every system that could be scored for it."""
 
     case: Case
-    signals: Mapping[str, Source]
     results: Mapping[str, ScoringResult]
 
     @property
@@ -56,25 +54,20 @@ class EvaluationResult:
     models: Mapping[str, Model]  # those of the systems that are models
 
 
-def collect(rows: Sequence[Row], outcomes: Mapping[str, Outcomes]) -> tuple[list[CaseScores], list[str]]:
+def collect(cases: Sequence[Case], outcomes: Mapping[str, Outcomes]) -> tuple[list[CaseScores], list[str]]:
     """The cases whose noisy signal could be scored, and a line for each signal that could not.
 
     If a noisy signal fails, the outputs of models for it are not listed too.
     """
     scored, skipped = [], []
-    for row in rows:
-        found = outcomes[row.case.name]
-        results = {system: found[system] for system in row.signals}
-        failed = isinstance(results[NOISY], str)
-        reasons = {
-            outcome
-            for system, outcome in results.items()
-            if isinstance(outcome, str) and not (failed and isinstance(row.signals[system], Output))
-        }
-        skipped += sorted(reasons)
-        if not failed:
-            usable = {system: result for system, result in results.items() if isinstance(result, ScoringResult)}
-            scored.append(CaseScores(row.case, row.signals, usable))
+    for case in cases:
+        results = {name: r for name, r in outcomes[case.name].items() if isinstance(r, ScoringResult)}
+        failed = {name: r for name, r in outcomes[case.name].items() if isinstance(r, str)}
+        if NOISY in results:
+            scored.append(CaseScores(case, results))
+        else:
+            failed = {name: reason for name, reason in failed.items() if not isinstance(case.signals[name], Output)}
+        skipped += sorted(set(failed.values()))
     return scored, skipped
 
 
@@ -96,7 +89,7 @@ def constant_delays(outcomes: Mapping[str, Outcomes], systems: Sequence[str]) ->
     delays = {}
     for system in systems:
         results = [by_system.get(system) for by_system in outcomes.values()]
-        known = [result.delay for result in results if isinstance(result, ScoringResult) and result.delay is not None]
+        known = [r.delay for r in results if isinstance(r, ScoringResult) and r.delay is not None]
         median = int(np.median(known)) if known else 0
         agreement = np.mean([abs(delay - median) <= DELAY_TOLERANCE for delay in known]) if known else 0.0
         if abs(median) > DELAY_TOLERANCE and agreement >= DELAY_AGREEMENT:
