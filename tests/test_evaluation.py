@@ -224,6 +224,25 @@ def test_the_delay_of_a_model_is_compensated_with_align(pairs):
     assert heard == [(done, 16) for done in range(1, 17)]  # 2 systems, 4 recordings, measured and scored
 
 
+class Longer:
+    """A system that adds a quarter of a second."""
+
+    def enhance(self, noisy, rate_hz):
+        return np.pad(noisy, (0, 4_000))
+
+
+def test_a_skipped_output_is_named_by_its_recording_and_system(pairs):
+    """Unless the noisy recording cannot be used itself: that is one line."""
+    rewrite(pairs / "noisy" / "u0.wav", lambda x: np.pad(x, (0, 1_600)))
+    result = run(pairs, {"longer": Longer()})
+    lengths = "lengths may differ by 0.05 s at most"
+    assert result.inputs.skipped == [
+        f"{pairs / 'noisy' / 'u0.wav'}: 2.100 s but 2.000 s in {pairs / 'clean' / 'u0.wav'}; {lengths}",
+        *(f"u{i} by longer: 2.250 s but 2.000 s in {pairs / 'clean' / f'u{i}.wav'}; {lengths}" for i in (1, 2, 3)),
+    ]
+    assert [list(row.scores) for row in result.cases] == [["noisy"]] * 3
+
+
 def test_a_mix_does_not_depend_on_the_other_mixes(pairs):
     few = from_mixes(pairs / "clean", pairs / "noisy", (0.0,), seed=3).all
     many = from_mixes(pairs / "clean", pairs / "noisy", (10.0, -0.0, 0.1), seed=3).all

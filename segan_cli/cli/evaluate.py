@@ -10,7 +10,6 @@ from segan_cli.cli.evaluate_arguments import (
     Arguments,
     check_columns,
     check_comparison,
-    check_models,
     check_outputs,
     find_cases,
     name_systems,
@@ -106,7 +105,7 @@ def evaluate(**options: Any) -> None:
       segan evaluate --noisy talks/ --model default --dnsmos
     """
     arguments = Arguments(**options)
-    check_models(arguments)
+    folders, model_names = name_systems(arguments)
     require_extra("evaluate", "segan evaluate")
     if arguments.compare is not None:
         from segan_cli.cli.scores import print_comparison
@@ -117,7 +116,6 @@ def evaluate(**options: Any) -> None:
     local = {"--jobs": arguments.jobs, "--cache": arguments.cache}
     check_cluster_usage(arguments.ray, arguments.ray_actors, arguments.ray_cpus, arguments.ray_gpus, local)
     cases = find_cases(arguments)
-    folders, model_names = name_systems(arguments)
     check_outputs(arguments, cases, folders.values())
     measures = select_measures(arguments, cases)
     check_columns(arguments.columns, cases)

@@ -56,14 +56,6 @@ class Arguments:
         return {option: path for option, path in files.items() if path is not None}
 
 
-def check_models(arguments: Arguments) -> None:
-    """Raise CheckpointError for a model that does not exist."""
-    from segan_cli.backends.pretrained import check_model
-
-    for entry in arguments.models:
-        check_model(split_name(entry)[1])
-
-
 def check_comparison(arguments: Arguments) -> None:
     """Raise UsageError for options that contradict --compare."""
     recordings = (arguments.noisy, arguments.clean, arguments.data, arguments.noise)
@@ -94,9 +86,9 @@ def find_cases(arguments: Arguments) -> "Cases":
 def name_systems(arguments: Arguments) -> tuple[dict[str, Path], dict[str, str]]:
     """Folders and models by the name of the system; without NAME=, that of the folder, file or model.
 
-    Raises UsageError if a name is already used or reserved.
+    Raises UsageError if a name is already used or reserved, CheckpointError if there is no such model.
     """
-    from segan_cli.backends.pretrained import find_model
+    from segan_cli.backends.pretrained import check_model, find_model
 
     folders: dict[str, Path] = {}
     for entry in arguments.enhanced:
@@ -107,6 +99,7 @@ def name_systems(arguments: Arguments) -> tuple[dict[str, Path], dict[str, str]]
     models: dict[str, str] = {}
     for entry in arguments.models:
         name, model = split_name(entry)
+        check_model(model)
         name = name or (model if model == "default" else find_model(model).stem)
         models[check_name(name, {*folders, *models}, "--model")] = model
     return folders, models

@@ -59,13 +59,9 @@ def build_report(
 def describe_measure(name: str) -> dict[str, Any]:
     """Label, unit, range and source of a measure."""
     measure = MEASURES[name]
-    return {
-        "label": measure.label,
-        "unit": measure.unit,
-        "range": [bound if math.isfinite(bound) else None for bound in measure.range],
-        "higher_is_better": measure.higher_is_better,
-        "source": measure.source,
-    }
+    fields = ("label", "unit", "range", "higher_is_better", "source")
+    bounds = [bound if math.isfinite(bound) else None for bound in measure.range]
+    return {field: getattr(measure, field) for field in fields} | {"range": bounds}
 
 
 def describe_inputs(inputs: InputSummary) -> dict[str, Any]:
@@ -77,13 +73,11 @@ def describe_inputs(inputs: InputSummary) -> dict[str, Any]:
 def describe_case(scored: CaseScores) -> dict[str, Any]:
     """Name, labels, files and scores of a case."""
     case = scored.case
+    noisy = None if isinstance(case.noisy, NoiseMix) else str(case.noisy)
     return {
         "name": case.name,
         "labels": case.labels,
-        "paths": {
-            "noisy": None if isinstance(case.noisy, NoiseMix) else str(case.noisy),
-            "clean": str(case.clean) if case.clean else None,
-        },
+        "paths": {"noisy": noisy, "clean": str(case.clean) if case.clean else None},
         "scores": {
             system: {name: score_to_json(score) for name, score in scores.items()}
             for system, scores in scored.scores.items()
@@ -125,30 +119,23 @@ def compare_systems(result: EvaluationResult) -> list[dict[str, Any]]:
     pairs = [(system, NOISY) for system in enhanced]
     pairs += [(second, first) for i, first in enumerate(enhanced) for second in enhanced[i + 1 :]]
 
-    def difference(system: str, baseline: str, measure: str) -> dict[str, Any]:
-        scores = (scores_of(result.cases, name, measure) for name in (system, baseline))
-        return asdict(summarise(differences(*scores)))
+    def difference(systems: tuple[str, str], measure: str) -> dict[str, Any]:
+        return asdict(summarise(differences(*(scores_of(result.cases, system, measure) for system in systems))))
 
     return [
-        {
-            "system": system,
-            "against": baseline,
-            "measures": {name: difference(system, baseline, name) for name in result.measures},
-        }
-        for system, baseline in pairs
+        {"system": pair[0], "against": pair[1], "measures": {name: difference(pair, name) for name in result.measures}}
+        for pair in pairs
     ]
 
 
 def break_down(result: EvaluationResult, column: str) -> list[dict[str, Any]]:
     """Statistics of every system for each value of a label."""
-    return [
-        {
-            "value": value,
-            "recordings": len(cases),
-            "summary": {system: summarise_system(cases, system, result.measures) for system in result.systems},
-        }
-        for value, cases in group_by(result.cases, column)
-    ]
+
+    def summary(cases: Sequence[CaseScores]) -> dict[str, Any]:
+        return {system: summarise_system(cases, system, result.measures) for system in result.systems}
+
+    groups = group_by(result.cases, column)
+    return [{"value": value, "recordings": len(cases), "summary": summary(cases)} for value, cases in groups]
 
 
 def default_columns(cases: Sequence[CaseScores]) -> list[str]:

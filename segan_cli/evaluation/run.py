@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
@@ -58,13 +58,6 @@ class Scorer:
         return self.pool.submit(score, ScoringTask(clean, degraded, measures, shift, self.store))
 
 
-@contextmanager
-def open_scorer(jobs: int | None, models: Mapping[str, Model], store: ScoreStore | None) -> Iterator[Scorer]:
-    """A scorer with worker processes, by default one per core."""
-    with worker_pool(jobs) as pool:
-        yield Scorer(pool, models, store)
-
-
 def evaluate(
     cases: Cases,
     measures: tuple[str, ...],
@@ -98,7 +91,8 @@ def evaluate(
             progress(next(steps), total)
         return outcomes
 
-    with nullcontext(runner) if runner else open_scorer(jobs, models, store) as run:
+    with ExitStack() as stack:
+        run = runner or Scorer(stack.enter_context(worker_pool(jobs)), models, store)
         delays = constant_delays(score_all(run, (), {}), names) if align else {}
         outcomes = score_all(run, measures, delays)
     scored, failed = collect(table, outcomes)
