@@ -26,7 +26,7 @@ from segan_cli.errors import AudioError
 
 FORMATS = {
     "wav": ("WAV", "WAVEX", "RF64"), "w64": ("W64",), "aiff": ("AIFF",), "caf": ("CAF",), "au": ("AU",),
-    "flac": ("FLAC",), "ogg": ("OGG",), "mp3": ("MP3",), "sph": ("NIST",),
+    "flac": ("FLAC",), "ogg": ("OGG",), "mp3": ("MP3",),
 }  # fmt: skip
 SUBTYPES = ("PCM_U8", "PCM_16", "PCM_24", "FLOAT", "ULAW", "ALAC_16", "VORBIS", "OPUS", "MPEG_LAYER_III", "IMA_ADPCM")
 TELLING = (b"\0\0\0\0", b"\xff\xff\xff\xff", b"\xff\xff\xff\x7f", b"\0\0\0\x80", b"\1\0\0\0", b"\0\0", b"\xff\xff")
@@ -132,7 +132,6 @@ def made(folder):
     for format, subtype, ending in (
         ("WAV", "PCM_16", "wav"), ("WAVEX", "FLOAT", "wav"), ("RF64", "PCM_24", "rf64"), ("CAF", "PCM_16", "caf"),
         ("CAF", "ALAC_16", "caf"), ("AU", "ULAW", "au"), ("AIFF", "PCM_24", "aifc"), ("MP3", "MPEG_LAYER_III", "mp3"),
-        ("NIST", "PCM_16", "sph"), ("NIST", "PCM_24", "nist"),
     ):  # fmt: skip
         content = io.BytesIO()
         soundfile.write(content, sound, 16_000, subtype, format=format)

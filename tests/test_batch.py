@@ -217,7 +217,7 @@ def test_no_line_is_lost_while_mp3_is_decoded():
     program = (
         "import threading\n"
         "import logging, os\n"
-        "from segan_cli.audio.mpg123 import quiet_mpg123\n"
+        "from segan_cli.audio.libsndfile.mpg123 import quiet_mpg123\n"
         "from segan_cli.cli.batch_reporter import BatchReporter, say\n"
         "over = threading.Event()\n"
         "def mute():\n"

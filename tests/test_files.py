@@ -9,13 +9,19 @@ from conftest import voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segan_cli.audio.files import AudioInfo, check_writable, probe
+from segan_cli.audio.files import AudioInfo, check_writable
 from segan_cli.audio.filters import Emphasis, Resampler
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import open_file, read_mono
 from segan_cli.errors import SeganError
 
 PLAIN = AudioInfo(16_000, 1, None, "WAV", "PCM_16")
+
+
+def probe(path):
+    """The properties of a file."""
+    with open_file(path) as source:
+        return source.info
 
 
 @settings(deadline=None, max_examples=50)

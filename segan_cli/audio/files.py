@@ -1,45 +1,20 @@
-"""Audio files by libsndfile: file extensions, opening, reading in blocks, the format of an output."""
+"""Audio files: the extensions and formats, the properties of a recording, the format of an output."""
 
-import os
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
 from segan_cli.atomic import check_place
 from segan_cli.audio.layouts import read_mask
-from segan_cli.audio.mpg123 import MPEG, is_mpeg, quiet_mpg123
-from segan_cli.audio.pieces import Part, PiecewiseFile
 from segan_cli.errors import AudioError
 
-Array = NDArray[np.float32]
-
 FORMATS = {  # file extension → libsndfile's format
-    ".wav": "WAV",
-    ".flac": "FLAC",
-    ".ogg": "OGG",
-    ".oga": "OGG",
-    ".opus": "OGG",
-    ".mp3": "MP3",
-    ".aiff": "AIFF",
-    ".aif": "AIFF",
-    ".caf": "CAF",
-    ".w64": "W64",
-    ".rf64": "RF64",
-    ".au": "AU",
-    ".aifc": "AIFF",
-    ".bwf": "WAV",
-    ".nist": "NIST",
-    ".snd": "AU",
-    ".sph": "NIST",
-    ".svx": "SVX",
-    ".wave": "WAV",
-}
+    ".wav": "WAV", ".wave": "WAV", ".bwf": "WAV", ".rf64": "RF64", ".w64": "W64", ".flac": "FLAC",
+    ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG", ".mp3": "MP3", ".aiff": "AIFF", ".aif": "AIFF", ".aifc": "AIFF",
+    ".caf": "CAF", ".au": "AU", ".snd": "AU", ".svx": "SVX",
+}  # fmt: skip
 VIDEO = frozenset((
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".mpg", ".mpeg",
     ".ts", ".mts", ".m2ts", ".vob", ".ogv", ".mxf",
@@ -105,63 +80,6 @@ def suggestion(missing: Path) -> str:
     return f"did you mean {missing.with_name(close[0])}?" if close else "check the path"
 
 
-def probe(path: Path) -> AudioInfo:
-    """Read a file's header; raises AudioError when it is missing, a folder, empty or not audio."""
-    with open_audio(path) as file:
-        return AudioInfo.of(file)
-
-
-@contextmanager
-def open_audio(path: Path, part: Part | None = None) -> Iterator[soundfile.SoundFile]:
-    """Open a file, or a part of it, for reading; raises AudioError when it is missing, empty or not audio."""
-    if path.is_dir():
-        raise AudioError(f"{path}: is a folder; give an audio file")
-    if not path.exists():
-        raise AudioError(f"{path}: no such file; {suggestion(path)}")
-    if not path.is_file():
-        raise AudioError(f"{path}: is a device or socket; give an audio file, or pipe it in")
-    if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty; nothing was recorded in it")
-    with ExitStack() as stack:
-        try:
-            file = _open(path, part, stack)
-        except (soundfile.LibsndfileError, OSError) as error:
-            if path.suffix.lower() == ".raw":
-                raise AudioError(f"{path}: raw samples have no header; pipe them in with --raw --rate HZ") from error
-            reason = getattr(error, "error_string", None) or str(error)
-            raise AudioError(f"{path}: not a readable audio file ({reason.strip().rstrip('.')})") from error
-        if file.frames == 0:
-            raise AudioError(f"{path}: the file holds no samples; nothing was recorded in it")
-        if file.format not in CHECKED:
-            raise AudioError(f"{path}: {file.format} files cannot be checked for missing sound; convert it")
-        check_shape(str(path), file.samplerate, file.channels)
-        yield file
-
-
-def _open(path: Path, part: Part | None, stack: ExitStack) -> soundfile.SoundFile:
-    """Open a file, or a part of it, until `stack` closes.
-
-    Files are opened by descriptor: given a name, libsndfile takes a `._name` that macOS left beside an MP3 for its
-    resource fork, and refuses the file.
-    """
-    source: PiecewiseFile | Path | int = path
-    if part is not None:
-        source = stack.enter_context(PiecewiseFile(path, part.pieces))
-    elif os.name != "nt":
-        source = stack.enter_context(path.open("rb")).fileno()
-    with quiet_mpg123(is_mpeg(path)):
-        return stack.enter_context(soundfile.SoundFile(source, closefd=False))
-
-
-def is_native(path: Path, part: Part | None = None) -> bool:
-    """Whether libsndfile reads a file, or a part of it, and its length can be checked."""
-    try:
-        with ExitStack() as stack:
-            return _open(path, part, stack).format in CHECKED
-    except (soundfile.LibsndfileError, OSError):
-        return False
-
-
 def check_shape(name: str, rate_hz: int, channels: int) -> None:
     """Raise AudioError when the sampling rate or the number of channels is out of range."""
     low, high = RATES_HZ
@@ -169,30 +87,6 @@ def check_shape(name: str, rate_hz: int, channels: int) -> None:
         raise AudioError(f"{name}: has a rate of {rate_hz} Hz; rates from {low} to {high} Hz can be read")
     if not 1 <= channels <= MAX_CHANNELS:
         raise AudioError(f"{name}: has {channels} channels; up to {MAX_CHANNELS} can be read")
-
-
-def read_blocks(file: soundfile.SoundFile, path: Path, block: int, first: int = 0) -> Iterator[Array]:
-    """Yield the samples of an open file from sample `first` on as blocks [channels, n], n at most `block`.
-
-    Raises AudioError where the file is damaged.
-    """
-    library, done = soundfile._snd, first
-    if first:
-        with quiet_mpg123(MPEG in file.subtype):
-            if library.sf_seek(file._file, first, os.SEEK_SET) != first:
-                raise AudioError(f"{path}: sample {first} cannot be found; is the file damaged?")
-    while True:
-        samples = np.empty((block, file.channels), np.float32)
-        with quiet_mpg123(MPEG in file.subtype):
-            n = library.sf_readf_float(file._file, soundfile._ffi.from_buffer("float[]", samples), block)
-        done += n
-        if n:
-            yield samples[:n].T
-        if error := library.sf_error(file._file):
-            reason = soundfile.LibsndfileError(error).error_string.strip(" .").removeprefix("Error : ")
-            raise AudioError(f"{path}: damaged after sample {done} ({reason})")
-        if n == 0:
-            return
 
 
 def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None = None) -> tuple[str, str]:
@@ -212,14 +106,13 @@ def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None
         return format, subtype
     if extension == ".opus":
         return "OGG", "OPUS"
-    same = like is not None and ("WAV" if like.format == "WAVEX" else like.format) == format
-    if like is not None and (same or like.subtype.startswith(COMMON)) and soundfile.check_format(format, like.subtype):
-        return format, like.subtype
-    deep = like is not None and like.format in soundfile.available_formats() and like.subtype in DEEP
-    for nearest in DEEP[like.subtype] if deep and like is not None else ():
-        if soundfile.check_format(format, nearest):
-            return format, nearest
-    return format, soundfile.default_subtype(format)
+    candidates: list[str] = []
+    if like is not None:
+        same = ("WAV" if like.format == "WAVEX" else like.format) == format
+        candidates += [like.subtype] if same or like.subtype.startswith(COMMON) else []
+        candidates += DEEP.get(like.subtype, ()) if like.format in soundfile.available_formats() else ()
+    supported = (candidate for candidate in candidates if soundfile.check_format(format, candidate))
+    return format, next(supported, soundfile.default_subtype(format))
 
 
 def check_writable(path: Path, force: bool = False) -> None:

@@ -4,16 +4,9 @@ from pathlib import Path
 
 import soundfile
 
-STANDARD = {
-    1: 0x4,
-    2: 0x3,
-    3: 0x7,
-    4: 0x33,
-    5: 0x37,
-    6: 0x3F,
-    7: 0x70F,
-    8: 0x63F,
-}  # of FLAC, Vorbis and Opus, by channels
+from segan_cli.audio.containers.chunks import wav_format
+
+STANDARD = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # of FLAC, Vorbis and Opus
 XIPH = {  # by channels: index in WAV order of each channel of Vorbis and Opus
     3: (0, 2, 1),
     5: (0, 2, 1, 3, 4),
@@ -23,26 +16,7 @@ XIPH = {  # by channels: index in WAV order of each channel of Vorbis and Opus
 }
 FIXED = ("FLAC", "OGG")  # formats whose layout follows from the number of channels
 SIDE, BACK = 0x600, 0x30
-LIBSNDFILE = (
-    2,
-    3,
-    4,
-    11,
-    9,
-    10,
-    12,
-    13,
-    8,
-    14,
-    15,
-    16,
-    17,
-    19,
-    18,
-    20,
-    22,
-    21,
-)  # libsndfile's position for each bit of a mask
+LIBSNDFILE = (2, 3, 4, 11, 9, 10, 12, 13, 8, 14, 15, 16, 17, 19, 18, 20, 22, 21)  # its position for each bit of a mask
 AMBISONIC_WAV = bytes.fromhex("2107d3118644c8c1ca000000")  # end of the format GUID of B-format
 AMBISONIC_OPUS, SPEAKERS_OPUS = (2, 3), (0, 1)  # channel mapping families; the others have no layout
 HEAD_BYTES = 4096
@@ -70,7 +44,7 @@ def unkept_layout(path: Path) -> str | None:
         family = head[opus + 18]
         kind = "ambisonic" if family in AMBISONIC_OPUS else "without positions"
         return f"{kind} (Opus channel mapping family {family})"
-    return "ambisonic (B-format)" if head[8:12] == b"WAVE" and AMBISONIC_WAV in head else None
+    return "ambisonic (B-format)" if AMBISONIC_WAV in wav_format(path) else None
 
 
 def write_mask(file: soundfile.SoundFile, mask: int) -> bool:

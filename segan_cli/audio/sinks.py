@@ -12,27 +12,20 @@ from typing import IO
 import soundfile
 
 from segan_cli.atomic import atomically
-from segan_cli.audio.encoder import open_encoder
-from segan_cli.audio.files import (
-    FFMPEG_EXTENSIONS,
-    FORMATS,
-    LARGEST_WAV,
-    AudioInfo,
-    open_audio,
-    output_format,
-    read_blocks,
-)
+from segan_cli.audio.containers.side_chunks import ID3_CHUNKS, TAG_CHUNKS, chunk_names, container, copy_chunks
+from segan_cli.audio.containers.wav import Encoding, wav_header
+from segan_cli.audio.ffmpeg.encoder import open_encoder
+from segan_cli.audio.files import FFMPEG_EXTENSIONS, FORMATS, LARGEST_WAV, AudioInfo, output_format
 from segan_cli.audio.layouts import STANDARD, channel_order
 from segan_cli.audio.levels import FLOATS, Array, Clip, Warn, Write, full_scale
-from segan_cli.audio.native import error_message, open_for_writing
-from segan_cli.audio.side_chunks import ID3_CHUNKS, TAG_CHUNKS, chunk_names, copy_chunks, riff_kind
+from segan_cli.audio.libsndfile.reader import open_audio, read_blocks
+from segan_cli.audio.libsndfile.writer import error_message, open_for_writing
 from segan_cli.audio.sources import Source
-from segan_cli.audio.streams import Encoding, wav_header
 from segan_cli.audio.tags import copy_tags, remove_gains
 from segan_cli.errors import AudioError, OutputError
 
 COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when they are closed, as does ALAC
-RIFF_KINDS = {"WAV": "RIFF", "WAVEX": "RIFF", "RF64": "RIFF", "AIFF": "FORM"}
+CONTAINERS = {"WAV": "WAV", "WAVEX": "WAV", "RF64": "WAV", "AIFF": "AIFF"}
 
 
 def ignore(message: str) -> None:
@@ -108,7 +101,7 @@ def _open_with_libsndfile(
     try:
         with open_for_writing(path, info, source, subtype, warn) as file:
             format, encoding = file.format, file.subtype
-            same_kind = source is not None and riff_kind(source) == RIFF_KINDS.get(format, "none")
+            same_kind = source is not None and container(source) == CONTAINERS.get(format, "none")
             for tag, text in {} if same_kind else info.tags.items():
                 with suppress(soundfile.LibsndfileError):  # not every format has every tag
                     setattr(file, tag, text)
@@ -156,7 +149,7 @@ def convert_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> None
     other_chunks = chunk_names(source) - TAG_CHUNKS
     if other_chunks:
         warn(f"left out, as {target.suffix} has no place for them: {', '.join(sorted(other_chunks))}")
-    if not riff_kind(source) or chunk_names(source) & ID3_CHUNKS:
+    if not container(source) or chunk_names(source) & ID3_CHUNKS:
         copy_tags(source, target, warn, chapters)
 
 

@@ -13,21 +13,9 @@ import soxr
 from numpy.typing import NDArray
 
 from segan_cli.atomic import scratch_file
-from segan_cli.audio.decoder import Decoding, decoding
-from segan_cli.audio.ffmpeg import find_ffmpeg, is_playlist
-from segan_cli.audio.files import (
-    FFMPEG_EXTENSIONS,
-    MPEG_AUDIO,
-    AudioInfo,
-    check_shape,
-    is_native,
-    open_audio,
-    read_blocks,
-)
-from segan_cli.audio.layouts import unkept_layout
-from segan_cli.audio.pieces import Part
-from segan_cli.audio.scan import scan_file
-from segan_cli.audio.streams import (
+from segan_cli.audio.containers.parts import Part
+from segan_cli.audio.containers.scan import scan_file
+from segan_cli.audio.containers.wav import (
     BARE_WAV,
     Encoding,
     PrependedStream,
@@ -36,6 +24,12 @@ from segan_cli.audio.streams import (
     read_wav_header,
     skip_trailing_chunks,
 )
+from segan_cli.audio.ffmpeg.decoder import Decoding, decoding
+from segan_cli.audio.ffmpeg.program import find_ffmpeg, is_playlist
+from segan_cli.audio.files import FFMPEG_EXTENSIONS, MPEG_AUDIO, AudioInfo, check_shape
+from segan_cli.audio.integrity import IntegrityCheck
+from segan_cli.audio.layouts import unkept_layout
+from segan_cli.audio.libsndfile.reader import is_native, open_audio, read_blocks
 from segan_cli.errors import AudioError, TruncatedError
 from segan_cli.remote import download, is_remote, open_for_reading
 
@@ -67,57 +61,6 @@ class Source:
         return replace(self, blocks=blocks, first=first)
 
 
-@dataclass(frozen=True)
-class IntegrityCheck:
-    """Compares the content of a recording with its header: disagreement is a warning, missing content an error."""
-
-    name: str
-    allow_truncated: bool
-    warnings: list[str]
-
-    def on_missing(self, what: str) -> None:
-        """Raise TruncatedError for missing content, or warn if that is allowed."""
-        if not self.allow_truncated:
-            raise TruncatedError(f"{self.name}: cut short: {what}")
-        self.warn(f"cut short: {what}")
-
-    def on_part(self, part: Part) -> None:
-        """Check what the scan found of a part."""
-        if part.missing is not None:
-            self.on_missing(part.missing)
-        if part.note is not None:
-            self.warn(part.note)
-
-    def warn(self, message: str) -> None:
-        """Add a warning once."""
-        if message not in self.warnings:
-            self.warnings.append(message)
-
-    def without_layout(self, info: AudioInfo, layout: str | None) -> AudioInfo:
-        """Warn about a layout, if there is one, that no output keeps, and return the properties without it."""
-        if layout is None:
-            return info
-        self.warn(f"its channels are {layout}, which is lost: players take them for loudspeakers")
-        return replace(info, format="discrete", mask=0)  # in no order of loudspeakers
-
-    def check_length(
-        self, blocks: Iterator[Array], n_samples: int | None, rate_hz: int, first: int = 0
-    ) -> Iterator[Array]:
-        """Yield blocks [channels, n] from sample `first` on, of which `n_samples` samples are expected in all."""
-        n = first
-        try:
-            for block in blocks:
-                n += block.shape[1]
-                yield block
-        except AudioError as error:
-            if n == first:
-                raise
-            self.on_missing(str(error).removeprefix(f"{self.name}: "))
-            return
-        if n_samples is not None and n < n_samples:
-            self.on_missing(f"its header specifies {n_samples / rate_hz:.2f} s, the file has {n / rate_hz:.2f} s")
-
-
 @contextmanager
 def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
     """Open a file by libsndfile or ffmpeg, or a named pipe as by `open_stream`; it is read to its real end.
@@ -126,40 +69,37 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
     specifies, unless `allow_truncated` is given.
     """
     if is_remote(path):
-        with open_remote(path, allow_truncated) as source:
-            yield source
-        return
-    check = IntegrityCheck(str(path), allow_truncated, [])
-    if path.is_fifo():
-        with path.open("rb") as pipe, open_stream(pipe, None, str(path), allow_truncated) as source:
-            yield source
-        return
-    if path.is_file() and is_playlist(path):
+        opened = open_remote(path, allow_truncated)
+    elif path.is_fifo():
+        opened = open_pipe(path, allow_truncated)
+    elif path.is_file() and is_playlist(path):
         raise AudioError(f"{path}: is a playlist of other files; give those files")
-    parts = scan_native(path)
-    if needs_ffmpeg(path, parts):
-        for part in parts:
-            check.on_part(part)
-        with decoding(path) as decoder:
-            encoding = decoder.encoding
-            check_shape(str(path), encoding.rate_hz, encoding.channels)
-            extension = path.suffix[1:].upper()
-            media = decoder.media
-            info = AudioInfo(encoding.rate_hz, encoding.channels, None, extension, media.subtype, mask=encoding.mask)
-            if media.is_ambisonic:
-                info = check.without_layout(info, "ambisonic")
-            yield Source(str(path), info, decode(decoder, check), path=path, warnings=check.warnings)
-    elif parts:
-        yield open_parts(path, parts, check)
     else:
-        with open_audio(path) as file:
-            info = check.without_layout(AudioInfo.of(file), unkept_layout(path))
+        check, parts = IntegrityCheck(str(path), allow_truncated, []), scan_native(path)
+        opened = open_decoded(path, check, parts) if needs_ffmpeg(path, parts) else open_native(path, check, parts)
+    with opened as source:
+        yield source
 
-            def blocks_from(first: int) -> Iterator[Array]:
-                blocks = read_blocks(file, path, block_length(info.rate_hz, info.channels), first)
-                return check.check_length(blocks, info.n_samples, info.rate_hz, first)
 
-            yield Source(str(path), info, blocks_from(0), path=path, warnings=check.warnings, blocks_from=blocks_from)
+@contextmanager
+def open_pipe(path: Path, allow_truncated: bool) -> Iterator[Source]:
+    """Open a named pipe."""
+    with path.open("rb") as pipe, open_stream(pipe, None, str(path), allow_truncated) as source:
+        yield source
+
+
+@contextmanager
+def open_decoded(path: Path, check: IntegrityCheck, parts: Sequence[Part]) -> Iterator[Source]:
+    """Open a file by ffmpeg."""
+    for part in parts:
+        check.report(part.missing, part.note)
+    with decoding(path) as decoder:
+        encoding, media = decoder.encoding, decoder.media
+        check_shape(str(path), encoding.rate_hz, encoding.channels)
+        extension = path.suffix[1:].upper()
+        info = AudioInfo(encoding.rate_hz, encoding.channels, None, extension, media.subtype, mask=encoding.mask)
+        info = check.without_layout(info, "ambisonic" if media.is_ambisonic else None)
+        yield Source(str(path), info, decode(decoder, check), path=path, warnings=check.warnings)
 
 
 def decode(decoder: Decoding, check: IntegrityCheck) -> Iterator[Array]:
@@ -168,11 +108,7 @@ def decode(decoder: Decoding, check: IntegrityCheck) -> Iterator[Array]:
     for block in read_samples(decoder.stream.read, encoding, block_length(encoding.rate_hz, encoding.channels)):
         n += block.shape[1]
         yield block
-    missing, note = decoder.check(n / encoding.rate_hz)
-    if missing is not None:
-        check.on_missing(missing)
-    if note is not None:
-        check.warn(note)
+    check.report(*decoder.check(n / encoding.rate_hz))
 
 
 def scan_native(path: Path) -> list[Part]:
@@ -181,37 +117,42 @@ def scan_native(path: Path) -> list[Part]:
     return (scan_file(path) or []) if native else []
 
 
-def open_parts(path: Path, parts: Sequence[Part], check: IntegrityCheck) -> Source:
-    """Open the parts of a file as one recording; raises AudioError if their rates or channels differ."""
+@contextmanager
+def open_native(path: Path, check: IntegrityCheck, scanned: Sequence[Part]) -> Iterator[Source]:
+    """Open a file, or its parts as one recording, by libsndfile.
+
+    Raises AudioError if the rates or channels of the parts differ.
+    """
+    parts: Sequence[Part | None] = scanned or [None]
     infos: list[AudioInfo] = []
     for number, part in enumerate(parts, 1):
-        check.on_part(part)
+        if part is not None:
+            check.report(part.missing, part.note)
         with open_audio(path, part) as file:
             info = AudioInfo.of(file)
-        infos.append(info if part.n_samples is None else replace(info, n_samples=part.n_samples))
+        infos.append(info if part is None or part.n_samples is None else replace(info, n_samples=part.n_samples))
         if (info.rate_hz, info.channels) != (infos[0].rate_hz, infos[0].channels):
             shape = f"{info.rate_hz} Hz and {info.channels} channels"
             raise AudioError(f"{path}: part {number} of {len(parts)} has {shape}, unlike the first; split it first")
     if len(parts) > 1:
         check.warn(f"holds {len(parts)} recordings, read one after the other")
-    lengths = [info.n_samples for info in infos if info.n_samples is not None]
 
     def blocks_from(first: int) -> Iterator[Array]:
         for part, info in zip(parts, infos, strict=True):
-            if info.n_samples is not None and info.n_samples <= first:
+            if part is not None and info.n_samples is not None and info.n_samples <= first:
                 first -= info.n_samples
                 continue
             with open_audio(path, part) as file:
-                part_blocks = read_blocks(file, path, block_length(info.rate_hz, info.channels), first)
-                yield from check.check_length(part_blocks, info.n_samples, info.rate_hz, first)
+                blocks = read_blocks(file, path, block_length(info.rate_hz, info.channels), first)
+                yield from check.check_length(blocks, info.n_samples, info.rate_hz, first)
             first = 0
 
-    first_info = check.without_layout(infos[0], unkept_layout(path))
-    if len(lengths) < len(infos):  # a part of unknown length cannot be skipped
-        info = replace(first_info, n_samples=None)
-        return Source(str(path), info, blocks_from(0), path=path, warnings=check.warnings)
-    info = replace(first_info, n_samples=sum(lengths))
-    return Source(str(path), info, blocks_from(0), path=path, warnings=check.warnings, blocks_from=blocks_from)
+    lengths = [info.n_samples for info in infos if info.n_samples is not None]
+    seeks = not scanned or len(lengths) == len(infos)  # a part of unknown length cannot be skipped
+    info = replace(infos[0], n_samples=sum(lengths) if len(lengths) == len(infos) else None)
+    info = check.without_layout(info, unkept_layout(path))
+    blocks = blocks_from if seeks else None
+    yield Source(str(path), info, blocks_from(0), path=path, warnings=check.warnings, blocks_from=blocks)
 
 
 @contextmanager
@@ -293,7 +234,7 @@ def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, chec
         check.warn("holds several recordings, read one after the other")
 
 
-def needs_ffmpeg(path: Path, parts: Sequence[Part] = ()) -> bool:
+def needs_ffmpeg(path: Path, parts: Sequence[Part]) -> bool:
     """Whether a file is read by ffmpeg: by its extension, or because libsndfile does not read it and ffmpeg exists."""
     if not path.is_file() or path.stat().st_size == 0:
         return False

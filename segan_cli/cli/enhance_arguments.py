@@ -213,7 +213,7 @@ def check_plot(job: "Job", picture: Path, force: bool) -> None:
 
 def output_options(arguments: Arguments) -> "OutputOptions":
     """Return how the outputs are written."""
-    from segan_cli.audio.streams import Encoding
+    from segan_cli.audio.containers.wav import Encoding
     from segan_cli.enhancement.excerpt import Excerpt
     from segan_cli.enhancement.recording import OutputOptions
 

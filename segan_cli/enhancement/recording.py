@@ -11,6 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from segan_cli.audio.containers.wav import BYTES, Encoding
 from segan_cli.audio.files import VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.layouts import channel_order
@@ -18,7 +19,6 @@ from segan_cli.audio.levels import FLOATS, Clip, Warn, Write, normalised_loudnes
 from segan_cli.audio.meter import LevelMeter
 from segan_cli.audio.sinks import in_range, open_output, open_target, reordered
 from segan_cli.audio.sources import Source, open_file, open_stream
-from segan_cli.audio.streams import BYTES, Encoding
 from segan_cli.enhancement.excerpt import Excerpt
 from segan_cli.enhancement.jobs import Job
 from segan_cli.errors import AudioError, OutputError

@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from segan_cli.audio.pieces import FileView, Part
+from segan_cli.audio.containers.parts import FileView, Part
 
 MAGIC = b"OggS"
 PAGE_HEADER = 27  # bytes before the segment table

@@ -1,17 +1,73 @@
-"""Bit rates of lossy encodings, and the encoder settings of libsndfile that come nearest to them."""
+"""What libsndfile's encoders support, and their settings nearest to the bit rate of an original.
+
+libsndfile checks little itself: Vorbis above 200 kHz ends the process, and 8SVX gets a wrong rate.
+"""
 
 import io
+import math
 import struct
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
+MP3_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+OPUS_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
+FLAC_LARGEST_HZ, FLAC_STEP_HZ = 65_535, 10  # above it, rates are stored in steps
 LOSSY = ("MPEG_LAYER_III", "VORBIS", "OPUS")
 MP3_KBPS = ((32_000, 32, 320), (16_000, 8, 160), (0, 8, 64))  # lowest sampling rate, lowest and highest bit rate
 OPUS_BPS = 6_000, 256_000  # per channel
 STEPS = 6  # of the search for the quality of Vorbis
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one encoding."""
+
+    name: str
+    channels: float = math.inf  # at most
+    rates_hz: tuple[int, ...] = ()  # no others
+    largest_hz: float = math.inf
+
+    def complaint(self, rate_hz: int, channels: int) -> str | None:
+        """Return which limit a recording exceeds, and what to do; None if it fits."""
+        if channels > self.channels:
+            most = f"at most {self.channels} channel{'s' * (self.channels > 1)}"
+            return f"{self.name} supports {most}, not {channels}; choose another --format"
+        rates, step = self.rates_hz, FLAC_STEP_HZ
+        if rates and rate_hz not in rates:
+            supported = f"{', '.join(map(str, rates[:-1]))} and {rates[-1]} Hz"
+            advice = f"--rate {next((rate for rate in rates if rate >= rate_hz), rates[-1])}"
+        elif rate_hz > self.largest_hz:
+            supported, advice = f"at most {self.largest_hz} Hz", "a lower --rate"
+        elif self.name == "FLAC" and rate_hz > FLAC_LARGEST_HZ and rate_hz % step:
+            supported = f"only multiples of {step} Hz above {FLAC_LARGEST_HZ} Hz"
+            advice = f"--rate {rate_hz // step * step}"
+        else:
+            return None
+        return f"{self.name} supports {supported}, not {rate_hz}; add {advice}, or choose another --format"
+
+
+FORMATS = {"FLAC": Limits("FLAC", 8, largest_hz=655_350), "SVX": Limits("8SVX", 1, largest_hz=65_535)}
+ENCODINGS = {
+    "VORBIS": Limits("Vorbis", largest_hz=200_000),
+    "OPUS": Limits("Opus", rates_hz=OPUS_HZ),
+    "MPEG_LAYER_III": Limits("MP3", 2, MP3_HZ),
+    "IMA_ADPCM": Limits("IMA ADPCM", 2),
+    "MS_ADPCM": Limits("Microsoft ADPCM", 2),
+    "GSM610": Limits("GSM 6.10", 1),
+    **dict.fromkeys(("ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"), Limits("ALAC", 8)),
+    **dict.fromkeys(("G721_32", "G723_24", "G723_40"), Limits("G.72x ADPCM", 1)),
+    **dict.fromkeys(("NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"), Limits("NMS ADPCM", 1)),
+}
+
+
+def exceeded_limit(format: str, subtype: str, rate_hz: int, channels: int) -> str | None:
+    """Return which limit a recording exceeds in libsndfile's format and subtype, and what to do; None if it fits."""
+    found = ENCODINGS.get(subtype) or FORMATS.get(format)
+    return found.complaint(rate_hz, channels) if found is not None else None
 
 
 def encoder_settings(original: Path, subtype: str, rate_hz: int, channels: int) -> dict[str, Any]:

@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from segan_cli.audio.ffmpeg import FILES_ONLY, environment, program
+from segan_cli.audio.ffmpeg.media import MediaInfo, Stream, probe_media
+from segan_cli.audio.ffmpeg.program import FILES_ONLY, environment, program
 from segan_cli.audio.files import VIDEO
-from segan_cli.audio.media import MediaInfo, Stream, probe_media
 from segan_cli.errors import OutputError
 
 MATROSKA = (".mkv", ".mka")

@@ -5,7 +5,7 @@ import struct
 from dataclasses import dataclass, field
 from functools import cache
 
-from segan_cli.audio.pieces import FileView, Part, Piece
+from segan_cli.audio.containers.parts import FileView, Part, Piece
 
 RATES_HZ = (44_100, 48_000, 32_000)  # of MPEG-1; half of them in MPEG-2, a quarter in MPEG-2.5
 KBPS = {  # bit rates by (MPEG-1, layer)

@@ -10,27 +10,21 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from segan_cli.audio.containers.chunks import read_chunks
 from segan_cli.audio.layouts import nontrivial
 from segan_cli.errors import AudioError
 
 Array = NDArray[np.float32]
 
 STREAMING_SIZE = 0xFFFFFFFF  # size field of a stream whose length is not known
-UNKNOWN_SIZE = 0x7FFFF000  # writers use sizes from here on for the same
 SKIP_BYTES = 1 << 16  # read at a time of chunks that are skipped; the longest format chunk
 GUID = bytes.fromhex("000000001000800000aa00389b71")  # follows the format tag in WAVE_FORMAT_EXTENSIBLE
 PCM, FLOAT, ALAW, ULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE  # format tags
 BARE_WAV = struct.Struct("<4sI4s 4sIH14x 4sI")  # RIFF, size, WAVE; fmt, size, tag; data, size
 SUBTYPES = {  # format tag and bits → libsndfile's subtype
-    (PCM, 8): "PCM_U8",
-    (PCM, 16): "PCM_16",
-    (PCM, 24): "PCM_24",
-    (PCM, 32): "PCM_32",
-    (FLOAT, 32): "FLOAT",
-    (FLOAT, 64): "DOUBLE",
-    (ALAW, 8): "ALAW",
-    (ULAW, 8): "ULAW",
-}
+    (PCM, 8): "PCM_U8", (PCM, 16): "PCM_16", (PCM, 24): "PCM_24", (PCM, 32): "PCM_32",
+    (FLOAT, 32): "FLOAT", (FLOAT, 64): "DOUBLE", (ALAW, 8): "ALAW", (ULAW, 8): "ULAW",
+}  # fmt: skip
 BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ALAW": 1, "ULAW": 1}
 
 
@@ -81,30 +75,18 @@ def read_wav_header(stream: IO[bytes], name: str) -> tuple[Encoding, int | None]
     Returns the encoding and the size of the samples in bytes, None where the header does not specify it. Raises
     AudioError when it is not a WAV stream or its encoding is not supported.
     """
-    kind, _, form = struct.unpack("<4sI4s", exactly(stream, 12, name))
-    if kind not in (b"RIFF", b"RF64", b"BW64") or form != b"WAVE":
-        raise AudioError(f"{name}: not a WAV stream")
-    encoding, long_size = None, None
-    while True:
-        chunk, size = struct.unpack("<4sI", exactly(stream, 8, name))
-        if chunk == b"data":
-            break
-        if chunk not in (b"fmt ", b"ds64"):
-            for left in range(size + size % 2, 0, -SKIP_BYTES):
-                exactly(stream, min(left, SKIP_BYTES), name)
-            continue
-        if size > SKIP_BYTES:
+    view, encoding = StreamView(stream, name), None
+    for chunk in read_chunks(view):
+        if chunk.is_data and encoding is None:
+            raise AudioError(f"{name}: the WAV stream has samples before their format; is the file damaged?")
+        if chunk.is_data and encoding is not None:
+            return encoding, chunk.size if chunk.size_is_known else None
+        if chunk.name in (b"fmt ", b"ds64") and chunk.size > SKIP_BYTES:
+            size = chunk.size
             raise AudioError(f"{name}: the WAV stream's header has a chunk of {size} bytes; is the file damaged?")
-        content = exactly(stream, size + size % 2, name)
-        if chunk == b"ds64" and size >= 16:
-            (long_size,) = struct.unpack_from("<Q", content, 8)
-        elif chunk == b"fmt ":
-            encoding = read_format(content, name)
-    if encoding is None:
-        raise AudioError(f"{name}: the WAV stream has samples before their format; is the file damaged?")
-    if size == STREAMING_SIZE and long_size:
-        return encoding, long_size
-    return encoding, None if size == 0 or size >= UNKNOWN_SIZE else size
+        if chunk.name == b"fmt ":
+            encoding = read_format(view.at(chunk.start, chunk.size), name)
+    raise AudioError(f"{name}: not a WAV stream")
 
 
 def read_format(content: bytes, name: str) -> Encoding:
@@ -139,12 +121,24 @@ def wav_header(encoding: Encoding, n_bytes: int | None = None) -> bytes:
     return start + fmt + struct.pack("<4sI", b"data", samples)
 
 
-def exactly(stream: IO[bytes], n: int, name: str) -> bytes:
-    """Read exactly n bytes; raises AudioError when the stream ends before."""
-    content = stream.read(n)
-    if len(content) < n:
-        raise AudioError(f"{name}: the stream ends before its first sample")
-    return content
+class StreamView:
+    """The bytes of a stream by their position, which may only grow."""
+
+    def __init__(self, stream: IO[bytes], name: str) -> None:
+        self.stream, self.name, self.position = stream, name, 0
+
+    def at(self, position: int, n: int) -> bytes:
+        """Read n bytes at a position; raises AudioError when the stream ends before."""
+        while (skipped := position - self.position) > 0:
+            self._read(min(skipped, SKIP_BYTES))
+        return self._read(n)
+
+    def _read(self, n: int) -> bytes:
+        content = self.stream.read(n)
+        self.position += n
+        if len(content) < n:
+            raise AudioError(f"{self.name}: the stream ends before its first sample")
+        return content
 
 
 def read_samples(

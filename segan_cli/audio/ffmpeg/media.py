@@ -5,7 +5,7 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segan_cli.audio.ffmpeg import FILES_ONLY, environment, program, without_name
+from segan_cli.audio.ffmpeg.program import FILES_ONLY, environment, program, without_name
 
 CONTAINER = re.compile(r"^Input #0, (\S+), from .*$", re.MULTILINE)
 DURATION = re.compile(

@@ -8,11 +8,10 @@ from typing import Any
 import soundfile
 
 from segan_cli.atomic import WORDS
-from segan_cli.audio import bitrate
+from segan_cli.audio.containers.wav import BYTES
 from segan_cli.audio.files import LARGEST_WAV, AudioInfo, output_format
 from segan_cli.audio.layouts import STANDARD, write_mask
-from segan_cli.audio.limits import exceeded_limit
-from segan_cli.audio.streams import BYTES
+from segan_cli.audio.libsndfile.encodings import LOSSY, encoder_settings, exceeded_limit
 from segan_cli.errors import OutputError
 
 RF64_AUTO_DOWNGRADE = 0x1210  # sf_command number that soundfile does not name
@@ -36,8 +35,8 @@ def open_for_writing(
         raise OutputError(f"{path}: cannot be written: {limits[-1]}")
     encoding = candidates[limits.index(None)]
     quality: dict[str, Any] = {}
-    if source is not None and encoding in bitrate.LOSSY and info.subtype in bitrate.LOSSY:
-        quality = bitrate.encoder_settings(source, encoding, info.rate_hz, info.channels)
+    if source is not None and encoding in LOSSY and info.subtype in LOSSY:
+        quality = encoder_settings(source, encoding, info.rate_hz, info.channels)
     try:
         file = _open(path, info, format, encoding, quality)
     except soundfile.LibsndfileError as error:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from segan_cli.audio.ffmpeg import FILES_ONLY, environment, last_stderr_line, problems, program, without_name
-from segan_cli.audio.media import MediaInfo, probe_media
-from segan_cli.audio.streams import Encoding, read_wav_header
+from segan_cli.audio.containers.wav import Encoding, read_wav_header
+from segan_cli.audio.ffmpeg.media import MediaInfo, probe_media
+from segan_cli.audio.ffmpeg.program import FILES_ONLY, environment, last_stderr_line, problems, program, without_name
 from segan_cli.errors import AudioError
 
 LOG_OPTIONS = ("-nostdin", "-hide_banner", "-nostats", "-v", "level+verbose")

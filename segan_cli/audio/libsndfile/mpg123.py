@@ -11,8 +11,10 @@ from pathlib import Path
 from threading import Lock
 from typing import IO
 
+from segan_cli.audio.containers.chunks import wav_format
+
 MPEG = "MPEG_LAYER"  # in libsndfile's subtypes that libmpg123 decodes
-MPEG_FORMAT_TAGS = (b"\x50\0", b"\x55\0")  # of WAV files
+FORMAT_TAGS = (b"\x50\0", b"\x55\0")  # of WAV files
 MESSAGES = re.compile(
     rb"(?:(?:\A|(?<=\n))\n)?\[src/libmpg123/[^\n]*\n|Warning: Xing stream size off [^\n]*\n"
     rb"|Note: (Illegal Audio-MPEG-Header 0x|Trying to resync|Skipped \d|Junk at the beginning|Looks like a RIFF"
@@ -92,8 +94,5 @@ def quiet_mpg123(needed: bool) -> Iterator[None]:
 def is_mpeg(path: Path) -> bool:
     """Whether a file may be MPEG audio, or a WAV file that holds some, by its first bytes."""
     with path.open("rb") as file:
-        start = file.read(4_096)
-    if start[:4] in (b"RIFF", b"RF64"):
-        place = start.find(b"fmt ")
-        return place >= 0 and start[place + 8 : place + 10] in MPEG_FORMAT_TAGS
-    return start[:3] == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0")
+        start = file.read(3)
+    return start == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0") or wav_format(path)[:2] in FORMAT_TAGS

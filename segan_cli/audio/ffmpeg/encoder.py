@@ -11,10 +11,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
-from segan_cli.audio.ffmpeg import FILES_ONLY, environment, program
-from segan_cli.audio.layouts import mask_for_ffmpeg, nearest_standard
-from segan_cli.audio.media import LOSSLESS, SAMPLE, MediaInfo, is_lossless, probe_media
-from segan_cli.audio.remux import (
+from segan_cli.audio.containers.wav import Encoding
+from segan_cli.audio.ffmpeg.media import LOSSLESS, SAMPLE, MediaInfo, is_lossless, probe_media
+from segan_cli.audio.ffmpeg.program import FILES_ONLY, environment, program
+from segan_cli.audio.ffmpeg.remux import (
     APPLE_TAGS,
     MATROSKA,
     MP4,
@@ -25,7 +25,7 @@ from segan_cli.audio.remux import (
     track_options,
     warn_of_losses,
 )
-from segan_cli.audio.streams import Encoding
+from segan_cli.audio.layouts import mask_for_ffmpeg, nearest_standard
 from segan_cli.audio.tags import GAIN, GAINS_LEFT_OUT, copy_tags
 from segan_cli.errors import OutputError
 

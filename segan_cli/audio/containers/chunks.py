@@ -1,0 +1,128 @@
+"""The chunks of WAV, RF64, W64, AIFF, CAF and 8SVX files; an AU file is one chunk behind a header."""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from segan_cli.audio.containers.parts import FileView
+
+UNKNOWN_SIZE = 0x7FFFF000  # writers that do not know the size of the samples state one from here on
+LONG_SIZE = 0xFFFFFFFF  # size of the samples where a ds64 chunk has the real one
+MAX_CHUNKS = 10_000  # walked in a file
+AU = {b".snd": ">I", b"dns.": "<I"}
+FORM_TYPES = (b"WAVE", b"AIFF", b"AIFC", b"8SVX", b"16SV")
+
+
+class View(Protocol):
+    """Bytes by their position, of a file or of a stream that is read once."""
+
+    def at(self, position: int, n: int) -> bytes:
+        """Read n bytes at a position."""
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A chunk as its header describes it."""
+
+    name: bytes  # four letters
+    start: int  # of the content
+    size: int  # bytes of the content
+    size_position: int  # of the size field in the file
+    size_format: str  # of struct
+    size_excess: int = 0  # of the size field over the size
+    is_data: bool = False  # whether it holds the samples
+
+    @property
+    def size_is_known(self) -> bool:
+        """Whether the writer knew the size."""
+        return 0 < self.size < (UNKNOWN_SIZE if struct.calcsize(self.size_format) == 4 else 1 << 62)
+
+
+@dataclass(frozen=True)
+class ChunkFormat:
+    """Layout of the chunks of a container."""
+
+    first: int  # offset of the first chunk
+    id_bytes: int
+    size_format: str  # of struct
+    data_names: tuple[bytes, ...] = (b"data",)
+    alignment: int = 2
+    size_includes_header: bool = False
+
+    def chunk_at(self, view: View, position: int) -> Chunk | None:
+        """Return the chunk at a position; None if its header is cut."""
+        n = self.id_bytes + struct.calcsize(self.size_format)
+        head = view.at(position, n)
+        if len(head) < n:
+            return None
+        (size,) = struct.unpack_from(self.size_format, head, self.id_bytes)
+        name, excess = head[:4], n if self.size_includes_header else 0
+        place = position + self.id_bytes
+        return Chunk(name, position + n, size - excess, place, self.size_format, excess, name in self.data_names)
+
+    def align(self, n: int) -> int:
+        """Return n rounded up to where a chunk may begin."""
+        return -(-n // self.alignment) * self.alignment
+
+
+CHUNK_FORMATS = {  # by the first four bytes of a file
+    b"RIFX": ChunkFormat(12, 4, ">I"),
+    **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), ChunkFormat(12, 4, "<I")),
+    b"FORM": ChunkFormat(12, 4, ">I", (b"SSND", b"BODY")),
+    b"riff": ChunkFormat(40, 16, "<Q", alignment=8, size_includes_header=True),
+    b"caff": ChunkFormat(8, 4, ">Q", alignment=1),
+}
+CHUNKED = {*CHUNK_FORMATS, *AU}
+
+
+def read_chunks(view: View, start: int = 0) -> Iterator[Chunk]:
+    """Yield the chunks of the recording that begins at `start`; none if that is no container of chunks."""
+    head = view.at(start, 12)
+    magic, kind = head[:4], head[8:12]
+    if magic in AU:
+        if len(head := head + view.at(start + 12, 12)) == 24:
+            offset, size = struct.unpack_from(AU[magic] + AU[magic][1], head, 4)
+            if offset >= len(head):
+                yield Chunk(magic, start + offset, size, start + 8, AU[magic], is_data=True)
+        return
+    chunk_format = CHUNK_FORMATS.get(magic)
+    if chunk_format is None or (chunk_format.first == 12 and kind not in FORM_TYPES):
+        return
+    position, long_size = start + chunk_format.first, None
+    for _ in range(MAX_CHUNKS):
+        chunk = chunk_format.chunk_at(view, position)
+        if chunk is None:
+            return
+        if chunk.is_data and chunk.size == LONG_SIZE and long_size is not None:
+            chunk = Chunk(chunk.name, chunk.start, long_size[1], long_size[0], "<Q", is_data=True)
+        yield chunk
+        if chunk.name == b"ds64" and chunk.size >= 16 and len(field := view.at(chunk.start + 8, 8)) == 8:
+            long_size = chunk.start + 8, int.from_bytes(field, "little")
+        if chunk.size < 0:
+            return
+        position = chunk_format.align(chunk.start + chunk.size - start) + start
+
+
+def find_data(view: View, start: int = 0) -> Chunk | None:
+    """Return the chunk of samples of the recording that begins at `start`, if it has one."""
+    return next((chunk for chunk in read_chunks(view, start) if chunk.is_data), None)
+
+
+def wav_format(path: Path) -> bytes:
+    """Return the format chunk of a WAV file, without its size; nothing for other files."""
+    with path.open("rb") as file:
+        view = FileView(file, 0, path.stat().st_size)
+        if wav_or_aiff(view) != "WAV":
+            return b""
+        found = next((chunk for chunk in read_chunks(view) if chunk.is_data or chunk.name == b"fmt "), None)
+        return b"" if found is None or found.is_data else view.at(found.start, min(found.size, 64))
+
+
+def wav_or_aiff(view: FileView) -> str:
+    """Return "WAV" for a WAV file with little-endian sizes, "AIFF" for AIFF and AIFC, and "" for others."""
+    head = view.at(0, 12)
+    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE":
+        return "WAV"
+    return "AIFF" if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC") else ""

@@ -1,0 +1,1 @@
+"""Reading and writing other containers and video by the program ffmpeg."""
