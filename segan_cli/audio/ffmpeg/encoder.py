@@ -12,8 +12,17 @@ from pathlib import Path
 from typing import IO
 
 from segan_cli.audio.containers.wav import Encoding
-from segan_cli.audio.ffmpeg.media import LOSSLESS, SAMPLE, MediaInfo, is_lossless, probe_media
-from segan_cli.audio.ffmpeg.program import FILES_ONLY, environment, program
+from segan_cli.audio.ffmpeg.log import (
+    LOSSLESS,
+    SAMPLE,
+    MediaInfo,
+    changes,
+    first_error,
+    is_lossless,
+    probe_media,
+    read_log,
+)  # fmt: skip
+from segan_cli.audio.ffmpeg.program import environment, file_input, program
 from segan_cli.audio.ffmpeg.remux import (
     APPLE_TAGS,
     MATROSKA,
@@ -32,8 +41,6 @@ from segan_cli.errors import OutputError
 Warn = Callable[[str], None]
 
 LOG_OPTIONS = ("-hide_banner", "-nostats", "-v", "level+info")
-WRITTEN = re.compile(r"Audio: (\w+).*?, (\d+) Hz, ([^,]+),")
-ERROR = re.compile(r"\[(?:error|fatal)\] (.*)")
 ENCODERS = {  # codec → encoder, where the names differ
     "opus": "libopus", "vorbis": "libvorbis", "mp3": "libmp3lame", "speex": "libspeex", "gsm": "libgsm", "dts": "dca",
     "amr_nb": "libopencore_amrnb", "amr_wb": "libvo_amrwbenc",
@@ -64,7 +71,7 @@ def open_encoder(
     with tempfile.TemporaryDirectory() as folder:
         if original is not None and media is not None and media.of("Audio"):
             tracks, keeps_codec = plan_tracks(target, original, media, warn)
-            options = [*FILES_ONLY, "-i", f"file:{original}", *track_options(target, tracks, media)]
+            options = [*file_input(original), *track_options(target, tracks, media)]
             options += timeline_options(target, media)
             options += codec_options(target, media, keeps_codec, warn)
             options += attach_covers(target, original, media, len(tracks), Path(folder))
@@ -100,12 +107,12 @@ def run_encoder(command: list[str], target: Path, warn: Warn) -> Iterator[IO[byt
             except BrokenPipeError:
                 pass  # the exit code and the log give the reason
             failed = process.wait()
-            log.seek(0)
-            text = log.read().decode("utf-8", "replace")
+            text = read_log(log)
             if failed:
                 advice = "" if "Output #0" in text else "; choose another --format or --rate"  # nothing was written yet
                 raise OutputError(f"{target}: cannot be written ({first_error(text)}{advice})")
-            warn_of_changes(text, warn)
+            for change in changes(text):
+                warn(change)
         finally:
             process.kill()
             process.wait()
@@ -161,21 +168,3 @@ def stores_floats(target: Path, options: list[str]) -> bool:
     default = ["-sample_fmt:a:0", "flt"] if target.suffix.lower() == ".wv" else []
     given = dict(pairwise([*default, *options]))
     return given.get("-c:a:0", "").startswith("pcm_f") or given.get("-sample_fmt:a:0", "").startswith(("flt", "dbl"))
-
-
-def warn_of_changes(log: str, warn: Warn) -> None:
-    """Warn about a sampling rate or a channel layout that the codec changed, by ffmpeg's log."""
-    inputs, _, outputs = log.partition("Output #0")
-    before, after = WRITTEN.search(inputs), WRITTEN.search(outputs)
-    if before is None or after is None:
-        return
-    if before[2] != after[2]:
-        warn(f"the rate became {after[2]} Hz, as {after[1]} does not support {before[2]} Hz")
-    if before[3] != after[3]:
-        warn(f"the channels became {after[3]}, as {after[1]} does not support {before[3]}")
-
-
-def first_error(log: str) -> str:
-    """Return the first error in ffmpeg's log, which causes the others."""
-    found = ERROR.search(log)
-    return found[1].strip().rstrip(".") if found else "ffmpeg gives no reason"

@@ -1,11 +1,11 @@
-"""The program ffmpeg: where it is, the options and environment of every run, and the messages in its log."""
+"""The program ffmpeg: where it is, and the options and environment of every run."""
 
 import os
 import re
 import shutil
+import subprocess
 from importlib.util import find_spec
 from pathlib import Path
-from typing import IO
 
 from segan_cli.errors import AudioError
 from segan_cli.extras import install_command
@@ -20,8 +20,6 @@ PLAYLIST = re.compile(
     rb"\s*(\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat version|\[playlist\]|v=0\r?\n|<(\?xml[^>]*>\s*<)?(MPD|smil|asx)\b)",
     re.IGNORECASE,
 )
-MESSAGE = re.compile(r"^(?:\[[^\]]* @ \w+\] )*\[(\w+)\] (.*)$", re.MULTILINE)  # of a log with levels
-PROBLEMS = ("warning", "error", "fatal", "panic")
 
 
 def program(path: Path) -> str:
@@ -47,27 +45,18 @@ def environment() -> dict[str, str]:
     return {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}
 
 
+def run(path: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
+    """Run ffmpeg to its end for the sake of a file."""
+    command = [program(path), "-nostdin", "-hide_banner", *options]
+    return subprocess.run(command, capture_output=True, check=False, env=environment())
+
+
+def file_input(path: Path) -> tuple[str, ...]:
+    """Return the options that make a file of a user an input."""
+    return *FILES_ONLY, "-i", f"file:{path}"
+
+
 def is_playlist(path: Path) -> bool:
     """Whether a file is a playlist, which only names other files."""
     with path.open("rb") as file:
         return PLAYLIST.match(file.read(1024)) is not None
-
-
-def without_name(log: bytes, path: Path) -> str:
-    """Decode a log without the name of a file, which may have lines that look like ffmpeg's."""
-    name = bytes(b if b >= 32 or 8 <= b <= 13 else ord("?") for b in os.fsencode(path))  # as ffmpeg prints it
-    return log.replace(name, b"").decode("utf-8", "replace")
-
-
-def problems(text: str) -> list[str]:
-    """Return the warnings and errors in a log."""
-    return [found[2] for found in MESSAGE.finditer(text) if found[1] in PROBLEMS]
-
-
-def last_stderr_line(log: IO[bytes]) -> str:
-    """Return the last error that ffmpeg logged, or its last line."""
-    log.seek(0)
-    text = log.read().decode("utf-8", "replace")
-    errors = [found[2] for found in MESSAGE.finditer(text) if found[1] in ("error", "fatal")]
-    lines = errors or [MESSAGE.sub(r"\2", line) for line in text.strip().splitlines()]
-    return lines[-1].strip().rstrip(".") if lines else ""

@@ -1,12 +1,11 @@
 """What of an original goes into another container beside the enhanced sound, and what is lost on the way."""
 
-import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from segan_cli.audio.ffmpeg.media import MediaInfo, Stream, probe_media
-from segan_cli.audio.ffmpeg.program import FILES_ONLY, environment, program
+from segan_cli.audio.ffmpeg.log import MediaInfo, Stream, probe_media
+from segan_cli.audio.ffmpeg.program import file_input, run
 from segan_cli.audio.files import VIDEO
 from segan_cli.errors import OutputError
 
@@ -74,9 +73,8 @@ def fits(target: Path, original: Path, tracks: list[Track]) -> bool:
     options: list[str] = []
     for index, track in enumerate(tracks):
         options += ["-map", f"0:{track.stream.index}", f"-c:{index}", track.codec]
-    command = [program(target), "-nostdin", "-v", "error", "-y", *FILES_ONLY, "-i", f"file:{original}", *options]
-    command += ["-strict", "experimental", "-fs", "1", f"file:{target}"]
-    return not tracks or not subprocess.run(command, capture_output=True, check=False, env=environment()).returncode
+    options += ["-strict", "experimental", "-fs", "1", f"file:{target}"]
+    return not tracks or not run(target, "-y", *file_input(original), *options).returncode
 
 
 def track_options(target: Path, tracks: list[Track], media: MediaInfo) -> list[str]:
@@ -107,9 +105,8 @@ def attach_covers(target: Path, original: Path, media: MediaInfo, n_tracks: int,
     covers = [stream for stream in media.streams if stream.is_cover and stream.codec in COVERS]
     for index, stream in enumerate(covers if target.suffix.lower() in MATROSKA else (), n_tracks):
         kind, picture = COVERS[stream.codec], folder / str(index)
-        command = [program(target), "-nostdin", "-v", "error", *FILES_ONLY, "-i", f"file:{original}"]
-        command += ["-map", f"0:{stream.index}", "-c", "copy", "-f", "image2pipe", f"file:{picture}"]
-        if subprocess.run(command, capture_output=True, check=False, env=environment()).returncode == 0:
+        copied = ("-map", f"0:{stream.index}", "-c", "copy", "-f", "image2pipe", f"file:{picture}")
+        if run(target, *file_input(original), *copied).returncode == 0:
             name = stream.tags.get("filename", f"cover.{'jpg' if kind == 'jpeg' else kind}")
             tags = (f"-metadata:s:{index}", f"mimetype=image/{kind}", f"-metadata:s:{index}", f"filename={name}")
             options += ["-attach", f"{picture}", *tags]

@@ -1,11 +1,12 @@
-"""What ffmpeg says about a file: its container, tags, chapters and streams."""
+"""What ffmpeg logs: its description of a file, its messages, and what an encoder changed."""
 
+import os
 import re
-import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
-from segan_cli.audio.ffmpeg.program import FILES_ONLY, environment, program, without_name
+from segan_cli.audio.ffmpeg.program import file_input, run
 
 CONTAINER = re.compile(r"^Input #0, (\S+), from .*$", re.MULTILINE)
 DURATION = re.compile(
@@ -27,6 +28,16 @@ CHAPTER = re.compile(r"^ +Chapter #0:\d+: start", re.MULTILINE)
 OTHER_SECTION = re.compile(r" +(?:Chapter #|Program |Stream group )")
 TIMELINES = ("matroska", "mov")  # containers whose time 0 has a meaning, and is kept
 SHORT_S = 0.1
+MESSAGE = re.compile(r"^(?:\[[^\]]* @ \w+\] )*\[(\w+)\] (.*)$", re.MULTILINE)  # of a log with levels
+ERRORS = ("error", "fatal")
+PROBLEMS = ("warning", *ERRORS, "panic")
+DECODED = re.compile(r"Input stream #0:\d+ \(audio\): .*\((\d+) samples\)")
+ESTIMATED = "Estimating duration from bitrate"
+MISSING = re.compile(  # messages about missing content, and the stream if given
+    r"partial file|File ended prematurely|Error submitting packet to decoder|Error during demuxing"
+    r"|Error reading from|corrupt input packet in stream (?P<stream>\d+)|Packet corrupt \(stream = (?P<other>\d+)"
+)
+WRITTEN = re.compile(r"Audio: (\w+).*?, (\d+) Hz, ([^,]+),")
 MULTIMEDIA = (*TIMELINES, "avi", "asf", "flv", "mpegts", "mpeg", "mxf", "nut")  # their packets have times
 
 
@@ -109,9 +120,7 @@ def is_lossless(codec: str) -> bool:
 
 def probe_media(path: Path) -> MediaInfo:
     """Run ffmpeg to describe a file; one that it cannot read has no container and no streams."""
-    command = [program(path), "-nostdin", "-hide_banner", *FILES_ONLY, "-i", f"file:{path}"]
-    log = subprocess.run(command, capture_output=True, check=False, env=environment()).stderr
-    return parse_media(without_name(log, path))
+    return parse_media(without_name(run(path, *file_input(path)).stderr, path))
 
 
 def parse_media(log: str) -> MediaInfo:
@@ -154,3 +163,77 @@ def parse_media(log: str) -> MediaInfo:
 def make_stream(index: str, language: str | None, kind: str, codec: str, details: str) -> Stream:
     """Return a stream by the parts of its line."""
     return Stream(int(index), kind, codec, details, language or "", tuple(FLAG.findall(details)))
+
+
+def without_name(log: bytes, path: Path) -> str:
+    """Decode a log without the name of a file, which may have lines that look like ffmpeg's."""
+    name = bytes(b if b >= 32 or 8 <= b <= 13 else ord("?") for b in os.fsencode(path))  # as ffmpeg prints it
+    return log.replace(name, b"").decode("utf-8", "replace")
+
+
+def read_log(file: IO[bytes]) -> str:
+    """Return the log in a temporary file."""
+    file.seek(0)
+    return file.read().decode("utf-8", "replace")
+
+
+def messages(log: str, levels: tuple[str, ...]) -> list[str]:
+    """Return the messages of some levels in a log, without their full stop."""
+    return [found[2].strip().rstrip(".") for found in MESSAGE.finditer(log) if found[1] in levels]
+
+
+def last_error(log: str) -> str:
+    """Return the last error in a log, or its last line."""
+    lines = [MESSAGE.sub(r"\2", line).strip().rstrip(".") for line in log.strip().splitlines()]
+    return (messages(log, ERRORS) or lines or [""])[-1]
+
+
+def first_error(log: str) -> str:
+    """Return the first error in a log, which causes the others."""
+    return (messages(log, ERRORS) or ["ffmpeg gives no reason"])[0]
+
+
+def missing_content(log: str, track: int) -> str | None:
+    """Return the first message about content that the stream of a number misses; None if there is none."""
+    for message in messages(log, PROBLEMS):
+        if found := MISSING.search(message):
+            stream = found["stream"] or found["other"]
+            if stream is None or int(stream) == track:
+                return message
+    return None
+
+
+def decoded_samples(log: str) -> int | None:
+    """Return the number of samples that were decoded, before times were considered."""
+    found = DECODED.search(log)
+    return int(found[1]) if found else None
+
+
+def estimates_duration(log: str) -> bool:
+    """Whether the container does not specify the duration."""
+    return any(ESTIMATED in message for message in messages(log, PROBLEMS))
+
+
+def unreadable(log: str) -> str:
+    """Explain why ffmpeg does not read a file."""
+    if "Format not on whitelist" in log:
+        return "this format is not supported, as it may name other files or hide missing sound; convert it to WAV"
+    if "matches no streams" in log:
+        return "no sound track"
+    if "Invalid data found" in log:
+        return "not a readable audio file (not audio, or damaged)"
+    return f"not a readable audio file ({last_error(log)})"
+
+
+def changes(log: str) -> list[str]:
+    """Say how the codec of an output changed the sampling rate or the channel layout."""
+    inputs, _, outputs = log.partition("Output #0")
+    before, after = WRITTEN.search(inputs), WRITTEN.search(outputs)
+    if before is None or after is None:
+        return []
+    kinds = {"rate": (f"{before[2]} Hz", f"{after[2]} Hz"), "channels": (before[3], after[3])}
+    return [
+        f"the {kind} became {new}, as {after[1]} does not support {old}"
+        for kind, (old, new) in kinds.items()
+        if old != new
+    ]
