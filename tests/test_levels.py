@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.audio.files import AudioInfo
-from segan_cli.audio.levels import full_scale, normalised_peak
+from segan_cli.audio.levels import TargetOptions, full_scale, normalised_peak
 from segan_cli.audio.limiter import Limiter
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import open_file
@@ -114,7 +114,7 @@ def test_a_normalised_peak_is_not_above_full_scale():
 def test_encodings_without_floats_get_samples_in_range(tmp_path, ending):
     """Levels of what comes out: an encoder that cuts off peaks is several dB off."""
     info, target, warnings = AudioInfo(RATE_HZ, 1, None, "WAV", "PCM_16"), tmp_path / f"out.{ending}", []
-    with open_target(target, info, warn=warnings.append, clip="scale") as write:
+    with open_target(target, info, options=TargetOptions(warn=warnings.append, clip="scale")) as write:
         write(hot()[None])
     assert "12.0 dB" in warnings[0]
     with open_file(target) as source:

@@ -10,6 +10,7 @@ from commands import alone, complaint, segan
 from conftest import hiss
 
 from segan_cli.audio.files import FORMATS, AudioInfo
+from segan_cli.audio.levels import TargetOptions
 from segan_cli.audio.libsndfile.encodings import ENCODINGS, exceeded_limit
 from segan_cli.audio.sinks import open_target
 from segan_cli.errors import OutputError
@@ -75,7 +76,7 @@ def test_a_limit_is_named_with_what_to_do(tmp_path, name, rate_hz, channels, lin
 def test_an_encoding_without_a_fallback_in_reach_becomes_the_default(tmp_path):
     """Opus of an Ogg file at another rate is written as Vorbis, which is said."""
     warnings, info = [], AudioInfo(44_100, 1, 10, "OGG", "OPUS")
-    with open_target(tmp_path / "a.ogg", info, warn=warnings.append) as write:
+    with open_target(tmp_path / "a.ogg", info, options=TargetOptions(warn=warnings.append)) as write:
         write(np.zeros((1, 10), np.float32))
     assert soundfile.info(tmp_path / "a.ogg").subtype == "VORBIS"
     assert "the encoding became Vorbis" in warnings[0]

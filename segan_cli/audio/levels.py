@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import IO, Literal
 
 import numpy as np
@@ -16,6 +17,7 @@ Write = Callable[[Array], object]  # takes the next samples [channels, n]
 Warn = Callable[[str], None]  # takes a message about something that could not be kept
 Clip = Literal["limit", "scale", "clip"]
 
+
 FLOATS = ("FLOAT", "DOUBLE")  # encodings that hold samples above full scale
 MAX_TRUE_PEAK_DB = -1.0  # dBTP (EBU R 128)
 MARGIN_DB = 0.2  # of the limiter, as other meters oversample by other filters
@@ -23,6 +25,21 @@ PASSES = 8  # of the search for the gain before the limiter
 LOWEST_SLOPE = 0.1  # of loudness over gain
 TOLERANCE_LU = 0.1
 READ_BYTES = 1 << 20  # of a temporary file at a time, per channel
+
+
+def ignore(message: str) -> None:
+    """Discard a message."""
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """How a recording is written."""
+
+    subtype: str | None = None  # libsndfile's encoding; None: that of the original
+    force: bool = True  # overwrite an existing file
+    clip: Clip = "limit"  # for samples that the encoding cannot store
+    releveled: bool = False  # whether the level may become another, so that tags about it are left out
+    warn: Warn = ignore  # gets a message about what could not be kept
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from segan_cli.audio.containers.wav import Encoding, wav_header
 from segan_cli.audio.ffmpeg.encoder import open_encoder
 from segan_cli.audio.files import FFMPEG_EXTENSIONS, FORMATS, LARGEST_WAV, AudioInfo, output_format
 from segan_cli.audio.layouts import STANDARD, channel_order
-from segan_cli.audio.levels import FLOATS, Array, Clip, Warn, Write, full_scale
+from segan_cli.audio.levels import FLOATS, Array, Clip, TargetOptions, Warn, Write, full_scale
 from segan_cli.audio.libsndfile.reader import open_audio, read_blocks
 from segan_cli.audio.libsndfile.writer import error_message, open_for_writing
 from segan_cli.audio.sources import Source
@@ -28,40 +28,27 @@ COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when
 CONTAINERS = {"WAV": "WAV", "WAVEX": "WAV", "RF64": "WAV", "AIFF": "AIFF"}
 
 
-def ignore(message: str) -> None:
-    """Discard a message."""
-
-
 @contextmanager
 def open_target(
-    path: Path,
-    info: AudioInfo,
-    original: Source | None = None,
-    subtype: str | None = None,
-    force: bool = True,
-    warn: Warn = ignore,
-    clip: Clip = "limit",
-    releveled: bool = False,
+    path: Path, info: AudioInfo, original: Source | None = None, options: TargetOptions | None = None
 ) -> Iterator[Write]:
     """Open a file for writing that appears when the block ends without an error; its extension gives the format.
 
-    Rate, channels and, unless `subtype` is given, the encoding are those of `info`, the encoding only if the format has
-    it; `clip` says what happens to samples that it cannot store. Tags, covers, chapters, time code, channel layout, bit
-    rate and video of `original` are kept where the format can hold them, but no tags about the level if
-    the recording is `releveled`; `warn` gets a message about what could not be kept. Raises OutputError when the file
-    cannot be written; an existing file then stays.
+    Rate, channels and, unless the options have a subtype, the encoding are those of `info`, the encoding only if the
+    format has it. Tags, covers, chapters, time code, channel layout, bit rate and video of `original` are kept where
+    the format can hold them. Raises OutputError when the file cannot be written; an existing file then stays.
     """
-    with atomically(path, force) as temporary:
+    options = options or TargetOptions()
+    with atomically(path, options.force) as temporary:
         try:
-            if path.suffix.lower() in FFMPEG_EXTENSIONS:
-                with _open_with_ffmpeg(temporary, info, original, warn, clip, releveled) as write:
-                    yield write
-            else:
-                output_format(path, info, subtype)  # raises an error that names `path`
-                with _open_with_libsndfile(temporary, info, original, subtype, warn, clip, releveled) as write:
-                    yield write
-            if releveled:
-                remove_gains(temporary, warn)
+            by_ffmpeg = path.suffix.lower() in FFMPEG_EXTENSIONS
+            if not by_ffmpeg:
+                output_format(path, info, options.subtype)  # raises an error that names `path`
+            opener = _open_with_ffmpeg if by_ffmpeg else _open_with_libsndfile
+            with opener(temporary, info, original, options) as write:
+                yield write
+            if options.releveled:
+                remove_gains(temporary, options.warn)
         except (AudioError, OutputError) as error:
             if str(temporary) not in str(error):
                 raise
@@ -69,37 +56,29 @@ def open_target(
 
 
 @contextmanager
-def _open_with_ffmpeg(
-    path: Path, info: AudioInfo, original: Source | None, warn: Warn, clip: Clip, releveled: bool
-) -> Iterator[Write]:
+def _open_with_ffmpeg(path: Path, info: AudioInfo, original: Source | None, options: TargetOptions) -> Iterator[Write]:
     order = channel_order(info.channels, info.format, "WAV")
     mask = info.mask or (STANDARD[info.channels] if order is not None else 0)
     encoding = Encoding(info.rate_hz, info.channels, "FLOAT", mask)
     source = original.path if original is not None else None
     chapters = original is None or original.first is None  # which an excerpt does not keep
-    with open_encoder(path, encoding, source, warn, chapters, releveled) as (stream, floats):
+    with open_encoder(path, encoding, source, options, chapters) as (stream, floats):
 
         def write(samples: Array) -> None:
             stream.write(encoding.encode(reordered(samples, order)))
 
-        with in_range(floats, clip, info, write, warn) as bounded:
+        with in_range(floats, options.clip, info, write, options.warn) as bounded:
             yield bounded
 
 
 @contextmanager
 def _open_with_libsndfile(
-    path: Path,
-    info: AudioInfo,
-    original: Source | None,
-    subtype: str | None,
-    warn: Warn,
-    clip: Clip,
-    releveled: bool,
+    path: Path, info: AudioInfo, original: Source | None, options: TargetOptions
 ) -> Iterator[Write]:
-    source = original.path if original is not None else None
+    source, warn = original.path if original is not None else None, options.warn
     order, n_written = channel_order(info.channels, info.format, FORMATS[path.suffix.lower()]), 0
     try:
-        with open_for_writing(path, info, source, subtype, warn) as file:
+        with open_for_writing(path, info, source, options.subtype, warn) as file:
             format, encoding = file.format, file.subtype
             same_kind = source is not None and container(source) == CONTAINERS.get(format, "none")
             for tag, text in {} if same_kind else info.tags.items():
@@ -114,7 +93,7 @@ def _open_with_libsndfile(
                     raise OutputError(f"{path}: cannot be written ({error_message(file, error)})") from error
                 n_written += samples.shape[1]
 
-            with in_range(encoding in FLOATS, clip, info, write, warn) as bounded:
+            with in_range(encoding in FLOATS, options.clip, info, write, warn) as bounded:
                 yield bounded
     except soundfile.LibsndfileError as error:
         raise OutputError(f"{path}: cannot be written ({error_message(None, error)})") from error
@@ -124,7 +103,7 @@ def _open_with_libsndfile(
     if original is not None and source is not None:
         if same_kind:
             rate = Fraction(info.rate_hz, original.info.rate_hz)
-            copy_chunks(source, path, rate, warn, original.first, releveled)
+            copy_chunks(source, path, rate, warn, original.first, options.releveled)
         else:
             convert_tags(source, path, warn, chapters=original.first is None)
 

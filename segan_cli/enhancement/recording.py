@@ -15,7 +15,7 @@ from segan_cli.audio.containers.wav import BYTES, Encoding
 from segan_cli.audio.files import VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.layouts import channel_order
-from segan_cli.audio.levels import FLOATS, Clip, Warn, Write, normalised_loudness, normalised_peak
+from segan_cli.audio.levels import FLOATS, Clip, TargetOptions, Warn, Write, normalised_loudness, normalised_peak
 from segan_cli.audio.meter import LevelMeter
 from segan_cli.audio.sinks import in_range, open_output, open_target, reordered
 from segan_cli.audio.sources import Source, open_file, open_stream
@@ -127,9 +127,8 @@ def enhance_recording(
             def warn_of_residual(line: str) -> None:
                 warn(f"{options.residual}: {line}")
 
-            residual = open_target(
-                options.residual, info, force=options.force, warn=warn_of_residual, clip=options.clip
-            )
+            how = TargetOptions(force=options.force, clip=options.clip, warn=warn_of_residual)
+            residual = open_target(options.residual, info, options=how)
             write_residual = stack.enter_context(residual)
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
         meter, done = LevelMeter(info.rate_hz, info.channels), 0
@@ -197,8 +196,8 @@ def open_job_target(job: Job, info: AudioInfo, original: Source, options: Output
     if job.make_folder and not is_remote(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
     check_writable(job.target, options.force)
-    levels = (options.clip, options.releveled)
-    with open_target(job.target, info, original, options.subtype, options.force, warn, *levels) as write:
+    how = TargetOptions(options.subtype, options.force, options.clip, options.releveled, warn)
+    with open_target(job.target, info, original, how) as write:
         yield write
 
 

@@ -3,7 +3,7 @@
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
@@ -35,10 +35,9 @@ from segan_cli.audio.ffmpeg.remux import (
     warn_of_losses,
 )
 from segan_cli.audio.layouts import mask_for_ffmpeg, nearest_standard
+from segan_cli.audio.levels import TargetOptions, Warn
 from segan_cli.audio.tags import GAIN, GAINS_LEFT_OUT, copy_tags
 from segan_cli.errors import OutputError
-
-Warn = Callable[[str], None]
 
 LOG_OPTIONS = ("-hide_banner", "-nostats", "-v", "level+info")
 ENCODERS = {  # codec → encoder, where the names differ
@@ -57,15 +56,15 @@ def encoders(ffmpeg: str) -> frozenset[str]:
 
 @contextmanager
 def open_encoder(
-    target: Path, encoding: Encoding, original: Path | None, warn: Warn, chapters: bool = True, releveled: bool = False
+    target: Path, encoding: Encoding, original: Path | None, how: TargetOptions, chapters: bool = True
 ) -> Iterator[tuple[IO[bytes], bool]]:
     """Open a stream of samples that become the audio of `target`; its other streams and tags are those of `original`.
 
     Returns it, and whether samples are stored as floats. Codec, bit rate and depth are those of the original if the
-    container can hold them; `warn` gets a message about what cannot be kept. Raises OutputError, with ffmpeg's message,
+    container can hold them. Raises OutputError, with ffmpeg's message,
     when it fails; `target` is then incomplete.
     """
-    ffmpeg, mask = program(target), mask_for_ffmpeg(encoding.channels, encoding.mask)
+    ffmpeg, mask, warn = program(target), mask_for_ffmpeg(encoding.channels, encoding.mask), how.warn
     media = probe_media(original) if original is not None else None
     options, tracks = ["-map", "0:a"], list[Track]()
     with tempfile.TemporaryDirectory() as folder:
@@ -75,7 +74,7 @@ def open_encoder(
             options += timeline_options(target, media)
             options += codec_options(target, media, keeps_codec, warn)
             options += attach_covers(target, original, media, len(tracks), Path(folder))
-            if releveled and (gains := gain_tags(media)):
+            if how.releveled and (gains := gain_tags(media)):
                 warn(GAINS_LEFT_OUT)
                 options += [
                     word for name in gains for kind in ("", ":s:a:0") for word in (f"-metadata{kind}", f"{name}=")
