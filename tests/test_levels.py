@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.audio.files import AudioInfo
+from segan_cli.audio.filters import Limiter
 from segan_cli.audio.levels import TargetOptions, full_scale, normalised_peak
-from segan_cli.audio.limiter import Limiter
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import open_file
 

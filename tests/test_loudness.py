@@ -9,7 +9,7 @@ from conftest import hiss, voice
 from scipy.signal import resample_poly
 
 from segan_cli.audio.levels import normalised_loudness
-from segan_cli.audio.loudness import LoudnessMeter
+from segan_cli.audio.meter import LoudnessMeter
 
 
 def tone(seconds, rate_hz=48_000, level_db=-20.0, hz=997.0):

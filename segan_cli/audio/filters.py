@@ -1,4 +1,4 @@
-"""Streaming filters: each carries its state from block to block."""
+"""Streaming filters and a limiter: each carries its state from block to block."""
 
 from typing import Any
 
@@ -12,6 +12,9 @@ SMOOTHING_S = 0.02  # time constant of the power of a band
 TINY = 1e-12
 CHUNK = 128  # samples that a recursion computes at once
 TAPS = 65  # of a band-pass filter
+ATTACK_S = 0.005  # look-ahead of the limiter, in which the gain falls
+RELEASE_DB_PER_S = 200.0  # speed at which it rises again
+OVERSAMPLING = 4  # for true peaks (ITU-R BS.1770-4)
 
 
 class Resampler:
@@ -104,3 +107,100 @@ def band_pass(low_hz: float, high_hz: float, rate_hz: int) -> NDArray[np.float64
     n = np.arange(TAPS) - TAPS // 2
     low, high = (2 * edge / rate_hz * np.sinc(2 * edge / rate_hz * n) for edge in (low_hz, high_hz))
     return np.asarray((high - low) * np.hamming(TAPS))
+
+
+class TruePeaks:
+    """Measures the peaks between samples by fourfold oversampling, block by block."""
+
+    def __init__(self, rate_hz: int, channels: int) -> None:
+        self.oversampler = Resampler(rate_hz, OVERSAMPLING * rate_hz, channels)
+        self.pending = np.zeros(0, np.float32)  # measured, of an unfinished sample
+        self.last = np.float32(0.0)  # peak after the latest sample
+
+    def push(self, block: Array, last: bool = False) -> Array:
+        """Return the largest level of all channels next to each sample, [m], which lags behind the block.
+
+        With `last`, the levels of all samples that remain.
+        """
+        fine = np.concatenate((self.pending, peak_levels(self.oversampler.push(block, last))))
+        n = len(fine) // OVERSAMPLING
+        self.pending = fine[n * OVERSAMPLING :]
+        after = peak_levels(fine[: n * OVERSAMPLING].reshape(n, OVERSAMPLING).T)
+        before = np.concatenate(([self.last], after))
+        self.last = before[-1]
+        return np.asarray(np.maximum(before[:-1], after), np.float32)
+
+
+class Limiter:
+    """Keeps samples below a ceiling by a gain that all channels share; samples far from any peak stay as they are.
+
+    The gain falls smoothly within 5 ms and rises by 200 dB per second.
+    """
+
+    def __init__(self, rate_hz: int, channels: int, ceiling: float = 1.0, true_peak: bool = False) -> None:
+        self.ceiling = ceiling
+        self.peaks = TruePeaks(rate_hz, channels) if true_peak else None
+        self.half = max(1, round(ATTACK_S / 2 * rate_hz))
+        self.attack = 2 * self.half - 1  # samples of the window, a triangle
+        self.release_db = RELEASE_DB_PER_S / rate_hz  # per sample
+        self.waiting = np.zeros((channels, 0), np.float32)  # samples that were not returned yet
+        self.ahead = np.zeros(0)  # attenuation that each of these needs, as far as known, in dB
+        self.held: NDArray[np.float64] | None = None  # attenuation in the window before `ahead`, after release
+        self.largest_db = 0.0  # attenuation so far
+
+    def push(self, block: Array, last: bool = False) -> Array:
+        """Return the limited samples that are final after a block [channels, n]; with `last`, all that remain."""
+        self.waiting = np.concatenate((self.waiting, block), axis=1)
+        levels = peak_levels(block) if self.peaks is None else self.peaks.push(block, last)
+        needed, over = np.zeros(len(levels)), levels > self.ceiling
+        needed[over] = 20 * np.log10(levels[over] / self.ceiling, dtype=np.float64)
+        self.ahead = np.concatenate((self.ahead, needed))[: self.waiting.shape[1]]
+        ahead = self.ahead
+        if last:
+            ahead = np.concatenate((ahead, np.zeros(self.waiting.shape[1] - len(ahead) + self.attack - 1)))
+        n = max(0, len(ahead) - self.attack + 1)  # samples whose look-ahead is known
+        samples, self.waiting = self.waiting[:, :n], self.waiting[:, n:]
+        self.ahead = ahead[n:]
+        if not n:
+            return samples
+        needed = sliding_maximum(ahead, self.attack)
+        if self.held is None:  # it starts with what the first sample needs
+            self.held = np.full(self.attack - 1, needed[0])
+        if not (ahead.any() or self.held.any()):
+            return samples
+        attenuation_db = self._smooth(needed, self.held)
+        self.largest_db = max(self.largest_db, float(attenuation_db.max(initial=0.0)))
+        limited = samples * (10 ** (-attenuation_db / 20)).astype(np.float32)
+        return np.asarray(np.clip(limited, -self.ceiling, self.ceiling), np.float32)
+
+    def _smooth(self, needed_db: NDArray[np.float64], held: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the attenuation with a slow release, averaged over the window."""
+        ramp = self.release_db * np.arange(1, len(needed_db) + 1)
+        start = held[-1] if len(held) else 0.0
+        released = np.maximum(np.maximum.accumulate(needed_db + ramp), start) - ramp
+        held = np.concatenate((held, np.maximum(released, 0.0)))
+        self.held = held[len(held) - self.attack + 1 :]
+        return running_mean(running_mean(held, self.half), self.half)
+
+
+def peak_levels(samples: Array) -> Array:
+    """Return the largest absolute value of all channels of samples [channels, n], [n]."""
+    levels: Array = np.abs(samples[0])
+    for channel in samples[1:]:  # faster than a maximum along the axis
+        np.maximum(levels, np.abs(channel), out=levels)
+    return levels
+
+
+def sliding_maximum(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Return the maximum of each `width` successive values, [n - width + 1], by van Herk's method."""
+    n = len(values) - width + 1
+    blocks = np.pad(values, (0, -len(values) % width)).reshape(-1, width)
+    forward = np.maximum.accumulate(blocks, axis=1).ravel()
+    backward = np.maximum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
+    return np.maximum(backward[:n], forward[width - 1 : width - 1 + n])
+
+
+def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
+    """Return the mean of each `width` successive values, [n - width + 1]."""
+    sums = np.cumsum(np.concatenate(([0.0], values)))
+    return np.asarray((sums[width:] - sums[:-width]) / width)

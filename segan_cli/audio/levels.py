@@ -9,8 +9,8 @@ from typing import IO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.audio.limiter import Limiter, TruePeaks, peak_levels
-from segan_cli.audio.loudness import LoudnessMeter
+from segan_cli.audio.filters import Limiter, TruePeaks, peak_levels
+from segan_cli.audio.meter import LoudnessMeter
 
 Array = NDArray[np.float32]
 Write = Callable[[Array], object]  # takes the next samples [channels, n]

@@ -4,6 +4,7 @@ import base64
 import re
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,6 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool = True) -> 
     Warns about what the target cannot hold. Raises OutputError when it cannot be written.
     """
     import mutagen
-    from mutagen.mp4 import MP4Tags
 
     broken = (mutagen.MutagenError, ValueError, LookupError, TypeError, AttributeError, struct.error)
     try:
@@ -60,11 +60,11 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool = True) -> 
             return
         if after.tags is None:
             after.add_tags()
-        if family(before.tags) is family(after.tags):
+        if family(before.tags) == family(after.tags):
             copy_all(before, after, chapters)
         else:
             write_texts(after.tags, texts if chapters else {n: t for n, t in texts.items() if not is_chapter(n)})
-            if chapters and has_chapters(before) and family(after.tags) is not MP4Tags:  # ffmpeg has copied these
+            if chapters and has_chapters(before) and family(after.tags) != "MP4Tags":  # ffmpeg has copied these
                 warn(f"chapters are left out, as {target.suffix} has no place for them")
         if not chapters and has_chapters(before):
             warn("chapters are left out, as this is an excerpt")
@@ -91,15 +91,10 @@ def remove_gains(path: Path, warn: Warn) -> None:
         warn(GAINS_LEFT_OUT)
 
 
-def family(tags: Any) -> type | None:
-    """Return mutagen's class of the tag format."""
-    from mutagen._vorbis import VComment
-    from mutagen.apev2 import APEv2
-    from mutagen.asf import ASFTags
-    from mutagen.id3 import ID3Tags
-    from mutagen.mp4 import MP4Tags
-
-    return next((kind for kind in (ID3Tags, VComment, MP4Tags, APEv2, ASFTags) if isinstance(tags, kind)), None)
+def family(tags: Any) -> str:
+    """Return the name of mutagen's class of a tag format."""
+    classes = {kind.__name__ for kind in type(tags).__mro__}
+    return next((name for name in ("ID3Tags", "VComment", "MP4Tags", "APEv2", "ASFTags") if name in classes), "")
 
 
 def is_id3_v23(before: Any, after: Any) -> bool:
@@ -120,11 +115,11 @@ def has_chapters(file: Any) -> bool:
 def read_texts(tags: Any) -> TextTags:
     """Return the text tags of any tag format."""
     texts: TextTags = {}
-    kind = getattr(family(tags), "__name__", "")
+    kind = family(tags)
     if kind == "ID3Tags":
         for frame in tags.values():
-            name = ID3.get(frame.FrameID) or {"COMM": "comment", "USLT": "lyrics"}.get(frame.FrameID)
-            name = name or (frame.desc if frame.FrameID == "TXXX" else frame.FrameID.lower())
+            free = frame.desc if frame.FrameID == "TXXX" else frame.FrameID.lower()
+            name = {**ID3, "COMM": "comment", "USLT": "lyrics"}.get(frame.FrameID, free)
             text = getattr(frame, "text", None)
             if text:
                 texts.setdefault(name, []).extend([text] if isinstance(text, str) else map(str, text))
@@ -152,7 +147,7 @@ def write_texts(tags: Any, texts: TextTags) -> None:
     """Write text tags as ID3 or Vorbis comments, or to MP4 those that ffmpeg does not write."""
     from mutagen import id3
 
-    kind = getattr(family(tags), "__name__", "")
+    kind = family(tags)
     if kind == "VComment":
         for name, values in texts.items():
             key = "".join(c for c in name if " " <= c <= "}" and c != "=")
@@ -168,15 +163,14 @@ def write_texts(tags: Any, texts: TextTags) -> None:
                 tags.setall("COMM", [id3.COMM(encoding=3, lang="eng", desc="", text=values)])
             elif name == "lyrics":
                 tags.setall("USLT", [id3.USLT(encoding=3, lang="eng", desc="", text="\n".join(values))])
-            elif name in frames:
-                tags.add(frames[name](encoding=3, text=values))
             else:
-                tags.add(id3.TXXX(encoding=3, desc=name, text=values))
+                frame = frames.get(name) or partial(id3.TXXX, desc=name)
+                tags.add(frame(encoding=3, text=values))
 
 
 def copy_all(before: Any, after: Any, chapters: bool) -> None:
     """Copy all tags between files of one tag format, with or without what refers to times."""
-    kind = getattr(family(before.tags), "__name__", "")
+    kind = family(before.tags)
     if kind == "ID3Tags":
         after.tags.clear()
         for frame in before.tags.values():
@@ -201,26 +195,20 @@ def read_covers(file: Any) -> Iterator[Any]:
     from mutagen.flac import Picture
     from mutagen.mp4 import MP4Cover
 
-    tags = file.tags
-    kind = getattr(family(tags), "__name__", "")
+    def picture(content: bytes, mime: str, kind: int = 3, description: str = "") -> Picture:  # 3: front cover
+        made = Picture()
+        made.data, made.mime, made.type, made.desc = content, mime, kind, description
+        return made
+
+    tags, kind = file.tags, family(file.tags)
     yield from getattr(file, "pictures", ())
     if kind == "VComment" and PICTURES in tags:
         yield from (Picture(base64.b64decode(text)) for text in tags[PICTURES])
     elif kind == "ID3Tags":
-        for frame in tags.getall("APIC"):
-            yield make_picture(frame.data, frame.mime, int(frame.type), frame.desc)
+        yield from (picture(frame.data, frame.mime, int(frame.type), frame.desc) for frame in tags.getall("APIC"))
     elif kind == "MP4Tags":
         for cover in tags.get("covr", ()):
-            yield make_picture(bytes(cover), "image/png" if cover.imageformat == MP4Cover.FORMAT_PNG else "image/jpeg")
-
-
-def make_picture(content: bytes, mime: str, kind: int = 3, description: str = "") -> Any:
-    """Return a mutagen.flac.Picture; kind 3 is the front cover."""
-    from mutagen.flac import Picture
-
-    made = Picture()
-    made.data, made.mime, made.type, made.desc = content, mime, kind, description
-    return made
+            yield picture(bytes(cover), "image/png" if cover.imageformat == MP4Cover.FORMAT_PNG else "image/jpeg")
 
 
 def write_covers(file: Any, covers: list[Any]) -> bool:
@@ -228,7 +216,7 @@ def write_covers(file: Any, covers: list[Any]) -> bool:
     from mutagen.id3 import APIC
     from mutagen.mp4 import MP4Cover
 
-    kind = getattr(family(file.tags), "__name__", "")
+    kind = family(file.tags)
     if hasattr(file, "clear_pictures"):
         file.clear_pictures()
         for cover in covers:
