@@ -9,24 +9,13 @@ from pathlib import Path
 from typing import IO
 
 from segan_cli.audio.containers.wav import Encoding, read_wav_header
-from segan_cli.audio.ffmpeg.log import (
-    MediaInfo,
-    decoded_samples,
-    estimates_duration,
-    last_error,
-    missing_content,
-    probe_media,
-    read_log,
-    unreadable,
-    without_name,
-)  # fmt: skip
+from segan_cli.audio.ffmpeg.log import MediaInfo, compare, last_error, probe_media, read_log, unreadable, without_name
 from segan_cli.audio.ffmpeg.program import environment, file_input, program
 from segan_cli.errors import AudioError
 
 LOG_OPTIONS = ("-nostdin", "-hide_banner", "-nostats", "-v", "level+verbose")
 NO_METADATA = ("-map_metadata", "-1", "-fflags", "+bitexact")
 FINE = ":min_hard_comp=0.015"  # seconds from which a gap is filled, for times that are exact; 0.1 for others
-TOLERANCE_S, TOLERANCE = 0.2, 0.001  # of the duration: codec frames, rounding
 
 
 @dataclass(frozen=True)
@@ -49,18 +38,7 @@ class Decoding:
             raise AudioError(f"{self.path}: damaged ({last_error(read_log(self.log))})")
         self.log.seek(0)
         text = without_name(self.log.read(), self.path)
-        if missing := missing_content(text, self.media.of("Audio")[0].index):
-            return f"ffmpeg reports: {missing}", None
-        n_decoded, n_read = decoded_samples(text), round(seconds * self.encoding.rate_hz)
-        if n_decoded is not None and n_decoded - n_read > TOLERANCE_S * self.encoding.rate_hz:
-            return f"{n_decoded} samples are decoded, their timestamps leave {n_read}", None
-        if self.media.duration_s is None or estimates_duration(text):
-            return None, None
-        end = seconds + self.media.offset_s
-        if end > self.media.duration_s - max(TOLERANCE_S, TOLERANCE * self.media.duration_s):
-            return None, None
-        message = f"its container specifies {self.media.duration_s:.2f} s, its sound lasts {seconds:.2f} s"
-        return (None, message) if self.media.has_pictures else (message, None)
+        return compare(self.media, text, seconds, self.encoding.rate_hz)
 
 
 @contextmanager

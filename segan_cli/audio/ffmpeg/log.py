@@ -33,6 +33,7 @@ ERRORS = ("error", "fatal")
 PROBLEMS = ("warning", *ERRORS, "panic")
 DECODED = re.compile(r"Input stream #0:\d+ \(audio\): .*\((\d+) samples\)")
 ESTIMATED = "Estimating duration from bitrate"
+TOLERANCE_S, TOLERANCE = 0.2, 0.001  # of the duration: codec frames, rounding
 MISSING = re.compile(  # messages about missing content, and the stream if given
     r"partial file|File ended prematurely|Error submitting packet to decoder|Error during demuxing"
     r"|Error reading from|corrupt input packet in stream (?P<stream>\d+)|Packet corrupt \(stream = (?P<other>\d+)"
@@ -193,25 +194,25 @@ def first_error(log: str) -> str:
     return (messages(log, ERRORS) or ["ffmpeg gives no reason"])[0]
 
 
-def missing_content(log: str, track: int) -> str | None:
-    """Return the first message about content that the stream of a number misses; None if there is none."""
-    for message in messages(log, PROBLEMS):
+def compare(media: MediaInfo, log: str, seconds: float, rate_hz: int) -> tuple[str | None, str | None]:
+    """Compare what was decoded with its description and the log; return what is missing, and what else disagrees."""
+    problems, track = messages(log, PROBLEMS), media.of("Audio")[0].index
+    for message in problems:
         if found := MISSING.search(message):
             stream = found["stream"] or found["other"]
             if stream is None or int(stream) == track:
-                return message
-    return None
-
-
-def decoded_samples(log: str) -> int | None:
-    """Return the number of samples that were decoded, before times were considered."""
-    found = DECODED.search(log)
-    return int(found[1]) if found else None
-
-
-def estimates_duration(log: str) -> bool:
-    """Whether the container does not specify the duration."""
-    return any(ESTIMATED in message for message in messages(log, PROBLEMS))
+                return f"ffmpeg reports: {message}", None
+    if decoded := DECODED.search(log):
+        n_read = round(seconds * rate_hz)
+        if int(decoded[1]) - n_read > TOLERANCE_S * rate_hz:
+            return f"{decoded[1]} samples are decoded, their timestamps leave {n_read}", None
+    duration_s = media.duration_s
+    if duration_s is None or any(ESTIMATED in message for message in problems):
+        return None, None
+    if seconds + media.offset_s > duration_s - max(TOLERANCE_S, TOLERANCE * duration_s):
+        return None, None
+    message = f"its container specifies {duration_s:.2f} s, its sound lasts {seconds:.2f} s"
+    return (None, message) if media.has_pictures else (message, None)
 
 
 def unreadable(log: str) -> str:
