@@ -12,16 +12,7 @@ from pathlib import Path
 from typing import IO
 
 from segan_cli.audio.containers.wav import Encoding
-from segan_cli.audio.ffmpeg.log import (
-    LOSSLESS,
-    SAMPLE,
-    MediaInfo,
-    changes,
-    first_error,
-    is_lossless,
-    probe_media,
-    read_log,
-)  # fmt: skip
+from segan_cli.audio.ffmpeg.log import LOSSLESS, MediaInfo, changes, first_error, probe_media, read_log
 from segan_cli.audio.ffmpeg.program import environment, file_input, program
 from segan_cli.audio.ffmpeg.remux import (
     APPLE_TAGS,
@@ -151,15 +142,15 @@ def codec_options(target: Path, media: MediaInfo, keeps_codec: bool, warn: Warn)
     """Return ffmpeg's options for the codec, bit rate and depth of the audio of an original."""
     audio = media.of("Audio")[0]
     codec, kbps = audio.codec, media.kbps
-    rate = ["-b:a:0", f"{kbps}k"] if kbps and not is_lossless(codec) else []
+    rate = ["-b:a:0", f"{kbps}k"] if kbps and not audio.is_lossless else []
     if not keeps_codec:
         return rate
     encoder = ENCODERS.get(codec, codec)
     if encoder not in encoders(program(target)):
         warn(f"ffmpeg cannot encode {codec}; the audio is written in the default codec of {target.suffix} files")
         return rate
-    depth = SAMPLE.search(audio.details) if codec in LOSSLESS else None
-    return ["-c:a:0", encoder, "-strict", "experimental", *(["-sample_fmt:a:0", depth[1]] if depth else rate)]
+    depth = audio.sample_format if codec in LOSSLESS else None
+    return ["-c:a:0", encoder, "-strict", "experimental", *(["-sample_fmt:a:0", depth] if depth else rate)]
 
 
 def stores_floats(target: Path, options: list[str]) -> bool:

@@ -60,6 +60,17 @@ class Stream:
         """Whether it is a still picture that belongs to the whole file."""
         return "attached pic" in self.flags
 
+    @property
+    def is_lossless(self) -> bool:
+        """Whether its codec keeps every sample."""
+        return self.codec in LOSSLESS or self.codec.startswith("pcm_")
+
+    @property
+    def sample_format(self) -> str | None:
+        """Return ffmpeg's name for the format of its samples, such as s16p."""
+        found = SAMPLE.search(self.details)
+        return found[1] if found else None
+
 
 @dataclass(frozen=True)
 class MediaInfo:
@@ -101,22 +112,17 @@ class MediaInfo:
     def subtype(self) -> str:
         """libsndfile's encoding with the depth of the audio; 24 bits for lossy codecs, whose samples have no depth."""
         audio = next(iter(self.of("Audio")), None)
-        depth = SAMPLE.search(audio.details) if audio is not None and is_lossless(audio.codec) else None
+        depth = audio.sample_format if audio is not None and audio.is_lossless else None
         if audio is None or depth is None:
             return "PCM_24"
-        if depth[1].startswith("s32"):
+        if depth.startswith("s32"):
             return "PCM_24" if "(24 bit)" in audio.details else "PCM_32"
-        return "FLOAT" if depth[1].startswith(("flt", "dbl")) else "PCM_16"
+        return "FLOAT" if depth.startswith(("flt", "dbl")) else "PCM_16"
 
     @property
     def is_ambisonic(self) -> bool:
         """Whether the channels of the audio are ambisonic."""
         return any(", ambisonic " in stream.details for stream in self.of("Audio")[:1])
-
-
-def is_lossless(codec: str) -> bool:
-    """Whether a codec keeps every sample."""
-    return codec in LOSSLESS or codec.startswith("pcm_")
 
 
 def probe_media(path: Path) -> MediaInfo:
