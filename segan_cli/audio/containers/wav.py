@@ -80,7 +80,8 @@ def read_wav_header(stream: IO[bytes], name: str) -> tuple[Encoding, int | None]
         if chunk.is_data and encoding is None:
             raise AudioError(f"{name}: the WAV stream has samples before their format; is the file damaged?")
         if chunk.is_data and encoding is not None:
-            return encoding, chunk.size if chunk.size_is_known else None
+            known = chunk.size_is_known or chunk.size_format == "<Q"  # of a ds64 chunk
+            return encoding, (chunk.size or None) if known else None
         if chunk.name in (b"fmt ", b"ds64") and chunk.size > SKIP_BYTES:
             size = chunk.size
             raise AudioError(f"{name}: the WAV stream's header has a chunk of {size} bytes; is the file damaged?")
