@@ -24,7 +24,7 @@ SCRATCH = "segan-"  # at the start of the names of files in the system's tempora
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # which Windows does not have
 NEW_S = 60.0  # age below which a file may not be locked yet
 LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-WORDS = {
+ERRNO_MESSAGES = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be larger than is allowed here",
@@ -156,7 +156,7 @@ def reason(path: Path, error: OSError) -> str:
         return "it is a folder; name a file in it"
     if not is_remote(path) and not path.parent.is_dir():
         return f"the folder {path.parent} does not exist; make it first"
-    return WORDS.get(error.errno or 0) or error.strerror or str(error)
+    return ERRNO_MESSAGES.get(error.errno or 0) or error.strerror or str(error)
 
 
 def is_unfinished(name: str) -> bool:

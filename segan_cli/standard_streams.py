@@ -5,7 +5,7 @@ import os
 import sys
 from typing import Any
 
-from segan_cli.atomic import WORDS
+from segan_cli.atomic import ERRNO_MESSAGES
 from segan_cli.errors import OutputError, StoppedError
 from segan_cli.stopping import BROKEN_PIPE
 
@@ -25,7 +25,7 @@ class _Output(io.FileIO):
             self.failed = True
             if isinstance(error, BrokenPipeError):
                 raise StoppedError("nobody reads standard output any more", BROKEN_PIPE) from error
-            why = WORDS.get(error.errno or 0) or error.strerror
+            why = ERRNO_MESSAGES.get(error.errno or 0) or error.strerror
             raise OutputError(f"standard output: cannot be written ({why})") from error
 
 

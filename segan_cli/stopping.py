@@ -16,7 +16,7 @@ from segan_cli.errors import StoppedError
 if TYPE_CHECKING:
     from subprocess import Popen
 
-Listener = TypeVar("Listener", "Stop", "Leave")
+Listener = TypeVar("Listener", "StopAfterStep", "RaiseOnSignal")
 
 STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__)
 BROKEN_PIPE = getattr(signal, "SIGPIPE", signal.SIGTERM)  # Windows has no SIGPIPE
@@ -25,7 +25,7 @@ UNFINISHED: set[Path] = set()  # temporary files of outputs that are being writt
 WITNESSES: set["Popen[bytes]"] = set()  # processes that would take an immediate end for a crash
 
 
-class Stop:
+class StopAfterStep:
     """Remembers the first signal; the second ends the process immediately."""
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class Stop:
         """Do nothing, as no error was raised that could be lost."""
 
 
-class Leave:
+class RaiseOnSignal:
     """Raises StoppedError in the main thread at the first signal; the second ends the process immediately."""
 
     def __init__(self) -> None:

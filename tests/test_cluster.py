@@ -18,7 +18,7 @@ pytest.importorskip("s3fs", reason="needs s3fs")
 from segan_cli.backends.pretrained import find_onnx
 from segan_cli.cluster.enhance import EnhancingActor
 from segan_cli.cluster.models import ModelFile
-from segan_cli.cluster.session import ActorOptions, room
+from segan_cli.cluster.session import ActorOptions, capacity
 from segan_cli.enhancement.jobs import Job
 from segan_cli.enhancement.recording import OutputOptions
 from segan_cli.errors import SeganError
@@ -142,10 +142,10 @@ def test_a_model_file_is_sent_and_one_that_fails_is_an_error(folder, tmp_path):
 def test_an_actor_that_fits_nowhere_is_refused(monkeypatch):
     nodes = [{"Alive": True, "Resources": {"CPU": 7.0}}, {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 2.0}}]
     monkeypatch.setattr("ray.nodes", lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 64.0}}])
-    assert [room(ActorOptions(cpus=cpus)) for cpus in (1, 2, 4)] == [11, 5, 2]
-    assert [room(ActorOptions(cpus=1, gpus=gpus)) for gpus in (0.25, 0.5, 2)] == [4, 4, 1]
+    assert [capacity(ActorOptions(cpus=cpus)) for cpus in (1, 2, 4)] == [11, 5, 2]
+    assert [capacity(ActorOptions(cpus=1, gpus=gpus)) for gpus in (0.25, 0.5, 2)] == [4, 4, 1]
     with pytest.raises(SeganError, match="no machine of the cluster has 5 CPUs and 1 GPUs"):
-        room(ActorOptions(cpus=5, gpus=1))
+        capacity(ActorOptions(cpus=5, gpus=1))
 
 
 def test_a_signal_ends_a_batch_on_a_cluster(cluster, folder, tmp_path):

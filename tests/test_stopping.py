@@ -16,7 +16,7 @@ from conftest import hiss, voice
 
 from segan_cli.enhancement import batch
 from segan_cli.errors import StoppedError
-from segan_cli.stopping import STOPS, Leave, Stop, listening
+from segan_cli.stopping import STOPS, RaiseOnSignal, StopAfterStep, listening
 
 LOADING = """
 import os, signal, sys
@@ -125,7 +125,7 @@ def test_a_stopped_evaluation_says_so(tmp_path):
 
 def test_no_handler_of_any_exception_swallows_a_stop():
     def handles_all():
-        with listening(Leave()):
+        with listening(RaiseOnSignal()):
             try:
                 os.kill(os.getpid(), signal.SIGTERM)
                 time.sleep(1)
@@ -143,7 +143,7 @@ def test_a_stop_that_falls_into_a_finaliser_is_raised_again(capfd):
             time.sleep(0)
 
     def loses_it():
-        with listening(Leave()):
+        with listening(RaiseOnSignal()):
             Fragile()
             time.sleep(5)
 
@@ -166,7 +166,7 @@ def test_what_a_signal_does_to_a_library_is_no_fault_of_the_recording(n_threads)
 
 def test_a_training_remembers_a_signal():
     before = [signal.getsignal(number) for number in STOPS]
-    with listening(Stop()) as stop:
+    with listening(StopAfterStep()) as stop:
         assert not stop()
         os.kill(os.getpid(), signal.SIGHUP)
         assert stop()

@@ -32,8 +32,8 @@ def actor_options(count: tuple[int, int] | None, cpus: int | None, gpus: float) 
     """Return the actors that the options ask for."""
     from segan_cli.cluster.session import ActorOptions
 
-    least, most = count or (1, None)
-    return ActorOptions(cpus or 1, gpus, least, most)
+    min_actors, max_actors = count or (1, None)
+    return ActorOptions(cpus or 1, gpus, min_actors, max_actors)
 
 
 def check_cluster_usage(

@@ -155,7 +155,7 @@ def enhance(**options: Any) -> None:
     from segan_cli.atomic import remove_scratch
     from segan_cli.cli.batch_reporter import BatchReporter
     from segan_cli.cli.outcome_file import open_outcomes
-    from segan_cli.stopping import Leave, listening
+    from segan_cli.stopping import RaiseOnSignal, listening
 
     remove_scratch()
     run = prepare_here(plan, arguments) if arguments.ray is None else prepare_cluster(plan, arguments)
@@ -165,7 +165,7 @@ def enhance(**options: Any) -> None:
             plan.n, as_json=arguments.as_json, to_stream=arguments.output == "-", quiet=arguments.quiet,
             verbose=arguments.verbose, record=record,
         )  # fmt: skip
-        with reporter, listening(Leave()) as stopped:
+        with reporter, listening(RaiseOnSignal()) as stopped:
             run(reporter, stopped)
             reporter.close()
     if plotted is not None and arguments.plot is not None:

@@ -125,12 +125,12 @@ def evaluate(**options: Any) -> None:
     from segan_cli.cli.scores import check_skipped, print_report
     from segan_cli.enhancement.enhancer import Enhancer
     from segan_cli.evaluation.report import build_report
-    from segan_cli.stopping import Leave, listening
+    from segan_cli.stopping import RaiseOnSignal, listening
 
     remove_scratch()
     models = {name: Enhancer(model) for name, model in model_names.items()}
     origin = provenance(measures, models)
-    with listening(Leave()):
+    with listening(RaiseOnSignal()):
         result = run(arguments, cases, measures, folders, models)
         report = build_report(result, origin, arguments.columns or None)
         write_reports(arguments.outputs, report, result)

@@ -40,11 +40,11 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
     from segan_cli.backends.export import export as write_onnx
     from segan_cli.cli.console import say, stderr_console
     from segan_cli.networks.checkpoint import load_model
-    from segan_cli.stopping import Leave, listening
+    from segan_cli.stopping import RaiseOnSignal, listening
 
     uses = [*(Use(path, "model") for path in model_files(model)), Use(output, "--output", written=True)]
     check_uses(lambda: uses)
     loaded = load_model(find_model(model))
-    with listening(Leave()), stderr_console.status("exporting and comparing with torch"):
+    with listening(RaiseOnSignal()), stderr_console.status("exporting and comparing with torch"):
         difference = write_onnx(loaded, output, half)
     say(f"{output}: {output.stat().st_size / 1e6:.1f} MB, largest difference from torch {difference:.1e}")

@@ -52,12 +52,12 @@ class ActorCount(click.ParamType):  # type: ignore[type-arg]  # not generic befo
         if isinstance(value, tuple):
             return value
         low, colon, high = value.partition(":")
-        least, most = bounded(low, MAX_ACTORS), bounded(high if colon else low, MAX_ACTORS)
-        if least is None or most is None:
+        min_actors, max_actors = bounded(low, MAX_ACTORS), bounded(high if colon else low, MAX_ACTORS)
+        if min_actors is None or max_actors is None:
             self.fail(f"{value:.40}; give N or MIN:MAX, from 1 to {MAX_ACTORS}", param, ctx)
-        if least > most:
+        if min_actors > max_actors:
             self.fail(f"{value}; MIN is larger than MAX", param, ctx)
-        return least, most
+        return min_actors, max_actors
 
 
 class ShardNumber(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4

@@ -179,19 +179,23 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
     """Run a training with a progress bar, until it is finished or stopped by a signal."""
     from segan_cli.cli.console import progress_bar, say
     from segan_cli.cli.training_reporter import TrainingReporter, describe_networks
-    from segan_cli.stopping import Leave, Stop, listening
+    from segan_cli.stopping import RaiseOnSignal, StopAfterStep, listening
     from segan_cli.training.distributed import open_processes
     from segan_cli.training.run import claimed, prepare_run
 
     run = options.run
-    with listening(Leave()), open_processes(device) as processes, claimed(run) if processes.is_main else nullcontext():
+    with (
+        listening(RaiseOnSignal()),
+        open_processes(device) as processes,
+        claimed(run) if processes.is_main else nullcontext(),
+    ):
         with progress_bar(processes.is_main) as bar:
             reporter = TrainingReporter(bar)
             training = prepare_run(recipe, options, processes, reporter)
             if processes.is_main:
                 for line in describe_networks(recipe):
                     say(line)
-            with listening(Stop()) as stop:
+            with listening(StopAfterStep()) as stop:
                 finished = training.train(reporter, stop)
         if not processes.is_main:
             return

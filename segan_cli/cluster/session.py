@@ -29,18 +29,18 @@ class ActorOptions:
 
     cpus: int = 1  # of an actor, also threads of the network
     gpus: float = 0.0  # of an actor
-    least: int = 1  # actors
-    most: int | None = None  # actors; None: as many as the cluster has room for
+    min_actors: int = 1  # actors
+    max_actors: int | None = None  # actors; None: as many as the cluster has room for
 
     def pool(self) -> Any:
         """Return the pool of actors as Ray Data takes it."""
         from ray.data import ActorPoolStrategy
 
-        return ActorPoolStrategy(min_size=self.least, max_size=self.most or room(self))
+        return ActorPoolStrategy(min_size=self.min_actors, max_size=self.max_actors or capacity(self))
 
     def block_size(self, n: int) -> int:
         """Return how many of `n` jobs an actor takes at a time."""
-        return max(1, min(MAX_BLOCK, n // (BLOCKS_PER_ACTOR * (self.most or room(self)))))
+        return max(1, min(MAX_BLOCK, n // (BLOCKS_PER_ACTOR * (self.max_actors or capacity(self)))))
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def _root_cause(error: BaseException) -> str:
     return lines[-1] if lines else type(error).__name__
 
 
-def room(options: ActorOptions) -> int:
+def capacity(options: ActorOptions) -> int:
     """Return the number of actors that the cluster has room for.
 
     Raises SeganError when no machine of it has room for one; a cluster that grows may get one later.

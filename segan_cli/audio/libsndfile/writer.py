@@ -7,7 +7,7 @@ from typing import Any
 
 import soundfile
 
-from segan_cli.atomic import WORDS
+from segan_cli.atomic import ERRNO_MESSAGES
 from segan_cli.audio.containers.wav import BYTES
 from segan_cli.audio.files import LARGEST_WAV, AudioInfo, output_format
 from segan_cli.audio.layouts import STANDARD, write_mask
@@ -89,4 +89,6 @@ def error_message(file: soundfile.SoundFile | None, error: soundfile.LibsndfileE
         return str(error.error_string).strip().rstrip(".")
     text = "" if file is None or file.closed else soundfile._ffi.string(soundfile._snd.sf_strerror(file._file)).decode()
     why = text.partition(":")[2].strip().rstrip(".")
-    return next((words for code, words in WORDS.items() if os.strerror(code) == why), why) or "is the disk full?"
+    return (
+        next((words for code, words in ERRNO_MESSAGES.items() if os.strerror(code) == why), why) or "is the disk full?"
+    )
