@@ -30,40 +30,23 @@ def name_key(name: str) -> int:
     return int.from_bytes(blake2b(os.fsencode(name), digest_size=8).digest(), "little")
 
 
-def check_uses(uses: Callable[[], Iterable[Use]]) -> int:
-    """Check that no file is written twice or over one that is read; returns the number of uses.
+def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
+    """Check that no file is written twice or over one that is read.
 
     Files are compared without links, and by what identifies them on the disk. There may be millions: they are compared
     by hashes, and `uses` is called again to name files whose hashes are equal. Raises SameFileError.
     """
-    n = 0
-    names, files = _Keys(), _Keys()
+    read, written_names, written_files = array("Q"), array("Q"), array("Q")
     folders: dict[str, str] = {}
     for use in uses():
-        n += 1
         name, file = _real_name(use.path, folders), _file_id(use)
-        names.add(use, 0 if name is None else name_key(name))
-        files.add(use, 0 if file is None else name_key(f"{file[0]} {file[1]}"))
-    if names.conflicts(repeated=True) or files.conflicts(repeated=False):
+        if name is not None:
+            (written_names if use.written else read).append(name_key(name))
+        if file is not None:
+            (written_files if use.written else read).append(name_key(f"{file[0]} {file[1]}"))
+    unique = np.unique(written_names)
+    if len(unique) < len(written_names) or np.isin(np.append(unique, written_files), read).any():
         _name_conflict(uses)
-    return n
-
-
-class _Keys:
-    """Hashes of all files that are read and of all that are written; 0 stands for none."""
-
-    def __init__(self) -> None:
-        self.read, self.written = array("Q"), array("Q")
-
-    def add(self, use: Use, key: int) -> None:
-        (self.written if use.written else self.read).append(key)
-
-    def conflicts(self, repeated: bool) -> bool:
-        """Whether a written file has the hash of one that is read or, with `repeated`, of another written one."""
-        read, written = (np.frombuffer(keys, np.uint64) for keys in (self.read, self.written))
-        read, known = read[read > 0], written[written > 0]
-        unique = np.unique(known)
-        return bool(np.isin(unique, read).any()) or (repeated and len(unique) < len(known))
 
 
 def _name_conflict(uses: Callable[[], Iterable[Use]]) -> None:

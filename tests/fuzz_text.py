@@ -20,7 +20,8 @@ from pathlib import Path
 from segan_cli.config.recipe import load_recipe, recipe_text, recipes_dir
 from segan_cli.data.layouts import scan_speech
 from segan_cli.data.manifest import read_manifest
-from segan_cli.enhancement.plan import NameList, Plan
+from segan_cli.enhancement.inputs import read_names
+from segan_cli.enhancement.plan import make_plan
 from segan_cli.errors import SeganError
 from segan_cli.evaluation.cases import from_manifest
 from segan_cli.evaluation.compare import compare_reports, load_report
@@ -125,11 +126,11 @@ def names(place, rng):
         name = bytes(byte for byte in name if byte not in b"\0/").lstrip(b".") + b".wav"
         Path(os.fsdecode(bytes(folder) + b"/" + name)).touch()
         made.append(bytes(folder) + b"/" + name)
-    jobs = list(Plan([folder], place / "out", None, None))
+    jobs = list(make_plan([folder], place / "out", None, None))
     assert {os.fsencode(job.source) for job in jobs} == set(made) - {
         name for name in made if Path(os.fsdecode(name)).name[0] == "."
     }
-    again = list(Plan([], place / "out", None, None, NameList(b"\0".join(made) + b"\0")))
+    again = list(make_plan([], place / "out", None, None, read_names(b"\0".join(made) + b"\0")))
     assert len(again) == len(made)
     return [str(utterance.path) for utterance in scan_speech(str(folder)).utterances]
 

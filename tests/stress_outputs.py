@@ -45,7 +45,7 @@ class FakeEnhancer:
     def __init__(self, model, **arguments):
         pass
 
-    def enhance_source(self, source):
+    def enhance_source(self, source, excerpt=None):
         yield from ((block, block / 2) for block in source.blocks)
 
     def enhance(self, noisy, rate_hz):

@@ -17,7 +17,8 @@ from conftest import hiss, voice
 from segan_cli.atomic import remove_scratch, scratch_file
 from segan_cli.cli.outcome_file import open_outcomes
 from segan_cli.cli.train import check_run_folder
-from segan_cli.enhancement.plan import NameList, Plan
+from segan_cli.enhancement.inputs import read_names
+from segan_cli.enhancement.plan import make_plan
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, OutputError, SameFileError, SeganError, TrainingError
 from segan_cli.remote import RemotePath, as_path, join
@@ -77,19 +78,19 @@ def test_keys_of_a_bucket_stay_in_the_output_folder(place):
     bucket.store.clear()
     for key in ("raw/a.wav", f"raw/{place}/b.wav", "raw//c.wav", "raw/d//e.wav"):
         bucket.pipe(f"/{key}", (place / "a.wav").read_bytes())
-    result = [job.target for job in Plan([as_path("memory://raw")], Path("out"), None, ".flac")]
+    result = [job.target for job in make_plan([as_path("memory://raw")], Path("out"), None, ".flac")]
     inner = str(place).strip("/")
     assert sorted(map(str, result)) == ["out/a.flac", "out/c.flac", "out/d/e.flac", f"out/{inner}/b.flac"]
     bucket.pipe("/raw/../../x.wav", b"x")  # hidden, as its name begins with a dot
-    assert [job.target for job in Plan([as_path("memory://raw")], Path("out"), None, ".flac")] == result
+    assert [job.target for job in make_plan([as_path("memory://raw")], Path("out"), None, ".flac")] == result
     bucket.pipe("/raw/%2e%2e/x.wav", b"x")
     with pytest.raises(AudioError, match=r"^%2e%2e/x.wav: does not stay in memory://out under this name; rename it"):
-        Plan([as_path("memory://raw")], as_path("memory://out"), None, None)
+        make_plan([as_path("memory://raw")], as_path("memory://out"), None, None)
 
 
 def test_names_of_a_list_stay_in_the_output_folder():
     with pytest.raises(AudioError, match="does not stay in memory://out"):
-        Plan([], as_path("memory://out"), None, None, NameList(b"https://h/..%2f..%2fx.wav"), slash=True)
+        make_plan([], as_path("memory://out"), None, None, read_names(b"https://h/..%2f..%2fx.wav"), slash=True)
 
 
 def test_a_name_is_never_a_chain_of_urls():
@@ -103,7 +104,7 @@ def test_a_url_of_a_local_file_is_its_path_whatever_the_scheme(place, scheme):
     assert as_path(f"{scheme}{place}/%61.wav") == place / "a.wav"
     for source, target in ((f"{scheme}{place}/a.wav", "a.wav"), ("hard.wav", f"{scheme}{place}/./a.wav")):
         with pytest.raises(SameFileError, match="is the input itself"):
-            Plan([as_path(source)], as_path(target), None, None)
+            make_plan([as_path(source)], as_path(target), None, None)
 
 
 @pytest.mark.parametrize("name", ["local://a.wav", "file://a.wav", "local:///a%00.wav"])
@@ -291,11 +292,11 @@ def test_results_of_an_earlier_run_are_left_out_and_counted(place):
     ):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).touch()
-    plan = Plan([Path("in")], None, "-clean", None)
+    plan = make_plan([Path("in")], None, "-clean", None)
     assert [job.source.name for job in plan] == ["a.wav", "b.flac", "c-clean.wav"]
     assert plan.notes == ["3 results of an earlier run (-clean) left out"]
-    assert [job.source.name for job in Plan([Path("in/a-clean.flac")], None, "-clean", None)] == ["a-clean.flac"]
-    assert Plan([Path("in")], None, "-x", None).notes == []
+    assert [job.source.name for job in make_plan([Path("in/a-clean.flac")], None, "-clean", None)] == ["a-clean.flac"]
+    assert make_plan([Path("in")], None, "-x", None).notes == []
 
 
 def test_random_commands_write_nothing_but_their_outputs():

@@ -5,8 +5,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
+from segan_cli.enhancement.inputs import read_names
 from segan_cli.enhancement.jobs import Job, check_paths
-from segan_cli.enhancement.plan import ExistingTargets, NameList, Plan, Shard
+from segan_cli.enhancement.plan import ExistingTargets, Shard, make_plan
 from segan_cli.errors import AudioError, SameFileError
 from segan_cli.same_file import STREAM, Use
 
@@ -22,11 +23,11 @@ def tree(tmp_path, monkeypatch):
 
 
 def list_of(content):
-    return list(NameList(content))
+    return list(read_names(content))
 
 
 def pairs(*arguments):
-    return [(str(job.source), str(job.target)) for job in Plan(*arguments)]
+    return [(str(job.source), str(job.target)) for job in make_plan(*arguments)]
 
 
 def test_a_file_goes_where_it_is_told(tree):
@@ -34,7 +35,7 @@ def test_a_file_goes_where_it_is_told(tree):
     assert pairs([Path("one.mp4")], Path("results"), None, None) == [("one.mp4", "results/one.mp4")]
     assert pairs([Path("one.mp4")], Path("results"), None, ".wav") == [("one.mp4", "results/one.wav")]
     assert pairs([Path("one.mp4")], None, "-clean", None) == [("one.mp4", "one-clean.mp4")]
-    assert list(Plan([STREAM], STREAM, None, None)) == [Job(STREAM, STREAM, make_folder=True)]
+    assert list(make_plan([STREAM], STREAM, None, None)) == [Job(STREAM, STREAM)]
 
 
 def test_a_folder_is_searched_and_mirrored(tree):
@@ -64,8 +65,8 @@ def test_a_folder_gives_files_alone(tree):
 
 
 def test_other_outputs_are_kept_apart_too(tree):
-    jobs = Plan([Path("in/a.wav")], Path("out.wav"), None, None)
-    assert check_paths(jobs, [Use(Path("rest.wav"), "--residual", written=True), Use(Path("list"), "list")]) == 1
+    jobs = make_plan([Path("in/a.wav")], Path("out.wav"), None, None)
+    check_paths(jobs, [Use(Path("rest.wav"), "--residual", written=True), Use(Path("list"), "list")])
     for names in (["in/a.wav"], ["out.wav"], ["p.png", "./p.png"], ["in/deep/../a.wav"]):
         with pytest.raises(SameFileError, match=r"input itself|would be written to this file"):
             check_paths(jobs, [Use(Path(name), "--plot", written=True) for name in names])
@@ -79,8 +80,8 @@ def test_a_missing_file_among_others_is_left_to_fail(tree):
 
 def test_a_format_that_contradicts_the_name_of_the_output_is_refused(tree):
     with pytest.raises(AudioError, match="contradicts"):
-        Plan([Path("in/a.wav")], Path("x.flac"), None, ".wav")
-    assert next(iter(Plan([Path("in/a.wav")], Path("x.flac"), None, ".flac"))).target == Path("x.flac")
+        make_plan([Path("in/a.wav")], Path("x.flac"), None, ".wav")
+    assert next(iter(make_plan([Path("in/a.wav")], Path("x.flac"), None, ".flac"))).target == Path("x.flac")
 
 
 def test_globs_and_lists_are_expanded(tree):
@@ -111,7 +112,7 @@ def test_what_cannot_be_meant_is_refused(tree, inputs, output, suffix, ending, c
     (tree / "in" / ".hidden" / "none").mkdir()
     (tree / "link.wav").symlink_to(tree / "in" / "a.wav")
     with pytest.raises((AudioError, SameFileError), match=complaint):
-        Plan([Path(entry) for entry in inputs], Path(output) if output else None, suffix, ending)
+        make_plan([Path(entry) for entry in inputs], Path(output) if output else None, suffix, ending)
 
 
 def test_a_shard_depends_on_nothing_but_the_name():
@@ -124,12 +125,12 @@ def test_a_shard_depends_on_nothing_but_the_name():
 def test_shards_of_a_folder_are_enhanced_apart(tree):
     for i in range(20):
         (tree / "in" / f"r{i}.wav").write_bytes(b"x")
-    whole = [job.target for job in Plan([Path("in")], Path("out"), None, None)]
-    plans = [Plan([Path("in")], Path("out"), None, None, shard=Shard(i, 3)) for i in (1, 2, 3)]
+    whole = [job.target for job in make_plan([Path("in")], Path("out"), None, None)]
+    plans = [make_plan([Path("in")], Path("out"), None, None, shard=Shard(i, 3)) for i in (1, 2, 3)]
     assert sorted(job.target for plan in plans for job in plan) == sorted(whole)
-    assert [plan.n for plan in plans] == [len(list(plan)) for plan in plans]
-    assert max(plan.n for plan in plans) < len(whole)
-    moved = Plan([tree / "in"], Path("out"), None, None, shard=Shard(2, 3))
+    assert [len(plan) for plan in plans] == [len(list(plan)) for plan in plans]
+    assert max(len(plan) for plan in plans) < len(whole)
+    moved = make_plan([tree / "in"], Path("out"), None, None, shard=Shard(2, 3))
     assert [job.target for job in moved] == [job.target for job in plans[1]]
 
 
@@ -137,7 +138,7 @@ def test_shards_of_a_list_depend_on_whole_names_in_any_order():
     names = [Path("corpus", f"s{i}", f"take{i}.wav") for i in range(60)]
 
     def held(listed, i):
-        return {job.source for job in Plan([], Path("out/"), None, None, listed, slash=True, shard=Shard(i, 4))}
+        return {job.source for job in make_plan([], Path("out/"), None, None, listed, slash=True, shard=Shard(i, 4))}
 
     shards = [held(names, i) for i in range(1, 5)]
     assert sorted(path for shard in shards for path in shard) == sorted(names)
@@ -147,7 +148,7 @@ def test_shards_of_a_list_depend_on_whole_names_in_any_order():
 
 def test_equal_hashes_are_no_conflict(tree, monkeypatch):
     monkeypatch.setattr("segan_cli.same_file.name_key", lambda name: 1 + len(name) % 2)
-    assert check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("yy.flac"))]) == 2
+    check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("yy.flac"))])
     with pytest.raises(SameFileError, match="would be written to this file"):
         check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("./x.wav"))])
 
@@ -155,8 +156,8 @@ def test_equal_hashes_are_no_conflict(tree, monkeypatch):
 def test_local_targets_that_exist_are_known(tree):
     (tree / "out").mkdir()
     (tree / "out" / "a.wav").write_bytes(b"x")
-    plan = Plan([Path("in")], Path("out"), None, None)
-    existing = ExistingTargets(plan)
+    plan = make_plan([Path("in")], Path("out"), None, None)
+    existing = ExistingTargets(plan.folder)
     assert [job.target in existing for job in plan] == [True, False]
     assert STREAM not in existing
     assert Path("x" * 300) not in existing

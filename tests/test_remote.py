@@ -15,9 +15,9 @@ pytest.importorskip("fsspec", reason="needs fsspec")
 
 from segan_cli.atomic import atomically, check_place, write_whole
 from segan_cli.audio.sources import open_file
-from segan_cli.enhancement import plan as plan_module
+from segan_cli.enhancement import inputs as inputs_module
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.enhancement.plan import ExistingTargets, Plan
+from segan_cli.enhancement.plan import ExistingTargets, make_plan
 from segan_cli.errors import AudioError, ExistsError, OutputError, SameFileError, SeganError, TruncatedError
 from segan_cli.evaluation.cases import from_folders, from_manifest, from_set
 from segan_cli.remote import RemotePath, as_path, download, find_files, is_remote, is_url
@@ -97,9 +97,9 @@ def test_an_input_is_not_overwritten_under_another_name(memory):
     [("https://h/out", None, "can only be read"), (None, "-clean", "can only be read")],
 )
 def test_the_web_is_only_read(output, suffix, says, monkeypatch):
-    monkeypatch.setattr(plan_module, "find_kind", lambda path: "file")
+    monkeypatch.setattr(inputs_module, "find_kind", lambda path: "file")
     with pytest.raises(OutputError, match=says):
-        Plan([as_path("https://h/a.wav")], None if output is None else as_path(output), suffix, None)
+        make_plan([as_path("https://h/a.wav")], None if output is None else as_path(output), suffix, None)
 
 
 @pytest.mark.parametrize(
@@ -117,34 +117,34 @@ def test_a_remote_folder_is_listed_and_mirrored(memory):
     assert find_files(as_path("memory://in")) == names[2:]
     assert find_files(as_path("memory://in"), recursive=False) == ["a.wav", "notes.txt"]
     assert find_files(as_path("memory://nothing")) == []
-    plan = Plan([as_path("memory://in")], as_path("memory://in/out"), None, ".wav")
+    plan = make_plan([as_path("memory://in")], as_path("memory://in/out"), None, ".wav")
     assert [(str(job.source), str(job.target)) for job in plan] == [
         ("memory://in/a.wav", "memory://in/out/a.wav"), ("memory://in/deep/b.flac", "memory://in/out/deep/b.wav")
     ]  # fmt: skip
     assert plan.notes == ["memory://in: 1 other file (1 .txt) left out"]
-    existing = ExistingTargets(plan)
+    existing = ExistingTargets(plan.folder)
     assert [job.target in existing for job in plan] == [True, False]
-    found = Plan([as_path("memory://in/*.wav"), as_path("memory://else/x.wav")], None, "-clean", None)
+    found = make_plan([as_path("memory://in/*.wav"), as_path("memory://else/x.wav")], None, "-clean", None)
     assert [str(job.target) for job in found] == ["memory://in/a-clean.wav", "memory://else/x-clean.wav"]
     memory.pipe("/else/x-clean.wav", b"x")
-    existing = ExistingTargets(found)
+    existing = ExistingTargets(found.folder)
     assert [job.target in existing for job in found] == [False, True]
     memory.pipe("/else/.h-clean.wav", b"x")
-    hidden = Plan([as_path("memory://else/.h.wav"), as_path("memory://else/x.wav")], None, "-clean", None)
-    existing = ExistingTargets(hidden)
+    hidden = make_plan([as_path("memory://else/.h.wav"), as_path("memory://else/x.wav")], None, "-clean", None)
+    existing = ExistingTargets(hidden.folder)
     assert all(job.target in existing for job in hidden)
     memory.pipe("/in/talk [1].wav", b"x")
-    odd = [str(job.source) for job in Plan([as_path("memory://in/talk [1].wav")], as_path("memory://o"), None, None)]
-    assert odd == ["memory://in/talk [1].wav"]
-    folders = Plan([as_path("memory://i*")], as_path("memory://o"), None, None)
+    odd = make_plan([as_path("memory://in/talk [1].wav")], as_path("memory://o"), None, None)
+    assert [str(job.source) for job in odd] == ["memory://in/talk [1].wav"]
+    folders = make_plan([as_path("memory://i*")], as_path("memory://o"), None, None)
     assert "memory://o/deep/b.flac" in [str(job.target) for job in folders]
     memory.pipe("/empty/notes.txt", b"x")
     with pytest.raises(AudioError, match=r"^memory://empty: the folder holds no recordings"):
-        Plan([as_path("memory://empty")], as_path("memory://o"), None, None)
-    assert Plan([as_path("memory://in")], as_path("memory://my.bucket"), None, None).folder is not None
+        make_plan([as_path("memory://empty")], as_path("memory://o"), None, None)
+    assert make_plan([as_path("memory://in")], as_path("memory://my.bucket"), None, None).folder is not None
     for missing in ("memory://in/x.wav", "memory://none"):
         with pytest.raises(AudioError, match="no such file"):
-            Plan([as_path(missing)], as_path("memory://out"), None, None)
+            make_plan([as_path(missing)], as_path("memory://out"), None, None)
 
 
 def test_the_same_samples_are_read_from_a_stream_and_from_a_copy(memory, tmp_path):

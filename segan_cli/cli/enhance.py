@@ -12,7 +12,7 @@ from segan_cli.cli.enhance_arguments import (
     check_usage,
     plan_jobs,
 )
-from segan_cli.cli.enhance_batch import prepare_cluster, prepare_here, print_plan
+from segan_cli.cli.enhance_batch import new_jobs, prepare_cluster, prepare_here, print_plan
 from segan_cli.cli.model_name import MODEL
 from segan_cli.cli.numbers import SEED, WORKERS, Finite, ShardNumber, Time, Whole
 from segan_cli.cli.paths import LOCAL_PATH, PATH_OR_URL
@@ -158,17 +158,17 @@ def enhance(**options: Any) -> None:
     from segan_cli.stopping import RaiseOnSignal, listening
 
     remove_scratch()
-    run = prepare_here(plan, arguments) if arguments.ray is None else prepare_cluster(plan, arguments)
-    plotted = next(iter(plan)) if arguments.plot is not None else None
+    enhancer, run = (prepare_here if arguments.ray is None else prepare_cluster)(plan, arguments)
     with open_outcomes(arguments.outcomes, arguments.force or arguments.skip_existing) as record:
         reporter = BatchReporter(
-            plan.n, as_json=arguments.as_json, to_stream=arguments.output == "-", quiet=arguments.quiet,
+            len(plan), as_json=arguments.as_json, to_stream=arguments.output == "-", quiet=arguments.quiet,
             verbose=arguments.verbose, record=record,
         )  # fmt: skip
         with reporter, listening(RaiseOnSignal()) as stopped:
-            run(reporter, stopped)
+            run(new_jobs(plan, arguments, enhancer, reporter), reporter, stopped)
             reporter.close()
-    if plotted is not None and arguments.plot is not None:
+    if arguments.plot is not None:
         from segan_cli.enhancement.plot import plot
 
-        plot(plotted.source, plotted.target, arguments.plot)
+        for job in plan:
+            plot(job.source, job.target, arguments.plot)

@@ -132,30 +132,29 @@ def plan_jobs(arguments: Arguments) -> "Plan":
     """Plan the jobs; raises UsageError when options do not apply to them."""
     from segan_cli.cli.console import say
     from segan_cli.cli.outcome_file import check_outcome_file
-    from segan_cli.enhancement.plan import NameList, Plan, Shard
+    from segan_cli.enhancement.inputs import read_names
+    from segan_cli.enhancement.plan import Shard, make_plan
     from segan_cli.remote import as_path
 
-    names: Iterable[Path] = ()
-    if arguments.files_from is not None:
-        names = NameList(read_list(arguments.files_from))
-        if not arguments.inputs and not any(True for _ in names):
-            raise click.UsageError("Nothing to enhance; the list is empty.")
-    plan = Plan(
+    content = b"" if arguments.files_from is None else read_list(arguments.files_from)
+    if not arguments.inputs and not any(True for _ in read_names(content)):
+        raise click.UsageError("Nothing to enhance; the list is empty.")
+    plan = make_plan(
         arguments.inputs,
         None if arguments.output is None else as_path(arguments.output),
         SUFFIX if arguments.output is None and arguments.suffix is None else arguments.suffix,
         f".{arguments.extension.lstrip('.')}" if arguments.extension else None,
-        names,
+        read_names(content),
         slash=str(arguments.output).endswith(("/", os.sep)),
         shard=None if arguments.shard is None else Shard(*arguments.shard),
         others=other_uses(arguments),
     )
-    if arguments.raw and not any(STREAM in (job.source, job.target) for job in plan):
+    if arguments.raw and not plan.has_stream:
         raise click.UsageError("--raw is for standard input and output; give - as input or output.")
     if arguments.outcomes is not None:
         check_outcome_file(arguments.outcomes, arguments.force or arguments.skip_existing)
     single = arguments.residual is not None or arguments.plot is not None
-    if single and (plan.n != 1 or arguments.shard is not None):
+    if single and (len(plan) != 1 or arguments.shard is not None):
         raise click.UsageError("--residual and --plot support only one recording.")
     if arguments.plot is not None:
         check_plot(next(iter(plan)), arguments.plot, arguments.force)

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,12 +14,11 @@ from segan_cli.cli.cluster_options import actor_options
 from segan_cli.cli.enhance_arguments import Arguments, enhancer_arguments, output_options
 from segan_cli.errors import StoppedError
 from segan_cli.plain_json import write_json
-from segan_cli.same_file import STREAM
 
 if TYPE_CHECKING:
     from segan_cli.cli.batch_reporter import BatchReporter
     from segan_cli.enhancement.enhancer import Enhancer
-    from segan_cli.enhancement.jobs import Job
+    from segan_cli.enhancement.jobs import Job, JobList
     from segan_cli.enhancement.plan import Plan
     from segan_cli.enhancement.recording import OnProgress, Outcome
 
@@ -28,8 +26,7 @@ END_OF_ACTORS_S = 5.0
 FILES_PER_JOB = 12  # open files of a recording, at most: its lock, its copy, and the pipes of two ffmpeg
 DEFAULT_JOBS = 4  # at most; the network uses all cores in any case
 
-
-Run = Callable[["BatchReporter", Callable[[], int]], None]
+Run = Callable[["JobList", "BatchReporter", Callable[[], int]], None]
 
 
 def print_plan(plan: "Plan", arguments: Arguments) -> None:
@@ -37,7 +34,7 @@ def print_plan(plan: "Plan", arguments: Arguments) -> None:
     from segan_cli.cli.console import print_json, print_line, say
     from segan_cli.enhancement.plan import ExistingTargets
 
-    existing = ExistingTargets(plan)
+    existing = ExistingTargets(plan.folder)
     for job in plan:
         source, target, exists = str(job.source), str(job.target), job.target in existing
         if arguments.as_json:
@@ -45,11 +42,11 @@ def print_plan(plan: "Plan", arguments: Arguments) -> None:
         else:
             print_line(f"{source} -> {target}{' (exists)' * exists}")
     if not arguments.quiet:
-        say(f"{plan.n} recording{'s' * (plan.n != 1)}; nothing was enhanced (--dry-run)")
+        say(f"{len(plan)} recording{'s' * (len(plan) != 1)}; nothing was enhanced (--dry-run)")
 
 
-def prepare_here(plan: "Plan", arguments: Arguments) -> Run:
-    """Load the model, and return what enhances the recordings of a plan in this process."""
+def prepare_here(plan: "Plan", arguments: Arguments) -> tuple["Enhancer", Run]:
+    """Load the model, and return it with what enhances jobs in this process."""
     from segan_cli.cli.console import limit_jobs
     from segan_cli.enhancement.batch import run_batch, run_job
     from segan_cli.enhancement.enhancer import Enhancer
@@ -57,54 +54,50 @@ def prepare_here(plan: "Plan", arguments: Arguments) -> Run:
     from segan_cli.system import cpu_count
     from segan_cli.witness import witnessed
 
-    n_jobs = max(1, min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), DEFAULT_JOBS)), plan.n))
+    several = len(plan) > 1
+    n_jobs = max(1, min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), DEFAULT_JOBS)), len(plan)))
     n_jobs = limit_jobs(n_jobs, FILES_PER_JOB, arguments.quiet)
     enhancer = Enhancer(arguments.model, **enhancer_arguments(arguments), threads=arguments.threads, jobs=n_jobs)
     options = output_options(arguments)
     checked = replace(options, force=True)  # for remote targets, of which a listing told whether they exist
 
-    def run(reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
+    def run(jobs: "JobList", reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
         def run_one(job: "Job", on_progress: "OnProgress") -> "Outcome":
-            if witness is None:
-                return run_job(enhancer, job, options, on_progress)
-            with witness.following(str(job.source)):
-                return run_job(enhancer, job, checked if is_remote(job.target) else options, on_progress)
+            with witness.following(str(job.source)) if witness is not None else nullcontext():
+                return run_job(enhancer, job, checked if several and is_remote(job.target) else options, on_progress)
 
-        jobs = new_jobs(plan, arguments, enhancer, reporter)
-        with witnessed() if plan.n > 1 else nullcontext() as witness:
+        with witnessed() if several else nullcontext() as witness:
             run_batch(run_one, jobs, n_jobs, reporter.on_outcome, reporter.on_progress, stopped)
 
-    return run
+    return enhancer, run
 
 
-def prepare_cluster(plan: "Plan", arguments: Arguments) -> Run:
-    """Check the model, and return what enhances the recordings of a plan on a Ray cluster."""
+def prepare_cluster(plan: "Plan", arguments: Arguments) -> tuple["Enhancer", Run]:
+    """Check the model, and return it with what enhances jobs on a Ray cluster."""
     from segan_cli.cluster.enhance import enhance_on_cluster
     from segan_cli.cluster.session import connected
     from segan_cli.enhancement.enhancer import Enhancer
 
-    if any(STREAM in (job.source, job.target) for job in plan):
+    if plan.has_stream:
         raise click.UsageError("--ray enhances files, not standard input; the list has a line -.")
     settings = enhancer_arguments(arguments)
     enhancer = Enhancer(arguments.model, **{**settings, "device": "cpu"}, threads=1)  # fails here if it cannot be used
     actors = actor_options(arguments.ray_actors, arguments.ray_cpus, arguments.ray_gpus)
 
-    def run(reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
-        jobs = iter(new_jobs(plan, arguments, enhancer, reporter))
-        first = next(jobs, None)
-        if first is None:  # nothing to do for a cluster
+    def run(jobs: "JobList", reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
+        if not len(jobs):  # nothing to do for a cluster
             return
         try:
             with connected(str(arguments.ray)):
                 enhance_on_cluster(
-                    chain([first], jobs), plan.n, arguments.model, {**settings, "threads": actors.cpus},
+                    jobs, arguments.model, {**settings, "threads": actors.cpus},
                     output_options(arguments), actors, reporter.on_outcome,
                 )  # fmt: skip
         except StoppedError:
-            remove_leftovers_of(job.target for job in plan)
+            remove_leftovers_of(job.target for job in jobs)
             raise
 
-    return run
+    return enhancer, run
 
 
 def remove_leftovers_of(targets: Iterable[Path]) -> None:
@@ -115,24 +108,24 @@ def remove_leftovers_of(targets: Iterable[Path]) -> None:
             time.sleep(0.1)
 
 
-def new_jobs(plan: "Plan", arguments: Arguments, enhancer: "Enhancer", reporter: "BatchReporter") -> Iterable["Job"]:
+def new_jobs(plan: "Plan", arguments: Arguments, enhancer: "Enhancer", reporter: "BatchReporter") -> "JobList":
     """Return the jobs to run; those whose target exists are reported as skipped or not overwritten first.
 
     A single job that runs here checks its target itself.
     """
     from segan_cli.enhancement.batch import refuse, skip
     from segan_cli.enhancement.plan import ExistingTargets
-    from segan_cli.same_file import name_key
 
-    if arguments.force or (plan.n == 1 and arguments.ray is None):
-        return plan
-    existing, left_out = ExistingTargets(plan), set()
+    if arguments.force or (len(plan) == 1 and arguments.ray is None):
+        return plan.jobs
+    existing, new = ExistingTargets(plan.folder), bytearray()
     for job in plan:
-        if job.target in existing:
-            left_out.add(name_key(str(job.target)))
-            if arguments.skip_existing:
-                reporter.on_outcome(skip(enhancer, job))
-            else:
-                reporter.on_existing(refuse(enhancer, job))
+        new.append(job.target not in existing)
+        if new[-1]:
+            continue
+        if arguments.skip_existing:
+            reporter.on_outcome(skip(enhancer, job))
+        else:
+            reporter.on_existing(refuse(enhancer, job))
     reporter.report_existing()
-    return (job for job in plan if name_key(str(job.target)) not in left_out)
+    return plan.jobs.kept(new)

@@ -2,7 +2,7 @@
 
 import pickle
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from segan_cli.cluster.pipeline import Batch, run_on_actors
 from segan_cli.cluster.session import ActorOptions, enter_folder
 from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.enhancement.jobs import Job
+from segan_cli.enhancement.jobs import Job, JobList
 from segan_cli.enhancement.recording import Outcome, OutputOptions
 from segan_cli.errors import CheckpointError, SeganError
 from segan_cli.remote import is_remote
@@ -62,29 +62,19 @@ class EnhancingActor:
 
 
 def enhance_on_cluster(
-    jobs: Iterable[Job],
-    n: int,
+    jobs: JobList,
     model: str,
     arguments: dict[str, Any],
     options: OutputOptions,
     actors: ActorOptions,
     on_outcome: Callable[[Outcome], None],
 ) -> None:
-    """Enhance `n` jobs on the cluster of the session.
-
-    Args:
-        jobs: read once.
-        n: number of jobs, or an upper bound.
-        model: of the enhancers.
-        arguments: of the enhancers.
-        options: of the outputs.
-        actors: to use.
-        on_outcome: takes the outcomes as they come, in any order.
+    """Enhance jobs on the cluster of the session; `on_outcome` takes the outcomes as they come, in any order.
 
     Raises CheckpointError or ConfigError when the model cannot be used on a machine of the cluster.
     """
     constructor = (ModelFile.of(model), arguments, options, Path.cwd())
-    for outcome in run_on_actors(jobs, n, EnhancingActor, constructor, actors):
+    for outcome in run_on_actors(jobs, len(jobs), EnhancingActor, constructor, actors):
         if isinstance(outcome, SeganError):
             raise outcome
         on_outcome(outcome)

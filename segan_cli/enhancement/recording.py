@@ -120,16 +120,7 @@ def enhance_recording(
         output_info = info.at(options.rate_hz or info.rate_hz)
         write = stack.enter_context(open_job_target(job, output_info, noisy, options, warn))
         write = stack.enter_context(normalised(options, output_info, write, warn))
-        write_residual: Write | None = None
-        if options.residual is not None:
-            check_writable(options.residual, options.force)
-
-            def warn_of_residual(line: str) -> None:
-                warn(f"{options.residual}: {line}")
-
-            how = TargetOptions(force=options.force, clip=options.clip, warn=warn_of_residual)
-            residual = open_target(options.residual, info, options=how)
-            write_residual = stack.enter_context(residual)
+        write_residual = stack.enter_context(open_residual(options, info, warn))
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
         meter, done = LevelMeter(info.rate_hz, info.channels), 0
         for original, enhanced in enhance(noisy, options.excerpt):
@@ -193,11 +184,24 @@ def open_job_target(job: Job, info: AudioInfo, original: Source, options: Output
         ):
             yield lambda samples: bounded(reordered(samples, order))
         return
-    if job.make_folder and not is_remote(job.target):
+    if not is_remote(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
     check_writable(job.target, options.force)
     how = TargetOptions(options.subtype, options.force, options.clip, options.releveled, warn)
     with open_target(job.target, info, original, how) as write:
+        yield write
+
+
+@contextmanager
+def open_residual(options: OutputOptions, info: AudioInfo, warn: Warn) -> Iterator[Write | None]:
+    """Open the file for the removed sound, if one is asked for."""
+    path = options.residual
+    if path is None:
+        yield None
+        return
+    check_writable(path, options.force)
+    how = TargetOptions(force=options.force, clip=options.clip, warn=lambda line: warn(f"{path}: {line}"))
+    with open_target(path, info, options=how) as write:
         yield write
 
 
