@@ -5,13 +5,7 @@ from typing import Any
 import click
 
 from segan_cli.cli.cluster_options import cluster_section
-from segan_cli.cli.enhance_arguments import (
-    ENCODINGS,
-    SUBTYPES,
-    Arguments,
-    check_usage,
-    plan_jobs,
-)
+from segan_cli.cli.enhance_arguments import ENCODINGS, SUBTYPES, Arguments, check_usage, plan_jobs
 from segan_cli.cli.enhance_batch import new_jobs, prepare_cluster, prepare_here, print_plan
 from segan_cli.cli.model_name import MODEL
 from segan_cli.cli.numbers import SEED, WORKERS, Finite, ShardNumber, Time, Whole

@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -159,15 +159,11 @@ def normalised(options: OutputOptions, info: AudioInfo, write: Write, warn: Warn
         yield write
 
 
-@contextmanager
-def open_source(path: Path, options: OutputOptions) -> Iterator[Source]:
+def open_source(path: Path, options: OutputOptions) -> AbstractContextManager[Source]:
     """Open a file, or standard input."""
     if path == STREAM:
-        with open_stream(standard_input(), options.raw, allow_truncated=options.allow_truncated) as source:
-            yield source
-    else:
-        with open_file(path, options.allow_truncated) as source:
-            yield source
+        return open_stream(standard_input(), options.raw, allow_truncated=options.allow_truncated)
+    return open_file(path, options.allow_truncated)
 
 
 @contextmanager
