@@ -91,7 +91,8 @@ def remove_scratch() -> None:
     """Remove this user's files in the system's temporary folder whose process was killed, so that none locks them."""
     if sys.platform == "win32":
         return
-    for path in Path(tempfile.gettempdir()).glob(f"{SCRATCH}{'[0-9a-f]' * 16}*"):
+    folder = next(filter(None, map(os.environ.get, ("TMPDIR", "TEMP", "TMP"))), "/tmp")  # `gettempdir` writes a file
+    for path in Path(folder).glob(f"{SCRATCH}{'[0-9a-f]' * 16}*"):
         with suppress(OSError):  # of another user, locked, or gone
             status = path.lstat()
             if (

@@ -225,6 +225,7 @@ def test_outcomes_on_a_full_disk_stay_whole_lines(tmp_path):
 
 def test_temporary_files_of_killed_processes_are_removed_later(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     program = "import sys, time; from segan_cli.atomic import scratch_file\n"
     program += "with scratch_file('.wav'): print('made', flush=True); time.sleep(60)\n"
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=alone(TMPDIR=str(tmp_path)))
