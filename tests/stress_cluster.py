@@ -38,7 +38,7 @@ def main(n):
         folder = Path(place, "in")
         folder.mkdir()
         for i in range(n):
-            soundfile.write(folder / f"r{i}.wav", voice(2.0, seed=i % 9) + hiss(2.0, seed=i), 16_000)
+            soundfile.write(folder / f"r{i}.wav", 0.5 * (voice(2.0, seed=i % 9) + hiss(2.0, seed=i)), 16_000)
         for i in range(5):
             (folder / f"broken{i}.wav").write_text("no audio")
         fs.put(f"{folder}/", f"{BUCKET}/in/", recursive=True)

@@ -30,7 +30,7 @@ def prepare(place):
     (place / "bin").mkdir()
     (place / "bin" / "ffmpeg").symlink_to(imageio_ffmpeg.get_ffmpeg_exe())
     (place / "in").mkdir()
-    sound = np.tile(voice(5.0) + hiss(5.0), 4)
+    sound = np.tile(0.5 * (voice(5.0) + hiss(5.0)), 4)
     for i in range(6):
         soundfile.write(place / "in" / f"{i}.{('wav', 'flac', 'ogg')[i % 3]}", sound, 16_000)
     soundfile.write(place / "long.wav", np.tile(sound, 20), 16_000)
