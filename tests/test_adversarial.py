@@ -73,12 +73,12 @@ def losses(name, real, fake):
     return objective.discriminator(real, fake, target=1.0), objective.generator(fake, real=real)
 
 
-def test_every_named_objective_has_its_pair():
+def test_every_objective_of_the_config_has_its_losses():
     assert set(OBJECTIVES) == set(ObjectiveName.__args__) == {*FORMULAS, "metricgan"}
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_values_by_hand(name):
+def test_losses_equal_values_computed_by_hand(name):
     values = [float(loss) for loss in losses(name, torch.tensor(REAL), torch.tensor(FAKE))]
     assert values == pytest.approx(HAND[name], abs=1e-5)
 
@@ -88,14 +88,14 @@ def test_values_by_hand(name):
     real=st.lists(st.floats(-6, 6), min_size=2, max_size=5),
     fake=st.lists(st.floats(-6, 6), min_size=2, max_size=5),
 )
-def test_values_are_the_formulas(name, real, fake):
+def test_losses_equal_the_formulas(name, real, fake):
     ours = losses(name, torch.tensor(real, dtype=torch.float64), torch.tensor(fake, dtype=torch.float64))
     for loss, formula in zip(ours, FORMULAS[name], strict=True):
         assert float(loss) == pytest.approx(formula(real, fake), rel=1e-6, abs=1e-6)
 
 
 @pytest.mark.parametrize("name", FORMULAS)
-def test_gradients_are_the_derivatives_of_the_formulas(name):
+def test_gradients_equal_the_derivatives_of_the_formulas(name):
     """Automatic differentiation of the code against central differences of the formula, for every logit."""
     for player, (code, formula) in enumerate(zip(losses_of(name), FORMULAS[name], strict=True)):
         logits = torch.tensor([*REAL, *FAKE], dtype=torch.float64, requires_grad=True)
@@ -113,7 +113,7 @@ def losses_of(name):
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
-def test_the_discriminator_parts_the_two_and_the_generator_climbs(name):
+def test_the_discriminator_separates_real_from_fake_and_the_generator_raises_its_logit(name):
     real, fake = (torch.full((3,), 0.3, dtype=torch.float64, requires_grad=True) for _ in range(2))
     objective = OBJECTIVES[name]
     third = torch.full((3,), 0.1) if objective.metric else 1.0
@@ -126,7 +126,7 @@ def test_the_discriminator_parts_the_two_and_the_generator_climbs(name):
     assert objective.relativistic == (real.grad is not None)
 
 
-def test_where_the_generator_gradient_vanishes_and_where_it_does_not():
+def test_the_generator_gradient_vanishes_with_minimax_but_not_with_non_saturating():
     """At a sure discriminator minimax leaves the generator nothing, non-saturating all (arXiv 1701.00160)."""
     slopes = {}
     for name in ("minimax", "non-saturating", "maximum-likelihood"):
@@ -148,7 +148,7 @@ def test_maximum_likelihood_stays_finite():
 
 
 @pytest.mark.parametrize("name", ["minimax", "least-squares"])
-def test_one_sided_smoothing_moves_the_best_logit_of_real_alone(name):
+def test_label_smoothing_moves_the_optimal_logit_of_real_only(name):
     """With label 0.9 the least loss on real lies where the discriminator says 0.9; on fake nothing changes."""
     best, nothing = torch.tensor([math.log(9) if name == "minimax" else 0.9], requires_grad=True), torch.zeros(1)
     OBJECTIVES[name].discriminator(best, nothing, target=0.9).backward()
@@ -159,7 +159,7 @@ def test_one_sided_smoothing_moves_the_best_logit_of_real_alone(name):
     assert with_label[1] - with_label[0] == pytest.approx(without[1] - without[0])
 
 
-def test_a_metric_discriminator_learns_the_quality_and_leaves_the_undefined_out():
+def test_a_metric_discriminator_learns_the_quality_and_ignores_undefined_scores():
     real, fake = torch.tensor([0.5, 1.0]), torch.tensor([0.25, 0.5, 9.0], requires_grad=True)
     loss = metric_discriminator(real, fake, target=torch.tensor([0.75, 0.25, math.nan]))
     assert float(loss.detach()) == pytest.approx(0.125 + (0.25 + 0.0625) / 2)
@@ -169,7 +169,7 @@ def test_a_metric_discriminator_learns_the_quality_and_leaves_the_undefined_out(
     assert float(OBJECTIVES["metricgan"].generator(torch.tensor([0.5, 1.0]), real=real)) == pytest.approx(0.125)
 
 
-def test_penalties_of_a_linear_discriminator():
+def test_gradient_penalties_of_a_linear_discriminator_are_exact():
     """D(x) = w·x has the gradient w everywhere."""
     w = torch.tensor([3.0, 4.0], requires_grad=True)
     real, fake = torch.randn(5, 2), torch.randn(5, 2)
@@ -184,7 +184,7 @@ def test_penalties_of_a_linear_discriminator():
     assert w.grad.tolist() == pytest.approx([3.0, 4.0])
 
 
-def test_penalties_of_patches_are_those_of_their_mean():
+def test_gradient_penalties_of_patches_equal_those_of_their_mean():
     w = torch.tensor([[3.0, 1.0], [4.0, 0.0]], requires_grad=True)  # the mean over both patches has the gradient (2, 2)
     value = r1(lambda x: x @ w, torch.randn(5, 2))
     assert float(value.detach()) == pytest.approx(0.5 * (2**2 + 2**2))
@@ -196,7 +196,7 @@ def test_feature_matching_is_the_relative_distance_averaged_over_layers():
     assert float(feature_matching(fake, real)) == pytest.approx((0.5 / 2 + 3 / 4) / 2)
 
 
-def test_the_gradient_penalty_looks_between_real_and_fake():
+def test_the_gradient_penalty_is_taken_between_real_and_fake():
     seen = []
 
     def discriminate(x):
@@ -209,7 +209,7 @@ def test_the_gradient_penalty_looks_between_real_and_fake():
     assert float(seen[0].detach().std()) > 0.2
 
 
-def test_clipping_bounds_every_weight():
+def test_weight_clipping_bounds_every_weight():
     layer = torch.nn.Linear(50, 50)
     clip_weights(layer, 0.01)
     assert all(p.abs().max() <= 0.01 for p in layer.parameters())
@@ -229,6 +229,6 @@ def test_clipping_bounds_every_weight():
         ({"update_every": 2, "unrolled_steps": 1}, "update_every: not available"),
     ],
 )
-def test_options_that_contradict_are_refused(options, says):
+def test_contradictory_options_are_refused(options, says):
     with pytest.raises(ConfigError, match=says):
         AdversarialConfig(**options)

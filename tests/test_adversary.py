@@ -39,7 +39,7 @@ def adversary(network, optimizer=torch.optim.RMSprop, rate=1e-3, **options):
     return Adversary(network, optimizer(network.parameters(), rate), AdversarialConfig(**options))
 
 
-def test_a_discriminator_needs_the_pair_where_the_candidate_alone_tells_nothing():
+def test_a_discriminator_without_its_condition_cannot_tell_mismatched_pairs():
     """Real: noisy is the candidate with noise. Fake: noisy is another one with noise. Candidates are alike."""
     accuracies = {}
     for sees_pair in (True, False):
@@ -99,7 +99,7 @@ def patches(**options):
     return Adversary(network, torch.optim.SGD([nn.Parameter(torch.zeros(1))], 0.1), AdversarialConfig(**options))
 
 
-def test_patches_count_one_by_one_in_losses_and_as_means_in_statistics():
+def test_losses_use_single_patches_and_statistics_use_their_mean():
     real, fake, noisy = torch.ones(2, 1, 3), torch.zeros(2, 1, 3), torch.zeros(2, 1, 3)
     loss, logits = patches().discriminator_loss(real, fake, noisy)
     assert float(loss) == pytest.approx(0.5 * (1 + 9 + 25) / 3)  # logits 2, 4, 6 on real, 0 on fake
@@ -194,7 +194,7 @@ class RunningStatistics(nn.Module):
 
 @pytest.mark.parametrize("unrolled_steps", [0, 1])
 @pytest.mark.parametrize("kind", FROZEN)
-def test_the_frozen_discriminator_does_not_move_in_the_generators_step(kind, unrolled_steps):
+def test_the_generator_step_changes_nothing_in_the_discriminator(kind, unrolled_steps):
     """Weights, spectral norm's singular vectors, running statistics, gradients and the optimiser's state all stay."""
     torch.manual_seed(0)
     judge = adversary(FROZEN[kind](), unrolled_steps=unrolled_steps)
@@ -228,7 +228,7 @@ def assert_equal(a, b):
 
 @pytest.mark.parametrize("objective", ["non-saturating", "least-squares", "wasserstein-clip"])
 @pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.Adam, torch.optim.SGD])
-def test_the_generator_sees_through_the_unrolled_steps(optimizer, objective):
+def test_the_generator_gradient_includes_the_unrolled_steps(optimizer, objective):
     """The gradient is the central difference of the unrolled loss along a random direction."""
     torch.manual_seed(0)
     judge = adversary(small(norm="none").double(), optimizer, 1e-2, objective=objective, unrolled_steps=3)
@@ -243,7 +243,7 @@ def test_the_generator_sees_through_the_unrolled_steps(optimizer, objective):
     assert float((gradient * direction).sum()) == pytest.approx((up - down) / 2e-6, rel=1e-3, abs=1e-9)
 
 
-def test_unrolled_losses_of_the_bilinear_game():
+def test_unrolled_losses_of_the_bilinear_game_are_exact():
     """D(x) = yx against real 0 by Wasserstein: a step is y' = y - ηx, so -y'x = -yx + ηx², of slope -y + 2ηx."""
     judge = adversary(Linear(2.0), torch.optim.SGD, 0.1, objective="wasserstein-clip", unrolled_steps=1)
     fake = torch.tensor([[3.0]], requires_grad=True)
@@ -254,7 +254,7 @@ def test_unrolled_losses_of_the_bilinear_game():
 
 
 @pytest.mark.parametrize("optimizer", [torch.optim.RMSprop, torch.optim.Adam])
-def test_an_unrolled_step_is_the_optimisers_own(optimizer):
+def test_an_unrolled_step_equals_a_step_of_the_optimiser(optimizer):
     """With second moments that no longer move, the unrolled weights are those after a real step."""
     judge = adversary(Linear(2.0), optimizer, 0.1, objective="wasserstein-clip", unrolled_steps=1)
     judge.optimizer.param_groups[0] |= {"betas": (0.0, 0.9)} if optimizer is torch.optim.Adam else {"alpha": 0.9}
@@ -272,7 +272,7 @@ def test_an_unrolled_step_is_the_optimisers_own(optimizer):
     assert float(ahead) == pytest.approx(float(judge.network.y), rel=1e-5)
 
 
-def test_clipping_leaves_normalisation_alone_so_that_the_critic_still_speaks():
+def test_weight_clipping_does_not_clip_normalisation_layers():
     torch.manual_seed(0)
     judge = adversary(small(), objective="wasserstein-clip")
     judge.clip_weights()
@@ -282,7 +282,7 @@ def test_clipping_leaves_normalisation_alone_so_that_the_critic_still_speaks():
     assert judge.network.norms[0].gain.mean() > 0.9
 
 
-def test_instance_noise_blurs_both_kinds_of_candidates():
+def test_instance_noise_is_added_to_real_and_fake():
     torch.manual_seed(0)
     seen = []
 
@@ -300,7 +300,7 @@ def test_instance_noise_blurs_both_kinds_of_candidates():
     assert [float(x.std()) for x in seen] == pytest.approx([0.5, 0.5, 0.5, 0.0], abs=0.05)
 
 
-def test_penalties_join_the_discriminators_loss():
+def test_gradient_penalties_are_part_of_the_discriminator_loss():
     real, fake, condition = torch.randn(4, 1), torch.randn(4, 1), torch.zeros(4, 0)
     for options, extra in (
         ({"r1_weight": 2.0}, 2.0 * 0.5 * 3.0**2),
@@ -312,7 +312,7 @@ def test_penalties_join_the_discriminators_loss():
         assert float(with_penalty - without) == pytest.approx(extra, rel=1e-4)
 
 
-def test_wasserstein_clips_and_the_others_do_not():
+def test_only_wasserstein_clip_clips_weights():
     for name, bound in (("wasserstein-clip", 0.01), ("least-squares", 3.0)):
         judge = adversary(Linear(3.0), objective=name)
         judge.clip_weights()
@@ -341,7 +341,7 @@ class Beside(torch.nn.Module):
 
 
 @pytest.mark.parametrize(("objective", "distance"), [("metricgan", 0.25 - 0.5), ("least-squares", 0.25 - 0.125)])
-def test_a_metric_is_judged_beside_clean_and_all_else_beside_noisy(objective, distance):
+def test_a_metric_discriminator_is_conditioned_on_clean_and_others_on_noisy(objective, distance):
     judge = adversary(Beside(), objective=objective)
     real, fake, noisy = (torch.full((2, 1, 4), x) for x in (0.5, 0.25, 0.125))
     expected = judge.objective.generator(torch.full((2,), distance), real=torch.zeros(2))
@@ -352,7 +352,7 @@ def stats_of(real, fake, objective):
     return discriminator_stats({"real": torch.tensor(real), "fake": torch.tensor(fake)}, OBJECTIVES[objective])
 
 
-def test_opinion_tells_who_is_ahead():
+def test_discriminator_statistics_equal_values_computed_by_hand():
     stats = stats_of([1.0, 0.2] * 4, [0.0, 0.2] * 4, "least-squares")
     assert stats["d_real"] == pytest.approx(0.6)
     assert stats["d_fake"] == pytest.approx(0.1)
@@ -370,7 +370,7 @@ SEPARABLE = ("minimax", "non-saturating", "maximum-likelihood", "least-squares",
 
 @pytest.mark.parametrize("objective", SEPARABLE)
 @pytest.mark.parametrize("options", [{}, {"mismatched_share": 0.25}, {"r1_weight": 2.0}, {"label_smoothing": 0.1}])
-def test_the_sides_of_a_separable_loss_add_up_to_the_joint_loss(objective, options):
+def test_real_and_fake_terms_of_a_separable_loss_add_up_to_the_joint_loss(objective, options):
     torch.manual_seed(0)
     if objective == "hinge" and "label_smoothing" in options:
         pytest.skip("no label to smooth")
@@ -385,7 +385,7 @@ def test_the_sides_of_a_separable_loss_add_up_to_the_joint_loss(objective, optio
     assert set(parts[0][1]) == {"real"}
 
 
-def test_one_side_learns_nothing_from_the_other():
+def test_separate_steps_use_the_gradient_of_one_side_only():
     judge = adversary(Linear(1.0), separate_steps=True)
     real, fake, condition = torch.tensor([[2.0]]), torch.tensor([[3.0]]), torch.zeros(1, 0)
     slopes = []
@@ -396,12 +396,12 @@ def test_one_side_learns_nothing_from_the_other():
 
 
 @pytest.mark.parametrize("objective", ["wasserstein-clip", "wasserstein-gp", "relativistic-least-squares", "metricgan"])
-def test_separate_steps_are_refused_where_the_loss_is_no_sum_of_sides(objective):
+def test_separate_steps_are_refused_for_inseparable_losses(objective):
     with pytest.raises(ConfigError, match="not a term on real plus a term on fake; use minimax"):
         AdversarialConfig(objective, separate_steps=True)
     assert not isinstance(OBJECTIVES[objective].discriminator, SeparableLoss)
 
 
-def test_separate_steps_and_unrolling_exclude_each_other():
+def test_separate_steps_with_unrolling_are_refused():
     with pytest.raises(ConfigError, match="set unrolled_steps=0"):
         AdversarialConfig(separate_steps=True, unrolled_steps=1)

@@ -35,7 +35,7 @@ def holder(tmp_path):
     process.stdout.close()
 
 
-def test_names_that_begin_alike_do_not_meet(tmp_path):
+def test_outputs_with_a_common_prefix_do_not_overwrite_each_other(tmp_path):
     recordings = ("rec.wav", "rec.2023-01-02.wav", "rec.2024-05-01.wav", "rec.99999999.wav")
     for name in recordings:
         soundfile.write(tmp_path / name, voice(0.3) + hiss(0.3), 16_000)
@@ -44,7 +44,7 @@ def test_names_that_begin_alike_do_not_meet(tmp_path):
         assert (result.returncode, names(tmp_path / "out")) == (0, sorted(recordings)), result.stderr
 
 
-def test_a_living_part_of_another_file_is_left_alone(tmp_path):
+def test_a_temporary_file_of_another_writer_is_kept(tmp_path):
     with atomically(tmp_path / "rec.2023-01-02.wav") as other:
         write_whole(tmp_path / "rec.wav", b"one")
         assert other.exists()
@@ -59,7 +59,7 @@ def test_the_second_writer_of_a_file_is_refused(tmp_path, holder):
     assert names(tmp_path) == before
 
 
-def test_what_a_killed_writer_leaves_goes_with_the_next(tmp_path, holder):
+def test_temporary_files_of_a_killed_writer_are_removed_by_the_next_one(tmp_path, holder):
     assert len(names(tmp_path)) == 2  # part and lock
     holder.send_signal(signal.SIGKILL)
     holder.wait()
@@ -113,7 +113,7 @@ def test_export_follows_no_link_beside_its_target(tmp_path):
     assert (tmp_path / "m.onnx").stat().st_size > 10_000
 
 
-def test_a_file_that_comes_to_be_meanwhile_is_kept(tmp_path):
+def test_a_file_created_while_writing_is_kept(tmp_path):
     def meanwhile():
         with atomically(tmp_path / "a", force=False) as beside:
             beside.write_text("mine")
@@ -156,7 +156,7 @@ def odd(path, kind):
         ("link", "is a link to a file"),
     ],
 )
-def test_what_is_no_file_is_refused_and_stays(tmp_path, monkeypatch, kind, says):
+def test_an_output_that_is_not_a_regular_file_is_refused_and_kept(tmp_path, monkeypatch, kind, says):
     monkeypatch.chdir(tmp_path)  # a socket's name must be short
     soundfile.write("in.wav", voice(0.3), 16_000)
     target = odd(tmp_path / "o.wav", kind)
@@ -176,7 +176,7 @@ def test_what_is_no_file_is_refused_and_stays(tmp_path, monkeypatch, kind, says)
 @pytest.mark.parametrize(
     ("output", "says"), [("/dev/full", "audio format"), ("/dev/null", "audio format"), ("", "is empty")]
 )
-def test_an_output_that_is_neither_file_nor_folder_is_told(tmp_path, output, says):
+def test_a_device_or_empty_name_as_output_is_refused(tmp_path, output, says):
     soundfile.write(tmp_path / "in.wav", voice(0.3), 16_000)
     assert says in complaint(segan("enhance", tmp_path / "in.wav", "-o", output))
     assert names(tmp_path) == ["in.wav"]
@@ -188,7 +188,7 @@ def test_a_slash_at_the_end_means_a_folder(tmp_path):
     assert names(tmp_path / "clean.2024") == ["in.wav"]
 
 
-def test_a_file_without_an_ending_is_no_folder(tmp_path):
+def test_an_existing_file_without_extension_is_not_taken_for_a_folder(tmp_path):
     soundfile.write(tmp_path / "in.wav", voice(0.3), 16_000)
     (tmp_path / "notes").write_text("kept")
     assert "audio format" in complaint(segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "notes", "--force"))
@@ -196,7 +196,7 @@ def test_a_file_without_an_ending_is_no_folder(tmp_path):
 
 
 @pytest.mark.parametrize("raw", [(), ("--raw", "--rate", "16000")])
-def test_standard_output_on_a_full_disk_says_so(tmp_path, raw):
+def test_standard_output_on_a_full_disk_is_an_error(tmp_path, raw):
     soundfile.write(tmp_path / "in.wav", voice(0.5), 16_000)
     with open("/dev/full", "wb") as full:  # noqa: PTH123
         source = (tmp_path / "in.wav").read_bytes()
@@ -207,7 +207,7 @@ def test_standard_output_on_a_full_disk_says_so(tmp_path, raw):
 
 
 @pytest.mark.parametrize("ending", ["wav", "aiff"])
-def test_a_full_disk_is_told_in_words(tmp_path, ending):
+def test_a_full_disk_is_reported_by_its_message(tmp_path, ending):
     """The size limit of the process stands in for the disk."""
     soundfile.write(tmp_path / "in.wav", np.tile(voice(5.0), 4), 16_000)
     program = (
@@ -223,7 +223,7 @@ def test_a_full_disk_is_told_in_words(tmp_path, ending):
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24"])
-def test_a_wav_in_a_seekable_standard_output_gets_its_size(tmp_path, channels, subtype):
+def test_a_wav_written_to_a_seekable_standard_output_has_its_size(tmp_path, channels, subtype):
     source = tmp_path / "in.wav"
     soundfile.write(source, np.stack([0.3 * voice(1.0)[:-1]] * channels, 1), 16_000, subtype)
     arguments = command("enhance", "-", "-o", "-")
@@ -240,7 +240,7 @@ def test_a_wav_in_a_seekable_standard_output_gets_its_size(tmp_path, channels, s
         assert len(content) == size + 4 + n_bytes + n_bytes % 2
 
 
-def test_a_file_that_is_added_to_gets_no_size_in_its_middle(tmp_path):
+def test_appending_a_wav_leaves_the_earlier_bytes_unchanged(tmp_path):
     soundfile.write(tmp_path / "in.wav", voice(0.5), 16_000)
     (tmp_path / "out").write_bytes(b"before")
     with (tmp_path / "in.wav").open("rb") as noisy, (tmp_path / "out").open("ab") as out:
@@ -250,7 +250,7 @@ def test_a_file_that_is_added_to_gets_no_size_in_its_middle(tmp_path):
     assert len(content) == 6 + 44 + 16_000
 
 
-def test_two_commands_with_one_target_do_not_mix(tmp_path):
+def test_two_commands_with_one_output_do_not_mix_their_bytes(tmp_path):
     soundfile.write(tmp_path / "in.wav", np.tile(voice(10.0) + hiss(10.0), 12), 16_000)
     arguments = ("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--force")
     first = Running(*arguments)

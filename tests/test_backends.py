@@ -50,7 +50,7 @@ def model(request):
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_shipped_models_are_the_same_in_both(name):
+def test_shipped_models_give_the_same_in_onnx_and_torch(name):
     noisy = voice(5.0) + hiss(5.0)
     ours, theirs = (
         Enhancer(name, device="cpu", backend=backend).enhance(noisy, 16_000) for backend in ("onnx", "torch")
@@ -73,7 +73,7 @@ def test_any_model_can_be_exported(model, tmp_path):
     assert about.opset_import[0].version == 17
 
 
-def test_half_the_size_is_nearly_the_same(model, tmp_path):
+def test_a_half_precision_export_is_smaller_and_nearly_equal(model, tmp_path):
     export(model, tmp_path / "whole.onnx")
     assert export(model, tmp_path / "half.onnx", half=True) < 5e-3
     assert (tmp_path / "half.onnx").stat().st_size < 0.75 * (tmp_path / "whole.onnx").stat().st_size
@@ -90,7 +90,7 @@ def test_a_model_that_cannot_be_exported_leaves_what_was_there(half, tmp_path):
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("m.onnx", b"before")]
 
 
-def test_the_exported_transforms_are_the_transforms():
+def test_exported_spectral_transforms_equal_those_of_torch():
     frames = torch.randn(2, 3, 512)
     ours, theirs = MatrixFourier(512), Fourier(512)
     torch.testing.assert_close(ours.stft(frames), theirs.stft(frames), atol=1e-5, rtol=0)
@@ -98,7 +98,7 @@ def test_the_exported_transforms_are_the_transforms():
     torch.testing.assert_close(ours.istft(*parts), theirs.istft(*parts), atol=1e-5, rtol=0)
 
 
-def test_the_backend_that_suits_is_taken(monkeypatch, tmp_path):
+def test_the_backend_follows_device_and_precision(monkeypatch, tmp_path):
     assert isinstance(Enhancer(device="cpu").network, OnnxNetwork)
     assert isinstance(Enhancer(device="cpu", precision="bf16").network, TorchNetwork)
     assert isinstance(Enhancer(device="cpu", backend="torch").network, TorchNetwork)
@@ -113,7 +113,7 @@ def test_the_backend_that_suits_is_taken(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("holds", [1, 3])
-def test_a_device_that_runs_out_of_memory_takes_less_at_once(holds):
+def test_the_batch_shrinks_when_device_memory_runs_out(holds):
     network = TorchNetwork(Model(Narrow(holds), PRESETS["segan-slim"], {}), "cpu")
     noisy, z = (np.random.default_rng(0).standard_normal((11, 1, n)).astype(np.float32) for n in (16_384, 1))
     for _ in range(2):
@@ -121,7 +121,7 @@ def test_a_device_that_runs_out_of_memory_takes_less_at_once(holds):
     assert network.max_batch == (2 if holds == 3 else 1)
 
 
-def test_a_device_without_room_for_a_segment_says_so(tmp_path, monkeypatch):
+def test_a_device_too_small_for_one_segment_is_an_error(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "noisy.wav", voice(2.0), 16_000)
     full = TorchNetwork(Model(Narrow(0), PRESETS["segan-spectral"], {}), "cpu")
     monkeypatch.setattr("segan_cli.enhancement.enhancer.open_network", lambda *about: full)
@@ -158,7 +158,7 @@ def test_jobs_that_run_at_once_keep_all_cores_busy(threads, jobs, together, monk
         torch.set_num_threads(before)
 
 
-def test_what_a_backend_cannot_do_is_refused(model, tmp_path):
+def test_settings_that_a_backend_lacks_are_refused(model, tmp_path):
     save_model(tmp_path / "m.safetensors", model)
     with pytest.raises(ConfigError, match="segan export"):
         Enhancer(tmp_path / "m.safetensors", backend="onnx")
@@ -176,7 +176,7 @@ def test_what_a_backend_cannot_do_is_refused(model, tmp_path):
         Enhancer(tmp_path / "foreign.onnx")
 
 
-def test_a_changed_file_of_the_package_is_refused(monkeypatch, tmp_path):
+def test_a_modified_shipped_model_is_refused(monkeypatch, tmp_path):
     monkeypatch.setattr("segan_cli.backends.pretrained.pretrained_dir", lambda: tmp_path)
     (tmp_path / "m.onnx").write_text("changed")
     index = '{"default": "m", "models": {"m": {"file": "m", "sha256": "", "onnx": {"file": "m.onnx", "sha256": "0"}}}}'
@@ -200,7 +200,7 @@ def test_enhance_loads_neither_torch_nor_scipy(tmp_path):
     assert soundfile.info(tmp_path / "out.wav").frames == 96_000
 
 
-def test_a_model_of_ones_own_goes_the_same_way(tmp_path):
+def test_export_of_an_own_model_enhances_like_the_original(tmp_path):
     config = dataclasses.replace(scaled(PRESETS["segan-gated"], 0.1))
     save_model(tmp_path / "own.safetensors", Model(build_generator(config.generator).eval(), config, {"runs": []}))
     result = segan("export", tmp_path / "own.safetensors", "-o", tmp_path / "own.onnx")
@@ -218,7 +218,7 @@ def test_a_model_of_ones_own_goes_the_same_way(tmp_path):
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
-def test_threads_share_the_segments_and_go_with_their_network():
+def test_threads_give_equal_results_and_end_with_their_network():
     noisy = voice(8.0) + hiss(8.0)
     before = threading.active_count()
     enhancers = [Enhancer(device="cpu", threads=n) for n in (1, 3)]
@@ -234,7 +234,7 @@ def test_threads_share_the_segments_and_go_with_their_network():
     assert threading.active_count() == before
 
 
-def test_what_goes_wrong_in_a_thread_is_told():
+def test_an_error_in_a_thread_is_raised():
     network = Enhancer(device="cpu", threads=2).network
     with pytest.raises(ValueError, match="went wrong"):
         list(
@@ -244,7 +244,7 @@ def test_what_goes_wrong_in_a_thread_is_told():
         )
 
 
-def test_an_error_in_the_midst_of_a_recording_ends_the_process_in_good_order(tmp_path):
+def test_an_error_in_the_middle_of_a_recording_ends_the_process_normally(tmp_path):
     """The threads are at the segments before it then."""
     samples = hiss(60.0)
     samples[25 * 16_000] = np.nan

@@ -45,7 +45,7 @@ def results(place):
 
 
 @pytest.mark.parametrize("jobs", [2])
-def test_a_folder_is_done_but_for_what_is_broken(folder, tmp_path, jobs):
+def test_a_folder_is_enhanced_except_its_broken_files(folder, tmp_path, jobs):
     result = segan("enhance", folder, "-o", tmp_path / "out", "--jobs", jobs, "--json")
     assert result.returncode == 1
     assert sorted(results(tmp_path / "out")) == sorted(set(results(folder)) - set(BROKEN))
@@ -59,7 +59,7 @@ def test_a_folder_is_done_but_for_what_is_broken(folder, tmp_path, jobs):
     assert np.mean([line["noise_reduction_db"] for line in done]) > 1
 
 
-def test_a_killed_batch_goes_on_where_it_was(folder, tmp_path):
+def test_a_killed_batch_continues_with_skip_existing(folder, tmp_path):
     out = tmp_path / "out"
     arguments = ("enhance", folder, "-o", out, "--skip-existing", "--json")
     running = Running(*arguments)
@@ -96,7 +96,7 @@ def test_a_signal_leaves_no_partial_file(tmp_path, number, jobs, times):
     assert sorted(results(tmp_path)) == ["a.wav", "b.wav"]
 
 
-def test_a_model_that_is_missing_is_said_once(folder, tmp_path):
+def test_a_missing_model_is_reported_once(folder, tmp_path):
     line = complaint(segan("enhance", folder, "-o", tmp_path / "out", "--jobs", 2, "--model", "nonesuch"))
     assert "nonesuch" in line
     assert not list(tmp_path.iterdir())
@@ -110,7 +110,7 @@ def test_a_missing_file_does_not_stop_the_others(folder, tmp_path):
     assert list(results(tmp_path / "out")) == [there.name]
 
 
-def test_a_header_may_come_in_pieces(tmp_path):
+def test_a_wav_header_may_arrive_in_pieces(tmp_path):
     process = subprocess.Popen(
         command("enhance", "-", "-o", "-", "--allow-truncated"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -133,7 +133,7 @@ def through_pipe(content, *options):
     return result.stdout
 
 
-def test_a_pipe_gives_the_samples_that_a_file_gives(tmp_path):
+def test_a_pipe_gives_the_same_samples_as_a_file(tmp_path):
     path = tmp_path / "in.wav"
     soundfile.write(path, 0.5 * np.stack((voice(2.0), hiss(2.0)), 1), 22_050, "FLOAT")
     assert segan("enhance", path, "-o", tmp_path / "out.wav").returncode == 0
@@ -150,7 +150,7 @@ def test_a_pipe_gives_the_samples_that_a_file_gives(tmp_path):
 
 
 @pytest.mark.skipif(shutil.which("sox") is None, reason="no sox on this machine")
-def test_sox_on_both_ends_of_a_pipe(tmp_path):
+def test_sox_can_write_to_and_read_from_a_pipe(tmp_path):
     """As WAV, of whose open end sox warns, and as bare samples."""
     soundfile.write(tmp_path / "in.wav", voice(2.0, 22_050) + hiss(2.0, 22_050), 22_050)
     program = " ".join(command("enhance", "-", "-o", "-"))
@@ -165,7 +165,7 @@ def test_sox_on_both_ends_of_a_pipe(tmp_path):
         assert_same_sound(tmp_path / name, tmp_path / "file.wav")
 
 
-def test_a_reader_that_leaves_ends_it_quietly(tmp_path):
+def test_a_reader_that_closes_the_pipe_ends_the_command_silently(tmp_path):
     soundfile.write(tmp_path / "in.wav", np.tile(voice(5.0), 20), 16_000)
     program = " ".join(command("enhance", "-", "-o", "-"))
     line = f"{program} < in.wav | head -c 1000 | wc -c; echo ${{PIPESTATUS[0]}}"
@@ -174,7 +174,7 @@ def test_a_reader_that_leaves_ends_it_quietly(tmp_path):
     assert result.stderr == ""
 
 
-def test_the_first_sound_leaves_a_pipe_after_two_segments(tmp_path):
+def test_a_pipe_outputs_its_first_samples_after_two_segments(tmp_path):
     process = subprocess.Popen(
         command("enhance", "-", "-o", "-", "--allow-truncated"), stdin=subprocess.PIPE, stdout=subprocess.PIPE
     )
@@ -188,7 +188,7 @@ def test_the_first_sound_leaves_a_pipe_after_two_segments(tmp_path):
     assert process.wait() == 0
 
 
-def test_lists_of_files_come_from_find(folder, tmp_path):
+def test_a_list_of_files_may_come_from_find(folder, tmp_path):
     find = ["find", str(folder), "-name", "*9.flac", "-print0"]
     listing = subprocess.run(find, capture_output=True, check=True).stdout
     out = tmp_path / "out"
@@ -207,13 +207,13 @@ def test_lists_of_files_come_from_find(folder, tmp_path):
         (["-", "-o", "-", "--strength", "0.5", "--max-attenuation", "6"], "give one"),
     ],
 )
-def test_options_that_do_not_go_together_are_wrong_usage(arguments, says):
+def test_conflicting_options_are_usage_errors(arguments, says):
     result = segan("enhance", *arguments)
     assert result.returncode == 2
     assert says in complaint(result)
 
 
-def test_no_line_is_lost_while_mp3_is_decoded():
+def test_no_message_is_lost_while_mp3_is_decoded():
     program = (
         "import threading\n"
         "import logging, os\n"
@@ -237,7 +237,7 @@ def test_no_line_is_lost_while_mp3_is_decoded():
     assert sorted(lines) == sorted(f"line {i}" for i in range(300))
 
 
-def test_progress_of_other_threads_does_not_disturb_outcomes():
+def test_progress_bars_of_other_threads_do_not_change_outcome_lines():
     jobs = [Job(Path(f"{i}.wav"), Path(f"out/{i}.wav")) for i in range(2_000)]
     with BatchReporter(len(jobs), as_json=False, to_stream=False, quiet=False, verbose=False) as reporter:
 
@@ -256,7 +256,7 @@ def test_progress_of_other_threads_does_not_disturb_outcomes():
 
 
 @pytest.mark.parametrize("name", ["o.jsonl", "o.parquet"])
-def test_outcomes_are_written(tmp_path, name):
+def test_outcomes_are_written_and_appended(tmp_path, name):
     for i in range(3):
         soundfile.write(tmp_path / f"r{i}.wav", voice(0.2, seed=i), 16_000)
     (tmp_path / "caf\udce9.wav").write_bytes(b"")
@@ -305,7 +305,7 @@ def test_shards_share_a_folder(folder, tmp_path):
     assert min(map(len, shares)) > 10
 
 
-def test_a_residual_in_the_input_folder_may_be_plotted(tmp_path):
+def test_residual_and_plot_may_be_written_into_the_input_folder(tmp_path):
     (tmp_path / "in").mkdir()
     soundfile.write(tmp_path / "in" / "a.wav", voice(0.5), 16_000)
     extra = ("--residual", tmp_path / "in" / "rest.wav", "--plot", tmp_path / "in" / "p.png")

@@ -32,7 +32,7 @@ def test_the_documentation_shows_the_results(name):
         assert f"<!-- {heading} -->\n{text}\n<!-- end of {heading} -->" in page
 
 
-def test_simultaneous_steps_spiral_outward_as_theory_says_and_the_others_do_not():
+def test_only_simultaneous_steps_of_the_bilinear_game_diverge():
     ends = {name: math.hypot(*bilinear.trajectory(*play)[-1]) for name, play in bilinear.PLAYS.items()}
     assert ends["simultaneous"] == pytest.approx((1 + bilinear.RATE**2) ** (bilinear.STEPS / 2), rel=1e-3)
     assert 0.9 < ends["alternating"] < 1.1
@@ -42,7 +42,7 @@ def test_simultaneous_steps_spiral_outward_as_theory_says_and_the_others_do_not(
 
 @pytest.mark.parametrize("distance", [0.0, 0.5, 2.0])
 @pytest.mark.parametrize("name", divergences.ESTIMATES)
-def test_a_trained_discriminator_reaches_the_divergence_that_theory_predicts(name, distance):
+def test_a_trained_discriminator_reaches_the_theoretical_divergence(name, distance):
     game, kind, estimate = divergences.ESTIMATES[name]
     loss, slope = divergences.trained(game, kind, distance, steps=500)
     assert estimate(loss) == pytest.approx(divergences.theory(distance)[name], abs=5e-3)
@@ -72,7 +72,7 @@ def test_each_generator_loss_has_the_gradient_of_its_documented_divergence():
     assert slopes["wasserstein-clip"]["loss"] == pytest.approx(1.0, abs=1e-6)
 
 
-def test_a_game_is_the_same_for_the_same_seed_and_learns_the_modes_of_an_easy_target():
+def test_a_game_is_reproducible_and_learns_the_modes_of_an_easy_target():
     target = toys.Mixture(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), 0.3)
     setting = toys.Setting(toys.AdversarialConfig("non-saturating"), steps=400)
     scores = [mixtures.measure(target, toys.play(target, setting, seed)) for seed in (0, 0)]
@@ -82,7 +82,7 @@ def test_a_game_is_the_same_for_the_same_seed_and_learns_the_modes_of_an_easy_ta
 
 
 @pytest.mark.parametrize("name", [*mixtures.ROWS, *mixtures.CONDITIONAL])
-def test_every_row_can_be_played(name):
+def test_every_row_of_the_mixture_benchmark_gives_finite_scores(name):
     setting = {**mixtures.ROWS, **mixtures.CONDITIONAL}[name]
     quick = mixtures.replace(setting, steps=3)
     _, scores = mixtures.run((name, quick, "ring", 0))
@@ -101,7 +101,7 @@ def test_modes_quality_and_width_are_measured_on_the_target_itself():
     assert mixtures.measure(target, toys.Played(lambda n: (half, modes), lambda x: x[:, 0]))["modes"] == 12
 
 
-def test_the_best_discriminator_is_recognised():
+def test_the_optimal_discriminator_has_no_distance():
     """An exact copy of the target and a logit of 0 everywhere: all distances vanish."""
     torch.manual_seed(0)
     perfect = toys.Played(density.TARGET.sample, lambda x: torch.zeros(len(x)))
@@ -111,7 +111,7 @@ def test_the_best_discriminator_is_recognised():
     assert view["from_optimum"] < 0.01
 
 
-def test_the_slope_of_a_generator_is_the_latent_density_over_its_own():
+def test_the_slope_of_a_generator_equals_the_ratio_of_densities():
     """The target's quantile function, the perfect generator, compresses z in the modes and stretches it between."""
     x = torch.linspace(-4, 4.5, 200_001, dtype=torch.float64)
     cdf = 0.5 * (torch.special.ndtr((x + 1) / 0.5) + torch.special.ndtr((x - 1.5) / 0.5))
@@ -151,7 +151,7 @@ def test_similarity_is_the_largest_correlation_over_all_lags():
     assert (found[:, 6] == 0).all()
 
 
-def test_a_generator_that_memorises_is_told_from_one_that_denoises():
+def test_memorising_and_denoising_generators_are_told_apart():
     torch.manual_seed(0)
     clean, training = torch.randn(8, 512), torch.randn(40, 512)
     noisy = clean + 0.5 * torch.randn(8, 512)

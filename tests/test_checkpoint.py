@@ -35,7 +35,7 @@ def saved(tmp_path):
     return model, tmp_path / "m.safetensors"
 
 
-def test_a_model_comes_back_as_it_was(saved):
+def test_a_loaded_model_equals_the_saved_one(saved):
     model, path = saved
     loaded = load_model(path)
     assert loaded.config == TINY
@@ -44,7 +44,7 @@ def test_a_model_comes_back_as_it_was(saved):
     torch.testing.assert_close(loaded.generator(x, z), model.generator(x, z))
 
 
-def test_half_precision_halves_the_file_and_loads_as_single(saved, tmp_path):
+def test_half_precision_halves_the_file_and_loads_as_float32(saved, tmp_path):
     model, path = saved
     save_model(tmp_path / "half.safetensors", model, torch.float16)
     assert (tmp_path / "half.safetensors").stat().st_size < path.stat().st_size
@@ -52,7 +52,7 @@ def test_half_precision_halves_the_file_and_loads_as_single(saved, tmp_path):
 
 
 @pytest.mark.parametrize("change", ["missing", "unknown"])
-def test_loading_is_strict_and_names_the_weight(saved, change):
+def test_missing_or_unknown_weights_are_refused_by_name(saved, change):
     _, path = saved
     metadata = {"segan": json.dumps(about(path))}
     weights = load_file(path)
@@ -83,7 +83,7 @@ def test_a_foreign_or_broken_file_is_refused(tmp_path, saved):
         load_model(tmp_path / "pickle.pt")
 
 
-def test_the_index_tells_the_truth_about_the_shipped_models():
+def test_the_index_agrees_with_the_shipped_models():
     index = json.loads((pretrained_dir() / "index.json").read_text())
     assert index["default"] in index["models"]
     for name, entry in index["models"].items():
@@ -101,7 +101,7 @@ def test_the_index_tells_the_truth_about_the_shipped_models():
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_a_config_survives_json(preset):
+def test_a_config_is_equal_after_json(preset):
     import dataclasses
 
     assert from_dict(ModelConfig, json.loads(json.dumps(dataclasses.asdict(preset)))) == preset
@@ -127,7 +127,7 @@ def test_contradictory_configs_are_refused(strides, kernel_size):
         ConvolutionalConfig((*channels, 4), tuple(strides), (1,) * len(strides), 3, 0)
 
 
-def test_a_model_of_another_format_is_refused_in_a_line(saved, tmp_path):
+def test_a_model_of_another_format_is_refused_in_one_line(saved, tmp_path):
     _, path = saved
     changed = {"segan": json.dumps({**about(path), "format": 99})}
     save_file(load_file(path), tmp_path / "later.safetensors", metadata=changed)

@@ -110,16 +110,16 @@ def test_training_pairs_are_those_of_the_training_and_held_out_pairs_those_of_th
 
 
 @pytest.mark.parametrize("game", [{"objective": "metricgan"}, {"weight": 0.0}, {"start": 1}])
-def test_there_is_no_accuracy_where_no_discriminator_classifies(game):
+def test_no_accuracy_is_reported_without_a_classifying_discriminator(game):
     assert "d_held_out_accuracy" not in checkup([(np.ones(1000, np.float32),) * 2], **game)
 
 
-def test_utterances_shorter_than_a_segment_are_not_measured_on():
+def test_utterances_shorter_than_a_segment_are_left_out():
     assert "d_held_out_accuracy" not in checkup([(np.ones(T, np.float32),) * 2])
 
 
 @pytest.mark.parametrize(("offset", "overfits"), [(0.0, True), (0.5, False)])
-def test_a_discriminator_that_learns_its_training_pairs_by_heart_is_recognised(offset, overfits):
+def test_a_discriminator_that_memorises_its_training_pairs_is_recognised(offset, overfits):
     """Clean and enhanced are alike but for an offset: without it nothing that is learnt holds for other pairs."""
     torch.manual_seed(0)
     state = state_of(Weighted(torch.zeros(T)))
@@ -143,6 +143,6 @@ def test_a_discriminator_that_learns_its_training_pairs_by_heart_is_recognised(o
 
 
 @pytest.mark.parametrize(("gap", "named"), [(0.19, False), (0.21, True), (-0.3, False)])
-def test_a_large_gap_is_named(gap, named):
+def test_a_large_accuracy_gap_is_called_overfitting(gap, named):
     found = Health().diagnose({"d_training_accuracy": 0.7, "d_held_out_accuracy": 0.7 - gap})
     assert ("discriminator overfits" in found) == named

@@ -129,7 +129,7 @@ def test_folders_of_the_output_are_created(noisy, tmp_path):
     assert (tmp_path / "a" / "b" / "clean.wav").is_file()
 
 
-def test_outputs_that_exist_are_one_line(tmp_path):
+def test_existing_outputs_are_reported_in_one_line(tmp_path):
     for i in range(12):
         soundfile.write(tmp_path / f"{i}.wav", voice(0.1), 16_000)
         if i != 5:
@@ -162,7 +162,7 @@ def test_a_missing_command_is_suggested(noisy, arguments, suggestion):
     assert suggestion in complaint(result)
 
 
-def test_earlier_results_among_the_inputs_are_noted(tmp_path):
+def test_inputs_that_look_like_earlier_results_are_reported(tmp_path):
     for name in ("a.wav", "a-clean.wav", "b-clean.wav"):
         soundfile.write(tmp_path / name, voice(0.2), 16_000)
     result = segan("enhance", tmp_path, "-o", tmp_path / "out")
@@ -276,13 +276,13 @@ def test_models_lists_presets_and_shipped_models():
     assert max(map(len, (shown.stdout + shown.stderr).splitlines()[:-1])) <= 80
 
 
-def test_an_output_without_its_option_is_told_how_to_give_it(noisy, tmp_path, monkeypatch):
+def test_an_output_given_without_o_is_explained(noisy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     says = "segan: out.wav does not exist; to write to it: segan enhance noisy.wav -o out.wav."
     assert complaint(segan("enhance", "noisy.wav", "out.wav")).startswith(says)
     assert list(Path().iterdir()) == [Path("noisy.wav")]
 
 
-def test_wrong_numbers_are_called_so(noisy):
+def test_options_that_are_not_numbers_are_refused(noisy):
     assert "'44.1k' is not a valid whole number." in complaint(segan("enhance", noisy, "--rate", "44.1k"))
     assert "'much' is not a valid number." in complaint(segan("enhance", noisy, "--strength", "much"))

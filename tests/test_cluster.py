@@ -56,7 +56,7 @@ def outcomes(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_a_cluster_gives_what_one_machine_gives(cluster, folder, tmp_path, monkeypatch):
+def test_a_cluster_gives_the_same_outputs_as_one_machine(cluster, folder, tmp_path, monkeypatch):
     monkeypatch.chdir(folder)  # relative names mean the same on the nodes
     result = segan("enhance", "in", "-o", tmp_path / "out", "--ray", cluster.address, "--json", "--ray-actors", "1:2")
     assert result.returncode == 1, result.stderr
@@ -74,7 +74,7 @@ def test_a_cluster_gives_what_one_machine_gives(cluster, folder, tmp_path, monke
     assert (tmp_path / "out" / "0" / "r0.wav").stat().st_mtime_ns == before
 
 
-def test_a_lost_node_and_a_lost_driver_lose_nothing(cluster, folder, tmp_path):
+def test_no_recording_is_lost_when_a_node_or_the_driver_is_killed(cluster, folder, tmp_path):
     """On S3: a node is killed while it works, then the driver, and the batch is run again."""
     for path in (folder / "in").rglob("r*.wav"):
         cluster.fs.put_file(str(path), f"corpus/in/{path.relative_to(folder / 'in')}")
@@ -124,7 +124,7 @@ def test_a_machine_without_the_folder_refuses_relative_names(folder):
     assert pickle.loads(result).error is None
 
 
-def test_a_model_file_is_sent_and_one_that_fails_is_an_error(folder, tmp_path):
+def test_a_model_file_is_sent_to_the_nodes_and_a_broken_one_is_refused(folder, tmp_path):
     model = tmp_path / "mine.onnx"
     model.write_bytes(find_onnx("default").read_bytes())
     sent = ModelFile.of(str(model))
@@ -139,7 +139,7 @@ def test_a_model_file_is_sent_and_one_that_fails_is_an_error(folder, tmp_path):
     assert isinstance(pickle.loads(result), SeganError)
 
 
-def test_an_actor_that_fits_nowhere_is_refused(monkeypatch):
+def test_an_actor_larger_than_every_node_is_refused(monkeypatch):
     nodes = [{"Alive": True, "Resources": {"CPU": 7.0}}, {"Alive": True, "Resources": {"CPU": 4.0, "GPU": 2.0}}]
     monkeypatch.setattr("ray.nodes", lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 64.0}}])
     assert [capacity(ActorOptions(cpus=cpus)) for cpus in (1, 2, 4)] == [11, 5, 2]
@@ -159,7 +159,7 @@ def test_a_signal_ends_a_batch_on_a_cluster(cluster, folder, tmp_path):
     assert not list(tmp_path.rglob("*.part*"))
 
 
-def test_scores_of_a_cluster_are_those_of_one_machine(cluster, folder):
+def test_a_cluster_gives_the_same_scores_as_one_machine(cluster, folder):
     words = ("evaluate", "--noisy", folder / "in" / "0", "--clean", folder / "out" / "0", "--model", "default",
              "--enhanced", folder / "out" / "0", "--align", "--measure", "si_sdr_db", "--json")  # fmt: skip
     here, there = segan(*words, "--no-cache"), segan(*words, "--ray", cluster.address)
@@ -191,12 +191,12 @@ def test_scores_of_a_cluster_are_those_of_one_machine(cluster, folder):
         (("--outcomes", "a.txt"), "must end in .jsonl or .parquet"),
     ],
 )
-def test_options_that_do_not_fit_are_refused(tmp_path, words, says):
+def test_cluster_options_that_do_not_fit_are_refused(tmp_path, words, says):
     soundfile.write(tmp_path / "a.wav", voice(0.1), 16_000)
     assert says in complaint(segan("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", *words))
 
 
-def test_a_cluster_that_is_not_there_is_said_in_a_line(tmp_path):
+def test_an_unreachable_cluster_is_reported_in_one_line(tmp_path):
     soundfile.write(tmp_path / "a.wav", voice(0.1), 16_000)
     words = ("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", "--ray", "nonsense")
     assert "--ray nonsense: cannot connect" in complaint(segan(*words))

@@ -65,7 +65,7 @@ def test_every_segment_has_a_z_of_its_own_that_its_channels_share():
     assert not torch.isclose(other, z).all(-1).any()
 
 
-def test_segments_are_brought_to_the_models_level_but_no_peak_above_nine_tenths():
+def test_segments_are_scaled_to_the_models_level_with_peaks_of_at_most_0_9():
     rng, click = np.random.default_rng(0), np.zeros(16_384)
     click[5_000] = 0.2
     quiet = 1e-3 * rng.standard_normal(16_384)
@@ -97,7 +97,7 @@ def test_an_identity_network_returns_the_input(length, cuts, hop, input_rms, cha
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 11025, 16000, 22050, 44100, 48000, 96000])
-def test_what_the_model_changes_comes_back_at_its_time(rate_hz):
+def test_the_output_of_the_model_is_aligned_in_time(rate_hz):
     """A network that halves everything: were its change late by a sample, it would not cancel half of the input."""
     t = np.arange(round(1.7 * rate_hz)) / rate_hz
     chirp = (0.5 * np.sin(2 * np.pi * (100 * t + 800 * t**2))).astype(np.float32)  # 100 … 2,800 Hz
@@ -114,11 +114,11 @@ def test_the_length_is_kept_at_every_rate(length, rate_hz):
 
 
 @pytest.mark.parametrize("shape", [(0,), (0, 2), (5, 0)])
-def test_nothing_stays_nothing(shipped, shape):
+def test_an_empty_signal_stays_empty(shipped, shape):
     assert Enhancer(shipped).enhance(np.zeros(shape), 16_000).shape == shape
 
 
-def test_the_shipped_model_does_not_depend_on_block_cuts_or_batches(shipped):
+def test_block_sizes_and_batches_do_not_change_the_shipped_models_output(shipped):
     noisy = voice(3.0) + hiss(3.0)
     whole = Enhancer(shipped, batch=16).enhance(noisy, 16_000)
     stream = Enhancer(shipped, batch=1).stream(16_000, 1)
@@ -177,7 +177,7 @@ def test_independent_channels_are_enhanced_each_on_its_own(shipped):
         np.testing.assert_allclose(both[:, channel], enhancer.enhance(alone, 16_000), atol=1e-5)
 
 
-def test_seams_do_not_click(shipped):
+def test_there_are_no_clicks_between_segments(shipped):
     """Jumps from sample to sample at the segment borders are no larger than between them."""
     enhanced = Enhancer(shipped).enhance(hiss(20.0), 16_000)
     jumps = np.abs(np.diff(enhanced, 2))
@@ -224,14 +224,14 @@ def test_samples_that_are_not_numbers_are_refused(shipped, tmp_path):
         [[0.1], [0.2, 0.3]], "sound", None, np.array([0.0, np.inf]), np.array([0.0, 1e300]), np.array([0.0, 1e7]),
     ],
 )  # fmt: skip
-def test_what_is_no_signal_is_refused_in_a_line(array):
+def test_arrays_that_are_no_signal_are_refused_in_one_line(array):
     with pytest.raises((AudioError, ConfigError)) as refused:
         identity().enhance(array, 16_000)
     assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.longdouble])
-def test_any_floats_are_taken(dtype):
+def test_every_float_type_is_accepted(dtype):
     sound = voice(0.3).astype(dtype)
     enhanced = identity().enhance(sound, np.int64(16_000))
     assert enhanced.dtype == np.float32
@@ -242,13 +242,13 @@ def test_any_floats_are_taken(dtype):
 @pytest.mark.parametrize(
     "rate_hz", [np.nan, np.inf, 0, -1, 1e-9, 999, 10**400, 16_000.5, "16000", None, True, [16_000]]
 )
-def test_a_rate_that_none_has_is_refused_in_a_line(rate_hz):
+def test_an_impossible_rate_is_refused_in_one_line(rate_hz):
     for use in (lambda: identity().enhance(voice(0.1), rate_hz), lambda: identity().stream(rate_hz)):
         with pytest.raises(ConfigError, match=r"^rate_hz .*between 1000 and 768000"):
             use()
 
 
-def test_a_stream_takes_blocks_of_its_channels_until_its_end():
+def test_a_stream_refuses_wrong_blocks_and_blocks_after_its_end():
     for channels in (0, -1, 65, 1.5, "2", None):
         with pytest.raises(ConfigError, match="channels"):
             identity().stream(16_000, channels)
@@ -276,14 +276,14 @@ def test_a_stream_takes_blocks_of_its_channels_until_its_end():
         {"threads": -1}, {"jobs": 10**6}, {"jobs": 0}, {"channels": 2},
     ],
 )  # fmt: skip
-def test_numbers_that_make_no_sense_are_refused_in_a_line(setting):
+def test_invalid_settings_are_refused_by_name(setting):
     with pytest.raises(ConfigError, match=next(iter(setting))):
         Enhancer("segan-gated", device="cpu", **setting)
 
 
 @pytest.mark.parametrize("name", ["segan-spectral", "segan-gated"])
 @pytest.mark.parametrize("channels", [1, 2])
-def test_a_constant_offset_costs_nothing(name, channels):
+def test_a_constant_offset_is_removed_without_harm_to_speech(name, channels):
     """It goes as noise goes; at strength 0 it stays, as all does."""
     clean = np.stack([voice(4.0)] * channels, 1)
     noisy = clean + hiss(4.0)[:, None]

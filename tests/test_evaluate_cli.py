@@ -19,7 +19,7 @@ def folders(pairs, tmp_path):
     return ("--noisy", pairs / "noisy", "--clean", pairs / "clean", "--cache", tmp_path / "scores")
 
 
-def test_systems_side_by_side_in_every_report(pairs, folders, tmp_path):
+def test_every_report_shows_systems_side_by_side(pairs, folders, tmp_path):
     files = {kind: tmp_path / f"report.{kind}" for kind in ("csv", "markdown", "html")}
     outputs = [part for kind, path in files.items() for part in (f"--{kind}", path)]
     systems = ("--enhanced", f"itself={pairs / 'clean'}", "--enhanced", f"same={pairs / 'noisy'}")
@@ -90,7 +90,7 @@ def test_two_runs_are_compared(pairs, folders, tmp_path):
     assert " -" in result.stdout
 
 
-def test_mixes_and_recordings_without_a_reference(pairs, tmp_path):
+def test_mixes_and_recordings_without_a_reference_are_scored(pairs, tmp_path):
     soundfile.write(tmp_path / "noise.wav", hiss(3.0, level=0.1), 16_000)
     (tmp_path / "noises").mkdir()
     (tmp_path / "noise.wav").rename(tmp_path / "noises" / "hiss.wav")
@@ -134,7 +134,7 @@ def test_invalid_evaluation_options_get_one_line(pairs, monkeypatch, arguments, 
     assert len(result.stderr.splitlines()) == 1
 
 
-def test_a_stopped_evaluation_goes_on_with_the_same_figures(tmp_path):
+def test_a_resumed_evaluation_gives_the_same_scores(tmp_path):
     """Killed in the midst and run again, it measures what is missing and says what an undisturbed run says."""
     for side in ("clean", "noisy"):
         (tmp_path / side).mkdir()

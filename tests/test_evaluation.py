@@ -94,7 +94,7 @@ def test_a_set_is_recognised_with_its_log(pairs):
     assert [group["recordings"] for group in report["breakdown"]["noise"]] == [2, 2]
 
 
-def test_a_manifest_keeps_its_columns_and_tells_of_bad_rows(pairs):
+def test_a_manifest_keeps_its_columns_and_reports_bad_rows(pairs):
     rows = ["noisy,clean,accent", "noisy/u0.wav,clean/u0.wav,Scottish", "noisy/none.wav,clean/u1.wav,Welsh"]
     (pairs / "list.csv").write_text("\n".join(rows) + "\n")
     cases = from_manifest(pairs / "list.csv")
@@ -104,7 +104,7 @@ def test_a_manifest_keeps_its_columns_and_tells_of_bad_rows(pairs):
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "apart"])
-def test_folders_that_give_nothing_are_refused(pairs, what):
+def test_folders_without_usable_pairs_are_refused(pairs, what):
     (pairs / "empty").mkdir()
     if what == "apart":
         (pairs / "other").mkdir()
@@ -271,7 +271,7 @@ def test_scores_are_cached_by_signals_measure_and_versions(pairs, tmp_path, monk
         score(ScoringTask(pairs / "clean" / "u1.wav", pairs / "noisy" / "u1.wav", QUICK, store=other))
 
 
-def test_a_file_that_is_no_score_store_is_refused(tmp_path):
+def test_a_file_that_is_not_a_score_cache_is_refused(tmp_path):
     (tmp_path / "file").write_text("no database, and long enough that it cannot be taken for one" * 20)
     with pytest.raises(SeganError, match="--cache"):
         ScoreStore(tmp_path / "file")
@@ -324,7 +324,7 @@ def test_the_interval_covers_the_mean_at_its_confidence_level():
     assert 88 <= held <= 99
 
 
-def test_statistics_of_few_or_no_scores():
+def test_statistics_of_few_or_no_scores_are_defined():
     assert summarise([Undefined("silent")]).mean is None
     one = summarise([2.0, Undefined("silent")])
     assert (one.mean, one.median, one.low, one.high, one.defined, one.undefined) == (2.0, 2.0, None, None, 1, 1)
@@ -332,7 +332,7 @@ def test_statistics_of_few_or_no_scores():
     assert (same.low, same.high) == (1.0, 1.0)
 
 
-def test_differences_are_of_the_same_file():
+def test_differences_are_taken_file_by_file():
     silent = Undefined("silent")
     assert differences([2.0, silent, 3.0], [1.0, 1.0, silent]) == [1.0, silent, silent]
 

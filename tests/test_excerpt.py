@@ -52,7 +52,7 @@ def test_an_excerpt_is_that_part_of_the_whole(enhancer, whole, monkeypatch, star
     assert error_db < (-100 if rate_hz == 16_000 else -50)  # above 8 kHz the estimate of the noise has settled less
 
 
-def test_the_hop_is_whole_in_samples_of_every_rate(enhancer):
+def test_the_hop_is_a_whole_number_of_samples_at_every_rate(enhancer):
     config = enhancer.network.config
     for rate_hz in (8_000, 11_025, 16_000, 44_056, 44_100, 48_000):
         n = hop_in_samples(config, rate_hz)
@@ -88,7 +88,7 @@ def test_joined_files_are_read_from_the_middle(tmp_path):
             np.testing.assert_array_equal(given, np.concatenate(list(source.blocks), axis=1)[:, first:])
 
 
-def test_a_file_is_not_read_from_its_start(enhancer, tmp_path, monkeypatch):
+def test_an_excerpt_near_the_end_does_not_read_the_start(enhancer, tmp_path, monkeypatch):
     """A recording that is damaged near its start: the excerpt near its end is enhanced."""
     monkeypatch.setattr(excerpt_module, "BEFORE_S", 2.5)
     path = write(tmp_path / "a.flac", 60.0, 8_000)
@@ -113,7 +113,7 @@ def test_the_command_enhances_an_excerpt_with_its_tags(tmp_path):
         assert file.title == "talk"
 
 
-def test_an_excerpt_of_a_pipe_is_that_of_the_file(tmp_path):
+def test_an_excerpt_of_a_pipe_equals_that_of_the_file(tmp_path):
     source = write(tmp_path / "noisy.wav", 5.0)
     arguments = ("--start", "2", "--duration", "1.5")
     assert segan("enhance", source, "-o", tmp_path / "part.wav", *arguments).returncode == 0
@@ -126,7 +126,7 @@ def test_an_excerpt_of_a_pipe_is_that_of_the_file(tmp_path):
     np.testing.assert_allclose(given, expected, atol=1e-4)
 
 
-def test_the_time_code_of_an_excerpt_is_that_of_its_start(tmp_path):
+def test_the_time_code_of_an_excerpt_is_moved_to_its_start(tmp_path):
     source = write(tmp_path / "noisy.wav", 3.0)
     chunk = bytes(338) + struct.pack("<Q", 1_000) + bytes(256)
     marker = b"cue " + struct.pack("<II", 4, 0)
@@ -151,7 +151,7 @@ def test_the_time_code_of_an_excerpt_is_that_of_its_start(tmp_path):
         (("--start", "1", "-o", "part.mp4"), 1, "part.mp4: pictures cannot be cut; add --format wav"),
     ],
 )
-def test_an_excerpt_that_is_not_there_is_one_line(tmp_path, monkeypatch, arguments, code, says):
+def test_an_excerpt_beyond_the_end_is_refused_in_one_line(tmp_path, monkeypatch, arguments, code, says):
     monkeypatch.chdir(tmp_path)
     write(tmp_path / "noisy.wav", 2.0)
     result = segan("enhance", "noisy.wav", *arguments)
@@ -160,7 +160,7 @@ def test_an_excerpt_that_is_not_there_is_one_line(tmp_path, monkeypatch, argumen
     assert [path.name for path in tmp_path.iterdir()] == ["noisy.wav"]
 
 
-def test_a_pipe_that_ends_before_the_excerpt_is_one_line(tmp_path):
+def test_a_pipe_that_ends_before_the_excerpt_is_refused_in_one_line(tmp_path):
     source = write(tmp_path / "noisy.wav", 1.0)
     result = subprocess.run(
         command("enhance", "-", "-o", tmp_path / "x.flac", "--start", "60"), env=alone(), check=False,

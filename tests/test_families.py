@@ -51,7 +51,7 @@ def installed(tmp_path, monkeypatch):
     sys.modules.pop("subtractive", None)
 
 
-def test_a_family_is_known_by_its_installed_package_alone(installed, monkeypatch):
+def test_a_family_is_known_only_while_its_package_is_installed(installed, monkeypatch):
     model = load_recipe(str(installed)).model
     assert type(model.generator).__name__ == "SubtractiveConfig"
     assert from_dict(ModelConfig, to_dict(model)) == model

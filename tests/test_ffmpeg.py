@@ -98,14 +98,14 @@ def test_without_ffmpeg_the_line_says_what_is_missing(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "content"), [("talk.mp4", b"no video"), ("talk.xyz", b"no sound"), ("talk.mp3", b"x")]
 )
-def test_what_ffmpeg_cannot_read_either_gets_one_line(path, tmp_path, name, content):
+def test_a_file_that_ffmpeg_cannot_read_gets_one_line(path, tmp_path, name, content):
     (tmp_path / name).write_bytes(content)
     line = complaint(segan("enhance", tmp_path / name, "-o", tmp_path / "out.wav", PATH=path))
     assert f"{name}: not a readable audio file" in line
     assert [place.name for place in tmp_path.iterdir()] == [name]
 
 
-def test_sound_that_begins_after_the_pictures_stays_there(path, tmp_path):
+def test_sound_that_begins_after_the_video_keeps_its_start(path, tmp_path):
     burst = np.zeros(24_000, np.float32)
     burst[12_000:12_800] = 0.5
     soundfile.write(tmp_path / "sound.wav", burst, 16_000)
@@ -118,7 +118,7 @@ def test_sound_that_begins_after_the_pictures_stays_there(path, tmp_path):
     assert np.argmax(np.frombuffer(raw, np.float32)) == pytest.approx(16_000 * 1.25, abs=2)
 
 
-def test_long_tags_do_no_harm(path, tmp_path):
+def test_a_video_with_very_long_tags_is_read(path, tmp_path):
     soundfile.write(tmp_path / "sound.wav", voice(0.5), 16_000)
     (tmp_path / "tags.txt").write_text(";FFMETADATA1\ncomment=" + "x" * 1_300_000)
     tagged = ("-i", tmp_path / "tags.txt", "-map_metadata", "1", "-c:a", "flac", tmp_path / "in.mka")
@@ -126,7 +126,7 @@ def test_long_tags_do_no_harm(path, tmp_path):
     assert segan("enhance", tmp_path / "in.mka", "-o", tmp_path / "out.wav", PATH=path).returncode == 0
 
 
-def test_the_codec_of_the_sound_stays(path, tmp_path):
+def test_the_audio_codec_is_kept(path, tmp_path):
     soundfile.write(tmp_path / "sound.wav", voice(0.5), 16_000)
     ffmpeg(path, "-i", tmp_path / "sound.wav", "-c:a", "flac", tmp_path / "in.mka")
     assert segan("enhance", tmp_path / "in.mka", "-o", tmp_path / "out.mka", PATH=path).returncode == 0
@@ -136,7 +136,7 @@ def test_the_codec_of_the_sound_stays(path, tmp_path):
     assert "Audio: flac" in told.stderr
 
 
-def test_a_damaged_video_leaves_nothing(path, tmp_path):
+def test_a_damaged_video_leaves_no_output(path, tmp_path):
     soundfile.write(tmp_path / "sound.wav", voice(SECONDS), 16_000)
     ffmpeg(path, "-i", tmp_path / "sound.wav", *PICTURE, *CONTAINERS["mov"], tmp_path / "whole.mov")
     (tmp_path / "cut.mov").write_bytes((tmp_path / "whole.mov").read_bytes()[:20_000])  # its index lies at the end
@@ -144,7 +144,7 @@ def test_a_damaged_video_leaves_nothing(path, tmp_path):
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_a_recording_is_known_by_what_it_holds(path, tmp_path):
+def test_the_format_is_recognised_by_content_and_not_by_name(path, tmp_path):
     soundfile.write(tmp_path / "in.flac", voice(0.5), 16_000)
     (tmp_path / "in.recording").write_bytes((tmp_path / "in.flac").read_bytes())
     for place in (os.environ["PATH"], path):
@@ -152,7 +152,7 @@ def test_a_recording_is_known_by_what_it_holds(path, tmp_path):
         assert (result.returncode, "segan:" in result.stderr) == (0, False)
 
 
-def test_ffmpeg_on_both_ends_of_a_pipe(path, tmp_path):
+def test_ffmpeg_can_write_to_and_read_from_a_pipe(path, tmp_path):
     soundfile.write(tmp_path / "in.flac", voice(SECONDS, 44_100) + hiss(SECONDS, 44_100), 44_100)
     program = " ".join(command())
     line = (

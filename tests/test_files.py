@@ -62,7 +62,7 @@ def test_reading_takes_the_mean_of_the_channels(tmp_path):
         assert sum(block.shape[1] for block in source.blocks) == 8000
 
 
-def test_nothing_appears_when_writing_fails(tmp_path):
+def test_no_file_appears_when_writing_fails(tmp_path):
     target = tmp_path / "out.wav"
     target.write_bytes(b"before")
     with contextlib.suppress(ZeroDivisionError), open_target(target, PLAIN) as write:
@@ -83,7 +83,7 @@ def test_a_place_that_cannot_be_written_is_named_before_any_work(tmp_path, name,
         check_writable(tmp_path / name)
 
 
-def test_a_lossy_input_can_become_any_format(tmp_path):
+def test_a_lossy_input_can_be_written_in_any_format(tmp_path):
     for source in ("in.mp3", "in.ogg"):
         soundfile.write(tmp_path / source, voice(0.5), 16_000)
         for target in ("out.wav", "out.flac", "out.ogg", "out.mp3"):
@@ -96,7 +96,7 @@ def test_a_lossy_input_can_become_any_format(tmp_path):
     ("name", "format", "subtype"),
     [("a.wav", "WAV", "PCM_24"), ("a.flac", "FLAC", "PCM_24"), ("a.ogg", "OGG", "VORBIS"), ("a.opus", "OGG", "OPUS")],
 )
-def test_the_name_chooses_the_format_and_the_input_the_encoding(tmp_path, name, format, subtype):
+def test_the_format_follows_the_name_and_the_encoding_follows_the_input(tmp_path, name, format, subtype):
     soundfile.write(tmp_path / "in.wav", voice(0.5), 16_000, "PCM_24")
     with open_target(tmp_path / name, probe(tmp_path / "in.wav")) as write:
         write(voice(0.5)[None])

@@ -44,7 +44,7 @@ def write(path, samples, rate_hz, format, subtype):
 
 
 @pytest.mark.parametrize("ending", ENCODINGS)
-def test_length_rate_channels_and_encoding_stay(identity, ending, tmp_path):
+def test_length_rate_channels_and_encoding_are_kept(identity, ending, tmp_path):
     format, subtypes = ENCODINGS[ending]
     tried = 0
     for subtype in subtypes:

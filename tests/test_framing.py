@@ -45,7 +45,7 @@ def test_identity_network_returns_its_input(f):
 
 @settings(deadline=None, max_examples=100)
 @given(framings())
-def test_block_cuts_and_batches_do_not_change_the_output(f):
+def test_block_sizes_and_batches_do_not_change_the_output(f):
     signal = np.random.default_rng(f["seed"]).standard_normal((f["channels"], f["length"])).astype(np.float32)
 
     def network(segments):  # depends on the position in the segment, so the grid of segments matters
@@ -71,7 +71,7 @@ def test_the_signal_is_mirrored_beyond_both_ends():
 
 
 @pytest.mark.parametrize("hop", [8, 24, 32])
-def test_no_segment_holds_zeros_that_the_signal_has_not(hop):
+def test_segments_are_never_padded_with_zeros(hop):
     """Also where a segment's overlap or its lack at the end is longer than what it holds, or than the signal."""
     for length in (1, 5, 8, 31, 33, 100):
         seen = []
@@ -79,7 +79,7 @@ def test_no_segment_holds_zeros_that_the_signal_has_not(hop):
         assert np.stack(seen).min() == 1.0
 
 
-def test_every_sample_lies_in_as_many_segments_as_the_overlap_says():
+def test_every_sample_lies_in_as_many_segments_as_the_overlap_gives():
     seen = []
     frames = OverlapAdd(at_once(lambda w: seen.append(len(w)) or w), 1, 64, 16, 3)
     frames.push(np.ones((1, 1000), np.float32))
@@ -93,7 +93,7 @@ def test_output_comes_before_the_signal_ends():
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 3])
-def test_so_many_batches_are_under_way_between_two_calls(ahead):
+def test_the_look_ahead_bounds_the_batches_in_progress(ahead):
     begun, finished = [], []
 
     def network(segments):

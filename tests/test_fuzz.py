@@ -16,7 +16,7 @@ def test_damaged_text_is_read_or_refused():
     assert sum(outcomes.values()) == 500
 
 
-def test_nothing_that_is_cut_or_joined_is_lost_in_silence():
+def test_truncated_and_joined_recordings_are_read_or_reported():
     outcomes = fuzz.run(250, kind=fuzz.lengths)
     assert set(outcomes) <= {"read", "read, said", "refused"}
     assert outcomes["read, said"] > 20

@@ -41,13 +41,13 @@ def bilinear(r1_weight, steps=3 * HISTORY_STEPS, rate=0.5):
     return health.diagnose({})
 
 
-def test_oscillation_is_named_where_it_is_and_goes_with_the_remedy():
+def test_oscillation_is_reported_and_gone_with_a_gradient_penalty():
     assert set(bilinear(r1_weight=0.0)) == {"oscillation"}
     assert bilinear(r1_weight=1.0) == {}
 
 
 @pytest.mark.parametrize(("objective", "won"), [("minimax", True), ("non-saturating", False)])
-def test_a_discriminator_that_wins_is_named_where_its_gradient_vanishes(objective, won):
+def test_a_winning_discriminator_is_reported_when_its_gradient_vanishes(objective, won):
     """A generator that stays put, a discriminator that learns: minimax then has nothing left to teach."""
     torch.manual_seed(0)
     network = nn.Linear(1, 1)
@@ -79,7 +79,7 @@ def test_a_discriminator_that_wins_is_named_where_its_gradient_vanishes(objectiv
         assert "lower its learning rate" in found["discriminator won"]
 
 
-def test_a_healthy_training_has_nothing_to_say():
+def test_a_healthy_training_reports_no_failure():
     torch.manual_seed(0)
     health = Health()
     for _ in range(HISTORY_STEPS):
@@ -89,7 +89,7 @@ def test_a_healthy_training_has_nothing_to_say():
 
 
 @pytest.mark.parametrize("batch", [1, 2, 4, 8, 16])
-def test_chance_is_no_oscillation(batch):
+def test_random_fluctuation_is_not_called_oscillation(batch):
     torch.manual_seed(batch)
     discriminate = Adversary(Slope(), None, AdversarialConfig())
     health = Health()
@@ -100,7 +100,7 @@ def test_chance_is_no_oscillation(batch):
     assert health.diagnose({}) == {}
 
 
-def test_the_memory_survives_a_resume():
+def test_the_health_state_is_equal_after_resuming():
     health, resumed = Health(), Health()
     for step in range(20):
         health.observe({"d_prime": (-1.0) ** (step // 10), "adversarial_gradient": 5.0 - 0.1 * step})
@@ -109,7 +109,7 @@ def test_the_memory_survives_a_resume():
     assert resumed.largest_gradient == health.largest_gradient == pytest.approx(4.55)
 
 
-def test_collapse_is_told_from_the_outputs():
+def test_mode_collapse_and_ignored_latents_are_recognised_from_outputs():
     x = torch.randn(8, 1, 100)
     z = (torch.randn(8, 1, 100), torch.randn(8, 1, 100))
     listens = diversity(lambda z: x + 0.1 * z, z)
@@ -125,7 +125,7 @@ def test_collapse_is_told_from_the_outputs():
     assert "z_effect" not in silent
 
 
-def test_means_are_over_the_last_steps():
+def test_means_are_taken_over_the_last_steps():
     health = Health()
     for value in (1.0, 3.0, 5.0):
         health.observe({"l1": value, "quality_undefined": torch.tensor(value)})

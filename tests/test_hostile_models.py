@@ -101,7 +101,7 @@ GRAPHS = {
 
 
 @pytest.mark.parametrize(("nodes", "constants", "says"), GRAPHS.values(), ids=GRAPHS)
-def test_a_graph_that_makes_no_sound_is_refused(tmp_path, nodes, constants, says):
+def test_a_graph_that_returns_no_signal_is_refused(tmp_path, nodes, constants, says):
     path = graph(tmp_path / "bad.onnx", nodes, constants)
     with pytest.raises(CheckpointError, match=says) as refused:
         open_network(path)
@@ -121,7 +121,7 @@ def test_a_graph_that_makes_no_sound_is_refused(tmp_path, nodes, constants, says
         ),
     ],
 )
-def test_what_is_no_array_of_floats_is_refused(tmp_path, kind, nodes, says):
+def test_an_output_that_is_not_a_float_array_is_refused(tmp_path, kind, nodes, says):
     path = graph(tmp_path / "bad.onnx", nodes, kind=kind)
     with pytest.raises(CheckpointError, match=f"the model {says}"):
         open_network(path)
@@ -142,7 +142,7 @@ def test_a_graph_for_segments_of_another_length_is_refused(tmp_path):
         open_network(graph(tmp_path / "wants.onnx", [node("Add", "noisy", "z")], inputs=("noisy", "z")))
 
 
-def test_a_graph_that_does_not_end_is_given_up(tmp_path, monkeypatch):
+def test_a_graph_that_does_not_end_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_backend, "TEST_TIMEOUT_S", 4)
     with pytest.raises(CheckpointError, match=r"loop\.onnx: the model takes more than 4 s"):
         open_network(graph(tmp_path / "loop.onnx", [endless()], [TRUE]))
@@ -157,7 +157,7 @@ def test_a_graph_that_does_not_end_is_given_up(tmp_path, monkeypatch):
         enhancer.enhance(click, 16_000)
 
 
-def test_ctrl_c_ends_a_graph_that_does_not(tmp_path):
+def test_ctrl_c_stops_an_endless_graph(tmp_path):
     soundfile.write(tmp_path / "in.wav", voice(1.0), 16_000)
     path = graph(tmp_path / "loop.onnx", [endless()], [TRUE])
     running = Running("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--model", path)
@@ -198,7 +198,7 @@ def test_a_broken_model_stops_a_folder_in_one_line(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_recording_that_a_model_cannot_take_stops_no_other(tmp_path):
+def test_a_recording_that_breaks_the_model_does_not_stop_the_others(tmp_path):
     """It divides by zero where segments are loud."""
     nodes = [
         helper.make_node("Greater", ["noisy", "loud"], ["is_loud"]),
@@ -239,7 +239,7 @@ CONFIGS = {
 
 
 @pytest.mark.parametrize(("change", "says"), CONFIGS.items(), ids=CONFIGS)
-def test_a_config_beyond_measure_is_refused_before_anything_is_built(tmp_path, change, says):
+def test_an_oversized_config_is_refused_before_the_network_is_built(tmp_path, change, says):
     plain = json.loads(json.dumps(ABOUT["config"]))
     place, keys = plain, change.partition("=")[0].split(".")
     for key in keys[:-1]:
@@ -261,14 +261,14 @@ def test_a_config_beyond_measure_is_refused_before_anything_is_built(tmp_path, c
         "hidden=100000", "power=1e-300", "largest_gain=1e300", "input_rms=0", "steps=0",
     ],
 )  # fmt: skip
-def test_a_spectral_config_beyond_measure_is_refused(change):
+def test_an_oversized_spectral_config_is_refused(change):
     with pytest.raises(ConfigError):
         override(PRESETS["segan-spectral"], [f"generator.{change}"])
 
 
 @pytest.mark.parametrize("name", PRESETS)
 @pytest.mark.parametrize("width", [0.5, 1.0])
-def test_the_budget_knows_the_weights(name, width):
+def test_the_cost_estimate_equals_the_weights_of_the_network(name, width):
     model = scaled(PRESETS[name], width)
     generator, discriminator = weights(model)
     assert sum(layer.weights for layer in model.generator.layer_costs(model.segment_length)) == generator
@@ -279,7 +279,7 @@ def test_the_budget_knows_the_weights(name, width):
 @pytest.mark.parametrize(
     "about", ["", "[]", "7", "[" * 100_000, '{"config": 1, "provenance": {}}', "9" * 5_000, '{"config": {}}']
 )
-def test_metadata_that_is_none_is_refused(tmp_path, about):
+def test_invalid_metadata_is_refused_in_one_line(tmp_path, about):
     path = saved(tmp_path / "m.safetensors")
     save_file(load_file(path), path, {"segan": about})
     with pytest.raises(CheckpointError, match=r"m\.safetensors: ") as refused:
@@ -288,7 +288,7 @@ def test_metadata_that_is_none_is_refused(tmp_path, about):
     assert len(str(refused.value)) < 400
 
 
-def test_weights_of_another_shape_or_kind_are_not_even_read(tmp_path, monkeypatch):
+def test_weights_of_another_shape_or_type_are_refused_before_loading(tmp_path, monkeypatch):
     path = saved(tmp_path / "m.safetensors")
     metadata, tensors = {"segan": json.dumps(ABOUT)}, load_file(path)
     name = "encoder.1.weight"
@@ -302,7 +302,7 @@ def test_weights_of_another_shape_or_kind_are_not_even_read(tmp_path, monkeypatc
             load_model(path)
 
 
-def test_weights_that_are_no_numbers_are_named(tmp_path):
+def test_weights_that_are_nan_are_refused_by_name(tmp_path):
     path = saved(tmp_path / "m.safetensors")
     tensors = load_file(path)
     tensors["decoder.2.bias"][0] = np.nan
@@ -311,7 +311,7 @@ def test_weights_that_are_no_numbers_are_named(tmp_path):
         load_model(path)
 
 
-def test_weights_that_make_no_numbers_are_refused_too(tmp_path):
+def test_weights_that_give_non_finite_output_are_refused(tmp_path):
     path = saved(tmp_path / "m.safetensors")
     tensors = {name: torch.full_like(tensor, 3e38) for name, tensor in load_file(path).items()}
     save_file(tensors, path, {"segan": json.dumps(ABOUT)})
@@ -319,7 +319,7 @@ def test_weights_that_make_no_numbers_are_refused_too(tmp_path):
         open_network(path, "cpu")
 
 
-def test_a_candidate_without_numbers_has_no_scores_and_kills_no_training(tmp_path):
+def test_a_non_finite_candidate_has_undefined_scores(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
     from segan_cli.training.validation import Validation
@@ -344,7 +344,7 @@ def half(enhancer, queue, noisy):
 
 
 @pytest.mark.parametrize(("backend", "threads"), [("onnx", 3), ("onnx", 1), ("torch", 2)])
-def test_an_enhancer_works_in_a_process_that_was_forked_off(backend, threads):
+def test_an_enhancer_works_in_a_forked_process(backend, threads):
     enhancer, noisy = Enhancer("segan-gated", device="cpu", backend=backend, threads=threads), voice(2.0) + hiss(2.0)
     expected = enhancer.enhance(noisy, 16_000)
     context = multiprocessing.get_context("fork")
@@ -372,7 +372,7 @@ def test_an_enhancer_works_in_a_process_that_was_forked_off(backend, threads):
     np.testing.assert_allclose(enhancer.enhance(noisy, 16_000), expected, atol=1e-6)
 
 
-def test_models_of_ones_own_still_work(tmp_path):
+def test_an_own_model_gives_the_same_in_onnx_and_torch(tmp_path):
     torch.manual_seed(0)
     model = Model(build_generator(SLIM.generator).eval(), SLIM, {"steps": 1, "runs": []})
     save_model(tmp_path / "m.safetensors", model)

@@ -48,7 +48,7 @@ def own_imports(path):
 GRAPH = {module: set(own_imports(path)) for module, path in MODULES.items() if module not in ENTRY_POINTS}
 
 
-def test_every_folder_has_its_place():
+def test_every_folder_has_its_place_in_the_import_order():
     folders = {path.relative_to(ROOT).parts[0] for path in ROOT.rglob("*/*.py")}
     assert folders == set(FOLDERS) - {""}
 
@@ -72,6 +72,6 @@ def test_no_import_goes_round_in_a_circle():
         "enhancement.batch", "evaluation.page", "data.training_data", "cli",
     ],
 )  # fmt: skip
-def test_these_load_no_torch(module):
+def test_importing_the_module_does_not_load_torch(module):
     program = f"import sys, segan_cli.{module}; assert not {{'torch', 'torchaudio'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", program], check=True)

@@ -20,7 +20,7 @@ def distance(enhanced, clean):
 
 
 @pytest.mark.parametrize("level", [1e-3, 1e-2, 3e-2, 0.1, 0.3])
-def test_it_is_stoi_from_best_to_worst(level):
+def test_the_loss_follows_stoi_from_best_to_worst(level):
     """Frames are a little longer, and pauses are masked in place of cut out."""
     for seed in range(2):
         clean = voice(4.0, seed=seed)
@@ -28,14 +28,14 @@ def test_it_is_stoi_from_best_to_worst(level):
         assert 1 - float(distance(wave(noisy), wave(clean))) == pytest.approx(stoi(clean, noisy, 16_000), abs=0.06)
 
 
-def test_equals_are_at_no_distance_and_level_is_not_heard():
+def test_equal_signals_have_no_distance_and_level_does_not_matter():
     clean = wave(voice(1.024))
     assert abs(float(distance(clean, clean))) < 1e-3
     noisy = clean + wave(hiss(1.024))
     torch.testing.assert_close(distance(0.3 * noisy, clean), distance(noisy, clean), rtol=0, atol=2e-3)
 
 
-def test_going_down_its_gradient_raises_stoi():
+def test_gradient_descent_on_the_loss_raises_stoi():
     clean = voice(2.0)
     noisy = clean + hiss(2.0, level=0.1)
     enhanced = wave(noisy).requires_grad_()
@@ -47,7 +47,7 @@ def test_going_down_its_gradient_raises_stoi():
     assert stoi(clean, enhanced.detach().numpy()[0, 0], 16_000) > stoi(clean, noisy, 16_000) + 0.03
 
 
-def test_segments_without_speech_count_nothing_and_gradients_stay_finite():
+def test_segments_without_speech_are_ignored_and_gradients_stay_finite():
     speech, noise = wave(voice(1.024)), wave(hiss(1.024))
     silence = torch.zeros_like(speech)
     assert float(distance(noise, silence)) == 0.0

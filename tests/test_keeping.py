@@ -104,7 +104,7 @@ def test_tags_and_covers_reach_other_formats(tmp_path, ending):
     assert lost or "One" in text
 
 
-def test_a_flac_keeps_comments_pictures_and_blocks_of_others(tmp_path):
+def test_a_flac_keeps_comments_pictures_and_foreign_blocks(tmp_path):
     source = tmp_path / "in.flac"
     soundfile.write(source, voice(0.5), RATE, "PCM_24")
     file = FLAC(source)
@@ -170,7 +170,7 @@ def timed(path, before=True):
 
 
 @pytest.mark.parametrize("before", [True, False])
-def test_a_wav_keeps_what_lies_around_its_samples(tmp_path, before):
+def test_a_wav_keeps_the_chunks_around_its_samples(tmp_path, before):
     source = timed(tmp_path / "in.wav", before)
     assert enhanced(source, tmp_path / "out.wav") == []
     chunks = found(tmp_path / "out.wav")
@@ -180,7 +180,7 @@ def test_a_wav_keeps_what_lies_around_its_samples(tmp_path, before):
     np.testing.assert_allclose(samples, expected, atol=2**-22)
 
 
-def test_a_time_code_follows_the_rate(tmp_path):
+def test_a_time_code_is_converted_with_the_rate(tmp_path):
     warnings = enhanced(timed(tmp_path / "in.wav"), tmp_path / "out.wav", "--rate", 24_000)
     assert warnings == ["markers are left out, as the sampling rate changed"]
     chunks = found(tmp_path / "out.wav")
@@ -188,14 +188,14 @@ def test_a_time_code_follows_the_rate(tmp_path):
     assert b"cue " not in chunks
 
 
-def test_what_another_format_has_no_place_for_is_named(tmp_path):
+def test_chunks_that_another_format_cannot_hold_are_named(tmp_path):
     warnings = enhanced(timed(tmp_path / "in.wav"), tmp_path / "out.flac")
     assert warnings == ["left out, as .flac has no place for them: bext, cue, iXML"]
     assert mutagen.File(tmp_path / "out.flac")["title"] == ["abc"]
 
 
 @pytest.mark.parametrize("layout", MASKS)
-def test_a_layout_is_kept_from_wav_to_wav_and_through_pipes(tmp_path, layout):
+def test_a_channel_layout_is_kept_from_wav_to_wav_and_through_pipes(tmp_path, layout):
     n = MASKS[layout].bit_count()
     samples = np.stack([0.1 * (i + 1) * voice(0.5, seed=i) for i in range(n)], 1)
     soundfile.write(tmp_path / "s.wav", samples, RATE)
@@ -223,7 +223,7 @@ def keeps(path, samples, mask):
 
 @pytest.mark.parametrize("layout", ["3.0", "quad"])
 @pytest.mark.parametrize("codec", ["aac", "flac"])
-def test_a_layout_is_kept_by_ffmpeg(tmp_path, layout, codec):
+def test_a_channel_layout_is_kept_by_ffmpeg(tmp_path, layout, codec):
     n = MASKS[layout].bit_count()
     soundfile.write(tmp_path / "s.wav", np.stack([0.1 * (i + 1) * voice(1.0, seed=i) for i in range(n)], 1), RATE)
     ending = {"aac": "m4a", "flac": "mka"}[codec]
@@ -238,14 +238,14 @@ def test_a_layout_is_kept_by_ffmpeg(tmp_path, layout, codec):
 
 
 @pytest.mark.parametrize(("channels", "ending"), [(3, "m4a"), (4, "m4a"), (4, "webm"), (4, "mka")])
-def test_a_layout_that_nobody_told_is_not_guessed_to_have_a_woofer(tmp_path, channels, ending):
+def test_an_unknown_layout_gets_no_low_frequency_channel(tmp_path, channels, ending):
     soundfile.write(tmp_path / "in.wav", np.stack([voice(0.5, 48_000, seed=i) for i in range(channels)], 1), 48_000)
     assert enhanced(tmp_path / "in.wav", tmp_path / f"out.{ending}") == []
     assert {3: " 3.0, ", 4: " quad, "}[channels] in told(tmp_path / f"out.{ending}")
 
 
 @pytest.mark.parametrize("ending", ["ogg", "opus"])
-def test_channels_find_their_places_in_ogg_and_back(tmp_path, ending):
+def test_channel_order_is_kept_to_ogg_and_back(tmp_path, ending):
     t = np.arange(48_000) / 48_000
     tones = (300, 500, 700, 60, 1_100, 1_300)
     soundfile.write(tmp_path / "s.wav", np.stack([0.2 * np.sin(2 * np.pi * f * t) for f in tones], 1), 48_000)
@@ -280,7 +280,7 @@ def test_a_lossy_file_keeps_its_bit_rate(tmp_path, ending, kbps):
 
 @pytest.mark.parametrize("subtype", ["PCM_24", "PCM_32", "FLOAT"])
 @pytest.mark.parametrize("ending", ["flac", "aiff", "caf", "wav"])
-def test_depth_is_kept_or_the_nearest_is_named(tmp_path, subtype, ending):
+def test_bit_depth_is_kept_or_the_nearest_is_reported(tmp_path, subtype, ending):
     soundfile.write(tmp_path / "in.w64", voice(0.3), RATE, subtype)
     warnings = enhanced(tmp_path / "in.w64", tmp_path / f"out.{ending}")
     nearest = "PCM_24" if ending == "flac" else subtype
@@ -288,7 +288,7 @@ def test_depth_is_kept_or_the_nearest_is_named(tmp_path, subtype, ending):
     assert len(warnings) == (nearest != subtype)
 
 
-def test_an_encoding_that_cannot_be_written_becomes_the_nearest(tmp_path):
+def test_an_encoding_that_cannot_be_written_becomes_the_nearest_one(tmp_path):
     soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
     ffmpeg("-i", tmp_path / "s.wav", "-c:a", "libmp3lame", "-f", "wav", tmp_path / "in.wav")
     (warning,) = enhanced(tmp_path / "in.wav", tmp_path / "out.wav")
@@ -297,7 +297,7 @@ def test_an_encoding_that_cannot_be_written_becomes_the_nearest(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["mp4", "mkv"])
-def test_video_through_a_pipe_keeps_its_pictures(tmp_path, ending):
+def test_a_video_read_from_a_pipe_keeps_its_video_stream(tmp_path, ending):
     soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
     picture = ("-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=10")
     source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
@@ -310,7 +310,7 @@ def test_video_through_a_pipe_keeps_its_pictures(tmp_path, ending):
     assert "Audio: aac" in told(target)
 
 
-def test_a_rate_that_a_codec_does_not_take_is_named(tmp_path):
+def test_a_rate_that_a_codec_lacks_is_changed_and_reported(tmp_path):
     soundfile.write(tmp_path / "in.wav", voice(0.5, 44_100), 44_100)
     warnings = enhanced(tmp_path / "in.wav", tmp_path / "out.webm")
     assert warnings == ["the rate became 48000 Hz, as opus does not support 44100 Hz"]
@@ -349,7 +349,7 @@ def kept_tags(path):
     ("before", "after"),
     [("wav", "wav"), ("mp3", "mp3"), ("flac", "ogg"), ("flac", "mka"), ("m4a", "m4a"), ("m4a", "flac"), ("ogg", "m4a")],
 )
-def test_tags_about_the_level_stay_until_it_changes(tmp_path, before, after):
+def test_replaygain_tags_are_kept_unless_the_level_changes(tmp_path, before, after):
     with_gains(tmp_path / f"in.{before}")
     assert kept_tags(tmp_path / f"in.{before}") == (True, True)
     source, target = tmp_path / f"in.{before}", tmp_path / f"out.{after}"
@@ -360,7 +360,7 @@ def test_tags_about_the_level_stay_until_it_changes(tmp_path, before, after):
     assert kept_tags(target) == (True, False)
 
 
-def test_the_loudness_in_a_bext_chunk_stays_until_the_level_changes(tmp_path):
+def test_the_loudness_in_a_bext_chunk_is_kept_unless_the_level_changes(tmp_path):
     bext = struct.pack("<346sH64s5h180s", b"Interview", 2, b"", -2300, 600, -100, -2000, -2100, b"")
     soundfile.write(tmp_path / "in.wav", voice(0.5), RATE)
     content = (tmp_path / "in.wav").read_bytes() + struct.pack("<4sI", b"bext", len(bext)) + bext
@@ -374,7 +374,7 @@ def test_the_loudness_in_a_bext_chunk_stays_until_the_level_changes(tmp_path):
 
 
 @pytest.mark.parametrize(("family", "channels"), [(2, 4), (255, 6)])
-def test_a_layout_of_opus_without_loudspeakers_is_reported(tmp_path, family, channels):
+def test_the_loss_of_an_opus_ambisonic_layout_is_reported(tmp_path, family, channels):
     """Each channel has its own level, by which it is found again in its place."""
     levels = 0.4 * 0.7 ** np.arange(channels)
     soundfile.write(tmp_path / "in.wav", voice(1.0, 48_000)[:, None] * levels, 48_000)
@@ -389,7 +389,7 @@ def test_a_layout_of_opus_without_loudspeakers_is_reported(tmp_path, family, cha
     assert any("which is lost" in line for line in lines)
 
 
-def test_a_b_format_wav_is_reported(tmp_path):
+def test_the_loss_of_a_b_format_layout_is_reported(tmp_path):
     soundfile.write(tmp_path / "in.wav", np.stack([voice(0.5)] * 4, 1), RATE, format="WAVEX")
     content = (tmp_path / "in.wav").read_bytes()
     guid = bytes.fromhex("000000001000800000aa00389b71")

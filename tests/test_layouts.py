@@ -28,7 +28,7 @@ def held(sources, kind, side):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
-def test_a_layout_is_found_as_it_is_and_split_without_a_leak(layout, tmp_path):
+def test_every_corpus_layout_is_recognised_and_split_without_shared_speakers(layout, tmp_path):
     expected = layout(tmp_path / "corpus")
     place = tmp_path / "corpus" / expected.get("place", "")
     paired = layout.__name__ in ("voicebank", "pairs", "csv_manifest")
@@ -69,7 +69,7 @@ def test_skipped_files_are_listed_with_a_reason(tmp_path):
     assert "ben" in doubled
 
 
-def test_the_same_speaker_of_two_corpora_stays_on_one_side(tmp_path):
+def test_a_speaker_in_two_corpora_is_in_one_part_of_the_split_only(tmp_path):
     """p226 speaks in VCTK and in VoiceBank-DEMAND."""
     vctk92(tmp_path / "vctk")
     voicebank(tmp_path / "voicebank")
@@ -97,7 +97,7 @@ def test_named_validation_data_is_excluded_from_training(tmp_path):
         open_all(tmp_path, speech=[subset / "26"], valid_speech=[subset])
 
 
-def test_a_split_is_kept_when_data_comes_to_it(tmp_path):
+def test_a_split_is_kept_when_data_is_added(tmp_path):
     plain(tmp_path / "corpus")
     first = open_all(tmp_path, speech=[tmp_path / "corpus"], noise=[noises(tmp_path / "noise")])
     save_split(tmp_path / "split.json", first.splits)
@@ -128,7 +128,7 @@ def test_noises_cut_from_one_recording_share_a_group(tmp_path):
     assert len(set(groups.values())) == 6
 
 
-def test_a_single_noise_recording_leaves_generated_noises_to_validate_on(tmp_path):
+def test_a_single_noise_recording_is_validated_on_generated_noises(tmp_path):
     plain(tmp_path / "corpus")
     for channel in (1, 2):
         (tmp_path / "noise").mkdir(exist_ok=True)
@@ -169,7 +169,7 @@ def test_sampling_probability_is_proportional_to_weight(tmp_path):
         ),
     ],
 )
-def test_a_folder_that_makes_no_training_is_refused_in_a_line(prepare, message, tmp_path):
+def test_a_folder_without_training_data_is_refused_in_one_line(prepare, message, tmp_path):
     prepare(tmp_path / "corpus")
     with pytest.raises(CorpusError, match=message) as caught:
         open_all(tmp_path, speech=[tmp_path / "corpus"])
@@ -187,7 +187,7 @@ def test_a_folder_that_makes_no_training_is_refused_in_a_line(prepare, message, 
         ("b.csv", None, "cannot be read"),
     ],
 )
-def test_a_manifest_that_cannot_be_used_is_refused_in_a_line(name, text, message, tmp_path):
+def test_an_unusable_manifest_is_refused_in_one_line(name, text, message, tmp_path):
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(CorpusError, match=message):
@@ -237,14 +237,14 @@ def test_a_stray_file_does_not_undo_a_layout(tmp_path):
 
 
 @pytest.mark.parametrize("layout", [LAYOUTS[3], LAYOUTS[4], LAYOUTS[6]], ids=lambda layout: layout.__name__)
-def test_an_archive_beside_the_unpacked_folder_does_not_matter(layout, tmp_path):
+def test_an_archive_beside_the_unpacked_folder_is_ignored(layout, tmp_path):
     expected = layout(tmp_path / "d")
     (tmp_path / "d" / "download.tar.gz").write_bytes(b"what was unpacked")
     corpus = scan_speech(str(tmp_path / "d"))
     assert (corpus.layout, len(corpus.utterances)) == (expected["layout"], expected["files"])
 
 
-def test_one_clean_file_may_have_several_noisy_ones_and_stays_on_one_side(tmp_path):
+def test_one_clean_file_with_several_noisy_ones_is_in_one_part_of_the_split_only(tmp_path):
     rows = ["clean,noisy,speaker"]
     for speaker in "abc":
         speak(tmp_path / "clean" / f"{speaker}.wav", ord(speaker))
@@ -272,7 +272,7 @@ def test_noise_beside_speech_is_not_taken_for_speech(tmp_path):
         scan_speech(str(tmp_path))
 
 
-def test_loud_float_files_are_no_clean_speech(tmp_path):
+def test_float_files_beyond_full_scale_are_left_out(tmp_path):
     for i in range(3):
         speak(tmp_path / "d" / f"s{i}" / "0.wav", i)
     soundfile.write(tmp_path / "d" / "s0" / "loud.wav", 20 * voice(0.5, seed=5), 16_000, subtype="FLOAT")

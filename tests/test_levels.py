@@ -38,7 +38,7 @@ def through(sound, clip, cuts=()):
     st.integers(1, 4_000), st.integers(1, 3), st.lists(st.integers(0, 4_000), max_size=6), st.floats(0.2, 8),
     st.sampled_from([1_000, 16_000, 48_000]),
 )  # fmt: skip
-def test_a_limiter_keeps_below_its_ceiling_whatever_the_blocks(n, channels, cuts, gain, rate_hz):
+def test_a_limiter_stays_below_its_ceiling_for_all_block_sizes(n, channels, cuts, gain, rate_hz):
     rng = np.random.default_rng(n)
     sound = (gain * rng.uniform(-1, 1, (channels, n)) * (rng.random(n) < 0.2)).astype(np.float32)
     results = []
@@ -71,7 +71,7 @@ def test_a_peak_is_turned_down_with_the_sound_around_it_and_no_more():
 
 
 @pytest.mark.parametrize("clip", ["limit", "scale", "clip"])
-def test_samples_in_range_stay_as_they_are(clip):
+def test_samples_in_range_are_not_changed(clip):
     sound = np.random.default_rng(0).uniform(-1, 1, (2, 40_000)).astype(np.float32)
     sound[:, :2] = [[1, -1], [-1, 1]]
     same, warnings = through(sound, clip, [1, 77, 30_000])
@@ -129,7 +129,7 @@ def test_float_encodings_keep_samples_above_full_scale(tmp_path):
     np.testing.assert_array_equal(soundfile.read(tmp_path / "out.wav", dtype="float32")[0], hot())
 
 
-def test_the_command_limits_and_says_so(tmp_path):
+def test_the_command_limits_peaks_and_reports_it(tmp_path):
     soundfile.write(tmp_path / "in.wav", hot(), RATE_HZ, "FLOAT")
     arguments = ("enhance", tmp_path / "in.wav", "--strength", 0, "--subtype", "pcm16", "--json")
     result = segan(*arguments, "-o", tmp_path / "out.wav")

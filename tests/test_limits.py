@@ -42,7 +42,7 @@ PAIRS = [
 ]  # fmt: skip
 
 
-def test_the_limits_are_those_of_libsndfile(tmp_path):
+def test_the_table_of_limits_agrees_with_libsndfile(tmp_path):
     """In a process of its own, which may crash."""
     program = PROGRAM.format(pairs=PAIRS, rates=RATES_HZ, channels=CHANNELS, path=tmp_path / "file")
     words = [sys.executable, "-c", program]
@@ -91,7 +91,7 @@ def test_a_recording_beyond_a_limit_does_not_stop_a_batch(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.ogg"]
 
 
-def test_every_format_has_limits_or_needs_none():
+def test_formats_without_limits_accept_the_highest_rate_and_most_channels():
     """Formats that are written without limits, at the highest rate and with the most channels that segan reads."""
     free = {name for name in set(FORMATS.values()) if exceeded_limit(name, "PCM_16", 768_000, 64) is None}
     assert free == {"WAV", "OGG", "MP3", "AIFF", "CAF", "W64", "RF64", "AU"}

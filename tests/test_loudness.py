@@ -49,7 +49,7 @@ def true_peak_db(sound):
     return 20 * np.log10(np.abs(resample_poly(sound, 4, 1, axis=-1)).max())
 
 
-def test_quiet_peaks_leave_nothing_to_limit():
+def test_low_peaks_are_not_limited():
     sound = 0.1 * (voice(4.0) + hiss(4.0))[None]
     scaled, warnings = normalised(sound, -36, 16_000)
     np.testing.assert_allclose(scaled / sound, (scaled / sound)[0, 0], rtol=1e-6)
@@ -83,7 +83,7 @@ def test_silence_stays_silence():
     assert warnings == []
 
 
-def test_outputs_get_the_loudness_asked_for(tmp_path):
+def test_outputs_have_the_requested_loudness(tmp_path):
     soundfile.write(tmp_path / "in.wav", 0.3 * (voice(4.0) + hiss(4.0)), 16_000)
     assert segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--loudness", "-27").returncode == 0
     samples, rate_hz = soundfile.read(tmp_path / "out.wav")

@@ -153,7 +153,7 @@ def test_parts_of_noise_and_of_pairs_are_used_alone(tmp_path, calls):
         ({"duration": 3000}, "the file has 3 s, but the row selects 0-3000 s"),
     ],
 )
-def test_times_that_cannot_be_are_reported_with_their_row(tmp_path, calls, times, message):
+def test_impossible_times_are_reported_with_their_row(tmp_path, calls, times, message):
     rows = [{"noisy": "call0.wav", "clean": "call0.wav"} | times, {"noisy": "call1.wav", "clean": "call1.wav"}]
     write_manifest(tmp_path / "a.jsonl", rows)
     line = f"{tmp_path / 'a.jsonl'}, line 1: {message}"
@@ -166,7 +166,7 @@ def test_times_that_cannot_be_are_reported_with_their_row(tmp_path, calls, times
     assert [text[: len(line)] for text in reasons] == [line]
 
 
-def test_a_rounded_end_is_the_end_of_the_file(tmp_path, calls):
+def test_an_end_rounded_beyond_the_file_is_its_end(tmp_path, calls):
     write_manifest(tmp_path / "a.csv", [{"path": "call0.wav", "offset": 2.5, "duration": 0.54}])
     pool, _ = load(tmp_path, [tmp_path / "a.csv"])
     assert pool.speech.all[0].length == 8_000
@@ -194,7 +194,7 @@ def test_an_unknown_length_beside_a_start_is_refused_by_name(tmp_path, calls, co
 
 
 @pytest.mark.parametrize("column", ["length", "num_samples"])
-def test_the_length_of_a_whole_file_is_no_selection(tmp_path, calls, column):
+def test_the_duration_of_a_whole_file_selects_no_part(tmp_path, calls, column):
     write_manifest(tmp_path / "a.jsonl", [{"clean": "call0.wav", "noisy": "call1.wav", column: 1}])
     assert len(from_manifest(tmp_path / "a.jsonl").all) == 1
 
@@ -226,7 +226,7 @@ def test_lhotse_cuts_that_are_not_of_one_file_are_refused(tmp_path, change, mess
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:20], lambda data: b"x" + data, lambda data: data[:-12] + b"x" * 12]
 )
-def test_a_damaged_compressed_manifest_is_refused_in_a_line(tmp_path, damage):
+def test_a_damaged_compressed_manifest_is_refused_in_one_line(tmp_path, damage):
     write_manifest(tmp_path / "a.jsonl.gz", [nemo_row(0, 1.0)])
     (tmp_path / "a.jsonl.gz").write_bytes(damage((tmp_path / "a.jsonl.gz").read_bytes()))
     with pytest.raises(CorpusError, match=r"a\.jsonl\.gz: cannot be read \(.+\)"):
@@ -275,7 +275,7 @@ def composed_pairs(tmp_path):
     return tmp_path
 
 
-def test_names_that_differ_in_composition_alone_are_pairs(composed_pairs):
+def test_names_in_different_unicode_forms_are_pairs(composed_pairs):
     cases = from_folders(composed_pairs / "noisy", composed_pairs / "clean")
     assert [case.name for case in cases.all] == ["Müller_01", "Müller_02", "café_01", "café_02"]
     assert cases.skipped == ()
@@ -285,7 +285,7 @@ def test_names_that_differ_in_composition_alone_are_pairs(composed_pairs):
     assert (len(corpus.utterances), corpus.skipped) == (4, ())
 
 
-def test_speakers_and_noises_that_differ_in_composition_alone_are_the_same(tmp_path):
+def test_speakers_and_noises_in_different_unicode_forms_are_the_same(tmp_path):
     for i, (form, name) in enumerate((("NFC", "Ä"), ("NFD", "Ä"), ("NFC", "b"), ("NFC", "c"))):
         path = tmp_path / "speech" / named(form, name) / f"{i}.wav"
         path.parent.mkdir(parents=True)
@@ -297,7 +297,7 @@ def test_speakers_and_noises_that_differ_in_composition_alone_are_the_same(tmp_p
     assert len({utterance.group for utterance in scan_noise(str(tmp_path / "noise")).utterances}) == 1
 
 
-def test_a_manifest_names_files_in_either_composition(composed_pairs):
+def test_a_manifest_may_name_files_in_either_unicode_form(composed_pairs):
     rows = [
         {"clean": named("NFD", "clean/café_01.wav"), "noisy": named("NFC", "noisy/café_01.wav"), "speaker": "a"},
         {"clean": "clean/café_02.wav", "noisy": named("NFD", "noisy/café_02.wav"), "speaker": "b"},
@@ -308,7 +308,7 @@ def test_a_manifest_names_files_in_either_composition(composed_pairs):
     assert [case.name for case in from_manifest(composed_pairs / "a.jsonl").all] == ["noisy/café_01", "noisy/café_02"]
 
 
-def test_reports_are_compared_by_name_in_either_composition():
+def test_reports_are_compared_by_name_in_either_unicode_form():
     measures = {"stoi": {"label": "STOI", "unit": "", "higher_is_better": True}}
     first, second = (
         {

@@ -37,7 +37,7 @@ def test_more_noise_scores_worse(name):
     assert all(low <= value <= high for value in means)
 
 
-def test_a_signal_against_itself_has_the_best_there_is():
+def test_a_signal_compared_with_itself_has_the_best_scores():
     scores = measure_all(CLEAN, CLEAN, tuple(WITH_REFERENCE))
     assert scores.pop("si_sdr_db") == Undefined("no distortion")
     assert scores == pytest.approx(BEST, abs=1e-3)
@@ -49,7 +49,7 @@ def test_scores_do_not_depend_on_level(name):
     assert quiet == pytest.approx(one(name, CLEAN, at_snr(10.0)), abs=0.02)
 
 
-def test_values_are_those_that_were_checked():
+def test_scores_equal_the_golden_values():
     """On real speech the code was compared with reference figures (docs/metrics.md); these pin it on made signals."""
     golden = json.loads(GOLDEN.read_text())
     for snr_db, expected in golden.items():
@@ -63,7 +63,7 @@ def test_segmental_snr_is_that_of_each_frame_within_bounds():
     assert frames(np.ones(4_800)).shape == (36, 480)  # 30 ms every 7.5 ms; the last whole one is not counted
 
 
-def test_likelihood_ratio_is_that_of_the_prediction_filters():
+def test_likelihood_ratio_equals_that_of_the_prediction_filters():
     """Of a process by a filter A against white noise: log of a' R a / σ², with R and σ² of the white one."""
     white = np.random.default_rng(0).standard_normal(160_000)
     coloured = lfilter([1.0], [1.0, -0.9], white)
@@ -71,7 +71,7 @@ def test_likelihood_ratio_is_that_of_the_prediction_filters():
     assert np.mean(llr_frames(white, coloured)) == pytest.approx(np.log(1 + 0.9**2), abs=0.05)
 
 
-def test_slope_distance_hears_tilt_and_not_level():
+def test_spectral_slope_distance_depends_on_tilt_and_not_on_level():
     white = 0.1 * np.random.default_rng(0).standard_normal(16_000)
     assert np.max(wss_frames(white, 0.1 * white)) < 1e-3
     assert np.mean(wss_frames(white, lfilter([1.0, -0.9], [1.0], white))) > 0.5
@@ -104,7 +104,7 @@ def test_too_short_a_signal_is_undefined():
     assert isinstance(stoi(CLEAN[:2000], at_snr(5.0)[:2000]), Undefined)
 
 
-def test_pauses_of_exact_zeros_do_no_harm():
+def test_pauses_of_exact_zeros_keep_scores_defined():
     clean, noisy = CLEAN.copy(), at_snr(10.0)
     clean[20_000:30_000] = noisy[20_000:30_000] = 0.0
     assert all(isinstance(score, float) for score in measure_all(clean, noisy, tuple(WITH_REFERENCE)).values())
@@ -116,7 +116,7 @@ def test_samples_that_are_not_numbers_are_undefined():
     assert all(isinstance(score, Undefined) for score in measure_all(CLEAN, broken, tuple(WITH_REFERENCE)).values())
 
 
-def test_reasons_are_words():
+def test_the_reason_of_an_undefined_score_is_text():
     reason = pesq_wb(CLEAN[:2000], at_snr(5.0)[:2000]).reason
     assert isinstance(reason, str)
     assert not reason.startswith("b'")
@@ -127,14 +127,14 @@ def test_undefined_scores_are_excluded_from_the_mean():
     assert mean([Undefined("silent")]) is None
 
 
-def test_every_measure_tells_what_it_is():
+def test_every_measure_has_a_range_and_a_source():
     assert set(CORE) < set(MEASURES)
     for measure in MEASURES.values():
         assert measure.range[0] < measure.range[1]
         assert measure.source
 
 
-def test_dnsmos_hears_noise_without_a_reference():
+def test_dnsmos_rates_noisy_speech_lower_without_a_reference():
     names = ("dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808")
     clean, noisy = (measure_all(signal, signal, names) for signal in (0.3 * CLEAN, 0.3 * at_snr(0.0)))
     assert all(1 <= score <= 5 for score in (*clean.values(), *noisy.values()))

@@ -52,7 +52,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("model", "says"), WRONG)
-def test_what_is_no_model_is_named(folder, model, says):
+def test_names_that_are_no_model_are_refused_with_the_reason(folder, model, says):
     with pytest.raises(CheckpointError) as caught:
         Enhancer(model)
     assert str(caught.value) == f"{model}: {says}"
@@ -67,13 +67,13 @@ def test_what_is_no_model_is_named(folder, model, says):
         ("train", "--data", "run", "--init", "{}"),
     ],
 )
-def test_a_wrong_model_is_named_before_any_extra(folder, arguments):
+def test_a_wrong_model_is_reported_before_a_missing_extra(folder, arguments):
     result = without(EXTRAS, *(each.format("segan-spectal") for each in arguments))
     says = f"no such model; did you mean segan-spectral? Otherwise {CHOICE}"
     assert (result.returncode, result.stderr) == (1, f"segan: segan-spectal: {says}\n")
 
 
-def test_a_missing_training_state_is_named_before_any_extra(folder):
+def test_a_missing_training_state_is_reported_before_a_missing_extra(folder):
     result = without(EXTRAS, "train", "--data", "run", "--init", "run/lost.pt")
     assert (result.returncode, result.stderr) == (1, "segan: run/lost.pt: no such file; did you mean run/last.pt?\n")
 
@@ -89,7 +89,7 @@ def test_a_missing_training_state_is_named_before_any_extra(folder):
         (["enhance", "--model"], "none/", []),
     ],
 )
-def test_models_are_completed(folder, words, incomplete, found):
+def test_model_names_are_completed_in_the_shell(folder, words, incomplete, found):
     given = [
         item.value for item in ShellComplete(segan, {}, "segan", "_SEGAN_COMPLETE").get_completions(words, incomplete)
     ]
@@ -104,7 +104,7 @@ def test_models_are_completed(folder, words, incomplete, found):
     ("shell", "lines"),
     [("bash", ["plain,segan-gated"]), ("zsh", ["plain", "segan-gated", "_"]), ("fish", ["plain,segan-gated"])],
 )
-def test_the_shells_get_their_lines(shell, lines):
+def test_completion_has_the_format_of_each_shell(shell, lines):
     number = {"bash": "3", "zsh": "3", "fish": "segan-g"}[shell]
     words = {"COMP_WORDS": "segan enhance --model segan-g", "COMP_CWORD": number}
     environment = alone(_SEGAN_COMPLETE=f"{shell}_complete", **words)

@@ -46,7 +46,7 @@ def test_the_paper_preset_has_the_published_shapes():
     assert parameters(discriminator) == pytest.approx(24e6, rel=0.03)
 
 
-def test_the_second_version_has_the_weights_of_its_authors_configuration():
+def test_segan_plus_has_as_many_weights_as_its_authors_configuration():
     """Counted from the released options: 5 layers of stride 4, kernel 31, learned skips, z of 1024 channels."""
     widths, k = (64, 128, 256, 512, 1024), 31
     encoder = sum(i * o * k + 2 * o for i, o in zip((1, *widths), widths, strict=False))  # bias and PReLU
@@ -67,7 +67,7 @@ def test_the_second_version_has_the_weights_of_its_authors_configuration():
     assert parameters(discriminator) == convolutions + head
 
 
-def test_the_dilated_one_halves_the_taps_and_hears_a_whole_segment():
+def test_segan_dilated_has_half_the_macs_and_sees_a_whole_segment():
     plus, dilated = PRESETS["segan-plus"].generator, PRESETS["segan-dilated"].generator
     assert dilated.receptive_field() > PRESETS["segan-dilated"].segment_length > plus.receptive_field()
     assert macs_per_second(PRESETS["segan-dilated"]) < 0.5 * macs_per_second(PRESETS["segan-plus"])
@@ -82,7 +82,7 @@ def parameters_by_hand(config):
 
 
 @pytest.mark.parametrize("name", CLASSICAL)
-def test_the_field_of_view_is_what_a_frame_of_the_thought_vector_hears(name):
+def test_the_field_of_view_equals_the_samples_that_reach_one_frame(name):
     """Measured: the samples of a long input that move a frame in its middle, to the last one."""
     generator = ConvolutionalGenerator(scaled(PRESETS[name], 0.02).generator)
     view, stride = generator.config.receptive_field(), math.prod(generator.config.strides)
@@ -126,7 +126,7 @@ def test_macs_are_those_of_the_convolutions():
     assert macs_per_second(model) == (encoder + decoder) * 16_000 / 32
 
 
-def test_slim_has_a_sixteenth_of_the_weights():
+def test_segan_slim_has_a_sixteenth_of_the_weights():
     slim = parameters(ConvolutionalGenerator(PRESETS["segan-slim"].generator))
     assert slim == pytest.approx(4.7e6, rel=0.05)
 
@@ -142,14 +142,14 @@ def test_every_preset_maps_segments_to_segments(name):
 
 
 @pytest.mark.parametrize("n_samples", [16, 32, 160])
-def test_any_multiple_of_the_stride_is_a_segment(n_samples):
+def test_any_multiple_of_the_stride_is_accepted_as_segment(n_samples):
     generator = ConvolutionalGenerator(TINY)
     z = torch.randn(latent_shape(TINY, 2, n_samples))
     assert z.shape == (2, 3, n_samples // 16)
     assert generator(torch.randn(2, 1, n_samples), z).shape == (2, 1, n_samples)
 
 
-def test_layers_keep_time_aligned():
+def test_layers_keep_signals_aligned_in_time():
     """Shifting the input by the total stride shifts the output by as much, away from the edges."""
     torch.manual_seed(0)
     generator = ConvolutionalGenerator(ConvolutionalConfig((4, 8), (2, 2), (1, 3), 5, 0, input_rms=1.0)).eval()
@@ -159,7 +159,7 @@ def test_layers_keep_time_aligned():
     torch.testing.assert_close(out[..., 30:100], shifted[..., 34:104])
 
 
-def test_latent_and_skips_matter():
+def test_latent_and_skips_change_the_output():
     torch.manual_seed(0)
     generator = ConvolutionalGenerator(TINY)
     x = torch.randn(1, 1, 64)
@@ -170,7 +170,7 @@ def test_latent_and_skips_matter():
     assert not torch.equal(generator(x, z), generator(2 * x, z))
 
 
-def test_gates_let_skips_through_as_the_decoder_says():
+def test_skip_gates_are_controlled_by_the_decoder():
     torch.manual_seed(0)
     generator = ConvolutionalGenerator(ConvolutionalConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_scale="gated"))
     x = torch.randn(1, 1, 64)
@@ -205,7 +205,7 @@ def test_skips_join_by_sum_or_with_learned_weights():
     assert fixed.decoder[1].in_channels == 4
 
 
-def test_without_skips_the_thought_vector_alone_carries_the_input():
+def test_without_skips_the_output_depends_on_the_thought_vector_only():
     torch.manual_seed(0)
     x = torch.randn(1, 1, 64)
     generator = ConvolutionalGenerator(ConvolutionalConfig((4, 8), (2, 2), (1, 1), 5, 0, skip_merge="none"))
@@ -220,7 +220,7 @@ def test_without_skips_the_thought_vector_alone_carries_the_input():
     assert torch.equal(generator(x, None), generator(2 * x, None))
 
 
-def test_without_skips_weights_and_macs_are_those_of_the_narrower_decoder():
+def test_without_skips_costs_are_those_of_the_narrower_decoder():
     model = ModelConfig(
         "m",
         ConvolutionalConfig((4, 8), (2, 4), (1, 1), 5, 3, skip_merge="none"),
@@ -237,7 +237,7 @@ def test_without_skips_weights_and_macs_are_those_of_the_narrower_decoder():
 
 
 @pytest.mark.parametrize("scale", ["learned", "gated"])
-def test_no_skips_leave_nothing_to_scale(scale):
+def test_skip_scales_without_skips_are_refused(scale):
     with pytest.raises(ConfigError, match="leaves no skips to scale; set skip_scale to fixed"):
         ConvolutionalConfig((4, 8), (2, 4), (1, 1), 5, 3, skip_merge="none", skip_scale=scale)
 
@@ -254,7 +254,7 @@ def test_latents_have_mean_0_and_deviation_1(latent):
     assert ConvolutionalConfig((4,), (2,), (1,), 5, 0).draw_latent(np.random.default_rng(0), 1, 4) is None
 
 
-def test_phase_shuffle_rolls_in_training_alone():
+def test_phase_shuffle_rolls_only_in_training():
     torch.manual_seed(0)
     shifted = {tuple(phase_shuffle(torch.arange(8.0)[None, None], 2).flatten().tolist()) for _ in range(100)}
     assert shifted == {tuple(torch.arange(8.0).roll(n).tolist()) for n in range(-2, 3)}
@@ -267,7 +267,7 @@ def test_phase_shuffle_rolls_in_training_alone():
     assert len({float(d(candidate, noisy).sum().detach()) for _ in range(5)}) == 1
 
 
-def test_batch_norm_sees_the_batch():
+def test_batch_norm_depends_on_the_batch():
     d = ConvolutionalDiscriminator(ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5, norm="batch"), 64, 1)
     candidate, noisy = torch.randn(3, 1, 64), torch.randn(3, 1, 64)
     assert not torch.allclose(d(candidate, noisy)[:1], d(candidate[:1], noisy[:1]))
@@ -298,7 +298,7 @@ def test_discriminator_judges_the_candidate_under_its_condition():
     assert not torch.allclose(logits, d(noisy, noisy))
 
 
-def test_the_reference_batch_lies_as_candidates_and_their_conditions_do():
+def test_the_reference_batch_holds_candidates_with_their_conditions():
     d = ConvolutionalDiscriminator(ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)
     clean, noisy = torch.randn(2, 4, 1, 64)
     d.set_reference(clean, noisy)
@@ -308,7 +308,7 @@ def test_the_reference_batch_lies_as_candidates_and_their_conditions_do():
     assert torch.equal(*seen)
 
 
-def test_virtual_batch_norm_does_not_let_examples_see_each_other():
+def test_virtual_batch_norm_keeps_examples_independent():
     torch.manual_seed(0)
     d = ConvolutionalDiscriminator(ConvolutionalDiscriminatorConfig((4, 8), (4, 4), 5), 64, 4)
     d.set_reference(torch.randn(4, 1, 64), torch.randn(4, 1, 64))

@@ -51,7 +51,7 @@ def shell(line, **environment):
 
 
 @pytest.mark.parametrize("name", ["tmp/x.wav", "/tmp/x.wav", "//tmp/x.wav", "./tmp//x.wav", "tmp/./x.wav"])
-def test_empty_parts_of_a_name_are_left_out(name):
+def test_empty_parts_of_a_path_are_left_out(name):
     assert join(Path("out"), PurePosixPath(name)) == Path("out/tmp/x.wav")
     assert str(join(as_path("memory://out"), PurePosixPath(name))) == "memory://out/tmp/x.wav"
 
@@ -64,12 +64,12 @@ def test_empty_parts_of_a_name_are_left_out(name):
         *((PureWindowsPath("out"), name) for name in ("C:/x.wav", "C:x.wav", "..\\x.wav", "a\\..\\..\\x", "\\x.wav")),
     ],
 )
-def test_a_name_that_leads_out_of_the_output_folder_is_refused(folder, name):
+def test_a_path_that_leaves_the_output_folder_is_refused(folder, name):
     with pytest.raises(AudioError, match="does not stay in"):
         join(folder, PurePosixPath(name))
 
 
-def test_encoded_names_are_ordinary_names_of_local_files():
+def test_percent_encoded_names_of_local_files_are_not_decoded():
     assert join(Path("out"), PurePath("%2e%2e/50%.wav")) == Path("out/%2e%2e/50%.wav")
 
 
@@ -100,7 +100,7 @@ def test_a_name_is_never_a_chain_of_urls():
 
 
 @pytest.mark.parametrize("scheme", ["file://", "FILE://localhost", "local://", "LOCAL://", "Local://localhost"])
-def test_a_url_of_a_local_file_is_its_path_whatever_the_scheme(place, scheme):
+def test_every_spelling_of_a_local_url_is_its_path(place, scheme):
     assert as_path(f"{scheme}{place}/%61.wav") == place / "a.wav"
     for source, target in ((f"{scheme}{place}/a.wav", "a.wav"), ("hard.wav", f"{scheme}{place}/./a.wav")):
         with pytest.raises(SameFileError, match="is the input itself"):
@@ -128,7 +128,7 @@ def test_a_url_of_no_absolute_path_is_refused(name):
         ("a.wav -o b.wav --dry-run >> hard.wav", "standard output: is the input itself; name another output"),
     ],
 )  # fmt: skip
-def test_enhance_writes_over_nothing_that_it_reads(place, arguments, says):
+def test_enhance_never_overwrites_its_inputs(place, arguments, says):
     before = contents(place)
     words, _, redirected = arguments.partition(" <" if "<" in arguments else " >>")
     result = shell(f"SEGAN enhance {arguments}") if redirected else segan("enhance", *words.split())
@@ -149,7 +149,7 @@ def test_enhance_writes_over_nothing_that_it_reads(place, arguments, says):
         ("--data pairs.csv --csv x --html ./x", "x: both --csv and --html would be written to this file"),
     ],
 )
-def test_evaluate_writes_over_nothing_that_it_reads(place, arguments, says):
+def test_evaluate_never_overwrites_its_inputs(place, arguments, says):
     for name in ("n/a.wav", "n/alone.wav", "c/a.wav", "e/a.wav"):
         Path(name).parent.mkdir(exist_ok=True)
         Path(name).write_bytes(Path("a.wav").read_bytes())
@@ -161,14 +161,14 @@ def test_evaluate_writes_over_nothing_that_it_reads(place, arguments, says):
     assert contents(place) == before
 
 
-def test_export_does_not_write_over_its_model(place):
+def test_export_never_overwrites_its_model(place):
     result = segan("export", "m.onnx", "-o", "./m.onnx", "-y")
     assert (result.returncode, result.stderr) == (2, "segan: m.onnx: is the model itself; name another output\n")
     assert Path("m.onnx").read_bytes() == b"model"
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "step-0000010.safetensors", "log.jsonl", "last.pt", "data.json"])
-def test_a_new_training_takes_no_folder_with_files_that_it_would_overwrite(tmp_path, name):
+def test_a_new_training_refuses_a_folder_whose_files_it_would_overwrite(tmp_path, name):
     check_run_folder(tmp_path, resume=False)
     (tmp_path / name).write_bytes(b"x")
     with pytest.raises(TrainingError, match=f"contains {name}, which would be overwritten; give another --run-dir"):
@@ -185,7 +185,7 @@ def test_a_new_training_takes_no_folder_with_files_that_it_would_overwrite(tmp_p
         ('{"source": "x"}\n{"so', '{"source": "x"}\n'),
     ],
 )
-def test_a_torn_last_outcome_is_removed_before_the_next(tmp_path, before, kept):
+def test_an_incomplete_last_outcome_is_removed_before_the_next(tmp_path, before, kept):
     path = tmp_path / "o.jsonl"
     path.write_text(before)
     with open_outcomes(path, force=False) as record:
@@ -253,7 +253,7 @@ def test_temporary_files_of_killed_processes_are_removed_later(tmp_path, monkeyp
         ("SEGAN models --json >&-", "it is closed"),
     ],
 )
-def test_results_that_cannot_be_printed_are_one_line_and_exit_code_1(place, line, why):
+def test_results_that_cannot_be_printed_give_one_line_and_exit_code_1(place, line, why):
     result = shell(line)
     assert result.returncode == 1
     assert result.stderr == f"segan: standard output: cannot be written ({why})\n"
@@ -274,7 +274,7 @@ def test_messages_are_printed_whatever_the_width_of_the_terminal(place, columns)
     assert result.stderr == "1 recording; nothing was enhanced (--dry-run)\n"
 
 
-def test_more_jobs_than_files_may_be_open_are_fewer_jobs(place):
+def test_jobs_are_limited_by_the_number_of_open_files(place):
     for i in range(6):
         Path(f"r{i}.wav").write_bytes(Path("a.wav").read_bytes())
     first, last = shell("ulimit -n 90; SEGAN enhance r?.wav -o out --jobs 1000").stderr.splitlines()
@@ -282,7 +282,7 @@ def test_more_jobs_than_files_may_be_open_are_fewer_jobs(place):
     assert last == "6 enhanced (1.2 s of sound)"
 
 
-def test_results_of_an_earlier_run_are_left_out_and_counted(place):
+def test_results_of_an_earlier_run_are_skipped_and_counted(place):
     for name in (
         "in/a.wav",
         "in/b.flac",
@@ -300,7 +300,7 @@ def test_results_of_an_earlier_run_are_left_out_and_counted(place):
     assert make_plan([Path("in")], None, "-x", None).notes == []
 
 
-def test_random_commands_write_nothing_but_their_outputs():
+def test_random_commands_write_only_their_outputs():
     arguments = [sys.executable, TESTS / "stress_outputs.py", "40", "7"]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False, env=alone())
     assert result.stdout.splitlines()[-1] == "40 commands, 0 of which did what they must not", result.stdout

@@ -96,7 +96,7 @@ def test_the_page_is_self_contained(report):
     assert all([version["name"] for version in file["sound"]] == names for file in inside["files"])
 
 
-def test_sound_is_embedded_up_to_a_limit_for_the_worst_and_best_recordings_first(evaluation, monkeypatch):
+def test_worst_and_best_recordings_are_embedded_first_up_to_a_limit(evaluation, monkeypatch):
     result, content, _ = evaluation
     ranked = rank_for_listening(result)
     assert sorted(ranked) == list(range(6))
@@ -311,7 +311,7 @@ def test_a_row_is_chosen_and_played_by_keys(page):
 
 
 @needs_browser
-def test_versions_switch_in_sync_at_the_same_position(page):
+def test_switching_versions_keeps_the_position(page):
     radio = page.get_by_role("radio")
     assert [text.split("\n")[0] for text in radio.all_inner_texts()] == ["noisy", "itself", "half</script>", "clean"]
     page.locator("#play").click()
@@ -422,7 +422,7 @@ def test_spectrograms_have_axes_and_a_scale(page):
 
 
 @needs_browser
-def test_rows_without_sound_say_so(open_page, evaluation, monkeypatch):
+def test_rows_without_sound_are_marked(open_page, evaluation, monkeypatch):
     result, content, folder = evaluation
     monkeypatch.setattr(page_module, "MAX_SOUND_BYTES", 700_000)
     (folder / "small.html").write_text(to_html(content, result))
@@ -504,7 +504,7 @@ def test_long_names_scroll_the_tables_and_not_the_page_on_a_phone(open_page, rep
 
 
 @needs_browser
-def test_a_measure_at_its_limit_says_why(page):
+def test_a_measure_at_its_limit_is_explained(page):
     rows = page.locator("#sections section").first.locator("tbody tr")
     assert "the highest possible value, as for any copy of the clean recordings" in rows.nth(0).inner_text()
     assert "no distortion" in rows.nth(1).inner_text()

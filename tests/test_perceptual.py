@@ -39,7 +39,7 @@ def damaged(clean, seed):
     yield lfilter([0.3], [1.0, -0.7], clean) + hiss(4.0, seed=seed, level=1e-3)
 
 
-def test_it_is_pesq_from_best_to_worst():
+def test_the_loss_follows_pesq_from_best_to_worst():
     """Aligned in time as these are, nothing is left but the standard's arithmetic."""
     ours, theirs = [], []
     for seed in range(2):
@@ -52,7 +52,7 @@ def test_it_is_pesq_from_best_to_worst():
     assert np.abs(np.subtract(ours, theirs)).max() < 0.1
 
 
-def test_smoothing_is_the_standards_recursion():
+def test_smoothing_equals_the_recursion_of_the_standard():
     ratio = torch.rand(2, 30)
     expected = [ratio[:, 0]]
     for n in range(1, 30):
@@ -69,7 +69,7 @@ def test_the_end_of_a_segment_is_judged_as_its_middle_is():
         assert float(distance(noisy, clean)) > 0.1, start
 
 
-def test_equals_are_at_no_distance_and_level_is_not_heard():
+def test_equal_signals_have_no_distance_and_level_does_not_matter():
     clean = wave(voice(2.0))
     assert float(distance(clean, clean)) < 1e-4
     assert float(distance(0.1 * clean, clean)) < 1e-3
@@ -77,7 +77,7 @@ def test_equals_are_at_no_distance_and_level_is_not_heard():
     torch.testing.assert_close(distance(3 * noisy, clean), distance(noisy, 3 * clean), rtol=1e-3, atol=0)
 
 
-def test_going_down_its_gradient_raises_pesq():
+def test_gradient_descent_on_the_loss_raises_pesq():
     clean = voice(2.0)
     noisy = clean + hiss(2.0, level=0.02)
     enhanced = wave(noisy.copy()).requires_grad_()
@@ -89,7 +89,7 @@ def test_going_down_its_gradient_raises_pesq():
     assert pesq(16_000, clean, enhanced.detach().numpy()[0, 0], "wb") > pesq(16_000, clean, noisy, "wb") + 0.5
 
 
-def test_segments_without_speech_count_nothing():
+def test_segments_without_speech_are_ignored():
     speech, silence = wave(voice(1.024)), torch.zeros(1, 1, 16_384)
     noisy = wave(hiss(1.024))
     both = distance(torch.cat((speech + noisy, noisy)), torch.cat((speech, silence)))
@@ -103,7 +103,7 @@ def test_segments_without_speech_count_nothing():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_gradients_are_finite_beside_exact_equality(seed):
+def test_gradients_are_finite_near_exact_equality(seed):
     clean = wave(voice(1.024, seed=seed))
     guess = clean.clone().requires_grad_()
     distance(guess, clean).backward()

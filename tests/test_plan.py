@@ -30,7 +30,7 @@ def pairs(*arguments):
     return [(str(job.source), str(job.target)) for job in make_plan(*arguments)]
 
 
-def test_a_file_goes_where_it_is_told(tree):
+def test_a_file_is_written_to_the_given_output(tree):
     assert pairs([Path("one.mp4")], Path("out.wav"), None, None) == [("one.mp4", "out.wav")]
     assert pairs([Path("one.mp4")], Path("results"), None, None) == [("one.mp4", "results/one.mp4")]
     assert pairs([Path("one.mp4")], Path("results"), None, ".wav") == [("one.mp4", "results/one.wav")]
@@ -59,12 +59,12 @@ def test_results_of_an_earlier_run_are_no_inputs(tree):
     assert list_of(b"a.wav\r\n.b.17-3.part.flac\n.c.flac\n") == [Path("a.wav"), Path(".c.flac")]
 
 
-def test_a_folder_gives_files_alone(tree):
+def test_special_files_in_a_folder_are_ignored(tree):
     os.mkfifo(tree / "in" / "pipe.wav")
     assert [source for source, _ in pairs([Path("in")], Path("out"), None, None)] == ["in/a.wav", "in/deep/b.flac"]
 
 
-def test_other_outputs_are_kept_apart_too(tree):
+def test_plots_residuals_and_lists_never_share_a_file_with_recordings(tree):
     jobs = make_plan([Path("in/a.wav")], Path("out.wav"), None, None)
     check_paths(jobs, [Use(Path("rest.wav"), "--residual", written=True), Use(Path("list"), "list")])
     for names in (["in/a.wav"], ["out.wav"], ["p.png", "./p.png"], ["in/deep/../a.wav"]):
@@ -74,7 +74,7 @@ def test_other_outputs_are_kept_apart_too(tree):
         check_paths(jobs, [Use(Path("./out.wav"), "list")])
 
 
-def test_a_missing_file_among_others_is_left_to_fail(tree):
+def test_a_missing_file_stays_in_the_plan_and_fails_later(tree):
     assert len(pairs([Path("missing.wav"), Path("one.mp4")], Path("out"), None, None)) == 2
 
 
@@ -108,21 +108,21 @@ def test_globs_and_lists_are_expanded(tree):
         (["in/a.wav"], "link.wav", None, None, "is the input itself"),
     ],
 )
-def test_what_cannot_be_meant_is_refused(tree, inputs, output, suffix, ending, complaint):
+def test_impossible_plans_are_refused(tree, inputs, output, suffix, ending, complaint):
     (tree / "in" / ".hidden" / "none").mkdir()
     (tree / "link.wav").symlink_to(tree / "in" / "a.wav")
     with pytest.raises((AudioError, SameFileError), match=complaint):
         make_plan([Path(entry) for entry in inputs], Path(output) if output else None, suffix, ending)
 
 
-def test_a_shard_depends_on_nothing_but_the_name():
+def test_the_shard_of_a_file_depends_only_on_its_name():
     """Pinned, so that machines with another version share a batch as before."""
     names = [f"p{i}/a{i}.wav" for i in range(12)]
     held = [[i for i, name in enumerate(names) if Shard(part, 3).holds(PurePosixPath(name))] for part in (1, 2, 3)]
     assert held == [[1, 5], [3, 7, 9], [0, 2, 4, 6, 8, 10, 11]]
 
 
-def test_shards_of_a_folder_are_enhanced_apart(tree):
+def test_shards_of_a_folder_are_disjoint_and_complete(tree):
     for i in range(20):
         (tree / "in" / f"r{i}.wav").write_bytes(b"x")
     whole = [job.target for job in make_plan([Path("in")], Path("out"), None, None)]
@@ -146,7 +146,7 @@ def test_shards_of_a_list_depend_on_whole_names_in_any_order():
     assert min(map(len, shards)) > 5
 
 
-def test_equal_hashes_are_no_conflict(tree, monkeypatch):
+def test_names_with_equal_hashes_are_no_conflict(tree, monkeypatch):
     monkeypatch.setattr("segan_cli.same_file.name_key", lambda name: 1 + len(name) % 2)
     check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("yy.flac"))])
     with pytest.raises(SameFileError, match="would be written to this file"):

@@ -49,7 +49,7 @@ def enhancer():
     st.sampled_from(["linked", "independent"]),
     st.sampled_from(["denoise", "keep", "drop"]),
 )
-def test_no_strength_leaves_every_sample_as_it_is(rate_hz, n, channels, high_band):
+def test_strength_0_changes_no_sample(rate_hz, n, channels, high_band):
     noisy = np.random.default_rng(n).standard_normal((2, n)).astype(np.float32)
     untouched = Enhancer(strength=0.0, channels=channels, high_band=high_band).enhance(noisy, rate_hz)
     np.testing.assert_array_equal(untouched, noisy)
@@ -162,7 +162,7 @@ def test_the_high_band_is_kept_dropped_or_denoised(rate_hz):
     assert decibels(above(denoised, rate_hz), high) < -12
 
 
-def test_the_high_band_of_clear_speech_stays():
+def test_the_high_band_of_clean_speech_is_kept():
     rate_hz = 48_000
     clear = voice(3.0, rate_hz)
     t = np.arange(len(clear)) / rate_hz
@@ -206,7 +206,7 @@ def test_bursts_above_the_models_band_stay_in_speech():
     assert abs(10 * np.log10(level[1] / level[0])) < 6
 
 
-def test_half_the_precision_says_nearly_the_same(enhancer):
+def test_half_precision_gives_nearly_the_same(enhancer):
     noisy = voice(2.0) + hiss(2.0)
     whole = enhancer.enhance(noisy, 16_000)
     assert decibels(Enhancer(precision="bf16").enhance(noisy, 16_000) - whole, whole) < -15
@@ -221,7 +221,7 @@ def test_one_enhancer_serves_several_threads(enhancer):
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
-def test_a_stream_holds_no_more_the_longer_it_gets(enhancer, rate_hz):
+def test_memory_of_a_stream_does_not_grow_with_its_length(enhancer, rate_hz):
     stream = enhancer.stream(rate_hz, 2)
     stream.settings = Enhancer(strength=0.0).settings
     n = 5 * enhancer.network.config.hop * rate_hz // 16_000  # whole segments, so that each push leaves as much
@@ -235,7 +235,7 @@ def test_a_stream_holds_no_more_the_longer_it_gets(enhancer, rate_hz):
 @pytest.mark.parametrize(
     "setting", [{"strength": 1.5}, {"batch": 0}, {"channels": "both"}, {"high_band": "half"}, {"precision": "int4"}]
 )
-def test_a_setting_that_cannot_be_is_named(setting):
+def test_an_invalid_setting_is_named(setting):
     with pytest.raises(ConfigError, match=next(iter(setting))):
         Enhancer(**setting)
 
@@ -247,7 +247,7 @@ def recording(tmp_path):
     return path
 
 
-def test_what_was_removed_and_what_is_left_add_up(recording, tmp_path):
+def test_output_and_residual_add_up_to_the_input(recording, tmp_path):
     assert segan("enhance", recording, "-o", tmp_path / "o.wav", "--residual", tmp_path / "r.wav").returncode == 0
     noisy, left, removed = (soundfile.read(tmp_path / name)[0] for name in ("in.wav", "o.wav", "r.wav"))
     np.testing.assert_allclose(left + removed, noisy, atol=1e-6)
@@ -261,7 +261,7 @@ def test_the_attenuation_can_be_bounded(tmp_path):
     assert -6.1 < decibels(left, noise) < -4.5
 
 
-def test_the_peak_and_the_rate_and_the_encoding_can_be_asked_for(recording, tmp_path):
+def test_peak_rate_and_encoding_of_the_output_can_be_set(recording, tmp_path):
     options = ("--normalize", -3, "--rate", 48_000, "--subtype", "pcm24")
     assert segan("enhance", recording, "-o", tmp_path / "out.flac", *options).returncode == 0
     info = soundfile.info(tmp_path / "out.flac")
@@ -280,7 +280,7 @@ def test_a_picture_shows_before_and_after(recording, tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["flac", "mp3", "wav"])
-def test_tags_stay(tmp_path, ending):
+def test_tags_are_kept(tmp_path, ending):
     with soundfile.SoundFile(tmp_path / f"in.{ending}", "w", 16_000, 1) as file:
         file.title, file.artist = "A talk", "Somebody"
         file.write(voice(0.5))
@@ -301,7 +301,7 @@ def test_json_describes_the_outcome(recording, tmp_path):
     assert account["real_time_factor"] > 0
 
 
-def test_the_input_survives_every_way_of_naming_it(recording, tmp_path):
+def test_the_input_is_never_overwritten_however_it_is_named(recording, tmp_path):
     content = recording.read_bytes()
     (tmp_path / "soft.wav").symlink_to(recording)
     (tmp_path / "hard.wav").hardlink_to(recording)
@@ -312,7 +312,7 @@ def test_the_input_survives_every_way_of_naming_it(recording, tmp_path):
 
 
 @pytest.mark.parametrize("option", ["--residual", "--plot"])
-def test_no_other_output_harms_a_file_either(recording, tmp_path, option):
+def test_residual_and_plot_never_overwrite_a_file(recording, tmp_path, option):
     content = recording.read_bytes()
     (tmp_path / "there").write_bytes(b"before")
     for name, says in (
@@ -332,7 +332,7 @@ def test_no_other_output_harms_a_file_either(recording, tmp_path, option):
 
 
 @pytest.mark.parametrize("ending", ["flac", "opus", "mp3"])
-def test_a_full_disk_is_told_whatever_the_format(tmp_path, ending):
+def test_a_full_disk_is_reported_for_every_format(tmp_path, ending):
     """The size limit of the process stands in for the disk; some formats write most when they are closed."""
     soundfile.write(tmp_path / "in.wav", voice(1.0) + hiss(1.0), 16_000)
     target = tmp_path / f"out.{ending}"
@@ -349,7 +349,7 @@ def test_a_full_disk_is_told_whatever_the_format(tmp_path, ending):
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_in_python_too_nothing_is_overwritten_unasked(enhancer, recording, tmp_path):
+def test_the_python_interface_overwrites_only_with_force(enhancer, recording, tmp_path):
     (tmp_path / "out.wav").write_bytes(b"before")
     with pytest.raises(OutputError, match="exists already"):
         enhancer.enhance_file(recording, tmp_path / "out.wav")
@@ -369,7 +369,7 @@ def test_a_bad_sample_is_refused_and_the_enhancer_stays_usable(enhancer, sample)
 
 
 @pytest.mark.parametrize(("name", "subtype"), [("out.flac", "vorbis")])
-def test_an_encoding_that_a_format_has_not_is_refused(recording, tmp_path, name, subtype):
+def test_an_encoding_that_a_format_lacks_is_refused(recording, tmp_path, name, subtype):
     assert "--subtype" in complaint(segan("enhance", recording, "-o", tmp_path / name, "--subtype", subtype))
     assert (
         segan("enhance", recording, "-o", tmp_path / "out.opus", "--subtype", "opus", "--rate", 48_000).returncode == 0
@@ -378,7 +378,7 @@ def test_an_encoding_that_a_format_has_not_is_refused(recording, tmp_path, name,
     assert soundfile.info(tmp_path / "eight.flac").subtype == "PCM_S8"
 
 
-def test_existing_results_stay_or_are_replaced_as_told(recording, tmp_path):
+def test_existing_results_are_kept_skipped_or_replaced_by_option(recording, tmp_path):
     target = tmp_path / "out.wav"
     target.write_bytes(b"before")
     assert "--force" in complaint(segan("enhance", recording, "-o", target))

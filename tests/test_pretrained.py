@@ -37,13 +37,13 @@ def test_silence_stays_silence(shipped):
 
 
 @pytest.mark.parametrize("kind", ["white", "pink", "brown", "hum"])
-def test_noise_alone_drops_by_20_db(enhancer, kind):
+def test_noise_without_speech_drops_by_20_db(enhancer, kind):
     noise = goldens.noise(kind, seed=1)
     left = enhancer.enhance(noise, goldens.RATE_HZ)
     assert 10 * np.log10(np.mean(noise**2) / np.mean(left**2)) >= 20
 
 
-def test_where_segments_begin_does_not_matter(enhancer):
+def test_the_output_does_not_depend_on_where_segments_begin(enhancer):
     noisy, _ = soundfile.read(SAMPLES / "noisy" / "street.wav", dtype="float32")
     shift = enhancer.network.config.hop // 3
     whole = enhancer.enhance(noisy, 16_000)

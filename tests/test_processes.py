@@ -103,7 +103,7 @@ def test_half_a_batch_each_gives_the_gradients_of_the_whole(results, game):
     )
 
 
-def test_all_processes_keep_the_same_examples(results):
+def test_all_processes_keep_the_same_replay_examples(results):
     """One example of each process, the first of its part of the batch."""
     alone, first, second = (result["metric with replay"]["replayed"] for result in results)
     for whole, ours, theirs in zip(alone, first, second, strict=True):
@@ -113,7 +113,7 @@ def test_all_processes_keep_the_same_examples(results):
         assert not torch.equal(ours[0], ours[1])
 
 
-def test_processes_get_equal_shares_or_a_line():
+def test_a_batch_that_processes_cannot_share_equally_is_refused():
     shares = [Processes(rank, 3).local_indices(6) for rank in range(3)]
     assert shares == [range(2), range(2, 4), range(4, 6)]
     with pytest.raises(TrainingError, match="batch_size 5 cannot be divided among 2 processes"):

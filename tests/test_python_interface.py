@@ -31,7 +31,7 @@ def noisy(tmp_path):
     return path
 
 
-def test_a_file_is_enhanced_as_its_samples(enhancer, noisy):
+def test_a_file_and_its_samples_give_the_same(enhancer, noisy):
     samples, rate_hz = enhancer(noisy)
     assert (samples.shape, rate_hz) == ((2, 16_000), 16_000)
     array, _ = soundfile.read(noisy, dtype="float32")
@@ -43,7 +43,7 @@ def test_a_file_is_enhanced_as_its_samples(enhancer, noisy):
 
 
 @pytest.mark.parametrize("convert", [list, torch.tensor, np.float64])
-def test_lists_and_tensors_are_samples_too(enhancer, convert):
+def test_lists_and_tensors_are_accepted_as_samples(enhancer, convert):
     sound = (voice(0.3) + hiss(0.3)).astype(np.float32)
     np.testing.assert_array_equal(enhancer(convert(sound), 16_000), enhancer(sound, 16_000))
 
@@ -56,7 +56,7 @@ def test_the_shorter_axis_has_the_channels(shape, axis):
 
 
 @pytest.mark.parametrize(("shape", "message"), [((2, 64), "too short"), ((65, 70), "up to 64"), ((1, 2, 3), "shape")])
-def test_a_layout_that_is_not_clear_is_refused(shape, message):
+def test_an_ambiguous_axis_order_is_refused(shape, message):
     with pytest.raises(AudioError, match=message):
         channel_axis(shape)
 
@@ -64,7 +64,7 @@ def test_a_layout_that_is_not_clear_is_refused(shape, message):
 @pytest.mark.parametrize(
     "samples", [np.zeros(9, np.int16), torch.zeros(9, requires_grad=True), "abc", [[1.0], [1.0, 2.0]]]
 )
-def test_what_is_not_samples_is_refused(enhancer, samples):
+def test_values_that_are_not_samples_are_refused(enhancer, samples):
     with pytest.raises(AudioError):
         enhancer.enhance(samples, 16_000)
 
@@ -132,7 +132,7 @@ def test_bytes_that_are_no_recording_are_refused(enhancer, given, says):
 
 
 @pytest.mark.parametrize("copy_of", [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))])
-def test_copies_and_pickles_do_the_same(enhancer, copy_of):
+def test_copies_and_pickles_of_an_enhancer_give_the_same(enhancer, copy_of):
     sound = voice(0.3) + hiss(0.3)
     model = Enhancer(load_model(find_model("segan-gated")), device="cpu", channels="independent")
     for original in (enhancer, model):
@@ -143,13 +143,13 @@ def test_copies_and_pickles_do_the_same(enhancer, copy_of):
     assert len(pickle.dumps(enhancer)) < 1_000
 
 
-def test_an_enhancer_goes_to_worker_processes(enhancer):
+def test_an_enhancer_works_in_worker_processes(enhancer):
     sound = voice(0.3) + hiss(0.3)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         np.testing.assert_array_equal(pool.apply(enhancer, (sound, 16_000)), enhancer(sound, 16_000))
 
 
-def test_a_file_returns_what_was_done(enhancer, noisy, tmp_path):
+def test_enhance_file_returns_a_summary(enhancer, noisy, tmp_path):
     outcome = enhancer.enhance_file(noisy, tmp_path / "clean.flac")
     assert (outcome.seconds, outcome.rate_hz, outcome.channels, outcome.error) == (1.0, 16_000, 2, None)
     assert (outcome.model, len(outcome.model_sha256), outcome.noise_reduction_db > 3) == ("default", 64, True)
@@ -157,7 +157,7 @@ def test_a_file_returns_what_was_done(enhancer, noisy, tmp_path):
         enhancer.enhance_file(noisy, tmp_path / "clean.flac")
 
 
-def test_errors_speak_of_arguments(enhancer, noisy, tmp_path):
+def test_errors_in_python_name_arguments_and_not_options(enhancer, noisy, tmp_path):
     noisy.write_bytes(noisy.read_bytes()[:-5_000])
     with pytest.raises(TruncatedError, match=r"pass allow_truncated=True"):
         enhancer.enhance_file(noisy, tmp_path / "clean.wav")

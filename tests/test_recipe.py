@@ -13,14 +13,14 @@ from segan_cli.errors import ConfigError
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_a_recipe_comes_back_as_it_was(name, tmp_path):
+def test_a_loaded_recipe_equals_the_saved_one(name, tmp_path):
     recipe = load_recipe(name)
     (tmp_path / "again.toml").write_text(recipe_text(recipe), encoding="utf-8")
     assert load_recipe(str(tmp_path / "again.toml")) == recipe
 
 
 @pytest.mark.parametrize("preset", PRESETS.values(), ids=PRESETS)
-def test_every_field_survives_toml_none_too(preset, tmp_path):
+def test_every_field_is_equal_after_toml_also_none(preset, tmp_path):
     training = TrainingConfig(clip_norm=None, adversarial=AdversarialConfig(gradient_share=0.3, start=7))
     recipe = Recipe(preset, training, DataConfig(speech=("a:2", 'b "c"'), noise=("ñ",)))
     (tmp_path / "a.toml").write_text(recipe_text(recipe), encoding="utf-8")
@@ -35,7 +35,7 @@ def test_there_is_a_recipe_for_the_default_model_and_for_the_paper():
     assert all((recipes_dir() / f"{name}.toml").is_file() for name in shipped_recipes())
 
 
-def test_the_papers_recipe_is_the_papers():
+def test_the_recipe_segan_2017_has_the_settings_of_the_paper():
     """arXiv 1703.09452, sections 3 and 5."""
     recipe = load_recipe("segan-2017")
     training, game = recipe.training, recipe.training.adversarial
@@ -130,7 +130,7 @@ def test_merging_keeps_what_is_not_changed():
         f"training.steps={'9' * 5_000}", "training.steps=" + "[" * 100_000,
     ],
 )  # fmt: skip
-def test_absurd_numbers_are_refused_in_a_line_of_bounded_length(absurd):
+def test_absurd_numbers_are_refused_in_one_short_line(absurd):
     with pytest.raises(ConfigError) as refused:
         override(load_recipe("segan-gated"), [absurd])
     assert absurd.partition("=")[0].split(".")[-1] in str(refused.value)

@@ -31,7 +31,7 @@ def test_compressed_spectrum_is_zero_for_equals_and_grows_with_the_difference():
     assert values == sorted(values)
 
 
-def test_compressed_spectrum_of_a_scaled_signal():
+def test_compressed_spectrum_of_a_scaled_signal_is_exact():
     """|aX|^0.3 = a^0.3 |X|^0.3: a factor a costs (1 - a^0.3)^2 of the mean |X|^0.6, a turned sign 4 times its share."""
     torch.manual_seed(0)
     loss, clean = CompressedSpectrum(), torch.randn(1, 1, 8192)
@@ -47,7 +47,7 @@ def test_gradients_are_finite_at_silence(term):
     assert torch.isfinite(silence.grad).all()
 
 
-def test_multi_resolution_stft_of_a_scaled_signal():
+def test_multi_resolution_stft_of_a_scaled_signal_is_exact():
     """‖|Y| - a|Y|‖ / ‖|Y|‖ = 1 - a, and the logarithms differ by -log a, at every resolution and for either sign."""
     torch.manual_seed(0)
     loss, clean = MultiResolutionSTFT(), torch.randn(1, 1, 8192)

@@ -49,7 +49,7 @@ def wav(n=3_200, format="WAV", seed=0, subtype="PCM_16", **tags):
     ("name", "url"),
     [("a.wav", False), ("C://a.wav", False), ("s3://b/a.wav", True), ("-", False), ("in/x:y.wav", False)],
 )
-def test_urls_are_told_from_paths(name, url):
+def test_urls_and_paths_are_told_apart(name, url):
     assert is_url(name) == url
 
 
@@ -71,12 +71,12 @@ def test_a_url_of_a_local_file_is_its_path(tmp_path):
         ("sftp://host//srv/a.wav", "sftp://host//srv/a.wav"),
     ],
 )
-def test_urls_of_one_file_are_one_path(name, url):
+def test_different_urls_of_one_file_are_equal(name, url):
     assert RemotePath(name) == RemotePath(url)
     assert str(RemotePath(name)) == url
 
 
-def test_the_parts_of_a_url():
+def test_the_parts_of_a_url_are_found():
     path = RemotePath("s3://b/in/talk.de.wav")
     assert (path.name, path.stem, path.suffix, str(path.parent)) == ("talk.de.wav", "talk.de", ".wav", "s3://b/in")
     assert str(path.with_stem("x")) == "s3://b/in/x.wav"
@@ -96,7 +96,7 @@ def test_an_input_is_not_overwritten_under_another_name(memory):
     ("output", "suffix", "says"),
     [("https://h/out", None, "can only be read"), (None, "-clean", "can only be read")],
 )
-def test_the_web_is_only_read(output, suffix, says, monkeypatch):
+def test_writing_to_http_is_refused(output, suffix, says, monkeypatch):
     monkeypatch.setattr(inputs_module, "find_kind", lambda path: "file")
     with pytest.raises(OutputError, match=says):
         make_plan([as_path("https://h/a.wav")], None if output is None else as_path(output), suffix, None)
@@ -203,7 +203,7 @@ def test_a_remote_output_appears_whole_or_not_at_all(memory, monkeypatch):
     assert memory.cat("/out/a.wav") == b"whole"
 
 
-def test_servers_that_show_files_while_they_are_written_get_another_name_first(memory, monkeypatch):
+def test_servers_without_atomic_writes_get_a_temporary_name_first(memory, monkeypatch):
     from segan_cli import remote
 
     monkeypatch.setattr(remote, "WHOLE", set())
@@ -225,7 +225,7 @@ def test_servers_that_show_files_while_they_are_written_get_another_name_first(m
     assert memory.find("/") == ["/new/folder/a.txt"]
 
 
-def test_an_enhancer_takes_urls(memory, tmp_path):
+def test_an_enhancer_accepts_urls(memory, tmp_path):
     memory.pipe("/noisy.wav", wav(9_000))
     (tmp_path / "noisy.wav").write_bytes(wav(9_000))
     enhancer = Enhancer()
@@ -237,7 +237,7 @@ def test_an_enhancer_takes_urls(memory, tmp_path):
         enhancer.enhance_file("memory://noisy.wav", "memory://clean.flac")
 
 
-def test_cases_of_an_evaluation_are_found_at_urls(memory):
+def test_evaluation_finds_recordings_at_urls(memory):
     for name in ("clean/p1/a.wav", "noisy/p1/a.wav", "clean/p2/b.wav", "noisy/p2/b.wav"):
         memory.pipe(f"/set/{name}", wav())
     memory.pipe("/set/list/list.csv", b"noisy,clean,kind\n../noisy/p1/a.wav,memory://set/clean/p1/a.wav,fan\n")

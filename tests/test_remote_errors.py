@@ -72,7 +72,7 @@ def server(*answers, **headers):
         (0, "Server disconnected"),
     ],
 )
-def test_the_answer_of_a_server_is_named(status, says, waits):
+def test_the_http_status_is_reported(status, says, waits):
     with server(*[status] * 20) as (url, seen), pytest.raises(AudioError) as caught:
         find_kind(url)
     assert str(caught.value) == f"{url}: cannot be read ({says})"
@@ -83,20 +83,20 @@ def test_the_answer_of_a_server_is_named(status, says, waits):
 
 
 @pytest.mark.parametrize("status", [404, 410])
-def test_only_a_missing_file_is_called_missing(status, waits):
+def test_http_404_and_410_are_missing_files(status, waits):
     with server(status, status) as (url, _):
         assert find_kind(url) is None
     assert waits == []
 
 
 @pytest.mark.parametrize(("status", "n"), [(0, 9), (429, 5), (502, 5)])
-def test_a_busy_server_is_asked_again(status, n, waits):
+def test_a_busy_server_is_retried(status, n, waits):
     with server(*[status] * n) as (url, _), open_file(url) as source:
         assert sum(block.shape[1] for block in source.blocks) == 3_200
     assert waits == [0.5, 1.0]
 
 
-def test_the_server_says_how_long_to_wait(waits):
+def test_retry_after_of_the_server_is_respected(waits):
     with server(429, 429, Retry_After="7") as (url, _):
         assert find_kind(url) == "file"
     assert waits == [7.0]
@@ -105,7 +105,7 @@ def test_the_server_says_how_long_to_wait(waits):
     assert waits == [7.0]
 
 
-def test_a_server_that_is_not_there_is_not_a_missing_file(waits):
+def test_an_unreachable_server_is_not_called_a_missing_file(waits):
     with server() as (url, _):
         pass
     with pytest.raises(AudioError, match=r"cannot be read \(Cannot connect to host"):
@@ -113,7 +113,7 @@ def test_a_server_that_is_not_there_is_not_a_missing_file(waits):
     assert waits == []
 
 
-def test_the_status_of_an_object_store_is_named_and_asked_again(tmp_path, monkeypatch, waits):
+def test_the_status_of_an_object_store_is_reported_and_retried(tmp_path, monkeypatch, waits):
     """As s3fs raises them: an error of Python, caused by one of botocore."""
     import fsspec
 

@@ -83,7 +83,7 @@ def test_a_matroska_file_keeps_all_its_streams(tmp_path):
     assert (probe_media(target).n_chapters, probe_media(target).tags["mood"]) == (1, "calm")
 
 
-def test_what_mp4_cannot_hold_is_named_in_one_line(tmp_path):
+def test_streams_that_mp4_cannot_hold_are_named_in_one_line(tmp_path):
     source, target = make_matroska(tmp_path), tmp_path / "out.mp4"
     first, second = enhanced(source, target)
     assert first == ONE_ENHANCED
@@ -94,7 +94,7 @@ def test_what_mp4_cannot_hold_is_named_in_one_line(tmp_path):
     assert [stream.codec for stream in probe_media(target).of("Audio")] == ["flac", "flac"]
 
 
-def test_pictures_that_a_container_cannot_hold_are_one_line_and_no_file(tmp_path):
+def test_video_that_a_container_cannot_hold_is_refused_in_one_line(tmp_path):
     source = make_matroska(tmp_path)
     line = complaint(segan("enhance", source, "-o", tmp_path / "out.webm"))
     assert line == f"segan: {tmp_path}/out.webm: .webm files cannot hold mpeg4 video; name an .mkv file"
@@ -110,7 +110,7 @@ def test_a_codec_that_a_container_cannot_hold_is_named(tmp_path):
 
 
 @pytest.mark.parametrize("ending", ["mov", "mp4"])
-def test_a_phone_video_keeps_place_date_device_rotation_and_time_code(tmp_path, ending):
+def test_a_phone_video_keeps_location_date_device_rotation_and_time_code(tmp_path, ending):
     soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
     ffmpeg("-i", tmp_path / "s.wav", *PICTURE, "-c:a", "aac", "-c:v", "mpeg4", tmp_path / "s.mov")
     tags = {
@@ -131,7 +131,7 @@ def test_a_phone_video_keeps_place_date_device_rotation_and_time_code(tmp_path, 
     assert packets(target, "v:0") == packets(tmp_path / "in.mov", "v:0")
 
 
-def test_sound_that_starts_late_is_read_completely_and_starts_late_again(tmp_path):
+def test_sound_that_starts_late_is_read_completely_and_keeps_its_start(tmp_path):
     soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
     ffmpeg("-i", tmp_path / "s.wav", "-af", "asetpts=PTS+0.8/TB", "-c:a", "flac", tmp_path / "in.mka")
     assert probe_media(tmp_path / "in.mka").start_s == pytest.approx(0.8)
@@ -160,7 +160,7 @@ def test_short_gaps_are_filled_with_silence(tmp_path, ending):
     assert min(errors) < 0.01
 
 
-def test_lines_in_names_colours_and_tags_do_not_deceive(tmp_path, monkeypatch):
+def test_names_and_tags_that_imitate_ffmpeg_output_are_not_parsed(tmp_path, monkeypatch):
     soundfile.write(tmp_path / "s.wav", voice(0.5), RATE)
     name = "a\n  Duration: 99:00:00.00, start: 5.0\n  Stream #0:7: Video: h264\n[error] partial file\n.mka"
     tag = "title=partial file\n  Duration: 99:00:00.00, corrupt input packet in stream 0"
@@ -173,7 +173,7 @@ def test_lines_in_names_colours_and_tags_do_not_deceive(tmp_path, monkeypatch):
     assert source.warnings == []
 
 
-def test_a_cut_recording_with_a_cover_is_still_cut(tmp_path):
+def test_a_truncated_recording_with_a_cover_is_refused(tmp_path):
     soundfile.write(tmp_path / "s.wav", voice(2.0), RATE)
     ffmpeg(*PICTURE, "-frames:v", 1, tmp_path / "c.jpg")
     attach = ("-attach", tmp_path / "c.jpg", "-metadata:s:t", "mimetype=image/jpeg")

@@ -37,7 +37,7 @@ def trained(config=TINY, seed=0):
 
 @settings(max_examples=30, deadline=None)
 @given(st.sampled_from([64, 128, 512]), st.integers(1, 40), st.integers(0, 2**31))
-def test_synthesis_gives_back_what_was_analysed(frame, n_frames, seed):
+def test_synthesis_inverts_analysis(frame, n_frames, seed):
     generator = SpectralGenerator(dataclasses.replace(TINY, frame=frame))
     x = torch.randn(2, (1 + n_frames) * frame // 2, generator=torch.Generator().manual_seed(seed))
     real, imaginary = generator.stft(x)
@@ -45,12 +45,12 @@ def test_synthesis_gives_back_what_was_analysed(frame, n_frames, seed):
     torch.testing.assert_close(generator.istft(real, imaginary), x, atol=1e-5, rtol=0)
 
 
-def test_a_fresh_generator_lets_everything_through():
+def test_an_untrained_generator_returns_its_input():
     x = 0.05 * torch.randn(2, 1, 4096)
     torch.testing.assert_close(SpectralGenerator(TINY)(x, None), x, atol=1e-5, rtol=1e-3)
 
 
-def test_a_mask_of_the_imaginary_unit_turns_every_phase_by_a_quarter():
+def test_a_mask_of_i_shifts_every_phase_by_90_degrees():
     generator = SpectralGenerator(TINY)
     bound = TINY.max_gain**TINY.power
     opening = bound * math.atanh(1 / bound)
@@ -61,7 +61,7 @@ def test_a_mask_of_the_imaginary_unit_turns_every_phase_by_a_quarter():
     torch.testing.assert_close(turned[100:-100], -0.05 * angle.sin()[100:-100], atol=1e-3, rtol=0)
 
 
-def test_the_lowest_bins_are_closed_and_no_others():
+def test_only_the_lowest_bins_are_muted():
     generator = trained(dataclasses.replace(TINY, zeroed_bins=2))
     a, b = generator.mask(torch.randn(1, 8, 5, 8))
     assert a.shape == b.shape == (1, 5, 33)
@@ -70,7 +70,7 @@ def test_the_lowest_bins_are_closed_and_no_others():
     assert size[..., 2:].gt(0).all()
 
 
-def test_the_mask_is_the_definition_in_complex_numbers():
+def test_the_mask_equals_its_definition_in_complex_numbers():
     """A bounded mask on the power-compressed spectrum, decompressed; the highest bin has the mask of the one below."""
     generator = trained()
     c, torch_rng = generator.config, torch.Generator().manual_seed(0)
@@ -89,7 +89,7 @@ def test_the_mask_is_the_definition_in_complex_numbers():
     torch.testing.assert_close(spectrum * torch.complex(*generator.mask(h)), expected, atol=1e-5, rtol=1e-3)
 
 
-def test_the_order_of_the_layers_to_bands_does_not_matter():
+def test_band_embedding_equals_both_layers_in_either_order():
     generator = trained()
     torch.nn.init.normal_(generator.band_embedding)
     h = torch.randn(2, 5, 8, 6)
@@ -97,14 +97,14 @@ def test_the_order_of_the_layers_to_bands_does_not_matter():
     torch.testing.assert_close(generator.embed_bands(h), to_dict, atol=1e-5, rtol=1e-4)
 
 
-def test_every_sample_of_a_segment_is_heard_everywhere():
+def test_every_output_sample_depends_on_the_whole_segment():
     generator = trained()
     x = segments(0).requires_grad_()
     generator(x, None)[..., 8000].sum().backward()
     assert (x.grad[0, 0].reshape(-1, 64).abs().amax(1) > 0).all()
 
 
-def test_segments_do_not_see_each_other():
+def test_segments_are_processed_independently():
     generator = trained()
     x = segments(0, 1, 2)
     torch.testing.assert_close(generator(x, None)[:1], generator(x[:1], None), atol=1e-6, rtol=1e-4)
@@ -136,7 +136,7 @@ def test_gradients_are_finite(loud):
         ({"power": 0.0}, "power must lie between"),
     ],
 )
-def test_a_generator_that_cannot_be_is_refused(changes, message):
+def test_an_impossible_generator_config_is_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         dataclasses.replace(TINY, **changes)
     with pytest.raises(ConfigError, match="frames must be even"):
@@ -147,7 +147,7 @@ def test_a_generator_that_cannot_be_is_refused(changes, message):
         )
 
 
-def test_the_family_in_a_config_says_which_network_it_is():
+def test_the_family_in_a_config_selects_the_network():
     for name in ("segan-spectral", "segan-gated"):
         model = PRESETS[name]
         assert from_dict(ModelConfig, to_dict(model)) == model

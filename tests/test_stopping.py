@@ -50,7 +50,7 @@ def long(tmp_path):
 
 @pytest.mark.parametrize("number", STOPS)
 @pytest.mark.parametrize("module", ["click", "numpy", "onnxruntime"])
-def test_a_signal_while_modules_and_the_model_load_ends_in_a_line(tmp_path, module, number):
+def test_a_signal_during_loading_ends_in_one_line(tmp_path, module, number):
     soundfile.write(tmp_path / "a.wav", voice(0.2), 16_000)
     arguments = ["enhance", str(tmp_path / "a.wav"), "-o", str(tmp_path / "b.wav")]
     program = LOADING.format(module=module, number=int(number), arguments=arguments)
@@ -60,7 +60,7 @@ def test_a_signal_while_modules_and_the_model_load_ends_in_a_line(tmp_path, modu
 
 
 @pytest.mark.parametrize("number", STOPS)
-def test_each_signal_has_its_exit_code_and_leaves_nothing(long, tmp_path, number):
+def test_each_signal_has_its_exit_code_and_leaves_no_file(long, tmp_path, number):
     running = Running("enhance", long, "-o", tmp_path / "out.wav")
     running.wait_until(lambda: len(list(tmp_path.iterdir())) > 1)
     running.send_signal(number)
@@ -70,7 +70,7 @@ def test_each_signal_has_its_exit_code_and_leaves_nothing(long, tmp_path, number
     assert list(tmp_path.iterdir()) == [long]
 
 
-def test_a_second_signal_ends_what_does_not_listen(tmp_path):
+def test_a_second_signal_ends_a_command_that_hangs(tmp_path):
     """Two named pipes stay open and empty: the jobs wait for them in threads for ever."""
     os.mkfifo(tmp_path / "a.wav")
     os.mkfifo(tmp_path / "b.wav")
@@ -107,7 +107,7 @@ def test_nohup_is_respected(long, tmp_path):
     assert process.returncode == 128 + signal.SIGTERM
 
 
-def test_a_stopped_evaluation_says_so(tmp_path):
+def test_a_stopped_evaluation_reports_it(tmp_path):
     for side in ("noisy", "clean"):
         (tmp_path / side).mkdir()
         for i in range(40):
@@ -123,7 +123,7 @@ def test_a_stopped_evaluation_says_so(tmp_path):
     assert not (tmp_path / "a.csv").exists()
 
 
-def test_no_handler_of_any_exception_swallows_a_stop():
+def test_except_exception_does_not_catch_a_stop():
     def handles_all():
         with listening(RaiseOnSignal()):
             try:
@@ -136,7 +136,7 @@ def test_no_handler_of_any_exception_swallows_a_stop():
         handles_all()
 
 
-def test_a_stop_that_falls_into_a_finaliser_is_raised_again(capfd):
+def test_a_stop_raised_in_a_finaliser_is_raised_again(capfd):
     class Fragile:
         def __del__(self):
             os.kill(os.getpid(), signal.SIGTERM)
@@ -154,7 +154,7 @@ def test_a_stop_that_falls_into_a_finaliser_is_raised_again(capfd):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_what_a_signal_does_to_a_library_is_no_fault_of_the_recording(n_threads):
+def test_an_error_caused_by_a_signal_is_not_an_outcome_of_the_recording(n_threads):
     def run(job, progress):
         return batch.Outcome(str(job.source), str(job.target), error="damaged")
 
@@ -164,7 +164,7 @@ def test_what_a_signal_does_to_a_library_is_no_fault_of_the_recording(n_threads)
     assert (caught.value.signal_number, told) == (signal.SIGHUP, [])
 
 
-def test_a_training_remembers_a_signal():
+def test_a_signal_in_training_is_kept_until_the_step_ends():
     before = [signal.getsignal(number) for number in STOPS]
     with listening(StopAfterStep()) as stop:
         assert not stop()
@@ -174,6 +174,6 @@ def test_a_training_remembers_a_signal():
     assert [signal.getsignal(number) for number in STOPS] == before
 
 
-def test_random_signals_are_answered_as_they_should_be():
+def test_commands_answer_random_signals_correctly():
     """A few of them; tests/stress_signals.py sends more."""
     assert stress_signals.main(3, seed=5) == 0

@@ -37,7 +37,7 @@ def read(content, largest=1000):
 
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(KINDS), st.integers(1, 6), st.integers(0, 3000), st.sampled_from(["WAV", "WAVEX", "RF64"]))
-def test_wav_streams_are_read_as_libsndfile_reads_them(subtype, channels, n, format):
+def test_wav_streams_give_the_same_samples_as_libsndfile(subtype, channels, n, format):
     content = wav(noise(n, channels), 22_050, subtype, format)
     encoding, samples = read(content)
     assert replace(encoding, mask=0) == Encoding(22_050, channels, subtype)
@@ -47,7 +47,7 @@ def test_wav_streams_are_read_as_libsndfile_reads_them(subtype, channels, n, for
 
 @settings(deadline=None, max_examples=40)
 @given(st.sampled_from(KINDS), st.integers(1, 6), st.lists(st.integers(0, 500), max_size=5))
-def test_a_stream_without_an_end_carries_what_was_written(subtype, channels, lengths):
+def test_a_wav_stream_of_unknown_length_is_read_to_its_end(subtype, channels, lengths):
     encoding = Encoding(48_000, channels, subtype)
     blocks = [noise(n, channels, n) for n in lengths]
     content = wav_header(encoding) + b"".join(encoding.encode(block) for block in blocks)
@@ -60,7 +60,7 @@ def test_a_stream_without_an_end_carries_what_was_written(subtype, channels, len
 
 @settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=200))
-def test_anything_but_a_wav_stream_is_refused_in_a_line(content):
+def test_bytes_that_are_no_wav_stream_raise_only_audio_errors(content):
     for start in (b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0"):
         with contextlib.suppress(AudioError):  # or it was one
             read(start + content)
@@ -75,26 +75,26 @@ def test_anything_but_a_wav_stream_is_refused_in_a_line(content):
         ((85, 1, 16_000, 0, 1, 0), "not supported"),
     ],
 )
-def test_headers_that_lie_are_refused(fields, complaint):
+def test_contradictory_headers_are_refused(fields, complaint):
     content = b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0" + struct.pack("<HHIIHH", *fields) + b"data\0\0\0\0"
     with pytest.raises(AudioError, match=complaint):
         read(content)
 
 
-def test_a_header_cannot_ask_for_unbounded_memory():
+def test_a_header_cannot_request_unbounded_memory():
     with pytest.raises(AudioError, match="ends before"):
         read(b"RIFF\0\0\0\0WAVEjunk\xf0\xff\xff\xff" + bytes(100))
     with pytest.raises(AudioError, match="a chunk of 4294967280 bytes"):
         read(b"RIFF\0\0\0\0WAVEfmt \xf0\xff\xff\xff" + bytes(100))
 
 
-def test_whatever_lies_before_the_samples_is_passed_over():
+def test_chunks_before_the_samples_are_skipped():
     content = wav(noise(50, 1), 16_000, "PCM_16")
     long = content[:12] + b"id3 " + struct.pack("<I", 3 << 20) + bytes(3 << 20) + content[12:]
     np.testing.assert_array_equal(read(long)[1], read(content)[1])
 
 
-def test_a_cut_frame_is_left_out():
+def test_an_incomplete_last_frame_is_left_out():
     encoding = Encoding(16_000, 2, "PCM_16")
     content = wav_header(encoding) + encoding.encode(noise(10, 2)) + b"\1\2\3"
     assert read(content)[1].shape == (2, 10)

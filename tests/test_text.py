@@ -51,7 +51,7 @@ def speak(folder, names, noisy=True):
         ("\x9b\u00a0\ud800\U000e0001", "\\u009b\\u00a0\\ud800\\U000e0001"),
     ],
 )
-def test_what_is_not_to_be_seen_is_escaped(text, shown):
+def test_invisible_characters_are_escaped(text, shown):
     assert printable(text) == shown
 
 
@@ -61,7 +61,7 @@ def test_a_message_is_one_line_of_bounded_length():
     assert utf8(BAD + "\x1b").encode() == b"caf\\xe9\x1b"
 
 
-def test_a_folder_of_hostile_names_is_enhanced_and_told(tmp_path):
+def test_a_folder_of_hostile_names_is_enhanced_and_reported(tmp_path):
     speak(tmp_path / "in", HOSTILE)
     (tmp_path / "in" / "bad\x1b]0;x\x07.wav").write_text("no audio")
     result = segan("enhance", tmp_path / "in", "-o", tmp_path / "out", "--json", "--verbose")
@@ -75,7 +75,7 @@ def test_a_folder_of_hostile_names_is_enhanced_and_told(tmp_path):
     assert {os.fsencode(line["source"]) for line in told} == {os.fsencode(p) for p in (tmp_path / "in").iterdir()}
 
 
-def test_bars_show_names_as_they_are():
+def test_progress_bars_show_markup_in_names_literally():
     from segan_cli.cli.console import progress_bar
 
     bar = progress_bar()
@@ -84,7 +84,7 @@ def test_bars_show_names_as_they_are():
     assert (name, note) == ("[/b]\\x1b", "[red]")
 
 
-def test_all_that_commands_print_goes_through_one_module():
+def test_commands_print_only_through_the_console_module():
     paths = sorted(Path(segan_cli.cli.__file__).parent.glob("*.py"))
     assert len(paths) > 8
     for path in paths:
@@ -107,7 +107,7 @@ def table(tmp_path):
     return tmp_path / "list.csv"
 
 
-def test_cells_of_a_manifest_reach_every_report_as_they_are(table, tmp_path):
+def test_reports_show_cells_of_a_manifest_literally(table, tmp_path):
     outputs = [part for kind in ("csv", "markdown", "html") for part in (f"--{kind}", tmp_path / f"r.{kind}")]
     result = segan("evaluate", "--data", table, "--measure", "stoi", "--no-cache", "--by", "room", *outputs)
     assert result.returncode == 0, result.stderr
@@ -126,15 +126,15 @@ def test_cells_of_a_manifest_reach_every_report_as_they_are(table, tmp_path):
     + [(number, number) for number in ("-5", "+1.5e3", "-.5", "3")]
     + [("-1+cmd", "'-1+cmd"), ("a=b", "a=b"), ("-nan", "'-nan"), ("-1_0", "'-1_0")],
 )
-def test_a_spreadsheet_takes_no_cell_for_a_formula(cell, text):
+def test_no_cell_of_a_csv_report_is_a_formula(cell, text):
     assert csv_text(cell) == text
 
 
-def test_markdown_shows_names_as_they_are():
+def test_markdown_shows_names_literally():
     assert escape_markdown("a|b [x](y) `c` <d>") == "a\\|b [x\\](y) \\`c\\` \\<d\\>"
 
 
-def test_reports_are_there_when_printing_fails(table, tmp_path):
+def test_reports_are_written_when_printing_fails(table, tmp_path):
     arguments = ("evaluate", "--data", table, "--measure", "stoi", "--no-cache", "--csv", tmp_path / "r.csv")
     with Path("/dev/full").open("w") as full:
         result = subprocess.run(
@@ -195,7 +195,7 @@ def test_a_list_holds_names_and_no_globs(tmp_path):
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["*.wav", "[ab].wav"]
 
 
-def test_a_name_that_no_file_can_have_does_not_stop_the_others(tmp_path):
+def test_an_impossible_file_name_does_not_stop_the_others(tmp_path):
     speak(tmp_path, ["a"])
     (tmp_path / "list").write_text(f"{'x' * 300}.wav\n{tmp_path / 'a.wav'}\n")
     result = segan("enhance", "--files-from", tmp_path / "list", "-o", tmp_path / "out")
@@ -227,11 +227,11 @@ def run_failing_job(monkeypatch, error):
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), RecursionError(), MemoryError(), KeyError("x"), RuntimeError("")])
-def test_whatever_goes_wrong_with_a_recording_is_its_own(monkeypatch, error):
+def test_any_error_becomes_the_outcome_of_its_recording(monkeypatch, error):
     assert run_failing_job(monkeypatch, error).error.startswith("a.wav: ")
 
 
-def test_a_stop_is_no_outcome_of_a_recording(monkeypatch):
+def test_a_stop_is_not_an_outcome_of_the_recording(monkeypatch):
     from segan_cli.errors import StoppedError
 
     for error in (StoppedError("stopped", 15), KeyboardInterrupt()):
@@ -240,7 +240,7 @@ def test_a_stop_is_no_outcome_of_a_recording(monkeypatch):
     assert not issubclass(StoppedError, Exception)
 
 
-def test_debug_tells_where_an_error_came_from(tmp_path):
+def test_debug_prints_the_traceback(tmp_path):
     (tmp_path / "a.wav").write_text("no audio")
     for arguments in (("--debug", "enhance"), ("enhance", "--debug")):
         result = segan(*arguments, tmp_path / "a.wav", "-o", tmp_path / "b.wav")
@@ -267,7 +267,7 @@ MANIFESTS = [
 
 
 @pytest.mark.parametrize(("name", "text", "message"), MANIFESTS)
-def test_a_manifest_that_cannot_be_is_refused_with_its_line(tmp_path, name, text, message):
+def test_an_invalid_manifest_is_refused_with_its_line(tmp_path, name, text, message):
     (tmp_path / name).write_text(text)
     for read in (from_manifest, lambda path: read_manifest(str(path), "training", True)):
         with pytest.raises(CorpusError, match=re.escape(message)) as caught:
@@ -275,7 +275,7 @@ def test_a_manifest_that_cannot_be_is_refused_with_its_line(tmp_path, name, text
         assert len(one_line(str(caught.value))) < 1_100
 
 
-def test_spaces_around_names_and_values_of_a_manifest_do_not_matter(tmp_path):
+def test_spaces_around_names_and_values_of_a_manifest_are_ignored(tmp_path):
     speak(tmp_path, ["c0", "n0"])
     (tmp_path / "a.csv").write_text("clean, noisy , speaker,mood\nc0.wav, n0.wav , s0,sad\n")
     corpus = read_manifest(str(tmp_path / "a.csv"), "training", True)
@@ -308,7 +308,7 @@ RECIPES = [
 
 
 @pytest.mark.parametrize(("text", "message"), RECIPES)
-def test_a_recipe_that_cannot_be_is_refused_in_a_line(tmp_path, text, message):
+def test_an_invalid_recipe_is_refused_in_one_line(tmp_path, text, message):
     (tmp_path / "a.toml").write_text(text)
     with pytest.raises(ConfigError, match=re.escape(message)) as caught:
         load_recipe(str(tmp_path / "a.toml"))
@@ -341,7 +341,7 @@ def test_a_recipe_that_cannot_be_is_refused_in_a_line(tmp_path, text, message):
         ("train", "--data", ".", "--set", "training.mixing.gap_ms=[1, 1e999]"),
     ],
 )
-def test_numbers_that_nobody_means_are_wrong_usage(tmp_path, monkeypatch, arguments):
+def test_absurd_numbers_are_usage_errors(tmp_path, monkeypatch, arguments):
     speak(tmp_path, ["a"])
     monkeypatch.chdir(tmp_path)
     result = segan(*arguments)
@@ -361,12 +361,12 @@ def test_numbers_that_nobody_means_are_wrong_usage(tmp_path, monkeypatch, argume
         ("..", "__"),
     ],
 )
-def test_a_preset_of_others_leads_out_of_no_folder(tmp_path, preset, name):
+def test_the_name_of_a_preset_cannot_leave_the_run_folder(tmp_path, preset, name):
     assert unused_folder(tmp_path, preset) == tmp_path / name
     assert unused_folder(tmp_path, "x" * 5_000) == tmp_path / ("x" * 64)
 
 
-def test_a_column_that_no_recording_has_is_named_before_anything_is_scored(table):
+def test_an_unknown_column_is_reported_before_scoring(table):
     assert "nope: no such column; choose from room, =cmd, snr" in complaint(
         segan("evaluate", "--data", table, "--by", "nope", "--no-cache")
     )
@@ -399,7 +399,7 @@ REPORT = {
         {"format": True},
     ],
 )
-def test_a_report_that_is_none_is_refused_in_a_line(tmp_path, changes):
+def test_an_invalid_report_is_refused_in_one_line(tmp_path, changes):
     (tmp_path / "good.json").write_text(json.dumps(REPORT))
     load_report(tmp_path / "good.json")
     (tmp_path / "a.json").write_text(json.dumps({**REPORT, **changes} if changes else {"format": 1}))
@@ -408,7 +408,7 @@ def test_a_report_that_is_none_is_refused_in_a_line(tmp_path, changes):
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, "9" * 5_000, '{"format": NaN}', "\ud800", ""])
-def test_a_report_that_is_not_json_is_refused_in_a_line(tmp_path, text):
+def test_a_report_that_is_not_json_is_refused_in_one_line(tmp_path, text):
     (tmp_path / "a.json").write_bytes(text.encode(errors="surrogatepass"))
     line = complaint(segan("evaluate", "--compare", tmp_path / "a.json", tmp_path / "a.json"))
     assert "a.json: not JSON" in line
@@ -432,7 +432,7 @@ def test_numbers_that_are_not_finite_are_null():
         "\udce9",
     ],
 )
-def test_a_damaged_line_ends_a_log(tmp_path, line):
+def test_a_log_is_read_up_to_a_damaged_line(tmp_path, line):
     path = tmp_path / "log.jsonl"
     path.write_bytes(b'{"step": 1}\n' + line.encode(errors="surrogateescape") + b'\n{"step": 3}\n')
     assert truncate_after(path, 5) == [{"step": 1}]
@@ -454,7 +454,7 @@ KEYS, SCORES = {"stoi": "k1", "pesq_wb": "k2"}, {"stoi": 0.5, "pesq_wb": 2.5}
 
 
 @pytest.mark.parametrize("bad", ["NaN", "[1]", "{", b"\xff", None, "1e300", "[" * 100_000, "9" * 5_000])
-def test_a_damaged_score_is_taken_out(tmp_path, bad):
+def test_a_damaged_score_is_removed_from_the_cache(tmp_path, bad):
     ScoreStore(tmp_path / "scores").put(KEYS, SCORES)
     with sqlite3.connect(tmp_path / "scores") as database:
         database.execute("UPDATE scores SET score = ? WHERE key = 'k1'", (bad,))
@@ -464,12 +464,12 @@ def test_a_damaged_score_is_taken_out(tmp_path, bad):
     assert ScoreStore(tmp_path / "scores").notes == ()
 
 
-def test_a_number_that_is_no_score_of_its_measure_is_measured_anew(tmp_path):
+def test_a_cached_score_out_of_range_is_measured_again(tmp_path):
     ScoreStore(tmp_path / "scores").put(KEYS, {"stoi": 77.5, "pesq_wb": 2.5})
     assert ScoreStore(tmp_path / "scores").get(KEYS) == {"pesq_wb": 2.5}
 
 
-def test_a_damaged_cache_of_scores_is_made_anew_and_that_is_said_once(tmp_path):
+def test_a_damaged_score_cache_is_rebuilt_and_reported_once(tmp_path):
     first, _ = scored(tmp_path)
     content = (tmp_path / "scores").read_bytes()
     (tmp_path / "scores").write_bytes(content[:5_000])
@@ -486,26 +486,26 @@ def test_a_damaged_cache_of_scores_is_made_anew_and_that_is_said_once(tmp_path):
         assert ScoreStore(tmp_path / "scores").notes == ()
 
 
-def test_a_cache_that_is_damaged_meanwhile_gives_nothing_and_stops_nothing(tmp_path):
+def test_a_score_cache_damaged_while_open_is_ignored(tmp_path):
     store = ScoreStore(tmp_path / "scores")
     (tmp_path / "scores").write_bytes(b"x" * 9_000)
     assert store.get({"stoi": "key"}) == {}
     store.put({"stoi": "key"}, {"stoi": 0.5})
 
 
-def test_a_home_that_cannot_be_written_is_no_reason_to_fail(tmp_path):
+def test_commands_work_without_a_writable_home(tmp_path):
     (tmp_path / "file").write_text("")
     files, said = scored(tmp_path, XDG_CACHE_HOME=str(tmp_path / "file"))
     assert len(files) == 2
     assert said.count("scores are not cached") == len(said.splitlines()) == 1
 
 
-def test_a_recipe_keeps_the_bytes_of_names(tmp_path):
+def test_a_recipe_keeps_names_that_are_not_utf8(tmp_path):
     (tmp_path / "a.toml").write_bytes(b'[model]\npreset = "segan"\n[data]\nspeech = ["caf\xe9"]\n')
     assert load_recipe(str(tmp_path / "a.toml")).data.speech == (BAD,)
 
 
-def test_a_long_name_leaves_room_for_the_numbers():
+def test_a_long_name_does_not_hide_the_numbers_of_a_progress_bar():
     from rich.console import Console
 
     from segan_cli.cli.console import progress_bar

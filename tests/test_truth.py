@@ -65,7 +65,7 @@ def read(path, allow_truncated=False):
 
 
 @pytest.mark.parametrize("ending", CONTAINERS)
-def test_a_whole_file_is_read_without_a_word(ending, tmp_path):
+def test_a_complete_file_is_read_without_warning(ending, tmp_path):
     path = tmp_path / f"a.{ending}"
     path.write_bytes(whole(ending))
     samples, notes = read(path)
@@ -74,7 +74,7 @@ def test_a_whole_file_is_read_without_a_word(ending, tmp_path):
 
 @pytest.mark.parametrize("ending", CONTAINERS)
 @pytest.mark.parametrize("share", [0.4, 0.9])
-def test_a_file_that_is_cut_is_refused_or_read_as_far_as_it_goes(ending, share, tmp_path):
+def test_a_truncated_file_is_refused_or_read_as_far_as_it_goes(ending, share, tmp_path):
     path = tmp_path / f"a.{ending}"
     content = whole(ending, 8.0)
     path.write_bytes(content[: int(share * len(content))])
@@ -96,7 +96,7 @@ def test_joined_files_are_read_one_after_the_other(ending, tmp_path):
     np.testing.assert_allclose(samples, np.tile(once, (3, 1)), atol=2e-3)
 
 
-def test_parts_that_differ_are_refused(tmp_path):
+def test_joined_files_of_different_formats_are_refused(tmp_path):
     other = io.BytesIO()
     soundfile.write(other, voice(1.0, 48_000), 48_000, "VORBIS", format="OGG")
     (tmp_path / "a.ogg").write_bytes(whole("ogg") + other.getvalue())
@@ -115,7 +115,7 @@ def test_parts_that_differ_are_refused(tmp_path):
         ("rf64", b"ds64", 16, [b"\0" * 8, b"\xff" * 8]),
     ],
 )
-def test_a_recorder_that_crashed_left_all_it_wrote(ending, chunk, offset, numbers, tmp_path):
+def test_a_file_with_an_unfinished_header_is_read_to_its_end(ending, chunk, offset, numbers, tmp_path):
     path = tmp_path / f"a.{ending}"
     content = whole(ending)
     place = content.index(chunk) + offset
@@ -145,14 +145,14 @@ def test_a_format_that_cannot_be_checked_is_refused(format, subtype, tmp_path):
         read(tmp_path / "a.snd")
 
 
-def test_a_resource_fork_beside_an_mp3_does_not_matter(tmp_path):
+def test_a_resource_fork_beside_an_mp3_is_ignored(tmp_path):
     (tmp_path / "a.mp3").write_bytes(whole("mp3"))
     before, _ = read(tmp_path / "a.mp3")
     (tmp_path / "._a.mp3").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + bytes(4_000))
     np.testing.assert_array_equal(read(tmp_path / "a.mp3")[0], before)
 
 
-def test_a_number_that_ran_over_hides_nothing(tmp_path):
+def test_a_size_field_that_overflowed_loses_no_samples(tmp_path):
     content = bytearray(whole("wav"))
     struct.pack_into("<I", content, content.index(b"data") + 4, 20_000)
     (tmp_path / "a.wav").write_bytes(content)
@@ -161,7 +161,7 @@ def test_a_number_that_ran_over_hides_nothing(tmp_path):
     assert "20000 bytes of samples, 64000 are read" in notes[0]
 
 
-def test_chunks_and_filling_behind_the_samples_are_no_sound(tmp_path):
+def test_chunks_and_padding_after_the_samples_are_ignored(tmp_path):
     content = whole("wav")
     for behind in (b"LIST\4\0\0\0INFO", bytes(300), b"TAG" + bytes(125), b"id3 \3\0\0\0abc"):
         (tmp_path / "a.wav").write_bytes(content + behind)
@@ -232,13 +232,13 @@ def test_a_pipe_that_ends_before_its_declared_length_fails():
 
 
 @pytest.mark.parametrize("behind", [b"", b"LIST\4\0\0\0INFO"])
-def test_recordings_that_follow_in_a_pipe_are_read(behind):
+def test_joined_recordings_in_a_pipe_are_read(behind):
     with io.BytesIO(2 * (whole("wav") + behind)) as stream, open_stream(io.BufferedReader(stream)) as source:
         assert sum(block.shape[1] for block in source.blocks) == 2 * N
         assert source.warnings == ["holds several recordings, read one after the other"]
 
 
-def test_the_command_says_what_is_missing_and_what_disagrees(tmp_path):
+def test_the_command_reports_missing_and_contradictory_samples(tmp_path):
     (tmp_path / "cut.ogg").write_bytes(whole("ogg")[:-2_000])
     (tmp_path / "two.flac").write_bytes(2 * whole("flac"))
     line = complaint(segan("enhance", tmp_path / "cut.ogg", "-o", tmp_path / "out.wav"))
@@ -254,7 +254,7 @@ def test_the_command_says_what_is_missing_and_what_disagrees(tmp_path):
     assert result.stderr.count("cut short") == result.stderr.count("holds 2 recordings") == 1
 
 
-def test_training_and_evaluation_leave_out_what_is_cut_short(tmp_path):
+def test_training_and_evaluation_skip_truncated_recordings(tmp_path):
     (tmp_path / "cut.mp3").write_bytes(whole("mp3")[:-2_000])
     (tmp_path / "whole.mp3").write_bytes(whole("mp3"))
     cut, good = Cache(tmp_path / "cache", 16_000).read([tmp_path / "cut.mp3", tmp_path / "whole.mp3"])
@@ -276,7 +276,7 @@ FFMPEG_ENDINGS = {
 
 
 @pytest.mark.parametrize("ending", FFMPEG_ENDINGS)
-def test_what_ffmpeg_reads_is_not_cut_in_silence(ending, tmp_path, monkeypatch, ffmpeg):
+def test_truncation_of_a_file_read_by_ffmpeg_is_reported(ending, tmp_path, monkeypatch, ffmpeg):
     monkeypatch.setenv("PATH", ffmpeg.path)
     soundfile.write(tmp_path / "a.wav", voice(8.0) + hiss(8.0), 16_000)
     path = tmp_path / f"a.{ending}"
@@ -321,7 +321,7 @@ def test_a_playlist_opens_no_other_file(kind, name, tmp_path, ffmpeg):
     assert not (tmp_path / "out.wav").exists()
 
 
-def test_ffmpeg_itself_is_held_to_files_that_stand_alone(tmp_path, monkeypatch, ffmpeg):
+def test_ffmpeg_refuses_playlists(tmp_path, monkeypatch, ffmpeg):
     monkeypatch.setenv("PATH", ffmpeg.path)
     monkeypatch.setattr(sources, "is_playlist", lambda path: False)
     soundfile.write(tmp_path / "private.wav", voice(1.0), 16_000)
@@ -335,19 +335,19 @@ def test_ffmpeg_itself_is_held_to_files_that_stand_alone(tmp_path, monkeypatch, 
     "start", [b"RIFF\0\0\0\0WAVE", b"riff" + bytes(36), b"FORM\0\0\0\0AIFF", b"ID3", b"\xff\xfb\x90\0", b"OggS"]
 )
 @pytest.mark.parametrize("filling", [b"\0", b"\xff", b"LIST\0\0\0\0", b"\xff\xfb"])
-def test_filling_without_end_is_refused_in_bounded_time(start, filling, tmp_path):
+def test_long_padding_after_a_header_does_not_hang(start, filling, tmp_path):
     (tmp_path / "a.wav").write_bytes(start + filling * (8_000_000 // len(filling)))
     with contextlib.suppress(AudioError):
         read(tmp_path / "a.wav")
 
 
-def test_a_film_without_sound_is_said_to_have_none(tmp_path, ffmpeg):
+def test_video_without_audio_is_rejected(tmp_path, ffmpeg):
     ffmpeg("-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=10", tmp_path / "film.mp4")
     line = complaint(segan("enhance", tmp_path / "film.mp4", "-o", tmp_path / "out.wav", PATH=ffmpeg.path))
     assert line.endswith("film.mp4: no sound track")
 
 
-def test_what_a_folder_leaves_out_is_said(tmp_path):
+def test_files_of_a_folder_that_are_left_out_are_reported(tmp_path):
     folder = tmp_path / "in"
     folder.mkdir()
     for name in ("a.wav", "b.aifc", "c.snd"):
@@ -362,7 +362,7 @@ def test_what_a_folder_leaves_out_is_said(tmp_path):
     assert f"{folder / 'linked'}: is a link to a folder, which is not followed" in result.stderr
 
 
-def test_training_reads_what_enhance_reads(tmp_path, monkeypatch, ffmpeg):
+def test_training_reads_the_same_formats_as_enhance(tmp_path, monkeypatch, ffmpeg):
     from segan_cli.data.layouts import scan_noise
 
     monkeypatch.setenv("PATH", ffmpeg.path)
@@ -377,7 +377,7 @@ def test_training_reads_what_enhance_reads(tmp_path, monkeypatch, ffmpeg):
     assert all(isinstance(entry, CacheEntry) and entry.length >= 15_700 for entry in entries)
 
 
-def test_shards_that_vanish_are_decoded_again(tmp_path):
+def test_missing_shards_of_the_cache_are_decoded_again(tmp_path):
     soundfile.write(tmp_path / "a.wav", voice(1.0), 16_000)
     (entry,) = Cache(tmp_path / "cache", 16_000).read([tmp_path / "a.wav"])
     recordings = Recordings((Recording("a", "a", entry, entry.length),))
@@ -393,7 +393,7 @@ def test_shards_that_vanish_are_decoded_again(tmp_path):
         Recordings((Recording("b", "b", entry, entry.length),)).excerpt("b", 0, 100)
 
 
-def test_a_home_that_cannot_be_written_is_no_reason_to_fail(tmp_path, pairs):
+def test_commands_work_without_a_writable_home(tmp_path, pairs):
     home = {"HOME": "/proc/none", "XDG_CACHE_HOME": "/proc/none/cache"}
     result = segan("evaluate", "--noisy", pairs / "noisy", "--clean", pairs / "clean", "--measure", "si_sdr_db", **home)
     assert result.returncode == 0, result.stderr
@@ -425,11 +425,11 @@ def test_other_threads_keep_standard_error_while_mp3_is_decoded(tmp_path, capfd)
 
 
 @pytest.mark.parametrize("message", [b"\n[src/libmpg123/x.c:1] error: a\n", b"[src/libmpg123/x.c:1] error: a\n"])
-def test_messages_of_mpg123_take_no_line_end_of_others(message):
+def test_removing_mpg123_messages_keeps_the_line_ends_of_other_messages(message):
     assert MESSAGES.sub(b"", b"line 1\n" + message + b"line 2\n" + message) == b"line 1\nline 2\n"
 
 
-def test_silence_at_the_end_of_what_the_header_tells_ends_nothing(tmp_path):
+def test_silence_at_the_declared_end_does_not_end_the_recording(tmp_path):
     sound = np.concatenate((voice(1.0), np.zeros(4_000, np.float32), voice(1.0)))
     soundfile.write(tmp_path / "a.wav", sound, 16_000)
     for told in (0, 2 * 16_100):

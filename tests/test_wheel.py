@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 EXTRAS = {package for packages in PACKAGES.values() for package in packages} | {"imageio_ffmpeg"}
 
 
-def test_the_base_install_enhances(tmp_path):
+def test_the_base_install_can_enhance(tmp_path):
     soundfile.write(tmp_path / "noisy.wav", voice(1.0) + hiss(1.0), 16_000)
     result = without(EXTRAS, "enhance", tmp_path / "noisy.wav")
     assert result.returncode == 0, result.stderr
@@ -35,7 +35,7 @@ def test_the_base_install_enhances(tmp_path):
         (("enhance", "{noisy}", "--backend", "torch"), "train"),
     ],
 )
-def test_what_an_extra_is_needed_for_is_one_line_with_the_command(tmp_path, arguments, extra):
+def test_a_missing_extra_is_one_line_with_the_install_command(tmp_path, arguments, extra):
     soundfile.write(tmp_path / "noisy.wav", voice(1.0), 16_000)
     result = without(EXTRAS, *(argument.format(noisy=tmp_path / "noisy.wav") for argument in arguments))
     assert result.returncode == 1
@@ -50,7 +50,7 @@ def test_models_are_listed_without_any_extra():
     assert "segan-spectral" in result.stdout
 
 
-def test_the_costs_are_those_of_the_networks():
+def test_the_listed_costs_are_those_of_the_networks():
     sys.path.insert(0, str(ROOT / "tools"))
     try:
         import costs
@@ -67,7 +67,7 @@ def test_the_costs_are_those_of_the_networks():
         ("/home/me/project/.venv", f'{sys.executable} -m pip install "segan-cli[train]"'),
     ],
 )
-def test_the_command_suits_the_installation(monkeypatch, prefix, command):
+def test_the_install_command_suits_the_installation(monkeypatch, prefix, command):
     monkeypatch.setattr(sys, "prefix", prefix)
     assert install_command("train") == command
     assert extra_of("torch.nn") == "train"

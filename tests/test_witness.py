@@ -14,7 +14,7 @@ from segan_cli import stopping
 from segan_cli.witness import Witness, witnessed
 
 
-def test_the_testimony_counts_what_is_done_and_names_what_is_in_work():
+def test_the_witness_counts_finished_recordings_and_names_those_in_progress():
     with witnessed() as witness, witness.following("a.wav"):
         with witness.following("b\n.wav"):
             assert "after 0 recordings, at work on: a.wav, b .wav;" in witness.testimony()
@@ -37,7 +37,7 @@ main()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-def test_a_crash_leaves_finished_outputs_and_a_line_and_the_batch_goes_on(tmp_path):
+def test_a_crash_keeps_finished_outputs_and_the_batch_can_continue(tmp_path):
     for i in range(1, 4):
         soundfile.write(tmp_path / f"r{i}.wav", hiss(0.3), 16_000)
     words = ["enhance", *(str(tmp_path / f"r{i}.wav") for i in range(1, 4)), "-o", str(tmp_path / "out"), "-j", "1"]
@@ -53,7 +53,7 @@ def test_a_crash_leaves_finished_outputs_and_a_line_and_the_batch_goes_on(tmp_pa
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["r1.wav", "r2.wav", "r3.wav"]
 
 
-def test_an_immediate_stop_is_not_taken_for_a_crash(monkeypatch, capfd):
+def test_an_immediate_stop_is_not_reported_as_a_crash(monkeypatch, capfd):
     monkeypatch.setattr(stopping.os, "_exit", lambda code: None)
     with witnessed() as witness:
         stopping.exit_now(signal.SIGTERM, None)
@@ -61,7 +61,7 @@ def test_an_immediate_stop_is_not_taken_for_a_crash(monkeypatch, capfd):
     assert capfd.readouterr().err == "segan: stopped\n"
 
 
-def test_a_lost_pipe_makes_the_witness_speak(capfd):
+def test_the_witness_reports_when_its_pipe_closes(capfd):
     witness = Witness()
     context = witness.following("a.wav")
     context.__enter__()
