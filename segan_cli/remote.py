@@ -1,25 +1,24 @@
 """Files in object stores and on other servers, named by URLs such as s3://bucket/talk.wav, through fsspec."""
 
 import glob
-import io
 import posixpath
 import re
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from functools import cache
 from pathlib import Path, PurePath, PurePosixPath
-from typing import IO, Any, cast
+from typing import Any, cast
 from urllib.parse import unquote
 
 from segan_cli.errors import AudioError, OutputError, SeganError
 from segan_cli.extras import require_extra
-from segan_cli.remote_errors import RemoteReader, explained, is_missing, retried
+from segan_cli.remote_errors import explained, is_missing, retried
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least, as C:// is a path of Windows
 ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}  # other names of the same file system
 WHOLE = {"s3", "gs", "az", "adl", "oss", "memory"}  # an object appears when it is whole
 READ_ONLY = {"http", "https"}
+SILENT_S = 60.0
 
 
 class RemotePath:
@@ -98,8 +97,9 @@ class RemotePath:
 
     def read_bytes(self) -> bytes:
         """Return the content of a file; raises AudioError when it cannot be read."""
-        with open_for_reading(cast(Path, self)) as (stream, _):
-            return stream.read()
+        fs, name = _filesystem(cast(Path, self))
+        with explained(self.url, "read", AudioError):
+            return cast(bytes, retried(lambda: fs.cat_file(name)))
 
     def read_text(self, encoding: str, errors: str = "strict") -> str:
         """Return the text of a file; raises AudioError when it cannot be read."""
@@ -228,16 +228,6 @@ def find_kind(path: Path) -> str | None:
             return None
 
 
-@contextmanager
-def open_for_reading(path: Path) -> Iterator[tuple[IO[bytes], int]]:
-    """Open a file as a stream of bytes, which is read as it is needed; also gives its size."""
-    fs, name = _filesystem(path)
-    with explained(path, "read", AudioError):
-        file = retried(lambda: fs.open(name, "rb"))
-    with io.BufferedReader(RemoteReader(path, file)) as stream:
-        yield stream, file.size
-
-
 def download(path: Path, local: Path) -> None:
     """Copy a file to a local one; raises AudioError."""
     fs, name = _filesystem(path)
@@ -283,5 +273,13 @@ def _filesystem(path: Path) -> tuple[Any, str]:
             f"{path}: has ::, which would join it to another file; rename it, or take it out of its archive"
         )
     with explained(path, "used", SeganError):
-        fs, name = url_to_fs(str(path), use_listings_cache=False)
+        options = {"timeout": _timeout()} if str(path).startswith(("http:", "https:")) else {}
+        fs, name = url_to_fs(str(path), use_listings_cache=False, **options)
     return fs, name
+
+
+def _timeout() -> Any:
+    """Return how long a web server may not answer; aiohttp would give a download five minutes in all."""
+    from aiohttp import ClientTimeout
+
+    return ClientTimeout(total=None, sock_connect=SILENT_S, sock_read=SILENT_S)

@@ -1,13 +1,12 @@
 """Errors of remote file systems, which are of many kinds: as one line, and which calls are repeated."""
 
-import io
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from segan_cli.errors import AudioError, SeganError
+from segan_cli.errors import SeganError
 from segan_cli.tracebacks import LOG
 
 T = TypeVar("T")
@@ -20,6 +19,11 @@ STATUSES = {401: "access denied, credentials are needed", 403: "access denied"}
 STATUSES |= {408: "the server does not answer", TOO_MANY: "too many requests, try again later"}
 PASSING = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
 PASSING_NAMES = ("ServerDisconnectedError", "ClientPayloadError")  # of aiohttp
+REASONS = {  # of errors of aiohttp
+    "ClientPayloadError": "the connection was lost before the end",
+    "NonHttpUrlRedirectClientError": "the server redirects to what is not on the web",
+    "TooManyRedirects": "the server redirects in a circle",
+}
 
 
 @contextmanager
@@ -77,9 +81,9 @@ def reason_of(error: BaseException) -> str:
         return "access denied"
     if isinstance(error, TimeoutError):
         return "the server does not answer"
-    if type(error).__name__ == "TooManyRedirects":
-        return "the server redirects in a circle"
-    return str(error).strip().partition("\n")[0] or type(error).__name__
+    if type(error).__name__ in REASONS:
+        return REASONS[type(error).__name__]
+    return str(error).strip().replace(":\n", ": ").partition("\n")[0] or type(error).__name__
 
 
 def http_status(error: BaseException) -> int | None:
@@ -110,37 +114,3 @@ def causes(error: BaseException | None) -> Iterator[BaseException]:
     while error is not None:
         yield error
         error = error.__cause__
-
-
-class RemoteReader(io.RawIOBase):
-    """A remote file whose errors are one line."""
-
-    def __init__(self, path: Path, file: Any) -> None:
-        self.path, self.file = path, file
-
-    def readable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seekable(self) -> bool:
-        """Return True."""
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """Go to a position."""
-        return int(self.file.seek(offset, whence))
-
-    def readinto(self, buffer: Any) -> int:
-        """Read the next bytes; raises AudioError."""
-        with explained(self.path, "read", AudioError):
-            if self.file.size is None:  # a stream, whose bytes come once
-                content = self.file.read(len(buffer))
-            else:
-                content = retried(lambda: self.file.read(len(buffer)))
-        buffer[: len(content)] = content
-        return len(content)
-
-    def close(self) -> None:
-        """Close the file."""
-        self.file.close()
-        super().close()

@@ -12,10 +12,14 @@ from conftest import voice
 pytest.importorskip("fsspec", reason="needs fsspec")
 pytest.importorskip("aiohttp", reason="needs aiohttp")
 
-from segan_cli import remote_errors
+import aiohttp
+
+from segan_cli import remote, remote_errors
 from segan_cli.audio.sources import open_file
 from segan_cli.errors import AudioError, OutputError
 from segan_cli.remote import as_path, find_kind, upload
+
+LONG_S = 30.0
 
 
 @pytest.fixture
@@ -27,25 +31,29 @@ def waits(monkeypatch):
 
 
 @contextmanager
-def server(*answers, **headers):
-    """A web server with one recording: its first answers are these statuses, or 0 for a lost connection."""
-    file, left, seen = io.BytesIO(), list(answers), []
-    soundfile.write(file, voice(0.2), 16_000, format="WAV")
+def server(*answers, format="WAV", **headers):
+    """A web server with one recording: its first answers are these statuses, or what is said below.
+
+    0: the connection is lost, at once; -1: in the middle; -2: after a long silence. It sends wrong ranges.
+    """
+    file, left, seen, end = io.BytesIO(), list(answers), [], threading.Event()
+    soundfile.write(file, voice(0.2), 16_000, format=format)
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             seen.append(self.command)
-            status = left.pop(0) if left else 200
-            if not status:
-                self.close_connection = True
+            status = left.pop(0) if left else 206 if "Range" in self.headers else 200
+            if status in (0, -2):
+                self.close_connection = end.wait(0 if status == 0 else LONG_S) or True
                 return
-            self.send_response(status)
+            content = {200: file.getvalue(), 206: file.getvalue()[:99], -1: file.getvalue()}.get(status, b"")
+            self.send_response(max(status, 200))
             for name, value in headers.items():
                 self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(file.getvalue()) if status == 200 else 0))
+            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            if status == 200 and self.command == "GET":
-                self.wfile.write(file.getvalue())
+            if self.command == "GET":
+                self.wfile.write(content[: len(content) // 2 if status == -1 else None])
 
         do_HEAD = do_GET  # noqa: N815
 
@@ -57,6 +65,7 @@ def server(*answers, **headers):
         try:
             yield as_path(f"http://127.0.0.1:{web.server_port}/a.wav"), seen
         finally:
+            end.set()
             web.shutdown()
 
 
@@ -89,11 +98,38 @@ def test_http_404_and_410_are_missing_files(status, waits):
     assert waits == []
 
 
-@pytest.mark.parametrize(("status", "n"), [(0, 9), (429, 5), (502, 5)])
+@pytest.mark.parametrize(("status", "n"), [(0, 4), (-1, 2), (429, 2), (502, 2)])
 def test_a_busy_server_is_retried(status, n, waits):
     with server(*[status] * n) as (url, _), open_file(url) as source:
         assert sum(block.shape[1] for block in source.blocks) == 3_200
     assert waits == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("format", ["WAV", "FLAC", "MP3"])
+def test_a_recording_is_downloaded_once_and_as_a_whole(format, waits):
+    with server(format=format) as (url, seen), open_file(url) as source:
+        assert sum(block.shape[1] for block in source.blocks) == 3_200
+    assert seen == ["GET"]
+    with server() as (url, seen):
+        assert url.read_bytes()[:4] == b"RIFF"
+    assert seen == ["GET"]
+
+
+def test_a_lost_connection_is_not_called_a_short_recording(waits):
+    with server(*[-1] * 4) as (url, _), pytest.raises(AudioError) as caught, open_file(url, allow_truncated=True):
+        pass
+    assert str(caught.value) == f"{url}: cannot be read (the connection was lost before the end)"
+    assert waits == [0.5, 1.0, 2.0]
+
+
+def test_a_web_server_may_be_slow_but_not_silent(waits, monkeypatch):
+    monkeypatch.setattr(aiohttp.client, "DEFAULT_TIMEOUT", aiohttp.ClientTimeout(total=1e-6))
+    monkeypatch.setattr(remote, "SILENT_S", LONG_S)
+    with server() as (url, _), open_file(url) as source:
+        assert sum(block.shape[1] for block in source.blocks) == 3_200
+    monkeypatch.setattr(remote, "SILENT_S", 0.05)
+    with server(*[-2] * 4) as (url, _), pytest.raises(AudioError, match="the server does not answer"), open_file(url):
+        pass
 
 
 def test_retry_after_of_the_server_is_respected(waits):

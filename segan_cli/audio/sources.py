@@ -16,10 +16,8 @@ from segan_cli.atomic import scratch_file
 from segan_cli.audio.containers.parts import Part
 from segan_cli.audio.containers.scan import scan_file
 from segan_cli.audio.containers.wav import (
-    BARE_WAV,
     Encoding,
     PrependedStream,
-    is_bare_wav,
     read_samples,
     read_wav_header,
     skip_trailing_chunks,
@@ -31,7 +29,7 @@ from segan_cli.audio.integrity import IntegrityCheck
 from segan_cli.audio.layouts import unkept_layout
 from segan_cli.audio.libsndfile.reader import is_native, open_audio, read_blocks
 from segan_cli.errors import AudioError, TruncatedError
-from segan_cli.remote import download, is_remote, open_for_reading
+from segan_cli.remote import download, is_remote
 
 Array = NDArray[np.float32]
 
@@ -191,13 +189,7 @@ def open_copied(stream: IO[bytes], name: str, allow_truncated: bool = False) -> 
 
 @contextmanager
 def open_remote(path: Path, allow_truncated: bool) -> Iterator[Source]:
-    """Open a remote file: as a stream if it is WAV with nothing but samples, or else a temporary copy."""
-    with open_for_reading(path) as (stream, size):
-        if is_bare_wav(stream.read(BARE_WAV.size), size):
-            stream.seek(0)
-            with open_stream(stream, None, str(path), allow_truncated) as source:
-                yield replace(source, live=False)
-            return
+    """Open a temporary copy of a remote file."""
     with scratch_file(path.suffix) as copy:
         download(path, copy)
         with open_copy(copy, str(path), allow_truncated) as source:

@@ -20,7 +20,6 @@ STREAMING_SIZE = 0xFFFFFFFF  # size field of a stream whose length is not known
 SKIP_BYTES = 1 << 16  # read at a time of chunks that are skipped; the longest format chunk
 GUID = bytes.fromhex("000000001000800000aa00389b71")  # follows the format tag in WAVE_FORMAT_EXTENSIBLE
 PCM, FLOAT, ALAW, ULAW, EXTENSIBLE = 1, 3, 6, 7, 0xFFFE  # format tags
-BARE_WAV = struct.Struct("<4sI4s 4sIH14x 4sI")  # RIFF, size, WAVE; fmt, size, tag; data, size
 SUBTYPES = {  # format tag and bits → libsndfile's subtype
     (PCM, 8): "PCM_U8", (PCM, 16): "PCM_16", (PCM, 24): "PCM_24", (PCM, 32): "PCM_32",
     (FLOAT, 32): "FLOAT", (FLOAT, 64): "DOUBLE", (ALAW, 8): "ALAW", (ULAW, 8): "ULAW",
@@ -55,18 +54,6 @@ class Encoding:
         content = io.BytesIO()
         soundfile.write(content, samples.T, self.rate_hz, self.subtype, "LITTLE", "RAW")
         return content.getvalue()
-
-
-def is_bare_wav(header: bytes, size: int) -> bool:
-    """Whether a WAV file of `size` bytes, of which these are the first, has chunks for its format and samples only.
-
-    Nothing is lost when such a file is read as a stream.
-    """
-    if len(header) < BARE_WAV.size:
-        return False
-    riff, riff_size, wave, fmt, fmt_size, tag, data, data_size = BARE_WAV.unpack(header[: BARE_WAV.size])
-    names = (riff, wave, fmt, data) == (b"RIFF", b"WAVE", b"fmt ", b"data")
-    return names and fmt_size == 16 and tag in (PCM, FLOAT) and riff_size + 8 == size == data_size + BARE_WAV.size
 
 
 def read_wav_header(stream: IO[bytes], name: str) -> tuple[Encoding, int | None]:
