@@ -349,7 +349,7 @@ def kept_tags(path):
     ("before", "after"),
     [("wav", "wav"), ("mp3", "mp3"), ("flac", "ogg"), ("flac", "mka"), ("m4a", "m4a"), ("m4a", "flac"), ("ogg", "m4a")],
 )
-def test_replaygain_tags_are_kept_unless_the_level_changes(tmp_path, before, after):
+def test_tags_about_the_level_are_kept_until_it_changes(tmp_path, before, after):
     with_gains(tmp_path / f"in.{before}")
     assert kept_tags(tmp_path / f"in.{before}") == (True, True)
     source, target = tmp_path / f"in.{before}", tmp_path / f"out.{after}"
