@@ -106,6 +106,26 @@ def test_mixes_and_recordings_without_a_reference_are_scored(pairs, tmp_path):
     assert set(json.loads(alone.stdout)["measures"]) == {"dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"}
 
 
+def test_the_full_band_option_adds_measures_of_the_output_above_8_khz(pairs, tmp_path):
+    for path in pairs.rglob("*.wav"):
+        soundfile.write(
+            path, voice(1.0, 48_000) + hiss(1.0, 48_000, level=0.01 + 0.01 * ("noisy" in str(path))), 48_000
+        )
+    folders = ("--noisy", pairs / "noisy", "--clean", pairs / "clean", "--no-cache")
+    page = tmp_path / "page.html"
+    result = segan(
+        "evaluate", *folders, "--model", "default", "--full-band", "--measure", "lsd_db", "--html", page, "--json"
+    )
+    assert result.returncode == 0, result.stderr
+    report = json.loads(result.stdout)
+    assert list(report["measures"]) == ["lsd_db", "high_lsd_db", "high_lsd_speech_db", "high_pause_db"]
+    noisy, enhanced = (report["summary"][system]["high_lsd_db"]["mean"] for system in ("noisy", "default"))
+    assert noisy == pytest.approx(6.02, abs=0.01)
+    assert abs(enhanced - noisy) > 1
+    assert report["summary"]["noisy"]["high_pause_db"]["why"] == "no pauses"
+    assert '"rate_hz":48000' in page.read_text().replace(" ", "")
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -117,6 +137,7 @@ def test_mixes_and_recordings_without_a_reference_are_scored(pairs, tmp_path):
         (("--noisy", "noisy", "--clean", "clean", "--measure", "mos"), 2, "choose from pesq_wb"),
         (("--noisy", "noisy"), 2, "only DNSMOS is available"),
         (("--noisy", "noisy", "--measure", "stoi"), 2, "stoi needs --clean"),
+        (("--noisy", "noisy", "--full-band"), 2, "high_lsd_db needs --clean"),
         (("--noisy", "noisy", "--clean", "empty"), 1, "no audio files"),
         (("--noisy", "noisy", "--clean", "clean", "--enhanced", "clean", "--enhanced", "clean"), 2, "NAME="),
         (("--noisy", "noisy", "--clean", "clean", "--enhanced", "none"), 1, "none: no such folder"),

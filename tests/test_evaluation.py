@@ -3,6 +3,10 @@
 import json
 import shutil
 import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -21,14 +25,15 @@ from segan_cli.evaluation.cases import (
     match_enhanced,
 )
 from segan_cli.evaluation.compare import compare_reports, load_report
-from segan_cli.evaluation.report import build_report, to_csv, to_json, to_markdown
+from segan_cli.evaluation.page import worst_to_best
+from segan_cli.evaluation.report import build_report, measure_label, to_csv, to_json, to_markdown
 from segan_cli.evaluation.result import CaseScores, scores_of
-from segan_cli.evaluation.run import evaluate
+from segan_cli.evaluation.run import Scorer, evaluate
 from segan_cli.evaluation.scoring import ScoringTask, estimate_delay, score
-from segan_cli.evaluation.signals import NoiseMix, mix_noise
+from segan_cli.evaluation.signals import NoiseMix, load
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.evaluation.store import ScoreStore
-from segan_cli.measures.catalog import CORE, WITH_REFERENCE, measure_all
+from segan_cli.measures.catalog import CORE, FULL_BAND, WITH_REFERENCE, measure_all, resample
 from segan_cli.measures.score import Undefined
 
 QUICK = ("stoi", "si_sdr_db")
@@ -120,10 +125,10 @@ def test_mixes_have_the_requested_snr_and_are_reproducible(pairs):
     cases = from_mixes(pairs / "clean", noise, (0.0, 12.0), seed=3)
     assert cases == from_mixes(pairs / "clean", noise, (0.0, 12.0), seed=3)
     assert len(cases.all) == 8
-    clean = voice(2.0)
+    clean = load(pairs / "clean" / "u0.wav", 16_000).samples
     ratio = {}
     for snr_db in (0.0, 12.0):
-        added = mix_noise(clean, NoiseMix(pairs / "clean" / "u0.wav", noise / "h.wav", snr_db, 7)) - clean
+        added = load(NoiseMix(pairs / "clean" / "u0.wav", noise / "h.wav", snr_db, 7), 16_000).samples - clean
         ratio[snr_db] = 10 * np.log10(np.mean(clean**2) / np.mean(added**2))
     assert ratio[12.0] - ratio[0.0] == pytest.approx(12.0, abs=0.01)
     assert -6 < ratio[0.0] < 0.1  # the level of speech is that where somebody speaks
@@ -260,7 +265,7 @@ def test_scores_are_cached_by_signals_measure_and_versions(pairs, tmp_path, monk
     store = ScoreStore(tmp_path / "scores.sqlite")
     first = run(pairs, store=store)
     task = ScoringTask(pairs / "clean" / "u0.wav", pairs / "noisy" / "u0.wav", QUICK, store=store)
-    monkeypatch.setattr("segan_cli.evaluation.scoring.measure_all", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("segan_cli.evaluation.scoring.measure_pair", lambda *_: pytest.fail("measured again"))
     assert score(task).scores == first.cases[0].scores["noisy"]
     rewrite(pairs / "noisy" / "u0.wav", lambda x: 0.5 * x)
     with pytest.raises(pytest.fail.Exception, match="measured again"):
@@ -309,6 +314,134 @@ def test_scores_do_not_depend_on_workers_or_the_cache(pairs, tmp_path):
     again = evaluate(cases, CORE, {"half": Halved()}, jobs=2, store=store)
     reports.append(to_json(build_report(again, {})))
     assert reports[0] == reports[1] == reports[2]
+
+
+# Full-band recordings
+
+
+HIGH = ("stoi", "si_sdr_db", *FULL_BAND)
+
+
+@pytest.fixture
+def wide(tmp_path):
+    """Two pairs at 48 kHz, with sound above 8 kHz and quiet pauses, and what a system makes that halves that sound."""
+    for side in ("clean", "noisy", "halved"):
+        (tmp_path / side).mkdir()
+    for i in range(2):
+        high, noise = above_8_khz(hiss(2.0, 48_000, seed=i, level=0.05)), hiss(2.0, 48_000, seed=8 + i, level=0.01)
+        clean = (voice(2.0, 48_000, seed=i) + high) * np.repeat(np.float32([1, 3e-3, 1, 3e-3]), 24_000)
+        signals = {"clean": clean, "noisy": clean + noise, "halved": clean + noise - above_8_khz(clean + noise) / 2}
+        for side, samples in signals.items():
+            soundfile.write(tmp_path / side / f"{i}.wav", samples, 48_000, "FLOAT")
+    return tmp_path
+
+
+def above_8_khz(samples):
+    spectrum = np.fft.rfft(samples)
+    spectrum[: 8_100 * len(samples) // 48_000] = 0
+    return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+
+
+def score_here(cases, measures, systems=MappingProxyType({}), store=None, **options):
+    """Evaluate in this process."""
+    models = {name: system for name, system in systems.items() if not isinstance(system, Path)}
+    with ThreadPoolExecutor(1) as pool:
+        return evaluate(cases, measures, systems, runner=Scorer(pool, models, store), **options)
+
+
+def mean_of(result, system, measure):
+    return np.mean([row.scores[system][measure] for row in result.cases])
+
+
+def test_full_band_recordings_are_scored_at_48_khz(wide):
+    cases = from_folders(wide / "noisy", wide / "clean")
+    narrow = score_here(cases, QUICK, {"halved": wide / "halved"})
+    full = score_here(cases, HIGH, {"halved": wide / "halved"})
+    for row, other in zip(full.cases, narrow.cases, strict=True):
+        for system in ("noisy", "halved"):
+            assert {name: row.scores[system][name] for name in QUICK} == other.scores[system]
+    change_db = mean_of(full, "halved", "high_pause_db") - mean_of(full, "noisy", "high_pause_db")
+    assert change_db == pytest.approx(-6.02, abs=0.1)
+    assert [result.inputs.rates_hz for result in (narrow, full)] == [{48_000: 6}] * 2
+    reports = [to_markdown(build_report(result, {})) for result in (narrow, full)]
+    assert ["resampled to 16 kHz: 6 files at 48000 Hz" in report for report in reports] == [True, False]
+
+
+class Halving:
+    """A model that halves the sound above 8 kHz and delays all by 6 ms; at 16 kHz it only delays."""
+
+    def enhance(self, noisy, rate_hz):
+        if rate_hz == 48_000:
+            noisy = noisy - above_8_khz(noisy) / 2
+        return np.pad(noisy, (6 * rate_hz // 1000, 0))[: len(noisy)]
+
+
+def test_models_enhance_full_band_recordings_at_48_khz_and_are_aligned(wide):
+    cases = from_folders(wide / "noisy", wide / "clean")
+    result = score_here(cases, HIGH, {"halved": wide / "halved", "model": Halving()}, align=True)
+    assert result.inputs.delays == {"model": 96}  # in samples at 16 kHz
+    for name in HIGH:
+        assert mean_of(result, "model", name) == pytest.approx(mean_of(result, "halved", name), abs=0.1)
+
+
+def test_a_full_band_mix_is_the_mix_at_16_khz_with_its_high_band(wide):
+    mix = from_mixes(wide / "clean", wide / "noisy", (5.0,), seed=3).all[0].noisy
+    low, full = load(mix, 16_000), load(mix, 48_000)
+    differences = np.abs(resample(full.samples, 48_000) - low.samples)
+    assert (
+        np.quantile(differences, 0.99) < 2e-3 < 0.1 * np.std(low.samples)
+    )  # all but those where the noise starts again
+    added = full.samples - load(mix.clean, 48_000).samples
+    assert np.std(above_8_khz(added)) > 0.1 * np.std(added)
+
+
+def test_a_part_of_a_full_band_recording_is_scored_like_a_file(wide):
+    for side in ("clean", "noisy"):
+        samples, rate_hz = soundfile.read(wide / side / "1.wav", dtype="float32")
+        soundfile.write(wide / side / "part.wav", samples[24_000:72_000], rate_hz, "FLOAT")
+    rows = ["noisy,clean,offset,duration", "noisy/1.wav,clean/1.wav,0.5,1.0", "noisy/part.wav,clean/part.wav,,"]
+    (wide / "list.csv").write_text("\n".join(rows) + "\n")
+    part, file = score_here(from_set(wide / "list.csv"), HIGH).cases
+    assert part.scores == file.scores
+
+
+def test_a_recording_of_a_low_rate_has_no_scores_above_8_khz(wide):
+    samples, _ = soundfile.read(wide / "noisy" / "0.wav", dtype="float32")
+    soundfile.write(wide / "noisy" / "0.wav", resample(samples, 48_000), 16_000)
+    first, second = score_here(from_folders(wide / "noisy", wide / "clean"), HIGH, {"model": Halving()}).cases
+    for system in ("noisy", "model"):
+        assert {first.scores[system][name] for name in FULL_BAND} == {Undefined("recorded below 32 kHz")}
+        assert first.scores[system]["stoi"] > 0.5
+        assert isinstance(second.scores[system]["high_lsd_db"], float)
+    mix = NoiseMix(wide / "clean" / "1.wav", wide / "noisy" / "0.wav", 5.0, seed=1)
+    assert load(mix, 48_000).recorded_hz == 16_000
+
+
+def test_the_cache_is_shared_by_evaluations_with_and_without_the_high_band(wide, monkeypatch):
+    cases, store = from_folders(wide / "noisy", wide / "clean"), ScoreStore(wide / "scores")
+    first = score_here(cases, QUICK, store=store)
+    second = score_here(cases, HIGH, store=store)
+    with sqlite3.connect(store.path) as database:
+        assert database.execute("SELECT count(*) FROM scores").fetchone() == (2 * len(HIGH),)
+    monkeypatch.setattr("segan_cli.evaluation.scoring.measure_pair", lambda *_: pytest.fail("measured again"))
+    for names, result in ((QUICK, first), (HIGH, second)):
+        task = ScoringTask(wide / "clean" / "0.wav", wide / "noisy" / "0.wav", names, store=store)
+        assert score(task).scores == result.cases[0].scores["noisy"]
+
+
+def test_a_measure_that_is_best_at_0_is_compared_by_its_absolute_value(wide):
+    result = score_here(from_folders(wide / "noisy", wide / "clean"), tuple(FULL_BAND), {"halved": wide / "halved"})
+    for i, levels in enumerate(((8.0, -3.0), (-5.0, -6.0))):
+        for system, level_db in zip(("noisy", "halved"), levels, strict=True):
+            result.cases[i].results[system].scores["high_pause_db"] = level_db
+    report = json.loads(to_json(build_report(result, {})))
+    assert report["summary"]["noisy"]["high_pause_db"]["mean"] == 1.5
+    assert report["differences"][0]["measures"]["high_pause_db"]["mean"] == (-5.0 + 1.0) / 2
+    assert compare_reports(report, report)["halved"]["high_pause_db"].mean == 0.0
+    assert measure_label(report, "high_pause_db") == "High-band level in pauses (dB) → 0"
+    assert measure_label(report, "high_pause_db", change=True) == "|High-band level in pauses| (dB) ↓"
+    ranked = [worst_to_best(replace(result, measures=("high_pause_db",)), system) for system in ("noisy", "halved")]
+    assert ranked == [[0, 1], [1, 0]]
 
 
 # Statistics and reports

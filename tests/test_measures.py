@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soxr
 from conftest import hiss, voice
 from scipy.signal import lfilter
 
-from segan_cli.measures.catalog import CORE, MEASURES, WITH_REFERENCE, measure_all
+from segan_cli.measures.catalog import CORE, FULL_BAND, MEASURES, WITH_REFERENCE, measure_all
 from segan_cli.measures.composite import frames, llr_frames, ssnr_frames_db, wss_frames
 from segan_cli.measures.distortion import lsd_db, si_sdr_db
+from segan_cli.measures.high_band import HighBand
 from segan_cli.measures.score import Undefined, mean
 from segan_cli.measures.standard import pesq_wb, stoi
 
@@ -143,3 +145,83 @@ def test_dnsmos_rates_noisy_speech_lower_without_a_reference():
     assert set(silent.values()) == {Undefined("silent signal")}
     assert isinstance(measure_all(CLEAN[:8_000], CLEAN[:8_000], names)["dnsmos_sig"], Undefined)
     assert isinstance(measure_all(CLEAN, 30 * CLEAN, names)["dnsmos_sig"], Undefined)
+
+
+# The band above 8 kHz
+
+
+WIDE_HZ = 48_000
+
+
+def split_at(samples, hz, rate_hz=WIDE_HZ):
+    """The parts of samples below and above a frequency."""
+    spectrum = np.fft.rfft(samples)
+    spectrum[round(hz * len(samples) / rate_hz) :] = 0
+    below = np.fft.irfft(spectrum, len(samples)).astype(np.float32)
+    return below, samples - below
+
+
+def talk(rate_hz=WIDE_HZ, pause=0.005, gain=1.0, gain_from_hz=8_100):
+    """A second of noise, a second 46 dB below it, and a second of noise; with a gain above a frequency."""
+    below, above = split_at(hiss(3.0, rate_hz, seed=3, level=0.1), gain_from_hz, rate_hz)
+    return (below + gain * above) * np.repeat(np.float32([1, pause, 1]), rate_hz)
+
+
+def high(clean, degraded, rate_hz=WIDE_HZ, recorded_hz=None):
+    pair = HighBand(clean, degraded, rate_hz, recorded_hz or (rate_hz, rate_hz))
+    return pair.lsd_db(), pair.lsd_db(speech=True), pair.pause_db()
+
+
+@pytest.mark.parametrize("rate_hz", [32_000, 44_100, 48_000, 96_000])
+def test_a_gain_above_8_khz_is_measured_by_its_decibels(rate_hz):
+    assert high(talk(rate_hz), talk(rate_hz, gain=2.0), rate_hz) == pytest.approx((6.02, 6.02, 6.02), abs=0.02)
+
+
+def test_noise_above_8_khz_changes_the_measures_of_the_high_band_only():
+    speech = np.asarray(soxr.resample(CLEAN, 16_000, WIDE_HZ), np.float32)
+    clean, noise = speech + hiss(3.0, WIDE_HZ, seed=1, level=1e-3), hiss(3.0, WIDE_HZ, seed=2, level=0.01)
+    noisy = clean + split_at(noise, 7_900)[0]
+    noisier = noisy + split_at(noise, 8_100)[1]
+    names = ("stoi", "si_sdr_db", "lsd_db", "pesq_wb", *FULL_BAND)
+    before, after = (measure_all(clean, signal, names, WIDE_HZ) for signal in (noisy, noisier))
+    assert [after[name] for name in names[:4]] == pytest.approx([before[name] for name in names[:4]], abs=1e-3)
+    assert before["high_lsd_db"] == pytest.approx(0.0, abs=0.01)
+    level_db, deviation_db = 20.0, 5.57  # noise over the clean signal, and standard deviation of a bin of either
+    assert after["high_lsd_db"] == pytest.approx(np.hypot(level_db, np.sqrt(2) * deviation_db), abs=0.2)
+
+
+def test_an_attenuation_of_pauses_is_their_level():
+    clean, quieter = talk(), talk(pause=0.0025)
+    lsd, lsd_in_speech, pause = high(clean, quieter)
+    assert pause == pytest.approx(-6.02, abs=0.01)
+    assert lsd_in_speech == pytest.approx(0.0, abs=0.01)
+    assert lsd == pytest.approx(6.02 * 122 / 372, abs=0.02)  # 122 of 372 frames are in the pause
+    assert high(quieter, clean)[2] == pytest.approx(6.02, abs=0.01)
+
+
+def test_levels_below_the_floor_of_the_band_count_as_the_floor():
+    silent = talk(pause=0.0)
+    assert high(silent, silent) == (0.0, 0.0, 0.0)
+    peak_db = 10 * np.log10(np.max(np.abs(np.fft.rfft(np.hanning(1536) * silent[:1536])) ** 2))
+    noise_db = 10 * np.log10(np.sum(np.hanning(1536) ** 2) * 0.0005**2)
+    assert high(silent, talk())[2] == pytest.approx(noise_db - (peak_db - 80), abs=3.0)
+    assert high(silent, talk())[2] == pytest.approx(-high(talk(), silent)[2], abs=1e-6)
+
+
+def test_recordings_without_a_high_band_are_undefined():
+    clean = talk()
+    for rates in ((48_000, 16_000), (22_050, 48_000)):
+        assert set(high(clean, clean, recorded_hz=rates)) == {Undefined("recorded below 32 kHz")}
+    narrow = np.asarray(soxr.resample(CLEAN, 16_000, WIDE_HZ), np.float32)
+    assert set(high(narrow, clean)) == {Undefined("no sound above 8 kHz in the clean recording")}
+    assert set(high(0 * clean, clean)) == {Undefined("silent signal")}
+    assert set(high(clean[:1_000], clean[:1_000])) == {Undefined("shorter than 32 ms")}
+    assert high(clean[:48_000], clean[:48_000])[2] == Undefined("no pauses")
+
+
+@pytest.mark.parametrize(("recorded_hz", "highest_hz"), [(32_000, 15_200), (44_100, 20_000), (96_000, 20_000)])
+def test_the_band_ends_below_the_nyquist_frequency_of_the_clean_recording(recorded_hz, highest_hz):
+    clean = talk()
+    inside, outside = (talk(gain=0.5, gain_from_hz=highest_hz + change_hz) for change_hz in (-200, 200))
+    assert high(clean, inside, recorded_hz=(recorded_hz, 48_000))[0] > 0.5
+    assert high(clean, outside, recorded_hz=(recorded_hz, 48_000))[0] < 0.05

@@ -458,6 +458,32 @@ def test_noisy_recordings_alone_make_a_page(open_page, evaluation):
 
 
 @needs_browser
+def test_a_page_of_full_band_recordings_plays_and_shows_all_frequencies(open_page, tmp_path):
+    for side, level in (("clean", 0.01), ("noisy", 0.02), ("out", 0.005)):
+        (tmp_path / side).mkdir()
+        sound = voice(1.0, 48_000) + hiss(1.0, 48_000, level=level) * np.repeat([1.0, 0.1], 24_000)
+        soundfile.write(tmp_path / side / "a.wav", sound * np.repeat([1.0, 0.005], 24_000), 48_000, "FLOAT")
+    result = evaluate(from_folders(tmp_path / "noisy", tmp_path / "clean"), ("high_pause_db", "high_lsd_db"),
+                      {"out": tmp_path / "out"}, jobs=1)  # fmt: skip
+    (tmp_path / "page.html").write_text(to_html(build_report(result, {}), result))
+    page = open_page(tmp_path / "page.html")
+    assert page.evaluate("player.buffers.map(buffer => buffer.sampleRate)") == [48_000] * 3
+    if page.locator("#pictures").get_attribute("aria-pressed") == "false":
+        page.locator("#pictures").click()
+    first = page.locator("#spectrograms figure").first
+    assert first.locator(".f").all_inner_texts() == ["0", "6", "12", "18", "24 kHz"]
+    assert page.evaluate("label('high_pause_db')") == "High-band level in pauses (dB) → 0"
+    levels = [result.cases[0].scores[system]["high_pause_db"] for system in ("noisy", "out")]
+    assert levels[0] > 5.5
+    assert levels[1] < -2
+    change = abs(levels[1]) - abs(levels[0])
+    assert page.evaluate("changeOf(files[0], 'out', 'high_pause_db')") == pytest.approx(change)
+    better = [[6.0, -7.0], [-6.0, 5.0]]
+    assert page.evaluate(f"{better}.map(([a, b]) => isBetter(a, b, 'high_pause_db'))") == [True, False]
+    assert "nearer to 0" in page.inner_text("body")
+
+
+@needs_browser
 def test_hostile_names_stay_text(page):
     assert page.locator("main img, main b > b, #player img").count() == 0
     assert "<b>x5" in column(page, 1)

@@ -64,8 +64,9 @@ PATH = click.Path(path_type=Path)
         "measures",
         multiple=True,
         metavar="NAME",
-        help="Measure to compute; repeatable.  [default: all but DNSMOS]",
+        help="Measure to compute; repeatable.  [default: all but those below]",
     ),
+    click.option("--full-band", is_flag=True, help="Add those of the band above 8 kHz; models get 48 kHz."),
     click.option("--dnsmos", is_flag=True, help="Add DNSMOS, which needs no clean recordings."),
     click.option(
         "--by", "columns", multiple=True, metavar="COLUMN", help="Group by snr_db, noise, speaker …; repeatable."

@@ -31,6 +31,7 @@ class Arguments:
     enhanced: tuple[str, ...]
     models: tuple[str, ...]
     measures: tuple[str, ...]
+    full_band: bool
     dnsmos: bool
     columns: tuple[str, ...]
     align: bool
@@ -123,14 +124,14 @@ def split_name(entry: str) -> tuple[str | None, str]:
 
 def select_measures(arguments: Arguments, cases: "Cases") -> tuple[str, ...]:
     """Names of the measures to compute; raises UsageError if one is unknown or needs a missing reference."""
-    from segan_cli.measures.catalog import MEASURES, NON_INTRUSIVE, WITH_REFERENCE
+    from segan_cli.measures.catalog import FULL_BAND, MEASURES, NON_INTRUSIVE, WITH_REFERENCE
 
     for name in arguments.measures:
         if name not in MEASURES:
             raise click.BadParameter(f"{name}; choose from {', '.join(MEASURES)}", param_hint="--measure")
     with_reference = all(case.clean is not None for case in cases.all)
     selected = set(arguments.measures or (WITH_REFERENCE if with_reference else ()))
-    selected |= set(NON_INTRUSIVE if arguments.dnsmos else ())
+    selected |= {*(FULL_BAND if arguments.full_band else ()), *(NON_INTRUSIVE if arguments.dnsmos else ())}
     if not with_reference and selected - set(NON_INTRUSIVE):
         raise click.UsageError(f"{min(selected - set(NON_INTRUSIVE))} needs --clean.")
     if not selected:

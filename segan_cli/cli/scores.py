@@ -31,7 +31,10 @@ def print_tables(report: Report) -> None:
     for heading, columns, sign in ((title, means, ""), ("Paired differences", gains, "+")):
         if columns:
             rows = [
-                [measure_label(report, name), *(format_cell(summary[name], sign) for summary in columns.values())]
+                [
+                    measure_label(report, name, change=bool(sign)),
+                    *(format_cell(summary[name], sign) for summary in columns.values()),
+                ]
                 for name in report["measures"]
             ]
             print_table(heading, ["measure"], list(columns), rows)
@@ -74,7 +77,10 @@ def print_comparison(first: Path, second: Path) -> None:
     comparison = compare_reports(*reports)
     title = f"{second.name} minus {first.name}, paired differences (mean ± half-width of the 95 % CI)"
     rows = [
-        [measure_label(reports[1], name), *(format_cell(asdict(found[name]), "+") for found in comparison.values())]
+        [
+            measure_label(reports[1], name, change=True),
+            *(format_cell(asdict(found[name]), "+") for found in comparison.values()),
+        ]
         for name in next(iter(comparison.values()))
     ]
     print_table(title, ["measure"], list(comparison), rows)

@@ -36,7 +36,7 @@ def is_measure(value: Any) -> bool:
         isinstance(value, dict)
         and isinstance(value.get("label"), str)
         and isinstance(value.get("unit"), str | None)
-        and isinstance(value.get("higher_is_better"), bool)
+        and isinstance(value.get("higher_is_better", ""), bool | None)
     )
 
 
@@ -85,7 +85,7 @@ def compare_reports(first: Report, second: Report) -> dict[str, dict[str, Summar
     def difference(new: str, old: str, measure: str) -> Summary:
         new_scores = [score_from_json(second_files[name], new, measure) for name in names]
         old_scores = [score_from_json(first_files[name], old, measure) for name in names]
-        return summarise(differences(new_scores, old_scores))
+        return summarise(differences(new_scores, old_scores, second["measures"][measure]["higher_is_better"]))
 
     return {
         new if new == old else f"{new} - {old}": {measure: difference(new, old, measure) for measure in measures}

@@ -14,7 +14,7 @@ from segan_cli.evaluation.report import Report, input_notes
 from segan_cli.evaluation.result import CaseScores, EvaluationResult, scores_of
 from segan_cli.evaluation.signals import Array, Loader, Source
 from segan_cli.evaluation.statistics import differences
-from segan_cli.measures.catalog import MEASURES, RATE_HZ
+from segan_cli.measures.catalog import MEASURES, rate_for
 from segan_cli.measures.score import Undefined
 from segan_cli.plain_json import write_json
 from segan_cli.printable import printable
@@ -28,8 +28,9 @@ MAX_SOUND_BYTES = 24_000_000  # of all embedded audio, as base64; e-mail attachm
 
 def to_html(report: Report, result: EvaluationResult) -> str:
     """Format a report as HTML; the embedded recordings are read and enhanced again."""
-    data = make_printable({**report, "notes": input_notes(report), "max_sound_s": MAX_SOUND_S})
-    for file, versions in zip(data["files"], embed_sounds(result), strict=True):
+    rate_hz = rate_for(result.measures)
+    data = make_printable({**report, "notes": input_notes(report), "max_sound_s": MAX_SOUND_S, "rate_hz": rate_hz})
+    for file, versions in zip(data["files"], embed_sounds(result, rate_hz), strict=True):
         file["sound"] = versions
     return fill_template(write_json(data).replace("<", "\\u003c"))
 
@@ -56,12 +57,12 @@ def make_printable(value: Any) -> Any:
     return printable(value) if isinstance(value, str) else value
 
 
-def embed_sounds(result: EvaluationResult) -> list[list[dict[str, str]] | None]:
+def embed_sounds(result: EvaluationResult, rate_hz: int) -> list[list[dict[str, str]] | None]:
     """The encoded versions of each recording; None for the recordings that exceed MAX_SOUND_BYTES."""
     sounds: list[list[dict[str, str]] | None] = [None] * len(result.cases)
     load, total = Loader(result.models), 0
     for i in rank_for_listening(result):
-        versions = encode_versions(result.cases[i], load)
+        versions = encode_versions(result.cases[i], load, rate_hz)
         total += sum(len(version["audio"]) for version in versions)
         if total > MAX_SOUND_BYTES:
             break
@@ -81,27 +82,28 @@ def rank_for_listening(result: EvaluationResult) -> list[int]:
 def worst_to_best(result: EvaluationResult, system: str) -> list[int]:
     """Indices of the cases sorted by a system's improvement in the first measure, or by the noisy signal's score."""
     measure = result.measures[0]
+    higher_is_better = MEASURES[measure].higher_is_better
     scores = scores_of(result.cases, system, measure)
-    if system != NOISY:
-        scores = differences(scores, scores_of(result.cases, NOISY, measure))
-    values = {i: score for i, score in enumerate(scores) if not isinstance(score, Undefined)}
-    return sorted(values, key=lambda i: values[i] if MEASURES[measure].higher_is_better else -values[i])
+    baseline = [0.0] * len(scores) if system == NOISY else scores_of(result.cases, NOISY, measure)
+    changes = enumerate(differences(scores, baseline, higher_is_better))
+    values = {i: change for i, change in changes if not isinstance(change, Undefined)}
+    return sorted(values, key=lambda i: values[i] if higher_is_better else -values[i])
 
 
-def encode_versions(scored: CaseScores, load: Loader) -> list[dict[str, str]]:
+def encode_versions(scored: CaseScores, load: Loader, rate_hz: int) -> list[dict[str, str]]:
     """Name and audio of each version of a recording: noisy, every system that has scores for it, clean."""
     sources: dict[str, Source | None] = {name: scored.case.signals[name] for name in scored.results}
     sources["clean"] = scored.case.clean
-    n = round(MAX_SOUND_S * RATE_HZ)
+    n = round(MAX_SOUND_S * rate_hz)
     return [
-        {"name": printable(name), "audio": encode_flac(load(source).samples[:n])}
+        {"name": printable(name), "audio": encode_flac(load(source, rate_hz).samples[:n], rate_hz)}
         for name, source in sources.items()
         if source is not None
     ]
 
 
-def encode_flac(samples: Array) -> str:
-    """Encode samples [n] at 16 kHz as base64 FLAC."""
+def encode_flac(samples: Array, rate_hz: int) -> str:
+    """Encode samples [n] as base64 FLAC."""
     content = io.BytesIO()
-    soundfile.write(content, np.clip(samples, -1.0, 1.0), RATE_HZ, "PCM_16", format="FLAC")
+    soundfile.write(content, np.clip(samples, -1.0, 1.0), rate_hz, "PCM_16", format="FLAC")
     return base64.b64encode(content.getvalue()).decode()

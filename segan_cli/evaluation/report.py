@@ -14,7 +14,7 @@ from segan_cli.evaluation.cases import NOISY
 from segan_cli.evaluation.result import CaseScores, EvaluationResult, InputSummary, scores_of
 from segan_cli.evaluation.signals import NoiseMix
 from segan_cli.evaluation.statistics import differences, summarise
-from segan_cli.measures.catalog import MEASURES
+from segan_cli.measures.catalog import MEASURES, rate_for
 from segan_cli.measures.score import Score, Undefined, defined
 from segan_cli.plain_json import write_json
 from segan_cli.printable import printable, utf8
@@ -120,7 +120,8 @@ def compare_systems(result: EvaluationResult) -> list[dict[str, Any]]:
     pairs += [(second, first) for i, first in enumerate(enhanced) for second in enhanced[i + 1 :]]
 
     def difference(systems: tuple[str, str], measure: str) -> dict[str, Any]:
-        return asdict(summarise(differences(*(scores_of(result.cases, system, measure) for system in systems))))
+        scores, baseline = (scores_of(result.cases, system, measure) for system in systems)
+        return asdict(summarise(differences(scores, baseline, MEASURES[measure].higher_is_better)))
 
     return [
         {"system": pair[0], "against": pair[1], "measures": {name: difference(pair, name) for name in result.measures}}
@@ -199,7 +200,8 @@ def to_markdown(report: Report) -> str:
         rows = [
             [f"{d['system']} - {d['against']}", *format_cells(d["measures"], sign=True)] for d in report["differences"]
         ]
-        parts += ["Paired differences.", markdown_table(["systems", *headings], rows)]
+        changes = [measure_label(report, name, change=True) for name in report["measures"]]
+        parts += ["Paired differences.", markdown_table(["systems", *changes], rows)]
     for column, groups in report["breakdown"].items():
         rows = [
             [f"{group['value'] or '(none)'} ({group['recordings']})", s, *format_cells(group["summary"][s], False)]
@@ -225,11 +227,16 @@ def escape_markdown(text: str) -> str:
     return MARKDOWN_SPECIALS.sub(r"\\\1", printable(text))
 
 
-def measure_label(report: Report, name: str) -> str:
-    """Label and unit of a measure, with an arrow if lower is better."""
+def measure_label(report: Report, name: str, change: bool = False) -> str:
+    """Label and unit of a measure, with an arrow if lower values, or those nearer to 0, are better.
+
+    `change`: of its differences, which are those of the absolute value if 0 is best.
+    """
     measure = report["measures"][name]
-    unit = f" ({measure['unit']})" if measure["unit"] else ""
-    return f"{measure['label']}{unit}" + ("" if measure["higher_is_better"] else " ↓")
+    label, up = str(measure["label"]), measure["higher_is_better"]
+    if up is None and change:
+        label, up = f"|{label}|", False
+    return label + (f" ({measure['unit']})" if measure["unit"] else "") + {True: "", False: " ↓", None: " → 0"}[up]
 
 
 def format_cells(summaries: Mapping[str, Any], interval: bool = True, sign: bool = False) -> list[str]:
@@ -251,9 +258,11 @@ def input_notes(report: Report) -> list[str]:
     """Lines on inputs that were resampled, downmixed, truncated or delayed, and on measures that say nothing."""
     inputs = report["inputs"]
     lines = []
-    rates = {rate: n for rate, n in inputs["rates_hz"].items() if rate != "16000"}
+    rate_hz = rate_for(report["measures"])
+    rates = {rate: n for rate, n in inputs["rates_hz"].items() if rate != str(rate_hz)}
     if rates:
-        lines.append("resampled to 16 kHz: " + ", ".join(f"{n} files at {rate} Hz" for rate, n in rates.items()))
+        counts = ", ".join(f"{n} files at {rate} Hz" for rate, n in rates.items())
+        lines.append(f"resampled to {rate_hz // 1000} kHz: {counts}")
     multichannel = sum(n for channels, n in inputs["channels"].items() if channels != "1")
     if multichannel:
         lines.append(f"downmixed to mono: {multichannel} files")

@@ -15,6 +15,7 @@ from segan_cli.evaluation.result import EvaluationResult, Outcomes, collect, con
 from segan_cli.evaluation.scoring import ScoringResult, ScoringTask, score
 from segan_cli.evaluation.signals import Loader, Model, Output, Source
 from segan_cli.evaluation.store import ScoreStore
+from segan_cli.measures.catalog import rate_for
 from segan_cli.workers import worker_pool
 
 Progress = Callable[[int, int], object]  # signals done, signals in total
@@ -50,7 +51,7 @@ class Scorer:
     ) -> "Future[ScoringResult | str]":
         """Start to score a signal, after running its model if it is an output."""
         try:
-            degraded = self.load(source) if isinstance(source, Output) else source
+            degraded = self.load(source, rate_for(measures)) if isinstance(source, Output) else source
         except SeganError as error:
             failed: Future[ScoringResult | str] = Future()
             failed.set_result(str(error))

@@ -12,7 +12,7 @@ from segan_cli.data.spans import Part
 from segan_cli.errors import SeganError
 from segan_cli.evaluation.signals import Recorded, Signal, load
 from segan_cli.evaluation.store import ScoreStore
-from segan_cli.measures.catalog import RATE_HZ, measure_all
+from segan_cli.measures.catalog import RATE_HZ, SignalPair, measure_pair, rate_for, resample
 from segan_cli.measures.score import Score
 from segan_cli.tracebacks import in_words
 
@@ -68,35 +68,40 @@ def score(task: ScoringTask) -> ScoringResult | str:
 
 
 def _score(task: ScoringTask) -> ScoringResult | str:
-    clean = load(task.clean) if task.clean is not None else None
-    degraded = task.degraded if isinstance(task.degraded, Signal) else load(task.degraded)
-    delay = estimate_delay(clean.samples, degraded.samples) if clean is not None else None
+    rate_hz = rate_for(task.measures)
+    degraded = task.degraded if isinstance(task.degraded, Signal) else load(task.degraded, rate_hz)
+    clean = load(task.clean, rate_hz) if task.clean is not None else None
+    delay = None
+    if clean is not None:
+        delay = estimate_delay(resample(clean.samples, rate_hz), resample(degraded.samples, rate_hz))
     if not task.measures:
         return ScoringResult({}, delay)
-    signal, reference = degraded.samples[max(0, task.shift) :], (clean or degraded).samples[max(0, -task.shift) :]
+    shift, original = task.shift * rate_hz // RATE_HZ, clean or degraded
+    signal, reference = degraded.samples[max(0, shift) :], original.samples[max(0, -shift) :]
     difference = abs(len(signal) - len(reference))
-    if difference > MAX_LENGTH_DIFFERENCE_S * RATE_HZ + abs(task.shift):
-        lengths = f"{len(signal) / RATE_HZ:.3f} s but {len(reference) / RATE_HZ:.3f} s in {task.clean}"
+    if difference > MAX_LENGTH_DIFFERENCE_S * rate_hz + abs(shift):
+        lengths = f"{len(signal) / rate_hz:.3f} s but {len(reference) / rate_hz:.3f} s in {task.clean}"
         return f"{degraded.name}: {lengths}; lengths may differ by {MAX_LENGTH_DIFFERENCE_S:g} s at most"
     n = min(len(signal), len(reference))
     signal, reference = signal[:n], reference[:n]
+    pair = SignalPair(reference, signal, rate_hz, (original.recorded_hz, degraded.recorded_hz))
     return ScoringResult(
-        measure_or_recall(reference, signal, task),
+        measure_or_recall(pair, task),
         delay,
         (clean.format if clean is not None else None, degraded.format),
-        truncated=difference > 0 and task.shift == 0,
+        truncated=difference > 0 and shift == 0,
         is_copy=clean is not None and np.array_equal(reference, signal),
     )
 
 
-def measure_or_recall(clean: Array, degraded: Array, task: ScoringTask) -> dict[str, Score]:
+def measure_or_recall(pair: SignalPair, task: ScoringTask) -> dict[str, Score]:
     """Take scores from the task's store, and compute and store the missing ones."""
     if task.store is None:
-        return measure_all(clean, degraded, task.measures)
-    keys = task.store.keys(clean, degraded, task.measures)
+        return measure_pair(pair, task.measures)
+    keys = task.store.keys(pair, task.measures)
     stored = task.store.get(keys)
     if missing := tuple(name for name in task.measures if name not in stored):
-        computed = measure_all(clean, degraded, missing)
+        computed = measure_pair(pair, missing)
         task.store.put(keys, computed)
         stored |= computed
     return {name: stored[name] for name in task.measures}

@@ -13,7 +13,7 @@ from segan_cli.audio.sources import read_mono
 from segan_cli.data.levels import active_level, noise_gain
 from segan_cli.data.spans import Part
 from segan_cli.errors import AudioError, SeganError
-from segan_cli.measures.catalog import RATE_HZ
+from segan_cli.measures.catalog import RATE_HZ, resample
 from segan_cli.tracebacks import in_words
 
 Array = NDArray[np.float32]
@@ -60,47 +60,53 @@ Source = Recorded | Output
 
 @dataclass(frozen=True)
 class Signal:
-    """Samples [n] at 16 kHz, the name of their source, and the sample rate and channels of its file if it has one."""
+    """Samples [n], the name of their source, and the sample rate and channels of its file if it has one."""
 
     name: str
     samples: Array
+    recorded_hz: int  # sample rate of the recording; of a mix, the lower one
     format: tuple[int, int] | None = None
 
 
-def load(source: Recorded) -> Signal:
-    """Read a signal at 16 kHz, averaging its channels; raises SeganError if it cannot be read."""
+def load(source: Recorded, rate_hz: int) -> Signal:
+    """Read a signal at `rate_hz`, averaging its channels; raises SeganError if it cannot be read."""
     try:
         if isinstance(source, NoiseMix):
-            return Signal(str(source), mix_noise(load(source.clean).samples, source), (RATE_HZ, 1))
+            return mix_noise(load(source.clean, rate_hz), load(source.noise, rate_hz), source, rate_hz)
         if not isinstance(source, Part):
-            return read(source)
-        whole = read_once(source.path)
-        return replace(whole, samples=whole.samples[source.span.samples(len(whole.samples), RATE_HZ)])
+            return read(source, rate_hz)
+        whole = read_once(source.path, rate_hz)
+        return replace(whole, samples=whole.samples[source.span.samples(len(whole.samples), rate_hz)])
     except SeganError:
         raise
     except Exception as error:  # from any decoder
         raise AudioError(in_words(error, str(source))) from error
 
 
-def read(path: Path) -> Signal:
+def read(path: Path, rate_hz: int) -> Signal:
     """Read a file."""
-    samples, info = read_mono(path, RATE_HZ)
-    return Signal(str(path), samples, (info.rate_hz, info.channels))
+    samples, info = read_mono(path, rate_hz)
+    return Signal(str(path), samples, info.rate_hz, (info.rate_hz, info.channels))
 
 
 read_once = lru_cache(2)(read)  # the clean and the noisy file that the parts of consecutive rows are from
 
 
-def mix_noise(clean: Array, mix: NoiseMix) -> Array:
-    """Add noise to clean [n], starting at a random position of the noise and looping it if it is shorter."""
-    noise = load(mix.noise).samples
-    if not noise.any():
+def mix_noise(clean: Signal, noise: Signal, mix: NoiseMix, rate_hz: int) -> Signal:
+    """Add noise to clean speech, starting at a random position of the noise and looping it if it is shorter.
+
+    Excerpt and gain are those of the mix at 16 kHz, whatever the rate.
+    """
+    if not noise.samples.any():
         raise AudioError(f"{mix.noise}: noise recording is silent")
-    start = int(np.random.default_rng(mix.seed).integers(len(noise)))
-    excerpt = np.resize(np.roll(noise, -start), len(clean))
-    rms = float(np.sqrt(np.mean(np.square(excerpt, dtype=np.float64))))
-    gain = noise_gain(active_level(clean), mix.snr_db, rms, active_level(noise))
-    return np.asarray(clean + excerpt * np.float32(gain), np.float32)
+    ratio = rate_hz // RATE_HZ
+    start = ratio * int(np.random.default_rng(mix.seed).integers(-(-len(noise.samples) // ratio)))
+    excerpt = np.resize(np.roll(noise.samples, -start), len(clean.samples))
+    speech, added, whole = (resample(side, rate_hz) for side in (clean.samples, excerpt, noise.samples))
+    rms = float(np.sqrt(np.mean(np.square(added, dtype=np.float64))))
+    gain = noise_gain(active_level(speech), mix.snr_db, rms, active_level(whole))
+    samples = np.asarray(clean.samples + excerpt * np.float32(gain), np.float32)
+    return Signal(str(mix), samples, min(clean.recorded_hz, noise.recorded_hz), (rate_hz, 1))
 
 
 class Loader:
@@ -109,12 +115,12 @@ class Loader:
     def __init__(self, models: Mapping[str, Model]) -> None:
         self.models, self.load_noisy = models, lru_cache(1)(load)
 
-    def __call__(self, source: Source) -> Signal:
+    def __call__(self, source: Source, rate_hz: int) -> Signal:
         """Read a recording, or run a model; raises SeganError if that fails."""
         if not isinstance(source, Output):
-            return load(source)
-        noisy = self.load_noisy(source.noisy)
+            return load(source, rate_hz)
+        noisy = self.load_noisy(source.noisy, rate_hz)
         try:
-            return Signal(str(source), self.models[source.system].enhance(noisy.samples, RATE_HZ))
+            return Signal(str(source), self.models[source.system].enhance(noisy.samples, rate_hz), noisy.recorded_hz)
         except Exception as error:
             raise AudioError(in_words(error, str(source))) from error

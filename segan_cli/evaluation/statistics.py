@@ -39,9 +39,15 @@ def summarise(scores: Sequence[Score]) -> Summary:
     return Summary(float(np.mean(values)), float(np.median(values)), low, high, len(values), undefined)
 
 
-def differences(scores: Sequence[Score], baseline: Sequence[Score]) -> list[Score]:
-    """Paired differences, scores minus baseline; undefined where either score is."""
+def differences(
+    scores: Sequence[Score], baseline: Sequence[Score], higher_is_better: bool | None = True
+) -> list[Score]:
+    """Paired differences, scores minus baseline; undefined where either score is.
+
+    If `higher_is_better` is None, 0 is best, and they are the differences of absolute values.
+    """
+    size = abs if higher_is_better is None else float
     return [
-        a if isinstance(a, Undefined) else b if isinstance(b, Undefined) else a - b
+        a if isinstance(a, Undefined) else b if isinstance(b, Undefined) else size(a) - size(b)
         for a, b in zip(scores, baseline, strict=True)
     ]

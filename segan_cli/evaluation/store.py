@@ -12,7 +12,7 @@ from platformdirs import user_cache_path
 
 from segan_cli import __version__
 from segan_cli.errors import SeganError
-from segan_cli.measures.catalog import MEASURES, package_versions
+from segan_cli.measures.catalog import FULL_BAND, MEASURES, SignalPair, package_versions
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.plain_json import read_json
 
@@ -76,15 +76,16 @@ class ScoreStore:
         if invalid:
             self.notes += (f"{self.path}: discarded {len(invalid)} damaged scores; they are computed again",)
 
-    def keys(self, clean: Array, degraded: Array, names: tuple[str, ...]) -> dict[str, str]:
+    def keys(self, pair: SignalPair, names: tuple[str, ...]) -> dict[str, str]:
         """The key of each measure for a pair of signals."""
-        content = hashlib.sha256()
-        for signal in (clean, degraded):
-            content.update(f"{len(signal)} ".encode() + np.ascontiguousarray(signal, np.float32).tobytes())
+        content, high = digest(pair.clean, pair.degraded), ""
+        if not FULL_BAND.keys().isdisjoint(names):
+            band = pair.high_band
+            high = f"{digest(band.clean, band.degraded)} {band.rate_hz} {band.recorded_hz}"
         keys = {}
         for name in names:
             versions = {package: self.versions[package] for package in ("numpy", "scipy", MEASURES[name].package)}
-            text = json.dumps([content.hexdigest(), name, versions, __version__])
+            text = json.dumps([high if name in FULL_BAND else content, name, versions, __version__])
             keys[name] = hashlib.sha256(text.encode()).hexdigest()
         return keys
 
@@ -104,6 +105,14 @@ class ScoreStore:
         rows = [(keys[name], score_text(keys[name], score)) for name, score in scores.items()]
         with suppress(sqlite3.Error, UnicodeDecodeError), closing(self._open()) as database, database:
             database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
+
+
+def digest(*signals: Array) -> str:
+    """The hash of signals."""
+    content = hashlib.sha256()
+    for signal in signals:
+        content.update(f"{len(signal)} ".encode() + np.ascontiguousarray(signal, np.float32).tobytes())
+    return content.hexdigest()
 
 
 def score_text(key: str, score: Score) -> str:

@@ -1,26 +1,33 @@
 """All measures by name, and functions to compute them for a pair of signals."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
 from segan_cli.measures import composite, distortion, non_intrusive, standard
+from segan_cli.measures.high_band import HighBand
 from segan_cli.measures.score import Score, Undefined
 
 Array = NDArray[np.float32]
 
 RATE_HZ = 16_000
+FULL_BAND_HZ = 48_000  # of signals whose high band is measured
 
 
 class SignalPair:
     """A clean and a degraded signal [n] at 16 kHz, with cached results that several measures share."""
 
-    def __init__(self, clean: Array, degraded: Array) -> None:
-        self.clean, self.degraded = clean, degraded
+    def __init__(
+        self, clean: Array, degraded: Array, rate_hz: int = RATE_HZ, recorded_hz: tuple[int, int] | None = None
+    ) -> None:
+        """Resample signals at `rate_hz`, whose recordings have the rates `recorded_hz`, by default the same."""
+        self.high_band = HighBand(clean, degraded, rate_hz, recorded_hz or (rate_hz, rate_hz))
+        self.clean, self.degraded = resample(clean, rate_hz), resample(degraded, rate_hz)
 
     @cached_property
     def pesq_wb(self) -> Score:
@@ -58,10 +65,11 @@ class Measure:
     source: str
     package: str = "segan-cli"  # that implements it
     unit: str = ""
-    higher_is_better: bool = True
+    higher_is_better: bool | None = True  # None: the nearer to 0 the better
 
 
 HU = "Hu and Loizou 2008, IEEE TASLP 16(1)"
+GRAY = "Gray and Markel 1976, IEEE TASSP 24(5)"
 P835 = "Reddy et al. 2022, arXiv 2110.01763"
 
 WITH_REFERENCE: dict[str, Measure] = {
@@ -102,9 +110,30 @@ WITH_REFERENCE: dict[str, Measure] = {
         "LSD",
         lambda pair: distortion.lsd_db(pair.clean, pair.degraded),
         (0.0, np.inf),
-        "Gray and Markel 1976, IEEE TASSP 24(5)",
+        GRAY,
         unit="dB",
         higher_is_better=False,
+    ),
+}
+FULL_BAND: dict[str, Measure] = {
+    "high_lsd_db": Measure(
+        "High-band LSD", lambda pair: pair.high_band.lsd_db(), (0.0, np.inf), GRAY, unit="dB", higher_is_better=False
+    ),
+    "high_lsd_speech_db": Measure(
+        "High-band LSD in speech",
+        lambda pair: pair.high_band.lsd_db(speech=True),
+        (0.0, np.inf),
+        GRAY,
+        unit="dB",
+        higher_is_better=False,
+    ),
+    "high_pause_db": Measure(
+        "High-band level in pauses",
+        lambda pair: pair.high_band.pause_db(),
+        (-np.inf, np.inf),
+        "level relative to the clean recording",
+        unit="dB",
+        higher_is_better=None,
     ),
 }
 NON_INTRUSIVE: dict[str, Measure] = {
@@ -119,15 +148,29 @@ NON_INTRUSIVE: dict[str, Measure] = {
         "speechmos",
     ),
 }
-MEASURES = {**WITH_REFERENCE, **NON_INTRUSIVE}
+MEASURES = {**WITH_REFERENCE, **FULL_BAND, **NON_INTRUSIVE}
 CORE = ("pesq_wb", "stoi", "si_sdr_db")  # for validation during training
 
 
-def measure_all(clean: Array, degraded: Array, names: Sequence[str] = CORE) -> dict[str, Score]:
-    """Compute measures by name for signals [n] of equal length at 16 kHz."""
-    if not (np.isfinite(clean).all() and np.isfinite(degraded).all()):
+def resample(samples: Array, rate_hz: int) -> Array:
+    """Samples [n] at 16 kHz, the rate of all measures but those of the high band."""
+    return samples if rate_hz == RATE_HZ else np.asarray(soxr.resample(samples, rate_hz, RATE_HZ), np.float32)
+
+
+def rate_for(names: Collection[str]) -> int:
+    """The sample rate at which signals are needed for measures."""
+    return RATE_HZ if FULL_BAND.keys().isdisjoint(names) else FULL_BAND_HZ
+
+
+def measure_all(clean: Array, degraded: Array, names: Sequence[str] = CORE, rate_hz: int = RATE_HZ) -> dict[str, Score]:
+    """Compute measures by name for signals [n] of equal length; all but those of the high band are of 16 kHz."""
+    return measure_pair(SignalPair(clean, degraded, rate_hz), names)
+
+
+def measure_pair(pair: SignalPair, names: Sequence[str]) -> dict[str, Score]:
+    """Compute measures by name."""
+    if not (np.isfinite(pair.clean).all() and np.isfinite(pair.degraded).all()):
         return dict.fromkeys(names, Undefined("samples are not finite"))
-    pair = SignalPair(clean, degraded)
     return {name: check_finite(MEASURES[name].function(pair)) for name in names}
 
 

@@ -8,6 +8,7 @@ from scipy.signal.windows import hann
 from segan_cli.measures.score import Score, Undefined
 
 Array = NDArray[np.float32]
+Double = NDArray[np.float64]
 
 RATE_HZ = 16_000
 FRAME, HOP = 512, 128  # 32 ms, 75 % overlap
@@ -40,5 +41,10 @@ def lsd_db(clean: Array, degraded: Array) -> Score:
     transform = ShortTimeFFT(hann(FRAME, sym=False), HOP, RATE_HZ)
     reference, estimate = (np.abs(transform.stft(side.astype(np.float64))) ** 2 for side in (clean, degraded))
     floor = reference.max() * 10 ** (-RANGE_DB / 10)
+    return float(np.mean(log_distances_db(reference, estimate, floor)))
+
+
+def log_distances_db(reference: Double, estimate: Double, floor: float) -> Double:
+    """RMS over frequency of the difference between log power spectra [bins, frames], of each frame."""
     difference = 10 * np.log10(np.maximum(reference, floor) / np.maximum(estimate, floor))
-    return float(np.mean(np.sqrt(np.mean(difference**2, axis=0))))
+    return np.asarray(np.sqrt(np.mean(difference**2, axis=0)))

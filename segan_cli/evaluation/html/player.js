@@ -1,6 +1,6 @@
 // Player: all versions of a recording play in sync, and only the chosen one is audible
 
-const RATE_HZ = 16000;
+const RATE_HZ = report.rate_hz;
 const bytes = text => Uint8Array.from(atob(text), character => character.charCodeAt(0));
 async function decode(sound) {
   const decoder = new OfflineAudioContext(1, 1, RATE_HZ);

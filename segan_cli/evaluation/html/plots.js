@@ -80,8 +80,8 @@ function drawPlots() {
     legend([null, "dot: one recording"], [null, "box: the middle half"], [null, "thick line: the median"]))];
   if (enhanced.length) {
     cards.push(make("div", {class: "card"}, make("h3", {}, "Enhanced against noisy"), scatter(name),
-      legend(...enhanced.map(swatch), [{class: "dash"}, `no change; ${
-        report.measures[name].higher_is_better ? "above" : "below"} it is better`])));
+      legend(...enhanced.map(swatch), [{class: "dash"}, higherIsBetter(name) === null ? "no change" :
+        `no change; ${higherIsBetter(name) ? "above" : "below"} it is better`])));
   }
   return [make("div", {class: "plots"}, ...cards)];
 }

@@ -1,6 +1,6 @@
 // Spectrograms of the selected recording, computed from its decoded audio
 
-const FRAME = 512, MIN_HOP = 128, MAX_FRAMES = 480, RANGE_DB = 70;
+const FRAME = report.rate_hz > 16000 ? 2048 : 512, MIN_HOP = FRAME / 4, MAX_FRAMES = 480, RANGE_DB = 70;
 const STOPS = [[4, 6, 20], [58, 15, 92], [136, 34, 106], [203, 65, 73], [246, 131, 42], [252, 255, 164]];
 const SHADES = Array.from({length: 256}, (_, i) => {
   const at = i / 255 * (STOPS.length - 1), k = Math.min(STOPS.length - 2, Math.floor(at));
@@ -51,8 +51,9 @@ function canvasOf(power, peak) {  // peak and above are brightest, RANGE_DB belo
 }
 function spectrogramFigure(name, index, canvas) {
   const {length} = player, picture = make("div", {class: "picture"}, canvas, make("i"));
-  for (const khz of [0, 2, 4, 6, 8]) {
-    picture.append(make("span", {class: "f", style: `bottom: ${khz / 8 * 100}%`}, khz === 8 ? "8 kHz" : String(khz)));
+  for (const part of [0, 1, 2, 3, 4]) {
+    const khz = part * RATE_HZ / 8000;
+    picture.append(make("span", {class: "f", style: `bottom: ${part * 25}%`}, part === 4 ? `${khz} kHz` : String(khz)));
   }
   for (const at of ticks(0, length, 5)) {
     picture.append(make("span", {class: "t", style: `left: ${at / length * 100}%`}, `${at} s`));
@@ -77,6 +78,6 @@ function drawSpectrograms() {
       ...names.map((name, i) => spectrogramFigure(name, i, canvasOf(powers[i], peak)))),
     make("p", {class: "legend"}, make("span", {}, `−${RANGE_DB} dB`, make("span", {class: "scale",
       style: `background: ${GRADIENT}`}), `0 dB relative to the loudest point of the ${reference} recording`),
-    make("span", {}, "32 ms Hann window")));
+    make("span", {}, `${Math.round(1000 * FRAME / RATE_HZ)} ms Hann window`)));
   player.show();
 }

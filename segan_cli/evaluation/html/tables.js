@@ -31,23 +31,27 @@ function table(caption, headings, rows, attributes = {class: "scroll", tabindex:
 }
 const number = value => typeof value === "number";
 const mean = values => values.reduce((sum, value) => sum + value, 0) / values.length;
-const isBetter = (a, b, name) => report.measures[name].higher_is_better ? a > b : a < b;
+const higherIsBetter = name => report.measures[name].higher_is_better;  // null: the nearer to 0 the better
+const compared = (value, name) => higherIsBetter(name) === null ? Math.abs(value) : value;
+const improvement = (change, name) => higherIsBetter(name) ? change : -change;  // above 0: better
+const isBetter = (a, b, name) => improvement(compared(a, name) - compared(b, name), name) > 0;
 function shown(value, name, sign = false) {
   const [low, high] = report.measures[name].range;
   return (sign && value >= 0 ? "+" : "") + value.toFixed(low === 0 && high === 1 ? 3 : 2).replace("-", "−");
 }
-function label(name) {
-  const {label, unit, higher_is_better: up} = report.measures[name];
-  return label + (unit ? ` (${unit})` : "") + (up ? "" : " ↓");
+function label(name, change = false) {  // of the measure, or of changes of it
+  const {label, unit} = report.measures[name], toZero = higherIsBetter(name) === null;
+  return (toZero && change ? `|${label}|` : label) + (unit ? ` (${unit})` : "") +
+    (higherIsBetter(name) ? "" : toZero && !change ? " → 0" : " ↓");
 }
 const scoreOf = (file, system, name) => file.scores[system]?.[name];
 function changeOf(file, system, name) {
   const [before, after] = [scoreOf(file, noisy, name), scoreOf(file, system, name)];
-  return number(before) && number(after) ? after - before : undefined;
+  return number(before) && number(after) ? compared(after, name) - compared(before, name) : undefined;
 }
 const direction = (one, name) =>
-  one.low === null ? "" : isBetter(one.low, 0, name) && isBetter(one.high, 0, name) ? "up" :
-  isBetter(0, one.low, name) && isBetter(0, one.high, name) ? "down" : "";
+  one.low === null ? "" : [one.low, one.high].every(end => improvement(end, name) > 0) ? "up" :
+  [one.low, one.high].every(end => improvement(end, name) < 0) ? "down" : "";
 function bestOf(values, name) {  // the best value as shown; null where there is nothing to compare
   const found = values.filter(number);
   const best = found.length ? shown(found.reduce((a, b) => isBetter(a, b, name) ? a : b), name) : null;
@@ -97,7 +101,8 @@ function select(id, text, values, name) {
 // Headline
 
 function drawHeadline() {
-  const {measure, system} = state, {label: text, unit} = report.measures[measure];
+  const {measure, system} = state, {label: name, unit} = report.measures[measure];
+  const text = higherIsBetter(measure) === null && system !== noisy ? `|${name}|` : name;
   const value = one => shown(one, measure) + (unit ? ` ${unit}` : "");
   const strong = content => make("strong", {}, content);
   const between = (one, sign) => one.low === null ? "" :
@@ -119,8 +124,9 @@ function drawHeadline() {
     `${Math.min(99, Math.max(1, Math.round(100 * better / pairs.length)))} %`;
   const numbers = [shown(change.mean, measure, true), between(change, true)].filter(Boolean).join(", ");
   $("headline").replaceChildren(strong(system), ` ${verb} ${text} ${verb === "leaves" ? "nearly unchanged, " : ""}from `,
-    strong(value(mean(pairs.map(pair => pair[0])))), " to ", strong(value(mean(pairs.map(pair => pair[1])))),
-    ` (${numbers})`, report.measures[measure].higher_is_better ? "" : ", where lower is better,",
+    strong(value(mean(pairs.map(pair => compared(pair[0], measure))))), " to ",
+    strong(value(mean(pairs.map(pair => compared(pair[1], measure))))),
+    ` (${numbers})`, higherIsBetter(measure) ? "" : ", where lower is better,",
     ` over ${count} and is better than the noisy recording in `, strong(share), " of them.");
 }
 
@@ -151,14 +157,16 @@ function drawMeans() {
     make("span", {class: "up"}, "green"), " is clearly better, ", make("span", {class: "down"}, "red"),
     " clearly worse. ");
   return [table("Means", ["measure", ...systems], rows),
-    make("p", {class: "faint"}, ...key, "↓: lower is better. Click a measure to show it throughout the page.")];
+    make("p", {class: "faint"}, ...key, "↓: lower is better. ",
+      measures.some(name => higherIsBetter(name) === null) ? "→ 0: nearer to 0 is better, and changes are of the absolute value. " : "",
+      "Click a measure to show it throughout the page.")];
 }
 function pickMeasure(name) {
   choose({measure: name});
   document.querySelector("#sections [aria-pressed=true]").focus({preventScroll: true});
 }
 function drawDifferences(pairs) {
-  const rows = measures.map(name => make("tr", {}, heading(label(name)), ...pairs.map(pair => {
+  const rows = measures.map(name => make("tr", {}, heading(label(name, true)), ...pairs.map(pair => {
     const one = pair.measures[name];
     return one.mean === null ? scoreCell(null, name) : make("td", {class: direction(one, name)},
       shown(one.mean, name, true), make("small", {}, interval(one, name, true).trim()));
@@ -201,8 +209,8 @@ function recordingRow(file) {
   const cells = scoreCells(systems.map(name => scoreOf(file, name, measure)), measure);
   if (system !== noisy) {
     const change = changeOf(file, system, measure);
-    cells.push(number(change) ? make("td", {class: isBetter(change, 0, measure) ? "up" : isBetter(0, change, measure)
-      ? "down" : ""}, shown(change, measure, true)) : scoreCell(undefined, measure));
+    cells.push(number(change) ? make("td", {class: improvement(change, measure) > 0 ? "up" :
+      improvement(change, measure) < 0 ? "down" : ""}, shown(change, measure, true)) : scoreCell(undefined, measure));
   }
   file.row = make("tr", {onclick: () => file === player.file ? player.toggle() : player.select(file, true)},
     heading(make("span", {class: "row"}, start, make("span", {}, file.name))), ...cells,
@@ -231,10 +239,10 @@ function drawRecordings() {
 function extremes() {
   const {measure, system} = state;
   const value = file => system === noisy ? scoreOf(file, noisy, measure) : changeOf(file, system, measure);
-  const ranked = files.filter(file => number(value(file)))
-    .sort((a, b) => isBetter(value(b), value(a), measure) ? -1 : isBetter(value(a), value(b), measure) ? 1 : 0);
+  const merit = file => improvement(system === noisy ? compared(value(file), measure) : value(file), measure);
+  const ranked = files.filter(file => number(value(file))).sort((a, b) => merit(a) - merit(b));
   const size = Math.min(3, Math.floor(ranked.length / 2));
-  const what = system === noisy ? label(measure) : `change in ${label(measure)} with ${system}`;
+  const what = system === noisy ? label(measure) : `change in ${label(measure, true)} with ${system}`;
   const chips = (title, found) => make("div", {class: "chips", role: "group", "aria-label": `${title} ${what}`},
     make("span", {class: "faint"}, `${title} ${what}:`), ...found.map(file => make("button",
       {type: "button", onclick: () => player.select(file, true)},
@@ -260,9 +268,9 @@ function drawMeasures() {
   const side = (bound, none) => bound === null ? none : String(bound).replace("-", "−");
   return [table("Measures", ["measure", "range", "better",
     make("th", {scope: "col", class: "text"}, "source")], measures.map(name => {
-    const {range, higher_is_better: up, source} = report.measures[name];
+    const {range, source} = report.measures[name];
     return make("tr", {}, heading(label(name)), make("td", {}, `${side(range[0], "−∞")} … ${side(range[1], "∞")}`),
-      make("td", {}, up ? "higher" : "lower"), make("td", {class: "text"}, source));
+      make("td", {}, higherIsBetter(name) === null ? "nearer to 0" : higherIsBetter(name) ? "higher" : "lower"), make("td", {class: "text"}, source));
   }))];
 }
 function drawVersions() {
