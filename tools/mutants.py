@@ -18,7 +18,7 @@ Change = tuple[str, ast.AST, Callable[[], None]]  # name of the operator, where,
 
 
 def changes(tree: ast.AST) -> Iterator[Change]:
-    """Yield all changes that can be made to a module, type annotations and docstrings left out."""
+    """Yield all changes that can be made to a module."""
     for node in ast.walk(tree):
         if isinstance(node, ast.BinOp | ast.BoolOp | ast.AugAssign) and type(node.op) in SWAPPED:
             yield "operator", node, partial(setattr, node, "op", SWAPPED[type(node.op)]())
@@ -28,9 +28,7 @@ def changes(tree: ast.AST) -> Iterator[Change]:
             yield "sign", node, partial(replace, tree, node, node.operand)
         elif isinstance(node, ast.Constant) and type(node.value) in (int, float, bool):
             yield "constant", node, partial(setattr, node, "value", other_constant(node.value))
-        elif (
-            isinstance(node, ast.Call) and len(node.args) > 1 and not any(isinstance(a, ast.Starred) for a in node.args)
-        ):
+        elif isinstance(node, ast.Call) and is_ordered(node):
             yield "arguments", node, partial(node.args.__setitem__, slice(2), node.args[1::-1])
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             yield "dropped call", node, partial(replace, tree, node, ast.Pass())
@@ -39,8 +37,10 @@ def changes(tree: ast.AST) -> Iterator[Change]:
 
 
 def is_ordered(call: ast.Call) -> bool:
-    """Whether the order of a call's arguments matters."""
-    return len(call.args) > 1 and not (isinstance(call.func, ast.Name) and call.func.id in ("min", "max"))
+    """Whether the first two arguments of a call can be exchanged, and that matters."""
+    starred = any(isinstance(argument, ast.Starred) for argument in call.args[:2])
+    commutes = isinstance(call.func, ast.Name) and call.func.id in ("min", "max")
+    return len(call.args) > 1 and not starred and not commutes
 
 
 def other_constant(value: Any) -> float:
@@ -59,31 +59,30 @@ def replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
 
 
 def mutants(root: Path, prefix: str, n: int, seed: int) -> Iterator[tuple[str, str, str]]:
-    """Yield n random mutants below `prefix`: a name, the file and its whole new text."""
-    rng = random.Random(seed)
+    """Yield n random mutants below `prefix`, or all if there are fewer: a name, the file and its whole new text."""
     files = [path for path in sorted(root.rglob("*.py")) if str(path.relative_to(root.parent)).startswith(prefix)]
-    weights = [path.stat().st_size for path in files]
-    seen: set[str] = set()
-    while len(seen) < n:
-        path = rng.choices(files, weights)[0]
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        annotated = {
-            id(inner)
-            for node in ast.walk(tree)
-            for part in (getattr(node, "annotation", None), getattr(node, "returns", None))
-            if part is not None
-            for inner in ast.walk(part)
-        }
-        possible = [change for change in changes(tree) if id(change[1]) not in annotated]
-        if not possible:
-            continue
-        operator, node, apply = rng.choice(possible)
+    every = [(path, i) for path in files for i in range(len(possible(path)[1]))]
+    for path, i in random.Random(seed).sample(every, min(n, len(every))):
+        tree, found = possible(path)
+        operator, node, apply = found[i]
         before = ast.unparse(node)
         apply()
-        name = f"{path.relative_to(root.parent)}:{node.lineno}: {operator} in {' '.join(before.split())[:70]}"  # type: ignore[attr-defined]
-        if name not in seen:
-            seen.add(name)
-            yield name, str(path.relative_to(root.parent)), ast.unparse(ast.fix_missing_locations(tree))
+        file = str(path.relative_to(root.parent))
+        name = f"{file}:{node.lineno}: {operator} in {' '.join(before.split())[:70]}"  # type: ignore[attr-defined]
+        yield name, file, ast.unparse(ast.fix_missing_locations(tree))
+
+
+def possible(path: Path) -> tuple[ast.Module, list[Change]]:
+    """Parse a file; return its tree and the changes that can be made to it."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    annotated = {
+        id(inner)
+        for node in ast.walk(tree)
+        for part in (getattr(node, "annotation", None), getattr(node, "returns", None))
+        if part is not None
+        for inner in ast.walk(part)
+    }
+    return tree, [change for change in changes(tree) if id(change[1]) not in annotated]
 
 
 @cache
