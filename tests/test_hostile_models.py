@@ -6,14 +6,14 @@ import json
 import multiprocessing
 import signal
 import threading
-import time
+from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
 import soundfile
 import torch
-from commands import Running, complaint, segan
+from commands import PATIENCE_S, Running, complaint, segan, wait_until
 from conftest import Identity, hiss, voice
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file, save_file
@@ -143,17 +143,17 @@ def test_a_graph_for_segments_of_another_length_is_refused(tmp_path):
 
 
 def test_a_graph_that_does_not_end_is_stopped(tmp_path, monkeypatch):
-    monkeypatch.setattr(onnx_backend, "TEST_TIMEOUT_S", 4)
-    with pytest.raises(CheckpointError, match=r"loop\.onnx: the model takes more than 4 s"):
+    monkeypatch.setattr(onnx_backend, "TEST_TIMEOUT_S", 1)
+    with pytest.raises(CheckpointError, match=r"loop\.onnx: the model takes more than 1 s"):
         open_network(graph(tmp_path / "loop.onnx", [endless()], [TRUE]))
     monkeypatch.undo()
-    monkeypatch.setattr(onnx_backend, "CALL_TIMEOUT_S", 2)
+    monkeypatch.setattr(onnx_backend, "CALL_TIMEOUT_S", 3)
     nodes, constants = late()
     enhancer = Enhancer(graph(tmp_path / "late.onnx", nodes, constants), threads=1)
     np.testing.assert_allclose(enhancer.enhance(hiss(1.0), 16_000), hiss(1.0), atol=1e-5)
     click = np.zeros(16_000, np.float32)
     click[8_000] = 1.0
-    with pytest.raises(CheckpointError, match="takes more than 2 s"):
+    with pytest.raises(CheckpointError, match="takes more than 3 s"):
         enhancer.enhance(click, 16_000)
 
 
@@ -161,9 +161,12 @@ def test_ctrl_c_stops_an_endless_graph(tmp_path):
     soundfile.write(tmp_path / "in.wav", voice(1.0), 16_000)
     path = graph(tmp_path / "loop.onnx", [endless()], [TRUE])
     running = Running("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--model", path)
-    time.sleep(4)
+    children = Path(f"/proc/{running.process.pid}/task/{running.process.pid}/children")
+    running.wait_until(children.read_text)
+    checker = children.read_text().strip()
     running.send_signal(signal.SIGINT)
-    ended = running.end(20)
+    ended = running.end()
+    wait_until(lambda: not Path("/proc", checker).exists())
     assert ended.returncode == 130
     assert "Traceback" not in ended.stderr
     assert sorted(found.name for found in tmp_path.iterdir()) == ["in.wav", "loop.onnx"]
@@ -362,8 +365,8 @@ def test_an_enhancer_works_in_a_forked_process(backend, threads):
             queue = context.Queue()
             child = context.Process(target=half, args=(enhancer, queue, noisy))
             child.start()
-            np.testing.assert_allclose(queue.get(timeout=60), expected, atol=1e-6)
-            child.join(30)
+            np.testing.assert_allclose(queue.get(timeout=PATIENCE_S), expected, atol=1e-6)
+            child.join(PATIENCE_S)
             assert child.exitcode == 0
     finally:
         stop.set()

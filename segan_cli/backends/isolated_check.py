@@ -21,7 +21,7 @@ def check_in_process(path: Path, name: str, timeout_s: float) -> None:
     """
     if not sys.executable:
         return
-    words = [sys.executable, "-c", PROGRAM, str(path), name]
+    words = [sys.executable, "-c", PROGRAM, str(path), name, str(os.getpid())]
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:
@@ -35,12 +35,13 @@ def check_in_process(path: Path, name: str, timeout_s: float) -> None:
 
 
 def main() -> None:
-    """Test the file given by the first argument, named by the second; errors go to standard output."""
+    """Test a file: its path, its name in errors, which go to standard output, and the parent process are arguments."""
     from segan_cli.backends.graph import Graph
     from segan_cli.backends.network import check_network
 
-    path, name = sys.argv[1:]
-    Thread(target=exit_with, args=(os.getppid(),), daemon=True).start()
+    path, name, parent = sys.argv[1:]
+    if sys.platform != "win32":  # where the parent does not change
+        Thread(target=exit_with, args=(int(parent),), daemon=True).start()
     sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text stream
     try:
         graph = Graph(Path(path), name, trusted=False)
