@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import time
 from contextlib import contextmanager
 
 import pytest
@@ -60,11 +59,3 @@ def ray_cluster(nodes):
         yield cluster
     finally:
         cluster.shutdown()
-
-
-def wait_until(reached, timeout_s=120):
-    """Wait for something to be so."""
-    end = time.monotonic() + timeout_s
-    while not reached():
-        assert time.monotonic() < end
-        time.sleep(0.05)

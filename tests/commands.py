@@ -6,14 +6,25 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.context import ForkContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
+from segan_cli import workers
 from segan_cli.cli import main
 
 WARM = multiprocessing.get_context("forkserver")  # has the libraries loaded; its children begin where `segan` begins
-WARM.set_forkserver_preload(["segan_cli.cli", "segan_cli.training.loop", "segan_cli.evaluation.run", "torch._dynamo"])
+WARM.set_forkserver_preload(
+    [
+        "segan_cli.cli.enhance", "segan_cli.cli.enhance_batch", "segan_cli.cli.batch_reporter", "segan_cli.cli.train",
+        "segan_cli.cli.training_reporter", "segan_cli.cli.evaluate", "segan_cli.enhancement.batch",
+        "segan_cli.enhancement.plan", "segan_cli.backends.onnx", "segan_cli.training.run", "segan_cli.evaluation.run",
+        "torch._dynamo",
+    ]
+)  # fmt: skip
+
+PATIENCE_S = 1_200  # after which a process hangs; a busy machine must not reach it
 
 TINY = """
 [model]
@@ -64,10 +75,14 @@ class Running:
             assert self.process.is_alive(), self.end()
             time.sleep(0.01)
 
+    def said(self):
+        """Its standard error until now."""
+        return self.streams[1].read_text() if self.streams[1].exists() else ""
+
     def send_signal(self, number):
         os.kill(self.process.pid, number)
 
-    def end(self, timeout_s=300):
+    def end(self, timeout_s=PATIENCE_S):
         """Wait for the end of it: exit code and what it said."""
         self.process.join(timeout_s)
         if self.process.is_alive():
@@ -87,6 +102,7 @@ def _segan(words, folder, environment, streams):
     os.environ.update(environment)
     sys.argv = words
     sys.modules["__main__"] = ModuleType("__main__")  # what workers would load once more
+    workers._Context = ForkContext  # nor need workers load the libraries; those of `command` do
     main()
 
 
@@ -98,6 +114,14 @@ def command(*arguments):
 def alone(**environment):
     """An environment in which a small training does not fight for threads."""
     return {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+
+
+def wait_until(reached):
+    """Wait for something to be so."""
+    end = time.monotonic() + PATIENCE_S
+    while not reached():
+        assert time.monotonic() < end
+        time.sleep(0.02)
 
 
 def complaint(result):
@@ -130,5 +154,5 @@ def without(packages, *arguments):
     """Run segan in a process in which packages are not installed."""
     program = WITHOUT.format(missing=set(packages), arguments=list(map(str, arguments)))
     return subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=alone(), timeout=60
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=alone(), timeout=PATIENCE_S
     )

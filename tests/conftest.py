@@ -1,19 +1,28 @@
 """Generated speech-like audio and tiny models that the tests share."""
 
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import torch
+from hypothesis import settings
 
 SAMPLES = Path(__file__).parents[1] / "samples"  # real speech: clean/ and noisy/
 
-torch.set_num_threads(1)  # the networks of the tests are too small to share, and the machine may be busy
+settings.register_profile("busy", deadline=None)  # the machine may be busy
+settings.load_profile("busy")
+torch.set_num_threads(1)  # the networks of the tests are too small to share
 
 
 def voice(seconds, rate_hz=16_000, seed=0):
     """A made-up voice: gliding harmonics in syllables with pauses between, [n] float32."""
+    return _voice(seconds, rate_hz, seed).copy()
+
+
+@lru_cache(100)
+def _voice(seconds, rate_hz, seed):
     rng = np.random.default_rng(seed)
     t = np.arange(int(seconds * rate_hz)) / rate_hz
     pitch = 120 + 30 * np.sin(2 * np.pi * 0.7 * t + rng.uniform(0, 6)) + 5 * np.sin(2 * np.pi * 5 * t)

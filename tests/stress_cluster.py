@@ -16,7 +16,8 @@ from collections import Counter
 from pathlib import Path
 
 import soundfile
-from cluster import ray_cluster, s3_server, wait_until
+from cluster import ray_cluster, s3_server
+from commands import wait_until
 from conftest import hiss, voice
 
 BUCKET = "corpus"
@@ -59,7 +60,7 @@ def main(n):
 
         began = time.monotonic()
         run = start("killed-node")
-        wait_until(lambda: len(outcomes_of(f"{place}/killed-node.jsonl")) > n // 6, 300)
+        wait_until(lambda: len(outcomes_of(f"{place}/killed-node.jsonl")) > n // 6)
         cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
         at = len(outcomes_of(f"{place}/killed-node.jsonl"))
         _, said = run.communicate()
@@ -74,7 +75,7 @@ def main(n):
 
         cluster.add_node(num_cpus=1)
         run = start("killed-driver")
-        wait_until(lambda: len(outcomes_of(f"{place}/killed-driver.jsonl")) > n // 6, 300)
+        wait_until(lambda: len(outcomes_of(f"{place}/killed-driver.jsonl")) > n // 6)
         os.kill(run.pid, signal.SIGKILL)
         run.communicate()
         time.sleep(20)  # in which the actors of the lost driver end

@@ -6,14 +6,13 @@ import math
 import subprocess
 import sys
 import threading
-import time
 
 import numpy as np
 import onnx
 import pytest
 import soundfile
 import torch
-from commands import complaint, segan
+from commands import complaint, segan, wait_until
 from conftest import Identity, hiss, voice
 
 from segan_cli import Enhancer
@@ -227,11 +226,7 @@ def test_threads_give_equal_results_and_end_with_their_network():
     np.testing.assert_allclose(one, three, atol=1e-6)
     del enhancers
     gc.collect()  # a stream and its segments hold each other
-    for _ in range(100):
-        if threading.active_count() == before:
-            break
-        time.sleep(0.02)
-    assert threading.active_count() == before
+    wait_until(lambda: threading.active_count() == before)
 
 
 def test_an_error_in_a_thread_is_raised():

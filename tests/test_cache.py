@@ -215,7 +215,7 @@ def recordings(tmp_path_factory):
     return Recordings((Recording("a", "a", entry, 7_000),))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(offset=st.integers(-3_000, 12_000), length=st.integers(1, 6_000))
 def test_an_excerpt_is_a_place_in_a_recording_with_silence_around_it(recordings, offset, length):
     around = np.pad(recordings.excerpt("a", 0, 7_000), (3_000, 12_000))

@@ -75,7 +75,7 @@ def test_segments_are_scaled_to_the_models_level_with_peaks_of_at_most_0_9():
     assert float(levels[1].max()) == pytest.approx(0.9, rel=1e-5)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     length=st.one_of(st.integers(1, 50_000), st.sampled_from([1, 8191, 8192, 8193, 16383, 16384, 16385, 32768])),
     cuts=st.lists(st.integers(0, 50_000), max_size=6),
@@ -107,7 +107,7 @@ def test_the_output_of_the_model_is_aligned_in_time(rate_hz):
     assert 10 * np.log10(np.mean(error**2) / np.mean((0.5 * chirp) ** 2)) < -60
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(st.integers(1, 60_000), st.sampled_from([8000, 11025, 22050, 32000, 44100, 48000, 96000]))
 def test_the_length_is_kept_at_every_rate(length, rate_hz):
     assert identity().enhance(np.zeros(length, np.float32), rate_hz).shape == (length,)

@@ -188,7 +188,7 @@ def test_undefined_scores_are_counted_but_excluded_from_means(pairs):
 
 
 @given(st.integers(-16_000, 16_000), st.sampled_from([1.0, -0.5]))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_a_delay_is_found(lag, gain):
     clean = voice(4.0) + hiss(4.0, level=0.01)
     late = np.pad(clean, (max(0, lag), max(0, -lag)))[max(0, -lag) :][: len(clean)]

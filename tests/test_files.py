@@ -24,7 +24,7 @@ def probe(path):
         return source.info
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(1, 2000), st.lists(st.integers(0, 2000), max_size=5), st.integers(1, 2))
 def test_deemphasis_undoes_preemphasis_over_any_blocks(length, cuts, channels):
     signal = np.random.default_rng(length).standard_normal((channels, length)).astype(np.float32)

@@ -34,7 +34,7 @@ def framings(draw):
     }
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=100)
 @given(framings())
 def test_identity_network_returns_its_input(f):
     signal = np.random.default_rng(f["seed"]).standard_normal((f["channels"], f["length"])).astype(np.float32)
@@ -43,7 +43,7 @@ def test_identity_network_returns_its_input(f):
     np.testing.assert_allclose(output, signal, atol=1e-5)
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(framings())
 def test_block_sizes_and_batches_do_not_change_the_output(f):
     signal = np.random.default_rng(f["seed"]).standard_normal((f["channels"], f["length"])).astype(np.float32)

@@ -33,7 +33,7 @@ def through(sound, clip, cuts=()):
     return np.concatenate(blocks, axis=1), warnings
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     st.integers(1, 4_000), st.integers(1, 3), st.lists(st.integers(0, 4_000), max_size=6), st.floats(0.2, 8),
     st.sampled_from([1_000, 16_000, 48_000]),

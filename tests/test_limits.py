@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 import soundfile
-from commands import alone, complaint, segan
+from commands import PATIENCE_S, alone, complaint, segan
 from conftest import hiss
 
 from segan_cli.audio.files import FORMATS, AudioInfo
@@ -46,7 +46,7 @@ def test_the_table_of_limits_agrees_with_libsndfile(tmp_path):
     """In a process of its own, which may crash."""
     program = PROGRAM.format(pairs=PAIRS, rates=RATES_HZ, channels=CHANNELS, path=tmp_path / "file")
     words = [sys.executable, "-c", program]
-    run = subprocess.run(words, capture_output=True, text=True, env=alone(), check=False, timeout=300)
+    run = subprocess.run(words, capture_output=True, text=True, env=alone(), check=False, timeout=PATIENCE_S)
     assert (run.returncode, run.stderr) == (0, "")
 
 

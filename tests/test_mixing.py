@@ -169,7 +169,7 @@ def test_shaping_filters_speech_and_noise_apart_and_keeps_them_aligned(folder):
 
 
 @given(speed=st.floats(0.5, 2.0), length=st.integers(1, 30_000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_a_recording_at_a_speed_has_its_length_and_its_pitch(speed, length):
     hz = 700.0
     sine = speed_perturb(speed, lambda n: np.sin(2 * np.pi * hz / RATE * np.arange(n)).astype(np.float32), length)
@@ -345,7 +345,7 @@ def test_a_band_limit_has_no_delay():
     assert rms(low - half) < 0.1 * rms(speech)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 2**31), st.integers(400, 40_000))
 def test_any_segment_of_any_length_can_be_rendered(folder, seed, length):
     source = sources(folder, EVERYTHING).training

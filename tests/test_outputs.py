@@ -227,7 +227,7 @@ def test_temporary_files_of_killed_processes_are_removed_later(tmp_path, monkeyp
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     program = "import sys, time; from segan_cli.atomic import scratch_file\n"
-    program += "with scratch_file('.wav'): print('made', flush=True); time.sleep(60)\n"
+    program += "with scratch_file('.wav'): print('made', flush=True); time.sleep(3_600)\n"
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=alone(TMPDIR=str(tmp_path)))
     with process:
         assert process.stdout.readline() == b"made\n"

@@ -42,7 +42,7 @@ def enhancer():
     return Enhancer()
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(
     st.sampled_from([8_000, 16_000, 22_050, 44_100, 96_000]),
     st.integers(65, 40_000),

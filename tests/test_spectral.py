@@ -35,7 +35,7 @@ def trained(config=TINY, seed=0):
     return generator
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.sampled_from([64, 128, 512]), st.integers(1, 40), st.integers(0, 2**31))
 def test_synthesis_inverts_analysis(frame, n_frames, seed):
     generator = SpectralGenerator(dataclasses.replace(TINY, frame=frame))

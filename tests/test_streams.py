@@ -35,7 +35,7 @@ def read(content, largest=1000):
     return encoding, np.concatenate([np.zeros((encoding.channels, 0), np.float32), *blocks], axis=1)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.sampled_from(KINDS), st.integers(1, 6), st.integers(0, 3000), st.sampled_from(["WAV", "WAVEX", "RF64"]))
 def test_wav_streams_give_the_same_samples_as_libsndfile(subtype, channels, n, format):
     content = wav(noise(n, channels), 22_050, subtype, format)
@@ -45,7 +45,7 @@ def test_wav_streams_give_the_same_samples_as_libsndfile(subtype, channels, n, f
     np.testing.assert_array_equal(samples, expected.T)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(st.sampled_from(KINDS), st.integers(1, 6), st.lists(st.integers(0, 500), max_size=5))
 def test_a_wav_stream_of_unknown_length_is_read_to_its_end(subtype, channels, lengths):
     encoding = Encoding(48_000, channels, subtype)
@@ -58,7 +58,7 @@ def test_a_wav_stream_of_unknown_length_is_read_to_its_end(subtype, channels, le
     np.testing.assert_allclose(samples, expected, atol=error)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_bytes_that_are_no_wav_stream_raise_only_audio_errors(content):
     for start in (b"", b"RIFF\0\0\0\0WAVE", b"RIFF\0\0\0\0WAVEfmt \x10\0\0\0"):

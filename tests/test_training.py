@@ -54,6 +54,12 @@ def fast(**changes):
     return TrainingConfig(**{**defaults, "deemphasised_losses": False, **changes})
 
 
+@pytest.fixture(autouse=True)
+def quick_checkup(monkeypatch):
+    """Few segments for the discriminator's accuracy, which tests/test_checkup.py measures."""
+    monkeypatch.setattr("segan_cli.training.checkup.ACCURACY_SEGMENTS", 4)
+
+
 @pytest.fixture
 def source(pairs, tmp_path):
     data = DataConfig(speech=(str(pairs),))
@@ -563,16 +569,16 @@ def test_a_file_that_is_no_state_is_refused_without_a_warning(tmp_path, content)
 def test_the_best_is_chosen_by_the_score_that_was_asked_for(source, tmp_path):
     for measure in ("si_sdr_db", "stoi"):
         run = tmp_path / measure
-        train(source, run, fast(steps=6, validate_every=1, best_by=measure, generator_learning_rate=0.02))
+        train(source, run, fast(steps=4, validate_every=1, best_by=measure, generator_learning_rate=0.02))
         scores = {line["step"]: line["validation"][measure] for line in lines(run, "validation")}
         assert load_model(run / "best.safetensors").provenance["steps"] == max(scores, key=scores.get)
 
 
 def test_as_many_models_are_kept_as_asked(source, tmp_path):
-    train(source, tmp_path / "run", fast(steps=5, validate_every=1, keep=2))
+    train(source, tmp_path / "run", fast(steps=3, validate_every=1, keep=2))
     kept = sorted(path.name for path in (tmp_path / "run").glob("step-*"))
-    assert kept == ["step-0000004.safetensors", "step-0000005.safetensors"]
-    assert load_model(tmp_path / "run" / kept[0]).provenance["steps"] == 4
+    assert kept == ["step-0000002.safetensors", "step-0000003.safetensors"]
+    assert load_model(tmp_path / "run" / kept[0]).provenance["steps"] == 2
 
 
 def test_a_training_starts_from_a_model_or_a_state(source, tmp_path):

@@ -14,7 +14,7 @@ import imageio_ffmpeg
 import numpy as np
 import pytest
 import soundfile
-from commands import alone, command, complaint, segan
+from commands import PATIENCE_S, alone, command, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.audio import sources
@@ -309,7 +309,7 @@ def test_a_playlist_opens_no_other_file(kind, name, tmp_path, ffmpeg):
     if name == "-":
         result = subprocess.run(
             command("enhance", "-", "-o", tmp_path / "out.wav"), input=text.encode(), capture_output=True, check=False,
-            env=alone(PATH=ffmpeg.path), timeout=60,
+            env=alone(PATH=ffmpeg.path), timeout=PATIENCE_S,
         )  # fmt: skip
         assert b"playlist" in result.stderr
         assert result.returncode == 1
