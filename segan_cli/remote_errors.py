@@ -18,9 +18,10 @@ MISSING = (404, 410)
 STATUSES = {401: "access denied, credentials are needed", 403: "access denied"}
 STATUSES |= {408: "the server does not answer", TOO_MANY: "too many requests, try again later"}
 PASSING = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
-PASSING_NAMES = ("ServerDisconnectedError", "ClientPayloadError")  # of aiohttp
-REASONS = {  # of errors of aiohttp
+PASSING_NAMES = ("ServerDisconnectedError", "ClientPayloadError", "NoSuchUpload")
+REASONS = {  # of errors of aiohttp and botocore
     "ClientPayloadError": "the connection was lost before the end",
+    "NoSuchUpload": "the server lost the upload",
     "NonHttpUrlRedirectClientError": "the server redirects to what is not on the web",
     "TooManyRedirects": "the server redirects in a circle",
 }
@@ -56,7 +57,7 @@ def retried(call: Callable[[], T]) -> T:
 def may_pass(error: BaseException) -> bool:
     """Whether the same call may succeed soon: the server is busy or failed, or the connection was lost."""
     status = http_status(error)
-    if status is not None:
+    if status is not None and status not in MISSING:
         return status == TOO_MANY or status >= 500
     return any(isinstance(cause, PASSING) or type(cause).__name__ in PASSING_NAMES for cause in causes(error))
 
@@ -75,14 +76,15 @@ def reason_of(error: BaseException) -> str:
     if status is not None and status not in MISSING:
         kind = STATUSES.get(status) or ("the server failed, try again later" if status >= 500 else "refused")
         return f"{kind}: HTTP status {status}"
+    for name in (type(cause).__name__ for cause in causes(error)):
+        if name in REASONS:
+            return REASONS[name]
     if isinstance(error, FileNotFoundError):
         return "no such file, or a folder" if is_missing(error) else reason_of(error.__cause__ or error)
     if isinstance(error, PermissionError):
         return "access denied"
     if isinstance(error, TimeoutError):
         return "the server does not answer"
-    if type(error).__name__ in REASONS:
-        return REASONS[type(error).__name__]
     return str(error).strip().replace(":\n", ": ").partition("\n")[0] or type(error).__name__
 
 

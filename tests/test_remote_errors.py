@@ -164,3 +164,19 @@ def test_the_status_of_an_object_store_is_reported_and_retried(tmp_path, monkeyp
     with pytest.raises(OutputError, match=r"cannot be written \(the server failed, try again later: HTTP status 503\)"):
         upload(tmp_path / "a.wav", as_path("memory://a.wav"))
     assert waits == [0.5, 1.0, 2.0]
+
+
+def test_an_upload_that_the_object_store_lost_is_retried(tmp_path, monkeypatch, waits):
+    """As s3fs raises it when the end of a large upload failed."""
+    import fsspec
+
+    lost = type("NoSuchUpload", (Exception,), {"response": {"ResponseMetadata": {"HTTPStatusCode": 404}}})
+
+    def fail(*arguments, **options):
+        raise FileNotFoundError("The specified upload does not exist.") from lost()
+
+    (tmp_path / "a.wav").write_bytes(b"x")
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "put_file", fail)
+    with pytest.raises(OutputError, match=r"a\.wav: cannot be written \(the server lost the upload\)"):
+        upload(tmp_path / "a.wav", as_path("memory://a.wav"))
+    assert waits == [0.5, 1.0, 2.0]
