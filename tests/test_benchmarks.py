@@ -40,7 +40,7 @@ def test_only_simultaneous_steps_of_the_bilinear_game_diverge():
     assert ends["alternating, unrolled 1"] < 0.1
 
 
-@pytest.mark.parametrize("distance", [0.0, 0.5, 2.0])
+@pytest.mark.parametrize("distance", [0.5, 2.0])
 @pytest.mark.parametrize("name", divergences.ESTIMATES)
 def test_a_trained_discriminator_reaches_the_theoretical_divergence(name, distance):
     game, kind, estimate = divergences.ESTIMATES[name]

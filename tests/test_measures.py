@@ -58,6 +58,12 @@ def test_scores_equal_the_golden_values():
         assert measure_all(CLEAN, at_snr(float(snr_db)), tuple(WITH_REFERENCE)) == pytest.approx(expected, abs=1e-3)
 
 
+def test_parts_of_the_composites_equal_the_golden_values():
+    """More exactly than the ratings, in which a constant of the filters hardly shows."""
+    parts = [np.mean(part(np.float64(CLEAN), np.float64(at_snr(10.0)))) for part in (wss_frames, llr_frames)]
+    assert parts == pytest.approx([27.104844273, 1.443802529], rel=1e-7)
+
+
 def test_segmental_snr_is_that_of_each_frame_within_bounds():
     clean = np.ones(4_800)
     for gain, expected in ((0.1, 20.0), (1e-3, 35.0), (10.0, -10.0)):
@@ -134,7 +140,8 @@ def test_every_measure_has_its_range_and_a_source():
     opinion = dict.fromkeys(("csig", "cbak", "covl", "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"), (1, 5))
     assert {name: measure.range for name, measure in MEASURES.items()} == opinion | {
         "pesq_wb": (1.043, 4.644), "pesq_nb": (1.017, 4.549), "stoi": (0, 1), "estoi": (0, 1), "ssnr_db": (-10, 35),
-        "si_sdr_db": (-np.inf, np.inf), "lsd_db": (0, np.inf),
+        "si_sdr_db": (-np.inf, np.inf), "lsd_db": (0, np.inf), "high_lsd_db": (0, np.inf),
+        "high_lsd_speech_db": (0, np.inf), "high_pause_db": (-np.inf, np.inf),
     }  # fmt: skip
     assert all(measure.source for measure in MEASURES.values())
 
