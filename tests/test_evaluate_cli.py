@@ -61,7 +61,7 @@ def test_a_file_that_one_system_lacks_is_counted_once(pairs, folders, tmp_path):
     assert result.stderr.splitlines()[-1] == "segan: skipped files of 1 of 4 recordings; --json lists all"
 
 
-def test_a_place_whose_name_contains_an_equals_sign_is_a_place(pairs, folders, tmp_path, monkeypatch):
+def test_existing_files_and_folders_may_have_an_equals_sign_in_their_names(pairs, folders, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (pairs / "clean").rename(tmp_path / "lr=0.1")
     (pairs / "clean").symlink_to(tmp_path / "lr=0.1")
@@ -156,7 +156,7 @@ def test_invalid_evaluation_options_get_one_line(pairs, monkeypatch, arguments, 
 
 
 def test_a_resumed_evaluation_gives_the_same_scores(tmp_path):
-    """Killed in the midst and run again, it measures what is missing and says what an undisturbed run says."""
+    """After a kill, the next run computes the missing scores, and reports what an uninterrupted run reports."""
     for side in ("clean", "noisy"):
         (tmp_path / side).mkdir()
     for i in range(12):

@@ -26,7 +26,7 @@ from segan_cli.evaluation.cases import (
 )
 from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.page import worst_to_best
-from segan_cli.evaluation.report import build_report, measure_label, to_csv, to_json, to_markdown
+from segan_cli.evaluation.report import build_report, measure_label, to_csv, to_markdown
 from segan_cli.evaluation.result import CaseScores, scores_of
 from segan_cli.evaluation.run import Scorer, evaluate
 from segan_cli.evaluation.scoring import ScoringTask, estimate_delay, score
@@ -35,6 +35,7 @@ from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.evaluation.store import ScoreStore
 from segan_cli.measures.catalog import CORE, FULL_BAND, WITH_REFERENCE, measure_all, resample
 from segan_cli.measures.score import Undefined
+from segan_cli.plain_json import write_json
 
 QUICK = ("stoi", "si_sdr_db")
 
@@ -46,8 +47,15 @@ class Halved:
         return noisy / 2
 
 
+def score_here(cases, measures, systems=MappingProxyType({}), store=None, **options):
+    """Evaluate in this process."""
+    models = {name: system for name, system in systems.items() if not isinstance(system, Path)}
+    with ThreadPoolExecutor(1) as pool:
+        return evaluate(cases, measures, systems, runner=Scorer(pool, models, store), **options)
+
+
 def run(pairs, systems=None, **options):
-    return evaluate(from_folders(pairs / "noisy", pairs / "clean"), QUICK, systems or {}, jobs=1, **options)
+    return score_here(from_folders(pairs / "noisy", pairs / "clean"), QUICK, systems or {}, **options)
 
 
 def rewrite(path, change):
@@ -84,7 +92,7 @@ def test_files_without_exactly_one_counterpart_are_skipped_and_reported(pairs):
     assert any("no file for u2" in line for line in skipped)
 
 
-def test_a_set_is_recognised_with_its_log(pairs):
+def test_voicebank_demand_is_found_with_its_noise_and_snr_labels(pairs):
     root = pairs.parent / "VoiceBank"
     for side in ("clean", "noisy"):
         shutil.copytree(pairs / side, root / f"{side}_testset_wav")
@@ -93,7 +101,7 @@ def test_a_set_is_recognised_with_its_log(pairs):
     cases = from_set(root)
     assert [case.noisy.parent.name for case in cases.all] == ["noisy_testset_wav"] * 4
     assert [case.labels["snr_db"] for case in cases.all] == ["2.5", "7.5", "2.5", "17.5"]
-    result = evaluate(cases, QUICK, jobs=1)
+    result = score_here(cases, QUICK)
     report = build_report(result, {})
     assert [group["value"] for group in report["breakdown"]["snr_db"]] == ["2.5", "7.5", "17.5"]
     assert [group["recordings"] for group in report["breakdown"]["noise"]] == [2, 2]
@@ -132,7 +140,7 @@ def test_mixes_have_the_requested_snr_and_are_reproducible(pairs):
         ratio[snr_db] = 10 * np.log10(np.mean(clean**2) / np.mean(added**2))
     assert ratio[12.0] - ratio[0.0] == pytest.approx(12.0, abs=0.01)
     assert -6 < ratio[0.0] < 0.1  # the level of speech is that where somebody speaks
-    result = evaluate(cases, QUICK, {"half": Halved()}, jobs=1)
+    result = score_here(cases, QUICK, {"half": Halved()})
     by_snr = {group["value"]: group["summary"] for group in build_report(result, {})["breakdown"]["snr_db"]}
     assert by_snr["12"]["noisy"]["si_sdr_db"]["mean"] > by_snr["0"]["noisy"]["si_sdr_db"]["mean"] + 11
     assert by_snr["0"]["half"]["si_sdr_db"]["mean"] == pytest.approx(
@@ -154,8 +162,8 @@ def test_rates_channels_and_lengths_are_unified_and_reported(pairs):
     rewrite(pairs / "noisy" / "u3.wav", lambda x: x[:-4_000])
     result = run(pairs)
     inputs = result.inputs
-    assert inputs.rates_hz == {48_000: 1, 16_000: 5}
-    assert inputs.channels == {1: 5, 2: 1}
+    assert inputs.rates_hz == {"16000": 5, "48000": 1}
+    assert inputs.channels == {"1": 5, "2": 1}
     assert inputs.truncated == 1
     assert len(inputs.skipped) == 1
     assert "u3.wav: 1.750 s but 2.000 s" in inputs.skipped[0]
@@ -179,7 +187,7 @@ def test_undefined_scores_are_counted_but_excluded_from_means(pairs):
     rewrite(pairs / "noisy" / "u0.wav", np.zeros_like)
     result = run(pairs)
     assert result.cases[0].scores["noisy"]["stoi"] == Undefined("silent signal")
-    report = json.loads(to_json(build_report(result, {})))
+    report = json.loads(write_json(build_report(result, {})))
     stoi = report["summary"]["noisy"]["stoi"]
     assert (stoi["defined"], stoi["undefined"]) == (3, 1)
     assert stoi["mean"] == pytest.approx(np.mean([row.scores["noisy"]["stoi"] for row in result.cases[1:]]))
@@ -220,8 +228,8 @@ class Late:
 def test_the_delay_of_a_model_is_compensated_with_align(pairs):
     heard = []
     cases = from_folders(pairs / "noisy", pairs / "clean")
-    aligned = evaluate(
-        cases, QUICK, {"late": Late()}, align=True, jobs=1, progress=lambda done, total: heard.append((done, total))
+    aligned = score_here(
+        cases, QUICK, {"late": Late()}, align=True, progress=lambda done, total: heard.append((done, total))
     )
     assert aligned.inputs.delays == {"late": 96}
     for row in aligned.cases:
@@ -265,7 +273,7 @@ def test_scores_are_cached_by_signals_measure_and_versions(pairs, tmp_path, monk
     store = ScoreStore(tmp_path / "scores.sqlite")
     first = run(pairs, store=store)
     task = ScoringTask(pairs / "clean" / "u0.wav", pairs / "noisy" / "u0.wav", QUICK, store=store)
-    monkeypatch.setattr("segan_cli.evaluation.scoring.measure_pair", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("segan_cli.evaluation.store.measure_pair", lambda *_: pytest.fail("measured again"))
     assert score(task).scores == first.cases[0].scores["noisy"]
     rewrite(pairs / "noisy" / "u0.wav", lambda x: 0.5 * x)
     with pytest.raises(pytest.fail.Exception, match="measured again"):
@@ -306,13 +314,13 @@ def test_scores_do_not_depend_on_workers_or_the_cache(pairs, tmp_path):
     cases = from_folders(pairs / "noisy", pairs / "clean")
     reports = []
     for jobs in (1, 2):
-        reports.append(to_json(build_report(evaluate(cases, CORE, {"half": Halved()}, jobs=jobs), {})))
+        reports.append(write_json(build_report(evaluate(cases, CORE, {"half": Halved()}, jobs=jobs), {})))
     store = ScoreStore(tmp_path / "scores.sqlite")
     evaluate(Cases(cases.all[:2]), CORE, jobs=1, store=store)
     with sqlite3.connect(store.path) as database:
         assert database.execute("SELECT count(*) FROM scores").fetchone() == (6,)
     again = evaluate(cases, CORE, {"half": Halved()}, jobs=2, store=store)
-    reports.append(to_json(build_report(again, {})))
+    reports.append(write_json(build_report(again, {})))
     assert reports[0] == reports[1] == reports[2]
 
 
@@ -342,13 +350,6 @@ def above_8_khz(samples):
     return np.fft.irfft(spectrum, len(samples)).astype(np.float32)
 
 
-def score_here(cases, measures, systems=MappingProxyType({}), store=None, **options):
-    """Evaluate in this process."""
-    models = {name: system for name, system in systems.items() if not isinstance(system, Path)}
-    with ThreadPoolExecutor(1) as pool:
-        return evaluate(cases, measures, systems, runner=Scorer(pool, models, store), **options)
-
-
 def mean_of(result, system, measure):
     return np.mean([row.scores[system][measure] for row in result.cases])
 
@@ -362,7 +363,7 @@ def test_full_band_recordings_are_scored_at_48_khz(wide):
             assert {name: row.scores[system][name] for name in QUICK} == other.scores[system]
     change_db = mean_of(full, "halved", "high_pause_db") - mean_of(full, "noisy", "high_pause_db")
     assert change_db == pytest.approx(-6.02, abs=0.1)
-    assert [result.inputs.rates_hz for result in (narrow, full)] == [{48_000: 6}] * 2
+    assert [result.inputs.rates_hz for result in (narrow, full)] == [{"48000": 6}] * 2
     reports = [to_markdown(build_report(result, {})) for result in (narrow, full)]
     assert ["resampled to 16 kHz: 6 files at 48000 Hz" in report for report in reports] == [True, False]
 
@@ -423,7 +424,7 @@ def test_the_cache_is_shared_by_evaluations_with_and_without_the_high_band(wide,
     second = score_here(cases, HIGH, store=store)
     with sqlite3.connect(store.path) as database:
         assert database.execute("SELECT count(*) FROM scores").fetchone() == (2 * len(HIGH),)
-    monkeypatch.setattr("segan_cli.evaluation.scoring.measure_pair", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("segan_cli.evaluation.store.measure_pair", lambda *_: pytest.fail("measured again"))
     for names, result in ((QUICK, first), (HIGH, second)):
         task = ScoringTask(wide / "clean" / "0.wav", wide / "noisy" / "0.wav", names, store=store)
         assert score(task).scores == result.cases[0].scores["noisy"]
@@ -434,7 +435,7 @@ def test_a_measure_that_is_best_at_0_is_compared_by_its_absolute_value(wide):
     for i, levels in enumerate(((8.0, -3.0), (-5.0, -6.0))):
         for system, level_db in zip(("noisy", "halved"), levels, strict=True):
             result.cases[i].results[system].scores["high_pause_db"] = level_db
-    report = json.loads(to_json(build_report(result, {})))
+    report = json.loads(write_json(build_report(result, {})))
     assert report["summary"]["noisy"]["high_pause_db"]["mean"] == 1.5
     assert report["differences"][0]["measures"]["high_pause_db"]["mean"] == (-5.0 + 1.0) / 2
     assert compare_reports(report, report)["halved"]["high_pause_db"].mean == 0.0
@@ -472,7 +473,7 @@ def test_differences_are_taken_file_by_file():
 
 def test_a_report_goes_to_every_format(pairs):
     result = run(pairs, {"half": Halved()})
-    report = json.loads(to_json(build_report(result, {"command": "segan evaluate"})))
+    report = json.loads(write_json(build_report(result, {"command": "segan evaluate"})))
     assert report["systems"] == ["noisy", "half"]
     assert report["differences"][0]["measures"]["si_sdr_db"]["mean"] == pytest.approx(0.0, abs=1e-4)
     lines = to_csv(report).splitlines()
@@ -483,9 +484,9 @@ def test_a_report_goes_to_every_format(pairs):
 
 
 def test_two_reports_are_compared_file_by_file(pairs, tmp_path):
-    first = json.loads(to_json(build_report(run(pairs, {"a": Halved()}), {})))
+    first = json.loads(write_json(build_report(run(pairs, {"a": Halved()}), {})))
     rewrite(pairs / "noisy" / "u0.wav", lambda x: x + hiss(2.0, seed=8, level=0.1))
-    second = json.loads(to_json(build_report(run(pairs, {"b": Halved()}), {})))
+    second = json.loads(write_json(build_report(run(pairs, {"b": Halved()}), {})))
     found = compare_reports(first, second)
     assert list(found) == ["noisy", "b - a"]
     scores = [r["files"][0]["scores"]["noisy"]["si_sdr_db"] for r in (first, second)]
@@ -499,7 +500,7 @@ def test_two_reports_are_compared_file_by_file(pairs, tmp_path):
         compare_reports(first, nothing)
 
 
-def test_measures_are_those_of_the_catalogue(pairs):
-    result = evaluate(from_folders(pairs / "noisy", pairs / "clean"), tuple(WITH_REFERENCE), jobs=1)
+def test_a_report_has_all_measures_of_the_catalogue(pairs):
+    result = score_here(from_folders(pairs / "noisy", pairs / "clean"), tuple(WITH_REFERENCE))
     assert set(build_report(result, {})["summary"]["noisy"]) == set(WITH_REFERENCE)
     assert all(isinstance(row, CaseScores) for row in result.cases)

@@ -200,7 +200,7 @@ def test_noise_above_8_khz_changes_the_measures_of_the_high_band_only():
     assert after["high_lsd_db"] == pytest.approx(np.hypot(level_db, np.sqrt(2) * deviation_db), abs=0.2)
 
 
-def test_an_attenuation_of_pauses_is_their_level():
+def test_attenuated_pauses_have_a_negative_level():
     clean, quieter = talk(), talk(pause=0.0025)
     lsd, lsd_in_speech, pause = high(clean, quieter)
     assert pause == pytest.approx(-6.02, abs=0.01)

@@ -122,10 +122,12 @@ def evaluate(**options: Any) -> None:
     check_columns(arguments.columns, cases)
 
     from segan_cli.atomic import remove_scratch
+    from segan_cli.cli.console import print_json
     from segan_cli.cli.evaluation_run import provenance, run, write_reports
     from segan_cli.cli.scores import check_skipped, print_report
     from segan_cli.enhancement.enhancer import Enhancer
     from segan_cli.evaluation.report import build_report
+    from segan_cli.plain_json import write_json
     from segan_cli.stopping import RaiseOnSignal, listening
 
     remove_scratch()
@@ -135,5 +137,8 @@ def evaluate(**options: Any) -> None:
         result = run(arguments, cases, measures, folders, models)
         report = build_report(result, origin, arguments.columns or None)
         write_reports(arguments.outputs, report, result)
-        print_report(report, arguments.as_json)
+        if arguments.as_json:
+            print_json(write_json(report, indent=1))
+        else:
+            print_report(report)
         check_skipped(report, arguments.quiet)

@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from platformdirs import user_cache_path
+
 from segan_cli import __version__
 from segan_cli.atomic import write_whole
 from segan_cli.cli.cluster_options import actor_options, cluster_runner
@@ -19,7 +21,7 @@ from segan_cli.evaluation.page import to_html
 from segan_cli.evaluation.report import Report, to_csv, to_markdown
 from segan_cli.evaluation.result import EvaluationResult
 from segan_cli.evaluation.run import evaluate
-from segan_cli.evaluation.store import ScoreStore, default_store_path
+from segan_cli.evaluation.store import ScoreStore
 from segan_cli.measures.catalog import package_versions
 from segan_cli.system import cpu_count
 
@@ -51,7 +53,7 @@ def open_store(path: Path | None, quiet: bool) -> ScoreStore | None:
     Raises SeganError if the file given by the user cannot be used.
     """
     try:
-        store = ScoreStore(path or default_store_path(), own=path is None)
+        store = ScoreStore(path or user_cache_path("segan") / "scores.sqlite", own=path is None)
         notes = list(store.notes)
     except SeganError as error:
         if path is not None:

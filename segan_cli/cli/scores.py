@@ -4,57 +4,40 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from segan_cli.cli.console import print_json, print_table, say
+from segan_cli.cli.console import print_table, say
 from segan_cli.errors import CorpusError
 from segan_cli.evaluation.compare import compare_reports, load_report
-from segan_cli.evaluation.report import Report, input_notes, measure_label, to_json
+from segan_cli.evaluation.report import Report, format_cells, input_notes, measure_label
 from segan_cli.printable import composed
 
 MAX_BREAKDOWN_MEASURES = 5  # in the breakdown tables; the other report formats have all
 MAX_LISTED = 3  # skipped files to list; the other report formats have all
 
 
-def print_report(report: Report, as_json: bool) -> None:
-    """Print a report as JSON or as tables."""
-    if as_json:
-        print_json(to_json(report))
-    else:
-        print_tables(report)
-
-
-def print_tables(report: Report) -> None:
+def print_report(report: Report) -> None:
     """Print means and differences by measure and system, then the breakdowns of the first measures."""
-    systems, differences = report["systems"], report["differences"]
-    means = {system: report["summary"][system] for system in systems}
-    gains = {f"{d['system']} - {d['against']}": d["measures"] for d in differences}
+    systems, names = report["systems"], list(report["measures"])
     title = f"Means over {report['recordings']} recordings (mean ± half-width of the 95 % CI)"
-    for heading, columns, sign in ((title, means, ""), ("Paired differences", gains, "+")):
-        if columns:
-            rows = [
-                [
-                    measure_label(report, name, change=bool(sign)),
-                    *(format_cell(summary[name], sign) for summary in columns.values()),
-                ]
-                for name in report["measures"]
-            ]
-            print_table(heading, ["measure"], list(columns), rows)
-    measures = list(report["measures"])[:MAX_BREAKDOWN_MEASURES]
+    print_by_measure(report, title, {system: report["summary"][system] for system in systems})
+    if report["differences"]:
+        gains = {f"{d['system']} - {d['against']}": d["measures"] for d in report["differences"]}
+        print_by_measure(report, "Paired differences", gains, "+")
+    shown = names[:MAX_BREAKDOWN_MEASURES]
     for column, groups in report["breakdown"].items():
-        rows = []
-        for group in groups:
-            for system in systems:
-                cells = [format_cell(group["summary"][system][name], interval=False) for name in measures]
-                rows.append([group["value"] or "(none)", str(group["recordings"]), system, *cells])
-        print_table("", [column, "recordings", "system"], [measure_label(report, name) for name in measures], rows)
+        rows = [
+            [group["value"] or "(none)", str(group["recordings"]), system, *format_cells(group["summary"][system])]
+            for group in groups
+            for system in systems
+        ]
+        headings = [measure_label(report, name) for name in shown]
+        print_table("", [column, "recordings", "system"], headings, [row[: 3 + len(shown)] for row in rows])
 
 
-def format_cell(summary: dict[str, Any], sign: str = "", interval: bool = True) -> str:
-    """A mean ± half-width of its 95 % CI, and the number of undefined scores."""
-    if summary["mean"] is None:
-        return "undefined"
-    half = f" ±{(summary['high'] - summary['low']) / 2:.3f}" if interval and summary["low"] is not None else ""
-    undefined = f" ({summary['undefined']} undefined)" if summary["undefined"] else ""
-    return f"{summary['mean']:{sign}.3f}{half}{undefined}"
+def print_by_measure(report: Report, title: str, columns: dict[str, Any], sign: str = "") -> None:
+    """Print a table with a row for each measure; `sign` is "+" if the columns are differences."""
+    labels = [measure_label(report, name, change=bool(sign)) for name in next(iter(columns.values()))]
+    cells = [format_cells(summaries, " ±{half:.3f}", sign) for summaries in columns.values()]
+    print_table(title, ["measure"], list(columns), [list(row) for row in zip(labels, *cells, strict=True)])
 
 
 def check_skipped(report: Report, quiet: bool) -> None:
@@ -76,14 +59,10 @@ def print_comparison(first: Path, second: Path) -> None:
     reports = load_report(first), load_report(second)
     comparison = compare_reports(*reports)
     title = f"{second.name} minus {first.name}, paired differences (mean ± half-width of the 95 % CI)"
-    rows = [
-        [
-            measure_label(reports[1], name, change=True),
-            *(format_cell(asdict(found[name]), "+") for found in comparison.values()),
-        ]
-        for name in next(iter(comparison.values()))
-    ]
-    print_table(title, ["measure"], list(comparison), rows)
+    columns = {
+        system: {name: asdict(one) for name, one in summaries.items()} for system, summaries in comparison.items()
+    }
+    print_by_measure(reports[1], title, columns, "+")
     scores = [{composed(file["name"]): file["scores"]["noisy"] for file in report["files"]} for report in reports]
     common = [name for name in scores[0] if name in scores[1]]
     say(

@@ -6,17 +6,16 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 
-from segan_cli.evaluation.cases import NOISY
-from segan_cli.evaluation.result import CaseScores, EvaluationResult, InputSummary, scores_of
+from segan_cli.evaluation.result import CaseScores, EvaluationResult, scores_of
 from segan_cli.evaluation.signals import NoiseMix
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.measures.catalog import MEASURES, rate_for
 from segan_cli.measures.score import Score, Undefined, defined
-from segan_cli.plain_json import write_json
 from segan_cli.printable import printable, utf8
 
 FORMAT = 2  # version of the report
@@ -24,6 +23,7 @@ FORMULA_PREFIXES = tuple("=+-@\t\r\n＝＋－＠")  # a spreadsheet evaluates ce
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 MARKDOWN_SPECIALS = re.compile(r"([\\`*_<>|#]|\](?=[(\[]))")
 LIMIT_TOLERANCE = 5e-4  # within which a score is at the end of its range
+BOUNDS, SIGNED_BOUNDS = " [{low:.3f}, {high:.3f}]", " [{low:+.3f}, {high:+.3f}]"
 MAX_GROUPS = 12  # values of a label for which scores are broken down by default
 
 Report = dict[str, Any]
@@ -45,8 +45,8 @@ def build_report(
         "measures": {name: describe_measure(name) for name in measures},
         "systems": list(systems),
         "recordings": len(cases),
-        "inputs": describe_inputs(result.inputs),
-        "summary": {system: summarise_system(cases, system, measures) for system in systems},
+        "inputs": vars(result.inputs),
+        "summary": summarise_systems(result, cases),
         "differences": compare_systems(result),
         "breakdown": {
             column: break_down(result, column)
@@ -59,15 +59,13 @@ def build_report(
 def describe_measure(name: str) -> dict[str, Any]:
     """Label, unit, range and source of a measure."""
     measure = MEASURES[name]
-    fields = ("label", "unit", "range", "higher_is_better", "source")
-    bounds = [bound if math.isfinite(bound) else None for bound in measure.range]
-    return {field: getattr(measure, field) for field in fields} | {"range": bounds}
-
-
-def describe_inputs(inputs: InputSummary) -> dict[str, Any]:
-    """The input summary with JSON keys."""
-    counts = {"rates_hz": inputs.rates_hz, "channels": inputs.channels}
-    return vars(inputs) | {name: {str(key): n for key, n in sorted(count.items())} for name, count in counts.items()}
+    return {
+        "label": measure.label,
+        "unit": "dB" if name.endswith("_db") else "",
+        "range": [bound if math.isfinite(bound) else None for bound in measure.range],
+        "higher_is_better": measure.higher_is_better,
+        "source": measure.source,
+    }
 
 
 def describe_case(scored: CaseScores) -> dict[str, Any]:
@@ -88,6 +86,11 @@ def describe_case(scored: CaseScores) -> dict[str, Any]:
 def score_to_json(score: Score) -> Any:
     """The number, or {"undefined": reason}."""
     return {"undefined": score.reason} if isinstance(score, Undefined) else score
+
+
+def summarise_systems(result: EvaluationResult, cases: Sequence[CaseScores]) -> dict[str, dict[str, dict[str, Any]]]:
+    """Statistics of some cases by system and measure."""
+    return {system: summarise_system(cases, system, result.measures) for system in result.systems}
 
 
 def summarise_system(cases: Sequence[CaseScores], system: str, measures: Sequence[str]) -> dict[str, dict[str, Any]]:
@@ -115,28 +118,27 @@ def explain(scores: Sequence[Score], bounds: tuple[float, float], all_copies: bo
 
 def compare_systems(result: EvaluationResult) -> list[dict[str, Any]]:
     """Paired differences of each system against the noisy signals, then of each pair of systems."""
-    enhanced = [system for system in result.systems if system != NOISY]
-    pairs = [(system, NOISY) for system in enhanced]
-    pairs += [(second, first) for i, first in enumerate(enhanced) for second in enhanced[i + 1 :]]
 
-    def difference(systems: tuple[str, str], measure: str) -> dict[str, Any]:
-        scores, baseline = (scores_of(result.cases, system, measure) for system in systems)
+    def difference(first: str, second: str, measure: str) -> dict[str, Any]:
+        baseline, scores = (scores_of(result.cases, system, measure) for system in (first, second))
         return asdict(summarise(differences(scores, baseline, MEASURES[measure].higher_is_better)))
 
     return [
-        {"system": pair[0], "against": pair[1], "measures": {name: difference(pair, name) for name in result.measures}}
-        for pair in pairs
+        {
+            "system": second,
+            "against": first,
+            "measures": {name: difference(first, second, name) for name in result.measures},
+        }
+        for first, second in combinations(result.systems, 2)  # the first system is the noisy input
     ]
 
 
 def break_down(result: EvaluationResult, column: str) -> list[dict[str, Any]]:
     """Statistics of every system for each value of a label."""
-
-    def summary(cases: Sequence[CaseScores]) -> dict[str, Any]:
-        return {system: summarise_system(cases, system, result.measures) for system in result.systems}
-
-    groups = group_by(result.cases, column)
-    return [{"value": value, "recordings": len(cases), "summary": summary(cases)} for value, cases in groups]
+    return [
+        {"value": value, "recordings": len(cases), "summary": summarise_systems(result, cases)}
+        for value, cases in group_by(result.cases, column)
+    ]
 
 
 def default_columns(cases: Sequence[CaseScores]) -> list[str]:
@@ -160,11 +162,6 @@ def is_number(text: str) -> bool:
         return bool(np.isfinite(float(text)))
     except ValueError:
         return False
-
-
-def to_json(report: Report) -> str:
-    """Format a report as JSON."""
-    return write_json(report, indent=1)
 
 
 def to_csv(report: Report) -> str:
@@ -194,17 +191,20 @@ def to_markdown(report: Report) -> str:
     headings = [measure_label(report, name) for name in report["measures"]]
     parts = [
         f"Means over {report['recordings']} recordings, with 95 % bootstrap intervals.",
-        markdown_table(["system", *headings], [[s, *format_cells(report["summary"][s])] for s in report["systems"]]),
+        markdown_table(
+            ["system", *headings], [[s, *format_cells(report["summary"][s], BOUNDS)] for s in report["systems"]]
+        ),
     ]
     if report["differences"]:
         rows = [
-            [f"{d['system']} - {d['against']}", *format_cells(d["measures"], sign=True)] for d in report["differences"]
+            [f"{d['system']} - {d['against']}", *format_cells(d["measures"], SIGNED_BOUNDS, "+")]
+            for d in report["differences"]
         ]
         changes = [measure_label(report, name, change=True) for name in report["measures"]]
         parts += ["Paired differences.", markdown_table(["systems", *changes], rows)]
     for column, groups in report["breakdown"].items():
         rows = [
-            [f"{group['value'] or '(none)'} ({group['recordings']})", s, *format_cells(group["summary"][s], False)]
+            [f"{group['value'] or '(none)'} ({group['recordings']})", s, *format_cells(group["summary"][s])]
             for group in groups
             for s in report["systems"]
         ]
@@ -239,19 +239,22 @@ def measure_label(report: Report, name: str, change: bool = False) -> str:
     return label + (f" ({measure['unit']})" if measure["unit"] else "") + {True: "", False: " ↓", None: " → 0"}[up]
 
 
-def format_cells(summaries: Mapping[str, Any], interval: bool = True, sign: bool = False) -> list[str]:
-    """Table cells with the mean, interval and number of undefined scores of each measure."""
-    texts = []
-    for summary in summaries.values():
-        if summary["mean"] is None:
-            texts.append("undefined")
-            continue
-        digits = ("+" if sign else "") + ".3f"
-        text = format(summary["mean"], digits)
-        if interval and summary["low"] is not None:
-            text += f" [{summary['low']:{digits}}, {summary['high']:{digits}}]"
-        texts.append(text + (f" ({summary['undefined']} undefined)" if summary["undefined"] else ""))
-    return texts
+def format_cells(summaries: Mapping[str, Any], interval: str = "", sign: str = "") -> list[str]:
+    """Table cells with the mean, interval and number of undefined scores of each measure.
+
+    `interval` is a format of `low`, `high` and `half`, the half-width; `sign` is "+" to show that of the mean.
+    """
+    return [format_cell(summary, interval, sign) for summary in summaries.values()]
+
+
+def format_cell(summary: Mapping[str, Any], interval: str, sign: str) -> str:
+    """One of these cells."""
+    mean, low, high = summary["mean"], summary["low"], summary["high"]
+    if mean is None:
+        return "undefined"
+    between = "" if low is None else interval.format(low=low, high=high, half=(high - low) / 2)
+    undefined = f" ({summary['undefined']} undefined)" if summary["undefined"] else ""
+    return f"{mean:{sign}.3f}{between}{undefined}"
 
 
 def input_notes(report: Report) -> list[str]:

@@ -36,8 +36,8 @@ class InputSummary:
 
     found: int  # recordings, with those that were skipped
     skipped: list[str]
-    rates_hz: Counter[int]
-    channels: Counter[int]
+    rates_hz: dict[str, int]  # sample rate → files
+    channels: dict[str, int]  # number of channels → files
     truncated: int  # pairs of unequal length
     delays: dict[str, int]  # system → constant delay in samples at 16 kHz
     aligned: bool  # whether the delays were compensated before scoring
@@ -79,7 +79,8 @@ def summarise_inputs(
     formats = [
         file for system, result in results for file in result.formats[0 if system == NOISY else 1 :] if file is not None
     ]
-    rates_hz, channels = (Counter(file[i] for file in formats) for i in (0, 1))
+    counts = (Counter(column) for column in zip(*formats, strict=True)) if formats else ({}, {})
+    rates_hz, channels = ({str(key): n for key, n in sorted(count.items())} for count in counts)
     truncated = sum(result.truncated for _, result in results)
     return InputSummary(found, skipped, rates_hz, channels, truncated, delays, aligned)
 

@@ -12,8 +12,8 @@ from segan_cli.data.spans import Part
 from segan_cli.errors import SeganError
 from segan_cli.evaluation.signals import Recorded, Signal, load
 from segan_cli.evaluation.store import ScoreStore
-from segan_cli.measures.catalog import RATE_HZ, SignalPair, measure_pair, rate_for, resample
-from segan_cli.measures.score import Score
+from segan_cli.measures.catalog import SignalPair, measure_pair, rate_for, resample
+from segan_cli.measures.score import RATE_HZ, Score
 from segan_cli.tracebacks import in_words
 
 Array = NDArray[np.float32]
@@ -86,22 +86,9 @@ def _score(task: ScoringTask) -> ScoringResult | str:
     signal, reference = signal[:n], reference[:n]
     pair = SignalPair(reference, signal, rate_hz, (original.recorded_hz, degraded.recorded_hz))
     return ScoringResult(
-        measure_or_recall(pair, task),
+        task.store.measure(pair, task.measures) if task.store else measure_pair(pair, task.measures),
         delay,
         (clean.format if clean is not None else None, degraded.format),
         truncated=difference > 0 and shift == 0,
         is_copy=clean is not None and np.array_equal(reference, signal),
     )
-
-
-def measure_or_recall(pair: SignalPair, task: ScoringTask) -> dict[str, Score]:
-    """Take scores from the task's store, and compute and store the missing ones."""
-    if task.store is None:
-        return measure_pair(pair, task.measures)
-    keys = task.store.keys(pair, task.measures)
-    stored = task.store.get(keys)
-    if missing := tuple(name for name in task.measures if name not in stored):
-        computed = measure_pair(pair, missing)
-        task.store.put(keys, computed)
-        stored |= computed
-    return {name: stored[name] for name in task.measures}

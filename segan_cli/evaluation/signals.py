@@ -13,7 +13,8 @@ from segan_cli.audio.sources import read_mono
 from segan_cli.data.levels import active_level, noise_gain
 from segan_cli.data.spans import Part
 from segan_cli.errors import AudioError, SeganError
-from segan_cli.measures.catalog import RATE_HZ, resample
+from segan_cli.measures.catalog import resample
+from segan_cli.measures.score import RATE_HZ
 from segan_cli.tracebacks import in_words
 
 Array = NDArray[np.float32]

@@ -8,11 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from platformdirs import user_cache_path
 
 from segan_cli import __version__
 from segan_cli.errors import SeganError
-from segan_cli.measures.catalog import FULL_BAND, MEASURES, SignalPair, package_versions
+from segan_cli.measures.catalog import FULL_BAND, MEASURES, SignalPair, measure_pair, package_versions
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.plain_json import read_json
 
@@ -22,11 +21,6 @@ TABLE = "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score TEXT) WI
 MAGIC = b"SQLite format 3\0"
 RANGE_TOLERANCE = 1e-3  # rounding beyond the range of a measure
 LOCK_TIMEOUT_S = 60.0
-
-
-def default_store_path() -> Path:
-    """The score cache in the user's cache folder."""
-    return user_cache_path("segan") / "scores.sqlite"
 
 
 class ScoreStore:
@@ -75,6 +69,16 @@ class ScoreStore:
             database.executemany("DELETE FROM scores WHERE key IN (CAST(? AS TEXT), ?)", invalid)
         if invalid:
             self.notes += (f"{self.path}: discarded {len(invalid)} damaged scores; they are computed again",)
+
+    def measure(self, pair: SignalPair, names: tuple[str, ...]) -> dict[str, Score]:
+        """Take scores from the file, and compute and store the missing ones."""
+        keys = self.keys(pair, names)
+        scores = self.get(keys)
+        if missing := [name for name in names if name not in scores]:
+            computed = measure_pair(pair, missing)
+            self.put(keys, computed)
+            scores |= computed
+        return {name: scores[name] for name in names}
 
     def keys(self, pair: SignalPair, names: tuple[str, ...]) -> dict[str, str]:
         """The key of each measure for a pair of signals."""

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 
 from segan_cli.measures import composite, distortion, non_intrusive, standard
 from segan_cli.measures.high_band import HighBand
-from segan_cli.measures.score import Score, Undefined
+from segan_cli.measures.score import RATE_HZ, Score, Undefined
 
 Array = NDArray[np.float32]
 
-RATE_HZ = 16_000
 FULL_BAND_HZ = 48_000  # of signals whose high band is measured
+INF = np.inf
+RATING = 1.0, 5.0  # scale of opinion scores
 
 
 class SignalPair:
@@ -52,101 +53,63 @@ class SignalPair:
         """A composite measure; undefined if a component is."""
         if isinstance(self.components, Undefined):
             return self.components
-        return self.pesq_wb if isinstance(self.pesq_wb, Undefined) else formula(self.components, self.pesq_wb)
+        if isinstance(self.pesq_wb, Undefined):
+            return self.pesq_wb
+        return float(np.clip(formula(self.components, self.pesq_wb), *RATING))
 
 
 @dataclass(frozen=True)
 class Measure:
-    """A measure and its properties."""
+    """A measure and its properties. Those whose names end in _db are in dB."""
 
     label: str  # in tables
     function: Callable[[SignalPair], Score]
     range: tuple[float, float]
     source: str
     package: str = "segan-cli"  # that implements it
-    unit: str = ""
     higher_is_better: bool | None = True  # None: the nearer to 0 the better
 
 
+def of_signals(function: Callable[[Array, Array], Score]) -> Callable[[SignalPair], Score]:
+    """The measure that is a function of the clean and the degraded signal at 16 kHz."""
+    return lambda pair: function(pair.clean, pair.degraded)
+
+
+LEVEL = "level relative to the clean recording"
+LE_ROUX = "Le Roux et al. 2019, arXiv 1811.02508"
 HU = "Hu and Loizou 2008, IEEE TASLP 16(1)"
 GRAY = "Gray and Markel 1976, IEEE TASSP 24(5)"
-P835 = "Reddy et al. 2022, arXiv 2110.01763"
+P835, P808 = "Reddy et al. 2022, arXiv 2110.01763", "Reddy et al. 2021, arXiv 2010.15258"
+STOI, ESTOI = "Taal et al. 2011, IEEE TASLP 19(7)", "Jensen and Taal 2016, IEEE/ACM TASLP 24(11)"
 
 WITH_REFERENCE: dict[str, Measure] = {
     "pesq_wb": Measure("PESQ-WB", lambda pair: pair.pesq_wb, (1.043, 4.644), "ITU-T P.862.2", "pesq"),
-    "pesq_nb": Measure(
-        "PESQ-NB",
-        lambda pair: standard.pesq_nb(pair.clean, pair.degraded),
-        (1.017, 4.549),
-        "ITU-T P.862, P.862.1",
-        "pesq",
-    ),
-    "stoi": Measure(
-        "STOI",
-        lambda pair: standard.stoi(pair.clean, pair.degraded),
-        (0.0, 1.0),
-        "Taal et al. 2011, IEEE TASLP 19(7)",
-        "pystoi",
-    ),
-    "estoi": Measure(
-        "ESTOI",
-        lambda pair: standard.estoi(pair.clean, pair.degraded),
-        (0.0, 1.0),
-        "Jensen and Taal 2016, IEEE/ACM TASLP 24(11)",
-        "pystoi",
-    ),
-    "si_sdr_db": Measure(
-        "SI-SDR",
-        lambda pair: distortion.si_sdr_db(pair.clean, pair.degraded),
-        (-np.inf, np.inf),
-        "Le Roux et al. 2019, arXiv 1811.02508",
-        unit="dB",
-    ),
-    "ssnr_db": Measure("SSNR", SignalPair.ssnr_db, composite.SSNR_DB, HU, unit="dB"),
-    "csig": Measure("CSIG", lambda pair: pair.composite(composite.csig), (1.0, 5.0), HU),
-    "cbak": Measure("CBAK", lambda pair: pair.composite(composite.cbak), (1.0, 5.0), HU),
-    "covl": Measure("COVL", lambda pair: pair.composite(composite.covl), (1.0, 5.0), HU),
-    "lsd_db": Measure(
-        "LSD",
-        lambda pair: distortion.lsd_db(pair.clean, pair.degraded),
-        (0.0, np.inf),
-        GRAY,
-        unit="dB",
-        higher_is_better=False,
-    ),
+    "pesq_nb": Measure("PESQ-NB", of_signals(standard.pesq_nb), (1.017, 4.549), "ITU-T P.862, P.862.1", "pesq"),
+    "stoi": Measure("STOI", of_signals(standard.stoi), (0.0, 1.0), STOI, "pystoi"),
+    "estoi": Measure("ESTOI", of_signals(standard.estoi), (0.0, 1.0), ESTOI, "pystoi"),
+    "si_sdr_db": Measure("SI-SDR", of_signals(distortion.si_sdr_db), (-INF, INF), LE_ROUX),
+    "ssnr_db": Measure("SSNR", SignalPair.ssnr_db, composite.SSNR_DB, HU),
+    "csig": Measure("CSIG", lambda pair: pair.composite(composite.csig), RATING, HU),
+    "cbak": Measure("CBAK", lambda pair: pair.composite(composite.cbak), RATING, HU),
+    "covl": Measure("COVL", lambda pair: pair.composite(composite.covl), RATING, HU),
+    "lsd_db": Measure("LSD", of_signals(distortion.lsd_db), (0.0, INF), GRAY, higher_is_better=False),
 }
 FULL_BAND: dict[str, Measure] = {
     "high_lsd_db": Measure(
-        "High-band LSD", lambda pair: pair.high_band.lsd_db(), (0.0, np.inf), GRAY, unit="dB", higher_is_better=False
+        "High-band LSD", lambda pair: pair.high_band.lsd_db(), (0.0, INF), GRAY, higher_is_better=False
     ),
     "high_lsd_speech_db": Measure(
-        "High-band LSD in speech",
-        lambda pair: pair.high_band.lsd_db(speech=True),
-        (0.0, np.inf),
-        GRAY,
-        unit="dB",
-        higher_is_better=False,
+        "High-band LSD in speech", lambda pair: pair.high_band.lsd_db(True), (0.0, INF), GRAY, higher_is_better=False
     ),
     "high_pause_db": Measure(
-        "High-band level in pauses",
-        lambda pair: pair.high_band.pause_db(),
-        (-np.inf, np.inf),
-        "level relative to the clean recording",
-        unit="dB",
-        higher_is_better=None,
+        "High-band level in pauses", lambda pair: pair.high_band.pause_db(), (-INF, INF), LEVEL, higher_is_better=None
     ),
 }
 NON_INTRUSIVE: dict[str, Measure] = {
-    "dnsmos_sig": Measure("DNSMOS SIG", lambda pair: pair.dnsmos["sig_mos"], (1.0, 5.0), P835, "speechmos"),
-    "dnsmos_bak": Measure("DNSMOS BAK", lambda pair: pair.dnsmos["bak_mos"], (1.0, 5.0), P835, "speechmos"),
-    "dnsmos_ovrl": Measure("DNSMOS OVRL", lambda pair: pair.dnsmos["ovrl_mos"], (1.0, 5.0), P835, "speechmos"),
-    "dnsmos_p808": Measure(
-        "DNSMOS P.808",
-        lambda pair: pair.dnsmos["p808_mos"],
-        (1.0, 5.0),
-        "Reddy et al. 2021, arXiv 2010.15258",
-        "speechmos",
-    ),
+    "dnsmos_sig": Measure("DNSMOS SIG", lambda pair: pair.dnsmos["sig_mos"], RATING, P835, "speechmos"),
+    "dnsmos_bak": Measure("DNSMOS BAK", lambda pair: pair.dnsmos["bak_mos"], RATING, P835, "speechmos"),
+    "dnsmos_ovrl": Measure("DNSMOS OVRL", lambda pair: pair.dnsmos["ovrl_mos"], RATING, P835, "speechmos"),
+    "dnsmos_p808": Measure("DNSMOS P.808", lambda pair: pair.dnsmos["p808_mos"], RATING, P808, "speechmos"),
 }
 MEASURES = {**WITH_REFERENCE, **FULL_BAND, **NON_INTRUSIVE}
 CORE = ("pesq_wb", "stoi", "si_sdr_db")  # for validation during training
@@ -171,12 +134,11 @@ def measure_pair(pair: SignalPair, names: Sequence[str]) -> dict[str, Score]:
     """Compute measures by name."""
     if not (np.isfinite(pair.clean).all() and np.isfinite(pair.degraded).all()):
         return dict.fromkeys(names, Undefined("samples are not finite"))
-    return {name: check_finite(MEASURES[name].function(pair)) for name in names}
-
-
-def check_finite(score: Score) -> Score:
-    """Replace NaN and infinity by Undefined."""
-    return score if isinstance(score, Undefined) or np.isfinite(score) else Undefined("no finite value")
+    scores = {name: MEASURES[name].function(pair) for name in names}
+    return {
+        name: score if isinstance(score, Undefined) or np.isfinite(score) else Undefined("no finite value")
+        for name, score in scores.items()
+    }
 
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:

@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_toeplitz
 
-from segan_cli.measures.score import Undefined
+from segan_cli.measures.score import RATE_HZ, Undefined
 
 Array = NDArray[np.float32]
 Double = NDArray[np.float64]
 
-RATE_HZ = 16_000
 FRAME, HOP = 480, 120  # 30 ms, 75 % overlap
 SSNR_DB = -10.0, 35.0  # range to which the SNR of each frame is clipped
 BEST = 0.95  # fraction of frames, with the smallest distances, that LLR and WSS average
@@ -102,19 +101,10 @@ def nearest_peaks(energy: Double, slope: Double) -> Double:
 
     As in the reference code, a rising slope stops one band before the peak.
     """
-    peaks = np.empty_like(slope)
-    for frame in range(len(slope)):
-        for band in range(slope.shape[1]):
-            n = band
-            if slope[frame, band] > 0:
-                while n < slope.shape[1] and slope[frame, n] > 0:
-                    n += 1
-                peaks[frame, band] = energy[frame, n - 1]
-            else:
-                while n >= 0 and slope[frame, n] <= 0:
-                    n -= 1
-                peaks[frame, band] = energy[frame, n + 1]
-    return peaks
+    bands, rising = np.arange(slope.shape[1]), slope > 0
+    next_falling = np.minimum.accumulate(np.where(rising, len(bands), bands)[:, ::-1], axis=1)[:, ::-1]
+    last_rising = np.maximum.accumulate(np.where(rising, bands, -1), axis=1)
+    return np.take_along_axis(energy, np.where(rising, next_falling - 1, last_rising + 1), axis=1)
 
 
 def mean_of_best(distances: Double) -> float:
@@ -145,20 +135,15 @@ def components(clean: Array, degraded: Array) -> Components | Undefined:
 
 
 def csig(parts: Components, pesq: float) -> float:
-    """Predicted rating of signal distortion, 1 … 5; `pesq` is wide-band PESQ."""
-    return clip_rating(3.093 - 1.029 * parts.llr + 0.603 * pesq - 0.009 * parts.wss)
+    """Predicted rating of signal distortion, not yet clipped to 1 … 5; `pesq` is wide-band PESQ."""
+    return 3.093 - 1.029 * parts.llr + 0.603 * pesq - 0.009 * parts.wss
 
 
 def cbak(parts: Components, pesq: float) -> float:
-    """Predicted rating of background intrusiveness, 1 … 5; `pesq` is wide-band PESQ."""
-    return clip_rating(1.634 + 0.478 * pesq - 0.007 * parts.wss + 0.063 * parts.ssnr_db)
+    """Predicted rating of background intrusiveness, likewise."""
+    return 1.634 + 0.478 * pesq - 0.007 * parts.wss + 0.063 * parts.ssnr_db
 
 
 def covl(parts: Components, pesq: float) -> float:
-    """Predicted rating of overall quality, 1 … 5; `pesq` is wide-band PESQ."""
-    return clip_rating(1.594 + 0.805 * pesq - 0.512 * parts.llr - 0.007 * parts.wss)
-
-
-def clip_rating(score: float) -> float:
-    """Clip to the scale of opinion scores."""
-    return float(np.clip(score, 1.0, 5.0))
+    """Predicted rating of overall quality, likewise."""
+    return 1.594 + 0.805 * pesq - 0.512 * parts.llr - 0.007 * parts.wss

@@ -5,12 +5,11 @@ from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from segan_cli.measures.score import Score, Undefined
+from segan_cli.measures.score import RATE_HZ, Score, Undefined
 
 Array = NDArray[np.float32]
 Double = NDArray[np.float64]
 
-RATE_HZ = 16_000
 FRAME, HOP = 512, 128  # 32 ms, 75 % overlap
 RANGE_DB = 80.0  # floor of the log spectra, below the loudest bin of the clean signal
 

@@ -3,12 +3,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.measures.score import Score, Undefined
+from segan_cli.measures.score import RATE_HZ, Score, Undefined
 from segan_cli.runtime import load_onnxruntime
 
 Array = NDArray[np.float32]
 
-RATE_HZ = 16_000
 MIN_LENGTH_S = 1.0
 SCORES = ("sig_mos", "bak_mos", "ovrl_mos", "p808_mos")
 

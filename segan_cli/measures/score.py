@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+RATE_HZ = 16_000  # of the signals of all measures but those of the high band
+
 
 @dataclass(frozen=True)
 class Undefined:

@@ -1,45 +1,29 @@
 """PESQ and STOI, from the packages pesq and pystoi."""
 
 import warnings
+from functools import partial
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.measures.score import Score, Undefined
+from segan_cli.measures.score import RATE_HZ, Score, Undefined
 
 Array = NDArray[np.float32]
 
-RATE_HZ = 16_000
 
+def pesq(clean: Array, degraded: Array, band: Literal["wb", "nb"]) -> Score:
+    """PESQ of 16 kHz signals, higher is better.
 
-def pesq_wb(clean: Array, degraded: Array) -> Score:
-    """Wide-band PESQ at 16 kHz, 1.04 … 4.64, higher is better (ITU-T P.862.2, package pesq)."""
-    return _pesq(clean, degraded, "wb")
-
-
-def pesq_nb(clean: Array, degraded: Array) -> Score:
-    """Narrow-band PESQ of 16 kHz signals, 1.02 … 4.55, higher is better (ITU-T P.862 and P.862.1, package pesq)."""
-    return _pesq(clean, degraded, "nb")
-
-
-def stoi(clean: Array, degraded: Array) -> Score:
-    """Short-time objective intelligibility at 16 kHz, 0 … 1, higher is better (Taal et al. 2011, package pystoi)."""
-    return _stoi(clean, degraded, extended=False)
-
-
-def estoi(clean: Array, degraded: Array) -> Score:
-    """Extended STOI at 16 kHz, 0 … 1, higher is better (Jensen and Taal 2016, package pystoi)."""
-    return _stoi(clean, degraded, extended=True)
-
-
-def _pesq(clean: Array, degraded: Array, band: Literal["wb", "nb"]) -> Score:
-    from pesq import NoUtterancesError, PesqError, pesq
+    Wide-band, 1.04 … 4.64 (ITU-T P.862.2), or narrow-band, 1.02 … 4.55 (ITU-T P.862 and P.862.1).
+    """
+    from pesq import NoUtterancesError, PesqError
+    from pesq import pesq as measure
 
     if not clean.any() or not degraded.any():
         return Undefined("silent signal")
     try:
-        return float(pesq(RATE_HZ, clean, degraded, band))
+        return float(measure(RATE_HZ, clean, degraded, band))
     except NoUtterancesError:
         return Undefined("no speech found")
     except (PesqError, ValueError) as error:
@@ -47,7 +31,8 @@ def _pesq(clean: Array, degraded: Array, band: Literal["wb", "nb"]) -> Score:
         return Undefined(reason.decode() if isinstance(reason, bytes) else str(reason))
 
 
-def _stoi(clean: Array, degraded: Array, *, extended: bool) -> Score:
+def stoi(clean: Array, degraded: Array, extended: bool = False) -> Score:
+    """Short-time objective intelligibility at 16 kHz, or its extended form, 0 … 1, higher is better."""
     from pystoi import stoi as measure
 
     if not clean.any() or not degraded.any():
@@ -62,3 +47,7 @@ def _stoi(clean: Array, degraded: Array, *, extended: bool) -> Score:
             return Undefined("less than 0.4 s of speech")
         finally:
             np.random.set_state(state)
+
+
+pesq_wb, pesq_nb = partial(pesq, band="wb"), partial(pesq, band="nb")
+estoi = partial(stoi, extended=True)
