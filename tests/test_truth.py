@@ -336,7 +336,7 @@ def test_ffmpeg_refuses_playlists(tmp_path, monkeypatch, ffmpeg):
 )
 @pytest.mark.parametrize("filling", [b"\0", b"\xff", b"LIST\0\0\0\0", b"\xff\xfb"])
 def test_long_padding_after_a_header_does_not_hang(start, filling, tmp_path):
-    (tmp_path / "a.wav").write_bytes(start + filling * (8_000_000 // len(filling)))
+    (tmp_path / "a.wav").write_bytes(start + filling * (2_000_000 // len(filling)))
     with contextlib.suppress(AudioError):
         read(tmp_path / "a.wav")
 
