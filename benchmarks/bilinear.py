@@ -49,7 +49,7 @@ def trajectory(simultaneous: bool, game: AdversarialConfig) -> list[tuple[float,
     real, condition = torch.zeros(1, 1), torch.zeros(1, 0)
     path = [START]
     for _ in range(STEPS):
-        loss, _ = adversary.discriminator_loss(real, x.detach(), condition)
+        loss, _ = adversary(real, x.detach(), condition)
         (slope,) = torch.autograd.grad(loss, [network.y])
         before = torch.autograd.grad(adversary.generator_loss(real, x, condition), [x])
         network.y.grad = slope

@@ -93,7 +93,7 @@ def trained(game: Game, kind: type[nn.Module], distance: float, steps: int = STE
     fake, condition = POINTS + distance, torch.zeros(len(POINTS), 0)
     for step in range(steps):
         adversary.optimizer.param_groups[0]["lr"] = RATE * (1 - step / steps)
-        loss, _ = adversary.discriminator_loss(POINTS, fake, condition)
+        loss, _ = adversary(POINTS, fake, condition)
         adversary.optimizer.zero_grad()
         loss.backward()
         adversary.optimizer.step()

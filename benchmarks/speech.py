@@ -26,9 +26,9 @@ from segan_cli.data.training_data import TrainingData, load_training_data
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import mean
 from segan_cli.networks.summary import macs_per_second, weights
+from segan_cli.training.log import Throughput
 from segan_cli.training.loop import train
 from segan_cli.training.state import TrainState
-from segan_cli.training.throughput import Throughput
 from segan_cli.workers import worker_pool
 
 FAMILIES = {  # of one class of width: 256 channels in the thought vector
@@ -70,6 +70,9 @@ class Notes:
         self.failure_modes: set[str] = set()
 
     def on_step(self, step: int, metrics: dict[str, float], throughput: Throughput) -> None:
+        """Does nothing."""
+
+    def on_validation_start(self, step: int) -> None:
         """Does nothing."""
 
     def on_checkup(self, step: int, metrics: dict[str, float], failure_modes: dict[str, str]) -> None:

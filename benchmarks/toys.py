@@ -127,9 +127,9 @@ def play(target: Mixture, setting: Setting, seed: int, watch: Callable[[int, Pla
         std = game.instance_noise * (1 - step / setting.steps)
         quality = None
         if game.objective == "metricgan":
-            quality = target.quality(torch.cat((fake, given)))
+            quality = torch.stack((target.quality(fake), target.quality(given)), 1)
         for side in adversary.sides:
-            loss, _ = adversary(side, real, fake, given, std, quality)
+            loss, _ = adversary(real, fake, given, std, quality, side=side)
             if setting.conditional == "classifier":
                 loss = loss + cross_entropy(network.classify(real), modes)
                 loss = loss + cross_entropy(network.classify(fake), modes)

@@ -53,7 +53,7 @@ def test_a_discriminator_without_its_condition_cannot_tell_mismatched_pairs():
             return clean, clean.roll(1, 0), noisy if sees_pair else torch.zeros_like(noisy)
 
         for _ in range(80):
-            loss, _ = judge.discriminator_loss(*segments())
+            loss, _ = judge(*segments())
             judge.optimizer.zero_grad()
             loss.backward()
             judge.optimizer.step()
@@ -76,7 +76,7 @@ def test_the_mismatched_term_is_the_fake_loss_of_clean_beside_another_noisy():
     network = Product(1.0)
     real, fake, noisy = torch.randn(3, 3, 1, 64)
     plain = adversary(network)
-    mixed, _ = adversary(network, mismatched_share=0.25).discriminator_loss(real, fake, noisy)
+    mixed, _ = adversary(network, mismatched_share=0.25)(real, fake, noisy)
     on_real, on_fake, on_mismatched = (
         plain.discriminate(x, n) for x, n in ((real, noisy), (fake, noisy), (real, noisy.roll(1, 0)))
     )
@@ -101,7 +101,7 @@ def patches(**options):
 
 def test_losses_use_single_patches_and_statistics_use_their_mean():
     real, fake, noisy = torch.ones(2, 1, 3), torch.zeros(2, 1, 3), torch.zeros(2, 1, 3)
-    loss, logits = patches().discriminator_loss(real, fake, noisy)
+    loss, logits = patches()(real, fake, noisy)
     assert float(loss) == pytest.approx(0.5 * (1 + 9 + 25) / 3)  # logits 2, 4, 6 on real, 0 on fake
     assert logits["real"].tolist() == [4.0, 4.0]
     assert logits["fake"].tolist() == [0.0, 0.0]
@@ -111,7 +111,7 @@ def test_a_metric_objective_judges_the_mean_over_patches():
     judge = patches(objective="metricgan")
     real, fake, noisy = torch.ones(2, 1, 3), torch.zeros(2, 1, 3), torch.zeros(2, 1, 3)
     assert judge.discriminate(real, noisy).tolist() == [4.0, 4.0]
-    loss, _ = judge.discriminator_loss(real, fake, noisy, quality=torch.full((4,), 0.5))
+    loss, _ = judge(real, fake, noisy, quality=torch.full((2, 2), 0.5))
     assert float(loss) == pytest.approx((4 - 1) ** 2 + 0.5**2)
 
 
@@ -158,7 +158,7 @@ def test_unrolling_restores_the_discriminator_exactly(optimizer, changes):
     judge = adversary(small(**changes), optimizer, unrolled_steps=3)
     real, noisy = torch.randn(2, 4, 1, 64)
     fake = torch.randn(4, 1, 64, requires_grad=True)
-    loss, _ = judge.discriminator_loss(real, fake.detach(), noisy)  # so that the optimiser has a history
+    loss, _ = judge(real, fake.detach(), noisy)  # so that the optimiser has a history
     loss.backward()
     judge.optimizer.step()
     before = copy.deepcopy((judge.network.state_dict(), judge.optimizer.state_dict()))
@@ -199,7 +199,7 @@ def test_the_generator_step_changes_nothing_in_the_discriminator(kind, unrolled_
     torch.manual_seed(0)
     judge = adversary(FROZEN[kind](), unrolled_steps=unrolled_steps)
     real, fake, noisy = torch.randn(3, 4, 1, 64)
-    loss, _ = judge.discriminator_loss(real, fake, noisy)  # so that gradients and the optimiser have a history
+    loss, _ = judge(real, fake, noisy)  # so that gradients and the optimiser have a history
     loss.backward()
     judge.optimizer.step()
     before = copy.deepcopy((judge.network.state_dict(), judge.optimizer.state_dict()))
@@ -233,7 +233,7 @@ def test_the_generator_gradient_includes_the_unrolled_steps(optimizer, objective
     torch.manual_seed(0)
     judge = adversary(small(norm="none").double(), optimizer, 1e-2, objective=objective, unrolled_steps=3)
     real, fake, noisy = torch.randn(3, 4, 1, 64, dtype=torch.float64)
-    loss, _ = judge.discriminator_loss(real, fake, noisy)  # so that the optimiser has a history
+    loss, _ = judge(real, fake, noisy)  # so that the optimiser has a history
     loss.backward()
     judge.optimizer.step()
     direction = torch.randn_like(fake)
@@ -260,12 +260,12 @@ def test_an_unrolled_step_equals_a_step_of_the_optimiser(optimizer):
     judge.optimizer.param_groups[0] |= {"betas": (0.0, 0.9)} if optimizer is torch.optim.Adam else {"alpha": 0.9}
     real, fake, condition = torch.zeros(1, 1), torch.full((1, 1), 3.0), torch.zeros(1, 0)
     for _ in range(200):
-        loss, _ = judge.discriminator_loss(real, fake, condition)
+        loss, _ = judge(real, fake, condition)
         judge.optimizer.zero_grad()
         loss.backward()
         judge.optimizer.step()
     ahead = judge.unroll(real, fake, condition)["y"]
-    loss, _ = judge.discriminator_loss(real, fake, condition)
+    loss, _ = judge(real, fake, condition)
     judge.optimizer.zero_grad()
     loss.backward()
     judge.optimizer.step()
@@ -293,7 +293,7 @@ def test_instance_noise_is_added_to_real_and_fake():
 
     judge = adversary(Spy(1.0))
     real, fake, condition = torch.zeros(1000, 1), torch.ones(1000, 1), torch.zeros(1000, 0)
-    judge.discriminator_loss(real, fake, condition, std=0.5)
+    judge(real, fake, condition, std=0.5)
     judge.generator_loss(real, fake, condition, std=0.5)
     judge.generator_loss(real, fake, condition)
     assert [round(float(x.mean()), 0) for x in seen] == [0, 1, 1, 1]
@@ -306,9 +306,9 @@ def test_gradient_penalties_are_part_of_the_discriminator_loss():
         ({"r1_weight": 2.0}, 2.0 * 0.5 * 3.0**2),
         ({"objective": "wasserstein-gp", "gradient_penalty_weight": 7.0}, 7.0 * (3.0 - 1) ** 2),
     ):
-        with_penalty, _ = adversary(Linear(3.0), **options).discriminator_loss(real, fake, condition)
+        with_penalty, _ = adversary(Linear(3.0), **options)(real, fake, condition)
         plain_objective = "wasserstein-clip" if "objective" in options else "least-squares"
-        without, _ = adversary(Linear(3.0), objective=plain_objective).discriminator_loss(real, fake, condition)
+        without, _ = adversary(Linear(3.0), objective=plain_objective)(real, fake, condition)
         assert float(with_penalty - without) == pytest.approx(extra, rel=1e-4)
 
 
@@ -323,8 +323,8 @@ def test_a_metric_game_judges_noisy_speech_too():
     """The discriminator learns 1 for clean, and the measured quality of enhanced and of noisy."""
     judge = adversary(Linear(1.0), objective="metricgan")
     real, fake, noisy = (torch.full((2, 1), x) for x in (0.5, 0.25, 0.125))
-    quality = torch.tensor([0.25, 0.75, 0.125, torch.nan])
-    loss, _ = judge.discriminator_loss(real, fake, noisy, quality=quality)
+    quality = torch.tensor([[0.25, 0.125], [0.75, torch.nan]])
+    loss, _ = judge(real, fake, noisy, quality=quality)
     assert float(loss) == pytest.approx(0.25 + (0.0 + 0.25 + 0.0) / 3)
     assert float(judge.generator_loss(real, fake, noisy, quality=quality)) == pytest.approx(0.75**2)
 
@@ -345,7 +345,7 @@ def test_a_metric_discriminator_is_conditioned_on_clean_and_others_on_noisy(obje
     judge = adversary(Beside(), objective=objective)
     real, fake, noisy = (torch.full((2, 1, 4), x) for x in (0.5, 0.25, 0.125))
     expected = judge.objective.generator(torch.full((2,), distance), real=torch.zeros(2))
-    torch.testing.assert_close(judge.generator_loss(real, fake, noisy, quality=torch.ones(4)), expected)
+    torch.testing.assert_close(judge.generator_loss(real, fake, noisy, quality=torch.ones(2, 2)), expected)
 
 
 def stats_of(real, fake, objective):
@@ -378,8 +378,8 @@ def test_real_and_fake_terms_of_a_separable_loss_add_up_to_the_joint_loss(object
     for parameter in judge.network.parameters():  # large enough for every term to count
         nn.init.normal_(parameter, std=0.3)
     real, fake, noisy = torch.randn(3, 4, 1, 64, dtype=torch.float64)
-    joint, logits = judge(None, real, fake, noisy, 0.0, None)
-    parts = [judge(side, real, fake, noisy, 0.0, None) for side in judge.sides]
+    joint, logits = judge(real, fake, noisy)
+    parts = [judge(real, fake, noisy, side=side) for side in judge.sides]
     torch.testing.assert_close(sum(loss for loss, _ in parts), joint)
     assert_equal({**parts[0][1], **parts[1][1]}, logits)
     assert set(parts[0][1]) == {"real"}
@@ -390,7 +390,7 @@ def test_separate_steps_use_the_gradient_of_one_side_only():
     real, fake, condition = torch.tensor([[2.0]]), torch.tensor([[3.0]]), torch.zeros(1, 0)
     slopes = []
     for side in judge.sides:
-        (slope,) = torch.autograd.grad(judge(side, real, fake, condition, 0.0, None)[0], judge.network.y)
+        (slope,) = torch.autograd.grad(judge(real, fake, condition, side=side)[0], judge.network.y)
         slopes.append(float(slope))
     assert slopes == [(1.0 * 2.0 - 1) * 2.0, (1.0 * 3.0) * 3.0]  # of ½ (y x - 1)² and of ½ (y g)²
 

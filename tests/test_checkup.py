@@ -126,7 +126,7 @@ def test_a_discriminator_that_memorises_its_training_pairs_is_recognised(offset,
     training, held_out = (Batch(torch.randn(64, 1, T), torch.randn(64, 1, T) + offset) for _ in range(2))
     optimizer = torch.optim.SGD(state.discriminator.parameters(), 0.003)
     for _ in range(300):
-        loss, _ = state.adversary(None, training.clean, -training.noisy, training.noisy, 0.0, None)
+        loss, _ = state.adversary(training.clean, -training.noisy, training.noisy)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

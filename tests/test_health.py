@@ -8,7 +8,8 @@ from torch import nn
 
 from segan_cli.config.training import AdversarialConfig
 from segan_cli.training.adversary import Adversary, discriminator_stats
-from segan_cli.training.health import HISTORY_STEPS, Health, diversity
+from segan_cli.training.checkup import diversity
+from segan_cli.training.health import HISTORY_STEPS, Health
 
 
 class Slope(nn.Module):
@@ -31,7 +32,7 @@ def bilinear(r1_weight, steps=3 * HISTORY_STEPS, rate=0.5):
     health, real, condition = Health(), 0.1 * torch.randn(16, 1), torch.zeros(16, 0)
     for _ in range(steps):
         fake = point + 0.1 * torch.randn(16, 1)
-        loss, logits = discriminate.discriminator_loss(real, fake.detach(), condition)
+        loss, logits = discriminate(real, fake.detach(), condition)
         report = discriminator_stats(logits, discriminate.objective)
         for player, its_loss in ((players[0], loss), (players[1], None)):
             player.zero_grad()
@@ -66,7 +67,7 @@ def test_a_winning_discriminator_is_reported_when_its_gradient_vanishes(objectiv
     health, condition = Health(), torch.zeros(16, 0)
     for _ in range(4 * HISTORY_STEPS):
         real, fake = 0.5 + 0.1 * torch.randn(16, 1), (-0.5 + 0.1 * torch.randn(16, 1)).requires_grad_()
-        loss, logits = discriminate.discriminator_loss(real, fake.detach(), condition)
+        loss, logits = discriminate(real, fake.detach(), condition)
         report = discriminator_stats(logits, discriminate.objective)
         discriminate.optimizer.zero_grad()
         loss.backward()
@@ -94,7 +95,7 @@ def test_random_fluctuation_is_not_called_oscillation(batch):
     discriminate = Adversary(Slope(), None, AdversarialConfig())
     health = Health()
     for _ in range(HISTORY_STEPS):
-        _, logits = discriminate.discriminator_loss(torch.randn(batch, 1), torch.randn(batch, 1), torch.zeros(batch, 0))
+        _, logits = discriminate(torch.randn(batch, 1), torch.randn(batch, 1), torch.zeros(batch, 0))
         report = discriminator_stats(logits, discriminate.objective)
         health.observe({**report, "adversarial_gradient": 1.0})
     assert health.diagnose({}) == {}
@@ -111,13 +112,13 @@ def test_the_health_state_is_equal_after_resuming():
 
 def test_mode_collapse_and_ignored_latents_are_recognised_from_outputs():
     x = torch.randn(8, 1, 100)
-    z = (torch.randn(8, 1, 100), torch.randn(8, 1, 100))
+    z = torch.randn(8, 1, 100)
     listens = diversity(lambda z: x + 0.1 * z, z)
     assert listens["z_effect"] == pytest.approx(0.14, abs=0.02)
     assert listens["output_diversity"] == pytest.approx(1.0, abs=0.1)
     ignores = diversity(lambda z: x, z)
     repeats = diversity(lambda z: x[:1] + 0.01 * z, z)
-    silent = diversity(lambda z: 0 * x, (None, None))
+    silent = diversity(lambda z: 0 * x, None)
     assert set(Health().diagnose(listens)) == set()
     assert set(Health().diagnose(ignores)) == {"z ignored"}
     assert set(Health().diagnose(repeats)) == {"mode collapse"}

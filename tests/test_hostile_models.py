@@ -325,6 +325,8 @@ def test_weights_that_give_non_finite_output_are_refused(tmp_path):
 def test_a_non_finite_candidate_has_undefined_scores(tmp_path):
     from concurrent.futures import ThreadPoolExecutor
 
+    from segan_cli.config.training import TrainingConfig
+    from segan_cli.training.log import TrainingLog
     from segan_cli.training.validation import Validation
 
     class Ill(Identity):
@@ -335,10 +337,16 @@ def test_a_non_finite_candidate_has_undefined_scores(tmp_path):
         def forward(self, noisy, z):
             return noisy * np.nan
 
+    found = []
     with ThreadPoolExecutor(1) as pool:
-        validation = Validation([(voice(1.0) + hiss(1.0), voice(1.0))], pool, tmp_path)
+        pairs = [(voice(1.0) + hiss(1.0), voice(1.0))]
+        validation = Validation(
+            TrainingConfig(), pairs, pool, tmp_path, TrainingLog(tmp_path, 0), lambda *scores: found.append(scores)
+        )
         validation.start(Model(Ill(), SLIM, {"steps": 3, "runs": []}))
-        _, scores, _ = validation.finish()
+        validation.finish()
+    ((step, scores, _, _),) = found
+    assert step == 3
     assert set(scores.values()) == {None}
 
 

@@ -31,12 +31,11 @@ from segan_cli.errors import CheckpointError, OutputError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.measures.catalog import measure_all
 from segan_cli.networks.checkpoint import load_model
+from segan_cli.training import loop
 from segan_cli.training.batch import Batch, deemphasise, prepare
-from segan_cli.training.init import model_of, start_from
-from segan_cli.training.loop import train as run_loop
-from segan_cli.training.optimization import learning_rate_factor
-from segan_cli.training.quality import pesq_quality
-from segan_cli.training.state import TrainState, read_state
+from segan_cli.training.metricgan import pesq_quality
+from segan_cli.training.run import explained_errors
+from segan_cli.training.state import PARTS, TrainState, learning_rate_factor, model_of, read_state
 from segan_cli.training.step import train_step
 from segan_cli.workers import worker_pool
 
@@ -76,6 +75,12 @@ def one_batch(source, state, n=2):
     """The same segments again and again."""
     batch = drawing(source, state, n)()
     return lambda: batch
+
+
+def run_loop(state, source, validation, run, pool, callback, **options):
+    """The loop as `segan train` runs it, with errors explained."""
+    with explained_errors(state.training, state.device, run, state):
+        return loop.train(state, source, validation, run, pool, callback, **options)
 
 
 class Silent:
@@ -325,8 +330,8 @@ def test_resuming_gives_the_same_weights_as_never_stopping(source, tmp_path, gam
     train(source, tmp_path / "parts", config, until=4, model=model)
     resumed = train(source, tmp_path / "parts", config, model=model)
     assert resumed.step == whole.step == 6
-    for name, part in whole.parts().items():
-        ours, theirs = part.state_dict(), resumed.parts()[name].state_dict()
+    for name in PARTS:
+        ours, theirs = (getattr(state, name).state_dict() for state in (whole, resumed))
         if name.endswith("optimizer"):
             ours, theirs = ours["state"], theirs["state"]
             assert all(torch.equal(ours[i][k], theirs[i][k]) for i in ours for k in ours[i])
@@ -589,7 +594,7 @@ def test_a_training_starts_from_a_model_or_a_state(source, tmp_path):
         init = str(tmp_path / "run" / name)
         assert model_of(init) == TINY
         state = TrainState(TINY, fast(seed=7))
-        start_from(state, init)
+        state.start_from(init)
         assert state.history == [{"command": "segan train", "from_step": 0}]
         assert all(map(torch.equal, state.generator.parameters(), state.ema_generator.parameters()))
         same = all(map(torch.equal, state.discriminator.parameters(), first.discriminator.parameters()))
@@ -597,7 +602,7 @@ def test_a_training_starts_from_a_model_or_a_state(source, tmp_path):
     assert all(map(torch.equal, state.ema_generator.parameters(), first.ema_generator.parameters()))
     other = dataclasses.replace(TINY, generator=dataclasses.replace(TINY.generator, channels=(8, 16, 16)))
     with pytest.raises(CheckpointError, match="another network"):
-        start_from(TrainState(other, fast()), init)
+        TrainState(other, fast()).start_from(init)
 
 
 def test_a_state_of_another_format_is_refused(source, tmp_path):

@@ -14,7 +14,7 @@ from segan_cli.config.families.convolutional import ConvolutionalConfig, Convolu
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.training import AdversarialConfig, TrainingConfig
 from segan_cli.training.batch import Batch, prepare
-from segan_cli.training.replay import Examples, ReplayBuffer
+from segan_cli.training.metricgan import Examples, ReplayBuffer
 from segan_cli.training.state import TrainState
 from segan_cli.training.step import generator_step, train_step
 
@@ -435,7 +435,7 @@ def test_a_replay_buffer_keeps_whole_examples_up_to_its_size(size, counts, seed)
     def numbered(first, n):
         values = torch.arange(first, first + n, dtype=torch.float32)
         segments = values[:, None, None].expand(n, 1, 3)
-        return Examples(segments, segments + 0.25, segments + 0.5, torch.cat((values + 0.1, values + 0.2)))
+        return Examples(segments, segments + 0.25, segments + 0.5, torch.stack((values + 0.1, values + 0.2), 1))
 
     for n in counts:
         buffer.add(numbered(n_added, n), rng)
@@ -454,4 +454,4 @@ def test_a_replay_buffer_keeps_whole_examples_up_to_its_size(size, counts, seed)
             assert set(range(n_added - counts[-1], n_added)) <= set(numbers.int().tolist())
     assert torch.equal(extended.enhanced[:, 0, 0], numbers + 0.25)
     assert torch.equal(extended.noisy[:, 0, 0], numbers + 0.5)
-    torch.testing.assert_close(extended.quality, torch.cat((numbers + 0.1, numbers + 0.2)))
+    torch.testing.assert_close(extended.quality, torch.stack((numbers + 0.1, numbers + 0.2), 1))

@@ -178,23 +178,25 @@ def check_run_folder(run: Path, resume: bool) -> None:
 def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
     """Run a training with a progress bar, until it is finished or stopped by a signal."""
     from segan_cli.cli.console import progress_bar, say
-    from segan_cli.cli.training_reporter import TrainingReporter, describe_networks
+    from segan_cli.cli.training_reporter import TrainingReporter
     from segan_cli.stopping import RaiseOnSignal, StopAfterStep, listening
     from segan_cli.training.distributed import open_processes
-    from segan_cli.training.run import claimed, prepare_run
+    from segan_cli.training.run import lock_run_dir, open_data, prepare_run
 
     run = options.run
     with (
         listening(RaiseOnSignal()),
         open_processes(device) as processes,
-        claimed(run) if processes.is_main else nullcontext(),
+        lock_run_dir(run) if processes.is_main else nullcontext(),
     ):
         with progress_bar(processes.is_main) as bar:
             reporter = TrainingReporter(bar)
-            training = prepare_run(recipe, options, processes, reporter)
+            data = open_data(recipe, options, processes, reporter.on_reading)
             if processes.is_main:
-                for line in describe_networks(recipe):
-                    say(line)
+                reporter.on_data(data)
+            training = prepare_run(recipe, options, processes, data)
+            if processes.is_main:
+                reporter.on_start(recipe, training)
             with listening(StopAfterStep()) as stop:
                 finished = training.train(reporter, stop)
         if not processes.is_main:
@@ -230,7 +232,7 @@ def resolve_recipe(
     if preset is not None:
         model = PRESETS[preset]
     elif init is not None:
-        from segan_cli.training.init import model_of
+        from segan_cli.training.state import model_of
 
         model = model_of(init)
     recipe = load_recipe(base or (recipe_for(model) if model else DEFAULT))

@@ -2,7 +2,6 @@
 
 import textwrap
 from collections.abc import Iterable
-from pathlib import Path
 
 from rich.progress import Progress, TaskID
 
@@ -12,8 +11,8 @@ from segan_cli.data.corpora import describe_corpus
 from segan_cli.data.training_data import TrainingData
 from segan_cli.networks.summary import weights
 from segan_cli.training.adversary import StepMetrics
-from segan_cli.training.distributed import Processes
-from segan_cli.training.throughput import Throughput
+from segan_cli.training.log import Throughput
+from segan_cli.training.run import TrainingRun
 from segan_cli.training.validation import Scores
 
 MAX_LISTED = 3  # skipped files to list; data.json has all
@@ -72,15 +71,16 @@ class TrainingReporter:
         for note in data.notes:
             say(f"note: {note}")
 
-    def on_change(self, line: str) -> None:
-        """Print a setting that has changed since the last start."""
-        say(f"changed since the last start: {line}")
-
-    def on_start(self, processes: Processes, run: Path, steps: int, first_step: int) -> None:
-        """Print device and run folder, and start the progress bar."""
+    def on_start(self, recipe: Recipe, training: TrainingRun) -> None:
+        """Print changed settings, networks, device and run folder, and start the progress bar."""
+        processes, steps, first_step = training.state.processes, recipe.training.steps, training.state.step
+        for line in training.changes:
+            say(f"changed since the last start: {line}")
+        for line in describe_networks(recipe):
+            say(line)
         count = f" with {processes.world_size} processes" if processes.world_size > 1 else ""
         resumed = f", resuming at step {first_step} of {steps}" if first_step else ""
-        say(f"training on {processes.device}{count}, run folder {run}{resumed}")
+        say(f"training on {processes.device}{count}, run folder {training.options.run}{resumed}")
         self.task = self.bar.add_task("training", total=steps, completed=first_step, note="")
 
     def on_step(self, step: int, metrics: StepMetrics, throughput: Throughput) -> None:

@@ -1,4 +1,4 @@
-"""Former names of fields and weights, in models, training states and recipes; none has another meaning today."""
+"""Former names of fields and weights, in models, trainings and recipes; none has another meaning today."""
 
 from typing import Any
 
@@ -15,6 +15,8 @@ TRAINING_FIELDS = {
     "log_windows": "log_segments",
 }
 DATA_FIELDS = {"rooms": "rirs"}
+SPEC_FIELDS = {"room": "rir", "damage": "degradation"}  # of mixtures in validation.jsonl
+SPLIT_KINDS = {"rooms": "rirs"}
 WEIGHTS = {
     "inward": "input_conv",
     "outward": "output_conv",

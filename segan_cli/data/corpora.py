@@ -22,7 +22,7 @@ class CorpusSummary:
 
     path: str
     layout: str
-    kind: str  # speech, pairs, noise, rooms
+    kind: str  # speech, pairs, noise, rirs
     utterances: int
     seconds: float
     groups: int  # speakers, or source recordings
@@ -42,7 +42,7 @@ class RecordingPool:
     clean: Recordings = EMPTY  # of pairs
     noisy: Recordings = EMPTY  # of pairs, with the names of `clean`
     noise: Recordings = EMPTY
-    rooms: Recordings = EMPTY
+    rirs: Recordings = EMPTY
 
     def speech_recordings(self) -> tuple[Recordings, Recordings]:
         """Clean speech: single recordings, and the clean sides of pairs."""
@@ -57,7 +57,7 @@ class CorpusLoader:
         self.cache, self.progress = cache, progress
         self.summaries: list[CorpusSummary] = []
 
-    def load(self, speech: Sequence[str], noise: Sequence[str], rooms: Sequence[str], split: str) -> RecordingPool:
+    def load(self, speech: Sequence[str], noise: Sequence[str], rirs: Sequence[str], split: str) -> RecordingPool:
         """Load corpora given as PATH or PATH:WEIGHT; `split` selects rows of manifests.
 
         Raises CorpusError if a corpus has no usable files.
@@ -76,7 +76,7 @@ class CorpusLoader:
             Recordings(tuple(clean_side for clean_side, _ in pairs)),
             Recordings(tuple(noisy_side for _, noisy_side in pairs)),
             self._load_noise(noise, "noise", split),
-            self._load_noise(rooms, "rooms", split),
+            self._load_noise(rirs, "rirs", split),
         )
 
     def _load_noise(self, entries: Sequence[str], kind: str, split: str) -> Recordings:

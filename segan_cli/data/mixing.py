@@ -14,6 +14,7 @@ import soxr
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from segan_cli.config.legacy import SPEC_FIELDS, renamed
 from segan_cli.config.schema import from_dict
 from segan_cli.config.training import MixingConfig, NoiseKind
 from segan_cli.data.degradation import Degradation, degrade, draw_degradation
@@ -59,8 +60,8 @@ class ExampleSpec:
     noises: tuple[Excerpt, ...] = ()  # of noise recordings
     babble: tuple[Excerpt, ...] = ()  # of other speakers
     generated: GeneratedNoise | None = None
-    room: str | None = None
-    damage: Degradation = field(default_factory=Degradation)
+    rir: str | None = None
+    degradation: Degradation = field(default_factory=Degradation)
     shaping: tuple[float, ...] = ()  # four filter coefficients for speech, then four for noise
     speeds: tuple[float, float] = (1.0, 1.0)  # speed perturbation of speech and of noise
     speechless: bool = False  # noise only, at the level it would have with the speech
@@ -69,7 +70,7 @@ class ExampleSpec:
 
 def spec_from_dict(values: dict[str, Any]) -> ExampleSpec:
     """A spec from the JSON form that `schema.to_dict` gives it; raises ConfigError if it is invalid."""
-    return from_dict(ExampleSpec, values)
+    return from_dict(ExampleSpec, renamed(values, SPEC_FIELDS))
 
 
 class ExampleSource(Protocol):
@@ -89,28 +90,28 @@ class MixtureSource:
         self,
         speech: Recordings,
         noise: Recordings,
-        rooms: Recordings,
+        rirs: Recordings,
         config: MixingConfig,
         rate_hz: int,
         multi_speaker: bool = True,
     ) -> None:
         """`multi_speaker`: there are several speakers, so babble can be made."""
-        self.speech, self.noise, self.rooms = speech, noise, rooms
+        self.speech, self.noise, self.rirs = speech, noise, rirs
         self.config, self.rate_hz, self.multi_speaker = config, rate_hz, multi_speaker
 
     def draw(self, rng: np.random.Generator, length: int | None) -> ExampleSpec:
-        """Draw speech, noise, room, SNR, level and degradations."""
+        """Draw speech, noise, room response, SNR, level and degradations."""
         config = self.config
         recording = self.speech.draw(rng)
         n = length or min(recording.length, round(MAX_UTTERANCE_S * self.rate_hz))
         speech = Excerpt(recording.name, int(rng.integers(max(1, recording.length - n + 1))))
         noises, babble, generated = self._draw_noise(rng, recording)
-        room = None
-        if len(self.rooms) and rng.random() < config.reverb_probability:
-            room = self.rooms.draw(rng).name
+        rir = None
+        if len(self.rirs) and rng.random() < config.reverb_probability:
+            rir = self.rirs.draw(rng).name
         snr_db, level_db = float(rng.uniform(*config.snr_db)), float(rng.uniform(*config.level_db))
         degradation = draw_degradation(rng, config, n, self.rate_hz)
-        spec = ExampleSpec(n, speech, False, level_db, snr_db, noises, babble, generated, room, degradation)
+        spec = ExampleSpec(n, speech, False, level_db, snr_db, noises, babble, generated, rir, degradation)
         if rng.random() < config.shaping_probability:
             shaping = rng.uniform(-MAX_COEFFICIENT, MAX_COEFFICIENT, 8)
             spec = replace(spec, shaping=tuple(shaping.tolist()))
@@ -122,7 +123,7 @@ class MixtureSource:
             spec = replace(spec, speeds=(speech_speed, noise_speed))
         spec = replace(spec, mirrored=draw_mirrored(rng, config, n))
         if kind < config.clean_probability:
-            return replace(spec, noises=(), babble=(), generated=None, room=None, damage=Degradation())
+            return replace(spec, noises=(), babble=(), generated=None, rir=None, degradation=Degradation())
         return replace(spec, speechless=kind > 1 - config.speechless_probability)
 
     def _draw_noise(
@@ -152,20 +153,20 @@ class MixtureSource:
         """
         level = 10 ** (spec.level_db / 20)
         gain = level / self.speech[spec.speech.name].entry.level
-        lead = round(MAX_RIR_S * self.rate_hz) if spec.room else 0
+        lead = round(MAX_RIR_S * self.rate_hz) if spec.rir else 0
         speech = gain * self._render_speech(spec, lead)
         noise = self._render_noise(spec)
         if spec.shaping:
             speech, noise = apply_filter(spec.shaping[:4], speech), apply_filter(spec.shaping[4:], noise)
         source = clean = speech
-        if spec.room:
-            room = load_rir(self.rooms, spec.room, self.rate_hz)
-            source, clean = apply_rir(room, speech, lead, self.config.target)
+        if spec.rir:
+            rir = load_rir(self.rirs, spec.rir, self.rate_hz)
+            source, clean = apply_rir(rir, speech, lead, self.config.target, self.rate_hz)
         if spec.speechless:
             source = clean = np.zeros(spec.length, np.float32)
         rms = float(np.sqrt(np.mean(np.square(noise))))
         noisy, clean = scale_to_peak(source + noise * noise_gain(level, spec.snr_db, rms, noise_level=1.0), clean)
-        noisy, clean = degrade(spec.damage, noisy, clean, self.rate_hz)
+        noisy, clean = degrade(spec.degradation, noisy, clean, self.rate_hz)
         return mirror(spec.mirrored, noisy), mirror(spec.mirrored, clean)
 
     def _render_speech(self, spec: ExampleSpec, lead: int) -> Array:
@@ -201,7 +202,7 @@ class PairedSource:
         n = length or min(pair.length, round(MAX_UTTERANCE_S * self.rate_hz))
         excerpt = Excerpt(pair.name, int(rng.integers(max(1, pair.length - n + 1))))
         gain_db = float(rng.uniform(*self.config.pair_gain_db))
-        spec = ExampleSpec(n, excerpt, True, gain_db, damage=draw_degradation(rng, self.config, n, self.rate_hz))
+        spec = ExampleSpec(n, excerpt, True, gain_db, degradation=draw_degradation(rng, self.config, n, self.rate_hz))
         return spec if length is None else replace(spec, mirrored=draw_mirrored(rng, self.config, n))
 
     def render(self, spec: ExampleSpec) -> NoisyClean:
@@ -211,7 +212,7 @@ class PairedSource:
         )
         peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
         gain = np.float32(min(10 ** (spec.level_db / 20), max(1.0, PEAK / peak)))
-        noisy, clean = degrade(spec.damage, noisy * gain, clean * gain, self.rate_hz)
+        noisy, clean = degrade(spec.degradation, noisy * gain, clean * gain, self.rate_hz)
         return mirror(spec.mirrored, noisy), mirror(spec.mirrored, clean)
 
 

@@ -1,6 +1,5 @@
 """Room impulse responses, and speech convolved with them."""
 
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -10,34 +9,27 @@ from segan_cli.data.recordings import Recordings
 
 Array = NDArray[np.float32]
 
-EARLY_S = 0.05  # early reflections, which support intelligibility
-DIRECT_S = 0.0025
 MAX_RIR_S = 1.0  # longer responses are cut
+BEFORE_S = 0.001  # kept before the direct sound, the highest peak
+TARGET_S = {  # of a response, that the training target keeps
+    "early": 0.05,  # early reflections support intelligibility: the numerator of C50, ISO 3382-1
+    "dry": 0.0025,  # the direct sound, as in the DNS Challenge's reverberation targets
+}
 
 
-@dataclass(frozen=True)
-class RoomResponse:
-    """An impulse response that starts at the direct sound, with an early part of unit energy."""
-
-    samples: Array
-    rate_hz: int
-
-    def first(self, seconds: float) -> Array:
-        """The first part of the response."""
-        return self.samples[: max(1, round(seconds * self.rate_hz))]
-
-
-def load_rir(rooms: Recordings, name: str, rate_hz: int) -> RoomResponse:
-    """Load a room response from shortly before its highest peak, the direct sound."""
-    samples = rooms.excerpt(name, 0, rooms[name].length)
-    direct = max(0, int(np.abs(samples).argmax()) - round(0.001 * rate_hz))
+def load_rir(rirs: Recordings, name: str, rate_hz: int) -> Array:
+    """Load a room impulse response from shortly before its highest peak, with an early part of unit energy."""
+    samples = rirs.excerpt(name, 0, rirs[name].length)
+    direct = max(0, int(np.abs(samples).argmax()) - round(BEFORE_S * rate_hz))
     response = samples[direct : direct + round(MAX_RIR_S * rate_hz)]
-    energy = float(np.sum(np.square(response[: round(EARLY_S * rate_hz)])))
-    return RoomResponse(np.asarray(response / np.sqrt(max(energy, 1e-12)), np.float32), rate_hz)
+    energy = float(np.sum(np.square(response[: round(TARGET_S["early"] * rate_hz)])))
+    return np.asarray(response / np.sqrt(max(energy, 1e-12)), np.float32)
 
 
-def apply_rir(room: RoomResponse, speech: Array, lead: int, target: Literal["early", "dry"]) -> tuple[Array, Array]:
-    """Convolve speech [lead + n] with a room response → reverberant speech [n] and the training target [n].
+def apply_rir(
+    rir: Array, speech: Array, lead: int, target: Literal["early", "dry"], rate_hz: int
+) -> tuple[Array, Array]:
+    """Convolve speech [lead + n] with a room impulse response → reverberant speech [n] and the training target [n].
 
     Args:
         lead: Samples before the excerpt, so that it starts with the reverberation of earlier speech.
@@ -46,9 +38,8 @@ def apply_rir(room: RoomResponse, speech: Array, lead: int, target: Literal["ear
     import torch
     from torchaudio.functional import fftconvolve
 
-    target_response = room.first(EARLY_S if target == "early" else DIRECT_S)
     reverberant, clean = (
         fftconvolve(torch.from_numpy(speech), torch.from_numpy(taps))[lead : len(speech)].numpy()
-        for taps in (room.samples, target_response)
+        for taps in (rir, rir[: round(TARGET_S[target] * rate_hz)])
     )
     return reverberant, clean

@@ -1,4 +1,4 @@
-"""Choose the recordings for validation: whole speakers, whole noise recordings, whole rooms."""
+"""Choose the recordings for validation: whole speakers, whole noise recordings, whole room responses."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from segan_cli.atomic import write_whole
+from segan_cli.config.legacy import SPLIT_KINDS, renamed
 from segan_cli.data.random_streams import Purpose, random_stream
 from segan_cli.data.recordings import Recordings
 from segan_cli.errors import CorpusError
@@ -14,7 +15,7 @@ from segan_cli.plain_json import read_json
 VALIDATION_SHARE = 0.05  # target fraction of the samples
 
 Groups = frozenset[str]
-Split = dict[str, Groups]  # "speakers", "noise", "rooms" → groups in validation
+Split = dict[str, Groups]  # "speakers", "noise", "rirs" → groups in validation
 
 
 def draw_groups(parts: Sequence[Recordings], seed: int) -> Groups:
@@ -110,6 +111,6 @@ def load_split(path: Path) -> Split:
     """Read the validation groups of a saved split; raises CorpusError if the file is damaged."""
     try:
         table = read_json(path.read_bytes())
-        return {kind: frozenset(both["validation"]) for kind, both in table.items()}
+        return {kind: frozenset(both["validation"]) for kind, both in renamed(table, SPLIT_KINDS).items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CorpusError(f"{path}: not a split written by segan; choose another --run-dir") from error

@@ -1,4 +1,4 @@
-"""Sources of training and validation examples that share no speaker, noise recording or room."""
+"""Sources of training and validation examples that share no speaker, noise recording or room response."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -67,7 +67,7 @@ def load_training_data(
         {
             "speakers": (training.speech_recordings(), validation.speech_recordings()),
             "noise": ((training.noise,), (validation.noise,)),
-            "rooms": ((training.rooms,), (validation.rooms,)),
+            "rirs": ((training.rirs,), (validation.rirs,)),
         },
     )
 
@@ -94,10 +94,10 @@ def split_pool(
         )
         if len(noise) and not len(validation_noise):
             notes.append("there is only one noise recording, so validation uses generated noise")
-    rooms, validation_rooms = partition(pool.rooms, held_out_groups(pool.rooms, previous.get("rooms", NO_GROUPS), seed))
+    rirs, validation_rirs = partition(pool.rirs, held_out_groups(pool.rirs, previous.get("rirs", NO_GROUPS), seed))
     noisy, validation_noisy = match_noisy(pool.noisy, training.clean), match_noisy(validation.noisy, validation.clean)
-    training = replace(training, noisy=noisy, noise=noise, rooms=rooms)
-    validation = replace(validation, noisy=validation_noisy, noise=validation_noise, rooms=validation_rooms)
+    training = replace(training, noisy=noisy, noise=noise, rirs=rirs)
+    validation = replace(validation, noisy=validation_noisy, noise=validation_noise, rirs=validation_rirs)
     return training, validation, notes
 
 
@@ -131,7 +131,7 @@ def hold_out_speakers(
 
 
 def held_out_groups(recordings: Recordings, previous: Groups, seed: int) -> Groups:
-    """Validation groups of noise or rooms: those of the previous split that still exist, or newly drawn ones."""
+    """Validation groups of noise or room responses: those of the previous split that still exist, or new ones."""
     return previous & set(recordings.groups()) or draw_groups((recordings,), seed)
 
 
@@ -163,7 +163,7 @@ def build_source(pool: RecordingPool, mixing: MixingConfig, rate_hz: int) -> Exa
     """The source of examples for a pool: mixtures, recorded pairs, or both."""
     paired = PairedSource(pool.clean, pool.noisy, mixing, rate_hz)
     multi_speaker = len(pool.speech.groups()) > 1
-    mixtures = MixtureSource(pool.speech, pool.noise, pool.rooms, mixing, rate_hz, multi_speaker)
+    mixtures = MixtureSource(pool.speech, pool.noise, pool.rirs, mixing, rate_hz, multi_speaker)
     if not len(pool.speech):
         return paired
     return CombinedSource(mixtures, paired) if len(pool.clean) else mixtures

@@ -35,12 +35,15 @@ class GeneratorLoss(Protocol):
 class SeparableLoss:
     """A discriminator loss that is the sum of one term on real and one on fake."""
 
-    real: Callable[[Tensor, float | Tensor], Tensor]  # logits [B] and the label of real
-    fake: Callable[[Tensor], Tensor]  # logits [B]
+    on_real: Callable[[Tensor, float | Tensor], Tensor]  # logits [B] and the label of real
+    on_fake: Callable[[Tensor], Tensor]  # logits [B]
 
-    def __call__(self, real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-        """The sum of both terms, logits [B] of real and fake."""
-        return self.real(real, target) + self.fake(fake)
+    def __call__(
+        self, real: Tensor | None = None, fake: Tensor | None = None, *, target: float | Tensor = 1.0
+    ) -> Tensor:
+        """The sum of the terms on the logits [B] that are given."""
+        terms = [self.on_real(real, target)] if real is not None else []
+        return torch.stack([*terms, self.on_fake(fake)] if fake is not None else terms).sum()
 
 
 @dataclass(frozen=True)

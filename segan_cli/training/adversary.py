@@ -12,14 +12,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from segan_cli.config.training import AdversarialConfig
-from segan_cli.losses.adversarial import OBJECTIVES, Objective, SeparableLoss, feature_matching
+from segan_cli.losses.adversarial import OBJECTIVES, Objective, feature_matching
 from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
 from segan_cli.networks.layers import at_least_float32
 
 LEAST_EXAMPLES = 8  # in a batch for its standard deviation to be estimated
 
 StepMetrics = dict[str, float]
-DiscriminatorStats = dict[str, Tensor]  # scalars
 Side = Literal["real", "fake"]
 Logits = dict[Side, Tensor]  # [B] of each side, the mean over patches, detached
 Weights = dict[str, Tensor]
@@ -30,7 +29,7 @@ class Adversary(nn.Module):
     """A discriminator with its optimiser and objective.
 
     In every method `real`, `fake` and `condition` are [B, …], `std` is the standard deviation of the instance noise in
-    the same units, and `quality` [2 B], for a metric objective, is the measured quality of `fake` and then of
+    the same units, and `quality` [B, 2], for a metric objective, is the measured quality of `fake` and of
     `condition`, NaN where undefined.
     """
 
@@ -66,11 +65,7 @@ class Adversary(nn.Module):
         """The discriminator's second input: `condition`, or `real` for a metric objective."""
         return real if self.objective.metric else condition
 
-    def on_mismatched(self, real: Tensor, condition: Tensor, weights: Weights | None = None) -> Tensor:
-        """Logits [B] of real candidates, each with the condition of another example."""
-        return self.discriminate(real, condition.roll(1, 0), weights)
-
-    def discriminator_loss(
+    def forward(
         self,
         real: Tensor,
         fake: Tensor,
@@ -78,60 +73,37 @@ class Adversary(nn.Module):
         std: float = 0.0,
         quality: Tensor | None = None,
         weights: Weights | None = None,
+        side: Side | None = None,
     ) -> tuple[Tensor, Logits]:
-        """The joint loss of the discriminator on both sides, penalties included, and its logits."""
-        config, objective = self.config, self.objective
+        """The discriminator's loss, penalties included, and its logits: on one side of a separable loss, or on both.
+
+        From the network's own weights or from the `weights` given.
+        """
+        config, objective, logits = self.config, self.objective, Logits()
         noised, given = add_instance_noise(real, std), self.condition_for(real, condition)
 
-        def discriminate(candidate: Tensor) -> Tensor:
+        def discriminate(candidate: Tensor, given: Tensor = given) -> Tensor:
             return self.discriminate(candidate, given, weights)
 
-        on_real, on_fake = discriminate(noised), discriminate(add_instance_noise(fake, std))
-        if objective.metric:
-            if quality is None:
-                raise ValueError("a metric objective needs the measured quality")
-            on_condition = discriminate(add_instance_noise(condition, std))
-            loss = objective.discriminator(on_real, torch.cat((on_fake, on_condition)), target=quality)
-        else:
+        if side != "fake":
+            logits["real"] = discriminate(noised)
+        if side != "real":
+            logits["fake"] = discriminate(add_instance_noise(fake, std))
+        if quality is None:
             label = 1.0 - config.label_smoothing
-            loss = objective.discriminator(on_real, on_fake, target=label)
-            if config.mismatched_share:
-                on_mismatched = self.on_mismatched(noised, condition, weights)
-                mismatched = objective.discriminator(on_real, on_mismatched, target=label)
-                loss = torch.lerp(loss, mismatched, config.mismatched_share)
-        if config.r1_weight:
+            loss = objective.discriminator(**logits, target=label)
+        else:  # of a metric objective, which judges `condition` too
+            on_both = torch.cat((logits["fake"], discriminate(add_instance_noise(condition, std))))
+            loss = objective.discriminator(logits["real"], on_both, target=quality.T.flatten())
+        if config.mismatched_share and side != "real":  # the other fakes: real beside the condition of another example
+            others = {**logits, "fake": discriminate(noised, condition.roll(1, 0))}
+            mismatched = objective.discriminator(**others, target=label)
+            loss = torch.lerp(loss, mismatched, config.mismatched_share)
+        if config.r1_weight and side != "fake":
             loss = loss + config.r1_weight * r1(discriminate, noised)
         if objective.gradient_penalty:
             loss = loss + config.gradient_penalty_weight * gradient_penalty(discriminate, real, fake.detach())
-        return loss, {"real": mean_over_patches(on_real.detach()), "fake": mean_over_patches(on_fake.detach())}
-
-    def side_loss(
-        self, side: Side, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0
-    ) -> tuple[Tensor, Logits]:
-        """The term of a separable loss on one side, penalties included, and the logits of that side."""
-        config, loss = self.config, self.objective.discriminator
-        assert isinstance(loss, SeparableLoss)  # the config refuses others
-        noised = add_instance_noise(real, std)
-        if side == "real":
-            logits = self.discriminate(noised, condition)
-            value = loss.real(logits, 1.0 - config.label_smoothing)
-            if config.r1_weight:
-                value = value + config.r1_weight * r1(lambda x: self.discriminate(x, condition), noised)
-        else:
-            logits = self.discriminate(add_instance_noise(fake, std), condition)
-            value = loss.fake(logits)
-            if config.mismatched_share:
-                mismatched = loss.fake(self.on_mismatched(noised, condition))
-                value = torch.lerp(value, mismatched, config.mismatched_share)
-        return value, {side: mean_over_patches(logits.detach())}
-
-    def forward(
-        self, side: Side | None, real: Tensor, fake: Tensor, condition: Tensor, std: float, quality: Tensor | None
-    ) -> tuple[Tensor, Logits]:
-        """The loss of one optimiser step of the discriminator: the term on one side, or the joint loss for None."""
-        if side is None:
-            return self.discriminator_loss(real, fake, condition, std, quality)
-        return self.side_loss(side, real, fake, condition, std)
+        return loss, {name: mean_over_patches(each.detach()) for name, each in logits.items()}
 
     def generator_loss(
         self, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0, quality: Tensor | None = None
@@ -140,16 +112,15 @@ class Adversary(nn.Module):
 
         The discriminator is frozen: even the power iteration of spectral norm and running statistics update copies.
         """
-        if self.config.unrolled_steps:
-            weights = self.unroll(real, fake, condition, std, quality)
-        else:
-            weights = self.copied_buffers()
+        unrolled = bool(self.config.unrolled_steps)
+        weights = self.unroll(real, fake, condition, std, quality) if unrolled else self.copied_buffers()
         given, matching = self.condition_for(real, condition), self.config.feature_matching_weight
         of_fake: list[Tensor] = []
         of_real: list[Tensor] = []
         on_fake = on_real = self.discriminate(add_instance_noise(fake, std), given, weights, of_fake)
         if self.objective.relativistic or matching:
-            on_real = self.discriminate(add_instance_noise(real, std), given, weights, of_real)
+            with torch.set_grad_enabled(unrolled):  # only unrolled weights depend on `fake`
+                on_real = self.discriminate(add_instance_noise(real, std), given, weights, of_real)
         loss = self.objective.generator(on_fake, real=on_real)
         return loss + matching * feature_matching(of_fake, of_real) if matching else loss
 
@@ -165,7 +136,7 @@ class Adversary(nn.Module):
         weights: Weights = {name: p.detach().requires_grad_() for name, p in self.network.named_parameters()}
         buffers = self.copied_buffers()
         for _ in range(self.config.unrolled_steps):
-            loss, _ = self.discriminator_loss(real, fake, condition, std, quality, {**weights, **buffers})
+            loss, _ = self(real, fake, condition, std, quality, {**weights, **buffers})
             gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True, allow_unused=True)
             for (name, weight), gradient, scale in zip(weights.items(), gradients, scales, strict=True):
                 if gradient is not None:
@@ -192,7 +163,7 @@ def mean_over_patches(logits: Tensor) -> Tensor:
     return logits.flatten(1).mean(1) if logits.dim() > 1 else logits
 
 
-def discriminator_stats(logits: Logits, objective: Objective) -> DiscriminatorStats:
+def discriminator_stats(logits: Logits, objective: Objective) -> dict[str, Tensor]:
     """Mean logit of each side and, unless the objective is a metric, accuracies and the sensitivity index d′.
 
     d′ is the difference of the means over the pooled standard deviation, for batches of at least 8.

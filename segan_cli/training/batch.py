@@ -4,9 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 from torchaudio.functional import fftconvolve, preemphasis
 
@@ -15,8 +13,8 @@ from segan_cli.data.random_streams import Purpose, random_stream
 from segan_cli.networks.layers import level_gain
 from segan_cli.training.state import TrainState
 
-Array = NDArray[np.float32]
-INAUDIBLE = 1e-9  # level at which the impulse response of the de-emphasis is truncated
+INAUDIBLE = 1e-9  # level, relative to full scale, at which the impulse response of the de-emphasis is truncated
+FFT_BLOCK = 2048  # samples, to whose multiples the response is extended, for a fast FFT length
 
 
 @dataclass
@@ -27,7 +25,7 @@ class Batch:
     clean: Tensor  # [B, 1, T]
     z: Tensor | None = None  # [B, C, T / stride], where the generator takes one
     enhanced: Tensor | None = None  # [B, 1, T] with its graph, where one forward pass serves both networks' steps
-    quality: Tensor | None = None  # [2 B] of enhanced and of noisy, for a metric objective
+    quality: Tensor | None = None  # [B, 2] of enhanced and of noisy, for a metric objective
 
     def micro_batches(self, n: int) -> list["Batch"]:
         """The segments in n parts, equal where n divides their number."""
@@ -57,6 +55,6 @@ def deemphasise(segments: Tensor, pre_emphasis: float) -> Tensor:
     By FFT convolution with the truncated impulse response, since a sample-by-sample recursion is slow on a GPU.
     """
     audible = math.log(INAUDIBLE) / math.log(pre_emphasis) if pre_emphasis else 1
-    taps = 1 + 2048 * math.ceil(audible / 2048)  # for a fast FFT length
+    taps = 1 + FFT_BLOCK * math.ceil(audible / FFT_BLOCK)
     response = pre_emphasis ** torch.arange(taps, device=segments.device, dtype=segments.dtype)
     return fftconvolve(segments, response[None, None])[..., : segments.shape[-1]]  # type: ignore[no-any-return]

@@ -1,42 +1,37 @@
 """Measurements at a validation: diversity of the generator, accuracy of the discriminator on held-out pairs."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from segan_cli.data.loader import Key, SamplingPlan, draw_extra
-from segan_cli.data.mixing import ExampleSource
+from segan_cli.data.mixing import ExampleSource, NoisyClean
 from segan_cli.errors import TrainingError
-from segan_cli.training.adversary import (
-    Logits,
-    Side,
-    StepMetrics,
-    add_instance_noise,
-    discriminator_stats,
-    mean_over_patches,
-)
+from segan_cli.training.adversary import StepMetrics, add_instance_noise, discriminator_stats, mean_over_patches
 from segan_cli.training.batch import Batch, prepare
-from segan_cli.training.health import diversity
 from segan_cli.training.state import TrainState
 from segan_cli.training.step import enhance
-
-Array = NDArray[np.float32]
-Pairs = Sequence[tuple[Array, Array]]  # whole utterances, noisy and clean [n]
 
 DIVERSITY_SEGMENTS = 4
 ACCURACY_SEGMENTS = 64  # of either set: two accuracies of ½ then differ by 0.06 at random (one standard deviation)
 
 
-def examine(state: TrainState, source: ExampleSource, plan: SamplingPlan, validation: Pairs) -> StepMetrics:
+def examine(
+    state: TrainState, source: ExampleSource, plan: SamplingPlan, validation: Sequence[NoisyClean]
+) -> StepMetrics:
     """Diversity of the generator and, where the discriminator classifies, its accuracy on training and held-out pairs.
 
-    Segments are the same at every call. Raises TrainingError when the generator's output is not finite.
+    Segments and latents are the same at every call and belong to no step. Raises TrainingError when the generator's
+    output is not finite.
     """
-    metrics = measure_diversity(state, source, plan)
+    batch = prepare(state, *draw_extra(source, plan, DIVERSITY_SEGMENTS))
+    metrics = diversity(partial(state.generator, batch.noisy), batch.z)
+    if not all(map(math.isfinite, metrics.values())):
+        raise TrainingError(f"step {state.step}: the generator's output is not finite; lower the learning rates")
     classifies = state.adversarial() and not state.adversary.objective.metric
     held_out = cut_segments(validation, plan.length, ACCURACY_SEGMENTS) if classifies else None
     if held_out is not None:
@@ -46,20 +41,27 @@ def examine(state: TrainState, source: ExampleSource, plan: SamplingPlan, valida
     return metrics
 
 
-def measure_diversity(state: TrainState, source: ExampleSource, plan: SamplingPlan) -> StepMetrics:
-    """Diversity of the generator on segments and latents that belong to no step.
+@torch.no_grad()
+def diversity(generate: Callable[[Tensor | None], Tensor], z: Tensor | None) -> StepMetrics:
+    """How much the outputs [B, …] of `generate` vary between examples and, where there is one, with z [B, …].
 
-    Raises TrainingError when its output is not finite.
+    `output_diversity` is the RMS difference between neighbours in the batch over √2 times the RMS of the outputs: 1 for
+    uncorrelated outputs, 0 for equal ones. `z_effect` is the RMS difference between outputs for two z over their RMS.
     """
-    batch = prepare(state, *draw_extra(source, plan, DIVERSITY_SEGMENTS))
-    other = None if batch.z is None else batch.z.roll(1, 0)
-    metrics = diversity(lambda z: state.generator(batch.noisy, z), (batch.z, other))
-    if not all(map(math.isfinite, metrics.values())):
-        raise TrainingError(f"step {state.step}: the generator's output is not finite; lower the learning rates")
+    outputs = generate(z)
+    level = max(rms(outputs), 1e-12)
+    metrics = {"output_diversity": rms(outputs - outputs.roll(1, 0)) / (math.sqrt(2) * level)}
+    if z is not None:
+        metrics["z_effect"] = rms(outputs - generate(z.roll(1, 0))) / level
     return metrics
 
 
-def cut_segments(pairs: Pairs, length: int, n: int) -> tuple[Tensor, Tensor, list[Key]] | None:
+def rms(x: Tensor) -> float:
+    """Root mean square."""
+    return float(x.square().mean().sqrt())
+
+
+def cut_segments(pairs: Sequence[NoisyClean], length: int, n: int) -> tuple[Tensor, Tensor, list[Key]] | None:
     """n segments at random places of the utterances in turn: noisy, clean [n, 1, length], and a key for each.
 
     None where every utterance is shorter than a segment.
@@ -82,20 +84,14 @@ def discriminator_accuracy(state: TrainState, batch: Batch) -> float:
     """Mean of the discriminator's accuracies on clean and on enhanced, with the instance noise of this step."""
     config, std = state.training, state.instance_noise()
     size = config.batch_size // (config.gradient_accumulation_steps * state.processes.world_size)
-    parts: list[Logits] = []
+    answers: list[list[Tensor]] = []
     state.discriminator.eval()  # no phase shuffle, and spectral norm stays as it is
     for part in batch.micro_batches(math.ceil(len(batch.clean) / size)):
-        candidates: dict[Side, Tensor] = {"real": part.clean, "fake": enhance(state, part, state.generator)}
+        candidates = (part.clean, enhance(state, part))
         with state.autocast():
-            parts.append(
-                {
-                    side: mean_over_patches(
-                        state.adversary.discriminate(add_instance_noise(candidate, std), part.noisy)
-                    )
-                    for side, candidate in candidates.items()
-                }
-            )
+            judged = (state.adversary.discriminate(add_instance_noise(x, std), part.noisy) for x in candidates)
+            answers.append([*map(mean_over_patches, judged)])
     state.discriminator.train()
-    logits: Logits = {side: torch.cat([part[side] for part in parts]) for side in parts[0]}
-    stats = discriminator_stats(logits, state.adversary.objective)
+    on_real, on_fake = (torch.cat(side) for side in zip(*answers, strict=True))
+    stats = discriminator_stats({"real": on_real, "fake": on_fake}, state.adversary.objective)
     return float(stats["d_real_accuracy"] + stats["d_fake_accuracy"]) / 2

@@ -52,6 +52,14 @@ class Processes:
             values /= self.world_size
         return values
 
+    def all_reduce_metrics(self, metrics: dict[str, float], stop: bool) -> tuple[dict[str, float], bool]:
+        """The mean of each metric over all processes, and whether any of them received a signal to stop."""
+        if self.world_size == 1:
+            return metrics, stop
+        values = torch.tensor([*metrics.values(), float(stop)], dtype=torch.float32, device=self.device)
+        *means, stopping = self.mean(values).tolist()
+        return dict(zip(metrics, means, strict=True)), stopping > 0
+
     def gather(self, values: torch.Tensor) -> torch.Tensor:
         """Values [n, …] of all processes in the order of their ranks, [world_size · n, …]."""
         if self.world_size == 1:

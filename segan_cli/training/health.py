@@ -1,12 +1,10 @@
 """The health of an adversarial training: metrics of recent steps, and known failure modes."""
 
-import math
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from segan_cli.training.adversary import StepMetrics
@@ -109,23 +107,3 @@ def _from_checkup(checkup: StepMetrics) -> dict[str, str]:
             " adversarial.r1_weight or adversarial.instance_noise, or lower its learning rate"
         )
     return failure_modes
-
-
-def diversity(generate: Callable[[Tensor | None], Tensor], latents: tuple[Tensor | None, Tensor | None]) -> StepMetrics:
-    """How much the outputs [B, …] of `generate` vary between examples and, given two latents, with z.
-
-    `output_diversity` is the RMS difference between neighbours in the batch over √2 times the RMS of the outputs: 1 for
-    uncorrelated outputs, 0 for equal ones. `z_effect` is the RMS difference between outputs for two z over their RMS.
-    """
-    with torch.no_grad():
-        first = generate(latents[0])
-        level = max(rms(first), 1e-12)
-        report = {"output_diversity": rms(first - first.roll(1, 0)) / (math.sqrt(2) * level)}
-        if latents[1] is not None:
-            report["z_effect"] = rms(first - generate(latents[1])) / level
-    return report
-
-
-def rms(x: Tensor) -> float:
-    """Root mean square."""
-    return float(x.square().mean().sqrt())

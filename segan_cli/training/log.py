@@ -1,19 +1,27 @@
-"""The log of a training: `log.jsonl` and, optionally, TensorBoard event files."""
+"""The log of a training, `log.jsonl` and, optionally, TensorBoard event files; and its throughput."""
 
+import json
 import math
-from collections.abc import Sequence
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from segan_cli.atomic import write_whole
+from segan_cli.config.schema import to_dict
+from segan_cli.data.loader import Key, MixtureDataset
 from segan_cli.plain_json import read_json, write_json
 
 Array = NDArray[np.float32]
+T = TypeVar("T")
 
+RECENT_STEPS = 50  # over which the throughput is measured
 FRAME, HOP = 512, 128  # of spectrogram images, samples
 FLOOR_DB = -80.0  # black in spectrogram images, relative to the maximum
 
@@ -21,9 +29,11 @@ FLOOR_DB = -80.0  # black in spectrogram images, relative to the maximum
 class TrainingLog:
     """Lines of metrics by step; a resumed training discards the lines written after its saved step."""
 
-    def __init__(self, run: Path, step: int, tensorboard: bool = False) -> None:
-        self.path = run / "log.jsonl"
+    def __init__(self, run: Path, step: int, tensorboard: bool = False, segments: bool = False) -> None:
+        self.path, self.segments = run / "log.jsonl", run / "segments.jsonl"
         self.lines = truncate_after(self.path, step)
+        if segments:
+            truncate_after(self.segments, step)
         self.board: Any = None
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
@@ -40,10 +50,6 @@ class TrainingLog:
         scores = [line["validation"].get(measure) for line in self.lines if "validation" in line]
         return max((score for score in scores if score is not None), default=-math.inf)
 
-    def validated(self, step: int) -> bool:
-        """Whether the log has the validation scores of a step."""
-        return any(line["step"] == step and "validation" in line for line in self.lines)
-
     def write(self, line: dict[str, Any]) -> None:
         """Append a line; its numbers become TensorBoard scalars."""
         self.lines.append(line)
@@ -55,6 +61,12 @@ class TrainingLog:
                     group = "validation" if name in line.get("validation", {}) else "training"
                     self.board.add_scalar(f"{group}/{name}", value, line["step"])
             self.board.flush()
+
+    def write_specs(self, dataset: MixtureDataset, keys: Sequence[Key]) -> None:
+        """Write the specs that the segments of a batch are rendered from to `segments.jsonl`."""
+        with self.segments.open("a", encoding="utf-8") as file:
+            for key in keys:
+                file.write(json.dumps({"step": key[0] + 1, "key": key, **to_dict(dataset.spec(key))}) + "\n")
 
     def show(self, step: int, sounds: Sequence[tuple[str, Array]], rate_hz: int) -> None:
         """Add sounds [n] to TensorBoard, as audio and as spectrogram images."""
@@ -107,3 +119,36 @@ def spectrogram_image(samples: Array) -> NDArray[np.float32]:
     level = 20 * torch.log10(magnitude / magnitude.max().clamp_min(1e-9) + 1e-9)
     grey: NDArray[np.float32] = (1 - level.clamp_min(FLOOR_DB) / FLOOR_DB).flip(0)[None].numpy()
     return grey
+
+
+@dataclass(frozen=True)
+class Throughput:
+    """Throughput over the last steps."""
+
+    steps_per_s: float
+    audio_per_s: float  # seconds of audio per second, equally hours per hour
+    waiting: float  # share of time spent waiting for data
+
+
+class ThroughputMeter:
+    """Measures the throughput of a training loop."""
+
+    def __init__(self, batch_s: float) -> None:
+        self.batch_s = batch_s  # seconds of segments in a step
+        self.waited_s = 0.0
+        self.marks = deque([(time.monotonic(), 0.0)], RECENT_STEPS + 1)
+
+    def wait_for(self, batches: Iterator[T]) -> T:
+        """The next batch; the time until it is ready counts as waiting."""
+        start_s = time.monotonic()
+        batch = next(batches)
+        self.waited_s += time.monotonic() - start_s
+        return batch
+
+    def step(self) -> Throughput:
+        """Count one step; returns the throughput over the last steps."""
+        self.marks.append((time.monotonic(), self.waited_s))
+        (start_s, waited_before_s), *_, (end_s, waited_s) = self.marks
+        seconds = max(end_s - start_s, 1e-9)
+        rate = (len(self.marks) - 1) / seconds
+        return Throughput(rate, rate * self.batch_s, (waited_s - waited_before_s) / seconds)

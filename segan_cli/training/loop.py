@@ -1,97 +1,94 @@
-"""The training loop."""
+"""The training loop: steps, log and validations, from the state's step to the last one."""
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from pathlib import Path
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
+from typing import Any, Protocol
 
 from segan_cli.config.training import TrainingConfig
 from segan_cli.data.loader import MixtureDataset, SamplingPlan, batches, draw_extra
-from segan_cli.data.mixing import ExampleSource
+from segan_cli.data.mixing import ExampleSource, NoisyClean
 from segan_cli.errors import TrainingError
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.batch import Batch, prepare
 from segan_cli.training.checkup import examine
 from segan_cli.training.distributed import Processes
-from segan_cli.training.log import TrainingLog
-from segan_cli.training.quality import pesq_quality
-from segan_cli.training.recorder import RunRecorder, TrainingCallback
+from segan_cli.training.log import Throughput, ThroughputMeter, TrainingLog
+from segan_cli.training.metricgan import pesq_quality
 from segan_cli.training.state import TrainState
 from segan_cli.training.step import train_step
-from segan_cli.training.throughput import ThroughputMeter
-from segan_cli.training.validation import Validation
+from segan_cli.training.validation import Scores, Validation
 
-Array = NDArray[np.float32]
 
-OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's messages
+class TrainingCallback(Protocol):
+    """Receives the progress of a training, in the main process only."""
+
+    def on_step(self, step: int, metrics: StepMetrics, throughput: Throughput) -> None:
+        """A step is done."""
+
+    def on_checkup(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
+        """Health was checked: means of recent metrics; name of each failure mode → description and remedy."""
+
+    def on_validation_start(self, step: int) -> None:
+        """The validation mixes are being enhanced by the model of this step."""
+
+    def on_validation(self, step: int, scores: Scores, noisy: Scores, best: bool) -> None:
+        """The scores of the model of an earlier step are complete; `noisy` are those of the noisy utterances."""
 
 
 def train(
-    state: TrainState,
-    source: ExampleSource,
-    validation: Sequence[tuple[Array, Array]],
-    run: Path,
-    pool: Executor,
-    callback: TrainingCallback,
-    workers: int = 0,
-    tensorboard: bool = False,
-    stop: Callable[[], bool] = lambda: False,
-) -> bool:
+    state: TrainState, source: ExampleSource, pairs: Sequence[NoisyClean], run: Path, pool: Executor,
+    callback: TrainingCallback, workers: int = 0, tensorboard: bool = False, stop: Callable[[], bool] = lambda: False,
+) -> bool:  # fmt: skip
     """Train to the last step, or until `stop` returns true; returns whether the last step was reached.
 
-    `validation` holds noisy and clean utterances [n], `workers` processes render segments. Raises TrainingError if a
-    loss or a gradient is not finite or memory runs out; earlier checkpoints are kept.
+    `pairs` are whole utterances for validation, `workers` processes render segments. Raises TrainingError if a loss or
+    a gradient is not finite; earlier checkpoints are kept.
     """
-    config, processes = state.training, state.processes
-    plan = sampling_plan(config, state.model.segment_length, processes)
-    stopped = False
-    try:
+    config, is_main = state.training, state.processes.is_main
+    plan = sampling_plan(config, state.model.segment_length, state.processes)
+    metric = pesq_quality(pool) if config.adversarial.objective == "metricgan" else None
+    if state.step == 0:
+        set_reference(state, source, plan)
+    if is_main:
+        log = TrainingLog(run, state.step, tensorboard, config.log_segments)
+        validation = Validation(config, pairs, pool, run, log, callback.on_validation)
+        validation.resume(state.step, state.device)
         if state.step == 0:
-            set_reference(state, source, plan)
-        metric = pesq_quality(pool) if config.adversarial.objective == "metricgan" else None
-        recorder = None
-        if processes.is_main:
-            log = TrainingLog(run, state.step, tensorboard)
-            recorder = RunRecorder(state, Validation(validation, pool, run), log, run, callback)
-            recorder.start()
-        meter = ThroughputMeter(config.batch_size * state.model.segment_length / state.model.sample_rate_hz)
-        feed = batches(source, plan, state.step, workers, pin=state.device.type == "cuda")
+            state.save(run / "last.pt")  # a training stopped before its first validation resumes from its first weights
+    feed = batches(source, plan, state.step, workers, pin=state.device.type == "cuda")
+    meter = ThroughputMeter(config.batch_size * state.model.segment_length / state.model.sample_rate_hz)
 
-        def next_batch() -> Batch:
-            noisy, clean, keys = meter.wait_for(feed)
-            if recorder is not None and config.log_segments:
-                recorder.write_specs(MixtureDataset(source, plan), keys)
-            return prepare(state, noisy, clean, keys)
+    def next_batch() -> Batch:
+        segments = meter.wait_for(feed)
+        if is_main and config.log_segments:
+            log.write_specs(MixtureDataset(source, plan), segments[2])
+        return prepare(state, *segments)
 
-        while state.step < config.steps and not stopped:
-            metrics, stopped = together(train_step(state, next_batch, metric), stop(), processes)
-            state.health.observe(metrics)
-            if recorder is not None:
-                throughput = meter.step()
-                callback.on_step(state.step, metrics, throughput)
-                due = state.step == config.steps or state.step % config.validate_every == 0
-                recorder.record(throughput, examine(state, source, plan, validation) if due else {})
-        if recorder is not None:
-            if stopped:
-                recorder.save()
-            else:
-                recorder.collect(wait=True)
-    except (TrainingError, RuntimeError, MemoryError) as error:
-        raise explained(error, config, f"step {state.step + 1}", state.device, run) from error
+    stopped = False
+    while state.step < config.steps and not stopped:
+        metrics = train_step(state, next_batch, metric)
+        metrics, stopped = state.processes.all_reduce_metrics(metrics, stop())
+        state.health.observe(metrics)
+        if not is_main:
+            continue
+        throughput = meter.step()
+        callback.on_step(state.step, metrics, throughput)
+        is_due = state.step == config.steps or state.step % config.validate_every == 0
+        if is_due or state.step % config.log_every == 0:
+            checkup = examine(state, source, plan, pairs) if is_due else None
+            write_metrics(state, log, throughput, checkup, callback)
+        if is_due:
+            validation.finish()
+            callback.on_validation_start(state.step)
+            validation.start(state.ema_snapshot())
+            state.save(run / "last.pt")
+        validation.finish(wait=False)
+    if is_main and stopped:
+        state.save(run / "last.pt")  # a pending validation is scored again after a resumption
+    elif is_main:
+        validation.finish()
     return not stopped
-
-
-def set_reference(state: TrainState, source: ExampleSource, plan: SamplingPlan) -> None:
-    """Set the reference batch of the discriminator, if it needs one."""
-    discriminator = state.discriminator
-    if discriminator.needs_reference:
-        drawn = draw_extra(source, plan, state.training.reference_segments)
-        reference = prepare(state, *drawn)
-        condition = state.adversary.condition_for(reference.clean, reference.noisy)
-        discriminator.set_reference(reference.clean, condition)
 
 
 def sampling_plan(config: TrainingConfig, segment_length: int, processes: Processes) -> SamplingPlan:
@@ -106,34 +103,23 @@ def sampling_plan(config: TrainingConfig, segment_length: int, processes: Proces
     return SamplingPlan(config.seed, segment_length + 1, rounds, start, indices)
 
 
-def together(report: StepMetrics, stop: bool, processes: Processes) -> tuple[StepMetrics, bool]:
-    """The mean of the metrics over all processes, and whether any of them received a signal to stop."""
-    if processes.world_size == 1:
-        return report, stop
-    values = processes.mean(torch.tensor([*report.values(), float(stop)], dtype=torch.float32, device=processes.device))
-    *means, stopping = values.tolist()
-    return dict(zip(report, means, strict=True)), stopping > 0
+def set_reference(state: TrainState, source: ExampleSource, plan: SamplingPlan) -> None:
+    """Set the reference batch of the discriminator, if it needs one."""
+    if state.discriminator.needs_reference:
+        reference = prepare(state, *draw_extra(source, plan, state.training.reference_segments))
+        condition = state.adversary.condition_for(reference.clean, reference.noisy)
+        state.discriminator.set_reference(reference.clean, condition)
 
 
-def explained(error: Exception, config: TrainingConfig, when: str, device: torch.device, run: Path) -> Exception:
-    """An error of a training with a message for the user, or unchanged if it is a bug."""
-    kept = f"; {run / 'last.pt'} keeps the last good state" if (run / "last.pt").exists() else ""
-    if isinstance(error, TrainingError):
-        return TrainingError(f"{error}{kept}")
-    if "DataLoader worker" in str(error):
-        return TrainingError(
-            f"{when}: a process that prepares segments died; is there enough memory, in /dev/shm too? Use fewer"
-            f" --workers, or 0{kept}"
-        )
-    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
-        reason = " ".join(str(error).split())[:200]
-        return TrainingError(f"{when}: torch.compile does not work here ({reason}); set training.compile=false{kept}")
-    if not isinstance(error, MemoryError) and not any(words in str(error) for words in OUT_OF_MEMORY):
-        return error
-    n_parts = config.gradient_accumulation_steps
-    more = [n for n in range(n_parts + 1, config.batch_size + 1) if config.batch_size % n == 0]
-    hint = f"training.gradient_accumulation_steps={more[0]} or " if more else ""
-    return TrainingError(
-        f"{when}: memory of {device} ran out with batch_size {config.batch_size} in {n_parts} parts; set {hint}"
-        f"a smaller training.batch_size{kept}"
-    )
+def write_metrics(
+    state: TrainState, log: TrainingLog, throughput: Throughput, checkup: StepMetrics | None, callback: TrainingCallback
+) -> None:
+    """Write the means of recent metrics to the log and, after a checkup, what it found; this is reported too."""
+    metrics = {**state.health.means(state.training.log_every), **(checkup or {})}
+    line: dict[str, Any] = {"step": state.step, **metrics}
+    line |= {"audio_per_s": throughput.audio_per_s, "waiting": throughput.waiting}
+    if checkup is not None:
+        failure_modes = state.health.diagnose(checkup)
+        line["failure_modes"] = list(failure_modes)
+        callback.on_checkup(state.step, metrics, failure_modes)
+    log.write(line)

@@ -8,15 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
 
+import torch
 from filelock import FileLock, Timeout
 
 from segan_cli import __version__
 from segan_cli.atomic import write_whole
 from segan_cli.config.recipe import recipe_text
 from segan_cli.config.schema import to_dict
-from segan_cli.config.training import Recipe
+from segan_cli.config.training import Recipe, TrainingConfig
 from segan_cli.data.cache import Cache, Progress
 from segan_cli.data.corpora import describe_corpus
 from segan_cli.data.mixing import NoisyClean, draw_utterances, spec_from_dict
@@ -28,27 +28,13 @@ from segan_cli.losses.reconstruction import Reconstruction
 from segan_cli.plain_json import read_json
 from segan_cli.system import cpu_count
 from segan_cli.training.distributed import Processes
-from segan_cli.training.init import start_from
-from segan_cli.training.loop import explained, sampling_plan, train
-from segan_cli.training.recorder import TrainingCallback
+from segan_cli.training.loop import TrainingCallback, sampling_plan, train
 from segan_cli.training.state import TrainState
 from segan_cli.workers import worker_pool
 
-
-class RunCallback(TrainingCallback, Protocol):
-    """Receives the progress of a run, reading of data included, in the main process only."""
-
-    def on_reading(self, place: str) -> Progress:
-        """A source of the data is being read; returns a callback for the number of files done and in total."""
-
-    def on_data(self, sources: TrainingData) -> None:
-        """All data has been read and split."""
-
-    def on_change(self, line: str) -> None:
-        """A setting differs from that of the previous start."""
-
-    def on_start(self, processes: Processes, run: Path, steps: int, first_step: int) -> None:
-        """The training loop begins."""
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's messages
+MAX_WORKERS = 8  # processes that render segments by default, measured to suffice for one GPU (docs/training.md)
+LOCAL_RANK, LOCAL_WORLD_SIZE = "LOCAL_RANK", "LOCAL_WORLD_SIZE"  # environment variables of torchrun
 
 
 @dataclass(frozen=True)
@@ -68,95 +54,88 @@ class TrainingRun:
     """A training that is ready to start or to resume."""
 
     state: TrainState
-    sources: TrainingData
+    data: TrainingData
     mixes: list[NoisyClean]  # validation, in the main process
     options: RunOptions
+    changes: list[str]  # a line for each setting that differs from the previous start
 
-    def train(self, callback: RunCallback, stop: Callable[[], bool]) -> bool:
+    def train(self, callback: TrainingCallback, stop: Callable[[], bool]) -> bool:
         """Train to the last step or until `stop` returns true; returns whether the last step was reached.
 
         Raises TrainingError if the training cannot continue.
         """
-        options, processes = self.options, self.state.processes
-        workers = default_workers(processes) if options.workers is None else options.workers
-        if processes.is_main:
-            callback.on_start(processes, options.run, self.state.training.steps, self.state.step)
-        with worker_pool() as pool:
+        state, options = self.state, self.options
+        workers = default_workers(state.device) if options.workers is None else options.workers
+        with worker_pool() as pool, explained_errors(state.training, state.device, options.run, state):
             return train(
-                self.state, self.sources.training, self.mixes, options.run, pool, callback, workers,
-                options.tensorboard, stop,
-            )  # fmt: skip
+                state, self.data.training, self.mixes, options.run, pool, callback, workers, options.tensorboard, stop
+            )
 
 
-def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, callback: RunCallback) -> TrainingRun:
-    """Read the data, create or load the state, and write recipe, data and split to the run folder.
+def open_data(
+    recipe: Recipe, options: RunOptions, processes: Processes, progress: Callable[[str], Progress]
+) -> TrainingData:
+    """Open the data, first in one process of each machine, so that every file is decoded once.
 
-    Raises ConfigError, CorpusError, CheckpointError or TrainingError if the training cannot start.
+    `progress` makes a callback for each corpus from its path. Raises ConfigError, CorpusError or TrainingError if the
+    recipe or the data cannot be used.
     """
-    run = options.run
-    sampling_plan(recipe.training, recipe.model.segment_length, processes)  # fails before any data is read
-    Reconstruction(recipe.training.reconstruction())  # as does this, for a loss that is not installed
-    check_mixes(run / "validation.jsonl", recipe.training.validation_mixes)
+    training, run = recipe.training, options.run
+    sampling_plan(training, recipe.model.segment_length, processes)  # fails before any data is read
+    Reconstruction(training.reconstruction())  # as does this, for a loss that is not installed
+    check_mixes(run / "validation.jsonl", training.validation_mixes)
     if options.tensorboard:
         require_extra("tensorboard", "--tensorboard")
-    sources = open_data(recipe, options, processes, callback)
-    try:
-        state = TrainState(recipe.model, recipe.training, processes)
-    except (RuntimeError, MemoryError) as error:
-        raise explained(error, recipe.training, "at the start", processes.device, run) from error
-    if options.resume and (run / "last.pt").exists():
-        for line in state.load(run / "last.pt"):
-            if processes.is_main:
-                callback.on_change(line)
-    elif options.init is not None:
-        start_from(state, options.init)
-    command = shlex.join(["segan", *sys.argv[1:]])
-    state.history.append(
-        {
-            "command": command,
-            "data": [*map(describe_corpus, sources.corpora)],
-            "from_step": state.step,
-            "segan": __version__,
-        }
+    is_first_here = int(os.environ.get(LOCAL_RANK, 0)) == 0
+    if not is_first_here:
+        processes.barrier()
+    split = run / "split.json"
+    previous = load_split(split) if options.resume and split.exists() else None
+    cache = Cache(options.cache, recipe.model.sample_rate_hz)
+    data = load_training_data(
+        recipe.data, training.mixing, training.seed, cache, previous, progress if is_first_here else None
     )
+    if is_first_here:
+        processes.barrier()
+    return data
+
+
+def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, data: TrainingData) -> TrainingRun:
+    """Create or load the state, and write recipe, data and split to the run folder.
+
+    Raises CorpusError, CheckpointError or TrainingError if the training cannot start.
+    """
+    run, changes = options.run, []
+    with explained_errors(recipe.training, processes.device, run):
+        state = TrainState(recipe.model, recipe.training, processes)
+    if options.resume and (run / "last.pt").exists():
+        changes = state.load(run / "last.pt")
+    elif options.init is not None:
+        state.start_from(options.init)
+    command = shlex.join(["segan", *sys.argv[1:]])
+    corpora = [*map(describe_corpus, data.corpora)]
+    state.history.append({"command": command, "data": corpora, "from_step": state.step, "segan": __version__})
     mixes: list[NoisyClean] = []
     if processes.is_main:
         write_text(run / "recipe.toml", recipe_text(recipe))
-        write_text(run / "data.json", json.dumps([asdict(corpus) for corpus in sources.corpora], indent=1) + "\n")
-        save_split(run / "split.json", sources.splits)
-        mixes = validation_mixes(sources, recipe, run / "validation.jsonl")
-    return TrainingRun(state, sources, mixes, options)
+        write_text(run / "data.json", json.dumps([asdict(corpus) for corpus in data.corpora], indent=1) + "\n")
+        save_split(run / "split.json", data.splits)
+        mixes = validation_mixes(data, recipe.training, run / "validation.jsonl")
+    return TrainingRun(state, data, mixes, options, changes)
 
 
-def default_workers(processes: Processes) -> int:
+def default_workers(device: torch.device) -> int:
     """Number of processes that render segments: up to 8 of the share of cores of this GPU; on a CPU at most 1.
 
     With two cores or fewer a process beside the training threads slows them down (docs/training.md).
     """
-    if processes.device.type == "cpu":
+    if device.type == "cpu":
         return min(1, max(0, cpu_count() - 2))
-    return min(8, max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1))
-
-
-def open_data(recipe: Recipe, options: RunOptions, processes: Processes, callback: RunCallback) -> TrainingData:
-    """Open the data, first in one process of each machine, so that every file is decoded once."""
-    first_here = int(os.environ.get("LOCAL_RANK", 0)) == 0
-    if not first_here:
-        processes.barrier()
-    split = options.run / "split.json"
-    before = load_split(split) if options.resume and split.exists() else None
-    training, cache = recipe.training, Cache(options.cache, recipe.model.sample_rate_hz)
-    progress = callback.on_reading if first_here else None
-    sources = load_training_data(recipe.data, training.mixing, training.seed, cache, before, progress)
-    if first_here:
-        processes.barrier()
-    if processes.is_main:
-        callback.on_data(sources)
-    return sources
+    return min(MAX_WORKERS, max(1, cpu_count() // int(os.environ.get(LOCAL_WORLD_SIZE, 1)) - 1))
 
 
 @contextmanager
-def claimed(run: Path) -> Iterator[None]:
+def lock_run_dir(run: Path) -> Iterator[None]:
     """Lock a run folder for this training; removes the folder if it is still empty at the end.
 
     Raises TrainingError if another training has locked it.
@@ -176,7 +155,7 @@ def claimed(run: Path) -> Iterator[None]:
             run.rmdir()
 
 
-def validation_mixes(sources: TrainingData, recipe: Recipe, path: Path) -> list[NoisyClean]:
+def validation_mixes(data: TrainingData, training: TrainingConfig, path: Path) -> list[NoisyClean]:
     """The validation utterances, rendered from the specs in a file, which is drawn and written if it does not exist.
 
     Raises CorpusError if the file names a recording that no longer exists.
@@ -185,9 +164,9 @@ def validation_mixes(sources: TrainingData, recipe: Recipe, path: Path) -> list[
         if path.exists():
             specs = [spec_from_dict(read_json(line)) for line in path.read_text(encoding="utf-8").splitlines()]
         else:
-            specs = draw_utterances(sources.validation, recipe.training.validation_mixes, recipe.training.seed)
+            specs = draw_utterances(data.validation, training.validation_mixes, training.seed)
             write_text(path, "".join(json.dumps(to_dict(spec)) + "\n" for spec in specs))
-        return [sources.validation.render(spec) for spec in specs]
+        return [data.validation.render(spec) for spec in specs]
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         reason = f"needs {error.args[0]}, which the data no longer holds" if isinstance(error, KeyError) else str(error)
         raise CorpusError(f"{path}: {reason}; bring it back, or remove {path.name} to draw new mixes") from error
@@ -206,3 +185,41 @@ def check_mixes(path: Path, n_wanted: int) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a small text file atomically."""
     write_whole(path, text.encode(errors="surrogateescape"))  # folder names may be any bytes
+
+
+@contextmanager
+def explained_errors(
+    config: TrainingConfig, device: torch.device, run: Path, state: TrainState | None = None
+) -> Iterator[None]:
+    """Raise errors of the block as TrainingError with a remedy, or unchanged if they are bugs."""
+    try:
+        yield
+    except (TrainingError, RuntimeError, MemoryError) as error:
+        reason = explain(error, config, device)
+        if reason is None:
+            raise
+        when = "" if isinstance(error, TrainingError) else f"step {state.step + 1}: " if state else "at the start: "
+        kept = f"; {run / 'last.pt'} keeps the last good state" if (run / "last.pt").exists() else ""
+        raise TrainingError(f"{when}{reason}{kept}") from error
+
+
+def explain(error: Exception, config: TrainingConfig, device: torch.device) -> str | None:
+    """What went wrong in a training, and what to do; None for a bug."""
+    text = " ".join(str(error).split())
+    if isinstance(error, TrainingError):
+        return str(error)
+    if "DataLoader worker" in text:
+        return (
+            "a process that prepares segments died; is there enough memory, in /dev/shm too? Use fewer --workers, or 0"
+        )
+    if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+        return f"torch.compile does not work here ({text[:200]}); set training.compile=false"
+    if not isinstance(error, MemoryError) and not any(words in text for words in OUT_OF_MEMORY):
+        return None
+    n_parts = config.gradient_accumulation_steps
+    more = [n for n in range(n_parts + 1, config.batch_size + 1) if config.batch_size % n == 0]
+    hint = f"training.gradient_accumulation_steps={more[0]} or " if more else ""
+    return (
+        f"memory of {device} ran out with batch_size {config.batch_size} in {n_parts} parts; set {hint}a smaller"
+        " training.batch_size"
+    )

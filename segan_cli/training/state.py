@@ -1,7 +1,8 @@
-"""The state of a training, and how it is saved and loaded."""
+"""The state of a training: networks, optimisers and schedules, and how it is saved, loaded and begun from a model."""
 
 import io
 import json
+import math
 import warnings
 from contextlib import AbstractContextManager
 from copy import deepcopy
@@ -12,25 +13,26 @@ from typing import Any
 import torch
 
 from segan_cli.atomic import write_whole
+from segan_cli.backends.pretrained import find_model
 from segan_cli.config import legacy
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.schema import flatten, from_dict, to_dict
 from segan_cli.config.training import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.losses.reconstruction import Reconstruction
-from segan_cli.networks.checkpoint import Model
+from segan_cli.networks.checkpoint import Model, load_model
 from segan_cli.networks.families import Generator, build_discriminator, build_generator
 from segan_cli.training.adversary import Adversary
-from segan_cli.training.balance import GradientBalancer
 from segan_cli.training.distributed import Processes
 from segan_cli.training.health import Health
-from segan_cli.training.replay import ReplayBuffer
+from segan_cli.training.metricgan import ReplayBuffer
 
 FORMAT = 3  # of saved states; formats 1 and 2 can be read too
 PARTS = (
     "generator", "ema_generator", "discriminator", "generator_optimizer", "discriminator_optimizer", "generator_scaler",
     "discriminator_scaler", "replay",
 )  # fmt: skip
+CPU = torch.device("cpu")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -62,9 +64,6 @@ class TrainState:
                 self.discriminator.compile()
         self.ddp_generator = self.processes.wrap_ddp(self.generator)
         self.ddp_adversary = self.processes.wrap_ddp(self.adversary) if training.adversarial.weight else self.adversary
-        self.balancer = GradientBalancer(
-            training.adversarial.weight, training.adversarial.gradient_share, self.processes
-        )
         self.replay = ReplayBuffer(training.adversarial.replay_size)
         self.health = Health()
         self.step = 0
@@ -96,18 +95,12 @@ class TrainState:
 
     def ema_snapshot(self) -> Model:
         """A copy of the averaged generator as a model."""
-        generator = copied(self.ema_generator)
-        return Model(
-            generator, self.model, {"runs": self.history, "steps": self.step, "training": to_dict(self.training)}
-        )
-
-    def parts(self) -> dict[str, Any]:
-        """The stateful objects by name."""
-        return {name: getattr(self, name) for name in PARTS}
+        about = {"runs": self.history, "steps": self.step, "training": to_dict(self.training)}
+        return Model(copied(self.ema_generator), self.model, about)
 
     def save(self, path: Path) -> None:
         """Save the state atomically."""
-        state = {name: part.state_dict() for name, part in self.parts().items()}
+        state = {name: getattr(self, name).state_dict() for name in PARTS}
         about = {
             "format": FORMAT,
             "model": to_dict(self.model),
@@ -136,8 +129,8 @@ class TrainState:
                     raise CheckpointError(
                         f"{path}: saved with {field} {about['training'][field]}; resume with the same"
                     )
-            for name, part in self.parts().items():
-                part.load_state_dict(state[name])
+            for name in PARTS:
+                getattr(self, name).load_state_dict(state[name])
             self.health.restore(about["health"])
             self.step, self.history = about["step"], about["history"]
             then = from_dict(TrainingConfig, about["training"])
@@ -146,19 +139,37 @@ class TrainState:
             raise CheckpointError(f"{path}: not a whole training state") from error
         return [f"{name}: {before[name]} before, {now[name]} now" for name in now if before[name] != now[name]]
 
-    def start_from(self, networks: dict[str, dict[str, torch.Tensor]], history: list[dict[str, Any]]) -> None:
-        """Begin with the weights of another training, generator and, where there is one, discriminator.
+    def start_from(self, init: str) -> None:
+        """Begin with the weights of a model, or of a training state with its discriminator.
 
         Raises CheckpointError when they are of another network.
         """
+        if is_state(init):
+            parts, about = read_state(Path(init), CPU)
+            weights, history = parts["ema_generator"], about["history"]
+        else:
+            parts, model = {}, load_model(find_model(init))
+            weights, history = model.generator.state_dict(), model.provenance.get("runs", [])
         try:
             for network in (self.generator, self.ema_generator):
-                network.load_state_dict(networks["generator"])
-            if "discriminator" in networks:
-                self.discriminator.load_state_dict(networks["discriminator"])
+                network.load_state_dict(weights)
+            if "discriminator" in parts:
+                self.discriminator.load_state_dict(parts["discriminator"])
         except RuntimeError as error:
             raise CheckpointError(f"--init: weights of another network; {' '.join(str(error).split())}") from error
         self.history = list(history)
+
+
+def is_state(init: str) -> bool:
+    """Whether `--init` names a training state rather than a model."""
+    return Path(init).suffix == ".pt"
+
+
+def model_of(init: str) -> ModelConfig:
+    """The model config of a model or a training state; raises CheckpointError if it is neither."""
+    if is_state(init):
+        return from_dict(ModelConfig, read_state(Path(init), CPU)[1]["model"])
+    return load_model(find_model(init)).config
 
 
 def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -203,3 +214,19 @@ def optimizer(kind: str, network: torch.nn.Module, learning_rate: float) -> torc
     if kind == "rmsprop":
         return torch.optim.RMSprop(network.parameters(), learning_rate)
     return torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.8, 0.99), weight_decay=1e-4)
+
+
+def learning_rate_factor(step: int, config: TrainingConfig) -> float:
+    """Factor of the learning rate: linear warm-up, then constant, or linear or cosine decay to 0.01 at the last step.
+
+    The decay covers the last `decay_steps`, with a constant rate before, or all steps after the warm-up.
+    """
+    if step < config.warmup_steps:
+        return (step + 1) / config.warmup_steps
+    if config.schedule == "constant":
+        return 1.0
+    longest = max(1, config.steps - config.warmup_steps)
+    decay_steps = longest if config.decay_steps is None else min(config.decay_steps, longest)
+    progress = min(1.0, max(0.0, 1 - (config.steps - step) / decay_steps))
+    remaining = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
+    return 0.01 + 0.99 * remaining

@@ -1,24 +1,18 @@
 """One step of training (arXiv 1703.09452, section 3): discriminator, generator, moving average."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from segan_cli.data.random_streams import Purpose, random_stream, seed_sequence
+from segan_cli.errors import TrainingError
 from segan_cli.training.adversary import Logits, Side, StepMetrics, discriminator_stats
 from segan_cli.training.batch import Batch, deemphasise
-from segan_cli.training.optimization import learning_rate_factor, optimizer_step
-from segan_cli.training.quality import QualityMetric, measure_quality
-from segan_cli.training.replay import Examples
-from segan_cli.training.state import TrainState
-
-UNDEFINED = "quality_undefined"  # name of the number of segments of undefined quality
-
-Part = TypeVar("Part", Batch, Examples)
+from segan_cli.training.metricgan import Examples, QualityMetric
+from segan_cli.training.state import TrainState, learning_rate_factor
 
 
 def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: QualityMetric | None = None) -> StepMetrics:
@@ -27,22 +21,21 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
     `metric` measures quality for a metric objective. Raises TrainingError if a loss or a gradient is not finite, before
     it changes a network.
     """
-    config = state.training
+    config, game = state.training, state.training.adversarial
     seed = seed_sequence(config.seed, Purpose.STEP, state.step, state.processes.rank)
     torch.manual_seed(int(seed.generate_state(1)[0]))  # instance noise, phase shuffle, interpolations
     metrics: StepMetrics = {}
-    undefined = 0.0
-    if state.adversarial():
-        for _ in range(config.adversarial.discriminator_steps - 1):
-            batches = next_batch().micro_batches(config.gradient_accumulation_steps)
-            undefined += discriminator_step(state, batches, metric).get(UNDEFINED, 0.0)
-    batches = next_batch().micro_batches(config.gradient_accumulation_steps)
-    if len(batches) == 1:  # one pass of the generator serves both steps
-        batches[0].enhanced = enhance(state, batches[0], state.ddp_generator)
-    if state.adversarial() and state.step % config.adversarial.update_every == 0:
-        metrics = discriminator_step(state, batches, metric)
-        if metric is not None:
-            metrics[UNDEFINED] += undefined
+    n_undefined = 0
+    n_updates = game.discriminator_steps if state.adversarial() and state.step % game.update_every == 0 else 0
+    for left in reversed(range(max(1, n_updates))):
+        batches = next_batch().micro_batches(config.gradient_accumulation_steps)
+        if len(batches) == 1 and not left:  # one pass of the generator serves both networks
+            batches[0].enhanced = enhance(state, batches[0])
+        if n_updates:
+            metrics = discriminator_step(state, batches, metric)
+            n_undefined += sum(int(batch.quality.isnan().sum()) for batch in batches if batch.quality is not None)
+    if metrics and metric is not None:
+        metrics["quality_undefined"] = float(n_undefined)  # segments
     metrics |= generator_step(state, batches)
     state.update_ema()
     state.step += 1
@@ -55,11 +48,13 @@ def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: Qual
     With `separate_steps` the optimiser takes one step on real and one on fake: the loss is then the sum of both, the
     gradient norm their mean. Measured quality is stored in the micro-batches.
     """
-    fakes = [detached(state, batch) for batch in batches]
-    if metric is not None:
-        for batch, fake in zip(batches, fakes, strict=True):
-            batch.quality = measure_quality(batch, fake, metric, state.model.pre_emphasis)
-    examples = [Examples(b.clean, fake, b.noisy, b.quality) for b, fake in zip(batches, fakes, strict=True)]
+    examples = []
+    for batch in batches:
+        with torch.no_grad():
+            fake = enhance(state, batch) if batch.enhanced is None else batch.enhanced.detach()
+        if metric is not None:
+            batch.quality = measure_quality(state, metric, batch.clean, fake, batch.noisy)
+        examples.append(Examples(batch.clean, fake, batch.noisy, batch.quality))
     if state.replay.size:
         examples = replayed(state, examples)
     logits: list[Logits] = [{} for _ in batches]
@@ -67,10 +62,13 @@ def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: Qual
     metrics = steps[-1]
     metrics["discriminator"] = sum(step["discriminator"] for step in steps)
     metrics["discriminator_gradient"] = sum(step.pop("gradient") for step in steps) / len(steps)
-    if metric is not None:
-        qualities = [batch.quality for batch in batches if batch.quality is not None]
-        metrics[UNDEFINED] = float(sum(int(quality.isnan().sum()) for quality in qualities))
     return metrics
+
+
+def measure_quality(state: TrainState, metric: QualityMetric, *sides: Tensor) -> Tensor:
+    """Quality [B, 2] of enhanced and of noisy as they are heard; `sides` are clean, enhanced and noisy [B, 1, T]."""
+    clean, enhanced, noisy = ([*deemphasise(side, state.model.pre_emphasis)[:, 0].cpu().numpy()] for side in sides)
+    return metric([*clean, *clean], [*enhanced, *noisy]).to(state.device).view(2, -1).T
 
 
 def replayed(state: TrainState, examples: Sequence[Examples]) -> list[Examples]:
@@ -82,32 +80,29 @@ def replayed(state: TrainState, examples: Sequence[Examples]) -> list[Examples]:
     n = round(config.adversarial.replay_share * len(examples[0].clean))
     rng = random_stream(config.seed, Purpose.REPLAYED, state.step, processes.rank)
     extended = [state.replay.extended(part, n, rng) for part in examples]
-    first = [processes.gather(tensor[:1]) for tensor in examples[0].tensors()]
-    state.replay.add(Examples.from_tensors(first), random_stream(config.seed, Purpose.KEPT, state.step))
+    first = [processes.gather(tensor[:1]) for tensor in examples[0] if tensor is not None]
+    state.replay.add(first, random_stream(config.seed, Purpose.KEPT, state.step))
     return extended
 
 
 def discriminator_update(
-    state: TrainState, side: Side | None, examples: Sequence[Examples], logits: list[Logits]
+    state: TrainState, side: Side | None, examples: Sequence[Examples], logits: Sequence[Logits]
 ) -> StepMetrics:
     """One optimiser step of the discriminator, on one side or on both; adds the `logits` of each micro-batch."""
     state.discriminator_optimizer.zero_grad(set_to_none=True)
-    reports: list[dict[str, Tensor]] = []
-    for (part, sync), answers in zip(synchronised_last(examples, state.ddp_adversary), logits, strict=True):
-        with sync:
-            with state.autocast():
-                loss, on_side = state.ddp_adversary(
-                    side, part.clean, part.enhanced, part.noisy, state.instance_noise(), part.quality
-                )
-            state.discriminator_scaler.scale(loss / len(examples)).backward()
+    reports = []
+    for number, (part, answers) in enumerate(zip(examples, logits, strict=True), 1):
+        synchronise(state.ddp_adversary, number == len(examples))
+        with state.autocast():
+            loss, on_side = state.ddp_adversary(
+                part.clean, part.enhanced, part.noisy, state.instance_noise(), part.quality, side=side
+            )
+        state.discriminator_scaler.scale(loss / len(examples)).backward()
         answers |= on_side
         stats = discriminator_stats(answers, state.adversary.objective) if len(answers) == 2 else {}
         reports.append({"discriminator": loss.detach(), **stats})
-    learning_rate = state.training.discriminator_learning_rate * learning_rate_factor(state.step, state.training)
-    metrics = optimizer_step(
-        state.discriminator_optimizer, state.discriminator_scaler, learning_rate, averaged(reports), state.step,
-        state.training.clip_norm,
-    )  # fmt: skip
+    rate = state.training.discriminator_learning_rate
+    metrics = optimizer_step(state, state.discriminator_optimizer, state.discriminator_scaler, rate, reports)
     state.adversary.clip_weights()
     return metrics
 
@@ -116,57 +111,95 @@ def generator_step(state: TrainState, batches: Sequence[Batch]) -> StepMetrics:
     """Train the generator on the reconstruction and the adversarial loss; returns losses and gradient norms by name."""
     config = state.training
     state.generator_optimizer.zero_grad(set_to_none=True)
-    reports: list[dict[str, Tensor]] = []
-    for batch, sync in synchronised_last(batches, state.ddp_generator):
-        with sync:
-            enhanced = enhance(state, batch, state.ddp_generator) if batch.enhanced is None else batch.enhanced
-            output = enhanced.detach().requires_grad_()  # both losses are differentiated up to here, to be balanced
-            result, target = output, batch.clean
-            if config.deemphasised_losses:
-                result, target = (deemphasise(side, state.model.pre_emphasis) for side in (output, batch.clean))
-            reconstruction, terms = state.reconstruction(result, target)
-            report = {name: term.detach() for name, term in terms.items()}
-            adversarial = None
-            if state.adversarial():
-                with state.autocast():
-                    adversarial = state.adversary.generator_loss(
-                        batch.clean, output, batch.noisy, state.instance_noise(), batch.quality
-                    )
-                report["adversarial"] = adversarial.detach()
-            gradient, norms = state.balancer(output, reconstruction, adversarial, state.adversarial_ramp())
-            enhanced.backward(state.generator_scaler.scale(gradient / len(batches)))  # type: ignore[no-untyped-call]
+    reports = []
+    for number, batch in enumerate(batches, 1):
+        synchronise(state.ddp_generator, number == len(batches))
+        enhanced = enhance(state, batch) if batch.enhanced is None else batch.enhanced
+        output = enhanced.detach().requires_grad_()  # both losses are differentiated up to here, to be balanced
+        result, target = output, batch.clean
+        if config.deemphasised_losses:
+            result, target = (deemphasise(side, state.model.pre_emphasis) for side in (output, batch.clean))
+        reconstruction, terms = state.reconstruction(result, target)
+        report = {name: term.detach() for name, term in terms.items()}
+        adversarial = None
+        if state.adversarial():
+            with state.autocast():
+                adversarial = state.adversary.generator_loss(
+                    batch.clean, output, batch.noisy, state.instance_noise(), batch.quality
+                )
+            report["adversarial"] = adversarial.detach()
+        gradient, norms = balanced_gradient(state, output, reconstruction, adversarial)
+        enhanced.backward(state.generator_scaler.scale(gradient / len(batches)))  # type: ignore[no-untyped-call]
         reports.append(report | norms)
-    learning_rate = config.generator_learning_rate * learning_rate_factor(state.step, config)
-    metrics = optimizer_step(
-        state.generator_optimizer, state.generator_scaler, learning_rate, averaged(reports), state.step,
-        config.clip_norm,
-    )  # fmt: skip
+    rate = config.generator_learning_rate
+    metrics = optimizer_step(state, state.generator_optimizer, state.generator_scaler, rate, reports)
     metrics["generator_gradient"] = metrics.pop("gradient")
     return metrics
 
 
-def enhance(state: TrainState, batch: Batch, network: nn.Module) -> Tensor:
-    """Enhanced segments [B, 1, T], float32, from the generator or its distributed wrapper."""
+def enhance(state: TrainState, batch: Batch) -> Tensor:
+    """Enhanced segments [B, 1, T], float32; their gradients are averaged over processes."""
+    network = state.ddp_generator if torch.is_grad_enabled() else state.generator
     with state.autocast():
         enhanced: Tensor = network(batch.noisy, batch.z)
     return enhanced.float()
 
 
-def detached(state: TrainState, batch: Batch) -> Tensor:
-    """Enhanced segments [B, 1, T] without a graph, for the discriminator's steps."""
-    if batch.enhanced is not None:
-        return batch.enhanced.detach()
-    with torch.no_grad():
-        return enhance(state, batch, state.generator)
+def synchronise(network: nn.Module, is_last: bool) -> None:
+    """Average gradients over processes in the backward pass of the last micro-batch only."""
+    if isinstance(network, DistributedDataParallel):
+        network.require_backward_grad_sync = is_last
 
 
-def synchronised_last(parts: Sequence[Part], network: nn.Module) -> Iterator[tuple[Part, AbstractContextManager[None]]]:
-    """Micro-batches, each with a context that defers gradient synchronisation to the last one."""
-    for number, part in enumerate(parts, 1):
-        keep = number < len(parts) and isinstance(network, DistributedDataParallel)
-        yield part, network.no_sync() if keep else nullcontext()  # type: ignore[operator]
+def balanced_gradient(
+    state: TrainState, output: Tensor, reconstruction: Tensor, adversarial: Tensor | None
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """The gradient of both losses with respect to `output` [B, 1, T], and the norm of each part by name.
+
+    With a `gradient_share`, the adversarial gradient is rescaled to that share of the norm of the reconstruction
+    gradient, regardless of its weight (the balancer of arXiv 2210.13438 without its moving average).
+    """
+    game, processes = state.training.adversarial, state.processes
+
+    def norm(gradient: Tensor) -> Tensor:  # over all processes; each has the gradient of the mean over its segments
+        return (processes.mean(gradient.square().sum()) / processes.world_size).sqrt()
+
+    (gradient,) = torch.autograd.grad(reconstruction, output)
+    norms = {"reconstruction_gradient": norm(gradient)}
+    if adversarial is None:
+        return gradient, norms
+    (adversarial_gradient,) = torch.autograd.grad(game.weight * adversarial, output)
+    norms["adversarial_gradient"] = size = norm(adversarial_gradient)
+    if game.gradient_share is not None:
+        share = game.gradient_share * norms["reconstruction_gradient"] / size.clamp_min(1e-12)
+        adversarial_gradient = adversarial_gradient * share
+    return gradient + state.adversarial_ramp() * adversarial_gradient, norms
 
 
-def averaged(reports: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """The mean of each metric over micro-batches."""
-    return {name: torch.stack([report[name].float() for report in reports]).mean() for name in reports[0]}
+def optimizer_step(
+    state: TrainState,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    learning_rate: float,
+    reports: Sequence[dict[str, Tensor]],
+) -> StepMetrics:
+    """Update the parameters; returns means of the micro-batches' `reports`, and `gradient`, the norm before clipping.
+
+    If a gradient overflows in fp16, the update is skipped and the scaler lowers its scale. Raises TrainingError, which
+    names them, if a loss or a gradient is not finite; the parameters are then not changed.
+    """
+    config, (group,) = state.training, optimizer.param_groups
+    scaler.unscale_(optimizer)
+    norm = torch.nn.utils.get_total_norm([p.grad for p in group["params"] if p.grad is not None])
+    if config.clip_norm is not None:
+        torch.nn.utils.clip_grads_with_norm_(group["params"], config.clip_norm, norm)
+    means = [torch.stack([report[name].float() for report in reports]).mean() for name in reports[0]]
+    metrics = dict(zip([*reports[0], "gradient"], torch.stack([*means, norm]).tolist(), strict=True))
+    not_finite = [name for name, value in metrics.items() if not math.isfinite(value)]
+    overflow = scaler.get_scale() > 1 and all("gradient" in name for name in not_finite)
+    if not_finite and not overflow:
+        raise TrainingError(f"step {state.step + 1}: {', '.join(not_finite)} not finite; lower the learning rates")
+    group["lr"] = learning_rate * learning_rate_factor(state.step, config)
+    scaler.step(optimizer)
+    scaler.update()
+    return {name: 0.0 if name in not_finite else value for name, value in metrics.items()}

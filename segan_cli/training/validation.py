@@ -1,97 +1,91 @@
 """Validation on fixed utterances, scored in worker processes while training continues."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segan_cli.config.training import TrainingConfig
+from segan_cli.data.mixing import NoisyClean
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import AudioError, CheckpointError
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import Score, mean
 from segan_cli.networks.checkpoint import Model, load_model, save_model
+from segan_cli.training.log import TrainingLog
 
 Array = NDArray[np.float32]
 Scores = dict[str, float | None]
 Jobs = list["Future[dict[str, Score]]"]
 
 
-@dataclass
-class Pending:
-    """A model whose scores are being computed."""
-
-    model: Model
-    jobs: Jobs
-    sounds: list[tuple[str, Array]]  # of the first utterance, for TensorBoard
-
-    def done(self) -> bool:
-        """Whether all scores are complete."""
-        return all(job.done() for job in self.jobs)
-
-
 class Validation:
-    """Scores one model at a time, which is kept in the run folder until its scores are written."""
+    """Scores one model at a time and keeps the best; a model is in the run folder until its scores are written."""
 
-    def __init__(self, pairs: Sequence[tuple[Array, Array]], pool: Executor, run: Path) -> None:
-        """`pairs` are whole utterances, noisy and clean [n]."""
-        self.pairs, self.pool = pairs, pool
-        self.file = run / "candidate.safetensors"
-        self.pending: Pending | None = None
-        self.noisy: Jobs = []
-
-    def start_noisy(self) -> None:
-        """Start scoring the noisy utterances themselves."""
-        self.noisy = self._submit([noisy for noisy, _ in self.pairs])
-
-    def finish_noisy(self) -> Scores:
-        """The scores of the noisy utterances, once complete."""
-        return means(self.noisy)
+    def __init__(
+        self, config: TrainingConfig, pairs: Sequence[NoisyClean], pool: Executor, run: Path, log: TrainingLog,
+        on_scores: Callable[[int, Scores, Scores, bool], None],
+    ) -> None:  # fmt: skip
+        """`pairs` are whole utterances; `on_scores` receives a step, its scores, those of noisy, and if it is best."""
+        self.config, self.pairs, self.pool, self.run, self.log = config, pairs, pool, run, log
+        self.on_scores = on_scores
+        self.candidate = run / "candidate.safetensors"
+        self.model: Model | None = None  # whose scores are being computed by …
+        self.jobs: Jobs = []
+        self.noisy_jobs: Jobs = []  # of the noisy utterances themselves, once
+        self.enhanced: list[Array] = []
 
     def start(self, model: Model) -> None:
         """Enhance all utterances with a model and start scoring them."""
-        save_model(self.file, model)
-        self._start(model)
-
-    def _start(self, model: Model) -> None:
+        save_model(self.candidate, model)
         rate_hz = model.config.sample_rate_hz
         enhancer = Enhancer(model, device=str(next(model.generator.parameters()).device))
-        enhanced = [attempt(enhancer, noisy, rate_hz) for noisy, _ in self.pairs]
-        noisy, clean = self.pairs[0]
-        self.pending = Pending(
-            model, self._submit(enhanced), [("noisy", noisy), ("enhanced", enhanced[0]), ("clean", clean)]
-        )
-
-    def resume(self, step: int, device: torch.device) -> bool:
-        """Restart a validation that was interrupted at this step or before; returns whether there was one."""
-        try:
-            model = load_model(self.file)
-        except CheckpointError:
-            return False
-        if model.provenance.get("steps", 0) > step:
-            return False
-        model.generator.to(device)
-        self._start(model)
-        return True
-
-    def finish(self) -> tuple[Model, Scores, list[tuple[str, Array]]]:
-        """The pending model, its scores once complete, and sounds of the first utterance."""
-        assert self.pending is not None
-        pending, self.pending = self.pending, None
-        scores = pending.model.provenance["validation"] = means(pending.jobs)
-        return pending.model, scores, pending.sounds
-
-    def forget(self) -> None:
-        """Remove the pending model from the run folder, after its scores are written."""
-        self.file.unlink(missing_ok=True)
+        if self.log.noisy is None and not self.noisy_jobs:
+            self.noisy_jobs = self._submit([noisy for noisy, _ in self.pairs])
+        self.model, self.enhanced = model, [attempt(enhancer, noisy, rate_hz) for noisy, _ in self.pairs]
+        self.jobs = self._submit(self.enhanced)
 
     def _submit(self, signals: Sequence[Array]) -> Jobs:
         return [
             self.pool.submit(measure_all, clean, signal) for (_, clean), signal in zip(self.pairs, signals, strict=True)
         ]
+
+    def resume(self, step: int, device: torch.device) -> None:
+        """Restart a validation that was interrupted at this step or before, if there was one."""
+        try:
+            model = load_model(self.candidate)
+        except CheckpointError:
+            return
+        if model.provenance.get("steps", 0) <= step:
+            model.generator.to(device)
+            self.start(model)
+
+    def finish(self, wait: bool = True) -> None:
+        """Write the scores of the pending model and keep it if it is best; without `wait` only if they are complete."""
+        model = self.model
+        if model is None or not (wait or all(job.done() for job in self.jobs)):
+            return
+        self.model, config, step = None, self.config, model.provenance["steps"]
+        scores = model.provenance["validation"] = means(self.jobs)
+        score, best_file = scores[config.best_by], self.run / "best.safetensors"
+        best = (score is not None and score > self.log.best(config.best_by)) or not best_file.exists()
+        if best:
+            save_model(best_file, model)
+        if config.keep:
+            save_model(self.run / f"step-{step:07d}.safetensors", model)
+            for old in sorted(self.run.glob("step-*.safetensors"))[: -config.keep]:
+                old.unlink()
+        if self.log.noisy is None:
+            self.log.write({"step": 0, "noisy": means(self.noisy_jobs)})
+        self.log.write({"step": step, "validation": scores})
+        noisy, clean = self.pairs[0]
+        sounds = [("noisy", noisy), ("enhanced", self.enhanced[0]), ("clean", clean)]
+        self.log.show(step, sounds, model.config.sample_rate_hz)
+        self.candidate.unlink(missing_ok=True)
+        self.on_scores(step, scores, self.log.noisy or {}, best)
 
 
 def attempt(enhancer: Enhancer, noisy: Array, rate_hz: int) -> Array:
