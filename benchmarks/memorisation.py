@@ -98,8 +98,7 @@ def main() -> None:
     enhancer = Enhancer(arguments.model)
     enhanced = torch.from_numpy(np.stack([enhancer.enhance(row, RATE_HZ) for row in noisy.numpy()]))
     noisy, clean, enhanced = map(at_low_rate, (noisy, clean, enhanced))
-    speech, _ = sources.splits["speakers"]  # of training, of validation
-    training = torch.cat([training_segments(recordings) for recordings in speech if len(recordings)])
+    training = training_segments(sources.splits["speakers"][0])
     print(f"{len(training)} training segments", flush=True)
     generators: dict[str, Generate] = {
         "shipped model": given(noisy, enhanced),

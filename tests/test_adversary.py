@@ -10,7 +10,7 @@ from segan_cli.config.families.convolutional import ConvolutionalDiscriminatorCo
 from segan_cli.config.families.spectral import SpectralDiscriminatorConfig
 from segan_cli.config.training import AdversarialConfig
 from segan_cli.errors import ConfigError
-from segan_cli.losses.adversarial import OBJECTIVES, SeparableLoss
+from segan_cli.losses.adversarial import OBJECTIVES, SeparableLoss, feature_matching
 from segan_cli.networks.convolutional import ConvolutionalDiscriminator
 from segan_cli.networks.spectral_discriminator import SpectralDiscriminator
 from segan_cli.training.adversary import Adversary, discriminator_stats
@@ -121,6 +121,21 @@ def test_feature_matching_adds_the_distance_from_clean_in_the_hidden_layers(weig
     loss = patches(feature_matching_weight=weight).generator_loss(real, fake, noisy)
     adversarial = 0.5 * ((0.5 - 1) ** 2 + (1 - 1) ** 2 + (1.5 - 1) ** 2) / 3
     assert float(loss) == pytest.approx(adversarial + weight * 0.75)
+
+
+@pytest.mark.parametrize(("unrolled_steps", "has_graph"), [(0, False), (1, True)])
+def test_features_of_clean_have_a_graph_only_where_unrolled_weights_need_it(monkeypatch, unrolled_steps, has_graph):
+    seen = []
+
+    def compare(fake, real):
+        seen.append([any(layer.requires_grad for layer in side) for side in (fake, real)])
+        return feature_matching(fake, real)
+
+    monkeypatch.setattr("segan_cli.training.adversary.feature_matching", compare)
+    judge = adversary(small(), feature_matching_weight=1.0, unrolled_steps=unrolled_steps)
+    real, noisy = torch.randn(2, 4, 1, 64)
+    judge.generator_loss(real, torch.randn(4, 1, 64, requires_grad=True), noisy)
+    assert seen == [[True, has_graph]]
 
 
 def test_every_discriminator_reports_its_hidden_layers():

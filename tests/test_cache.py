@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.data import cache as module
-from segan_cli.data.cache import Cache, CacheEntry, count_clipped
+from segan_cli.data.cache import Cache, CacheEntry, count_clipped, to_int16
 from segan_cli.data.levels import active_level
 from segan_cli.data.recordings import Recording, Recordings, map_shard
 from segan_cli.errors import CorpusError
@@ -45,7 +45,7 @@ def samples(entry):
     return map_shard(entry.shard)[entry.start : entry.start + entry.length]
 
 
-def test_samples_come_back_as_they_were(files, tmp_path):
+def test_cached_samples_equal_those_of_the_files(files, tmp_path):
     for entry, path in zip(Cache(tmp_path / "cache", 16_000).read(files), files, strict=True):
         expected, _ = soundfile.read(path)
         assert np.abs(samples(entry) / 32767 - expected).max() < 4e-5
@@ -53,7 +53,7 @@ def test_samples_come_back_as_they_were(files, tmp_path):
 
 
 @pytest.mark.parametrize("rate_hz", [8_000, 22_050, 48_000])
-def test_other_rates_and_channels_are_brought_to_one(rate_hz, tmp_path):
+def test_files_are_resampled_and_their_channels_averaged(rate_hz, tmp_path):
     tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(rate_hz) / rate_hz)
     soundfile.write(tmp_path / "stereo.wav", np.stack((tone, 0.5 * tone), 1), rate_hz)
     (entry,) = Cache(tmp_path / "cache", 16_000).read([tmp_path / "stereo.wav"])
@@ -62,7 +62,7 @@ def test_other_rates_and_channels_are_brought_to_one(rate_hz, tmp_path):
     assert np.abs(samples(entry) / 32767 - expected)[100:-100].max() < 1e-3
 
 
-def test_nothing_is_decoded_twice(files, tmp_path, decoded):
+def test_a_file_with_known_content_is_not_decoded_again(files, tmp_path, decoded):
     cache = Cache(tmp_path / "cache", 16_000)
     first = cache.read(files)
     assert len(decoded) == 5
@@ -92,7 +92,7 @@ def test_unreadable_files_are_reported_and_tried_again(files, tmp_path, decoded)
     assert decoded.count("1.wav") == 2
 
 
-def test_lost_samples_are_decoded_again(files, tmp_path, decoded):
+def test_samples_missing_from_a_truncated_shard_are_decoded_again(files, tmp_path, decoded):
     cache = Cache(tmp_path / "cache", 16_000)
     first = cache.read(files)
     shard = first[0].shard
@@ -104,7 +104,7 @@ def test_lost_samples_are_decoded_again(files, tmp_path, decoded):
         np.testing.assert_allclose(samples(entry) / 32767, soundfile.read(path)[0], atol=4e-5)
 
 
-def test_a_build_that_was_killed_goes_on_where_it_was(files, tmp_path, monkeypatch, decoded):
+def test_a_killed_build_continues_where_it_stopped(files, tmp_path, monkeypatch, decoded):
     monkeypatch.setattr(module, "CHUNK", 2)
     cache = Cache(tmp_path / "cache", 16_000)
     program = f"""
@@ -122,7 +122,7 @@ module.Cache(Path({str(tmp_path / "cache")!r}), 16_000).read([Path(p) for p in s
     assert sorted(decoded) == ["2.wav", "3.wav", "4.wav"]
 
 
-def test_two_builds_at_once_agree(files, tmp_path):
+def test_three_concurrent_builds_give_the_same_samples(files, tmp_path):
     program = "import sys; from pathlib import Path; from segan_cli.data.cache import Cache; " + (
         f"Cache(Path({str(tmp_path / 'cache')!r}), 16_000).read([Path(p) for p in sys.argv[1:]])"
     )
@@ -133,7 +133,7 @@ def test_two_builds_at_once_agree(files, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["file", "index"])
-def test_a_cache_that_cannot_be_used_is_a_line(files, tmp_path, damage):
+def test_an_unusable_cache_is_refused_in_one_line(files, tmp_path, damage):
     if damage == "file":
         (tmp_path / "cache").write_text("in the way")
     else:
@@ -163,7 +163,7 @@ def test_a_cache_that_cannot_be_used_is_a_line(files, tmp_path, damage):
         "UPDATE files SET path = CAST(x'ff' || rowid AS TEXT)",
     ],
 )
-def test_damaged_rows_are_computed_again(files, tmp_path, damage):
+def test_damaged_rows_of_the_index_are_recomputed(files, tmp_path, damage):
     cache = Cache(tmp_path / "cache", 16_000)
     first = cache.read(files)
     with sqlite3.connect(tmp_path / "cache" / "index-1.sqlite") as index:
@@ -178,7 +178,7 @@ def test_damaged_rows_are_computed_again(files, tmp_path, damage):
     assert cache.read(files) == again
 
 
-def test_an_index_without_checksums_is_used(files, tmp_path, decoded):
+def test_an_index_of_an_earlier_version_without_checksums_is_read(files, tmp_path, decoded):
     cache = Cache(tmp_path / "cache", 16_000)
     first = cache.read(files)
     with sqlite3.connect(tmp_path / "cache" / "index-1.sqlite") as index:
@@ -217,8 +217,13 @@ def recordings(tmp_path_factory):
 
 @settings(max_examples=50)
 @given(offset=st.integers(-3_000, 12_000), length=st.integers(1, 6_000))
-def test_an_excerpt_is_a_place_in_a_recording_with_silence_around_it(recordings, offset, length):
+def test_excerpts_beyond_a_recording_are_padded_with_zeros(recordings, offset, length):
     around = np.pad(recordings.excerpt("a", 0, 7_000), (3_000, 12_000))
     np.testing.assert_array_equal(
         recordings.excerpt("a", offset, length), around[3_000 + offset : 3_000 + offset + length]
     )
+
+
+def test_samples_are_rounded_to_the_nearest_of_16_bits_and_clipped():
+    samples = np.array([[0.6, -0.6, 1.4, -1.4, 2.5, 3.5, 40_000.0, -40_000.0]], np.float32) / np.float32(32_767)
+    assert to_int16(samples).tolist() == [1, -1, 1, -1, 2, 4, 32_767, -32_767]

@@ -6,13 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from segan_cli.config import legacy
 from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
 from segan_cli.config.families.spectral import SpectralConfig, SpectralDiscriminatorConfig
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.modelfile import parse_metadata
 from segan_cli.config.recipe import load_recipe
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
+from segan_cli.data.degradation import Degradation
+from segan_cli.data.mixing import ExampleSpec, Excerpt, spec_from_dict
+from segan_cli.data.training_data import load_split
 from segan_cli.training.state import TrainState
 
 WITHOUT_FORMAT = """{"config": {"preset": "segan-gated", "generator": {"channels": [16, 32, 64, 128, 256],
@@ -94,7 +96,10 @@ def test_a_training_state_of_an_earlier_format_is_resumed(version, tmp_path):
     }
     if version == 1:
         content["average"] = content.pop("ema_generator")
-        former = {new: old for old, new in legacy.WEIGHTS.items()}
+        former = {
+            "input_conv": "inward", "output_conv": "outward", "band_embedding": "places", "to_embedding": "to_width",
+            "from_embedding": "from_width", "ffn_in": "wide", "ffn_out": "narrow",
+        }  # fmt: skip
         for part in ("generator", "average"):
             content[part] = {
                 ".".join(former.get(word, word) for word in name.split(".")): weights
@@ -149,3 +154,26 @@ def test_the_recipe_of_an_earlier_run_folder_is_read(tmp_path):
         steps=70, gradient_accumulation_steps=2, reference_segments=4, log_segments=True
     )
     assert recipe.data == DataConfig(rirs=("r",))
+
+
+FORMER_SPEC = """{"length": 16000, "speech": {"name": "a.wav", "offset": 5}, "paired": false, "level_db": -20.5,
+"snr_db": 3.5, "noises": [{"name": "n.wav", "offset": 7}], "babble": [], "generated": null, "room": "r.wav",
+"damage": {"band_hz": 4000.0, "clipping_db": null, "codec": "gsm", "compression": 0.0, "gaps": [[1, 2]]},
+"shaping": [], "speeds": [1.0, 1.0], "speechless": false, "mirrored": 0}"""
+
+
+def test_a_validation_mix_with_room_and_damage_is_read():
+    assert spec_from_dict(json.loads(FORMER_SPEC)) == ExampleSpec(
+        16_000, Excerpt("a.wav", 5), False, -20.5, 3.5, (Excerpt("n.wav", 7),), rir="r.wav",
+        degradation=Degradation(band_hz=4_000.0, codec="gsm", gaps=((1, 2),)),
+    )  # fmt: skip
+
+
+def test_a_split_with_rooms_is_read(tmp_path):
+    (tmp_path / "split.json").write_text(
+        '{"speakers": {"training": ["a"], "validation": ["b"]}, "noise": {"training": ["n"], "validation": []},'
+        ' "rooms": {"training": ["r"], "validation": ["q"]}}'
+    )
+    assert load_split(tmp_path / "split.json") == {
+        "speakers": frozenset({"b"}), "noise": frozenset(), "rirs": frozenset({"q"})
+    }  # fmt: skip

@@ -129,7 +129,7 @@ def test_mode_collapse_and_ignored_latents_are_recognised_from_outputs():
 def test_means_are_taken_over_the_last_steps():
     health = Health()
     for value in (1.0, 3.0, 5.0):
-        health.observe({"l1": value, "quality_undefined": torch.tensor(value)})
+        health.observe({"l1": value, "quality_undefined": value})
     health.observe({"l1": 7.0})
     assert health.means(2) == {"l1": 6.0, "quality_undefined": 5.0}
     assert health.means() == {"l1": 4.0, "quality_undefined": 3.0}

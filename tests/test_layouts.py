@@ -12,8 +12,7 @@ from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.layouts import scan_noise, scan_speech
 from segan_cli.data.mixing import CombinedSource
-from segan_cli.data.split import load_split, save_split
-from segan_cli.data.training_data import load_training_data
+from segan_cli.data.training_data import load_split, load_training_data, save_split
 from segan_cli.errors import CorpusError
 
 
@@ -23,7 +22,7 @@ def open_all(tmp_path, before=None, seed=0, **data):
 
 
 def held(sources, kind, side):
-    recordings = [recording for part in sources.splits[kind][side] for recording in part.all]
+    recordings = sources.splits[kind][side].all
     return {r.group for r in recordings}, {r.entry.digest for r in recordings}, {r.name for r in recordings}
 
 
@@ -233,7 +232,7 @@ def test_a_stray_file_does_not_undo_a_layout(tmp_path):
     speak(tmp_path / "p" / "sample.wav", 98, seconds=0.15)
     for seed in range(4):
         sources = open_all(tmp_path, seed=seed, speech=[tmp_path / "p"])
-        assert sum(r.length for part in sources.splits["speakers"][1] for r in part.all) > 20_000
+        assert sources.splits["speakers"][1].n_samples() > 20_000
 
 
 @pytest.mark.parametrize("layout", [LAYOUTS[3], LAYOUTS[4], LAYOUTS[6]], ids=lambda layout: layout.__name__)
@@ -253,7 +252,7 @@ def test_one_clean_file_with_several_noisy_ones_is_in_one_part_of_the_split_only
             rows.append(f"clean/{speaker}.wav,noisy{snr}/{speaker}.wav,{speaker}{snr}")
     (tmp_path / "list.csv").write_text("\n".join(rows) + "\n")
     sources = open_all(tmp_path, speech=[tmp_path / "list.csv"])
-    rendered = {name: sources.training.noisy[name].entry.digest for name in sources.training.noisy.indices}
+    rendered = {recording.name: recording.noisy.digest for recording in sources.training.pairs.all}
     assert len(set(rendered.values())) == len(rendered) == 4
     assert not held(sources, "speakers", 0)[1] & held(sources, "speakers", 1)[1]
 

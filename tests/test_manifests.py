@@ -15,6 +15,7 @@ from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.corpora import CorpusLoader, describe_corpus
 from segan_cli.data.layouts import scan_noise, scan_speech
+from segan_cli.data.manifest import read_manifest
 from segan_cli.data.recordings import map_shard
 from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import CorpusError
@@ -78,8 +79,8 @@ def load(tmp_path, speech=(), noise=()):
     return pool, loader.summaries[-1]
 
 
-def whole(recordings, recording):
-    return recordings.excerpt(recording.name, 0, recording.length)
+def whole(recordings, recording, noisy=False):
+    return recordings.excerpt(recording.name, 0, recording.length, noisy)
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_only_the_parts_that_a_manifest_selects_are_trained_on(tmp_path, calls, 
     sources = load_training_data(
         DataConfig((str(tmp_path / name),)), MixingConfig(), 0, Cache(tmp_path / "cache", 16_000)
     )
-    ours, theirs = ({r.entry.digest for part in side for r in part.all} for side in sources.splits["speakers"])
+    ours, theirs = ({recording.entry.digest for recording in side.all} for side in sources.splits["speakers"])
     assert ours
     assert theirs
     assert not ours & theirs
@@ -132,9 +133,10 @@ def test_parts_of_noise_and_of_pairs_are_used_alone(tmp_path, calls):
     np.testing.assert_allclose(whole(noise.noise, noise.noise.all[0]), hiss(PAUSE_S, level=0.2), atol=1e-4)
     pairs, summary = load(tmp_path, [tmp_path / "pairs.jsonl"])
     assert (summary.kind, summary.utterances) == ("pairs", 3)
-    for side, first in ((pairs.clean, 0), (pairs.noisy, 1)):
-        for i, recording in enumerate(side.all):
-            np.testing.assert_allclose(whole(side, recording), calls[(i + first) % 3][0], atol=1e-4)
+    for noisy in (False, True):
+        for i, recording in enumerate(pairs.speech.all):
+            expected = calls[(i + noisy) % 3][0]
+            np.testing.assert_allclose(whole(pairs.speech, recording, noisy), expected, atol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -319,3 +321,20 @@ def test_reports_are_compared_by_name_in_either_unicode_form():
         for form, score in (("NFC", 0.5), ("NFD", 0.75))
     )
     assert compare_reports(first, second)["noisy"]["stoi"].mean == 0.25
+
+
+SPLIT_NAMES = ("train", "training", "", "valid", "validation", "dev")
+
+
+@pytest.mark.parametrize(
+    ("split", "used"),
+    [("training", ["train", "training", ""]), ("validation", ["valid", "validation", "dev"])],
+)
+def test_rows_of_a_manifest_are_used_by_their_split(tmp_path, split, used):
+    rows = [{"path": f"{name or 'none'}.wav", "split": name} for name in (*SPLIT_NAMES, "test")]
+    for row in rows:
+        (tmp_path / row["path"]).touch()
+    write_manifest(tmp_path / "a.csv", rows)
+    corpus = read_manifest(str(tmp_path / "a.csv"), split, needs_speaker=False)
+    assert [utterance.path.stem for utterance in corpus.utterances] == [name or "none" for name in used]
+    assert corpus.notes == (f"{tmp_path / 'a.csv'}: 4 of its 7 rows are of other splits",)

@@ -80,7 +80,7 @@ def rms(x):
 
 
 @pytest.mark.parametrize("speech", [("speech",), ("pairs",), ("speech", "pairs")])
-def test_a_spec_survives_json_and_renders_the_same(folder, speech):
+def test_a_spec_read_back_from_json_renders_the_same_samples(folder, speech):
     noise = "speech" in speech
     source = sources(folder, EVERYTHING, *speech, noise=noise, rirs=noise).training
     assert isinstance(source, {1: MixtureSource if noise else PairedSource, 2: CombinedSource}[len(speech)])
@@ -111,7 +111,7 @@ def test_mixtures_have_the_drawn_snr_and_level(folder):
         assert 20 * np.log10(level) <= spec.level_db + 0.1
 
 
-def test_a_mixture_that_would_clip_is_scaled_down_whole(folder):
+def test_both_sides_of_a_mixture_that_would_clip_are_scaled_down(folder):
     source = sources(folder, MixingConfig(reverb_probability=0.0, snr_db=(-20, -20), level_db=(-10, -10))).training
     spec = source.draw(np.random.default_rng(0), 8_000)
     loud, quiet = source.render(spec), source.render(dataclasses.replace(spec, level_db=-60.0))
@@ -121,7 +121,7 @@ def test_a_mixture_that_would_clip_is_scaled_down_whole(folder):
         np.testing.assert_allclose(ours, factor * theirs, atol=1e-4)
 
 
-def test_clean_segments_have_no_noise_and_speechless_ones_nothing_else(folder):
+def test_clean_segments_have_no_noise_and_speechless_ones_no_speech(folder):
     mixing = dataclasses.replace(EVERYTHING, clean_probability=0.3, speechless_probability=0.3)
     source = sources(folder, mixing).training
     rng, n = np.random.default_rng(0), 200
@@ -170,7 +170,7 @@ def test_shaping_filters_speech_and_noise_apart_and_keeps_them_aligned(folder):
 
 @given(speed=st.floats(0.5, 2.0), length=st.integers(1, 30_000))
 @settings(max_examples=60)
-def test_a_recording_at_a_speed_has_its_length_and_its_pitch(speed, length):
+def test_speed_perturbation_changes_pitch_and_keeps_the_length(speed, length):
     hz = 700.0
     sine = speed_perturb(speed, lambda n: np.sin(2 * np.pi * hz / RATE * np.arange(n)).astype(np.float32), length)
     assert sine.shape == (length,)
@@ -200,7 +200,7 @@ def test_speech_and_noise_have_separate_speeds(folder):
 
 
 @pytest.mark.parametrize("speech", ["speech", "pairs"])
-def test_a_segment_goes_beyond_the_ends_of_a_recording_as_enhancing_does(folder, speech):
+def test_mirrored_segments_extend_a_recording_as_enhancement_does(folder, speech):
     noise = speech == "speech"
     source = sources(folder, MixingConfig(mirrored_probability=0.5), speech, noise=noise, rirs=noise).training
     rng, before, after = np.random.default_rng(0), 0, 0
@@ -221,7 +221,7 @@ def test_a_segment_goes_beyond_the_ends_of_a_recording_as_enhancing_does(folder,
     assert source.draw(rng, None).mirrored == 0  # whole utterances are there to be scored
 
 
-def test_speech_at_a_speed_runs_on_into_the_room(folder):
+def test_reverberation_of_earlier_speech_is_kept_at_other_speeds(folder):
     source = sources(folder, MixingConfig(reverb_probability=1.0)).training
     spec = dataclasses.replace(source.draw(np.random.default_rng(1), 4_000), speeds=(1.1, 0.9))
     spec = dataclasses.replace(spec, speech=dataclasses.replace(spec.speech, offset=9_000))
@@ -248,7 +248,7 @@ def test_without_recorded_noise_noises_are_generated(folder):
 
 
 @pytest.mark.parametrize(("kind", "slope_db"), [("white", 0.0), ("pink", -3.0), ("brown", -6.0)])
-def test_a_colour_falls_by_so_many_decibels_an_octave(kind, slope_db):
+def test_coloured_noise_has_the_slope_of_its_colour(kind, slope_db):
     noise = generate(kind, 1, 8 * RATE, RATE, np.zeros(0, np.float32))
     assert rms(noise) == pytest.approx(1.0, rel=1e-3)
     power = np.abs(np.fft.rfft(noise)) ** 2
@@ -269,7 +269,7 @@ def test_hum_has_the_harmonics_of_the_mains():
         assert np.sort(power)[-100:].sum() > 0.7 * power.sum()
 
 
-def test_speech_shaped_noise_has_the_spectrum_of_speech_and_not_its_rhythm():
+def test_speech_shaped_noise_has_the_spectrum_of_speech_without_its_modulation():
     speech = voice(4.0)
     noise = generate("speech-shaped", 0, 4 * RATE, RATE, speech)
     shapes = [np.log(smooth_spectrum(x.astype(np.float32), 60)[1:50]) for x in (speech, noise)]
@@ -278,7 +278,7 @@ def test_speech_shaped_noise_has_the_spectrum_of_speech_and_not_its_rhythm():
     assert sign_changes[1] < 0.6 * sign_changes[0]
 
 
-def test_a_room_adds_what_it_should(folder):
+def test_reverberant_speech_and_targets_equal_plain_convolutions(folder):
     """Against convolution in plain numbers: late sound is in the noisy side alone, the target keeps the early part."""
     rir = np.asarray(impulse(delay=0), np.float32)
     speech = voice(1.0)
@@ -290,7 +290,7 @@ def test_a_room_adds_what_it_should(folder):
     assert rms(heard - early) > 0.05 * rms(heard)
 
 
-def test_a_response_starts_at_its_direct_sound(folder):
+def test_room_responses_start_at_the_direct_sound_with_unit_early_energy(folder):
     rirs = sources(folder, MixingConfig()).training.rirs
     for recording in rirs.all:
         rir = load_rir(rirs, recording.name, RATE)
@@ -298,7 +298,7 @@ def test_a_response_starts_at_its_direct_sound(folder):
         assert np.sum(np.square(rir[: 50 * RATE // 1000])) == pytest.approx(1.0, rel=1e-3)
 
 
-def test_speech_in_a_room_stays_aligned_with_its_target(folder):
+def test_reverberant_speech_is_aligned_with_its_target(folder):
     source = sources(folder, MixingConfig(reverb_probability=1.0, snr_db=(60, 60))).training
     for seed in range(5):
         noisy, clean = source.render(source.draw(np.random.default_rng(seed), 12_000))
@@ -308,7 +308,7 @@ def test_speech_in_a_room_stays_aligned_with_its_target(folder):
 
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize("compression", [0.0, 0.9])
-def test_a_codec_adds_no_delay_and_does_something(codec, compression):
+def test_codecs_change_speech_without_delay(codec, compression):
     speech = 0.5 * voice(1.024)[:16_384] + hiss(1.024)[:16_384]
     coded = apply_codec(codec, compression, speech, RATE)
     assert coded.shape == speech.shape
@@ -318,7 +318,7 @@ def test_a_codec_adds_no_delay_and_does_something(codec, compression):
     assert set(CODECS) == set(typing.get_args(CodecName))
 
 
-def test_damage_is_what_was_drawn():
+def test_degradations_change_what_was_drawn_and_nothing_else():
     noisy, clean = 0.5 * voice(1.0) + hiss(1.0), 0.5 * voice(1.0)
     for one, two in zip(degrade(Degradation(), noisy, clean, RATE), (noisy, clean), strict=True):
         np.testing.assert_array_equal(one, two)
@@ -338,7 +338,7 @@ def test_damage_is_what_was_drawn():
         assert power[4_000:].sum() < 1e-5 * power.sum()
 
 
-def test_a_band_limit_has_no_delay():
+def test_the_band_limit_has_no_delay():
     speech = 0.5 * voice(1.0)
     low = limit_band(speech, 4_000.0, RATE)
     half = soxr.resample(soxr.resample(speech, RATE, 8_000), 8_000, RATE)
@@ -355,7 +355,7 @@ def test_any_segment_of_any_length_can_be_rendered(folder, seed, length):
     assert np.isfinite(clean).all()
 
 
-def test_pairs_stay_pairs(folder):
+def test_the_noisy_side_of_a_pair_belongs_to_its_clean_side(folder):
     source = sources(folder, MixingConfig(), "pairs", noise=False, rirs=False).training
     for seed in range(16):
         noisy, clean = source.render(source.draw(np.random.default_rng(seed), 8_000))
@@ -367,8 +367,8 @@ def test_both_sides_of_a_pair_get_the_gain_that_was_drawn(folder, gain_db):
     mixing = MixingConfig(pair_gain_db=(gain_db, gain_db))
     source = sources(folder, mixing, "pairs", noise=False, rirs=False).training
     spec = source.draw(np.random.default_rng(0), 8_000)
-    for ours, side in zip(source.render(spec), (source.noisy, source.clean), strict=True):
-        recorded = side.excerpt(spec.speech.name, spec.speech.offset, 8_000)
+    for ours, noisy in zip(source.render(spec), (True, False), strict=True):
+        recorded = source.pairs.excerpt(spec.speech.name, spec.speech.offset, 8_000, noisy)
         np.testing.assert_array_equal(ours, np.float32(10 ** (gain_db / 20)) * recorded)
 
 
@@ -380,7 +380,7 @@ def test_both_sides_of_a_pair_get_the_gain_that_was_drawn(folder, gain_db):
         ({"speed": (0.4, 1.0)}, "speed"), ({"speed": (1.2, 0.8)}, "lower bound comes first"),
     ],
 )  # fmt: skip
-def test_a_mixing_that_cannot_be_is_refused(changes, message):
+def test_invalid_mixing_settings_are_refused(changes, message):
     with pytest.raises(ConfigError, match=message):
         MixingConfig(**changes)
 
@@ -405,7 +405,7 @@ def same(one, two):
     return all(a.equal(b) for a, b in zip(one[:2], two[:2], strict=True)) and one[2] == two[2]
 
 
-def test_segments_do_not_depend_on_workers_or_on_where_one_starts(folder):
+def test_segments_do_not_depend_on_workers_or_the_first_step(folder):
     alone = take(folder, 6, numbers=range(3))
     assert all(map(same, alone, take(folder, 6, workers=2, numbers=range(3))))
     assert all(map(same, alone[4:], take(folder, 2, first_step=4, numbers=range(3))))
@@ -414,7 +414,7 @@ def test_segments_do_not_depend_on_workers_or_on_where_one_starts(folder):
     assert len({segment.numpy().tobytes() for segment in alone[0][0]}) == 3
 
 
-def test_processes_share_a_batch(folder):
+def test_two_processes_get_the_halves_of_a_batch(folder):
     whole, first, second = (take(folder, 2, numbers=numbers) for numbers in (range(4), range(2), range(2, 4)))
     for all_of_it, *parts in zip(whole, first, second, strict=True):
         for side in (0, 1):
@@ -427,12 +427,12 @@ def np_cat(parts, side):
     return torch.cat([part[side] for part in parts])
 
 
-def test_each_turn_gets_segments_of_its_own_from_its_start_on(folder):
+def test_extra_rounds_get_new_segments_from_the_start_step(folder):
     keys = [batch[2][0][:2] for batch in take(folder, 7, numbers=range(1), turns=3, start=1)]
     assert keys == [(0, 0), (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2)]
 
 
-def test_recordings_are_drawn_by_length(folder):
+def test_recordings_are_drawn_in_proportion_to_their_length(folder):
     speech = sources(folder, MixingConfig()).training.speech
     entry = speech.all[0].entry
     uneven = Recordings(
@@ -441,3 +441,21 @@ def test_recordings_are_drawn_by_length(folder):
     rng = np.random.default_rng(0)
     drawn = [uneven.draw(rng).name for _ in range(2_000)]
     assert drawn.count("1") / 2_000 == pytest.approx(0.9, abs=0.03)
+
+
+def test_mixtures_and_pairs_are_drawn_in_proportion_to_their_weighted_durations(folder):
+    source = sources(folder, MixingConfig(), "speech", "pairs", noise=False, rirs=False).training
+    speech, pairs = (
+        Recordings(tuple(dataclasses.replace(part.all[0], length=n, weight=weight) for n in lengths))
+        for part, lengths, weight in (
+            (source.mixtures.speech, (9_000, 3_000), 0.5),
+            (source.pairs.pairs, (1_000,), 2.0),
+        )
+    )
+    combined = CombinedSource(
+        MixtureSource(speech, Recordings(()), Recordings(()), MixingConfig(), RATE),
+        PairedSource(pairs, MixingConfig(), RATE),
+    )
+    assert combined.pair_share == 2_000 / (6_000 + 2_000)
+    rng = np.random.default_rng(0)
+    assert np.mean([combined.draw(rng, 100).paired for _ in range(2_000)]) == pytest.approx(0.25, abs=0.03)

@@ -1,11 +1,18 @@
 """Random streams: no two purposes or keys share one."""
 
 import itertools
+from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from segan_cli.config.training import MixingConfig
+from segan_cli.data.cache import CacheEntry
+from segan_cli.data.mixing import MixtureSource, draw_utterances
 from segan_cli.data.random_streams import Purpose, random_stream, seed_sequence
+from segan_cli.data.recordings import Recording, Recordings
+from segan_cli.data.training_data import draw_groups
 
 KEYS = st.lists(st.integers(0, 2**32 - 1), max_size=4).map(tuple)
 
@@ -27,3 +34,39 @@ def test_equal_keys_and_no_others_give_equal_streams(one, other, seed):
 
 def test_streams_stay_the_same_between_versions():
     assert random_stream(0, Purpose.SEGMENT, 1, 0, 2).integers(1000, size=3).tolist() == [9, 306, 146]
+
+
+def recordings(prefix, lengths):
+    """Recordings of these lengths without samples, two of a group."""
+    entries = [
+        CacheEntry(f"{prefix}{i}", Path(), 0, n, 0.1, 0.0, 16_000, 16_000, Path()) for i, n in enumerate(lengths)
+    ]
+    return Recordings(
+        tuple(Recording(entry.digest, f"{prefix}{i // 2}", entry, entry.length) for i, entry in enumerate(entries))
+    )
+
+
+SPEECH = recordings("s", range(16_000, 56_000, 1_000))
+
+
+@pytest.mark.parametrize(("seed", "groups"), [(0, {"s14", "s3"}), (1, {"s3", "s6"})])
+def test_the_split_of_a_seed_stays_the_same_between_versions(seed, groups):
+    assert draw_groups(SPEECH, seed) == groups
+
+
+@pytest.mark.parametrize(
+    ("seed", "drawn"),
+    [
+        (0, [("s29", 45_000, 16.048924341647965, -26.040250187760698, [("n4", 32_470), ("n3", 45_637)]),
+             ("s17", 33_000, 8.440906193761435, -16.061381412637356, [("n4", 8_782), ("n3", 12_864)])]),
+        (1, [("s25", 41_000, 18.20945706404972, -28.99761899987845, [("n1", 43_451)]),
+             ("s9", 25_000, 10.674201437495972, -16.42378160437275, [("n4", 3_101)])]),
+    ],
+)  # fmt: skip
+def test_the_validation_mixes_of_a_seed_stay_the_same_between_versions(seed, drawn):
+    source = MixtureSource(SPEECH, recordings("n", [50_000] * 6), Recordings(()), MixingConfig(), 16_000)
+    specs = draw_utterances(source, 2, seed)
+    assert [
+        (spec.speech.name, spec.length, spec.snr_db, spec.level_db, [(n.name, n.offset) for n in spec.noises])
+        for spec in specs
+    ] == drawn

@@ -1,10 +1,12 @@
 """Recipes: TOML that is read strictly, written in full, and says what the paper says."""
 
 import dataclasses
+import re
 import tomllib
 
 import pytest
 
+from segan_cli.config.budget import LayerCost, check_budget
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_text, recipes_dir, shipped_recipes
 from segan_cli.config.schema import flatten, from_dict, merge, override, to_dict
@@ -54,6 +56,49 @@ def test_the_recipe_segan_2017_has_the_settings_of_the_paper():
     )
     assert (game.objective, game.weight, game.gradient_share, game.start) == ("least-squares", 1.0, None, 0)
     assert not training.deemphasised_losses
+
+
+def test_the_presets_of_the_shipped_models_are_these():
+    assert to_dict(PRESETS["segan-spectral"]) == {
+        "preset": "segan-spectral",
+        "generator": {
+            "channels": 32, "embed_dim": 48, "hidden": 32, "depth": 1, "blocks": 2, "bands": 16, "heads": 4,
+            "frame": 512, "freq_stride": 8, "power": 0.3, "max_gain": 4.0, "input_rms": 0.05, "zeroed_bins": 2,
+            "family": "spectral",
+        },
+        "discriminator": {
+            "channels": [16, 32, 32, 32], "frames": [1024, 512, 256], "kernel_size": 3, "freq_stride": 4, "power": 0.3,
+            "input_rms": 0.05, "leaky_slope": 0.2, "family": "spectral",
+        },
+        "sample_rate_hz": 16_000, "segment_length": 16_384, "hop": 5_248, "pre_emphasis": 0.0,
+    }  # fmt: skip
+    assert to_dict(PRESETS["segan-gated"]) == {
+        "preset": "segan-gated",
+        "generator": {
+            "channels": [16, 32, 64, 128, 256], "strides": [4, 4, 4, 4, 4], "dilations": [1, 1, 1, 1, 1],
+            "kernel_size": 31, "latent_channels": 0, "latent": "normal", "skip_merge": "concat", "skip_scale": "gated",
+            "input_rms": 0.05, "family": "convolutional",
+        },
+        "discriminator": {
+            "channels": [8, 16, 32, 64, 64], "strides": [4, 4, 4, 4, 4], "kernel_size": 31, "leaky_slope": 0.3,
+            "norm": "virtual", "spectral_norm": False, "phase_shuffle": 0, "hidden": [], "family": "convolutional",
+        },
+        "sample_rate_hz": 16_000, "segment_length": 16_384, "hop": 8_192, "pre_emphasis": 0.95,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("cost", "quantity"),
+    [
+        (LayerCost(400_000_001, 0, 0), "4e+08 weights"),
+        (LayerCost(0, 32_000_000_001, 0), "6.4e+10 multiply-accumulates per second of audio"),
+        (LayerCost(0, 0, 67_108_865), "6.7e+07 activations of a layer"),
+    ],
+)
+def test_a_network_above_the_budget_is_refused(cost, quantity):
+    check_budget("generator", [LayerCost(400_000_000, 32_000_000_000, 67_108_864)], 2.0)
+    with pytest.raises(ConfigError, match=re.escape(f"generator: {quantity}, above the limit")):
+        check_budget("generator", [LayerCost(0, 0, 1), cost], 2.0)
 
 
 def test_a_recipe_may_change_single_fields_of_a_preset(tmp_path):

@@ -69,7 +69,7 @@ def tensors(state):
     return found, about["step"]
 
 
-def test_vctk_alone_trains_and_improves_its_scores(tmp_path, recipe, monkeypatch):
+def test_training_on_vctk_alone_improves_the_scores(tmp_path, recipe, monkeypatch):
     """One option: the corpus is found, noises are generated, validation gets better, and the model works."""
     vctk80(tmp_path / "vctk")
     monkeypatch.chdir(tmp_path)
@@ -93,7 +93,7 @@ def test_vctk_alone_trains_and_improves_its_scores(tmp_path, recipe, monkeypatch
     assert (tmp_path / "clean.wav").exists()
 
 
-def test_the_run_folder_holds_everything_and_resumes_by_itself(tmp_path, recipe, complain):
+def test_a_run_folder_has_all_files_and_resumes_without_other_options(tmp_path, recipe, complain):
     spoiled = plain(tmp_path / "corpus")
     run = tmp_path / "run"
     first = segan(
@@ -189,7 +189,7 @@ def count(run):
     return sum('"l1"' in line and line.endswith("}") for line in (run / "log.jsonl").read_text().splitlines())
 
 
-def test_train_takes_families_objectives_and_any_field(pairs, tmp_path):
+def test_preset_objective_and_field_options_reach_the_model(pairs, tmp_path):
     run = tmp_path / "run"
     result = segan(
         "train", "--data", pairs, "--run-dir", run, "--preset", "segan-dilated", "--width", 0.05,
@@ -237,7 +237,7 @@ def test_adversarial_none_trains_with_reconstruction_losses_alone(pairs, tmp_pat
     assert not {"adversarial", "discriminator"} & set(lines(run)[0])
 
 
-def test_training_goes_on_from_the_shipped_model(pairs, tmp_path, complain):
+def test_init_default_starts_from_the_weights_of_the_shipped_model(pairs, tmp_path, complain):
     run = tmp_path / "run"
     result = segan(
         "train", "--data", pairs, "--run-dir", run, "--init", "default", "--steps", 1, "--batch-size", 2,
@@ -345,13 +345,13 @@ def test_memory_that_runs_out_ends_in_one_line(pairs, tmp_path, recipe):
     assert "training.gradient_accumulation_steps=2" in complaint(result)
 
 
-def test_a_run_folder_is_one_trainings_alone(tmp_path, complain, pairs):
+def test_a_locked_run_folder_is_refused(tmp_path, complain, pairs):
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / ".lock"):
         assert "another training is running" in complain("train", "--data", "pairs", "--run-dir", "run")[0]
 
 
-def test_a_training_killed_before_its_first_validation_keeps_where_it_began(tmp_path, pairs, recipe):
+def test_a_training_killed_before_its_first_validation_resumes_from_its_initial_weights(tmp_path, pairs, recipe):
     """`--init` is part of the first state, so that a resumption does not begin with other weights."""
     run, cache = tmp_path / "run", tmp_path / "cache"
     options = ("--cache", cache, "--workers", 0)
@@ -372,7 +372,7 @@ def test_a_training_killed_before_its_first_validation_keeps_where_it_began(tmp_
 
 
 @pytest.mark.parametrize("how", ["group", "torchrun"])
-def test_a_signal_to_all_processes_saves_too(tmp_path, pairs, recipe, how):
+def test_a_signal_to_all_processes_saves_the_state(tmp_path, pairs, recipe, how):
     """As torchrun and batch systems send it: to the workers as well."""
     words = command(
         "train", "--data", pairs, "--recipe", recipe, "--run-dir", tmp_path / "run", "--steps", 100000,
@@ -390,7 +390,7 @@ def test_a_signal_to_all_processes_saves_too(tmp_path, pairs, recipe, how):
     assert tensors(tmp_path / "run" / "last.pt")[1] == count(tmp_path / "run") >= 20
 
 
-def test_two_processes_train_as_one(pairs, tmp_path, recipe):
+def test_two_processes_train_like_one(pairs, tmp_path, recipe):
     """In the environment that torchrun gives them, with half the batch each: one writer, the same numbers."""
     both = ["train", "--data", pairs, "--recipe", recipe, "--batch-size", 4, "--steps", 3, "--workers", 0]
     assert segan(*both, "--run-dir", tmp_path / "one").returncode == 0

@@ -33,6 +33,7 @@ from segan_cli.measures.catalog import measure_all
 from segan_cli.networks.checkpoint import load_model
 from segan_cli.training import loop
 from segan_cli.training.batch import Batch, deemphasise, prepare
+from segan_cli.training.log import Throughput, ThroughputMeter
 from segan_cli.training.metricgan import pesq_quality
 from segan_cli.training.run import explained_errors
 from segan_cli.training.state import PARTS, TrainState, learning_rate_factor, model_of, read_state
@@ -121,7 +122,7 @@ def test_overfitting_one_segment_divides_the_l1_loss_by_three(source, optimizer)
     assert min(losses[-10:]) < losses[0] / 3
 
 
-def test_deemphasis_gives_back_what_is_heard():
+def test_deemphasis_inverts_preemphasis():
     heard = torch.randn(2, 1, 4096)
     torch.testing.assert_close(deemphasise(preemphasis(heard, 0.95), 0.95), heard, atol=1e-4, rtol=0)
 
@@ -133,7 +134,7 @@ def test_deemphasis_gives_back_what_is_heard():
         *zip(reversed(PRESETS), list(OBJECTIVES)[4:], strict=False),
     ],
 )
-def test_every_family_plays_and_every_objective_is_played(preset, objective):
+def test_three_steps_of_every_preset_and_objective_are_finite_and_move_weights(preset, objective):
     """Each preset with two objectives or more, all objectives: three steps are finite and move most weights."""
     model = dataclasses.replace(scaled(PRESETS[preset], 0.02), segment_length=4096, hop=2048)
     state = TrainState(model, fast(adversarial=AdversarialConfig(objective), deemphasised_losses=True))
@@ -165,7 +166,7 @@ def test_every_family_plays_and_every_objective_is_played(preset, objective):
         assert all(p.abs().max() <= 0.01 for p in weights)
 
 
-def test_each_discriminator_step_gets_segments_of_its_own(source):
+def test_each_discriminator_step_uses_new_segments(source):
     state = TrainState(TINY, fast(adversarial=AdversarialConfig(discriminator_steps=3)))
     drawn, feed = [], drawing(source, state)
 
@@ -191,7 +192,7 @@ def test_pesq_is_measured_in_worker_processes_and_silence_is_undefined():
     assert quality[3].isnan()
 
 
-def test_a_metric_training_counts_the_undefined(source):
+def test_segments_of_undefined_quality_are_counted(source):
     """Three of eight candidates have no quality, in each of two steps of the discriminator."""
     state = TrainState(TINY, fast(adversarial=AdversarialConfig("metricgan", discriminator_steps=2)))
 
@@ -204,7 +205,7 @@ def test_a_metric_training_counts_the_undefined(source):
     assert "d_real_accuracy" not in report
 
 
-def test_metricgan_trains_through_the_pool(source, tmp_path):
+def test_metricgan_trains_with_a_worker_pool(source, tmp_path):
     train(source, tmp_path / "run", fast(steps=2, validate_every=2, adversarial=AdversarialConfig("metricgan")))
     (line,) = lines(tmp_path / "run")
     assert np.isfinite(line["adversarial"])
@@ -234,7 +235,7 @@ def test_every_option_changes_the_step_with_every_norm(source, norm, game):
     assert not torch.equal(*weights)
 
 
-def test_a_resumed_training_says_what_changed(source, tmp_path):
+def test_resuming_lists_changed_settings(source, tmp_path):
     train(source, tmp_path / "run", fast(steps=1, validate_every=1))
     state = TrainState(TINY, fast(steps=5, validate_every=1, adversarial=AdversarialConfig("hinge")))
     assert state.load(tmp_path / "run" / "last.pt") == [
@@ -243,15 +244,15 @@ def test_a_resumed_training_says_what_changed(source, tmp_path):
     ]
 
 
-def test_the_log_tells_the_health_of_the_training(source, tmp_path):
+def test_log_lines_have_exactly_the_documented_keys(source, tmp_path):
     train(source, tmp_path / "run", fast(steps=2, validate_every=2))
     (line,) = lines(tmp_path / "run")
-    assert {
-        "d_real", "d_fake", "d_real_accuracy", "d_fake_accuracy", "generator_gradient", "discriminator_gradient",
-        "adversarial_gradient", "reconstruction_gradient", "l1", "adversarial", "discriminator", "z_effect",
-        "output_diversity", "d_training_accuracy", "d_held_out_accuracy",
+    assert set(line) == {
+        "step", "d_real", "d_fake", "d_real_accuracy", "d_fake_accuracy", "generator_gradient",
+        "discriminator_gradient", "adversarial_gradient", "reconstruction_gradient", "l1", "adversarial",
+        "discriminator", "z_effect", "output_diversity", "d_training_accuracy", "d_held_out_accuracy",
         "failure_modes", "waiting", "audio_per_s",
-    } <= set(line)  # fmt: skip
+    }  # fmt: skip
     page = (Path(__file__).parents[1] / "docs" / "training.md").read_text()
     assert all(f"`{name}`" in page for name in line)
     (line,) = lines(tmp_path / "run", "validation")
@@ -259,8 +260,62 @@ def test_the_log_tells_the_health_of_the_training(source, tmp_path):
     assert set(line["validation"]) == set(noisy["noisy"]) == {"pesq_wb", "stoi", "si_sdr_db"}
 
 
+def test_log_lines_have_the_means_of_the_steps_since_the_line_before(source, tmp_path):
+    state = train(source, tmp_path / "run", fast(steps=4, validate_every=4, log_every=2))
+    metrics = list(state.health.recent)
+    assert len(metrics) == 4
+    for line, (first, second) in zip(lines(tmp_path / "run"), (metrics[:2], metrics[2:]), strict=True):
+        assert {name: line[name] for name in first} == pytest.approx(
+            {name: (first[name] + second[name]) / 2 for name in first}
+        )
+        assert line["audio_per_s"] > 0
+        assert 0 < line["waiting"] < 1
+        assert ("failure_modes" in line) == ("z_effect" in line) == (line["step"] == 4)
+
+
+def test_throughput_is_measured_over_the_steps_since_the_start(monkeypatch):
+    """Batches of 8 s come after 1 s and after 0.5 s; the steps end after 2 s and after 4 s."""
+    clock = iter([100.0, 100.0, 101.0, 102.0, 102.0, 102.5, 104.0])
+    monkeypatch.setattr("segan_cli.training.log.time.monotonic", lambda: next(clock))
+    meter, batches = ThroughputMeter(8.0), iter("ab")
+    assert meter.wait_for(batches) == "a"
+    assert meter.step() == Throughput(steps_per_s=0.5, audio_per_s=4.0, waiting=0.5)
+    assert meter.wait_for(batches) == "b"
+    assert meter.step() == Throughput(steps_per_s=0.5, audio_per_s=4.0, waiting=1.5 / 4)
+
+
+def test_the_scalers_of_fp16_are_saved_and_resumed(tmp_path):
+    state = TrainState(TINY, fast(precision="fp16"))
+    for scaler, scale, n_steps in ((state.generator_scaler, 1024.0, 7), (state.discriminator_scaler, 64.0, 9)):
+        scaler.load_state_dict({**scaler.state_dict(), "scale": scale, "_growth_tracker": n_steps})
+    state.save(tmp_path / "last.pt")
+    resumed = TrainState(TINY, fast(precision="fp16"))
+    resumed.load(tmp_path / "last.pt")
+    scalers = [scaler.state_dict() for scaler in (resumed.generator_scaler, resumed.discriminator_scaler)]
+    assert [(scaler["scale"], scaler["_growth_tracker"]) for scaler in scalers] == [(1024.0, 7), (64.0, 9)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        ("adamw", {"betas": (0.8, 0.99), "eps": 1e-8, "weight_decay": 1e-4}),
+        ("rmsprop", {"alpha": 0.99, "eps": 1e-8, "weight_decay": 0, "momentum": 0}),
+    ],
+)
+def test_optimisers_have_these_settings_for_all_weights(kind, settings):
+    state = TrainState(TINY, fast(optimizer=kind, generator_learning_rate=0.03, discriminator_learning_rate=0.02))
+    for network, optimizer, rate in (
+        (state.generator, state.generator_optimizer, 0.03),
+        (state.discriminator, state.discriminator_optimizer, 0.02),
+    ):
+        (group,) = optimizer.param_groups
+        assert {name: group[name] for name in settings} == settings
+        assert group["lr"] == rate
+        assert list(map(id, group["params"])) == list(map(id, network.parameters()))
+
+
 @pytest.mark.parametrize("validate_every", [50, 4])  # found by the next step, or by the check-up after the bad one
-def test_a_training_that_diverges_stops_and_keeps_what_it_had(source, tmp_path, validate_every):
+def test_a_diverging_training_stops_and_keeps_its_files(source, tmp_path, validate_every):
     """A learning rate beyond all measure, set in the middle of a run, ends in numbers that are not finite."""
     run = tmp_path / "run"
     state = train(source, run, fast(steps=4, validate_every=2), until=3)
@@ -276,7 +331,7 @@ def test_a_training_that_diverges_stops_and_keeps_what_it_had(source, tmp_path, 
     assert all(torch.isfinite(p).all() for p in fresh.generator.parameters())
 
 
-def test_the_discriminator_waits_for_its_start(source):
+def test_the_discriminator_starts_at_the_configured_step(source):
     state = TrainState(TINY, fast(adversarial=AdversarialConfig(start=1)))
     draw = drawing(source, state)
     assert "discriminator" not in train_step(state, draw)
@@ -342,7 +397,7 @@ def test_resuming_gives_the_same_weights_as_never_stopping(source, tmp_path, gam
             assert all(torch.equal(ours[k], theirs[k]) for k in ours), name
 
 
-def test_a_run_leaves_a_model_and_a_log(source, tmp_path):
+def test_a_training_writes_the_best_model_a_state_and_a_log(source, tmp_path):
     train(source, tmp_path / "run", fast(steps=4, validate_every=2))
     model = load_model(tmp_path / "run" / "best.safetensors")
     assert model.config == TINY
@@ -355,7 +410,7 @@ def test_a_run_leaves_a_model_and_a_log(source, tmp_path):
     assert {path.name for path in (tmp_path / "run").iterdir()} == {"best.safetensors", "last.pt", "log.jsonl"}
 
 
-def test_what_is_validated_and_shipped_is_the_average(source, tmp_path):
+def test_validated_and_saved_models_have_averaged_weights(source, tmp_path):
     """Its scores are those of what it makes of the noisy utterance, against the clean one, in this order."""
     state = train(source, tmp_path / "run", fast(steps=2, validate_every=2, generator_learning_rate=0.02))
     model = load_model(tmp_path / "run" / "best.safetensors")
@@ -381,7 +436,7 @@ class Doubled:
 
 
 @pytest.mark.parametrize(("objective", "beside"), [("least-squares", 2.0), ("metricgan", 1.0)])
-def test_the_reference_batch_is_clean_beside_what_candidates_are_judged_beside(source, tmp_path, objective, beside):
+def test_the_reference_batch_is_clean_with_the_condition_of_the_objective(source, tmp_path, objective, beside):
     state = TrainState(TINY, fast(steps=1, adversarial=AdversarialConfig(objective)))
     with ThreadPoolExecutor(1) as pool:
         run_loop(state, Doubled(source), [source.render(draw_utterances(source, 1, 0)[0])], tmp_path, pool, Silent())
@@ -390,7 +445,7 @@ def test_the_reference_batch_is_clean_beside_what_candidates_are_judged_beside(s
     torch.testing.assert_close(other, beside * clean)
 
 
-def test_another_models_state_is_refused(source, tmp_path):
+def test_a_state_of_another_model_or_a_damaged_one_is_refused(source, tmp_path):
     train(source, tmp_path / "run", fast(steps=1, validate_every=1))
     other = TrainState(dataclasses.replace(TINY, pre_emphasis=0.9), fast())
     with pytest.raises(CheckpointError, match="another model"):
@@ -403,12 +458,12 @@ def test_another_models_state_is_refused(source, tmp_path):
             TrainState(TINY, fast()).load(tmp_path / "run" / "last.pt")
 
 
-def test_the_reference_batch_is_there_before_the_discriminator_joins(source, tmp_path):
+def test_the_reference_batch_is_set_without_an_adversary_too(source, tmp_path):
     state = train(source, tmp_path / "run", fast(steps=1, validate_every=1, adversarial=AdversarialConfig(weight=0.0)))
     assert state.discriminator.reference.abs().sum() > 0
 
 
-def test_a_save_that_fails_keeps_the_state_before(source, tmp_path):
+def test_a_failed_save_keeps_the_previous_state(source, tmp_path):
     """A file-size limit stands in for a full disk: the write breaks off in the middle, for real."""
     resource = pytest.importorskip("resource")
     run = tmp_path / "run"
@@ -439,7 +494,7 @@ def relative(a, b):
     return float((a - b).norm() / a.norm())
 
 
-def test_a_batch_in_slices_gives_the_gradients_of_the_whole(source):
+def test_micro_batches_give_the_gradients_of_the_whole_batch(source):
     results = []
     for gradient_accumulation_steps in (1, 2, 4):
         terms = {"spectral_weight": 1.0, "perceptual_weight": 1.0}
@@ -464,7 +519,7 @@ def test_half_precision_gives_nearly_the_same_gradients(source, precision, toler
     assert half[1]["l1"] == pytest.approx(whole[1]["l1"], rel=0.02)
 
 
-def test_a_gradient_that_overflows_in_fp16_is_skipped_and_the_next_scaled_less(source):
+def test_an_fp16_overflow_skips_the_step_and_halves_the_scale(source):
     state = TrainState(TINY, fast(precision="fp16"))
     state.generator_scaler = torch.amp.GradScaler("cpu", init_scale=2.0**40)
     draw = one_batch(source, state)
@@ -481,13 +536,13 @@ def test_a_gradient_that_overflows_in_fp16_is_skipped_and_the_next_scaled_less(s
 
 
 @pytest.mark.parametrize(("schedule", "middle", "end"), [("linear", 0.505, 0.01), ("constant", 1.0, 1.0)])
-def test_schedules(schedule, middle, end):
+def test_linear_and_constant_schedules_have_these_factors(schedule, middle, end):
     config = fast(steps=110, warmup_steps=10, schedule=schedule)
     factors = [learning_rate_factor(step, config) for step in (0, 10, 60, 110)]
     assert factors == pytest.approx([0.1, 1.0, middle, end])
 
 
-def test_the_rate_is_level_until_the_last_steps_when_it_falls():
+def test_decay_steps_limit_the_decay_to_the_last_steps():
     config = fast(steps=110, warmup_steps=10, schedule="linear", decay_steps=20)
     factors = [learning_rate_factor(step, config) for step in (9, 10, 90, 95, 100, 110)]
     assert factors == pytest.approx([1.0, 1.0, 1.0, 0.7525, 0.505, 0.01])
@@ -495,7 +550,7 @@ def test_the_rate_is_level_until_the_last_steps_when_it_falls():
     assert learning_rate_factor(60, cosine) == pytest.approx(0.505)
 
 
-def test_every_segment_has_a_z_of_its_own_whoever_draws_it(source):
+def test_the_latent_of_a_segment_does_not_depend_on_the_process(source):
     state = TrainState(TINY, fast())
     (whole,) = itertools.islice(batches(source, SamplingPlan(0, 4097, 1, 0, range(4)), 5, 0), 1)
     (part,) = itertools.islice(batches(source, SamplingPlan(0, 4097, 1, 0, range(2, 4)), 5, 0), 1)
@@ -505,7 +560,7 @@ def test_every_segment_has_a_z_of_its_own_whoever_draws_it(source):
     assert len({float(segment.sum()) for segment in z}) == 4
 
 
-def test_the_average_of_no_decay_is_the_generator(source):
+def test_without_ema_decay_the_average_equals_the_generator(source):
     state = TrainState(TINY, fast(ema_decay=0.0))
     train_step(state, drawing(source, state))
     assert all(map(torch.equal, state.ema_generator.parameters(), state.generator.parameters()))
@@ -528,7 +583,7 @@ class Dying(ThreadPoolExecutor):
         return super().submit(*call) if self.submitted == 1 else Lost()
 
 
-def test_scores_that_a_stop_left_out_come_after_the_resumption(source, tmp_path):
+def test_an_interrupted_validation_is_scored_after_resuming(source, tmp_path):
     """The process dies while the workers score: the model in work is scored again, and the best one is the same."""
     config = fast(steps=6, validate_every=2, log_every=1)
     train(source, tmp_path / "whole", config)
@@ -549,7 +604,7 @@ def test_scores_that_a_stop_left_out_come_after_the_resumption(source, tmp_path)
     assert not (run / "candidate.safetensors").exists()
 
 
-def test_a_stop_during_the_last_validation_is_made_up_for_by_resuming(source, tmp_path):
+def test_an_interrupted_last_validation_is_scored_after_resuming(source, tmp_path):
     config = fast(steps=2, validate_every=2)
     train(source, tmp_path / "whole", config)
     run = tmp_path / "parts"
@@ -564,14 +619,14 @@ def test_a_stop_during_the_last_validation_is_made_up_for_by_resuming(source, tm
 
 @pytest.mark.parametrize("content", [b"\x80\x09" + bytes(range(256)), b"", bytes(1000), b"cos\nsystem\n(S'x'\ntR."])
 @pytest.mark.filterwarnings("error")
-def test_a_file_that_is_no_state_is_refused_without_a_warning(tmp_path, content):
+def test_a_file_that_is_not_a_state_is_refused_without_a_warning(tmp_path, content):
     path = tmp_path / "last.pt"
     path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"last\.pt: not a training state"):
         read_state(path, torch.device("cpu"))
 
 
-def test_the_best_is_chosen_by_the_score_that_was_asked_for(source, tmp_path):
+def test_the_best_model_is_chosen_by_the_configured_score(source, tmp_path):
     for measure in ("si_sdr_db", "stoi"):
         run = tmp_path / measure
         train(source, run, fast(steps=4, validate_every=1, best_by=measure, generator_learning_rate=0.02))
@@ -579,7 +634,7 @@ def test_the_best_is_chosen_by_the_score_that_was_asked_for(source, tmp_path):
         assert load_model(run / "best.safetensors").provenance["steps"] == max(scores, key=scores.get)
 
 
-def test_as_many_models_are_kept_as_asked(source, tmp_path):
+def test_keep_limits_the_number_of_step_models(source, tmp_path):
     train(source, tmp_path / "run", fast(steps=3, validate_every=1, keep=2))
     kept = sorted(path.name for path in (tmp_path / "run").glob("step-*"))
     assert kept == ["step-0000002.safetensors", "step-0000003.safetensors"]
@@ -635,7 +690,7 @@ def test_a_state_with_a_spectral_discriminator_of_one_resolution_is_read(tmp_pat
         assert torch.equal(fresh.discriminator.state_dict()[name], weights), name
 
 
-def test_tensorboard_gets_numbers_sounds_and_pictures(source, tmp_path):
+def test_tensorboard_gets_scalars_audio_and_images(source, tmp_path):
     event = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
     train(source, tmp_path / "run", fast(steps=4, validate_every=2, log_every=1), tensorboard=True)
     board = event.EventAccumulator(str(tmp_path / "run" / "tensorboard"))
@@ -651,7 +706,7 @@ def test_tensorboard_gets_numbers_sounds_and_pictures(source, tmp_path):
     )
 
 
-def test_memory_that_runs_out_is_told_in_a_line(source, tmp_path):
+def test_out_of_memory_is_one_line_with_a_remedy(source, tmp_path):
     """An allocation beyond the machine, for real, in the place of a batch that is too large."""
     state = TrainState(TINY, fast(steps=1))
 
@@ -666,7 +721,7 @@ def test_memory_that_runs_out_is_told_in_a_line(source, tmp_path):
         run_loop(state, source, [], tmp_path, pool, Silent())
 
 
-def test_a_worker_that_dies_is_told_in_a_line(source, tmp_path):
+def test_a_killed_data_worker_is_one_line_with_a_remedy(source, tmp_path):
     """Killed, for real, while it prepares segments."""
     state = TrainState(TINY, fast(steps=50))
     draw = source.draw
@@ -681,7 +736,7 @@ def test_a_worker_that_dies_is_told_in_a_line(source, tmp_path):
         run_loop(state, source, [], tmp_path, pool, Silent(), workers=1)
 
 
-def test_every_segment_can_be_made_again_from_the_log(source, tmp_path):
+def test_logged_segments_render_to_the_network_inputs(source, tmp_path):
     """What was logged renders to what the networks got, the z aside."""
     seen = []
     state = TrainState(TINY, fast(steps=3, log_segments=True))
@@ -703,7 +758,7 @@ def test_every_segment_can_be_made_again_from_the_log(source, tmp_path):
         assert any(torch.equal(again.noisy, segments) for segments in seen if segments.shape == again.noisy.shape)
 
 
-def test_an_error_of_the_program_stays_what_it_is(source, tmp_path):
+def test_a_programming_error_is_raised_unchanged(source, tmp_path):
     state = TrainState(TINY, fast(steps=1))
 
     def wrong(module, inputs):
@@ -714,7 +769,7 @@ def test_an_error_of_the_program_stays_what_it_is(source, tmp_path):
         run_loop(state, source, [], tmp_path, pool, Silent())
 
 
-def test_compiled_networks_learn_the_same(source, monkeypatch):
+def test_compiled_networks_have_the_same_gradients(source, monkeypatch):
     """Captured as graphs and derived ahead of time; what machine code torch makes of them then is its own affair."""
     if not torch._dynamo.is_dynamo_supported():
         pytest.skip("no torch.compile here")

@@ -109,7 +109,7 @@ BOTH_KINDS = [("clean", "noisy"), ("enhanced", "noisy")]
         ),
     ],
 )
-def test_what_the_discriminator_is_shown_in_both_turns(batch, objective, first, second, gradient_accumulation_steps):
+def test_what_the_discriminator_gets_in_both_steps(batch, objective, first, second, gradient_accumulation_steps):
     state = state_of(game={"objective": objective}, gradient_accumulation_steps=gradient_accumulation_steps)
     seen = shown(state)
     parts = batch.micro_batches(gradient_accumulation_steps)
@@ -132,7 +132,7 @@ def test_what_the_discriminator_is_shown_in_both_turns(batch, objective, first, 
 
 
 @pytest.mark.parametrize(("step", "std"), [(0, 0.5), (5, 0.25), (9, 0.05)])
-def test_the_candidates_of_both_turns_have_noise_that_fades_to_the_last_step(batch, step, std):
+def test_instance_noise_of_both_steps_decays_to_the_last_step(batch, step, std):
     state = state_of(game={"instance_noise": 0.5}, steps=10)
     state.step = step
     seen, enhanced = shown(state), enhanced_by(state, batch)
@@ -154,7 +154,7 @@ def least_squares_by_hand(network, real, fake, condition):
 
 
 @pytest.mark.parametrize("gradient_accumulation_steps", [1, 4])
-def test_the_discriminators_step_is_the_one_on_paper(batch, gradient_accumulation_steps):
+def test_the_discriminator_step_equals_one_computed_by_hand(batch, gradient_accumulation_steps):
     state = state_of(discriminator_learning_rate=0.01, gradient_accumulation_steps=gradient_accumulation_steps)
     network = with_linear_discriminator(state)
     loss, by_a, by_b, on_real, on_fake = least_squares_by_hand(
@@ -169,7 +169,7 @@ def test_the_discriminators_step_is_the_one_on_paper(batch, gradient_accumulatio
 
 
 @pytest.mark.parametrize("gradient_accumulation_steps", [1, 4])
-def test_separate_steps_are_two_steps_on_paper_first_on_real_then_on_fake(batch, gradient_accumulation_steps):
+def test_separate_steps_equal_two_steps_computed_by_hand(batch, gradient_accumulation_steps):
     """The second starts from the weights that the first has left; each has its own gradient, clipped on its own."""
     state = state_of(
         game={"separate_steps": True},
@@ -212,7 +212,7 @@ def test_the_adversarial_gradient_rises_linearly_after_the_start(batch, step, fa
     torch.testing.assert_close(seen[0], pull + factor * 0.1 * push, rtol=1e-4, atol=1e-9)
 
 
-def test_the_discriminator_is_updated_at_every_third_step_and_judges_at_all(batch):
+def test_update_every_three_updates_the_discriminator_at_every_third_step(batch):
     state = state_of(game={"update_every": 3}, discriminator_learning_rate=0.01)
     network = with_linear_discriminator(state)
     weights = []
@@ -225,7 +225,7 @@ def test_the_discriminator_is_updated_at_every_third_step_and_judges_at_all(batc
 
 
 @pytest.mark.parametrize("weight", [0.005, 0.1])
-def test_the_generators_gradient_is_that_of_both_terms(batch, weight):
+def test_the_output_gradient_is_the_weighted_sum_of_both_losses(batch, weight):
     """The adversary's part is of the weight that was asked for, by the discriminator as it is after its own step."""
     state = state_of(game={"weight": weight}, discriminator_learning_rate=0.01, l1_weight=2.0)
     network, enhanced, seen = with_linear_discriminator(state), enhanced_by(state, batch), output_gradients(state)
@@ -240,7 +240,7 @@ def test_the_generators_gradient_is_that_of_both_terms(batch, weight):
 
 
 @pytest.mark.parametrize("kind", [{"norm": "virtual"}, {"norm": "batch"}, {"norm": "none", "spectral_norm": True}])
-def test_a_generators_step_leaves_the_frozen_discriminator_as_it_is(batch, kind):
+def test_the_generator_step_does_not_change_the_discriminator(batch, kind):
     state = state_of(dataclasses.replace(PLAIN, discriminator=dataclasses.replace(PLAIN.discriminator, **kind)))
     train_step(state, lambda: batch)
     before = {name: value.clone() for name, value in state.discriminator.state_dict().items()}
@@ -251,7 +251,7 @@ def test_a_generators_step_leaves_the_frozen_discriminator_as_it_is(batch, kind)
         assert torch.equal(value, before[name]), name
 
 
-def test_a_gradient_share_scales_the_adversary_and_keeps_its_direction(batch):
+def test_gradient_share_scales_the_adversarial_gradient(batch):
     state = state_of(game={"gradient_share": 0.5}, discriminator_learning_rate=0.0)
     network, enhanced, seen = with_linear_discriminator(state), enhanced_by(state, batch), output_gradients(state)
     train_step(state, lambda: batch)
@@ -260,7 +260,7 @@ def test_a_gradient_share_scales_the_adversary_and_keeps_its_direction(batch):
     torch.testing.assert_close(seen[0], pull + 0.5 * pull.norm() / push.norm() * push, rtol=1e-4, atol=1e-9)
 
 
-def test_a_step_of_the_generator_goes_down_its_gradient(batch):
+def test_ten_generator_steps_lower_the_loss(batch):
     state = state_of(game={"weight": 0.0}, generator_learning_rate=1e-4)
     losses = [train_step(state, lambda: batch)["l1"] for _ in range(10)]
     assert losses[-1] < losses[0]
@@ -271,7 +271,7 @@ def heard(segments):
     return torch.from_numpy(lfilter([1.0], [1.0, -0.95], segments.numpy().astype(np.float64)))
 
 
-def test_the_reconstruction_is_of_segments_as_they_are_heard(batch):
+def test_reconstruction_losses_are_computed_after_deemphasis(batch):
     """The default: enhanced and clean both de-emphasised, the gradient brought back through the filter."""
     state = state_of(game={"weight": 0.0}, deemphasised_losses=True)
     enhanced, seen = enhanced_by(state, batch), output_gradients(state)
@@ -282,7 +282,7 @@ def test_the_reconstruction_is_of_segments_as_they_are_heard(batch):
     assert float((seen[0] - expected).norm() / expected.norm()) < 1e-2
 
 
-def test_a_batch_in_slices_has_the_gradient_of_the_whole(batch):
+def test_two_micro_batches_have_the_generator_gradient_of_the_whole(batch):
     found = []
     for gradient_accumulation_steps in (1, 2):
         state = state_of(gradient_accumulation_steps=gradient_accumulation_steps, discriminator_learning_rate=0.0)
@@ -292,7 +292,7 @@ def test_a_batch_in_slices_has_the_gradient_of_the_whole(batch):
     assert float((found[0] - found[1]).norm() / found[0].norm()) < 1e-4
 
 
-def test_the_average_is_the_moving_average_of_the_weights_with_a_warm_up(batch):
+def test_averaged_weights_are_a_moving_average_with_warm_up(batch):
     """Its decay is (1 + n) / (10 + n) after n steps, until that reaches the one that was asked for."""
     state = state_of(ema_decay=0.2, generator_learning_rate=1e-2)
     expected = [p.detach().double() for p in state.generator.parameters()]
@@ -304,7 +304,7 @@ def test_the_average_is_the_moving_average_of_the_weights_with_a_warm_up(batch):
             torch.testing.assert_close(ours.double(), value, rtol=1e-5, atol=1e-7)
 
 
-def test_what_is_shipped_is_the_average_as_it_was(batch):
+def test_a_snapshot_of_the_average_does_not_change_with_the_training(batch):
     state = state_of(generator_learning_rate=1e-2)
     train_step(state, lambda: batch)
     model = state.ema_snapshot()
@@ -316,7 +316,7 @@ def test_what_is_shipped_is_the_average_as_it_was(batch):
     assert not model.generator.training
 
 
-def test_the_gradient_of_a_network_is_clipped_to_its_norm(batch):
+def test_gradients_are_clipped_to_clip_norm(batch):
     state = state_of(clip_norm=1e-3, discriminator_learning_rate=1.0)
     network = with_linear_discriminator(state)
     report = train_step(state, lambda: batch)
@@ -325,7 +325,7 @@ def test_the_gradient_of_a_network_is_clipped_to_its_norm(batch):
     assert report["discriminator_gradient"] > 1e-2  # before clipping
 
 
-def test_the_learning_rates_are_those_of_the_schedule(batch):
+def test_both_learning_rates_follow_the_schedule(batch):
     state = state_of(warmup_steps=4, generator_learning_rate=0.04, discriminator_learning_rate=0.01)
     for step in (1, 2, 3, 4, 5):
         train_step(state, lambda: batch)
@@ -336,14 +336,14 @@ def test_the_learning_rates_are_those_of_the_schedule(batch):
 # Segments
 
 
-def test_segments_are_pre_emphasised_and_lose_the_sample_before_them():
+def test_segments_are_pre_emphasised_and_their_first_sample_is_dropped():
     audio = [torch.randn(2, 1, T + 1) for _ in range(2)]
     batch = prepare(state_of(), *audio, [(0, 0, 0), (0, 0, 1)])
     for ours, samples in zip((batch.noisy, batch.clean), audio, strict=True):
         torch.testing.assert_close(ours, samples[..., 1:] - 0.95 * samples[..., :-1])
 
 
-def test_segments_are_brought_to_a_level_by_the_gain_of_the_noisy_side():
+def test_both_sides_are_scaled_by_the_level_of_the_noisy_side():
     model = dataclasses.replace(PLAIN, generator=dataclasses.replace(PLAIN.generator, input_rms=0.05), pre_emphasis=0.0)
     noisy, clean = torch.randn(2, 1, T + 1), torch.randn(2, 1, T + 1)
     batch = prepare(state_of(model), noisy, clean, [(0, 0, 0), (0, 0, 1)])
@@ -352,7 +352,7 @@ def test_segments_are_brought_to_a_level_by_the_gain_of_the_noisy_side():
     torch.testing.assert_close(batch.clean, gain * clean[..., 1:])
 
 
-def test_every_segment_has_a_z_that_its_place_and_the_seed_decide():
+def test_the_latent_of_a_segment_depends_on_its_key_and_the_seed():
     audio = torch.randn(3, 1, T + 1)
     keys = [(0, 0, 0), (0, 0, 1), (1, 0, 0)]
     z = prepare(state_of(), audio, audio, keys).z
@@ -362,7 +362,7 @@ def test_every_segment_has_a_z_that_its_place_and_the_seed_decide():
     assert not torch.isclose(prepare(state_of(seed=1), audio, audio, keys).z, z).all(-1).any()
 
 
-def test_slices_part_all_three_sides_alike(batch):
+def test_micro_batches_split_noisy_clean_and_latent_alike(batch):
     parts = batch.micro_batches(2)
     for name in ("noisy", "clean", "z"):
         assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
@@ -372,7 +372,7 @@ def test_slices_part_all_three_sides_alike(batch):
 # The measured quality of a metric objective
 
 
-def test_quality_is_of_enhanced_then_of_noisy_as_they_are_heard(batch):
+def test_quality_is_measured_of_deemphasised_enhanced_and_noisy(batch):
     """What is measured against what, and which candidate learns which quality."""
     state = state_of(game={"objective": "metricgan"}, discriminator_learning_rate=0.0)
     network, enhanced = with_linear_discriminator(state), enhanced_by(state, batch)
@@ -397,7 +397,7 @@ def test_quality_is_of_enhanced_then_of_noisy_as_they_are_heard(batch):
 # Replay
 
 
-def test_a_step_replays_what_an_earlier_step_kept(batch):
+def test_replayed_examples_of_the_first_step_enter_the_second_loss(batch):
     """The second step's loss is over its own examples and the first one of the first step, as it was then."""
     state = state_of(
         game={"objective": "metricgan", "replay_size": 1, "replay_share": 0.25}, discriminator_learning_rate=0.0

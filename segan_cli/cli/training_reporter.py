@@ -60,13 +60,11 @@ class TrainingReporter:
                 say(f"  skipped: {line}")
             if len(corpus.skipped) > MAX_LISTED:
                 say(f"  skipped: {len(corpus.skipped) - MAX_LISTED} more, see data.json")
-        for kind, splits in data.splits.items():
-            recordings = [sum(map(len, split)) for split in splits]
-            groups = [len({group for part in split for group in part.groups()}) for split in splits]
-            if any(recordings):
+        for kind, (training, validation) in data.splits.items():
+            if len(training) + len(validation):
                 say(
-                    f"{kind}: {groups[0]} in {recordings[0]} recordings for training,"
-                    f" {groups[1]} in {recordings[1]} recordings for validation"
+                    f"{kind}: {len(training.groups())} in {len(training)} recordings for training,"
+                    f" {len(validation.groups())} in {len(validation)} recordings for validation"
                 )
         for note in data.notes:
             say(f"note: {note}")

@@ -32,7 +32,9 @@ Array = NDArray[np.float32]
 Progress = Callable[[int, int], None]  # files done, files in total
 Content = tuple[str, int, int]  # digest of the file, first sample, samples
 
-FULL_SCALE = 32_767.0
+FULL_SCALE = 32_767.0  # of 16 bits
+LOUD_PEAK = 0.5  # of full scale; quieter files are not searched for clipped runs
+NEAR_PEAK = 0.999  # of the peak, from which a sample may be clipped
 FORMAT = 1  # version of the index, part of its file name
 CHUNK = 256  # files decoded between two commits
 THREADS = min(8, cpu_count())
@@ -256,8 +258,8 @@ def count_clipped(samples: Array) -> int:
     """Count samples above full scale, and runs of three equal samples at the peak of a loud signal."""
     magnitude = np.abs(samples)
     peak = magnitude.max(initial=0.0)
-    if peak < 0.5:
+    if peak < LOUD_PEAK:
         return 0
-    high = magnitude >= 0.999 * peak
+    high = magnitude >= NEAR_PEAK * peak
     runs = high[:-2] & high[1:-1] & high[2:] & (samples[:-2] == samples[1:-1]) & (samples[1:-1] == samples[2:])
     return int(np.count_nonzero(runs)) + int(np.count_nonzero(magnitude > 1.0))

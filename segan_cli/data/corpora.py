@@ -10,7 +10,7 @@ from segan_cli.data.cache import Cache, CacheEntry, Content, Progress
 from segan_cli.data.folders import is_folder
 from segan_cli.data.layouts import Corpus, Utterance, scan_noise, scan_speech
 from segan_cli.data.manifest import is_manifest, read_manifest
-from segan_cli.data.recordings import MAX_LENGTH_DIFFERENCE_S, Recording, Recordings, reject_reason, take_part
+from segan_cli.data.recordings import MAX_LENGTH_DIFFERENCE_S, Recording, Recordings, check_usable, take_part
 from segan_cli.errors import CorpusError
 
 EMPTY = Recordings(())
@@ -38,15 +38,9 @@ class CorpusSummary:
 class RecordingPool:
     """All recordings for training, or for validation."""
 
-    speech: Recordings = EMPTY
-    clean: Recordings = EMPTY  # of pairs
-    noisy: Recordings = EMPTY  # of pairs, with the names of `clean`
+    speech: Recordings = EMPTY  # clean, single or of noisy/clean pairs
     noise: Recordings = EMPTY
     rirs: Recordings = EMPTY
-
-    def speech_recordings(self) -> tuple[Recordings, Recordings]:
-        """Clean speech: single recordings, and the clean sides of pairs."""
-        return self.speech, self.clean
 
 
 class CorpusLoader:
@@ -62,123 +56,80 @@ class CorpusLoader:
 
         Raises CorpusError if a corpus has no usable files.
         """
-        clean: list[Recording] = []
-        pairs: list[tuple[Recording, Recording]] = []
-        used: set[tuple[Content, ...]] = set()
-        for entry in speech:
-            path, weight = parse_weight(entry)
-            corpus = read_manifest(path, split, True) if is_table(path) else scan_speech(path)
-            new_clean, new_pairs = self._decode(corpus, "speech", weight, used)
-            clean += new_clean
-            pairs += new_pairs
         return RecordingPool(
-            Recordings(tuple(clean)),
-            Recordings(tuple(clean_side for clean_side, _ in pairs)),
-            Recordings(tuple(noisy_side for _, noisy_side in pairs)),
-            self._load_noise(noise, "noise", split),
-            self._load_noise(rirs, "rirs", split),
+            self._load(speech, "speech", split), self._load(noise, "noise", split), self._load(rirs, "rirs", split)
         )
 
-    def _load_noise(self, entries: Sequence[str], kind: str, split: str) -> Recordings:
+    def _load(self, entries: Sequence[str], kind: str, split: str) -> Recordings:
         recordings: list[Recording] = []
         used: set[tuple[Content, ...]] = set()
         for entry in entries:
             path, weight = parse_weight(entry)
-            corpus = read_manifest(path, split, False) if is_table(path) else scan_noise(path)
-            recordings += self._decode(corpus, kind, weight, used)[0]
-        return Recordings(tuple(recordings))
-
-    def _decode(
-        self, corpus: Corpus, kind: str, weight: float, used: set[tuple[Content, ...]]
-    ) -> tuple[list[Recording], list[tuple[Recording, Recording]]]:
-        """Decode a corpus and select its usable files: single recordings, and (clean, noisy) pairs."""
-        files = list(dict.fromkeys(path for utterance in corpus.utterances for path in files_of(utterance)))
-        entries = dict(zip(files, self.cache.read(files, self.progress and self.progress(corpus.path)), strict=True))
-        single: list[Recording] = []
-        pairs: list[tuple[Recording, Recording]] = []
-        skipped = list(corpus.skipped)
-        for utterance in corpus.utterances:
-            recordings = self._select(utterance, entries, kind == "speech", weight)
-            if isinstance(recordings, str):
-                skipped.append(recordings)
-            elif (content := tuple(r.entry.content for r in recordings)) in used:
-                what = "file" if utterance.span is None else "row"
-                skipped.append(f"{label_of(utterance, utterance.path)}: same content as another {what}")
+            if is_table(path):
+                corpus = read_manifest(path, split, needs_speaker=kind == "speech")
             else:
-                used.add(content)
-                if len(recordings) == 2:
-                    pairs.append((recordings[0], recordings[1]))
-                else:
-                    single.append(recordings[0])
-        selected = single + [clean for clean, _ in pairs]
-        if not selected:
-            found = f"{len(corpus.utterances)} {unit_of(corpus)}"
+                corpus = scan_speech(path) if kind == "speech" else scan_noise(path)
+            recordings += self._decode(corpus, kind, weight, used)
+        return Recordings(tuple(recordings)).where(lambda recording: kind == "speech" or recording.noisy is None)
+
+    def _decode(self, corpus: Corpus, kind: str, weight: float, used: set[tuple[Content, ...]]) -> list[Recording]:
+        """Decode a corpus, select its usable recordings, and add its summary."""
+        files = list(dict.fromkeys(path for utterance in corpus.utterances for path in utterance.files))
+        entries = dict(zip(files, self.cache.read(files, self.progress and self.progress(corpus.path)), strict=True))
+        recordings: list[Recording] = []
+        skipped = []
+        for utterance in corpus.utterances:
+            try:
+                recording = select(utterance, entries, kind == "speech", weight)
+                if recording.content in used:
+                    what = "file" if utterance.span is None else "row"
+                    raise CorpusError(f"{utterance.label(utterance.path)}: same content as another {what}")
+            except CorpusError as error:
+                skipped.append(str(error))
+            else:
+                used.add(recording.content)
+                recordings.append(recording)
+        if not recordings:
             raise CorpusError(
-                f"{corpus.path}: {corpus.layout}, but none of its {found} can be used; first:"
-                f" {skipped[len(corpus.skipped)]}"
+                f"{corpus.path}: {corpus.layout}, but none of its {len(corpus.utterances)} {corpus.unit} can be used;"
+                f" first: {skipped[0]}"
             )
-        self.summaries.append(self._summarise(corpus, "pairs" if pairs else kind, selected, skipped, weight))
-        return single, pairs
-
-    def _summarise(
-        self, corpus: Corpus, kind: str, selected: list[Recording], skipped: list[str], weight: float
-    ) -> CorpusSummary:
-        return CorpusSummary(
-            corpus.path,
-            corpus.layout,
-            kind,
-            len(selected),
-            sum(r.length for r in selected) / self.cache.rate_hz,
-            len({r.group for r in selected}),
-            corpus.speakers_known,
-            dict(Counter(r.entry.rate_hz for r in selected)),
-            tuple(skipped),
-            weight,
-            corpus.notes,
-            unit_of(corpus),
+        self.summaries.append(
+            CorpusSummary(
+                corpus.path,
+                corpus.layout,
+                kind if all(recording.noisy is None for recording in recordings) else "pairs",
+                len(recordings),
+                sum(recording.length for recording in recordings) / self.cache.rate_hz,
+                len({recording.group for recording in recordings}),
+                corpus.speakers_known,
+                dict(Counter(recording.entry.rate_hz for recording in recordings)),
+                (*corpus.skipped, *skipped),
+                weight,
+                corpus.notes,
+                corpus.unit,
+            )
         )
-
-    def _select(
-        self, utterance: Utterance, entries: dict[Path, CacheEntry | str], is_speech: bool, weight: float
-    ) -> tuple[Recording, ...] | str:
-        """The recording of an utterance, or the clean and noisy ones of a pair; or why it is skipped."""
-        rate_hz, usable = self.cache.rate_hz, []
-        for path in files_of(utterance):
-            entry = entries[path]
-            if isinstance(entry, str):
-                return entry
-            if utterance.span is not None:
-                try:
-                    entry = take_part(entry, utterance.span)
-                except CorpusError as error:
-                    return str(error)
-            problem = reject_reason(label_of(utterance, path), entry, rate_hz, is_speech and path == utterance.path)
-            if problem is not None:
-                return problem
-            usable.append(entry)
-        lengths = [entry.length for entry in usable]
-        name = label_of(utterance, utterance.path)
-        if max(lengths) - min(lengths) > MAX_LENGTH_DIFFERENCE_S * rate_hz:
-            return f"{name}: {lengths[0] / rate_hz:.2f} s clean but {lengths[1] / rate_hz:.2f} s noisy"
-        name = label_of(utterance, utterance.noisy or utterance.path)  # a clean file may be part of several pairs
-        return tuple(Recording(name, utterance.group, entry, min(lengths), weight) for entry in usable)
+        return recordings
 
 
-def label_of(utterance: Utterance, path: Path) -> str:
-    """A file of an utterance and the part that is used, as text."""
-    return str(path) if utterance.span is None else f"{path} {utterance.span}"
-
-
-def unit_of(corpus: Corpus) -> str:
-    """What the utterances of a corpus are: files, pairs, or rows of a manifest."""
-    if corpus.layout == "manifest":
-        return "rows"
-    return "files" if corpus.utterances[0].noisy is None else "pairs"
-
-
-def files_of(utterance: Utterance) -> tuple[Path, ...]:
-    """The files of an utterance: clean, then noisy if it is a pair."""
-    return (utterance.path,) if utterance.noisy is None else (utterance.path, utterance.noisy)
+def select(utterance: Utterance, entries: dict[Path, CacheEntry | str], is_speech: bool, weight: float) -> Recording:
+    """The recording of an utterance; raises CorpusError if it cannot be used."""
+    usable: list[CacheEntry] = []
+    for path in utterance.files:
+        entry = entries[path]
+        if isinstance(entry, str):
+            raise CorpusError(entry)
+        if utterance.span is not None:
+            entry = take_part(entry, utterance.span)
+        check_usable(utterance.label(path), entry, is_speech and path == utterance.path)
+        usable.append(entry)
+    lengths = [entry.length for entry in usable]
+    if max(lengths) - min(lengths) > MAX_LENGTH_DIFFERENCE_S * usable[0].to_hz:
+        clean_s, noisy_s = (length / usable[0].to_hz for length in lengths)
+        raise CorpusError(f"{utterance.label(utterance.path)}: {clean_s:.2f} s clean but {noisy_s:.2f} s noisy")
+    name = utterance.label(utterance.files[-1])  # a clean file may be part of several pairs
+    return Recording(name, utterance.group, usable[0], min(lengths), weight, *usable[1:])
 
 
 def is_table(path: str) -> bool:

@@ -21,6 +21,8 @@ CODECS: dict[CodecName, tuple[str, str, int]] = {  # format and subtype of libsn
     "mp3": ("MP3", "MPEG_LAYER_III", 16_000),
 }
 VARIABLE_QUALITY = ("opus", "vorbis", "mp3")
+FILTER_ORDER = 8  # of the band limit, which is applied forwards and backwards
+GAPS_PER_S = (1, 5)  # fewest and most
 MAX_COMPRESSION = 0.9  # of libsndfile's compression level, 0 … 1, best to worst quality
 
 
@@ -47,7 +49,7 @@ def draw_degradation(rng: np.random.Generator, config: MixingConfig, length: int
     codec, compression = config.codecs[int(rng.integers(len(config.codecs)))], float(rng.uniform(0, MAX_COMPRESSION))
     gaps = []
     if has_gaps:
-        for _ in range(max(1, round(rng.integers(1, 6) * length / rate_hz))):
+        for _ in range(max(1, round(rng.integers(*GAPS_PER_S, endpoint=True) * length / rate_hz))):
             n = round(rng.uniform(*config.gap_ms) / 1000 * rate_hz)
             start = int(rng.integers(max(1, length - n)))
             gaps.append((start, min(length, start + n)))
@@ -76,7 +78,8 @@ def degrade(spec: Degradation, noisy: Array, clean: Array, rate_hz: int) -> tupl
 
 def limit_band(samples: Array, highest_hz: float, rate_hz: int) -> Array:
     """Low-pass samples [n] with a zero-phase Butterworth filter of order 8."""
-    return np.asarray(sosfiltfilt(butter(8, highest_hz, fs=rate_hz, output="sos"), samples, padlen=0), np.float32)
+    sections = butter(FILTER_ORDER, highest_hz, fs=rate_hz, output="sos")
+    return np.asarray(sosfiltfilt(sections, samples, padlen=0), np.float32)
 
 
 def apply_codec(codec: CodecName, compression: float, samples: Array, rate_hz: int) -> Array:

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from segan_cli.data.folders import (
     EVALUATION_SET,
+    VCTK,
     audio_below,
     corpus_root,
     find_pair_folders,
     folders_in,
+    group_noise,
+    group_speakers,
     match_names,
     other_files,
 )
-from segan_cli.data.groups import VCTK, group_noise, group_speakers
 from segan_cli.data.spans import Span
 from segan_cli.errors import CorpusError
 
@@ -39,6 +41,15 @@ class Utterance:
     noisy: Path | None = None  # for a pair
     span: Span | None = None  # the part that is used, of both files of a pair; None: all
 
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Clean, then noisy if it is a pair."""
+        return (self.path,) if self.noisy is None else (self.path, self.noisy)
+
+    def label(self, path: Path) -> str:
+        """One of the files and the part that is used, as text."""
+        return str(path) if self.span is None else f"{path} {self.span}"
+
 
 @dataclass(frozen=True)
 class Corpus:
@@ -50,6 +61,13 @@ class Corpus:
     skipped: tuple[str, ...] = ()
     speakers_known: bool = True
     notes: tuple[str, ...] = ()  # for the user, such as on sets of files that are left out
+
+    @property
+    def unit(self) -> str:
+        """What the utterances are: files, pairs, or rows of a manifest."""
+        if self.layout == "manifest":
+            return "rows"
+        return "files" if self.utterances[0].noisy is None else "pairs"
 
 
 def scan_speech(path: str) -> Corpus:

@@ -7,6 +7,7 @@ index.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count
 
 import torch
 from torch import Tensor
@@ -55,7 +56,7 @@ def batches(
     return iter(
         DataLoader(
             MixtureDataset(source, plan),
-            batch_sampler=_KeySampler(plan, first_step),
+            batch_sampler=keys_from(plan, first_step),
             num_workers=workers,
             collate_fn=collate,
             worker_init_fn=_init_loader_worker,
@@ -70,18 +71,11 @@ def _init_loader_worker(worker: int) -> None:
     init_worker()
 
 
-class _KeySampler:
+def keys_from(plan: SamplingPlan, first_step: int) -> Iterator[list[Key]]:
     """The keys of every batch from a step on."""
-
-    def __init__(self, plan: SamplingPlan, first_step: int) -> None:
-        self.plan, self.first_step = plan, first_step
-
-    def __iter__(self) -> Iterator[list[Key]]:
-        step = self.first_step
-        while True:
-            for round in range(self.plan.rounds if step >= self.plan.start else 1):
-                yield [(step, round, index) for index in self.plan.indices]
-            step += 1
+    for step in count(first_step):
+        for round in range(plan.rounds if step >= plan.start else 1):
+            yield [(step, round, index) for index in plan.indices]
 
 
 def collate(items: list[tuple[Tensor, Tensor, Key]]) -> tuple[Tensor, Tensor, list[Key]]:

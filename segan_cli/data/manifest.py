@@ -1,4 +1,4 @@
-"""Manifests: tables of audio files as CSV with a header, or as JSON lines."""
+"""Manifests: tables of audio files as CSV with a header, or as JSON lines, of Lhotse too."""
 
 import csv
 import gzip
@@ -10,10 +10,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import IO
+from typing import IO, Any
 
 from segan_cli.data.layouts import Corpus, Utterance
-from segan_cli.data.lhotse import flatten
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import is_selection, refuse_other_selections, span_of
 from segan_cli.errors import CorpusError
@@ -163,7 +162,7 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
         if not isinstance(values, dict):
             raise CorpusError(f'{path}, line {number}: not an object; expected {{"clean": "a.wav"}}')
         try:
-            row = {key.strip(): value for key, value in flatten(values).items()}
+            row = {key.strip(): value for key, value in flatten_lhotse(values).items()}
         except ValueError as error:
             raise CorpusError(f"{path}, line {number}: {error}") from error
         yield number, {key: text_of(key, value) for key, value in row.items()}
@@ -172,3 +171,22 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
 def text_of(name: str, value: object) -> str:
     """The text of a JSON value; that of a list or object is empty, unless it may select a part of the file."""
     return str(value).strip() if isinstance(value, SCALARS) or (value and is_selection(name)) else ""
+
+
+def flatten_lhotse(values: dict[str, Any]) -> dict[str, Any]:
+    """Columns of a Lhotse recording or cut; any other object as it is. Raises ValueError if it is not supported."""
+    kind = str(values.get("type", ""))
+    if kind.endswith("Cut") and kind != "MonoCut":
+        raise ValueError(f"a {kind} of Lhotse; only MonoCut is supported")
+    recording = values.get("recording", values)
+    sources = recording.get("sources") if isinstance(recording, dict) else None
+    if not isinstance(sources, list):
+        return values
+    source = sources[0] if len(sources) == 1 and isinstance(sources[0], dict) else {}
+    if source.get("type") != "file" or source.get("channels", [0]) != [0] or recording.get("transforms"):
+        raise ValueError("a recording of Lhotse that is not one file of one channel without transforms")
+    supervisions = values.get("supervisions")
+    parts = [part for part in supervisions if isinstance(part, dict)] if isinstance(supervisions, list) else []
+    speakers = {str(part["speaker"]) for part in parts if part.get("speaker")}
+    row = {"path": source.get("source"), "start": values.get("start"), "duration": values.get("duration")}
+    return row | ({"speaker": speakers.pop()} if len(speakers) == 1 else {})

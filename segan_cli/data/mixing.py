@@ -26,9 +26,11 @@ from segan_cli.data.rirs import MAX_RIR_S, apply_rir, load_rir
 Array = NDArray[np.float32]
 NoisyClean = tuple[Array, Array]  # noisy [n], clean [n]
 
-MAX_UTTERANCE_S = 10.0
-MAX_COEFFICIENT = 3 / 8  # of random filters
-PEAK = 0.99  # examples are scaled down to this, noisy and clean alike
+MAX_UTTERANCE_S = 10.0  # of validation mixes
+BABBLE_SPEAKERS = (3, 8)  # fewest and most at once
+SHAPE_S = 2.0  # of the speech that gives speech-shaped noise its spectrum
+MAX_COEFFICIENT = 3 / 8  # of random filters (arXiv 1709.08243)
+PEAK = 0.99  # of full scale; examples are scaled down to this, noisy and clean alike
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,8 @@ class MixtureSource:
         """Draw noise recordings, babble or generated noise; two of the three are empty."""
         config = self.config
         if rng.random() < config.babble_probability and self.multi_speaker:
-            return (), tuple(self._draw_other_speaker(rng, speech) for _ in range(rng.integers(3, 9))), None
+            n_speakers = rng.integers(*BABBLE_SPEAKERS, endpoint=True)
+            return (), tuple(self._draw_other_speaker(rng, speech) for _ in range(n_speakers)), None
         if not len(self.noise) or rng.random() < config.generated_probability:
             kind = config.generated[int(rng.integers(len(config.generated)))]
             seed = int(rng.integers(2**31))
@@ -185,7 +188,7 @@ class MixtureSource:
                 noise += samples / recordings[excerpt.name].entry.level
         if spec.generated is not None:
             generated = spec.generated
-            speech = read_looped(self.speech, generated.shape, 2 * self.rate_hz)
+            speech = read_looped(self.speech, generated.shape, round(SHAPE_S * self.rate_hz))
             noise += generate(generated.kind, generated.seed, spec.length, self.rate_hz, speech)
         return noise
 
@@ -193,12 +196,12 @@ class MixtureSource:
 class PairedSource:
     """Recorded noisy/clean pairs, matched by name, of equal length."""
 
-    def __init__(self, clean: Recordings, noisy: Recordings, config: MixingConfig, rate_hz: int) -> None:
-        self.clean, self.noisy, self.config, self.rate_hz = clean, noisy, config, rate_hz
+    def __init__(self, pairs: Recordings, config: MixingConfig, rate_hz: int) -> None:
+        self.pairs, self.config, self.rate_hz = pairs, config, rate_hz
 
     def draw(self, rng: np.random.Generator, length: int | None) -> ExampleSpec:
         """Draw an excerpt of a pair, a gain and degradations."""
-        pair = self.clean.draw(rng)
+        pair = self.pairs.draw(rng)
         n = length or min(pair.length, round(MAX_UTTERANCE_S * self.rate_hz))
         excerpt = Excerpt(pair.name, int(rng.integers(max(1, pair.length - n + 1))))
         gain_db = float(rng.uniform(*self.config.pair_gain_db))
@@ -208,7 +211,7 @@ class PairedSource:
     def render(self, spec: ExampleSpec) -> NoisyClean:
         """Read the same excerpt of both signals; the gain is lowered if it would clip."""
         noisy, clean = (
-            side.excerpt(spec.speech.name, spec.speech.offset, spec.length) for side in (self.noisy, self.clean)
+            self.pairs.excerpt(spec.speech.name, spec.speech.offset, spec.length, noisy) for noisy in (True, False)
         )
         peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
         gain = np.float32(min(10 ** (spec.level_db / 20), max(1.0, PEAK / peak)))
@@ -221,7 +224,7 @@ class CombinedSource:
 
     def __init__(self, mixtures: MixtureSource, pairs: PairedSource) -> None:
         self.mixtures, self.pairs = mixtures, pairs
-        n_mixtures, n_pairs = mixtures.speech.n_samples(weighted=True), pairs.clean.n_samples(weighted=True)
+        n_mixtures, n_pairs = mixtures.speech.n_samples(weighted=True), pairs.pairs.n_samples(weighted=True)
         self.pair_share = n_pairs / (n_mixtures + n_pairs)
 
     def draw(self, rng: np.random.Generator, length: int | None) -> ExampleSpec:

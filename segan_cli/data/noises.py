@@ -10,7 +10,11 @@ Array = NDArray[np.float32]
 SLOPES = {"white": 0.0, "pink": -1.0, "brown": -2.0}  # exponent of the power spectral density over frequency
 LOWEST_HZ = 20.0  # the density is flat below
 MAX_MODULATION_DB = 6.0  # depth of the slow amplitude modulation
-MODULATION_HZ = (0.1, 2.0)
+MODULATION_HZ = (0.1, 2.0)  # its rate
+MAINS_HZ = (50.0, 60.0)  # of Europe and Asia, and of the Americas
+HIGHEST_HUM_HZ = 2_000.0
+FAINT = 0.02  # level of the white noise under hum, relative to a harmonic of level 1
+FRAME, HOP = 512, 256  # samples, of the long-term spectrum
 
 
 def generate(kind: NoiseKind, seed: int, length: int, rate_hz: int, speech: Array) -> Array:
@@ -40,11 +44,11 @@ def generate(kind: NoiseKind, seed: int, length: int, rate_hz: int, speech: Arra
 
 def hum(rng: np.random.Generator, length: int, rate_hz: int) -> NDArray[np.float64]:
     """Mains hum [length]: harmonics of 50 or 60 Hz within 1 %, stronger odd ones, over faint white noise."""
-    mains = rng.choice((50.0, 60.0)) * rng.uniform(0.99, 1.01)
+    mains = rng.choice(MAINS_HZ) * rng.uniform(0.99, 1.01)
     t = np.arange(length) / rate_hz
-    noise = 0.02 * rng.standard_normal(length)
+    noise = FAINT * rng.standard_normal(length)
     decay = rng.uniform(0.5, 1.5)
-    for k in range(1, int(min(2_000.0, rate_hz / 2) / mains)):
+    for k in range(1, int(min(HIGHEST_HUM_HZ, rate_hz / 2) / mains)):
         level = rng.uniform(0.3, 1.0) * k**-decay * (1.0 if k % 2 else 0.5)
         noise += level * np.sin(2 * np.pi * k * mains * t + rng.uniform(0, 2 * np.pi))
     return noise
@@ -52,6 +56,6 @@ def hum(rng: np.random.Generator, length: int, rate_hz: int) -> NDArray[np.float
 
 def smooth_spectrum(speech: Array, bins: int) -> NDArray[np.float64]:
     """Long-term magnitude spectrum of speech [n], interpolated to `bins` frequencies from 0 to Nyquist."""
-    frames = np.lib.stride_tricks.sliding_window_view(np.pad(speech, (0, 512)), 512)[::256] * np.hanning(512)
+    frames = np.lib.stride_tricks.sliding_window_view(np.pad(speech, (0, FRAME)), FRAME)[::HOP] * np.hanning(FRAME)
     magnitude = np.sqrt(np.mean(np.abs(np.fft.rfft(frames)) ** 2, axis=0)) + 1e-9
     return np.asarray(np.interp(np.linspace(0, 1, bins), np.linspace(0, 1, len(magnitude)), magnitude))

@@ -1,6 +1,6 @@
 """Recordings to sample training examples from, and the criteria for usable files."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from segan_cli.data.cache import FULL_SCALE, CacheEntry, decode, hash_file
+from segan_cli.data.cache import FULL_SCALE, CacheEntry, Content, decode, hash_file
 from segan_cli.data.levels import active_level
 from segan_cli.data.spans import Span
 from segan_cli.errors import CorpusError
@@ -24,13 +24,19 @@ MAX_DECODED_AGAIN = 64  # recordings kept in memory after their shard was delete
 
 @dataclass(frozen=True)
 class Recording:
-    """One usable file, or the usable part of one."""
+    """One usable file, or the usable part of one; or a pair of a clean and a noisy one of equal length."""
 
     name: str
     group: str  # speaker, or source recording of a noise clip; never in both training and validation
     entry: CacheEntry
     length: int  # samples in use
     weight: float = 1.0  # sampling probability per second, relative to other recordings
+    noisy: CacheEntry | None = None  # of a pair
+
+    @property
+    def content(self) -> tuple[Content, ...]:
+        """What the samples are, whatever the files are called."""
+        return tuple(entry.content for entry in (self.entry, self.noisy) if entry is not None)
 
 
 @dataclass(frozen=True)
@@ -49,11 +55,15 @@ class Recordings:
     def __getitem__(self, name: str) -> Recording:
         return self.all[self.indices[name]]
 
-    def excerpt(self, name: str, offset: int, length: int) -> Array:
-        """Samples [length] of a recording from `offset` on, full scale 1, zero-padded beyond its ends."""
+    def excerpt(self, name: str, offset: int, length: int, noisy: bool = False) -> Array:
+        """Samples [length] of a recording from `offset` on, full scale 1, zero-padded beyond its ends.
+
+        Those of the noisy side of a pair if `noisy`.
+        """
         recording = self[name]
+        entry = recording.noisy if noisy and recording.noisy is not None else recording.entry
         first, last = (min(max(0, sample), recording.length) for sample in (offset, offset + length))
-        samples = load_samples(recording.entry)[first:last] / np.float32(FULL_SCALE)
+        samples = load_samples(entry)[first:last] / np.float32(FULL_SCALE)
         before = min(length, max(0, -offset))
         return np.pad(samples, (before, length - before - len(samples)))
 
@@ -71,13 +81,13 @@ class Recordings:
         """Total number of samples."""
         return sum(recording.length * (recording.weight if weighted else 1.0) for recording in self.all)
 
-    def subset(self, indices: Sequence[int]) -> "Recordings":
-        """Select recordings by index."""
-        return Recordings(tuple(self.all[i] for i in indices))
+    def where(self, selected: Callable[[Recording], bool]) -> "Recordings":
+        """The selected recordings."""
+        return Recordings(tuple(filter(selected, self.all)))
 
-    def groups(self) -> list[str]:
-        """Distinct groups, sorted."""
-        return sorted({recording.group for recording in self.all})
+    def groups(self) -> set[str]:
+        """Distinct groups."""
+        return {recording.group for recording in self.all}
 
 
 def load_samples(entry: CacheEntry) -> NDArray[np.int16]:
@@ -120,14 +130,13 @@ def take_part(entry: CacheEntry, span: Span) -> CacheEntry:
     )
 
 
-def reject_reason(name: str, entry: CacheEntry, rate_hz: int, clean: bool) -> str | None:
-    """Why a recording cannot be used, None if it can; `clean` applies the stricter criteria for clean speech."""
-    if entry.length < MIN_LENGTH_S * rate_hz:
-        return f"{name}: shorter than {MIN_LENGTH_S} s"
+def check_usable(name: str, entry: CacheEntry, is_clean_speech: bool) -> None:
+    """Raise CorpusError if a recording cannot be used; the criteria for clean speech are stricter."""
+    if entry.length < MIN_LENGTH_S * entry.to_hz:
+        raise CorpusError(f"{name}: shorter than {MIN_LENGTH_S} s")
     if entry.level < SILENCE_LEVEL:
-        return f"{name}: silent"
-    if clean and entry.rate_hz < rate_hz:
-        return f"{name}: recorded at {entry.rate_hz} Hz; clean speech needs {rate_hz} Hz or more"
-    if clean and entry.clipped > MAX_CLIPPED:
-        return f"{name}: clipped ({entry.clipped:.1%} of its samples)"
-    return None
+        raise CorpusError(f"{name}: silent")
+    if is_clean_speech and entry.rate_hz < entry.to_hz:
+        raise CorpusError(f"{name}: recorded at {entry.rate_hz} Hz; clean speech needs {entry.to_hz} Hz or more")
+    if is_clean_speech and entry.clipped > MAX_CLIPPED:
+        raise CorpusError(f"{name}: clipped ({entry.clipped:.1%} of its samples)")

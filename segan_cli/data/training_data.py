@@ -1,27 +1,27 @@
 """Sources of training and validation examples that share no speaker, noise recording or room response."""
 
-from collections.abc import Callable, Sequence
+import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+from segan_cli.atomic import write_whole
+from segan_cli.config.legacy import SPLIT_KINDS, renamed
 from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache, Progress
 from segan_cli.data.corpora import CorpusLoader, CorpusSummary, RecordingPool
 from segan_cli.data.mixing import CombinedSource, ExampleSource, MixtureSource, PairedSource
+from segan_cli.data.random_streams import Purpose, random_stream
 from segan_cli.data.recordings import Recordings
-from segan_cli.data.split import (
-    VALIDATION_SHARE,
-    Groups,
-    Split,
-    draw_groups,
-    exclude,
-    keep_groups,
-    merge_groups,
-    partition,
-)
 from segan_cli.errors import CorpusError
+from segan_cli.plain_json import read_json
 
-NO_GROUPS: Groups = frozenset()
+VALIDATION_SHARE = 0.05  # target fraction of the samples
 LARGE_SHARE = 5 * VALIDATION_SHARE  # fraction of the speech in validation that deserves a note
+
+Groups = frozenset[str]
+Split = dict[str, Groups]  # "speakers", "noise", "rirs" → groups in validation
+NO_GROUPS: Groups = frozenset()
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class TrainingData:
     validation: ExampleSource
     corpora: tuple[CorpusSummary, ...]
     notes: tuple[str, ...]  # on the split, for the user
-    splits: dict[str, tuple[Sequence[Recordings], Sequence[Recordings]]]  # kind → training, validation
+    splits: dict[str, tuple[Recordings, Recordings]]  # "speakers", "noise", "rirs" → training, validation
 
 
 def load_training_data(
@@ -56,7 +56,7 @@ def load_training_data(
     loader = CorpusLoader(cache, progress)
     pool = loader.load(data.speech, data.noise, data.rirs, "training")
     named = loader.load(data.valid_speech, data.valid_noise, (), "validation")
-    if data.noise and not len(pool.speech):
+    if data.noise and all(recording.noisy is not None for recording in pool.speech.all):
         raise CorpusError(f"{data.speech[0]}: already contains noisy/clean pairs; omit --noise")
     training, validation, notes = split_pool(pool, named, seed, previous or {})
     return TrainingData(
@@ -65,9 +65,9 @@ def load_training_data(
         tuple(loader.summaries),
         tuple(notes),
         {
-            "speakers": (training.speech_recordings(), validation.speech_recordings()),
-            "noise": ((training.noise,), (validation.noise,)),
-            "rirs": ((training.rirs,), (validation.rirs,)),
+            "speakers": (training.speech, validation.speech),
+            "noise": (training.noise, validation.noise),
+            "rirs": (training.rirs, validation.rirs),
         },
     )
 
@@ -79,91 +79,128 @@ def split_pool(
 
     Recordings `named` for validation are excluded from the pool; otherwise part of the pool is held out.
     """
-    if any(map(len, named.speech_recordings())):
-        training, validation, notes = split_by_named(pool, named)
+    notes: list[str] = []
+    if len(named.speech):
+        speech, held_out_speech = exclude(pool.speech, named.speech), named.speech
+        if not len(speech):
+            raise CorpusError("validation has all speakers of --data; choose another --valid-data, or omit it")
+        if n := len(pool.speech) - len(speech):
+            notes.append(f"excluded {n} recordings from training: validation has the same speaker or file")
     else:
-        training, validation, notes = hold_out_speakers(pool, seed, previous)
+        speech, held_out_speech = hold_out_speakers(pool.speech, seed, previous.get("speakers", NO_GROUPS), notes)
     if len(named.noise):
-        noise, n_excluded = exclude(pool.noise, (named.noise,))
-        validation_noise = named.noise
-        if n_excluded:
-            notes.append(f"excluded {n_excluded} noises from training: validation has the same recordings")
+        noise, held_out_noise = exclude(pool.noise, named.noise), named.noise
+        if n := len(pool.noise) - len(noise):
+            notes.append(f"excluded {n} noises from training: validation has the same recordings")
     else:
-        noise, validation_noise = partition(
-            pool.noise, held_out_groups(pool.noise, previous.get("noise", NO_GROUPS), seed)
-        )
-        if len(noise) and not len(validation_noise):
+        noise, held_out_noise = hold_out(pool.noise, seed, previous.get("noise", NO_GROUPS))
+        if len(noise) and not len(held_out_noise):
             notes.append("there is only one noise recording, so validation uses generated noise")
-    rirs, validation_rirs = partition(pool.rirs, held_out_groups(pool.rirs, previous.get("rirs", NO_GROUPS), seed))
-    noisy, validation_noisy = match_noisy(pool.noisy, training.clean), match_noisy(validation.noisy, validation.clean)
-    training = replace(training, noisy=noisy, noise=noise, rirs=rirs)
-    validation = replace(validation, noisy=validation_noisy, noise=validation_noise, rirs=validation_rirs)
-    return training, validation, notes
+    rirs, held_out_rirs = hold_out(pool.rirs, seed, previous.get("rirs", NO_GROUPS))
+    validation = RecordingPool(held_out_speech, held_out_noise, held_out_rirs)
+    return RecordingPool(speech, noise, rirs), validation, notes
 
 
-def split_by_named(pool: RecordingPool, named: RecordingPool) -> tuple[RecordingPool, RecordingPool, list[str]]:
-    """Training speech without the speakers and files of the validation speech that the user named."""
-    (speech, n_speech), (clean, n_clean) = (
-        exclude(recordings, named.speech_recordings()) for recordings in pool.speech_recordings()
-    )
-    if not len(speech) + len(clean):
-        raise CorpusError("validation has all speakers of --data; choose another --valid-data, or omit it")
-    notes = []
-    if n_speech + n_clean:
-        notes.append(f"excluded {n_speech + n_clean} recordings from training: validation has the same speaker or file")
-    return replace(pool, speech=speech, clean=clean), named, notes
+def exclude(training: Recordings, validation: Recordings) -> Recordings:
+    """The training recordings that share neither a group nor their content with validation."""
+    groups, digests = validation.groups(), {recording.entry.digest for recording in validation.all}
+    return training.where(lambda recording: recording.group not in groups and recording.entry.digest not in digests)
 
 
 def hold_out_speakers(
-    pool: RecordingPool, seed: int, previous: Split
-) -> tuple[RecordingPool, RecordingPool, list[str]]:
-    """Hold out whole speakers for validation: those of the previous split, or newly drawn ones."""
-    speech, clean = merge_groups(pool.speech_recordings())
-    pool, notes = ensure_several_groups(replace(pool, speech=speech, clean=clean))
-    both = pool.speech_recordings()
-    groups = keep_groups(both, previous.get("speakers", NO_GROUPS)) or draw_groups(both, seed)
-    (speech, held_out_speech), (clean, held_out_clean) = (partition(recordings, groups) for recordings in both)
-    validation = RecordingPool(held_out_speech, held_out_clean, pool.noisy)
-    share = total_samples(validation.speech_recordings()) / total_samples(both)
+    speech: Recordings, seed: int, previous: Groups, notes: list[str]
+) -> tuple[Recordings, Recordings]:
+    """Hold out whole speakers for validation: those of the previous split, or newly drawn ones.
+
+    Adds notes for the user. If there is only one speaker, each recording counts as one.
+    """
+    speech = merge_groups(speech)
+    if len(speech.groups()) < 2:
+        if len(speech) < 2:
+            raise CorpusError("a single recording cannot be split for validation; add more, or use --valid-data")
+        speech = Recordings(tuple(replace(recording, group=recording.name) for recording in speech.all))
+        notes.append("there is only one speaker, so validation holds out recordings: its scores are for a known voice")
+    if previous and not previous & speech.groups():
+        raise CorpusError("none of this run's validation speakers are in its data any more; restore them")
+    training, validation = hold_out(speech, seed, previous)
+    share = validation.n_samples() / speech.n_samples()
     if share > LARGE_SHARE:
         notes.append(f"validation holds {share:.0%} of the speech, the smallest speaker; see --valid-data")
-    return replace(pool, speech=speech, clean=clean), validation, notes
+    return training, validation
 
 
-def held_out_groups(recordings: Recordings, previous: Groups, seed: int) -> Groups:
-    """Validation groups of noise or room responses: those of the previous split that still exist, or new ones."""
-    return previous & set(recordings.groups()) or draw_groups((recordings,), seed)
+def hold_out(recordings: Recordings, seed: int, previous: Groups) -> tuple[Recordings, Recordings]:
+    """Recordings for training, and those whose groups validated before, or whose groups are newly drawn."""
+    groups = previous & recordings.groups() or draw_groups(recordings, seed)
+    validation = recordings.where(lambda recording: recording.group in groups)
+    return recordings.where(lambda recording: recording.group not in groups), validation
 
 
-def ensure_several_groups(pool: RecordingPool) -> tuple[RecordingPool, list[str]]:
-    """Make each recording its own group if there is only one speaker, with a note on that."""
-    if len({group for recordings in pool.speech_recordings() for group in recordings.groups()}) > 1:
-        return pool, []
-    if sum(map(len, pool.speech_recordings())) < 2:
-        raise CorpusError("a single recording cannot be split for validation; add more, or use --valid-data")
-    speech, clean = (
-        Recordings(tuple(replace(recording, group=recording.name) for recording in recordings.all))
-        for recordings in pool.speech_recordings()
-    )
-    note = "there is only one speaker, so validation holds out recordings: its scores are for a known voice"
-    return replace(pool, speech=speech, clean=clean), [note]
+def draw_groups(recordings: Recordings, seed: int) -> Groups:
+    """Draw validation groups with about VALIDATION_SHARE of all samples; none if there is only one group."""
+    sizes: dict[str, int] = {}
+    for recording in recordings.all:
+        sizes[recording.group] = sizes.get(recording.group, 0) + recording.length
+    if len(sizes) < 2:
+        return frozenset()
+    order = [sorted(sizes)[i] for i in random_stream(seed, Purpose.SPLIT).permutation(len(sizes))]
+    wanted, taken = VALIDATION_SHARE * sum(sizes.values()), 0
+    drawn: list[str] = []
+    for group in order[:-1]:
+        if taken + sizes[group] <= 2 * wanted:
+            drawn.append(group)
+            taken += sizes[group]
+        if taken >= wanted:
+            break
+    if taken < wanted / 2:  # only large groups remain: take the smallest of them
+        rest = [group for group in order if group not in drawn]
+        large = [group for group in rest if sizes[group] >= wanted]
+        if len(rest) > 1:
+            drawn.append(min(large or rest, key=lambda group: (sizes[group], group)))
+    return frozenset(drawn)
 
 
-def match_noisy(noisy: Recordings, clean: Recordings) -> Recordings:
-    """The noisy counterparts of clean recordings."""
-    return noisy.subset([noisy.indices[recording.name] for recording in clean.all])
+def merge_groups(recordings: Recordings) -> Recordings:
+    """The same recordings, with groups merged that contain the same file."""
+    parent: dict[str, str] = {}
 
+    def root(group: str) -> str:
+        while parent.setdefault(group, group) != group:
+            parent[group] = parent[parent[group]]
+            group = parent[group]
+        return group
 
-def total_samples(parts: Sequence[Recordings]) -> float:
-    """Number of samples in several sets of recordings."""
-    return sum(recordings.n_samples() for recordings in parts)
+    first_group: dict[str, str] = {}  # by digest
+    for recording in recordings.all:
+        group = root(recording.group)
+        other = root(first_group.setdefault(recording.entry.digest, group))
+        parent[max(group, other)] = min(group, other)
+    return Recordings(tuple(replace(recording, group=root(recording.group)) for recording in recordings.all))
 
 
 def build_source(pool: RecordingPool, mixing: MixingConfig, rate_hz: int) -> ExampleSource:
     """The source of examples for a pool: mixtures, recorded pairs, or both."""
-    paired = PairedSource(pool.clean, pool.noisy, mixing, rate_hz)
-    multi_speaker = len(pool.speech.groups()) > 1
-    mixtures = MixtureSource(pool.speech, pool.noise, pool.rirs, mixing, rate_hz, multi_speaker)
-    if not len(pool.speech):
+    speech = pool.speech.where(lambda recording: recording.noisy is None)
+    paired = PairedSource(pool.speech.where(lambda recording: recording.noisy is not None), mixing, rate_hz)
+    if not len(speech):
         return paired
-    return CombinedSource(mixtures, paired) if len(pool.clean) else mixtures
+    mixtures = MixtureSource(speech, pool.noise, pool.rirs, mixing, rate_hz, len(speech.groups()) > 1)
+    return CombinedSource(mixtures, paired) if len(paired.pairs) else mixtures
+
+
+def save_split(path: Path, splits: dict[str, tuple[Recordings, Recordings]]) -> None:
+    """Write the groups of training and validation by kind."""
+    table = {
+        kind: {"training": sorted(training.groups()), "validation": sorted(validation.groups())}
+        for kind, (training, validation) in splits.items()
+    }
+    write_whole(path, (json.dumps(table, indent=1) + "\n").encode())
+
+
+def load_split(path: Path) -> Split:
+    """Read the validation groups of a saved split; raises CorpusError if the file is damaged."""
+    try:
+        table = renamed(read_json(path.read_bytes()), SPLIT_KINDS)
+        return {kind: frozenset(both["validation"]) for kind, both in table.items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        raise CorpusError(f"{path}: not a split written by segan; choose another --run-dir") from error

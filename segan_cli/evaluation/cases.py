@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from segan_cli.data.folders import audio_below, find_pair_folders, is_folder, match_names, relative_name
-from segan_cli.data.groups import group_speakers
+from segan_cli.data.folders import audio_below, find_pair_folders, group_speakers, is_folder, match_names, relative_name
 from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_columns, read_rows
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import Part, span_of

@@ -4,7 +4,6 @@ Nothing here depends on audio: candidates and conditions are batches of any shap
 that maps both to logits [B], or [B, P] of P patches.
 """
 
-from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import torch
@@ -22,7 +21,6 @@ StepMetrics = dict[str, float]
 Side = Literal["real", "fake"]
 Logits = dict[Side, Tensor]  # [B] of each side, the mean over patches, detached
 Weights = dict[str, Tensor]
-StepSize = Callable[[Tensor], Tensor]
 
 
 class Adversary(nn.Module):
@@ -132,15 +130,16 @@ class Adversary(nn.Module):
         The discriminator itself is not changed (arXiv 1611.02163, equations 6 to 8). Every step uses the optimiser's
         present second moments; momentum, weight decay and gradient clipping are ignored.
         """
-        scales = step_sizes(self.optimizer)
+        (group,) = self.optimizer.param_groups
+        states = [self.optimizer.state.get(p, {}) for p in group["params"]]
         weights: Weights = {name: p.detach().requires_grad_() for name, p in self.network.named_parameters()}
         buffers = self.copied_buffers()
         for _ in range(self.config.unrolled_steps):
             loss, _ = self(real, fake, condition, std, quality, {**weights, **buffers})
             gradients = torch.autograd.grad(loss, list(weights.values()), create_graph=True, allow_unused=True)
-            for (name, weight), gradient, scale in zip(weights.items(), gradients, scales, strict=True):
+            for (name, weight), gradient, state in zip(weights.items(), gradients, states, strict=True):
                 if gradient is not None:
-                    weights[name] = weight - gradient * scale(gradient)
+                    weights[name] = weight - gradient * step_size(group, state, gradient)
         return {**weights, **buffers}
 
     def copied_buffers(self) -> Weights:
@@ -182,25 +181,14 @@ def discriminator_stats(logits: Logits, objective: Objective) -> dict[str, Tenso
     return report
 
 
-def step_sizes(optimizer: torch.optim.Optimizer) -> list[StepSize]:
-    """For each parameter of an optimiser, its present step size as a function of the gradient, momentum ignored."""
-    return [_step_size(group, optimizer.state.get(p, {})) for group in optimizer.param_groups for p in group["params"]]
-
-
-def _step_size(group: dict[str, Any], state: dict[str, Any]) -> StepSize:
-    rate = group["lr"]
+def step_size(group: dict[str, Any], state: dict[str, Any], gradient: Tensor) -> Tensor:
+    """The present step size of an optimiser for a parameter with this gradient, momentum ignored; differentiable."""
     if "alpha" in group:  # RMSprop
         decay, moment, correction = group["alpha"], state.get("square_avg", 0.0), 1.0
     elif "betas" in group:  # Adam
         decay, moment = group["betas"][1], state.get("exp_avg_sq", 0.0)
         correction = 1 - decay ** (int(state.get("step", 0)) + 1)
     else:  # SGD
-        return lambda gradient: torch.full_like(gradient, rate)
-
-    moment = moment * decay  # a copy: the optimiser updates its own before the generator's backward pass
-
-    def size(gradient: Tensor) -> Tensor:
-        second = (moment + (1 - decay) * gradient.square()) / correction
-        return cast(Tensor, rate / ((second + 1e-20).sqrt() + group["eps"]))  # differentiable at 0
-
-    return size
+        return torch.full_like(gradient, group["lr"])
+    second = (moment * decay + (1 - decay) * gradient.square()) / correction
+    return cast(Tensor, group["lr"] / ((second + 1e-20).sqrt() + group["eps"]))  # differentiable at 0

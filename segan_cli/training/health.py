@@ -1,11 +1,9 @@
 """The health of an adversarial training: metrics of recent steps, and known failure modes."""
 
 from collections import deque
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from segan_cli.training.adversary import StepMetrics
 
@@ -27,9 +25,9 @@ class Health:
         self.recent: deque[StepMetrics] = deque(maxlen=HISTORY_STEPS)
         self.largest_gradient = 0.0  # maximum of the smoothed adversarial gradient norm
 
-    def observe(self, report: Mapping[str, float | Tensor]) -> None:
+    def observe(self, metrics: StepMetrics) -> None:
         """Add the metrics of one step."""
-        self.recent.append({name: float(value) for name, value in report.items()})
+        self.recent.append(metrics)
         if sum("adversarial_gradient" in recent for recent in self.recent) >= SMOOTHING_STEPS:
             self.largest_gradient = max(self.largest_gradient, self._mean("adversarial_gradient", SMOOTHING_STEPS))
 

@@ -42,20 +42,19 @@ def train(
 ) -> bool:  # fmt: skip
     """Train to the last step, or until `stop` returns true; returns whether the last step was reached.
 
-    `pairs` are whole utterances for validation, `workers` processes render segments. Raises TrainingError if a loss or
-    a gradient is not finite; earlier checkpoints are kept.
+    `pairs` are whole utterances for validation, `workers` processes render segments. Raises TrainingError.
     """
     config, is_main = state.training, state.processes.is_main
     plan = sampling_plan(config, state.model.segment_length, state.processes)
     metric = pesq_quality(pool) if config.adversarial.objective == "metricgan" else None
     if state.step == 0:
         set_reference(state, source, plan)
+        if is_main:
+            state.save(run / "last.pt")  # a training stopped before its first validation resumes from its first weights
     if is_main:
         log = TrainingLog(run, state.step, tensorboard, config.log_segments)
         validation = Validation(config, pairs, pool, run, log, callback.on_validation)
         validation.resume(state.step, state.device)
-        if state.step == 0:
-            state.save(run / "last.pt")  # a training stopped before its first validation resumes from its first weights
     feed = batches(source, plan, state.step, workers, pin=state.device.type == "cuda")
     meter = ThroughputMeter(config.batch_size * state.model.segment_length / state.model.sample_rate_hz)
 
@@ -67,8 +66,7 @@ def train(
 
     stopped = False
     while state.step < config.steps and not stopped:
-        metrics = train_step(state, next_batch, metric)
-        metrics, stopped = state.processes.all_reduce_metrics(metrics, stop())
+        metrics, stopped = state.processes.all_reduce_metrics(train_step(state, next_batch, metric), stop())
         state.health.observe(metrics)
         if not is_main:
             continue
@@ -76,8 +74,7 @@ def train(
         callback.on_step(state.step, metrics, throughput)
         is_due = state.step == config.steps or state.step % config.validate_every == 0
         if is_due or state.step % config.log_every == 0:
-            checkup = examine(state, source, plan, pairs) if is_due else None
-            write_metrics(state, log, throughput, checkup, callback)
+            write_metrics(state, log, throughput, examine(state, source, plan, pairs) if is_due else None, callback)
         if is_due:
             validation.finish()
             callback.on_validation_start(state.step)
@@ -87,7 +84,7 @@ def train(
     if is_main and stopped:
         state.save(run / "last.pt")  # a pending validation is scored again after a resumption
     elif is_main:
-        validation.finish()
+        validation.finish()  # wait for the scores of the last model
     return not stopped
 
 

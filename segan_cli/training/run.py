@@ -20,8 +20,7 @@ from segan_cli.config.training import Recipe, TrainingConfig
 from segan_cli.data.cache import Cache, Progress
 from segan_cli.data.corpora import describe_corpus
 from segan_cli.data.mixing import NoisyClean, draw_utterances, spec_from_dict
-from segan_cli.data.split import load_split, save_split
-from segan_cli.data.training_data import TrainingData, load_training_data
+from segan_cli.data.training_data import TrainingData, load_split, load_training_data, save_split
 from segan_cli.errors import ConfigError, CorpusError, TrainingError
 from segan_cli.extras import require_extra
 from segan_cli.losses.reconstruction import Reconstruction

@@ -32,6 +32,8 @@ PARTS = (
     "generator", "ema_generator", "discriminator", "generator_optimizer", "discriminator_optimizer", "generator_scaler",
     "discriminator_scaler", "replay",
 )  # fmt: skip
+BETAS, WEIGHT_DECAY = (0.8, 0.99), 1e-4  # of AdamW; betas as in HiFi-GAN (arXiv 2010.05646)
+LEAST_RATE = 0.01  # of the learning rate, at the end of its decay
 CPU = torch.device("cpu")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -89,7 +91,10 @@ class TrainState:
 
     @torch.no_grad()
     def update_ema(self) -> None:
-        """Update the moving average of the generator's weights; its decay rises from 0.1 to `ema_decay`."""
+        """Update the moving average of the generator's weights; its decay rises from 0.1 to `ema_decay`.
+
+        As TensorFlow's ExponentialMovingAverage does when it is given the number of updates.
+        """
         decay = min(self.training.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema_generator.parameters()), list(self.generator.parameters()), 1 - decay)
 
@@ -213,7 +218,7 @@ def optimizer(kind: str, network: torch.nn.Module, learning_rate: float) -> torc
     """RMSprop as in the paper, or AdamW with betas 0.8 and 0.99."""
     if kind == "rmsprop":
         return torch.optim.RMSprop(network.parameters(), learning_rate)
-    return torch.optim.AdamW(network.parameters(), learning_rate, betas=(0.8, 0.99), weight_decay=1e-4)
+    return torch.optim.AdamW(network.parameters(), learning_rate, betas=BETAS, weight_decay=WEIGHT_DECAY)
 
 
 def learning_rate_factor(step: int, config: TrainingConfig) -> float:
@@ -229,4 +234,4 @@ def learning_rate_factor(step: int, config: TrainingConfig) -> float:
     decay_steps = longest if config.decay_steps is None else min(config.decay_steps, longest)
     progress = min(1.0, max(0.0, 1 - (config.steps - step) / decay_steps))
     remaining = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
-    return 0.01 + 0.99 * remaining
+    return LEAST_RATE + (1 - LEAST_RATE) * remaining
