@@ -13,9 +13,7 @@ from typing import Any
 
 import numpy as np
 import report
-import soxr
 from numpy.typing import NDArray
-from scipy.signal import butter, sosfilt, sosfiltfilt
 
 from segan_cli import Enhancer
 from segan_cli.config.training import MixingConfig
@@ -27,7 +25,7 @@ from segan_cli.measures.catalog import measure_all
 
 Array = NDArray[np.float32]
 
-RATE_HZ, WIDE_HZ = 16_000, 48_000
+RATE_HZ = 16_000
 N_RECORDINGS = 24  # per row
 SNRS_DB = (0, 5, 10, 15, 20)
 MIXING = MixingConfig(
@@ -35,7 +33,6 @@ MIXING = MixingConfig(
 )
 DELAY, BALANCE_DB = 11, -6.0  # of the second channel: samples, level
 CHANNELS = ("linked", "independent")
-POLICIES = ("keep", "denoise", "drop")
 
 
 def mixes(speech: Recordings, noise: Recordings, snr_db: float) -> Iterator[tuple[Array, Array]]:
@@ -87,52 +84,6 @@ def stereo_image(pairs: list[tuple[Array, Array]], enhancer: Enhancer) -> dict[s
     }  # fmt: skip
 
 
-def extend_band(signal: Array) -> Array:
-    """Upsample from 16 to 48 kHz and copy the band of 4 … 8 kHz above, 8 dB lower each time.
-
-    Imitates a full-band recording by spectral band replication.
-    """
-    wide = np.asarray(soxr.resample(signal, RATE_HZ, WIDE_HZ), np.float64)
-    band = sosfiltfilt(butter(8, (4_000, 7_800), "bandpass", fs=WIDE_HZ, output="sos"), wide)
-    t = np.arange(len(wide)) / WIDE_HZ
-    for copy in range(1, 4):
-        shifted = band * 2 * np.cos(2 * np.pi * 4_000 * copy * t)
-        low = 4_000 * (copy + 1)
-        wide += 10 ** (-8 * copy / 20) * sosfilt(
-            butter(8, (low, low + 3_900), "bandpass", fs=WIDE_HZ, output="sos"), shifted
-        )
-    return np.asarray(wide, np.float32)
-
-
-def high_band_lsd_db(clean: Array, other: Array, band_hz: tuple[int, int] = (8_500, WIDE_HZ // 2)) -> float:
-    """Log-spectral distance in a band over active frames of 32 ms, floored at 60 dB below the peak."""
-    frame = 1_536
-    n = min(len(clean), len(other)) // frame * frame
-    window = np.hanning(frame)
-    spectra = [np.abs(np.fft.rfft(x[:n].reshape(-1, frame) * window)) ** 2 for x in (clean, other)]
-    low_hz, high_hz = band_hz
-    band = slice(int(low_hz * frame / WIDE_HZ), int(high_hz * frame / WIDE_HZ) + 1)
-    loud = spectra[0].sum(1) > 1e-3 * spectra[0].sum(1).max()
-    parts = [spectrum[:, band] for spectrum in spectra]
-    floor = 1e-6 * parts[0].max()
-    logs = [10 * np.log10(np.maximum(part, floor)) for part in parts]
-    return float(np.mean(np.sqrt(np.mean(np.square(logs[0] - logs[1]), axis=1))[loud]))
-
-
-def high_band(pairs: dict[str, list[tuple[Array, Array]]]) -> dict[str, dict[str, float]]:
-    """Log-spectral distance of the high band by SNR and policy."""
-    rows: dict[str, dict[str, float]] = {}
-    for condition, mixed in pairs.items():
-        wide = [(extend_band(noisy), extend_band(clean)) for noisy, clean in mixed]
-        rows[condition] = {"noisy": float(np.mean([high_band_lsd_db(clean, noisy) for noisy, clean in wide]))}
-        for policy in POLICIES:
-            enhancer = Enhancer(high_band=policy)
-            outputs = [enhancer.enhance(noisy, WIDE_HZ) for noisy, _ in wide]
-            scores = [high_band_lsd_db(clean, out) for (_, clean), out in zip(wide, outputs, strict=True)]
-            rows[condition][policy] = float(np.mean(scores))
-    return rows
-
-
 def tables(results: dict[str, Any]) -> dict[str, str]:
     """Markdown tables by name."""
     names = {"pesq_wb": "PESQ-WB", "stoi": "STOI", "si_sdr_db": "SI-SDR (dB)", "level_db": "level change (dB)"}
@@ -148,13 +99,9 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
         ]
         for row, cells in results["image"].items()
     ]  # fmt: skip
-    bands = [
-        [row, *(f"{cells[name]:.1f}" for name in ("noisy", *POLICIES))] for row, cells in results["high_band"].items()
-    ]
     return {
         "harm": report.table(["", *names.values()], distortions),
         "stereo": report.table(["channels", "level error", "largest", "delay error (samples)", "SI-SDR"], images),
-        "high band": report.table(["SNR", "noisy", *POLICIES], bands),
     }
 
 
@@ -176,7 +123,6 @@ def main() -> None:
     results = {
         "harm": distortion(Enhancer(), speech, music),
         "image": {how: stereo_image(noisy["10 dB"], Enhancer(channels=how)) for how in CHANNELS},
-        "high_band": high_band(noisy | {"clean": [(clean, clean) for clean in speech]}),
     }
     report.save("recordings", results)
     for heading, text in tables(results).items():

@@ -9,9 +9,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
-import soxr
 from commands import complaint, segan
-from conftest import SAMPLES, hiss, voice
+from conftest import hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, sosfiltfilt
@@ -148,62 +147,6 @@ def test_equal_channels_are_enhanced_as_one_is(enhancer):
     expected = enhancer.enhance(mono, 16_000)
     for channel in range(2):
         assert decibels(both[:, channel] - expected, expected) < -25
-
-
-@pytest.mark.parametrize("rate_hz", [44_100, 48_000])
-def test_the_high_band_is_kept_dropped_or_denoised(rate_hz):
-    noise = hiss(3.0, rate_hz)
-    kept, dropped, denoised = (
-        Enhancer(high_band=policy).enhance(noise, rate_hz)[8_000:-8_000] for policy in ("keep", "drop", "denoise")
-    )
-    high = above(noise, rate_hz)[8_000:-8_000]
-    assert decibels(above(kept, rate_hz) - high, high) < -25
-    assert decibels(above(dropped, rate_hz), high) < -40
-    assert decibels(above(denoised, rate_hz), high) < -12
-
-
-def test_the_high_band_of_clean_speech_is_kept():
-    rate_hz = 48_000
-    clear = voice(3.0, rate_hz)
-    t = np.arange(len(clear)) / rate_hz
-    clear += 0.3 * clear * np.sin(2 * np.pi * 10_000 * t).astype(np.float32)  # the voice again, around 10 kHz
-    enhanced = Enhancer().enhance(clear, rate_hz)
-    assert abs(decibels(above(enhanced, rate_hz), above(clear, rate_hz))) < 3
-
-
-@pytest.mark.parametrize("rate_hz", [44_100, 48_000])
-def test_noise_above_the_models_band_falls_in_speech_nearly_as_in_pauses(rate_hz):
-    """A voice of syllables with pauses between, below 5 kHz, in hiss of the whole band."""
-    clean = 0.5 * voice(6.0, rate_hz)
-    noise = hiss(6.0, rate_hz, level=0.003)
-    enhanced = Enhancer().enhance(clean + noise, rate_hz)
-    frame = rate_hz // 50
-    powers = [
-        np.square(signal[: len(clean) // frame * frame].reshape(-1, frame)).mean(1)
-        for signal in (clean, above(noise, rate_hz), above(enhanced, rate_hz))
-    ]
-    speech, pause = powers[0] > 0.1 * powers[0].max(), powers[0] < 1e-6 * powers[0].max()
-    pause = np.convolve(pause, np.ones(5), "same") == 5  # not at their borders
-    speech[:25] = pause[:25] = False  # until the noise is known
-    falls = [10 * np.log10(powers[1][part].sum() / powers[2][part].sum()) for part in (speech, pause)]
-    assert pause.sum() > 15
-    assert min(falls) > 8
-    assert abs(falls[0] - falls[1]) < 6
-
-
-def test_bursts_above_the_models_band_stay_in_speech():
-    """As fricatives do, which stand out of the hiss."""
-    rate_hz = 48_000
-    rng = np.random.default_rng(0)
-    speech, _ = soundfile.read(SAMPLES / "clean" / "fan.wav", dtype="float32")
-    clean, burst = soxr.resample(speech, 16_000, rate_hz)[: 4 * rate_hz], np.zeros(4 * rate_hz, np.float32)
-    for start in range(rate_hz // 2, 4 * rate_hz - rate_hz, rate_hz // 2):
-        burst[start : start + 6_000] = 0.05 * np.hanning(6_000) * rng.standard_normal(6_000)
-    noise = hiss(4.0, rate_hz, level=0.002)
-    enhanced = Enhancer().enhance(clean + noise + burst, rate_hz)
-    kept = np.convolve(burst != 0, np.ones(9), "same") >= 9
-    level = [np.mean(np.square(above(signal, rate_hz)[kept])) for signal in (burst, enhanced)]
-    assert abs(10 * np.log10(level[1] / level[0])) < 6
 
 
 def test_half_precision_gives_nearly_the_same(enhancer):

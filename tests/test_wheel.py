@@ -85,6 +85,7 @@ def test_the_wheel_holds_models_recipes_and_types(tmp_path):
         "segan_cli/py.typed",
         "segan_cli/pretrained/index.json",
         "segan_cli/pretrained/segan-spectral.onnx",
+        "segan_cli/pretrained/high-band.onnx",
     } <= names
     assert any(name.startswith("segan_cli/recipes/") for name in names)
     assert any(name.endswith(".data/data/share/man/man1/segan-enhance.1") for name in names)

@@ -1,10 +1,12 @@
-"""Make the picture of the README and the demo page of the documentation from samples/.
+"""Make the picture of the README from full-band recordings, and the demo page of the documentation from samples/.
 
-python tools/pictures.py
+python tools/pictures.py --speech FILE --noise FILE [--snr 10]
 
-Writes docs/figures/before-after.png and docs/figures/demo.html. Run it again when the default model changes.
+Writes docs/figures/before-after.png, for recordings of 44.1 or 48 kHz, and docs/figures/demo.html. Run it again when
+the default model changes.
 """
 
+import argparse
 import shutil
 from contextlib import chdir
 from io import BytesIO
@@ -12,13 +14,13 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import soundfile
 from click.testing import CliRunner
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from segan_cli import Enhancer
+from segan_cli.audio.sources import read_mono
 from segan_cli.cli import segan
 
 Array = NDArray[np.float32]
@@ -26,15 +28,22 @@ Array = NDArray[np.float32]
 ROOT = Path(__file__).parent.parent
 NOISY, CLEAN = ROOT / "samples" / "noisy", ROOT / "samples" / "clean"
 SAMPLE = "street.wav"
-FRAME, HOP = 512, 64
+RATE_HZ, FRAME, HOP = 48_000, 1_536, 192
 RANGE_DB = 70.0  # below the loudest point of the noisy recording
 
 
 def main() -> None:
     """Write the picture and the demo page."""
-    noisy, rate_hz = soundfile.read(NOISY / SAMPLE, dtype="float32")
-    enhanced = Enhancer()(noisy, rate_hz)
-    draw({"Before": noisy, "After": enhanced}, rate_hz, ROOT / "docs" / "figures" / "before-after.png")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--speech", type=Path, required=True)
+    parser.add_argument("--noise", type=Path, required=True)
+    parser.add_argument("--snr", type=float, default=10.0)
+    arguments = parser.parse_args()
+    speech, noise = (read_mono(path, RATE_HZ)[0] for path in (arguments.speech, arguments.noise))
+    noise = np.resize(noise, len(speech))
+    noisy = speech + np.float32(10 ** (-arguments.snr / 20) * speech.std() / noise.std()) * noise
+    enhanced = Enhancer()(noisy, RATE_HZ)
+    draw({"Before": noisy, "After": enhanced}, RATE_HZ, ROOT / "docs" / "figures" / "before-after.png")
     make_demo(ROOT / "docs" / "figures" / "demo.html")
 
 

@@ -8,10 +8,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-SMOOTHING_S = 0.02  # time constant of the power of a band
-TINY = 1e-12
 CHUNK = 128  # samples that a recursion computes at once
-TAPS = 65  # of a band-pass filter
 ATTACK_S = 0.005  # look-ahead of the limiter, in which the gain falls
 RELEASE_DB_PER_S = 200.0  # speed at which it rises again
 OVERSAMPLING = 4  # for true peaks (ITU-R BS.1770-4)
@@ -75,38 +72,6 @@ class Emphasis:
         shifted = np.concatenate((self.last, block[:, :-1]), axis=1)
         self.last = block[:, -1:].copy()
         return np.asarray(block - self.coefficient * shifted, np.float32)
-
-
-class BandGain:
-    """The gain of an enhancement in one frequency band over time.
-
-    It lags by 32 samples, the delay of the filter, and its power is smoothed over 20 ms.
-    """
-
-    def __init__(self, band_hz: tuple[float, float], rate_hz: int, channels: int) -> None:
-        self.taps = band_pass(*band_hz, rate_hz)
-        self.history = np.zeros((2, channels, len(self.taps) - 1))
-        self.decay = float(np.exp(-1 / (SMOOTHING_S * rate_hz)))
-        self.smoothing = [OnePole(self.decay, channels) for _ in range(2)]
-
-    def push(self, noisy: Array, enhanced: Array) -> Array:
-        """Return the gain [channels, n], 0 to 1, from noisy to enhanced, both [channels, n]."""
-        if not noisy.shape[1]:
-            return noisy
-        powers = []
-        for i, samples in enumerate((noisy, enhanced)):
-            extended = np.concatenate((self.history[i], samples), axis=1)
-            self.history[i] = extended[:, samples.shape[1] :]
-            band = np.stack([np.convolve(channel, self.taps, "valid") for channel in extended])
-            powers.append(np.maximum(self.smoothing[i].push((1 - self.decay) * np.square(band)), 0.0))
-        return np.asarray(np.sqrt(np.clip((powers[1] + TINY) / (powers[0] + TINY), 0.0, 1.0)), np.float32)
-
-
-def band_pass(low_hz: float, high_hz: float, rate_hz: int) -> NDArray[np.float64]:
-    """Return the taps of a linear-phase band-pass filter (the difference of two windowed sincs, Hamming)."""
-    n = np.arange(TAPS) - TAPS // 2
-    low, high = (2 * edge / rate_hz * np.sinc(2 * edge / rate_hz * n) for edge in (low_hz, high_hz))
-    return np.asarray((high - low) * np.hamming(TAPS))
 
 
 class TruePeaks:

@@ -20,7 +20,7 @@ def pretrained_dir() -> Path:
 
 def shipped_models() -> tuple[str, dict[str, dict[str, Any]]]:
     """Return the name of the default model, and the entries of the index by name."""
-    index = json.loads((pretrained_dir() / "index.json").read_text(encoding="utf-8"))
+    index = _index()
     return index["default"], index["models"]
 
 
@@ -63,6 +63,11 @@ def find_onnx(name: str) -> Path | None:
     return Path(name) if Path(name).suffix == ".onnx" and Path(name).is_file() else None
 
 
+def find_high_band() -> Path:
+    """Return the file of the network above the band of the models, with its SHA-256 checked."""
+    return _checked(_index()["high_band"])
+
+
 def model_files(name: str) -> list[Path]:
     """Return the files of a shipped model, or a path; nothing is checked."""
     entry = _entry(name)
@@ -99,6 +104,11 @@ def _is_safetensors(path: Path) -> bool:
             return file.read(9)[8:] == b"{"
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _index() -> dict[str, Any]:
+    index: dict[str, Any] = json.loads((pretrained_dir() / "index.json").read_text(encoding="utf-8"))
+    return index
 
 
 def _entry(name: str) -> dict[str, Any] | None:

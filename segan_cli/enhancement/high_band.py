@@ -1,137 +1,180 @@
-"""Noise suppression above the band of the model: noise is estimated where the model finds no speech."""
+"""Enhancement above the band of the model: a small recurrent network gives the gains of bands, frame by frame."""
+
+from collections.abc import Callable
+from functools import lru_cache
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 
-from segan_cli.audio.filters import BandGain, Resampler
-from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
-
 Array = NDArray[np.float32]
+Spectra = NDArray[np.complex64]
+# features [C, n, 2 * FEATURES] and state (None: the first) → gains [C, n, N_HIGH] and the next state
+Network = Callable[[Array, Array | None], tuple[Array, Array]]
 
-UPPER_HZ = 4_000, 7_500  # upper part of the model's band; its gain bounds the gain above it
-SPEECH_HZ = 300, 7_500  # band whose gain shows whether the model finds speech
-FRAME_S = 0.02
-BAND_HZ = 1_000.0
-BATCH = 32  # frames
-SPEECH_SNR = 10**1.5  # a-priori SNR of a band with speech, for the noise estimate
-NOISE_SMOOTHING, PRESENCE_SMOOTHING, SNR_SMOOTHING = 0.8, 0.9, 0.7  # from frame to frame
-PRESENCE = 0.05, 0.98  # bounds of the prior probability of speech
-REMOVING, REMOVED = 0.6, 0.3  # the model's gain below which it removes noise, and below which there is only noise
-PEAK_DECAY = 0.998  # per frame, of the loudest band
-MASKED_DB, AUDIBLE_DB = 28.0, 13.0  # peak over noise from which noise is left alone, and up to which it is removed
-MIN_SPEECH_GAIN = 10 ** (-10.5 / 20)  # for noise in frames with speech …
-MIN_GAIN = 10 ** (-16 / 20)  # … and in others
-TINY = 1e-12
+HOP_S, HOP_STEP = 0.016, 48  # between frames, which overlap by half; in samples a multiple of 48, for a fast transform
+LOW_EDGES_HZ = np.array((100, 300, 510, 770, 1_080, 1_480, 2_000, 2_700, 3_700, 5_300, 7_400))  # Bark, two by two
+N_HIGH, HIGHEST_HZ = 16, 24_000  # bands above, each wider than the one below it by the same factor
+HIGH_EDGES_HZ = LOW_EDGES_HZ[-1] * (HIGHEST_HZ / LOW_EDGES_HZ[-1]) ** (np.arange(N_HIGH + 1) / N_HIGH)
+N_LOW = len(LOW_EDGES_HZ) - 1
+FEATURES = 2 * N_LOW + 2 * N_HIGH
+LOOK_AHEAD, BLOCK = 8, 8  # frames: from that of a gain to the latest one the network sees, and per call
+MAX_BLOCKS = 8  # that are transformed at once, so that they stay in the cache
+PEAK_DECAY = 0.9995  # per frame, of the power that levels are relative to
+SMOOTHING, FLOOR_RISE = (
+    0.7,
+    1.02,
+)  # per frame, of the powers below the noise floor, and of the floor: 5 dB/s
+FLOOR = 1e-9  # power relative to that peak below which there is silence
+MIN_POWER = 1e-12  # of that peak, so that digital silence has a level
 
 
 class HighBand:
-    """Removes the noise above the band of the model, or everything there.
+    """Applies gains to the sound above the band of the model, in frames of the recording.
 
-    To remove noise, each band of a frame gets the smaller of two gains: that of power subtraction for the estimated
-    noise, and the gain of the model in the upper part of its own band.
+    What the model changed below tells the network where there is speech.
     """
 
-    def __init__(self, model_hz: int, rate_hz: int, channels: int, policy: str, linked: bool) -> None:
-        """`policy` is "denoise" or "drop"; `linked` channels get the same gains."""
-        self.model_hz, self.rate_hz, self.channels, self.policy = model_hz, rate_hz, channels, policy
-        self.low = Resampler(model_hz, rate_hz, channels)
-        self.model_gains = [BandGain(band, model_hz, channels) for band in (UPPER_HZ, SPEECH_HZ)]
-        self.gains = np.ones((2 * channels, 1), np.float32)  # at the model's rate, from sample `first` on
-        self.first, self.n = -1, 0  # n: samples of the recording so far
-        frame = 2 ** round(np.log2(FRAME_S * rate_hz))
-        suppressor = NoiseSuppressor(channels, frame, rate_hz, linked)
-        self.frames = OverlapAdd(suppressor, 3 * channels, frame, frame // 2, BATCH)
-        self.pending = np.zeros((channels, 0), np.float32)  # samples above the band whose change is not final
+    def __init__(self, network: Network | None, rate_hz: int, model_hz: int, channels: int, linked: bool) -> None:
+        """Without a network, all sound above the band is removed. `linked` channels get the same gains."""
+        self.network, self.linked = network, linked
+        self.hop = hop_of(rate_hz)
+        self.window = np.sin(np.pi * (np.arange(2 * self.hop) + 0.5) / (2 * self.hop))
+        self.above, self.pooling, self.spreading = frequency_response(rate_hz, model_hz)
+        self.features = Features(self.pooling)
+        self.pending = np.zeros((1 if linked else channels, 0, FEATURES), np.float32)  # features without gains
+        self.state: Array | None = None  # of the network
+        start = np.zeros((2, channels, self.hop), np.float32)
+        self.signals = start  # original and change, from the first frame that is not analysed
+        self.kept = start[:, :, :0]  # the same from the first sample that is not final
+        self.spectra = np.zeros((channels, 0, self.hop + 1), np.complex64)  # above the band, of frames without gains
+        self.overlap: Array = np.zeros((channels, self.hop), np.float32)  # second half of the latest frame
+        self.ahead = self.hop  # samples that are still to be ignored: they are before the first
 
-    def push(self, noisy: Array, enhanced: Array, original: Array, last: bool) -> Array:
-        """Return the changes that are final now, [channels, k].
+    def push(self, original: Array, change: Array, last: bool) -> tuple[Array, Array]:
+        """Add samples of a recording and of the model's change, [channels, n]; return what is final of both.
 
-        noisy and enhanced [channels, m] are at the model's rate, original [channels, n] at that of the recording.
+        The results are [channels, m]; the second has the change above the band too.
         """
-        # both resamplers get the same blocks, so this differs from `original` by a sample at the end only
-        low = self.low.push(noisy, last)[:, : original.shape[1]]
-        high = original - np.pad(low, ((0, 0), (0, original.shape[1] - low.shape[1])))
-        if self.policy == "drop":
-            return -high
-        self.pending = np.concatenate((self.pending, high), axis=1)
-        changed = self.frames.push(np.concatenate((high, self._gains(noisy, enhanced, original.shape[1]))))
+        block = np.stack((original, change))
+        self.kept = np.concatenate((self.kept, block), axis=2)
+        self.signals = np.concatenate((self.signals, block), axis=2)
         if last:
-            changed = np.concatenate((changed, self.frames.flush()), axis=1)
-        before, self.pending = np.split(self.pending, [changed.shape[1]], axis=1)
-        return np.asarray(changed[: self.channels] - before, np.float32)
+            missing = -self.signals.shape[2] % self.hop + (LOOK_AHEAD + BLOCK + 1) * self.hop
+            self.signals = np.pad(self.signals, ((0, 0), (0, 0), (0, missing)))
+        n_frames = max(0, self.signals.shape[2] // self.hop - 1) // BLOCK * BLOCK
+        step = MAX_BLOCKS * BLOCK
+        parts = [self._change(min(step, n_frames - first)) for first in range(0, n_frames, step)]
+        high = np.concatenate((self.overlap[:, :0], *parts), axis=1)
+        cut = min(self.ahead, high.shape[1])
+        self.ahead -= cut
+        n = min(high.shape[1] - cut, self.kept.shape[2])
+        (original, change), self.kept = self.kept[:, :, :n], self.kept[:, :, n:]
+        return original, change + high[:, cut : cut + n]
 
-    def _gains(self, noisy: Array, enhanced: Array, n: int) -> Array:
-        """Return the model's gains in both bands for the next n samples of the recording, [2 * channels, n]."""
-        both = np.concatenate([gain.push(noisy, enhanced) for gain in self.model_gains])
-        self.gains = np.concatenate((self.gains, both), axis=1)
-        times = (self.n + np.arange(n)) * self.model_hz // self.rate_hz
-        gains = self.gains[:, np.minimum(times - self.first, self.gains.shape[1] - 1)]
-        self.n += n
-        done = min(self.n * self.model_hz // self.rate_hz - self.first, self.gains.shape[1] - 1)
-        self.gains, self.first = self.gains[:, done:], self.first + done
-        return gains
+    def _change(self, n_frames: int) -> Array:
+        """Return the change above the band that the next frames make final, [channels, k]."""
+        view = np.lib.stride_tricks.sliding_window_view(self.signals, 2 * self.hop, axis=2)
+        frames = view[:, :, : n_frames * self.hop : self.hop] * self.window
+        self.signals = self.signals[:, :, n_frames * self.hop :]
+        spectra: Spectra = np.fft.rfft(frames).astype(np.complex64)  # of float64, for which NumPy is faster
+        self.spectra = np.concatenate((self.spectra, spectra[0] * self.above), axis=1)
+        gains = self._gains(spectra)
+        done, self.spectra = np.split(self.spectra, [gains.shape[1]], axis=1)
+        halves = np.fft.irfft(done * ((gains - 1) @ self.spreading)) * self.window.astype(np.float32)
+        second: Array = np.concatenate((self.overlap[:, None], halves[:, :, self.hop :]), axis=1)
+        self.overlap = second[:, -1]
+        return np.asarray((halves[:, :, : self.hop] + second[:, :-1]).reshape(len(halves), -1), np.float32)
 
+    def _gains(self, spectra: Spectra) -> Array:
+        """Return the gains that are known after n more frames, [channels or 1, m, N_HIGH].
 
-class NoiseSuppressor:
-    """Suppresses noise in frequency bands, frame by frame.
-
-    The noise power is an average weighted by the probability of speech absence (Gerkmann and Hendriks, IEEE TASLP
-    20(4), 2012), whose prior is the gain of the model. The gain is that of power subtraction for an a-priori SNR by the
-    decision-directed rule (Ephraim and Malah, IEEE TASSP 32(6), 1984). Noise far below the peaks, which mask it, is
-    left alone.
-    """
-
-    def __init__(self, channels: int, frame: int, rate_hz: int, linked: bool) -> None:
-        """`linked` channels get the same gains."""
-        self.channels, self.linked = channels, linked
-        self.band = (np.arange(frame // 2 + 1) * rate_hz / frame / BAND_HZ).astype(int)  # of each bin
-        self.size = np.bincount(self.band)
-        shape = 1 if linked else channels, len(self.size)
-        self.noise = np.full(shape, TINY)  # power, [channels, bands]
-        self.presence, self.speech = np.full(shape, 0.5), np.zeros(shape)  # probability and power of speech
-        self.peak = np.zeros((shape[0], 1))
-
-    def __call__(self, frames: Array) -> Finish:
-        """Suppress noise in frames [N, 3 * channels, frame] of sound and the model's gains in both bands.
-
-        The first third of the result is the enhanced sound.
+        `spectra` [2, channels, n, F] are of the recording and of the model's change.
         """
-        sound, upper, speech = np.split(frames, 3, axis=1)
-        spectra = np.fft.rfft(sound)
-        starts = np.concatenate(([0], np.cumsum(self.size)[:-1]))
-        powers = np.add.reduceat(np.square(np.abs(spectra)), starts, axis=-1) / self.size + TINY
-        gains = [np.clip(gain.mean(-1), 0.0, 1.0)[..., None] for gain in (upper, speech)]
+        if self.network is None:
+            return np.zeros((1, spectra.shape[2], N_HIGH), np.float32)
+        powers = np.stack((power(spectra[0]), power(spectra[0] + spectra[1]), power(spectra[0] * self.above)))
         if self.linked:
-            powers, *gains = (side.mean(1, keepdims=True) for side in (powers, *gains))
-        gain = np.stack([self._gain(*frame) for frame in zip(powers, *gains, strict=True)])
-        output = np.zeros_like(frames)
-        output[:, : self.channels] = np.fft.irfft(spectra * gain[..., self.band], frames.shape[-1])
-        return lambda: output
+            powers = powers.mean(1, keepdims=True)
+        features = np.concatenate((self.pending, self.features(powers)), axis=1)
+        n = max(0, features.shape[1] - LOOK_AHEAD)
+        pairs = np.concatenate((features[:, :n], features[:, LOOK_AHEAD:][:, :n]), axis=2)
+        self.pending = features[:, n:]
+        gains = [np.zeros((len(features), 0, N_HIGH), np.float32)]
+        for i in range(0, n, BLOCK):
+            block, self.state = self.network(pairs[:, i : i + BLOCK], self.state)
+            gains.append(block)
+        return np.concatenate(gains, axis=1)
 
-    def _gain(
-        self, power: NDArray[np.float64], upper: NDArray[np.float64], speech: NDArray[np.float64]
-    ) -> NDArray[np.float64]:
-        """Return the gain [channels, bands] for one frame of power [channels, bands] and model gains [channels, 1]."""
-        noise = self.noise = self._track_noise(power, speech)
-        a_priori = SNR_SMOOTHING * self.speech / noise + (1 - SNR_SMOOTHING) * np.maximum(power / noise - 1, 0)
-        gain = np.maximum(np.sqrt(a_priori / (1 + a_priori)), MIN_SPEECH_GAIN)
-        self.speech = np.square(gain) * power
-        self.peak = np.maximum(self.peak * PEAK_DECAY, power.max(-1, keepdims=True))
-        audible = (MASKED_DB - 10 * np.log10(self.peak / noise)) / (MASKED_DB - AUDIBLE_DB)
-        gain = gain ** np.clip(audible, 0.0, 1.0)
-        return np.maximum(np.minimum(gain, upper), MIN_GAIN)
 
-    def _track_noise(self, power: NDArray[np.float64], model_gain: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the noise power after one more frame; it is unknown until the model removes something."""
-        removed = np.clip((REMOVING - model_gain) / (REMOVING - REMOVED), 0.0, 1.0)
-        snr = np.minimum(power / self.noise, 100.0)
-        prior = np.clip(model_gain, *PRESENCE)
-        odds = (1 - prior) / prior * (1 + SPEECH_SNR) * np.exp(-snr * SPEECH_SNR / (1 + SPEECH_SNR))
-        speech = 1 / (1 + odds)
-        self.presence += (1 - PRESENCE_SMOOTHING) * (speech - self.presence)
-        speech = np.where(self.presence > 0.99, np.minimum(speech, 0.99), speech)  # so that the estimate never freezes
-        speech = np.where(self.noise == TINY, 0.0, speech)  # the first frame of noise initialises the estimate
-        weight = (1 - speech) * removed
-        tracked = NOISE_SMOOTHING * self.noise + (1 - NOISE_SMOOTHING) * (self.noise + weight * (power - self.noise))
-        first = (self.noise == TINY) & (removed > 0)
-        return np.maximum(np.where(first, power, np.minimum(tracked, np.maximum(power, self.noise))), TINY)
+class Features:
+    """What the network gets of a frame: levels, gains of the model, and heights above the noise floor."""
+
+    def __init__(self, pooling: Array) -> None:
+        self.pooling = pooling
+        self.peak: Array = np.full((1, 1), MIN_POWER, np.float32)
+        self.smoothed: Array | None = None  # power of the bands above, relative to the peak …
+        self.floor: Array | None = None  # … and its slowly rising minimum
+
+    def __call__(self, powers: Array) -> Array:
+        """Return features [C, n, FEATURES] of the next frames, scaled to about 1.
+
+        `powers` [3, C, n, F] are of the recording, of the enhanced recording, and of the recording above the band.
+        """
+        low, enhanced = powers[:2] @ self.pooling[:, :N_LOW]
+        peaks = self._peaks(low.sum(2))[..., None]
+        level, high = low / peaks + FLOOR, powers[2] @ self.pooling[:, N_LOW:] / peaks + FLOOR
+        gain = np.log10((enhanced / peaks + FLOOR) / level)
+        height = np.log10(high / self._floors(high))
+        parts = np.log10(level) / 3 + 1, np.clip(gain, -4, 1) / 2, np.log10(high) / 3 + 2, np.clip(height, -1, 4)
+        return np.concatenate(parts, axis=2)
+
+    def _peaks(self, totals: Array) -> Array:
+        """Return the slowly falling peak of powers [C, n], [C, n]."""
+        peaks = np.empty_like(totals)
+        for i, total in enumerate(totals.T):
+            self.peak = np.maximum(self.peak * np.float32(PEAK_DECAY), total[:, None])
+            peaks[:, i] = self.peak[:, 0]
+        return peaks
+
+    def _floors(self, powers: Array) -> Array:
+        """Return the noise floor of powers [C, n, bands], same shape."""
+        floors = np.empty_like(powers)
+        for i in range(powers.shape[1]):
+            power = powers[:, i]
+            if self.smoothed is None or self.floor is None:
+                self.smoothed = self.floor = power
+            self.smoothed = np.float32(SMOOTHING) * self.smoothed + np.float32(1 - SMOOTHING) * power
+            floors[:, i] = self.floor = np.minimum(self.floor * np.float32(FLOOR_RISE), self.smoothed)
+        return floors
+
+
+def power(spectra: Spectra) -> Array:
+    """Return |X|²."""
+    return np.square(spectra.real) + np.square(spectra.imag)
+
+
+def hop_of(rate_hz: int) -> int:
+    """Return the number of samples between frames."""
+    return HOP_STEP * round(rate_hz * HOP_S / HOP_STEP)
+
+
+@lru_cache(maxsize=4)
+def frequency_response(rate_hz: int, model_hz: int) -> tuple[Array, Array, Array]:
+    """Return the share of each bin that is above the model's band [F], and matrices [F, bands] and [bands, F].
+
+    The first matrix averages the powers of the bins of a band (0 if there are none), the second interpolates the gains
+    of the bands above. What resampling to the model's rate and back removes of a bin is above its band.
+    """
+    hop = hop_of(rate_hz)
+    impulse = np.zeros(16 * hop, np.float32)
+    impulse[8 * hop] = 1.0
+    below = soxr.resample(soxr.resample(impulse, rate_hz, model_hz), model_hz, rate_hz)
+    response = np.abs(np.fft.rfft(np.pad(below, (0, max(0, len(impulse) - len(below))))[: len(impulse)]))[::8]
+    hz = np.arange(hop + 1) * rate_hz / (2 * hop)
+    edges = np.concatenate((LOW_EDGES_HZ, HIGH_EDGES_HZ[1:]))
+    inside = (hz[:, None] >= edges[:-1]) & (hz[:, None] < edges[1:])
+    centres = (HIGH_EDGES_HZ[:-1] + HIGH_EDGES_HZ[1:]) / 2
+    spreading = np.stack([np.interp(hz, centres, unit) for unit in np.eye(N_HIGH)])
+    pooling = inside / np.maximum(inside.sum(0), 1)
+    return tuple(np.asarray(array, np.float32) for array in (1 - np.clip(response, 0, 1), pooling, spreading))  # type: ignore[return-value]

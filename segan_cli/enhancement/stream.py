@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from segan_cli.audio.files import MAX_CHANNELS, RATES_HZ
 from segan_cli.audio.filters import Emphasis, Resampler
+from segan_cli.backends.high_band import load_high_band
 from segan_cli.backends.network import Network, Precision
 from segan_cli.config.schema import check_int_range, short_repr
 from segan_cli.enhancement.high_band import HighBand
@@ -71,10 +72,10 @@ class EnhancerStream:
         self.to_signal_rate = Resampler(model_hz, rate_hz, channels)
         self.high_band: HighBand | None = None
         if rate_hz > model_hz and settings.high_band != "keep":
-            self.high_band = HighBand(model_hz, rate_hz, channels, settings.high_band, linked)
+            above = load_high_band() if settings.high_band == "denoise" else None
+            self.high_band = HighBand(above, rate_hz, model_hz, channels, linked)
         self.pending = Queue(channels)  # input whose output is not final …
         self.pending_low = Queue(channels)  # … and the same at the model's rate
-        self.original, self.change = Queue(channels), Queue(channels)  # final but for the high band
 
     def push(self, block: ArrayLike) -> Array:
         """Add a block and return the output that is final now, in the same layout, of any length.
@@ -128,10 +129,7 @@ class EnhancerStream:
         original = self.pending.pop(n)
         change = fit_length(change, n)
         if self.high_band is not None:
-            self.original.push(original)
-            self.change.push(change)
-            high = self.high_band.push(noisy, enhanced, original, last)
-            original, change = self.original.pop(high.shape[1]), self.change.pop(high.shape[1]) + high
+            original, change = self.high_band.push(original, change, last)
         return original, original + np.float32(self.settings.strength) * change
 
     def _start(self, noisy: Array) -> Finish:

@@ -1,0 +1,37 @@
+"""The network above the band of the models: a recurrent one from features of frames to gains of bands."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu
+
+MIN_GAIN = 0.1
+
+
+class HighBandGenerator(nn.Module):
+    """Gives the gains of the bands above 8 kHz, frame by frame.
+
+    All bands share one GRU. Of a frame and of a later one it gets the levels of a band and its neighbours, how far they
+    are above the noise floor, and what is known of all bands below.
+    """
+
+    def __init__(self, n_low: int, n_bands: int, channels: int = 32, hidden: int = 32) -> None:
+        super().__init__()
+        self.n_low, self.n_bands, self.hidden = n_low, n_bands, hidden
+        self.below = nn.Linear(2 * n_low, channels)
+        self.above = nn.Conv1d(4, channels, 5, padding=2)
+        self.position = nn.Parameter(torch.zeros(n_bands, channels))
+        self.gru, self.output = nn.GRU(channels, hidden), nn.Linear(hidden, 1)
+        nn.init.zeros_(self.output.weight)
+        nn.init.constant_(self.output.bias, 3.0)  # gains begin near 1
+
+    def forward(self, features: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Features [n, B, 2 * (n_low + 2 * bands)] and state [1, B * bands, H] → gains [n, B, bands], next state."""
+        n_frames, n_signals, _ = features.shape
+        sides = features.reshape(n_frames, n_signals, 2, -1)
+        below = self.below(sides[..., : self.n_low].flatten(2))
+        levels = sides[..., self.n_low :].reshape(n_frames * n_signals, 4, self.n_bands)
+        above = self.above(levels).transpose(1, 2).reshape(n_frames, n_signals, self.n_bands, -1)
+        h = silu(above + below[:, :, None] + self.position)
+        h, state = self.gru(h.flatten(1, 2), state)
+        gains = torch.sigmoid(self.output(h)).reshape(n_frames, n_signals, self.n_bands)
+        return MIN_GAIN + (1 - MIN_GAIN) * gains, state

@@ -1,0 +1,215 @@
+"""What happens above 8 kHz, in recordings of 44.1 and 48 kHz."""
+
+import numpy as np
+import pytest
+import soundfile
+import soxr
+from conftest import SAMPLES, hiss
+from scipy.signal import butter, sosfilt, sosfiltfilt
+
+from segan_cli import Enhancer
+from segan_cli.backends.pretrained import find_high_band
+from segan_cli.enhancement.high_band import FLOOR_RISE, HIGH_EDGES_HZ, LOOK_AHEAD, N_HIGH, N_LOW, HighBand
+from segan_cli.errors import CheckpointError
+
+RATE_HZ = 48_000
+
+
+def decibels(signal, beside):
+    return 10 * np.log10(np.mean(np.square(signal)) / np.mean(np.square(beside)))
+
+
+def above(signal, rate_hz=RATE_HZ, low_hz=9_000):
+    return sosfiltfilt(butter(8, low_hz, "highpass", fs=rate_hz, output="sos"), signal)
+
+
+def speech(seconds):
+    """A real voice without noise at 48 kHz, which ends at 8 kHz."""
+    samples, rate_hz = soundfile.read(SAMPLES / "clean" / "fan.wav", dtype="float32")
+    return soxr.resample(np.resize(samples, round(seconds * rate_hz)), rate_hz, RATE_HZ)
+
+
+class Stub:
+    """In place of the network: the same gain for all bands of a frame, computed from its features."""
+
+    def __init__(self, gain_of=lambda features: 1.0):
+        self.gain_of, self.features = gain_of, []
+
+    def __call__(self, features, state):
+        self.features += list(features[0])
+        gains = [[[self.gain_of(frame)] * N_HIGH for frame in channel] for channel in features]
+        return np.array(gains, np.float32), np.zeros(0)
+
+
+def run(stage, original, change, sizes=(2_000,)):
+    """Push a signal through the stage in blocks of the given sizes, over and over."""
+    outputs, first, i = [], 0, 0
+    while first < original.shape[1]:
+        block = slice(first, first + sizes[i % len(sizes)])
+        first, i = block.stop, i + 1
+        outputs.append(stage.push(original[:, block], change[:, block], last=first >= original.shape[1]))
+    return tuple(np.concatenate(parts, axis=1) for parts in zip(*outputs, strict=True))
+
+
+def stage(network, rate_hz=RATE_HZ, channels=1, linked=True):
+    return HighBand(network, rate_hz, 16_000, channels, linked)
+
+
+@pytest.mark.parametrize("rate_hz", [17_000, 22_050, 44_100, 48_000, 96_000])
+@pytest.mark.parametrize("n", [1, 500, 40_001])
+def test_gains_of_one_change_nothing(rate_hz, n):
+    signals = np.random.default_rng(n).standard_normal((2, 2, n)).astype(np.float32)
+    original, change = run(stage(Stub(), rate_hz, 2), *signals, (7, 3_000, 250))
+    np.testing.assert_array_equal(original, signals[0])
+    np.testing.assert_allclose(change, signals[1], atol=1e-6)
+
+
+def test_a_gain_of_a_half_halves_the_sound_above_8_khz_alone():
+    noise = hiss(3.0, RATE_HZ)[None]
+    _, change = run(stage(Stub(lambda _: 0.5)), noise, np.zeros_like(noise))
+    low = sosfiltfilt(butter(8, 5_000, fs=RATE_HZ, output="sos"), change[0])
+    inner = slice(4_000, -4_000)
+    assert decibels(low[inner], noise) < -60
+    np.testing.assert_allclose(above(change[0])[inner], -0.5 * above(noise[0])[inner], atol=2e-4)
+
+
+def test_a_gain_belongs_to_the_frame_of_its_features():
+    """Bursts whose own features silence them are gone, and what is between them stays."""
+    burst, faint = np.zeros(2 * RATE_HZ, np.float32), hiss(2.0, RATE_HZ, level=1e-4)
+    for start in range(10_000, len(burst), 20_000):
+        burst[start : start + 4_000] = hiss(1.0, RATE_HZ, seed=start, level=0.1)[:4_000]
+    burst = sosfilt(butter(8, 9_000, "highpass", fs=RATE_HZ, output="sos"), burst).astype(np.float32)
+    tone = (0.1 * np.sin(2 * np.pi * 500 * np.arange(len(burst)) / RATE_HZ)).astype(np.float32)  # the level below
+    network = Stub(lambda features: float(features[2 * N_LOW : 2 * N_LOW + N_HIGH].max() < 0.7))
+    noisy = (tone + burst + faint)[None]
+    _, change = run(stage(network), noisy, np.zeros_like(noisy))
+    left = above(noisy[0] + change[0])
+    during = np.convolve(np.abs(burst) > 1e-3, np.ones(3_000), "same") > 0
+    assert decibels(left[during], above(burst)[during]) < -30
+    far = ~(np.convolve(during, np.ones(3_000), "same") > 0)
+    assert abs(decibels(left[far], above(faint)[far])) < 0.5
+
+
+def test_the_network_gets_the_levels_of_a_frame_and_of_a_later_one():
+    """A tone at 1 kHz that the model halves, and one at 10 kHz that is 20 dB quieter."""
+    t = np.arange(2 * RATE_HZ) / RATE_HZ
+    low, high = np.sin(2 * np.pi * 1_000 * t), 0.1 * np.sin(2 * np.pi * 10_000 * t)
+    network = Stub()
+    run(stage(network), (low + high).astype(np.float32)[None], (-0.5 * low).astype(np.float32)[None])
+    now, later = np.split(np.array(network.features), 2, axis=1)
+    np.testing.assert_array_equal(now[LOOK_AHEAD:][:40], later[:40])
+    frame, band = now[30], int(np.searchsorted(HIGH_EDGES_HZ, 10_000)) - 1
+    assert frame[3] == pytest.approx(1, abs=0.01)  # 770 to 1,080 Hz has the peak itself
+    assert frame[N_LOW + 3] == pytest.approx(np.log10(0.25) / 2, abs=0.01)
+    bins = [9.0, (HIGH_EDGES_HZ[band + 1] - HIGH_EDGES_HZ[band]) / 31.25]  # both levels are means over bins
+    assert frame[2 * N_LOW + band] == pytest.approx(np.log10(0.01 * bins[0] / bins[1]) / 3 + 2, abs=0.05)
+    silent = np.delete(frame[2 * N_LOW : 2 * N_LOW + N_HIGH], (band - 1, band, band + 1))
+    assert silent.max() < 0.2
+
+
+def test_the_network_gets_the_height_above_the_noise_floor():
+    """Hiss whose level rises by 20 dB for a moment: the floor follows by 5 dB a second."""
+    noise = hiss(4.0, RATE_HZ, level=0.01)
+    noise[2 * RATE_HZ : 3 * RATE_HZ] *= 10
+    noise += np.sin(2 * np.pi * 500 * np.arange(len(noise)) / RATE_HZ).astype(np.float32)  # the peak, throughout
+    network = Stub()
+    run(stage(network), noise[None], np.zeros((1, len(noise)), np.float32))
+    heights = np.array(network.features)[:, 2 * N_LOW + N_HIGH : 2 * N_LOW + 2 * N_HIGH].mean(1)
+    assert 0 < heights[60:120].mean() < 0.25
+    assert heights[128] - heights[60:120].mean() == pytest.approx(2.0, abs=0.2)
+    assert heights[128] - heights[184] == pytest.approx(56 * np.log10(FLOOR_RISE), abs=0.15)
+
+
+def test_levels_count_relative_to_the_signal():
+    features = []
+    for gain in (1.0, 1e-3):
+        network, noisy = Stub(), np.float32(gain) * hiss(1.0, RATE_HZ, level=0.1)[None]
+        run(stage(network), noisy, -0.5 * noisy)
+        features.append(np.array(network.features)[:50])
+    np.testing.assert_allclose(features[1], features[0], atol=1e-4)
+
+
+def test_linked_channels_get_the_same_gains():
+    noise = np.stack((hiss(2.0, RATE_HZ), hiss(2.0, RATE_HZ, seed=1, level=0.001)))
+    for linked, expected in ((True, 1), (False, 2)):
+        shapes = []
+
+        def network(features, state, shapes=shapes):
+            shapes.append(features.shape[0])
+            return np.ones((*features.shape[:2], N_HIGH), np.float32), np.zeros(0)
+
+        run(stage(network, channels=2, linked=linked), noise, np.zeros_like(noise))
+        assert set(shapes) == {expected}
+
+
+@pytest.mark.parametrize("rate_hz", [44_100, 48_000])
+def test_the_high_band_is_kept_dropped_or_denoised(rate_hz):
+    noise = hiss(3.0, rate_hz)
+    kept, dropped, denoised = (
+        Enhancer(high_band=policy).enhance(noise, rate_hz)[8_000:-8_000] for policy in ("keep", "drop", "denoise")
+    )
+    high = above(noise, rate_hz)[8_000:-8_000]
+    assert decibels(above(kept, rate_hz) - high, high) < -25
+    assert decibels(above(dropped, rate_hz), high) < -40
+    assert decibels(above(denoised, rate_hz), high) < -12
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000])
+def test_recordings_without_a_high_band_pass_no_network_above_it(rate_hz):
+    assert Enhancer().stream(rate_hz).high_band is None
+
+
+def test_a_changed_network_is_refused(monkeypatch, tmp_path):
+    (tmp_path / "high-band.onnx").write_text("changed")
+    (tmp_path / "index.json").write_text('{"high_band": {"file": "high-band.onnx", "sha256": "0"}}')
+    monkeypatch.setattr("segan_cli.backends.pretrained.pretrained_dir", lambda: tmp_path)
+    with pytest.raises(CheckpointError, match="install segan again"):
+        find_high_band()
+
+
+def test_blocks_of_any_size_give_the_same_above_8_khz():
+    noisy = np.stack((speech(3.0) + hiss(3.0, RATE_HZ), hiss(3.0, RATE_HZ, seed=1)))
+    enhancer = Enhancer()
+    stream, rng = enhancer.stream(RATE_HZ, 2), np.random.default_rng(0)
+    cuts = np.cumsum(rng.integers(1, 9_000, 100))
+    parts = [stream.push(block) for block in np.split(noisy, cuts[cuts < noisy.shape[1]], axis=1)]
+    np.testing.assert_allclose(
+        np.concatenate((*parts, stream.flush()), axis=1), enhancer.enhance(noisy, RATE_HZ), atol=1e-6
+    )
+
+
+def test_noise_falls_during_speech_as_in_pauses():
+    """A voice that ends at 8 kHz in hiss of the whole band: the noise above 9 kHz neither pumps nor comes back."""
+    clean, noise = speech(8.0), hiss(8.0, RATE_HZ, level=0.003)
+    enhanced = Enhancer().enhance(clean + noise, RATE_HZ)
+    frame = RATE_HZ // 50
+    level, before, after = (
+        np.square(signal[: len(clean) // frame * frame].reshape(-1, frame)).mean(1)
+        for signal in (clean, above(noise), above(enhanced))
+    )
+    loud, quiet = level > 0.05 * level.max(), level < 1e-4 * level.max()
+    loud[:25] = quiet[:25] = False  # until the level of the signal is known
+    falls = [10 * np.log10(before[part].sum() / after[part].sum()) for part in (loud, quiet)]
+    assert min(falls) > 12
+    assert abs(falls[0] - falls[1]) < 4
+
+
+def test_noise_that_begins_in_a_sentence_is_gone_after_a_fifth_of_a_second():
+    clean, n = speech(6.0), 6 * RATE_HZ
+    sound = sosfilt(butter(6, (8_500, 14_000), "bandpass", fs=RATE_HZ, output="sos"), hiss(6.0, RATE_HZ, level=0.02))
+    sound[: n // 2] = 0.0
+    enhanced = Enhancer().enhance(clean + sound.astype(np.float32), RATE_HZ)
+    part = slice(n // 2 + RATE_HZ // 5, n // 2 + RATE_HZ)
+    assert decibels(above(enhanced)[part], above(sound)[part]) < -10
+
+
+def test_fricatives_above_8_khz_stay():
+    """Bursts as of fricatives where the voice has its own, 20 dB above the hiss."""
+    clean = speech(6.0)
+    sibilants = sosfilt(butter(6, (4_500, 7_500), "bandpass", fs=RATE_HZ, output="sos"), clean)
+    envelope = np.sqrt(np.convolve(np.square(sibilants), np.full(960, 1 / 960), "same"))
+    burst = above(envelope * np.random.default_rng(0).standard_normal(len(clean)))
+    noisy = clean + burst + 0.02 * np.sqrt(np.mean(np.square(burst))) * hiss(6.0, RATE_HZ, level=1.0)
+    enhanced = Enhancer().enhance(noisy.astype(np.float32), RATE_HZ)
+    kept = envelope > 0.3 * envelope.max()
+    assert abs(decibels(above(enhanced)[kept], above(burst)[kept])) < 3
