@@ -453,7 +453,7 @@ def test_mixtures_and_pairs_are_drawn_in_proportion_to_their_weighted_durations(
         )
     )
     combined = CombinedSource(
-        MixtureSource(speech, Recordings(()), Recordings(()), MixingConfig(), RATE),
+        MixtureSource(speech, Recordings(()), Recordings(()), MixingConfig(), RATE, multi_speaker=False),
         PairedSource(pairs, MixingConfig(), RATE),
     )
     assert combined.pair_share == 2_000 / (6_000 + 2_000)
