@@ -31,7 +31,8 @@ STEPS = {"PCM_U8": 2**-7, "PCM_S8": 2**-7, "PCM_16": 2**-15, "ALAC_16": 2**-15, 
 
 @pytest.fixture(scope="module")
 def identity():
-    return Enhancer(Model(Identity(), dataclasses.replace(PRESETS["segan-spectral"]), {}), device="cpu")
+    model = Model(Identity(), dataclasses.replace(PRESETS["segan-spectral"]), {})
+    return Enhancer(model, device="cpu", high_band="keep")
 
 
 def write(path, samples, rate_hz, format, subtype):

@@ -254,7 +254,7 @@ def test_parts_are_scored_like_files_of_their_own(tmp_path, calls):
     for i, row in enumerate(result.cases):
         for system, gain in (("noisy", 1.0), ("half", 0.5)):
             soundfile.write(tmp_path / "clean.wav", calls[1][i], 16_000)
-            degraded = Signal("call0", np.float32(gain) * calls[0][i])
+            degraded = Signal("call0", np.float32(gain) * calls[0][i], 16_000)
             own = score(ScoringTask(tmp_path / "clean.wav", degraded, ("lsd_db",)))
             assert row.scores[system]["lsd_db"] == pytest.approx(own.scores["lsd_db"], abs=0.05)  # files have 16 bits
 

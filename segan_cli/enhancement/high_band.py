@@ -7,6 +7,8 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from segan_cli.enhancement.overlap_add import mirrored
+
 Array = NDArray[np.float32]
 Spectra = NDArray[np.complex64]
 # features [C, n, 2 * FEATURES] and state (None: the first) → gains [C, n, N_HIGH] and the next state
@@ -61,7 +63,7 @@ class HighBand:
         self.signals = np.concatenate((self.signals, block), axis=2)
         if last:
             missing = -self.signals.shape[2] % self.hop + (LOOK_AHEAD + BLOCK + 1) * self.hop
-            self.signals = np.pad(self.signals, ((0, 0), (0, 0), (0, missing)))
+            self.signals = mirrored(self.signals, 0, missing)
         n_frames = max(0, self.signals.shape[2] // self.hop - 1) // BLOCK * BLOCK
         step = MAX_BLOCKS * BLOCK
         parts = [self._change(min(step, n_frames - first)) for first in range(0, n_frames, step)]

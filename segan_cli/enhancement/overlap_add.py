@@ -105,5 +105,5 @@ class OverlapAdd:
 
 
 def mirrored(samples: Array, before: int, after: int) -> Array:
-    """Extend samples [channels, n] by mirrored ones on both sides, mirrored repeatedly if n is small."""
-    return np.pad(samples, ((0, 0), (before, after)), mode="symmetric")
+    """Extend samples [..., n] by mirrored ones on both sides, mirrored repeatedly if n is small."""
+    return np.pad(samples, (*[(0, 0)] * (samples.ndim - 1), (before, after)), mode="symmetric")
