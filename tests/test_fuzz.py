@@ -1,13 +1,13 @@
-"""A thousand damaged recordings and some text a run; tests/fuzz.py and fuzz_text.py try more."""
+"""Hundreds of damaged recordings and texts a run; tests/fuzz.py and fuzz_text.py try more."""
 
 import fuzz
 import fuzz_text
 
 
 def test_damaged_recordings_are_read_or_refused():
-    outcomes = fuzz.run(1_000)
-    assert outcomes["read"] + outcomes["refused"] == 1_000
-    assert min(outcomes.values()) > 100
+    outcomes = fuzz.run(500)
+    assert outcomes["read"] + outcomes["refused"] == 500
+    assert min(outcomes.values()) > 50
 
 
 def test_damaged_text_is_read_or_refused():
