@@ -209,6 +209,13 @@ def export(network: HighBandGenerator, path: Path) -> None:
     path.write_bytes(content.getvalue())
 
 
+def command_of(arguments: argparse.Namespace) -> str:
+    """The command with the names of the folders alone, whose places differ between machines."""
+    speech, noise = (" ".join(Path(folder).name for folder in side) for side in (arguments.speech, arguments.noise))
+    numbers = f"--mixes {arguments.mixes} --steps {arguments.steps} --seed {arguments.seed}"
+    return f"python tools/high_band.py --speech {speech} --noise {noise} {numbers}"
+
+
 def main() -> None:
     """Render the mixes, train, and write the network with its entry in the index."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -236,8 +243,11 @@ def main() -> None:
     index["high_band"] = {
         "file": arguments.output.name,
         "sha256": hashlib.sha256(arguments.output.read_bytes()).hexdigest(),
-        "command": f"python {' '.join(sys.argv)}",
-        "data": [f"{s.path}: {s.utterances} {s.unit}, {s.seconds / 3600:.2f} h of {s.kind}" for s in loader.summaries],
+        "command": command_of(arguments),
+        "data": [
+            f"{Path(s.path).name}: {s.utterances} {s.unit}, {s.seconds / 3600:.2f} h of {s.kind}"
+            for s in loader.summaries
+        ],
         "bands_hz": [round(edge) for edge in HIGH_EDGES_HZ],
     }
     index_path.write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

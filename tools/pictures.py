@@ -8,6 +8,7 @@ the default model changes.
 
 import argparse
 import shutil
+import sys
 from contextlib import chdir
 from io import BytesIO
 from pathlib import Path
@@ -80,6 +81,7 @@ def make_demo(target: Path) -> None:
         measures = [f"--measure={measure}" for measure in ("pesq_wb", "stoi", "si_sdr_db")]
         arguments = ["evaluate", "--noisy", "noisy", "--clean", "clean", "--model", "segan-spectral", *measures]
         options = ["--html", str(target), "--force", "--no-cache", "--quiet"]
+        sys.argv[1:] = arguments  # the page shows them as its command
         CliRunner().invoke(segan, [*arguments, *options], catch_exceptions=False)
 
 
