@@ -6,7 +6,7 @@ import re
 import secrets
 from contextlib import suppress
 from functools import cache
-from pathlib import Path, PurePath, PurePosixPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, cast
 from urllib.parse import unquote
 
@@ -18,7 +18,12 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least, as C://
 ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}  # other names of the same file system
 WHOLE = {"s3", "gs", "az", "adl", "oss", "memory"}  # an object appears when it is whole
 READ_ONLY = {"http", "https"}
-SILENT_S = 60.0
+RESERVED = re.compile(r"^\.\.$|\0")  # parts of a name that are no file or folder of this name
+WINDOWS_RESERVED = re.compile(
+    r"""[\0-\x1f<>:"|?*\\]|[. ]$|^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]) *(\.|$)""", re.IGNORECASE
+)
+S3_TRIES = 2  # by s3fs, of a call that botocore tries five times each
+SILENT_S = 30.0  # of a web server, which is asked twice before a download
 
 
 class RemotePath:
@@ -159,8 +164,8 @@ def join(folder: Path, name: PurePath) -> Path:
     """
     parts = [part for part in name.as_posix().split("/") if part not in ("", ".")]
     decoded = unquote("/".join(parts)).split("/") if is_remote(folder) else ()  # as a server may have it
-    flavour = PurePosixPath if is_remote(folder) else type(folder)
-    if not parts or any(part == ".." or "\0" in part or flavour(part).name != part for part in (*parts, *decoded)):
+    reserved = WINDOWS_RESERVED if isinstance(folder, PureWindowsPath) else RESERVED
+    if not parts or any(reserved.search(part) for part in (*parts, *decoded)):
         raise AudioError(f"{name}: does not stay in {folder} under this name; rename it, or give -o FILE for it alone")
     return folder / "/".join(parts)
 
@@ -275,6 +280,8 @@ def _filesystem(path: Path) -> tuple[Any, str]:
     with explained(path, "used", SeganError):
         options = {"timeout": _timeout()} if str(path).startswith(("http:", "https:")) else {}
         fs, name = url_to_fs(str(path), use_listings_cache=False, **options)
+    if str(path).startswith("s3:"):
+        fs.retries = S3_TRIES
     return fs, name
 
 

@@ -21,6 +21,8 @@ PASSING = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPip
 PASSING_NAMES = ("ServerDisconnectedError", "ClientPayloadError", "NoSuchUpload")
 REASONS = {  # of errors of aiohttp and botocore
     "ClientPayloadError": "the connection was lost before the end",
+    "ConnectTimeoutError": "the server does not answer",
+    "ReadTimeoutError": "the server does not answer",
     "NoSuchUpload": "the server lost the upload",
     "NonHttpUrlRedirectClientError": "the server redirects to what is not on the web",
     "TooManyRedirects": "the server redirects in a circle",

@@ -18,7 +18,7 @@ from segan_cli.atomic import remove_scratch, scratch_file
 from segan_cli.cli.outcome_file import open_outcomes
 from segan_cli.cli.train import check_run_folder
 from segan_cli.enhancement.inputs import read_names
-from segan_cli.enhancement.plan import make_plan
+from segan_cli.enhancement.plan import Shard, make_plan
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, OutputError, SameFileError, SeganError, TrainingError
 from segan_cli.remote import RemotePath, as_path, join
@@ -62,6 +62,11 @@ def test_empty_parts_of_a_path_are_left_out(name):
         *((Path("out"), name) for name in ("../x.wav", "a/../../x.wav", "..", "", "/", "a\0.wav")),
         *((RemotePath("s3://out"), name) for name in ("../x.wav", "%2e%2E/x.wav", "..%2fx.wav", "a%2f..%2fx", "%00")),
         *((PureWindowsPath("out"), name) for name in ("C:/x.wav", "C:x.wav", "..\\x.wav", "a\\..\\..\\x", "\\x.wav")),
+        *((PureWindowsPath("out"), name) for name in ("a. /x.wav", "a./x.wav", ".. /x.wav", "x.wav ", "a.wav:b.wav")),
+        *(
+            (PureWindowsPath("out"), name)
+            for name in ("nul.wav", "Con", "com1.tar.gz", "aux .wav", "a?.wav", "LPT\xb9")
+        ),
     ],
 )
 def test_a_path_that_leaves_the_output_folder_is_refused(folder, name):
@@ -84,13 +89,37 @@ def test_keys_of_a_bucket_stay_in_the_output_folder(place):
     bucket.pipe("/raw/../../x.wav", b"x")  # hidden, as its name begins with a dot
     assert [job.target for job in make_plan([as_path("memory://raw")], Path("out"), None, ".flac")] == result
     bucket.pipe("/raw/%2e%2e/x.wav", b"x")
-    with pytest.raises(AudioError, match=r"^%2e%2e/x.wav: does not stay in memory://out under this name; rename it"):
-        make_plan([as_path("memory://raw")], as_path("memory://out"), None, None)
+    plan = make_plan([as_path("memory://raw")], as_path("memory://out"), None, None)
+    assert len(plan) == len(result)
+    ((name, why),) = plan.refused.items()
+    assert name == "memory://raw/%2e%2e/x.wav"
+    assert why.startswith("%2e%2e/x.wav: does not stay in memory://out under this name; rename it, or ")
+    parts = [
+        make_plan([as_path("memory://raw")], as_path("memory://out"), None, None, shard=Shard(i, 3)) for i in (1, 2, 3)
+    ]
+    assert sorted(len(part.refused) for part in parts) == [0, 0, 1]
 
 
 def test_names_of_a_list_stay_in_the_output_folder():
     with pytest.raises(AudioError, match="does not stay in memory://out"):
         make_plan([], as_path("memory://out"), None, None, read_names(b"https://h/..%2f..%2fx.wav"), slash=True)
+
+
+def test_a_refused_name_does_not_stop_the_others(place):
+    """And all are reported: on standard error, as JSON and in the file of outcomes."""
+    Path("list.txt").write_text(f"{place}/a.wav\n{place}/hard.wav/..\n")
+    enhance = ("enhance", "--files-from", "list.txt", "-o", "out/", "--json", "--outcomes", "o.jsonl")
+    why = "..: does not stay in out under this name; rename it, or give -o FILE for it alone"
+    dry = segan(*enhance, "--dry-run")
+    assert (dry.returncode, len(dry.stdout.splitlines())) == (1, 1)
+    assert dry.stderr == f"segan: {why}\nsegan: 1 recording, 1 refused; nothing was enhanced (--dry-run)\n"
+    result = segan(*enhance)
+    assert result.returncode == 1
+    assert result.stderr == f"segan: {why}\nsegan: 1 enhanced (0.2 s of sound), 1 failed\n"
+    assert Path("o.jsonl").read_text() == result.stdout
+    assert [(one["target"], one["error"]) for one in map(json.loads, result.stdout.splitlines())] == [
+        ("", why), ("out/a.wav", None)
+    ]  # fmt: skip
 
 
 def test_a_name_is_never_a_chain_of_urls():

@@ -166,6 +166,20 @@ def test_the_status_of_an_object_store_is_reported_and_retried(tmp_path, monkeyp
     assert waits == [0.5, 1.0, 2.0]
 
 
+@pytest.mark.parametrize("name", ["ConnectTimeoutError", "ReadTimeoutError"])
+def test_a_silent_object_store_is_named_and_not_asked_again(monkeypatch, waits, name):
+    """As botocore raises it, after ten tries."""
+    import fsspec
+
+    def fail(*arguments, **options):
+        raise type(name, (Exception,), {})('Read timeout on endpoint URL: "http://h/b/a.wav"')
+
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "info", fail)
+    with pytest.raises(AudioError, match=r"memory://a\.wav: cannot be read \(the server does not answer\)"):
+        find_kind(as_path("memory://a.wav"))
+    assert waits == []
+
+
 def test_an_upload_that_the_object_store_lost_is_retried(tmp_path, monkeypatch, waits):
     """As s3fs raises it when the end of a large upload failed."""
     import fsspec

@@ -155,8 +155,8 @@ def enhance(**options: Any) -> None:
     enhancer, run = (prepare_here if arguments.ray is None else prepare_cluster)(plan, arguments)
     with open_outcomes(arguments.outcomes, arguments.force or arguments.skip_existing) as record:
         reporter = BatchReporter(
-            len(plan), as_json=arguments.as_json, to_stream=arguments.output == "-", quiet=arguments.quiet,
-            verbose=arguments.verbose, record=record,
+            len(plan) + len(plan.refused), as_json=arguments.as_json, to_stream=arguments.output == "-",
+            quiet=arguments.quiet, verbose=arguments.verbose, record=record,
         )  # fmt: skip
         with reporter, listening(RaiseOnSignal()) as stopped:
             run(new_jobs(plan, arguments, enhancer, reporter), reporter, stopped)

@@ -12,7 +12,7 @@ import click
 from segan_cli.atomic import remove_leftovers
 from segan_cli.cli.cluster_options import actor_options
 from segan_cli.cli.enhance_arguments import Arguments, enhancer_arguments, output_options
-from segan_cli.errors import StoppedError
+from segan_cli.errors import SeganError, StoppedError
 from segan_cli.plain_json import write_json
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ Run = Callable[["JobList", "BatchReporter", Callable[[], int]], None]
 
 
 def print_plan(plan: "Plan", arguments: Arguments) -> None:
-    """Print each input with its output, and the number of them."""
+    """Print each input with its output, and the number of them; raises SeganError when some are refused."""
     from segan_cli.cli.console import print_json, print_line, say
     from segan_cli.enhancement.plan import ExistingTargets
 
@@ -41,8 +41,14 @@ def print_plan(plan: "Plan", arguments: Arguments) -> None:
             print_json(write_json({"source": source, "target": target, "exists": exists}))
         else:
             print_line(f"{source} -> {target}{' (exists)' * exists}")
+    for why in plan.refused.values():
+        say(f"segan: {why}")
+    refused = f", {len(plan.refused)} refused" if plan.refused else ""
+    summary = f"{len(plan)} recording{'s' * (len(plan) != 1)}{refused}; nothing was enhanced (--dry-run)"
+    if refused:
+        raise SeganError(summary)
     if not arguments.quiet:
-        say(f"{len(plan)} recording{'s' * (len(plan) != 1)}; nothing was enhanced (--dry-run)")
+        say(summary)
 
 
 def prepare_here(plan: "Plan", arguments: Arguments) -> tuple["Enhancer", Run]:
@@ -109,13 +115,16 @@ def remove_leftovers_of(targets: Iterable[Path]) -> None:
 
 
 def new_jobs(plan: "Plan", arguments: Arguments, enhancer: "Enhancer", reporter: "BatchReporter") -> "JobList":
-    """Return the jobs to run; those whose target exists are reported as skipped or not overwritten first.
+    """Return the jobs to run; what is refused, and jobs whose target exists, are reported first.
 
     A single job that runs here checks its target itself.
     """
     from segan_cli.enhancement.batch import refuse, skip
     from segan_cli.enhancement.plan import ExistingTargets
+    from segan_cli.enhancement.recording import Outcome
 
+    for source, why in plan.refused.items():
+        reporter.on_outcome(enhancer.add_provenance(Outcome(source, "", error=why)))
     if arguments.force or (len(plan) == 1 and arguments.ray is None):
         return plan.jobs
     existing, new = ExistingTargets(plan.folder), bytearray()

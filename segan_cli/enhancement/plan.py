@@ -32,6 +32,7 @@ class Plan:
     jobs: JobList
     folder: Path | None  # that holds all targets
     notes: list[str]  # about files that are left out
+    refused: dict[str, str]  # recordings that can have no output, and why
 
     def __iter__(self) -> Iterator[Job]:
         return iter(self.jobs)
@@ -68,8 +69,8 @@ def make_plan(
         shard: the part of the jobs to do.
         others: further files that the command reads or writes.
 
-    Raises AudioError when an input is missing, SameFileError when a file would be written twice, or over one that
-    is read.
+    Raises AudioError when an input is missing or all are refused, SameFileError when a file would be written twice, or
+    over one that is read.
     """
     names = iter(names)
     listed = list(islice(names, 2))
@@ -79,9 +80,13 @@ def make_plan(
         check_writable_scheme(path)
     several = "several" if len(entries) > 1 else "a folder" if entries[0].is_folder else None
     targets = Targets(output, choose_folder(output, slash, extension, several), suffix, extension)
-    jobs, mine, notes = JobList(), bytearray(), list[str]()
+    jobs, mine, notes, refused = JobList(), bytearray(), list[str](), dict[str, str]()
     for source, relative in find_recordings(chain(entries, map(named, names)), targets.folder, notes):
-        jobs.append(Job(source, targets.of(source, relative or PurePath(source.name))))
+        try:
+            jobs.append(Job(source, targets.of(source, relative or PurePath(source.name))))
+        except AudioError as error:
+            refused[str(source)] = str(error)
+            continue
         mine.append(shard is None or shard.holds(relative or PurePath(str(source))))
     if suffix is not None:
         fresh = not_results(jobs, suffix)
@@ -90,8 +95,10 @@ def make_plan(
             notes.append(f"{results} result{'s' * (results > 1)} of an earlier run ({suffix}) left out")
     check_paths(jobs, others)
     if not len(jobs):
-        raise AudioError(f"{entries[0].path}: the folder holds no recordings; is it the right one?")
-    return Plan(jobs.kept(mine), targets.folder, notes)
+        empty = f"{entries[0].path}: the folder holds no recordings; is it the right one?"
+        raise AudioError(next(iter(refused.values()), empty))
+    refused = {name: why for name, why in refused.items() if shard is None or shard.holds(PurePath(name))}
+    return Plan(jobs.kept(mine), targets.folder, notes, refused)
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ class Outcome:
 
     Attributes:
         source: name of the input.
-        target: name of the output.
+        target: name of the output, empty if it cannot have one.
         error: why it was not enhanced.
         skipped: whether the output existed and was kept.
         seconds: duration.
