@@ -2,7 +2,7 @@
 
 python benchmarks/adversary.py --data speech-valid/ --noise noise-valid/ none=none.safetensors gan=gan.safetensors
 
-120 mixes of --data and --noise, drawn as for validation by the default recipe. Prints a Markdown table for the
+The mixes of --data and --noise are drawn as for validation by the default recipe. Prints a Markdown table for the
 training log.
 """
 
@@ -28,7 +28,6 @@ from segan_cli.workers import worker_pool
 Array = NDArray[np.float32]
 
 RATE_HZ = 16_000
-N_MIXES = 120
 FRAME, HOP = 512, 256  # samples
 SPEECH_DB = -30.0  # level of a frame with speech, relative to the loudest frame of the clean recording
 LOST_DB = -8.0  # change of level from which a frame with speech counts as lost
@@ -74,19 +73,21 @@ def main() -> None:
     parser.add_argument("--data", required=True, help="clean speech that no model was trained on")
     parser.add_argument("--noise", required=True, help="noise that no model was trained on")
     parser.add_argument("--cache", type=Path, default=Path("runs/cache"))
+    parser.add_argument("--mixes", type=int, default=120)
     parser.add_argument("--strength", type=float, default=1.0)
     parser.add_argument("models", nargs="+", metavar="NAME=MODEL")
     arguments = parser.parse_args()
+    models = [entry.split("=", 1) for entry in arguments.models]
+    enhancers = {name: Enhancer(model, strength=arguments.strength) for name, model in models}
     data = CorpusLoader(Cache(arguments.cache, RATE_HZ), None).load(
         (arguments.data,), (arguments.noise,), (), "validation"
     )
     mixing = load_recipe(DEFAULT).training.mixing
     source = MixtureSource(data.speech, data.noise, Recordings(()), mixing, RATE_HZ)
-    pairs = [source.render(spec) for spec in draw_utterances(source, N_MIXES, 0)]
+    pairs = [source.render(spec) for spec in draw_utterances(source, arguments.mixes, 0)]
     with worker_pool() as pool:
         rows = [["noisy", *score(pairs, [noisy for noisy, _ in pairs], pool)]]
-        for name, model in (entry.split("=", 1) for entry in arguments.models):
-            enhancer = Enhancer(model, strength=arguments.strength)
+        for name, enhancer in enhancers.items():
             rows.append([name, *score(pairs, [enhancer.enhance(noisy, RATE_HZ) for noisy, _ in pairs], pool)])
     headings = ["model", *(MEASURES[name].label for name in COLUMNS), "sibilants", "lost frames"]
     print(report.table(headings, rows))

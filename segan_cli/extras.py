@@ -14,6 +14,7 @@ PACKAGES = {  # extra → packages, by the names they are imported by
     "plot": ("matplotlib",),
     "dnsmos": ("speechmos", "librosa", "requests"),
     "loudness": ("pyloudnorm",),
+    "live": ("sounddevice",),
     "tensorboard": ("tensorboard",),
     "cloud": ("fsspec", "s3fs"),
     "ray": ("ray", "pyarrow", "pandas"),

@@ -157,8 +157,8 @@ def test_every_objective_is_listed():
     for name in (*OBJECTIVES, *(f.name for f in dataclasses.fields(AdversarialConfig))):
         assert f"`{name}`" in page, name
     assert "nine [adversarial losses]" in read(ROOT / "README.md")
-    assert "the six\n[networks]" in read(ROOT / "README.md")
-    assert len(PRESETS) == 6
+    assert "the seven\n[networks]" in read(ROOT / "README.md")
+    assert len(PRESETS) == 7
     assert len(OBJECTIVES) == 9
 
 

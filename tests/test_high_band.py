@@ -156,7 +156,7 @@ def test_the_high_band_is_kept_dropped_or_denoised(rate_hz):
 
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000])
 def test_recordings_without_a_high_band_pass_no_network_above_it(rate_hz):
-    assert Enhancer().stream(rate_hz).high_band is None
+    assert Enhancer().stream(rate_hz).engine.high_band is None
 
 
 def test_a_changed_network_is_refused(monkeypatch, tmp_path):

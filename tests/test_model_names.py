@@ -14,7 +14,7 @@ from segan_cli.cli import segan
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import CheckpointError
 
-CHOICE = "give a file or one of: default, segan-gated, segan-spectral"
+CHOICE = "give a file or one of: default, segan-gated, segan-live, segan-spectral"
 WRITERS = "give a .safetensors file of segan train, or an .onnx file"
 
 
@@ -81,7 +81,7 @@ def test_a_missing_training_state_is_reported_before_a_missing_extra(folder):
 @pytest.mark.parametrize(
     ("words", "incomplete", "found"),
     [
-        (["enhance", "--model"], "", ["default", "segan-gated", "segan-spectral", "run/best.safetensors"]),
+        (["enhance", "--model"], "", [*CHOICE.rpartition(": ")[2].split(", "), "run/best.safetensors"]),
         (["enhance", "-m"], "segan-s", ["segan-spectral"]),
         (["evaluate", "--model"], "run/", ["run/best.safetensors", "run/a/b/c.onnx", "run/deep/mine.onnx"]),
         (["export"], "./run/d", ["./run/deep/mine.onnx"]),

@@ -39,7 +39,8 @@ from segan_cli.enhancement.high_band import (
     hop_of,
     power,
 )
-from segan_cli.enhancement.stream import EnhancerStream, Settings
+from segan_cli.enhancement.segment_engine import SegmentEngine
+from segan_cli.enhancement.settings import Settings
 from segan_cli.networks.high_band import HighBandGenerator
 
 Array = NDArray[np.float32]
@@ -133,10 +134,9 @@ def render(source: MixtureSource, n_mixes: int, seed: int) -> tuple[Array, Array
         noisy, clean = source.render(source.draw(rng, SECONDS * RATE_HZ))
         clean, noise = vary(rng, clean, noisy - clean)
         noisy = clean + noise
-        stream, recorder = EnhancerStream(enhancer.network, Settings(high_band="keep"), RATE_HZ, 1), Recorder()
-        stream.high_band = HighBand(recorder, RATE_HZ, MODEL_HZ, 1, True)
-        stream.push(noisy)
-        stream.flush()
+        engine, recorder = SegmentEngine(enhancer.network, Settings(high_band="keep"), RATE_HZ, 1), Recorder()
+        engine.high_band = HighBand(recorder, RATE_HZ, MODEL_HZ, 1, True)
+        engine.push(noisy[None], last=True)
         features = np.concatenate(recorder.features)[: SECONDS * RATE_HZ // hop_of(RATE_HZ)]
         powers, target = band_powers(noisy)[: len(features)], band_powers(clean)[: len(features)]
         all_features.append(features)

@@ -42,7 +42,7 @@ def open_network(
         path = find_model(name)
         network = TorchNetwork(load_model(path), device, precision, threads, jobs, name, path)
         if not is_shipped(name):
-            check_network(name, network.config, network)
+            check_network(name, network)
         return network
     if backend == "torch":
         raise ConfigError(f"{name}: torch does not read ONNX; give the model that it was exported from")

@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from segan_cli.atomic import write_whole
+from segan_cli.backends.network import example_frames, example_segments, run_on_noise
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pytorch import TorchNetwork
 from segan_cli.config.modelfile import FORMAT
 from segan_cli.errors import ConfigError
 from segan_cli.networks.checkpoint import Model
+from segan_cli.networks.families import Generator
 
 OPSET = 17
 PARITY, HALF_PARITY = 1e-4, 1e-2  # largest difference from torch; full scale is 1
@@ -27,24 +30,29 @@ def export(model: Model, path: Path, half: bool = False) -> float:
     """Write a model as ONNX and return the largest difference of its output from torch; full scale is 1.
 
     The inputs are `noisy` [n, 1, T] and, for models with a latent, `z` [n, C, T']; the output is `enhanced` [n, 1, T].
-    `half` stores large weights as float16 and computes in float32. Raises ConfigError when the
-    difference is more than 1e-4, with `half` 1e-2; an existing file then stays.
+    Causal models have the inputs `spectra` [n, 2, N, F] of N frames and `state` [n, S], and the outputs `mask`
+    [n, 2, N, F] and `next_state` [n, S]. `half` stores large weights as float16 and computes in float32.
+
+    Raises ConfigError when the difference is more than 1e-4, with `half` 1e-2; an existing file then stays.
     """
     import onnx
 
     config = model.config
-    rng = np.random.default_rng(0)
-    noisy = (0.1 * rng.standard_normal((3, 1, config.segment_length))).astype(np.float32)
-    z = config.generator.draw_latent(rng, len(noisy), config.segment_length)
-    inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
-    names = [*inputs, "enhanced"]
+    causal = config.generator.state_size() > 0
+    inputs = example_frames(config) if causal else example_segments(config)
+    names = ("spectra", "state") if causal else ("noisy", "z")
+    outputs = ("mask", "next_state") if causal else ("enhanced",)
+    axes: dict[str, dict[int, str]] = {name: {0: "n"} for name in (*names, *outputs)}
+    if causal:
+        axes |= {name: {0: "n", 2: "N"} for name in ("spectra", "mask")}
     content: Any = io.BytesIO()
     with model.generator.exportable(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the exporter; the output is compared below
         torch.onnx.export(
-            model.generator, (torch.from_numpy(noisy), None if z is None else torch.from_numpy(z)), content,
-            input_names=names[:-1], output_names=["enhanced"], opset_version=OPSET, dynamo=False,
-            dynamic_axes={name: {0: "n"} for name in names},
+            FrameByFrame(model.generator) if causal else model.generator,
+            tuple(None if values is None else torch.from_numpy(values) for values in inputs), content,
+            input_names=[name for name, values in zip(names, inputs, strict=True) if values is not None],
+            output_names=[*outputs], opset_version=OPSET, dynamo=False, dynamic_axes=axes,
         )  # fmt: skip
     proto = onnx.load_from_string(content.getvalue())
     if half:
@@ -56,13 +64,24 @@ def export(model: Model, path: Path, half: bool = False) -> float:
     with TemporaryDirectory() as folder:
         trial = Path(folder, path.name)
         trial.write_bytes(written)
-        difference = float(
-            np.abs(OnnxNetwork(trial, trusted=True)(noisy, z) - TorchNetwork(model, "cpu")(noisy, z)).max()
-        )
+        outputs_on_noise = map(run_on_noise, (OnnxNetwork(trial, trusted=True), TorchNetwork(model, "cpu")))
+        difference = float(np.abs(np.subtract(*outputs_on_noise)).max())
     if not difference <= (HALF_PARITY if half else PARITY):  # also when it is NaN
         raise ConfigError(f"{path}: cannot be exported: the output would differ from torch by {difference:.1e}")
     write_whole(path, written)
     return difference
+
+
+class FrameByFrame(nn.Module):
+    """A causal generator, called by its `step`."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self.generator = generator
+
+    def forward(self, spectra: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The mask and the next state."""
+        return self.generator.step(spectra, state)
 
 
 def _store_half(proto: Any) -> None:

@@ -61,21 +61,31 @@ class Graph:
         except ConfigError as error:
             raise CheckpointError(f"{self.name}: {brief(error)}") from error
 
-    def run(self, noisy: Array, z: Array | None) -> Array:
+    def __call__(self, noisy: Array, z: Array | None) -> Array:
         """Enhance segments [B, 1, T] with latents z; raises CheckpointError when the output is not valid."""
         inputs = {"noisy": noisy} if z is None else {"noisy": noisy, "z": z}
+        return self._run(inputs, {"enhanced": noisy})[0]
+
+    def step(self, spectra: Array, state: Array) -> tuple[Array, Array]:
+        """Return mask [B, 2, N, F] and next state of the next frames, as `Runner.step` does."""
+        mask, state = self._run({"spectra": spectra, "state": state}, {"mask": spectra, "next_state": state})
+        return mask, state
+
+    def _run(self, inputs: dict[str, Array], outputs: dict[str, Array]) -> list[Array]:
+        """Return outputs by name, which must have the shapes of the arrays that are given for them."""
         try:
-            enhanced: Any = self.session.run(["enhanced"], inputs, self.running)[0]
+            results: list[Any] = self.session.run([*outputs], inputs, self.running)
         except SeganError:  # a signal came meanwhile
             raise
         except Exception as error:
             raise CheckpointError(f"{self.name}: the model cannot be run ({brief(error)})") from error
-        if not isinstance(enhanced, np.ndarray) or enhanced.dtype != np.float32 or enhanced.shape != noisy.shape:
-            output = f"{enhanced.dtype} {list(enhanced.shape)}" if isinstance(enhanced, np.ndarray) else "no array"
-            raise CheckpointError(
-                f"{self.name}: the model returns {output} for float32 {list(noisy.shape)}; export it again"
-            )
-        return enhanced
+        for result, like in zip(results, outputs.values(), strict=True):
+            if not isinstance(result, np.ndarray) or result.dtype != np.float32 or result.shape != like.shape:
+                output = f"{result.dtype} {list(result.shape)}" if isinstance(result, np.ndarray) else "no array"
+                raise CheckpointError(
+                    f"{self.name}: the model returns {output} for float32 {list(like.shape)}; export it again"
+                )
+        return results
 
     def end(self) -> None:
         """Make running calls, in any thread, end soon with an error."""

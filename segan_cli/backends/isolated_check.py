@@ -46,7 +46,7 @@ def main() -> None:
     try:
         graph = Graph(Path(path), name, trusted=False)
         graph.load()
-        check_network(name, graph.config, graph.run)
+        check_network(name, graph)
     except SeganError as error:
         print(error)
         sys.exit(1)

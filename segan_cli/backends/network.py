@@ -15,16 +15,30 @@ BackendName = Literal["auto", "torch", "onnx"]
 Precision = Literal["fp32", "bf16"]
 
 MAX_OUTPUT = 1e9  # a thousand times the largest input
-TEST_BATCH = 2  # segments; a graph must support more than one
+TEST_BATCH, TEST_FRAMES = 2, 3  # segments or signals, and frames; a graph must support more than one
 
 
-class Network(Protocol):
+class Runner(Protocol):
+    """A generator that can be run: on whole segments, or frame by frame if it is causal."""
+
+    config: ModelConfig
+
+    def __call__(self, noisy: Array, z: Array | None) -> Array:
+        """Enhance segments [B, 1, T] with the latents z that the config requires; same shape."""
+
+    def step(self, spectra: Array, state: Array) -> tuple[Array, Array]:
+        """Return mask [B, 2, N, F] and next state of a causal generator for the next frames and its state [B, S].
+
+        `spectra` [B, 2, N, F] are real and imaginary parts; the first state is zero.
+        """
+
+
+class Network(Runner, Protocol):
     """A generator that is ready to run, also from several threads."""
 
     name: str  # of the model, for messages
     path: Path | None  # of its file
     description: str  # backend and device, for messages
-    config: ModelConfig
     batch: int  # segments per call that are fast
 
     def __call__(self, noisy: Array, z: Array | None) -> Array:
@@ -35,12 +49,31 @@ class Network(Protocol):
         """Start on segments, asynchronously if possible; return a function that waits for the result."""
 
 
-def check_network(name: str, config: ModelConfig, run: Callable[[Array, Array | None], Array]) -> None:
+def check_network(name: str, network: Runner) -> None:
     """Run a network on noise; raises CheckpointError when its output is not finite."""
-    rng = np.random.default_rng(0)
-    noisy = (0.05 * rng.standard_normal((TEST_BATCH, 1, config.segment_length))).astype(np.float32)
-    if not is_finite(run(noisy, config.generator.draw_latent(rng, TEST_BATCH, config.segment_length))):
+    if not is_finite(run_on_noise(network)):
         raise CheckpointError(f"{name}: the output of the model is not finite; use another")
+
+
+def run_on_noise(network: Runner) -> Array:
+    """Return the output of a network for noise: enhanced segments, or the mask of frames if it is causal."""
+    if network.config.generator.state_size():
+        return network.step(*example_frames(network.config))[0]
+    return network(*example_segments(network.config))
+
+
+def example_segments(config: ModelConfig) -> tuple[Array, Array | None]:
+    """Return noise [TEST_BATCH, 1, T] and the latents for it."""
+    rng = np.random.default_rng(0)
+    noisy = (0.1 * rng.standard_normal((TEST_BATCH, 1, config.segment_length))).astype(np.float32)
+    return noisy, config.generator.draw_latent(rng, TEST_BATCH, config.segment_length)
+
+
+def example_frames(config: ModelConfig) -> tuple[Array, Array]:
+    """Return spectra of noise [TEST_BATCH, 2, TEST_FRAMES, F] and the first state [TEST_BATCH, S] of a causal model."""
+    shape = TEST_BATCH, 2, TEST_FRAMES, config.generator.longest_frame() // 2 + 1
+    spectra = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    return spectra, np.zeros((TEST_BATCH, config.generator.state_size()), np.float32)
 
 
 def is_finite(samples: Array) -> bool:

@@ -68,10 +68,17 @@ class OnnxNetwork(Network):
         parts = [slice(first, first + size) for first in range(0, len(noisy), size)]
 
         def run(part: slice) -> Array:
-            return graph.run(noisy[part], None if z is None else z[part])
+            return graph(noisy[part], None if z is None else z[part])
 
         enhanced = map(run, parts) if pool is None else pool.map(run, parts, CALL_TIMEOUT_S)
         return lambda: np.concatenate(list(enhanced))
+
+    def step(self, spectra: Array, state: Array) -> tuple[Array, Array]:
+        """Run a causal generator on the next frames, as `Runner.step` says, in one of the threads if there are any."""
+        graph, pool = self._open()
+        if pool is None:
+            return graph.step(spectra, state)
+        return next(pool.map(lambda _: graph.step(spectra, state), [None], CALL_TIMEOUT_S))
 
 
 NETWORKS: "weakref.WeakSet[OnnxNetwork]" = weakref.WeakSet()

@@ -63,6 +63,14 @@ class TorchNetwork(Network):
                 self.max_batch = n_segments // 2
         return lambda: np.concatenate([part.cpu().numpy() for part in parts])
 
+    def step(self, spectra: Array, state: Array) -> tuple[Array, Array]:
+        """Run a causal generator on the next frames, as `Runner.step` says."""
+        self._check_process()
+        with torch.inference_mode(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.bf16):
+            outputs = self.generator.step(self._to_device(spectra), self._to_device(state))
+            mask, state = (output.float().cpu().numpy() for output in outputs)
+            return mask, state
+
     def _check_process(self) -> None:
         """Prepare for a forked process, which does not have the threads of torch."""
         if self.pid == os.getpid():

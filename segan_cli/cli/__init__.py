@@ -15,6 +15,7 @@ from segan_cli.tracebacks import LOG, in_words, show_tracebacks
 
 SUMMARIES = {
     "enhance": "Remove noise from recordings of speech.",
+    "live": "Remove noise from a microphone while it records.",
     "train": "Train a speech enhancement model.",
     "evaluate": "Score noisy and enhanced speech against clean speech.",
     "models": "List shipped models and presets.",

@@ -59,6 +59,7 @@ TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a fo
         metavar="MODEL",
         help="Shipped model or model file.",
     ),
+    click.option("--live", "model", flag_value="segan-live", help="Causal model: in pipes 32 ms behind the input."),
     click.option("--strength", type=Finite(0, 1), metavar="S", help="0 to 1; 0.8 sounds more natural.  [default: 1]"),
     click.option("--max-attenuation", type=Finite(0), metavar="DB", help="Reduce noise by at most this many dB."),
     click.option(

@@ -37,13 +37,23 @@ SEGAN_GATED = ModelConfig(  # faster than segan-slim, and trains sooner
     ConvolutionalConfig((16, 32, 64, 128, 256), (4,) * 5, (1,) * 5, 31, 0, skip_scale="gated", input_rms=0.05),
     ConvolutionalDiscriminatorConfig((8, 16, 32, 64, 64), (4,) * 5, 31),
 )
+SPECTRAL = SpectralConfig(channels=32, embed_dim=48, hidden=32, freq_stride=8, zeroed_bins=2)
+PATCHES = SpectralDiscriminatorConfig((16, 32, 32, 32), frames=(1024, 512, 256), kernel_size=3, freq_stride=4)
 SEGAN_SPECTRAL = ModelConfig(  # the default
     "segan-spectral",
-    SpectralConfig(channels=32, embed_dim=48, hidden=32, freq_stride=8, zeroed_bins=2),
-    SpectralDiscriminatorConfig((16, 32, 32, 32), frames=(1024, 512, 256), kernel_size=3, freq_stride=4),
+    SPECTRAL,
+    PATCHES,
     hop=5_248,  # no multiple of that of frames, so that those of overlapping segments interleave (docs/performance.md)
+    pre_emphasis=0.0,
+)
+SEGAN_LIVE = ModelConfig(  # causal, with a delay of one frame, 32 ms
+    "segan-live",
+    replace(SPECTRAL, hidden=64, causal=True),
+    PATCHES,
+    hop=16_384,  # a causal generator runs frame by frame, so segments need not overlap
     pre_emphasis=0.0,
 )
 SEGAN_SLIM = replace(scaled(SEGAN, 0.25), preset="segan-slim")
 
-PRESETS = {model.preset: model for model in (SEGAN, SEGAN_SLIM, SEGAN_PLUS, SEGAN_DILATED, SEGAN_GATED, SEGAN_SPECTRAL)}
+ALL = SEGAN, SEGAN_SLIM, SEGAN_PLUS, SEGAN_DILATED, SEGAN_GATED, SEGAN_SPECTRAL, SEGAN_LIVE
+PRESETS = {model.preset: model for model in ALL}

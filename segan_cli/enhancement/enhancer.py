@@ -22,7 +22,8 @@ from segan_cli.config.schema import check_int_range, short_repr
 from segan_cli.enhancement.excerpt import Excerpt, enhance_excerpt
 from segan_cli.enhancement.jobs import Job, check_paths
 from segan_cli.enhancement.recording import Outcome, OutputOptions, enhance_recording
-from segan_cli.enhancement.stream import Channels, EnhancerStream, HighBandPolicy, Settings, as_samples
+from segan_cli.enhancement.settings import Channels, HighBandPolicy, Settings
+from segan_cli.enhancement.stream import EnhancerStream, as_samples
 from segan_cli.errors import AudioError, ConfigError, ExistsError, TruncatedError
 from segan_cli.remote import as_path
 from segan_cli.system import MAX_JOBS
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float32]
 Recording = str | Path | bytes | bytearray | IO[bytes]  # a path, the content of a file, or an open file
 
+MAX_LIVE_BLOCK = 1 << 20  # samples
 AHEAD = 2  # batches in flight while the recording is read and earlier batches are overlap-added and written
 
 
@@ -148,12 +150,21 @@ class Enhancer:
         enhanced = np.concatenate((stream.push(channels_first), stream.flush()), axis=1)
         return np.ascontiguousarray(np.moveaxis(enhanced, 0, axis)) if samples.ndim == 2 else enhanced[0]
 
-    def stream(self, rate_hz: int, channels: int = 1) -> "EnhancerStream":
+    def stream(self, rate_hz: int, channels: int = 1, *, live: bool = False, block: int = 1) -> "EnhancerStream":
         """Return a stream that enhances one signal block by block.
 
-        Raises ConfigError when the rate or the number of channels is out of range.
+        Args:
+            rate_hz: sampling rate.
+            channels: number of channels.
+            live: return as many samples as each block has, later by the attribute `delay` of the stream, in samples.
+            block: length that those of all blocks are a multiple of; the delay of a live stream depends on it, and is
+                least, 16 ms after the block, for multiples of 16 ms.
+
+        Raises:
+            ConfigError: a number is out of range, or the model of a live stream is not causal.
         """
-        return EnhancerStream(self.network, self.settings, rate_hz, channels)
+        check_int_range("stream", {"block": block}, 1, MAX_LIVE_BLOCK)
+        return EnhancerStream(self.network, self.settings, rate_hz, channels, live_block=block if live else 0)
 
     def enhance_file(
         self, source: str | Path, target: str | Path, *, force: bool = False, allow_truncated: bool = False

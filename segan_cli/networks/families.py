@@ -12,6 +12,13 @@ from segan_cli.config.model import ModelConfig
 class Generator(nn.Module):
     """Maps noisy segments [B, 1, T] and the latent z that its config requires, or None, to enhanced ones [B, 1, T]."""
 
+    def step(self, spectra: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Mask [B, 2, N, F] and next state of a causal generator for the next frames and its state [B, S].
+
+        `spectra` [B, 2, N, F] are real and imaginary parts; the first state is zero.
+        """
+        raise NotImplementedError
+
     def exportable(self) -> AbstractContextManager[None]:
         """Within this context the generator has only operations that ONNX supports."""
         return nullcontext()

@@ -13,6 +13,9 @@ from segan_cli.networks.families import Generator
 from segan_cli.networks.fourier import Fourier, MatrixFourier
 from segan_cli.networks.layers import at_least_float32
 
+N_EARLIER = 2  # frames before its own that a frame of a causal convolution sees
+LEVEL_DECAY = 0.984  # per frame, of the running level: a time constant of one second
+MIN_LEVEL = 1e-6  # full scale is 1
 TINY = 1e-8  # power that keeps roots and quotients finite; segments have level 1, and the identity mask is 1
 
 
@@ -22,6 +25,9 @@ class SpectralGenerator(Generator):
     Convolutions reduce the bins of each frame to fewer bands with more channels. Dual-path blocks follow, with a
     bidirectional GRU along time and attention along frequency (arXiv 1910.06379, 2203.15149). A mirrored decoder with
     skip connections ends in the mask.
+
+    A causal generator sees no later frame: its convolutions see earlier ones, its GRUs run forward, and the level of a
+    frame is relative to a running mean. It runs frame by frame with `step`.
 
     Shapes: spectra are real and imaginary parts [B, N frames, F bins]; layers take and return [B, N, positions, C],
     except the input of the first and the output of the last convolution, [B, C, N, F].
@@ -38,39 +44,62 @@ class SpectralGenerator(Generator):
         self.register_buffer("identity_mask_bias", identity, persistent=False)
         c, stride = config.channels, config.freq_stride
         positions = config.frame // 2 // stride
-        self.input_conv = Convolution(3, c, 2 * stride, stride)
-        self.encoder = nn.ModuleList(Convolution(c, c, 3) for _ in range(config.depth))
+        causal = config.causal
+        self.input_conv = Convolution(3, c, 2 * stride, stride, causal)
+        self.encoder = nn.ModuleList(Convolution(c, c, 3, 1, causal) for _ in range(config.depth))
         self.to_bands, self.to_embedding = nn.Linear(positions, config.bands), nn.Linear(c, config.embed_dim)
         self.band_embedding = nn.Parameter(torch.zeros(config.bands, config.embed_dim))
-        self.blocks = nn.ModuleList(Block(config.embed_dim, config.hidden, config.heads) for _ in range(config.blocks))
+        self.blocks = nn.ModuleList(
+            Block(config.embed_dim, config.hidden, config.heads, causal) for _ in range(config.blocks)
+        )
         self.from_embedding, self.from_bands = nn.Linear(config.embed_dim, c), nn.Linear(config.bands, positions)
         self.merges = nn.ModuleList(nn.Linear(2 * c, c) for _ in range(config.depth))
-        self.decoder = nn.ModuleList(Convolution(c, c, 3) for _ in range(config.depth))
-        self.output_conv = nn.Conv2d(2 * c, 2 * stride, 3, padding=1)
+        self.decoder = nn.ModuleList(Convolution(c, c, 3, 1, causal) for _ in range(config.depth))
+        self.output_conv = nn.Conv2d(2 * c, 2 * stride, 3, padding=(0 if causal else 1, 1))
         nn.init.zeros_(self.output_conv.weight)
         nn.init.zeros_(self.output_conv.bias)  # type: ignore[arg-type]  # never None
 
     def forward(self, noisy: Tensor, z: None = None) -> Tensor:
         """noisy [B, 1, T], T a multiple of half a frame → enhanced [B, 1, T]."""
         real, imaginary = self.stft(noisy[:, 0] / self.config.input_rms)
+        if self.config.causal:
+            start = noisy.new_zeros(len(noisy), self.config.state_size())
+            mask, _ = self.step(torch.stack((real, imaginary), 1), start)
+            a, b = mask.unbind(1)
+        else:
+            a, b = self.predict_mask(real, imaginary, None)
+        enhanced = self.istft(real * a - imaginary * b, real * b + imaginary * a)
+        return self.config.input_rms * enhanced[:, None]
+
+    def step(self, spectra: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Spectra [B, 2, N, F] of the next frames and the state [B, S] → mask [B, 2, N, F] and the next state.
+
+        The first state is zero.
+        """
+        memory = Memory(state)
+        spectra = spectra / running_level(spectra, memory)
+        mask = torch.stack(self.predict_mask(spectra[:, 0], spectra[:, 1], memory), 1)
+        return mask, memory.next_state()
+
+    def predict_mask(self, real: Tensor, imaginary: Tensor, memory: "Memory | None") -> tuple[Tensor, Tensor]:
+        """Parts of spectra of level 1 [B, N, F] → parts of the mask, same shape; `memory` is of causal generators."""
         power = real.square() + imaginary.square() + TINY
         gain = power ** ((self.config.power - 1) / 2)
         h = torch.stack((real * gain, imaginary * gain, power.sqrt() * gain), 1)
-        h = self.input_conv(h[..., :-1])
+        h = self.input_conv(h[..., :-1], memory)
         skips = [h]
         for layer in self.encoder:
-            h = h + layer(channels_first(h))
+            h = h + layer(channels_first(h), memory)
             skips.append(h)
         h = self.embed_bands(h)
         for block in self.blocks:
-            h = block(h)
+            h = block(h, memory)
         h = self.from_bands(self.from_embedding(h).transpose(2, 3)).transpose(2, 3)
         for merge, layer in zip(self.merges, self.decoder, strict=True):
             h = merge(torch.cat((h, skips.pop()), -1))
-            h = h + layer(channels_first(h))
-        a, b = self.mask(self.output_conv(channels_first(torch.cat((h, skips.pop()), -1))))
-        enhanced = self.istft(real * a - imaginary * b, real * b + imaginary * a)
-        return self.config.input_rms * enhanced[:, None]
+            h = h + layer(channels_first(h), memory)
+        h = with_earlier(channels_first(torch.cat((h, skips.pop()), -1)), memory)
+        return self.mask(self.output_conv(h))
 
     @contextmanager
     def exportable(self) -> Iterator[None]:
@@ -108,9 +137,10 @@ class SpectralGenerator(Generator):
     def stft(self, waveform: Tensor) -> tuple[Tensor, Tensor]:
         """[B, T] → real and imaginary parts [B, N, F] of frames that overlap by half.
 
-        The first and the last frame are centred on the ends of the segment.
+        The first and the last frame are centred on the ends of the segment, which is mirrored there, or surrounded by
+        silence if the generator is causal.
         """
-        padded = pad(waveform, (self.stride, self.stride), mode="reflect")
+        padded = pad(waveform, (self.stride, self.stride), mode="constant" if self.config.causal else "reflect")
         halves = padded.view(-1, waveform.shape[-1] // self.stride + 2, self.stride)
         real, imaginary = self.fourier.stft(torch.cat((halves[:, :-1], halves[:, 1:]), -1))
         return real, imaginary
@@ -122,35 +152,81 @@ class SpectralGenerator(Generator):
         return waveform
 
 
+class Memory:
+    """The state [B, S] of a causal generator between two calls, which its layers take and replace in order."""
+
+    def __init__(self, state: Tensor) -> None:
+        self.state, self.taken = state, 0
+        self.replaced: list[Tensor] = []
+
+    def take(self, *shape: int) -> Tensor:
+        """The next values of the state, [B, *shape]."""
+        first, self.taken = self.taken, self.taken + math.prod(shape)
+        return self.state[:, first : self.taken].reshape(-1, *shape)
+
+    def replace(self, values: Tensor) -> None:
+        """Keep values [B, ...] in place of those that were taken last."""
+        self.replaced.append(values.flatten(1))
+
+    def next_state(self) -> Tensor:
+        """The state after this call."""
+        return torch.cat(self.replaced, 1)
+
+
+def with_earlier(x: Tensor, memory: Memory | None) -> Tensor:
+    """The input of a convolution [B, C, N, F] after its two latest frames before, if there is a memory."""
+    if memory is None:
+        return x
+    x = torch.cat((memory.take(x.shape[1], N_EARLIER, x.shape[3]), x), 2)
+    memory.replace(x[:, :, -N_EARLIER:])
+    return x
+
+
+def running_level(spectra: Tensor, memory: Memory) -> Tensor:
+    """RMS of the sound up to each frame of spectra [B, 2, N, F], [B, 1, N, 1]: a mean that forgets exponentially."""
+    power = 2 * spectra.square().sum(1).mean(-1)  # [B, N]; the window halves it
+    age = torch.arange(power.shape[1], device=power.device)[:, None] - torch.arange(power.shape[1], device=power.device)
+    decay = torch.exp(age.clamp_min(0) * math.log(LEVEL_DECAY)) * (age >= 0)  # [N, N] of each earlier frame
+    earlier = memory.take(2)  # sums of powers and of weights
+    sums = torch.stack((power, torch.ones_like(power)), 1) @ decay.T
+    sums = sums + earlier[:, :, None] * LEVEL_DECAY * decay[:, 0]
+    memory.replace(sums[:, :, -1])
+    return (sums[:, 0] / sums[:, 1]).sqrt().clamp_min(MIN_LEVEL)[:, None, :, None]
+
+
 class Convolution(nn.Module):
     """Convolution over three frames and `taps` frequencies, layer norm over channels, SiLU."""
 
-    def __init__(self, n_in: int, n_out: int, taps: int, stride: int = 1) -> None:
+    def __init__(self, n_in: int, n_out: int, taps: int, stride: int = 1, causal: bool = False) -> None:
         super().__init__()
-        self.convolution = nn.Conv2d(n_in, n_out, (3, taps), (1, stride), (1, (taps - stride + 1) // 2))
+        padding = 0 if causal else 1, (taps - stride + 1) // 2
+        self.convolution = nn.Conv2d(n_in, n_out, (N_EARLIER + 1, taps), (1, stride), padding)
         self.norm = nn.LayerNorm(n_out)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
         """[B, C, N, F] → [B, N, F / stride, C']: channels first for the convolution, last for what follows."""
-        return silu(self.norm(self.convolution(x).permute(0, 2, 3, 1)))
+        return silu(self.norm(self.convolution(with_earlier(x, memory)).permute(0, 2, 3, 1)))
 
 
 class Block(nn.Module):
-    """A bidirectional GRU along time, attention along frequency and a feed-forward layer, each with a residual."""
+    """A GRU along time, attention along frequency and a feed-forward layer, each with a residual."""
 
-    def __init__(self, dim: int, hidden: int, heads: int) -> None:
+    def __init__(self, dim: int, hidden: int, heads: int, causal: bool = False) -> None:
         super().__init__()
         self.heads = heads
         self.time_norm, self.frequency_norm, self.channel_norm = (nn.LayerNorm(dim) for _ in range(3))
-        self.gru = nn.GRU(dim, hidden, bidirectional=True)
-        self.gru_out = nn.Linear(2 * hidden, dim)
+        self.gru = nn.GRU(dim, hidden, bidirectional=not causal)
+        self.gru_out = nn.Linear(hidden if causal else 2 * hidden, dim)
         self.attention_in, self.attention_out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.ffn_in, self.ffn_out = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, dim)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
         """[B, N, F, C] → same shape."""
         n_segments, n_frames, n_bands, _ = x.shape
-        h, _ = self.gru(self.time_norm(x).transpose(0, 1).flatten(1, 2))
+        earlier = None if memory is None else memory.take(n_bands, self.gru.hidden_size).flatten(0, 1)[None]
+        h, latest = self.gru(self.time_norm(x).transpose(0, 1).flatten(1, 2), earlier)
+        if memory is not None:
+            memory.replace(latest.view(n_segments, -1))
         x = x + self.gru_out(h).view(n_frames, n_segments, n_bands, -1).transpose(0, 1)
         parts = self.attention_in(self.frequency_norm(x)).view(-1, n_bands, 3, self.heads, x.shape[-1] // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)

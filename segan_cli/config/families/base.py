@@ -43,6 +43,10 @@ class GeneratorConfig(NetworkConfig):
         """Input samples that an output depends on; None: the whole segment."""
         return None
 
+    def state_size(self) -> int:
+        """Values that a causal generator carries from one frame to the next; 0: it needs whole segments."""
+        return 0
+
     def draw_latent(self, rng: "np.random.Generator", n_segments: int, n_samples: int) -> "NDArray[np.float32] | None":
         """A random latent z for segments [B, 1, T], whose first dimension is B; None for a generator without one."""
         return None

@@ -29,6 +29,7 @@ class SpectralConfig(GeneratorConfig):
     max_gain: float = 4.0  # of the mask
     input_rms: float = 0.05  # normalise the level of each segment to this, and restore it after
     zeroed_bins: int = 0  # lowest bins, set to zero
+    causal: bool = False  # no frame depends on a later one; `hidden` is then of the only direction of the GRUs
     family: Literal["spectral"] = "spectral"
 
     module: ClassVar[str] = "segan_cli.networks.spectral:SpectralGenerator"
@@ -62,10 +63,11 @@ class SpectralConfig(GeneratorConfig):
             weights = n_in * n_out + (n_out if bias is None else bias)
             return LayerCost(weights, n_in * n_out * times, n_out * times)
 
+        directions = 1 if self.causal else 2
         block = [
             LayerCost(6 * width, 0, width * band_points),
-            linear(2 * 3 * hidden, width + hidden, band_points, 2 * 6 * hidden),
-            linear(2 * hidden, width, band_points),
+            linear(directions * 3 * hidden, width + hidden, band_points, directions * 6 * hidden),
+            linear(directions * hidden, width, band_points),
             linear(width, 3 * width, band_points),
             LayerCost(0, 2 * band_points * bands * width, bands * band_points),
             linear(width, width, band_points),
@@ -94,6 +96,12 @@ class SpectralConfig(GeneratorConfig):
         """This config with all channel counts multiplied by `width`; the number of heads stays."""
         channels, hidden, per_head = scale((self.channels, self.hidden, self.embed_dim // self.heads), width)
         return replace(self, channels=channels, hidden=hidden, embed_dim=per_head * self.heads)
+
+    def state_size(self) -> int:
+        """Values that a causal generator carries: level, two input frames of each convolution, states of GRUs."""
+        positions = self.frame // 2 // self.freq_stride
+        convolutions = 3 * self.frame // 2 + (2 * self.depth + 2) * self.channels * positions
+        return self.causal * (2 + 2 * convolutions + self.blocks * self.bands * self.hidden)
 
     def total_stride(self) -> int:
         """Hop of the frames in samples."""

@@ -1,0 +1,155 @@
+"""Microphones and loudspeakers, by PortAudio."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segan_cli.errors import AudioError
+
+Array = NDArray[np.float32]
+Direction = Literal["input", "output"]
+
+PREFILLED, MAX_BLOCKS = 1, 8  # blocks that wait to be played: at first, and before some are dropped
+
+
+@dataclass(frozen=True)
+class Device:
+    """A sound device."""
+
+    number: int
+    name: str
+    inputs: int  # channels
+    outputs: int  # channels
+    rate_hz: int  # its own sampling rate
+    is_default: dict[Direction, bool]
+
+    def channels(self, direction: Direction) -> int:
+        """Return the number of channels of an input or output."""
+        return self.inputs if direction == "input" else self.outputs
+
+
+@dataclass(frozen=True)
+class StreamShape:
+    """How sound goes through devices."""
+
+    rate_hz: int
+    channels: int
+    block: int  # samples
+    buffer_s: float  # of each device
+
+
+def load_sounddevice() -> Any:
+    """Import sounddevice; raises AudioError when there is no PortAudio."""
+    try:
+        import sounddevice
+    except OSError as error:  # its wheels for Linux have no PortAudio
+        raise AudioError("PortAudio is not installed; on Debian and Ubuntu: sudo apt install libportaudio2") from error
+    return sounddevice
+
+
+def list_devices() -> list[Device]:
+    """Return all sound devices."""
+    sounddevice = load_sounddevice()
+    defaults: dict[Direction, int] = dict(zip(("input", "output"), sounddevice.default.device, strict=True))
+    hosts = sounddevice.query_hostapis()
+    return [
+        Device(
+            number,
+            f"{device['name']} ({hosts[device['hostapi']]['name']})",
+            device["max_input_channels"],
+            device["max_output_channels"],
+            round(device["default_samplerate"]),
+            {direction: number == default for direction, default in defaults.items()},
+        )
+        for number, device in enumerate(sounddevice.query_devices())
+    ]
+
+
+def find_device(wanted: str | None, direction: Direction) -> Device:
+    """Return the input or output with a number or a part of its name, or the default one.
+
+    Raises AudioError when there is none, or several.
+    """
+    devices = [device for device in list_devices() if device.channels(direction)]
+    if wanted is None:
+        found = [device for device in devices if device.is_default[direction]]
+    elif wanted.isdecimal():
+        found = [device for device in devices if device.number == int(wanted)]
+    else:
+        found = [device for device in devices if wanted.lower() in device.name.lower()]
+        found = [device for device in found if device.name.lower() == wanted.lower()] or found
+    if len(found) == 1:
+        return found[0]
+    if wanted is None:
+        raise AudioError(f"there is no default {direction} device; choose one of segan live --list-devices")
+    problem = "several devices have this name" if found else f"there is no such {direction} device"
+    raise AudioError(f"{wanted}: {problem}; give a number of segan live --list-devices")
+
+
+class BlockQueue:
+    """Blocks between the clocks of two devices, some of silence at first; what one device has too many of is lost."""
+
+    def __init__(self, block: int, channels: int) -> None:
+        self.silence = np.zeros((channels, block), np.float32)
+        self.blocks = deque([self.silence] * PREFILLED)
+        self.n_lost = 0  # times that sound was missing, or there was too much of it
+
+    def push(self, block: Array) -> None:
+        """Append a block; the oldest ones are lost when there are too many."""
+        self.blocks.append(block)
+        if len(self.blocks) > MAX_BLOCKS:
+            self.n_lost += 1
+            while len(self.blocks) > PREFILLED:
+                self.blocks.popleft()
+
+    def pop(self) -> Array:
+        """Return the next block, or silence if there is none."""
+        if self.blocks:
+            return self.blocks.popleft()
+        self.n_lost += 1
+        return self.silence
+
+
+@contextmanager
+def open_devices(
+    source: Device, target: Device, shape: StreamShape, process: Callable[[Array], Array], on_end: Callable[[], None]
+) -> Iterator["BlockQueue"]:
+    """Pass blocks of sound from one device through a function to another, in a thread of each device.
+
+    `process` gets and returns [channels, block] and raises no error. `on_end` is called when a device stops by itself.
+    Raises AudioError when a device cannot be opened.
+    """
+    sounddevice = load_sounddevice()
+    queue = BlockQueue(shape.block, shape.channels)
+
+    def record(samples: Array, _n: int, _time: Any, overflow: Any) -> None:
+        queue.n_lost += bool(overflow)
+        queue.push(process(np.ascontiguousarray(samples.T)))
+
+    def play(samples: Array, _n: int, _time: Any, underflow: Any) -> None:
+        queue.n_lost += bool(underflow)
+        samples[:] = queue.pop().T
+
+    kinds = (source, sounddevice.InputStream, record), (target, sounddevice.OutputStream, play)
+    with ExitStack() as stack:
+        for device, kind, callback in kinds:
+            try:
+                stream = kind(
+                    samplerate=shape.rate_hz, blocksize=shape.block, device=device.number, channels=shape.channels,
+                    dtype="float32", latency=shape.buffer_s, callback=callback, finished_callback=on_end,
+                )  # fmt: skip
+                stack.callback(stream.close, ignore_errors=True)
+                stream.start()
+                stack.callback(stream.abort, ignore_errors=True)
+            except (sounddevice.PortAudioError, ValueError) as error:
+                reason = str(error.args[0]).rpartition(":")[2].strip()
+                raise AudioError(
+                    f"{device.name}: cannot be opened at {shape.rate_hz} Hz with {shape.channels} channels ({reason});"
+                    " try another --rate, --channels or device"
+                ) from error
+        yield queue

@@ -1,0 +1,138 @@
+"""`segan live`."""
+
+import signal
+import time
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import click
+
+from segan_cli.cli.model_name import MODEL
+from segan_cli.cli.numbers import Finite, Whole
+from segan_cli.extras import require_extra
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from segan_cli.audio.devices import BlockQueue, Device
+    from segan_cli.enhancement.live import LiveEnhancement
+
+METER_S = 0.1  # between updates
+STALLED_S = 3.0  # without a block, after which the devices are taken to be gone
+LOWEST_DB, BAR_WIDTH = -60, 20  # of the meter
+
+
+@click.command()
+@click.option("--input", "source", metavar="DEVICE", help="Number, or part of the name.  [default: of the system]")
+@click.option("--output", "target", metavar="DEVICE", help="Number, or part of the name.  [default: of the system]")
+@click.option("--list-devices", is_flag=True, help="List sound devices.")
+@click.option("-m", "--model", type=MODEL, default="segan-live", show_default=True, help="Causal model.")
+@click.option("--strength", type=Finite(0, 1), default=1.0, metavar="S", help="0 to 1.  [default: 1]")
+@click.option("--rate", type=Whole(8_000, 192_000), metavar="HZ", help="Sampling rate.  [default: of the input]")
+@click.option("--channels", type=Whole(1, 2), default=1, metavar="N", help="1 or 2.  [default: 1]")
+@click.option(
+    "--buffer", type=Finite(5, 1_000), default=40.0, metavar="MS", help="Buffer of each device.  [default: 40]"
+)
+@click.option("-q", "--quiet", is_flag=True, help="Show no level meter.")
+def live(
+    source: str | None, target: str | None, list_devices: bool, model: str, strength: float, rate: int | None,
+    channels: int, buffer: float, quiet: bool,
+) -> None:  # fmt: skip
+    """Remove noise from a microphone while it records.
+
+    The sound goes to an output device, 32 ms later plus the buffers of both devices. Other programs record it from a
+    virtual device (docs/live.md). Ctrl-C ends.
+
+    \b
+    Examples:
+      segan live --list-devices
+      segan live --input "USB Microphone" --output "CABLE Input"
+    """
+    require_extra("live", "segan live")
+    from segan_cli.audio.devices import find_device
+
+    if list_devices:
+        print_devices()
+        return
+    devices = find_device(source, "input"), find_device(target, "output")
+    from segan_cli.enhancement.enhancer import Enhancer
+    from segan_cli.enhancement.live import LiveEnhancement
+
+    rate_hz = rate or devices[0].rate_hz
+    enhancer = Enhancer(model, strength=strength, threads=1)
+    run(LiveEnhancement(enhancer, rate_hz, channels), *devices, channels, buffer / 1e3, quiet)
+
+
+def print_devices() -> None:
+    """Print all devices; * is the default."""
+    from segan_cli.audio import devices
+    from segan_cli.cli.console import print_table
+
+    def cell(device: "Device", direction: "devices.Direction") -> str:
+        return f"{device.channels(direction) or ''}{' *' if device.is_default[direction] else ''}"
+
+    rows = [
+        [device.name, str(device.number), cell(device, "input"), cell(device, "output"), str(device.rate_hz)]
+        for device in devices.list_devices()
+    ]
+    print_table("", ["device"], ["number", "inputs", "outputs", "Hz"], rows)
+
+
+def run(
+    enhancement: "LiveEnhancement", source: "Device", target: "Device", channels: int, buffer_s: float, quiet: bool
+) -> None:
+    """Enhance until Ctrl-C; raises AudioError when a device stops."""
+    from segan_cli.audio.devices import PREFILLED, StreamShape, open_devices
+    from segan_cli.cli.console import duration, say, stderr_console
+    from segan_cli.errors import AudioError, StoppedError
+    from segan_cli.stopping import RaiseOnSignal, listening
+
+    names = f"{source.name} to {target.name}"
+    shape = StreamShape(enhancement.rate_hz, channels, enhancement.block, buffer_s)
+    delay_s = enhancement.delay_s + PREFILLED * enhancement.block / enhancement.rate_hz + 2 * buffer_s
+    try:
+        with (
+            listening(RaiseOnSignal()),
+            open_devices(source, target, shape, enhancement.process, enhancement.ended.set) as queue,
+            nullcontext() if quiet else stderr_console.status("") as status,
+        ):
+            if not quiet:
+                say(f"{names}: {shape.rate_hz} Hz, some {1e3 * delay_s:.0f} ms later; Ctrl-C ends")
+            watch(enhancement, queue, names, status)
+    except StoppedError as error:
+        if error.signal_number != signal.SIGINT:
+            raise
+        if not quiet:
+            say(f"{duration(enhancement.seconds)} of sound; {lost(queue)}")
+        return
+    raise enhancement.error or AudioError(f"{names}: a device has stopped; plug it in, and start again")
+
+
+def watch(enhancement: "LiveEnhancement", queue: "BlockQueue", names: str, status: "Status | None") -> None:
+    """Show levels until a device stops; raises AudioError when no sound comes."""
+    from segan_cli.errors import AudioError
+
+    n_blocks, since = 0, time.monotonic()
+    while not enhancement.ended.wait(METER_S):
+        if enhancement.n_blocks != n_blocks:
+            n_blocks, since = enhancement.n_blocks, time.monotonic()
+        elif time.monotonic() - since > STALLED_S:
+            raise AudioError(
+                f"{names}: no sound for {STALLED_S:g} s; plug in the device or start the sound server, and start again"
+            )
+        if status is not None:
+            status.update(f"{meter(enhancement)}  {lost(queue)}")
+
+
+def meter(enhancement: "LiveEnhancement") -> str:
+    """Return a line with the levels before and after."""
+    bars = []
+    for level_db in enhancement.levels_db():
+        filled = round(BAR_WIDTH * min(1.0, max(0.0, 1 - level_db / LOWEST_DB)))
+        bars.append(f"{'█' * filled}{'░' * (BAR_WIDTH - filled)} {level_db:4.0f} dB")
+    return f"before {bars[0]}  after {bars[1]}"
+
+
+def lost(queue: "BlockQueue") -> str:
+    """Say how often sound was lost between the devices."""
+    return "nothing was lost" if not queue.n_lost else f"some was lost {queue.n_lost} times"

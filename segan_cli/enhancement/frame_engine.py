@@ -1,0 +1,98 @@
+"""Enhancement of one signal frame by frame, by a causal model."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segan_cli.backends.network import Network, is_finite
+from segan_cli.config.model import ModelConfig
+from segan_cli.enhancement.linked_channels import downmix_mid
+from segan_cli.enhancement.sample_queue import SampleQueue
+from segan_cli.enhancement.settings import Settings
+from segan_cli.errors import AudioError
+
+Array = NDArray[np.float32]
+Spectra = NDArray[np.complex64]
+
+MAX_FRAMES = 64  # per call of the network
+N_HIGHEST = 64  # bins of the model, from 6 kHz on, whose gain is that of sound above its band
+
+
+class FrameEngine:
+    """Multiplies the spectra of overlapping frames by the mask of a causal model.
+
+    Frames have the duration of the model's at every sampling rate, so its bins are the lowest of each frame and nothing
+    is resampled. A sample is final once the two frames that it is in are complete.
+    """
+
+    def __init__(self, network: Network, settings: Settings, rate_hz: int, channels: int) -> None:
+        self.network, self.channels = network, channels
+        self.linked, self.policy = settings.channels == "linked" and channels > 1, settings.high_band
+        model_frame = network.config.generator.longest_frame()
+        self.hop = frame_hop(network.config, rate_hz)
+        self.window = np.sin(np.pi * np.arange(2 * self.hop) / (2 * self.hop)).astype(np.float32)
+        self.n_bins = model_frame // 2 + 1  # of the model
+        self.scale = np.float32((model_frame / 2 / self.hop) ** 0.5)  # from spectra of frames to those of the model's
+        self.state = np.zeros((1 if self.linked else channels, network.config.generator.state_size()), np.float32)
+        self.pending = SampleQueue(channels)  # input whose output is not final
+        self.signal: Array = np.zeros((channels, self.hop), np.float32)  # from the first frame that is not complete
+        self.overlap: Array = np.zeros((channels, self.hop), np.float32)  # second half of the latest frame
+        self.ahead = self.hop  # samples of the output that come before the first of the signal
+
+    def push(self, block: Array, last: bool) -> tuple[Array, Array]:
+        """Add a block [channels, n]; return what is final now, original and change, [channels, m] each."""
+        self.pending.push(block)
+        self.signal = np.concatenate((self.signal, block), axis=1)
+        if last:
+            missing = -self.signal.shape[1] % self.hop + self.hop
+            self.signal = np.pad(self.signal, ((0, 0), (0, missing)))
+        n_frames = self.signal.shape[1] // self.hop - 1
+        parts = [self._enhance(min(MAX_FRAMES, n_frames - first)) for first in range(0, n_frames, MAX_FRAMES)]
+        enhanced = np.concatenate((self.overlap[:, :0], *parts), axis=1)
+        cut = min(self.ahead, enhanced.shape[1])
+        self.ahead -= cut
+        n = min(enhanced.shape[1] - cut, len(self.pending))
+        original = self.pending.pop(n)
+        return original, enhanced[:, cut : cut + n] - original
+
+    def _enhance(self, n_frames: int) -> Array:
+        """Return the samples that the next frames make final, [channels, n_frames * hop]."""
+        view = np.lib.stride_tricks.sliding_window_view(self.signal, 2 * self.hop, axis=1)
+        frames = view[:, : n_frames * self.hop : self.hop] * self.window  # [channels, n, 2 * hop]
+        self.signal = self.signal[:, n_frames * self.hop :]
+        spectra = fourier(frames)
+        heard = fourier(downmix_mid(frames.swapaxes(0, 1))).swapaxes(0, 1) if self.linked else spectra
+        pieces = np.fft.irfft(spectra * self._mask(heard), 2 * self.hop, norm="ortho").astype(np.float32) * self.window
+        second: Array = np.concatenate((self.overlap[:, None], pieces[:, :, self.hop :]), axis=1)
+        self.overlap = second[:, -1]
+        return np.asarray((pieces[:, :, : self.hop] + second[:, :-1]).reshape(self.channels, -1), np.float32)
+
+    def _mask(self, spectra: Spectra) -> NDArray[Any]:
+        """Return the complex gains of all bins for spectra [C, n, F]; same shape."""
+        low = spectra[:, :, : self.n_bins] * self.scale
+        parts = np.stack((low.real, low.imag), 1)
+        missing = self.n_bins - low.shape[2]
+        mask, self.state = self.network.step(np.pad(parts, ((0, 0),) * 3 + ((0, missing),)), self.state)
+        if not is_finite(mask):
+            raise AudioError(f"the output of the model {self.network.name} is not finite; use another model")
+        gains = (mask[:, 0] + np.complex64(1j) * mask[:, 1])[:, :, : low.shape[2]]
+        above = np.broadcast_to(self._gains_above(mask), (*gains.shape[:2], spectra.shape[2] - low.shape[2]))
+        return np.concatenate((gains, above), axis=2)
+
+    def _gains_above(self, mask: Array) -> Array:
+        """Return the gains above the model's band [C, n, 1]: those of its highest bins, if sound there is denoised."""
+        if self.policy != "denoise":
+            return np.full((1, 1, 1), self.policy == "keep", np.float32)
+        highest = mask[:, :, :, -N_HIGHEST:]
+        return np.asarray(np.hypot(highest[:, 0], highest[:, 1]).mean(-1, keepdims=True))
+
+
+def frame_hop(config: ModelConfig, rate_hz: int) -> int:
+    """Return the number of samples between frames at a sampling rate; frames overlap by half."""
+    return max(1, round(rate_hz / config.sample_rate_hz * config.generator.longest_frame() / 2))
+
+
+def fourier(frames: Array) -> Spectra:
+    """Return the spectra of frames along the last axis."""
+    return np.asarray(np.fft.rfft(frames, norm="ortho"), np.complex64)

@@ -1,0 +1,72 @@
+"""Enhancement of one signal in overlapping segments."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segan_cli.audio.filters import Emphasis, Resampler
+from segan_cli.backends.high_band import load_high_band
+from segan_cli.backends.network import Network
+from segan_cli.enhancement.high_band import HighBand
+from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
+from segan_cli.enhancement.sample_queue import SampleQueue
+from segan_cli.enhancement.segments import SegmentEnhancer, remove_offset
+from segan_cli.enhancement.settings import Settings
+
+Array = NDArray[np.float32]
+
+
+class SegmentEngine:
+    """Resamples a signal to the model's rate, runs the model on segments, and resamples back.
+
+    What the model changes is resampled back, so the input is unchanged where the model changes nothing: the change is
+    back(model(x') - x') + h(x - back(x')), where x' is x at the model's rate and h the change above its band.
+    """
+
+    def __init__(self, network: Network, settings: Settings, rate_hz: int, channels: int, ahead: int = 0) -> None:
+        """`ahead` batches may be in flight between calls; their output comes later."""
+        config, linked = network.config, settings.channels == "linked"
+        self.enhance_segments = SegmentEnhancer(network, linked, settings.seed)
+        model_hz = config.sample_rate_hz
+        self.to_model_rate = Resampler(rate_hz, model_hz, channels)
+        self.emphasis = Emphasis(config.pre_emphasis, channels)
+        self.config, self.n_in = config, 0  # n_in: input samples so far, at the model's rate
+        batch = max(1, (settings.batch or network.batch) // (1 if linked else channels))
+        self.segments = OverlapAdd(self._start, channels, config.segment_length, config.hop, batch, ahead)
+        self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
+        self.to_signal_rate = Resampler(model_hz, rate_hz, channels)
+        self.high_band: HighBand | None = None
+        if rate_hz > model_hz and settings.high_band != "keep":
+            above = load_high_band() if settings.high_band == "denoise" else None
+            self.high_band = HighBand(above, rate_hz, model_hz, channels, linked)
+        self.pending = SampleQueue(channels)  # input whose output is not final …
+        self.pending_low = SampleQueue(channels)  # … and the same at the model's rate
+
+    def push(self, block: Array, last: bool) -> tuple[Array, Array]:
+        """Add a block [channels, n]; return what is final now, original and change, [channels, m] each."""
+        self.pending.push(block)
+        noisy = self.to_model_rate.push(block, last)
+        self.pending_low.push(noisy)
+        self.n_in += noisy.shape[1]
+        enhanced = self.segments.push(self.emphasis.push(noisy))
+        if last:
+            enhanced = np.concatenate((enhanced, self.segments.flush()), axis=1)
+        enhanced = self.deemphasis.push(enhanced)
+        noisy = self.pending_low.pop(enhanced.shape[1])
+        change = self.to_signal_rate.push(enhanced - noisy, last)
+        n = len(self.pending) if last else min(change.shape[1], len(self.pending))
+        original = self.pending.pop(n)
+        change = fit_length(change, n)
+        if self.high_band is not None:
+            original, change = self.high_band.push(original, change, last)
+        return original, change
+
+    def _start(self, noisy: Array) -> Finish:
+        """Start on segments [N, channels, T]."""
+        if self.n_in >= self.config.hop:  # in shorter signals an offset cannot be told from sound
+            noisy = remove_offset(noisy, self.config.pre_emphasis)
+        return self.enhance_segments(noisy)
+
+
+def fit_length(samples: Array, n: int) -> Array:
+    """Cut samples [channels, m] to n, or pad them with zeros: resampling twice can differ by a sample at the end."""
+    return np.pad(samples[:, :n], ((0, 0), (0, max(0, n - samples.shape[1]))))

@@ -1,0 +1,167 @@
+"""Causal models: frames that see no later one, the same samples whole and in blocks, live streams, ONNX."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import hiss, voice
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segan_cli.backends.export import export
+from segan_cli.backends.onnx import OnnxNetwork
+from segan_cli.config.presets import PRESETS
+from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.networks.checkpoint import Model
+from segan_cli.networks.families import build_generator
+from segan_cli.networks.spectral import LEVEL_DECAY, Memory, running_level
+
+HOP = 256  # samples at 16 kHz
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A small causal model whose mask changes much."""
+    config = PRESETS["segan-live"]
+    generator = replace(config.generator, channels=8, embed_dim=16, hidden=12, bands=8)
+    config = replace(config, generator=generator)
+    torch.manual_seed(3)
+    network = build_generator(generator)
+    torch.nn.init.normal_(network.output_conv.weight, std=0.3)
+    return Model(network.eval().requires_grad_(False), config, {})
+
+
+@pytest.fixture(scope="module")
+def enhancer(model):
+    return Enhancer(model, device="cpu")
+
+
+def noisy(seconds=1.024, rate_hz=16_000, seed=0):
+    return voice(seconds, rate_hz, seed) + hiss(seconds, rate_hz, seed)
+
+
+def test_output_does_not_depend_on_samples_later_than_a_frame(model):
+    segment = torch.from_numpy(noisy())[None, None]
+    changed = segment.clone()
+    changed[..., 8_192:] += 0.1
+    difference = (model.generator(changed) - model.generator(segment)).abs()[0, 0]
+    assert difference[: 8_192 - HOP].max() == 0
+    assert difference[8_192 - HOP : 8_192].max() > 1e-3
+
+
+def test_frames_one_by_one_give_the_mask_of_a_segment(model):
+    generator = model.generator
+    spectra = torch.stack(generator.stft(torch.from_numpy(np.stack([noisy(), noisy(seed=1)]))), 1)
+    start = torch.zeros(2, model.config.generator.state_size())
+    whole, last_state = generator.step(spectra, start)
+    parts, state = [], start
+    for i in range(spectra.shape[2]):
+        part, state = generator.step(spectra[:, :, i : i + 1], state)
+        parts.append(part)
+    torch.testing.assert_close(torch.cat(parts, 2), whole, atol=1e-5, rtol=0)
+    torch.testing.assert_close(state, last_state, atol=1e-5, rtol=1e-5)
+    assert whole.std() > 0.1
+
+
+def test_signal_is_enhanced_as_the_training_enhances_a_segment(model, enhancer):
+    segment = noisy()
+    expected = model.generator(torch.from_numpy(segment)[None, None])[0, 0].numpy()
+    np.testing.assert_allclose(enhancer.enhance(segment, 16_000), expected, atol=1e-5)
+
+
+def test_running_level_is_a_decaying_mean_of_power():
+    spectra = torch.zeros(1, 2, 3, 4)
+    spectra[0, 0] = torch.tensor([1.0, 2.0, 0.0])[:, None]  # powers 2, 8, 0: the window halves them
+    first = running_level(spectra[:, :, :2], memory := Memory(torch.zeros(1, 2)))
+    second = running_level(spectra[:, :, 2:], Memory(memory.next_state()))
+    d = LEVEL_DECAY
+    powers = [2, (2 * d + 8) / (d + 1), (2 * d**2 + 8 * d) / (d**2 + d + 1)]
+    torch.testing.assert_close(torch.cat((first, second), 2)[0, 0, :, 0], torch.tensor(powers).sqrt())
+
+
+def test_level_of_the_input_scales_the_output(enhancer):
+    sound = noisy(2.0)
+    np.testing.assert_allclose(
+        enhancer.enhance(0.01 * sound, 16_000), 0.01 * enhancer.enhance(sound, 16_000), atol=1e-6
+    )
+
+
+@settings(max_examples=12)
+@given(
+    st.sampled_from([8_000, 16_000, 22_050, 44_100, 48_000]), st.sampled_from([1, 2]),
+    st.lists(st.integers(0, 3_000), min_size=1, max_size=8),
+)  # fmt: skip
+def test_blocks_give_the_samples_of_the_whole_at_every_rate(enhancer, rate_hz, channels, lengths):
+    lengths = [*lengths, 100]  # in fewer samples channels cannot be told from samples
+    sound = np.stack([noisy(sum(lengths) / rate_hz + 0.001, rate_hz, seed)[: sum(lengths)] for seed in range(channels)])
+    whole = enhancer.enhance(sound, rate_hz)
+    plain, live = enhancer.stream(rate_hz, channels), enhancer.stream(rate_hz, channels, live=True)
+    blocks = np.split(sound, np.cumsum(lengths)[:-1], axis=1)
+    pushed = [plain.push(block) for block in blocks]
+    np.testing.assert_allclose(np.concatenate([*pushed, plain.flush()], axis=1), whole, atol=1e-5)
+    late = [live.push(block) for block in blocks]
+    assert [block.shape for block in late] == [block.shape for block in blocks]
+    late = np.concatenate([*late, live.flush()], axis=1)
+    assert not late[:, : live.delay].any()
+    np.testing.assert_allclose(late[:, live.delay :], whole, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "block", "delay"), [(16_000, 1, 511), (16_000, 256, 256), (16_000, 160, 480), (48_000, 768, 768)]
+)
+def test_delay_of_a_live_stream_depends_on_its_blocks(enhancer, rate_hz, block, delay):
+    assert enhancer.stream(rate_hz, live=True, block=block).delay == delay
+
+
+def test_linked_channels_get_the_same_mask(enhancer):
+    left = noisy()
+    enhanced = enhancer.enhance(np.stack((left, 0.5 * left)), 16_000)
+    np.testing.assert_allclose(enhanced[1], 0.5 * enhanced[0], atol=1e-6)
+    assert np.abs(enhanced[0] - left).max() > 1e-2
+
+
+def test_independent_channels_are_enhanced_as_alone(model):
+    enhancer = Enhancer(model, device="cpu", channels="independent")
+    sound = np.stack((noisy(), noisy(seed=1)))
+    alone = np.stack([enhancer.enhance(side, 16_000) for side in sound])
+    np.testing.assert_allclose(enhancer.enhance(sound, 16_000), alone, atol=1e-5)
+
+
+def test_channels_that_cancel_are_not_lost(enhancer):
+    sound = noisy()
+    enhanced = enhancer.enhance(np.stack((sound, -sound)), 16_000)
+    np.testing.assert_allclose(enhanced[0], enhancer.enhance(sound, 16_000), atol=1e-5)
+
+
+@pytest.mark.parametrize(("policy", "gain"), [("keep", 1.0), ("drop", 0.0)])
+def test_sound_above_the_band_is_kept_or_dropped(model, policy, gain):
+    tone = 0.1 * np.sin(2 * np.pi * 12_000 * np.arange(48_000) / 48_000).astype(np.float32)
+    enhanced = Enhancer(model, device="cpu", high_band=policy).enhance(tone, 48_000)
+    np.testing.assert_allclose(enhanced[2_000:-2_000], gain * tone[2_000:-2_000], atol=1e-4)
+
+
+def test_exported_model_gives_the_samples_of_torch(model, enhancer, tmp_path):
+    path = tmp_path / "live.onnx"
+    assert export(model, path) < 1e-5
+    sound = np.stack((noisy(1.5), noisy(1.5, seed=1)))
+    np.testing.assert_allclose(Enhancer(path).enhance(sound, 16_000), enhancer.enhance(sound, 16_000), atol=1e-5)
+
+
+def test_graph_with_another_state_is_rejected(model, tmp_path):
+    path = tmp_path / "live.onnx"
+    export(model, path)
+    network = OnnxNetwork(path, trusted=True)
+    with pytest.raises(CheckpointError, match="cannot be run"):
+        network.step(np.zeros((1, 2, 1, 257), np.float32), np.zeros((1, 7), np.float32))
+
+
+def test_live_stream_of_a_model_that_is_not_causal_is_rejected():
+    with pytest.raises(ConfigError, match="needs a whole segment at once; for live sound use segan-live"):
+        Enhancer("segan-spectral").stream(16_000, live=True)
+
+
+def test_live_stream_of_a_block_of_nothing_is_rejected(enhancer):
+    with pytest.raises(ConfigError, match="block"):
+        enhancer.stream(16_000, live=True, block=0)

@@ -1,0 +1,187 @@
+"""`segan live` with simulated devices: names, sound through the model, errors, the end."""
+
+import sys
+from threading import Thread
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from conftest import hiss, voice
+
+from segan_cli.audio.devices import MAX_BLOCKS, PREFILLED, BlockQueue, find_device
+from segan_cli.backends.export import export
+from segan_cli.cli import segan
+from segan_cli.config.presets import PRESETS
+from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.enhancement.live import LiveEnhancement
+from segan_cli.errors import AudioError
+from segan_cli.networks.checkpoint import Model
+from segan_cli.networks.families import build_generator
+
+RATE_HZ, BLOCK = 48_000, 768
+DEVICES = [("Built-in microphone", 2, 0), ("USB Audio", 1, 0), ("Loudspeakers", 0, 2), ("USB Audio out", 0, 2)]
+
+
+class PortAudioError(Exception):
+    """Of the library."""
+
+
+class Stream:
+    """Calls back with the blocks of a microphone, or collects what is played, then ends."""
+
+    def __init__(self, sounds, finished_callback, callback, device, **shape):
+        self.sounds, self.finished, self.callback, self.shape = sounds, finished_callback, callback, shape
+        if shape["samplerate"] == 11_025:
+            raise PortAudioError("Error opening Stream: Invalid sample rate [PaErrorCode -9997]", -9997)
+
+    def start(self):
+        self.sounds.append(self)
+        if len(self.sounds) == 2:
+            Thread(target=self.run, args=self.sounds, daemon=True).start()
+
+    def run(self, microphone, loudspeaker):
+        shape = self.shape["blocksize"], self.shape["channels"]
+        for block in self.sounds.blocks:
+            microphone.callback(block, len(block), None, False)
+            played = np.full(shape, np.nan, np.float32)
+            loudspeaker.callback(played, len(played), None, False)
+            self.sounds.played.append(played[:, 0])
+        if self.sounds.ends:
+            microphone.finished()
+
+    def abort(self, ignore_errors):
+        self.sounds.ends = False
+
+    close = abort
+
+
+class Sounds(list):
+    """Streams, what the microphone records and the loudspeaker plays."""
+
+    blocks, ends = (), True
+
+    def __init__(self):
+        super().__init__()
+        self.played = []
+
+
+@pytest.fixture
+def sounds(monkeypatch):
+    """A sounddevice with devices that do not exist."""
+    sounds = Sounds()
+    library = SimpleNamespace(
+        __spec__=object(),  # it is installed
+        PortAudioError=PortAudioError,
+        default=SimpleNamespace(device=(0, 2)),
+        query_hostapis=lambda: [{"name": "ALSA"}],
+        query_devices=lambda: [
+            {"name": n, "hostapi": 0, "max_input_channels": i, "max_output_channels": o, "default_samplerate": 48e3}
+            for n, i, o in DEVICES
+        ],
+        InputStream=lambda **shape: Stream(sounds, **shape),
+        OutputStream=lambda **shape: Stream(sounds, **shape),
+    )
+    monkeypatch.setitem(sys.modules, "sounddevice", library)
+    return sounds
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A causal model as ONNX."""
+    config = PRESETS["segan-live"]
+    torch.manual_seed(3)
+    generator = build_generator(config.generator).eval().requires_grad_(False)
+    path = tmp_path_factory.mktemp("live") / "live.onnx"
+    export(Model(generator, config, {}), path)
+    return path
+
+
+def live(*arguments):
+    return CliRunner().invoke(segan, ["live", *map(str, arguments)])
+
+
+def test_devices_are_listed_with_their_defaults(sounds):
+    lines = [line.split() for line in live("--list-devices").stdout.splitlines()]
+    assert ["Built-in", "microphone", "(ALSA)", "0", "2", "*", "48000"] in lines
+    assert ["Loudspeakers", "(ALSA)", "2", "2", "*", "48000"] in lines
+
+
+@pytest.mark.parametrize(
+    ("wanted", "direction", "number"),
+    [(None, "input", 0), ("1", "input", 1), ("phone", "input", 0), ("usb", "output", 3)],
+)
+def test_device_is_found_by_number_or_part_of_its_name(sounds, wanted, direction, number):
+    assert find_device(wanted, direction).number == number
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"), [("2", "no such input device"), ("u", "several"), ("xyz", "no such input")]
+)
+def test_device_that_is_not_clear_is_rejected(sounds, wanted, message):
+    with pytest.raises(AudioError, match=message):
+        find_device(wanted, "input")
+
+
+def test_sound_of_the_microphone_is_played_enhanced(sounds, model):
+    sound = 0.3 * (voice(1.0, RATE_HZ) + hiss(1.0, RATE_HZ))[: 62 * BLOCK]
+    sounds.blocks = sound.reshape(-1, BLOCK, 1)
+    result = live("--model", model, "--quiet")
+    assert result.exit_code == 1
+    assert isinstance(result.exception, AudioError)
+    assert "a device has stopped" in str(result.exception)
+    expected = Enhancer(model).enhance(sound, RATE_HZ)
+    played = np.concatenate(sounds.played)
+    delay = BLOCK + PREFILLED * BLOCK
+    np.testing.assert_allclose(played[delay:], expected[: len(played) - delay], atol=1e-6)
+
+
+def test_device_that_cannot_be_opened_is_named(sounds, model):
+    result = live("--model", model, "--rate", 11_025)
+    assert str(result.exception) == (
+        "Built-in microphone (ALSA): cannot be opened at 11025 Hz with 1 channels (Invalid sample rate [PaErrorCode"
+        " -9997]); try another --rate, --channels or device"
+    )
+
+
+def test_devices_that_give_nothing_are_reported(sounds, model, monkeypatch):
+    monkeypatch.setattr("segan_cli.cli.live.STALLED_S", 0.2)
+    sounds.ends = False
+    result = live("--model", model)
+    assert "no sound for 0.2 s" in str(result.exception)
+
+
+def test_output_is_silent_after_an_error_and_the_error_is_raised(sounds, model):
+    sounds.blocks = np.full((3, BLOCK, 1), np.nan, np.float32)
+    sounds.ends = False
+    result = live("--model", model)
+    assert "NaN" in str(result.exception)
+    assert not np.concatenate(sounds.played).any()
+
+
+def test_model_that_is_not_causal_is_rejected(sounds):
+    assert "use segan-live" in str(live("--model", "segan-spectral").exception)
+
+
+def test_levels_are_those_before_and_after(model):
+    enhancement = LiveEnhancement(Enhancer(model), RATE_HZ, 1)
+    for _ in range(200):
+        enhancement.process(np.full((1, BLOCK), 0.1, np.float32))
+    assert enhancement.levels_db()[0] == pytest.approx(-20, abs=0.01)
+    assert enhancement.seconds == pytest.approx(3.2)
+
+
+def test_missing_and_superfluous_blocks_are_counted():
+    queue = BlockQueue(4, 1)
+    first = np.ones((1, 4), np.float32)
+    queue.push(first)
+    assert not queue.pop().any()  # the silence at first
+    assert queue.pop() is first
+    assert not queue.pop().any()
+    assert queue.n_lost == 1
+    blocks = [np.full((1, 4), i, np.float32) for i in range(MAX_BLOCKS + 1)]
+    for block in blocks:
+        queue.push(block)
+    assert queue.n_lost == 2
+    assert queue.pop() is blocks[-PREFILLED]
