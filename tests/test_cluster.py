@@ -1,6 +1,7 @@
 """Batches and evaluations on a Ray cluster give what they give on one machine, also when parts of it are lost."""
 
 import json
+import os
 import pickle
 import signal
 from collections import Counter
@@ -18,7 +19,7 @@ pytest.importorskip("s3fs", reason="needs s3fs")
 from segan_cli.backends.pretrained import find_onnx
 from segan_cli.cluster.enhance import EnhancingActor
 from segan_cli.cluster.models import ModelFile
-from segan_cli.cluster.session import ActorOptions, capacity
+from segan_cli.cluster.session import ActorOptions, capacity, connected
 from segan_cli.enhancement.jobs import Job
 from segan_cli.enhancement.recording import OutputOptions
 from segan_cli.errors import SeganError
@@ -188,3 +189,19 @@ def test_an_unreachable_cluster_is_reported_in_one_line(tmp_path):
     soundfile.write(tmp_path / "a.wav", voice(0.1), 16_000)
     words = ("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", "--ray", "nonsense")
     assert "--ray nonsense: cannot connect" in complaint(segan(*words))
+
+
+def test_the_usage_statistics_of_ray_are_off_before_it_starts(monkeypatch):
+    import ray
+
+    monkeypatch.delenv("RAY_USAGE_STATS_ENABLED", raising=False)
+    asked = []
+
+    def init(*arguments, **options):
+        asked.append(os.environ["RAY_USAGE_STATS_ENABLED"])
+        raise RuntimeError("not needed")
+
+    monkeypatch.setattr(ray, "init", init)
+    with pytest.raises(SeganError, match="cannot connect"), connected("local"):
+        pass
+    assert asked == ["0"]

@@ -1,6 +1,7 @@
 """Reading, resampling, emphasis and atomic writing."""
 
 import contextlib
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,8 +10,10 @@ from conftest import voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segan_cli.audio.containers.side_chunks import chunk_names, copy_chunks
 from segan_cli.audio.files import AudioInfo, check_writable
 from segan_cli.audio.filters import Emphasis, Resampler
+from segan_cli.audio.libsndfile.writer import open_for_writing
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import open_file, read_mono
 from segan_cli.errors import SeganError
@@ -102,3 +105,31 @@ def test_the_format_follows_the_name_and_the_encoding_follows_the_input(tmp_path
         write(voice(0.5)[None])
     info = probe(tmp_path / name)
     assert (info.format, info.subtype) == (format, subtype)
+
+
+@pytest.mark.parametrize(
+    ("after", "known", "kind"),
+    [(1_000, True, b"RIFF"), (1_000, False, b"RIFF"), (2**31, True, b"RF64"), (2**31, False, b"RF64")],
+)
+def test_a_wav_of_more_than_4_gib_becomes_rf64(tmp_path, after, known, kind):
+    """In a sparse file, with tags after the samples."""
+    tagged, path = tmp_path / "tagged.wav", tmp_path / "long.wav"
+    with soundfile.SoundFile(tagged, "w", 16_000, 1) as file:
+        file.title = "long"
+    info = AudioInfo(16_000, 1, after + 10 if known else None, "WAV", "PCM_16")
+    with open_for_writing(path, info, None, None, print) as file:
+        file.write(np.zeros(1))
+        file.seek(after)
+        file.write(np.full(10, 0.25))
+    copy_chunks(tagged, path, Fraction(1), print)
+    with path.open("rb") as content:
+        assert content.read(4) == kind
+        content.seek(20 if kind == b"RF64" else 4)
+        assert int.from_bytes(content.read(8 if kind == b"RF64" else 4), "little") == path.stat().st_size - 8
+    with soundfile.SoundFile(path) as file:
+        assert file.frames == after + 10
+        file.seek(after)
+        np.testing.assert_array_equal(file.read(), 0.25)
+    assert chunk_names(path) == {"LIST"}
+    with open_file(path) as source:
+        assert source.info.n_samples == after + 10

@@ -12,15 +12,21 @@ import soundfile
 from commands import command
 from conftest import hiss, voice
 
-CALLS = "%network,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat"
+from segan_cli.audio.ffmpeg.program import find_ffmpeg
+from segan_cli.backends.pretrained import find_onnx
+
+CALLS = "%network,execve,open,openat,creat,mkdir,mkdirat,rename,renameat,renameat2,link,linkat,symlink,symlinkat"
 TALK = re.compile(r"\b(connect|bind|sendto|sendmsg|sendmmsg)\(")
 WRITTEN = re.compile(
     r'\b(?:openat?|creat|mkdir|mkdirat)\((?:AT_FDCWD, |\d+, )?"([^"]+)".*(?:O_WRONLY|O_RDWR|O_CREAT|mkdir)'
 )
 
 
+STARTED = re.compile(r'\bexecve\("([^"]+)"')
+
+
 def traced(words, tmp_path):
-    """Run a command under strace; → what it said to a network, and the files it made or opened for writing."""
+    """Run a command under strace; → its network calls, the files it made or opened for writing, and the programs."""
     if shutil.which("strace") is None or subprocess.run(["strace", "true"], capture_output=True).returncode:
         pytest.skip("strace is not there, or may not trace here")
     (tmp_path / "home").mkdir()
@@ -31,7 +37,8 @@ def traced(words, tmp_path):
     assert result.returncode == 0, result.stderr
     calls = [line for line in trace.read_text(errors="replace").splitlines() if " = -1 E" not in line]
     written = {place for line in calls for place in WRITTEN.findall(line)} - {"/dev/null"}
-    return [line for line in calls if TALK.search(line) and "AF_UNIX" not in line], written
+    started = [place for line in calls for place in STARTED.findall(line)]
+    return [line for line in calls if TALK.search(line) and "AF_UNIX" not in line], written, started
 
 
 @pytest.fixture
@@ -41,11 +48,25 @@ def noisy(tmp_path):
 
 @pytest.mark.usefixtures("noisy")
 def test_enhancing_writes_only_the_output_and_opens_no_connection(tmp_path):
-    connections, written = traced(command("enhance", "in.wav", "-o", "out.wav", "--device", "cpu"), tmp_path)
+    connections, written, started = traced(command("enhance", "in.wav", "-o", "out.wav", "--device", "cpu"), tmp_path)
     assert connections == []
     assert {Path(tmp_path, place).parent for place in written} == {tmp_path}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["home", "in.wav", "out.wav", "trace"]
     assert list((tmp_path / "home").iterdir()) == []
+    assert started == [sys.executable]
+
+
+@pytest.mark.usefixtures("noisy")
+def test_only_ffmpeg_and_workers_are_started(tmp_path):
+    ffmpeg = find_ffmpeg()
+    if ffmpeg is None:
+        pytest.skip("needs ffmpeg")
+    (tmp_path / "m.onnx").write_bytes(find_onnx("default").read_bytes())
+    subprocess.run([ffmpeg, "-v", "error", "-i", tmp_path / "in.wav", tmp_path / "in.m4a"], check=True)
+    connections, _, started = traced(command("enhance", "in.wav", "in.m4a", "-o", "out", "-m", "m.onnx"), tmp_path)
+    assert connections == []
+    assert set(started) == {sys.executable, ffmpeg}
+    assert started.count(sys.executable) == 3  # segan, the test of the model, and the witness of the batch
 
 
 @pytest.mark.usefixtures("noisy")
@@ -55,9 +76,10 @@ def test_an_enhancer_in_python_writes_no_file_and_opens_no_connection(tmp_path):
         "sound, rate = soundfile.read('in.wav')\nEnhancer(device='cpu', backend='onnx').enhance(sound, rate)\n"
         "assert dict(os.environ) == before\n"
     )
-    connections, written = traced([sys.executable, "-c", program], tmp_path)
+    connections, written, started = traced([sys.executable, "-c", program], tmp_path)
     assert connections == []
     assert written == set()
+    assert started == [sys.executable]
     assert list((tmp_path / "home").iterdir()) == []
 
 

@@ -20,7 +20,7 @@ from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import ExistingTargets, make_plan
 from segan_cli.errors import AudioError, ExistsError, OutputError, SameFileError, SeganError, TruncatedError
 from segan_cli.evaluation.cases import from_folders, from_manifest, from_set
-from segan_cli.remote import RemotePath, as_path, download, find_files, is_remote, is_url
+from segan_cli.remote import RemotePath, as_path, download, find_files, is_remote, is_url, upload
 
 RATE_HZ = 16_000
 
@@ -251,6 +251,33 @@ def test_evaluation_finds_recordings_at_urls(memory):
     (case,) = from_manifest(as_path("memory://set/list/list.csv")).all
     assert (str(case.noisy), str(case.clean)) == ("memory://set/noisy/p1/a.wav", "memory://set/clean/p1/a.wav")
     assert case.labels == {"kind": "fan"}
+
+
+def test_a_failed_multipart_upload_leaves_no_object_and_no_parts(tmp_path, monkeypatch):
+    s3fs = pytest.importorskip("s3fs", reason="needs s3fs")
+    call, parts = s3fs.S3FileSystem._call_s3, []
+
+    async def lose_the_second_part(fs, method, *arguments, **options):
+        if method == "upload_part":
+            parts.append(options["PartNumber"])
+            if options["PartNumber"] == 2:
+                raise OSError("the connection was lost")
+        return await call(fs, method, *arguments, **options)
+
+    monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", lose_the_second_part)
+    monkeypatch.setattr(s3fs.core, "calculate_chunksize", lambda size, chunksize=None: 5 << 20)
+    (tmp_path / "long.wav").write_bytes(bytes(11 << 20))
+    with s3_server("corpus") as fs:
+        fs.pipe("corpus/long.wav", b"of an earlier run")
+        for name in ("long", "new"):
+            with pytest.raises(
+                OutputError, match=rf"s3://corpus/{name}.wav: cannot be written \(the connection was lost"
+            ):
+                upload(tmp_path / "long.wav", as_path(f"s3://corpus/{name}.wav"))
+        assert {1, 2} <= set(parts)
+        assert fs.find("corpus") == ["corpus/long.wav"]
+        assert fs.cat("corpus/long.wav") == b"of an earlier run"
+        assert not fs.call_s3("list_multipart_uploads", Bucket="corpus").get("Uploads")
 
 
 def test_the_commands_read_and_write_a_bucket(tmp_path):
