@@ -70,6 +70,22 @@ def test_only_ffmpeg_and_workers_are_started(tmp_path):
 
 
 @pytest.mark.usefixtures("noisy")
+def test_evaluating_writes_only_what_is_named_and_opens_no_connection(tmp_path):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "noisy").mkdir()
+    soundfile.write(tmp_path / "clean" / "in.wav", voice(1.0), 16_000)
+    (tmp_path / "in.wav").rename(tmp_path / "noisy" / "in.wav")
+    options = ("--measure", "si_sdr_db", "--csv", "r.csv", "--cache", "scores.sqlite", "--jobs", "1")
+    words = command("evaluate", "--noisy", "noisy", "--clean", "clean", "--model", "default", *options)
+    connections, written, started = traced(words, tmp_path)
+    assert connections == []
+    assert {Path(tmp_path, place).parent for place in written} <= {tmp_path, Path("/dev/shm")}  # semaphores of workers
+    assert {path.name for path in tmp_path.iterdir()} == {"clean", "home", "noisy", "r.csv", "scores.sqlite", "trace"}
+    assert list((tmp_path / "home").iterdir()) == []
+    assert set(started) == {sys.executable}
+
+
+@pytest.mark.usefixtures("noisy")
 def test_an_enhancer_in_python_writes_no_file_and_opens_no_connection(tmp_path):
     program = (
         "import os, soundfile\nbefore = dict(os.environ)\nfrom segan_cli import Enhancer\n"

@@ -173,6 +173,7 @@ def test_recordings_whose_names_are_not_utf8_are_scored(tmp_path):
     result = segan("evaluate", *folders, "--measure", "si_sdr_db", "--no-cache", "--json", *outputs)
     assert result.returncode == 0, result.stderr
     assert os.fsencode(json.loads(result.stdout)["files"][0]["name"]) == b"caf\xe9"
+    assert result.stdout.isascii()
     for kind in ("csv", "markdown", "html"):
         assert "caf\\" in (tmp_path / f"r.{kind}").read_text(encoding="utf-8")
 
@@ -193,6 +194,13 @@ def test_a_list_holds_names_and_no_globs(tmp_path):
         result = segan("enhance", "--files-from", tmp_path / "list", "-o", tmp_path / "out", "--force")
         assert result.returncode == 0, result.stderr
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["*.wav", "[ab].wav"]
+
+
+def test_a_manifest_holds_names_and_no_globs(tmp_path):
+    speak(tmp_path, ["a", "b", "[ab]", "*"])
+    (tmp_path / "list.csv").write_text("clean\n[ab].wav\n*.wav\n")
+    found = read_manifest(str(tmp_path / "list.csv"), "training", True).utterances
+    assert [utterance.path.name for utterance in found] == ["[ab].wav", "*.wav"]
 
 
 def test_an_impossible_file_name_does_not_stop_the_others(tmp_path):

@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import json
 import os
+import pickle
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partialmethod
@@ -456,6 +457,27 @@ def test_a_state_of_another_model_or_a_damaged_one_is_refused(source, tmp_path):
         (tmp_path / "run" / "last.pt").write_bytes(content)
         with pytest.raises(CheckpointError, match="not a training state"):
             TrainState(TINY, fast()).load(tmp_path / "run" / "last.pt")
+
+
+class Intruder:
+    """Makes a file when it is unpickled."""
+
+    def __init__(self, place):
+        self.place = place
+
+    def __reduce__(self):
+        return Path.touch, (self.place,)
+
+
+def test_no_code_in_a_state_is_run(tmp_path):
+    torch.save({"step": Intruder(tmp_path / "ran")}, tmp_path / "zipped.pt")
+    (tmp_path / "plain.pt").write_bytes(pickle.dumps(Intruder(tmp_path / "ran")))
+    pickle.loads((tmp_path / "plain.pt").read_bytes())
+    (tmp_path / "ran").unlink()
+    for name in ("zipped.pt", "plain.pt"):
+        with pytest.raises(CheckpointError, match="not a training state"):
+            TrainState(TINY, fast()).load(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
 
 
 def test_the_reference_batch_is_set_without_an_adversary_too(source, tmp_path):
