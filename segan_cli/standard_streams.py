@@ -3,6 +3,8 @@
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from segan_cli.atomic import ERRNO_MESSAGES
@@ -51,6 +53,28 @@ def prepare_streams() -> None:
         sys.stdout = _wrapped(sys.stdout, _Output(1, "w", closefd=False))
     if sys.stderr is sys.__stderr__:
         sys.stderr = _wrapped(sys.stderr, _Talk(2, "w", closefd=False))
+
+
+@contextmanager
+def without_library_messages() -> Iterator[None]:
+    """Keep what libraries in C write to standard error out of it while the block runs."""
+    try:
+        redirected = sys.stderr.fileno() == 2
+    except (OSError, AttributeError):  # a program has put something in its place, or there is none
+        redirected = False
+    if not redirected:
+        yield
+        return
+    real, ours = os.dup(2), sys.stderr
+    ours.flush()
+    with open(os.devnull, "wb") as null, _wrapped(ours, _Talk(real, "w")) as sys.stderr:  # noqa: PTH123
+        os.dup2(null.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(real, 2)
+            sys.stderr = ours
 
 
 def _wrapped(old: Any, file: io.FileIO) -> io.TextIOWrapper:

@@ -85,6 +85,7 @@ def run(
     from segan_cli.audio.devices import PREFILLED, StreamShape, open_devices
     from segan_cli.cli.console import duration, say, stderr_console
     from segan_cli.errors import AudioError, StoppedError
+    from segan_cli.standard_streams import without_library_messages
     from segan_cli.stopping import RaiseOnSignal, listening
 
     names = f"{source.name} to {target.name}"
@@ -93,6 +94,7 @@ def run(
     try:
         with (
             listening(RaiseOnSignal()),
+            without_library_messages(),  # PortAudio and ALSA report underruns, which are counted
             open_devices(source, target, shape, enhancement.process, enhancement.ended.set) as queue,
             nullcontext() if quiet else stderr_console.status("") as status,
         ):
