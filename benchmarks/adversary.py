@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from segan_cli.config.recipe import DEFAULT, load_recipe
 from segan_cli.data.cache import Cache
-from segan_cli.data.corpora import CorpusLoader
-from segan_cli.data.mixing import MixtureSource, draw_utterances
-from segan_cli.data.recordings import Recordings
+from segan_cli.data.mixing import ExampleSource, draw_utterances
+from segan_cli.data.recordings import CorpusLoader, Recordings
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.measures.catalog import MEASURES, measure_all
 from segan_cli.measures.score import mean
@@ -83,7 +82,7 @@ def main() -> None:
         (arguments.data,), (arguments.noise,), (), "validation"
     )
     mixing = load_recipe(DEFAULT).training.mixing
-    source = MixtureSource(data.speech, data.noise, Recordings(()), mixing, RATE_HZ)
+    source = ExampleSource(data.speech, data.noise, Recordings(()), mixing, RATE_HZ)
     pairs = [source.render(spec) for spec in draw_utterances(source, arguments.mixes, 0)]
     with worker_pool() as pool:
         rows = [["noisy", *score(pairs, [noisy for noisy, _ in pairs], pool)]]

@@ -21,9 +21,8 @@ from numpy.typing import NDArray
 from segan_cli.backends.pretrained import find_model, shipped_models
 from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.corpora import CorpusLoader
-from segan_cli.data.mixing import MixtureSource, draw_excerpt, draw_utterances, read_looped
-from segan_cli.data.recordings import Recordings
+from segan_cli.data.mixing import ExampleSource, draw_excerpt, draw_utterances, read_looped
+from segan_cli.data.recordings import CorpusLoader, Recordings
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import mean
@@ -66,14 +65,14 @@ def mixes(speech: Recordings, kinds: dict[str, Recordings], clean: dict[str, Rec
     settings["babble"] = empty, BASE_CONFIG | {"babble_probability": 1.0}
     settings["white"] = empty, BASE_CONFIG | {"generated": ("white",)}
     for kind, (noise, config) in settings.items():
-        source = MixtureSource(speech, noise, empty, MixingConfig(**config), RATE_HZ)  # type: ignore[arg-type]  # values of several types
+        source = ExampleSource(speech, noise, empty, MixingConfig(**config), RATE_HZ)  # type: ignore[arg-type]  # values of several types
         for spec in draw_utterances(
             source, N_UTTERANCES, zlib.crc32(kind.encode())
         ):  # the same utterances at every SNR
             for snr_db in SNRS_DB:
                 yield Mix(kind, str(snr_db), *source.render(replace(spec, snr_db=snr_db)))
     for condition, recordings in clean.items():
-        source = MixtureSource(recordings, empty, empty, MixingConfig(**config), RATE_HZ)  # type: ignore[arg-type]
+        source = ExampleSource(recordings, empty, empty, MixingConfig(**config), RATE_HZ)  # type: ignore[arg-type]
         for spec in draw_utterances(source, N_CLEAN, 0):  # with any noise, which is discarded
             _, clean_only = source.render(spec)
             yield Mix("none", condition, clean_only, clean_only)

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from segan_cli import Enhancer
 from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.corpora import CorpusLoader
-from segan_cli.data.mixing import MixtureSource, draw_utterances
-from segan_cli.data.recordings import Recordings
+from segan_cli.data.mixing import ExampleSource, draw_utterances
+from segan_cli.data.recordings import CorpusLoader, Recordings
 from segan_cli.measures.catalog import measure_all
 
 Array = NDArray[np.float32]
@@ -37,7 +36,7 @@ CHANNELS = ("linked", "independent")
 
 def mixes(speech: Recordings, noise: Recordings, snr_db: float) -> Iterator[tuple[Array, Array]]:
     """Noisy and clean signals at an SNR, with the same utterances and noises at every SNR."""
-    source = MixtureSource(speech, noise, Recordings(()), MIXING, RATE_HZ)
+    source = ExampleSource(speech, noise, Recordings(()), MIXING, RATE_HZ)
     for spec in draw_utterances(source, N_RECORDINGS, 1):
         yield source.render(replace(spec, snr_db=float(snr_db)))
 

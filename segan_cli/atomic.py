@@ -61,7 +61,9 @@ def atomically(path: Path, force: bool = True) -> Iterator[Path]:
             return
         with _locked(path):
             check_target(path, force)
-            with _temporary_file(path) as temporary:
+            suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= MAX_SUFFIX else ""
+            name = f"{_prefix(path)}-{secrets.token_hex(8)}{PART}{suffix}"  # beside it, with its suffix
+            with _new_file(path.with_name(name), 0o666) as temporary:
                 yield temporary
                 check_target(path, force)
                 temporary.replace(path)
@@ -182,15 +184,6 @@ def remove_leftovers(path: Path) -> bool:
 
 def _lock_path(path: Path) -> Path:
     return path.with_name(f"{_prefix(path)}{PART}.lock")
-
-
-@contextmanager
-def _temporary_file(path: Path) -> Iterator[Path]:
-    """Create an empty file beside `path` with its suffix; it is removed at the end if it was not renamed."""
-    suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= MAX_SUFFIX else ""
-    name = f"{_prefix(path)}-{secrets.token_hex(8)}{PART}{suffix}"
-    with _new_file(path.with_name(name), 0o666) as temporary:
-        yield temporary
 
 
 @contextmanager

@@ -11,8 +11,8 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from segan_cli.errors import AudioError, OutputError, SeganError
-from segan_cli.extras import require_extra
 from segan_cli.remote_errors import explained, is_missing, retried
+from segan_cli.system import require_extra
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least, as C:// is a path of Windows
 ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}  # other names of the same file system
@@ -278,15 +278,12 @@ def _filesystem(path: Path) -> tuple[Any, str]:
             f"{path}: has ::, which would join it to another file; rename it, or take it out of its archive"
         )
     with explained(path, "used", SeganError):
-        options = {"timeout": _timeout()} if str(path).startswith(("http:", "https:")) else {}
+        options = {}
+        if str(path).startswith(("http:", "https:")):  # which would give a download five minutes in all
+            from aiohttp import ClientTimeout
+
+            options = {"timeout": ClientTimeout(total=None, sock_connect=SILENT_S, sock_read=SILENT_S)}
         fs, name = url_to_fs(str(path), use_listings_cache=False, **options)
     if str(path).startswith("s3:"):
         fs.retries = S3_TRIES
     return fs, name
-
-
-def _timeout() -> Any:
-    """Return how long a web server may not answer; aiohttp would give a download five minutes in all."""
-    from aiohttp import ClientTimeout
-
-    return ClientTimeout(total=None, sock_connect=SILENT_S, sock_read=SILENT_S)

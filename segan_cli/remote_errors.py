@@ -6,8 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from segan_cli.errors import SeganError
-from segan_cli.tracebacks import LOG
+from segan_cli.errors import LOG, SeganError
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
 from hashlib import blake2b
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -39,40 +40,34 @@ def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
     read, written_names, written_files = array("Q"), array("Q"), array("Q")
     folders: dict[str, str] = {}
     for use in uses():
-        name, file = _real_name(use.path, folders), _file_id(use)
-        if name is not None:
-            (written_names if use.written else read).append(name_key(name))
-        if file is not None:
-            (written_files if use.written else read).append(name_key(f"{file[0]} {file[1]}"))
+        name, file = _keys(use, folders)
+        (written_names if use.written else read).extend(name)
+        (written_files if use.written else read).extend(file)
     unique = np.unique(written_names)
-    if len(unique) < len(written_names) or np.isin(np.append(unique, written_files), read).any():
-        _name_conflict(uses)
-
-
-def _name_conflict(uses: Callable[[], Iterable[Use]]) -> None:
-    """Raise SameFileError for the first written file that is read, or written before."""
-    folders: dict[str, str] = {}
-    names: dict[str | None, str] = {}
-    files: dict[tuple[int, int] | None, str] = {}
-    n: Counter[str] = Counter()
+    if len(unique) == len(written_names) and not np.isin(np.append(unique, written_files), read).any():
+        return
+    readers, n, writers = dict[int, str](), Counter[str](), dict[int, str]()
     for use in uses():
         if not use.written:
-            names[_real_name(use.path, folders)] = files[_file_id(use)] = use.what
+            readers |= dict.fromkeys(chain(*_keys(use, folders)), use.what)
             n[use.what] += 1
-    taken: dict[str, str] = {}
     for use in uses():
         if not use.written:
             continue
-        name, file = _real_name(use.path, folders), _file_id(use)
         shown = "standard output" if use.path == STREAM else use.path
-        if name in taken:
-            raise SameFileError(f"{shown}: both {taken[name]} and {use.what} would be written to this file")
-        what = (names.get(name) if name else None) or (files.get(file) if file else None)
-        if what is not None:
+        name, file = _keys(use, folders)
+        if other := next(filter(None, map(writers.get, name)), None):
+            raise SameFileError(f"{shown}: both {other} and {use.what} would be written to this file")
+        if what := next(filter(None, map(readers.get, [*name, *file])), None):
             which = f"the {what} itself" if n[what] == 1 else f"one of the {what}s"
             raise SameFileError(f"{shown}: is {which}; name another output")
-        if name is not None:
-            taken[name] = use.what
+        writers |= dict.fromkeys(name, use.what)
+
+
+def _keys(use: Use, folders: dict[str, str]) -> tuple[list[int], list[int]]:
+    """Return a key of the name of a file without links, and one of what identifies it on the disk, if it has these."""
+    name, file = _real_name(use.path, folders), _file_id(use)
+    return [] if name is None else [name_key(name)], [] if file is None else [name_key(f"{file[0]} {file[1]}")]
 
 
 def _real_name(path: Path, folders: dict[str, str]) -> str | None:

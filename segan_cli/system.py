@@ -1,9 +1,26 @@
-"""Processor cores, and limits on processes, threads and open files."""
+"""What this machine and installation have: cores, limits on processes and open files, optional packages."""
 
 import os
+import shlex
 import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from segan_cli.errors import SeganError
 
 MAX_JOBS = 1_024  # processes or threads that a user may request
+PACKAGES = {  # extra → packages, by the names they are imported by
+    "train": ("torch", "torchaudio", "safetensors", "scipy", "filelock", "tomli_w", "pesq", "pystoi"),
+    "evaluate": ("scipy", "pesq", "pystoi", "platformdirs"),
+    "export": ("torch", "safetensors", "onnx"),
+    "plot": ("matplotlib",),
+    "dnsmos": ("speechmos", "librosa", "requests"),
+    "loudness": ("pyloudnorm",),
+    "live": ("sounddevice",),
+    "tensorboard": ("tensorboard",),
+    "cloud": ("fsspec", "s3fs"),
+    "ray": ("ray", "pyarrow", "pandas"),
+}
 
 
 def cpu_count() -> int:
@@ -19,3 +36,30 @@ def open_file_limit() -> int | None:
 
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return None if limit == resource.RLIM_INFINITY else limit
+
+
+def require_extra(extra: str, feature: str) -> None:
+    """Raise SeganError unless the packages of an extra are installed."""
+    if any(find_spec(package) is None for package in PACKAGES[extra]):
+        raise SeganError(f"{feature} needs packages that are not installed; run: {install_command(extra)}")
+
+
+def extra_of(package: str) -> str | None:
+    """Return the extra that a package belongs to."""
+    return next((extra for extra, packages in PACKAGES.items() if package.partition(".")[0] in packages), None)
+
+
+def install_command(extra: str) -> str:
+    """Return the command that adds an extra to this installation by pip, pipx or uv."""
+    package = f'"segan-cli[{extra}]"'
+    parts = Path(sys.prefix).parts
+    if "pipx" in parts:
+        return f"pipx install --force {package}"
+    if "uv" in parts and "tools" in parts:
+        return f"uv tool install --reinstall {package}"
+    python = shlex.quote(sys.executable)
+    if sys.platform == "win32":
+        from subprocess import list2cmdline  # only needed for an error
+
+        python = list2cmdline([sys.executable])
+    return f"{python} -m pip install {package}"

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from segan_cli.printable import one_line, utf8
 from segan_cli.stopping import WITNESSES
+from segan_cli.text import one_line, utf8
 
 PROGRAM = """
 import signal, sys

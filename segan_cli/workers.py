@@ -13,10 +13,9 @@ from multiprocessing.process import BaseProcess
 from threading import Thread, Timer
 from types import FrameType
 
-from segan_cli.errors import SeganError
+from segan_cli.errors import SeganError, show_tracebacks, shown
 from segan_cli.stopping import STOPS
 from segan_cli.system import cpu_count
-from segan_cli.tracebacks import show_tracebacks, shown
 
 WARNING_FILTER = "ignore:resource_tracker"
 GRACE_S = 20.0  # after a signal to all processes, in which a worker still serves the main process

@@ -20,14 +20,13 @@ from pathlib import Path
 from segan_cli.config.recipe import load_recipe, recipe_text, recipes_dir
 from segan_cli.data.layouts import scan_speech
 from segan_cli.data.manifest import read_manifest
-from segan_cli.enhancement.inputs import read_names
-from segan_cli.enhancement.plan import make_plan
+from segan_cli.enhancement.plan import make_plan, read_names
 from segan_cli.errors import SeganError
 from segan_cli.evaluation.cases import from_manifest
 from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.report import csv_text, escape_markdown
-from segan_cli.evaluation.store import ScoreStore
-from segan_cli.printable import one_line, printable, utf8
+from segan_cli.evaluation.scoring import ScoreStore
+from segan_cli.text import one_line, printable, utf8
 
 LONGEST_S = 20  # for one input
 TELLING = (

@@ -21,11 +21,11 @@ import soundfile
 
 import segan_cli.cli.enhance
 import segan_cli.cli.evaluate
-import segan_cli.cli.scores
+import segan_cli.cli.evaluation_run
 import segan_cli.enhancement.batch
 import segan_cli.evaluation.page
 import segan_cli.evaluation.run
-import segan_cli.evaluation.store  # noqa: F401  # imported once, and not by every fork
+import segan_cli.evaluation.scoring  # noqa: F401  # imported once, and not by every fork
 from segan_cli.atomic import write_whole
 from segan_cli.cli import main as segan
 

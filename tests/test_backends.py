@@ -24,7 +24,7 @@ from segan_cli.backends.pretrained import find_onnx, shipped_models
 from segan_cli.backends.pytorch import TorchNetwork
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.enhancement.batch import run_job
-from segan_cli.enhancement.jobs import Job
+from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import OutputOptions
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.checkpoint import Model, save_model

@@ -15,9 +15,9 @@ import soundfile
 from commands import Running, alone, command, complaint, segan
 from conftest import assert_same_sound, hiss, voice
 
-from segan_cli.cli.batch_reporter import BatchReporter
+from segan_cli.cli.outcomes import BatchReporter
 from segan_cli.enhancement.batch import run_batch
-from segan_cli.enhancement.jobs import Job
+from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import Outcome
 
 
@@ -216,8 +216,8 @@ def test_no_message_is_lost_while_mp3_is_decoded():
     program = (
         "import threading\n"
         "import logging, os\n"
-        "from segan_cli.audio.libsndfile.mpg123 import quiet_mpg123\n"
-        "from segan_cli.cli.batch_reporter import BatchReporter, say\n"
+        "from segan_cli.audio.libsndfile.reader import quiet_mpg123\n"
+        "from segan_cli.cli.outcomes import BatchReporter, say\n"
         "over = threading.Event()\n"
         "def mute():\n"
         "    while not over.is_set():\n"
@@ -250,7 +250,7 @@ def test_progress_bars_of_other_threads_do_not_change_outcome_lines():
             run_batch(run, jobs, 8, reporter.on_outcome, reporter.on_progress, lambda: 0)
         finally:
             sys.setswitchinterval(interval)
-        assert reporter.enhanced == len(jobs)
+        assert reporter.counts["enhanced"] == len(jobs)
         assert not reporter.tasks
 
 

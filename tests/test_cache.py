@@ -11,9 +11,9 @@ from conftest import hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segan_cli.audio.meter import active_level
 from segan_cli.data import cache as module
 from segan_cli.data.cache import Cache, CacheEntry, count_clipped, to_int16
-from segan_cli.data.levels import active_level
 from segan_cli.data.recordings import Recording, Recordings, map_shard
 from segan_cli.errors import CorpusError
 

@@ -18,9 +18,8 @@ pytest.importorskip("s3fs", reason="needs s3fs")
 
 from segan_cli.backends.pretrained import find_onnx
 from segan_cli.cluster.enhance import EnhancingActor
-from segan_cli.cluster.models import ModelFile
-from segan_cli.cluster.session import ActorOptions, capacity, connected
-from segan_cli.enhancement.jobs import Job
+from segan_cli.cluster.pipeline import ActorOptions, ModelFile, capacity, connected
+from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import OutputOptions
 from segan_cli.errors import SeganError
 

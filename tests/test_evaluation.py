@@ -27,15 +27,13 @@ from segan_cli.evaluation.cases import (
 from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.page import worst_to_best
 from segan_cli.evaluation.report import build_report, measure_label, to_csv, to_markdown
-from segan_cli.evaluation.result import CaseScores, scores_of
-from segan_cli.evaluation.run import Scorer, evaluate
-from segan_cli.evaluation.scoring import ScoringTask, estimate_delay, score
+from segan_cli.evaluation.run import CaseScores, Scorer, evaluate, scores_of
+from segan_cli.evaluation.scoring import ScoreStore, estimate_delay, score
 from segan_cli.evaluation.signals import NoiseMix, load
 from segan_cli.evaluation.statistics import differences, summarise
-from segan_cli.evaluation.store import ScoreStore
 from segan_cli.measures.catalog import CORE, FULL_BAND, WITH_REFERENCE, measure_all, resample
 from segan_cli.measures.score import Undefined
-from segan_cli.plain_json import write_json
+from segan_cli.text import write_json
 
 QUICK = ("stoi", "si_sdr_db")
 
@@ -162,11 +160,11 @@ def test_rates_channels_and_lengths_are_unified_and_reported(pairs):
     rewrite(pairs / "noisy" / "u3.wav", lambda x: x[:-4_000])
     result = run(pairs)
     inputs = result.inputs
-    assert inputs.rates_hz == {"16000": 5, "48000": 1}
-    assert inputs.channels == {"1": 5, "2": 1}
-    assert inputs.truncated == 1
-    assert len(inputs.skipped) == 1
-    assert "u3.wav: 1.750 s but 2.000 s" in inputs.skipped[0]
+    assert inputs["rates_hz"] == {"16000": 5, "48000": 1}
+    assert inputs["channels"] == {"1": 5, "2": 1}
+    assert inputs["truncated"] == 1
+    assert len(inputs["skipped"]) == 1
+    assert "u3.wav: 1.750 s but 2.000 s" in inputs["skipped"][0]
     for row, other in zip(result.cases, before.cases, strict=False):
         assert row.scores["noisy"] == pytest.approx(other.scores["noisy"], abs=0.02)
 
@@ -210,7 +208,7 @@ def test_a_constant_delay_is_reported_and_compensated_with_align(pairs):
         samples, rate_hz = soundfile.read(path)
         soundfile.write(late / path.name, np.pad(samples, (96, 0))[: len(samples)], rate_hz)
     reported, aligned = (run(pairs, {"late": late}, align=align) for align in (False, True))
-    assert reported.inputs.delays == aligned.inputs.delays == {"late": 96}
+    assert reported.inputs["delays"] == aligned.inputs["delays"] == {"late": 96}
     means = [np.mean(scores_of(result.cases, "late", "si_sdr_db")) for result in (reported, aligned)]
     noisy = np.mean(scores_of(reported.cases, "noisy", "si_sdr_db"))
     assert means[0] < noisy - 3
@@ -231,7 +229,7 @@ def test_the_delay_of_a_model_is_compensated_with_align(pairs):
     aligned = score_here(
         cases, QUICK, {"late": Late()}, align=True, progress=lambda done, total: heard.append((done, total))
     )
-    assert aligned.inputs.delays == {"late": 96}
+    assert aligned.inputs["delays"] == {"late": 96}
     for row in aligned.cases:
         assert row.scores["late"]["si_sdr_db"] == pytest.approx(row.scores["noisy"]["si_sdr_db"], abs=0.1)
     assert heard == [(done, 16) for done in range(1, 17)]  # 2 systems, 4 recordings, measured and scored
@@ -249,7 +247,7 @@ def test_a_skipped_output_is_named_by_its_recording_and_system(pairs):
     rewrite(pairs / "noisy" / "u0.wav", lambda x: np.pad(x, (0, 1_600)))
     result = run(pairs, {"longer": Longer()})
     lengths = "lengths may differ by 0.05 s at most"
-    assert result.inputs.skipped == [
+    assert result.inputs["skipped"] == [
         f"{pairs / 'noisy' / 'u0.wav'}: 2.100 s but 2.000 s in {pairs / 'clean' / 'u0.wav'}; {lengths}",
         *(f"u{i} by longer: 2.250 s but 2.000 s in {pairs / 'clean' / f'u{i}.wav'}; {lengths}" for i in (1, 2, 3)),
     ]
@@ -272,16 +270,16 @@ def test_a_mix_does_not_depend_on_the_other_mixes(pairs):
 def test_scores_are_cached_by_signals_measure_and_versions(pairs, tmp_path, monkeypatch):
     store = ScoreStore(tmp_path / "scores.sqlite")
     first = run(pairs, store=store)
-    task = ScoringTask(pairs / "clean" / "u0.wav", pairs / "noisy" / "u0.wav", QUICK, store=store)
-    monkeypatch.setattr("segan_cli.evaluation.store.measure_pair", lambda *_: pytest.fail("measured again"))
-    assert score(task).scores == first.cases[0].scores["noisy"]
+    task = (pairs / "clean" / "u0.wav", pairs / "noisy" / "u0.wav", QUICK, 0, store)
+    monkeypatch.setattr("segan_cli.evaluation.scoring.measure_pair", lambda *_: pytest.fail("measured again"))
+    assert score(*task).scores == first.cases[0].scores["noisy"]
     rewrite(pairs / "noisy" / "u0.wav", lambda x: 0.5 * x)
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        score(task)
+        score(*task)
     other = ScoreStore(tmp_path / "scores.sqlite")
     other.versions["pystoi"] = "another"
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        score(ScoringTask(pairs / "clean" / "u1.wav", pairs / "noisy" / "u1.wav", QUICK, store=other))
+        score(pairs / "clean" / "u1.wav", pairs / "noisy" / "u1.wav", QUICK, store=other)
 
 
 def test_a_file_that_is_not_a_score_cache_is_refused(tmp_path):
@@ -363,7 +361,7 @@ def test_full_band_recordings_are_scored_at_48_khz(wide):
             assert {name: row.scores[system][name] for name in QUICK} == other.scores[system]
     change_db = mean_of(full, "halved", "high_pause_db") - mean_of(full, "noisy", "high_pause_db")
     assert change_db == pytest.approx(-6.02, abs=0.1)
-    assert [result.inputs.rates_hz for result in (narrow, full)] == [{"48000": 6}] * 2
+    assert [result.inputs["rates_hz"] for result in (narrow, full)] == [{"48000": 6}] * 2
     reports = [to_markdown(build_report(result, {})) for result in (narrow, full)]
     assert ["resampled to 16 kHz: 6 files at 48000 Hz" in report for report in reports] == [True, False]
 
@@ -380,7 +378,7 @@ class Halving:
 def test_models_enhance_full_band_recordings_at_48_khz_and_are_aligned(wide):
     cases = from_folders(wide / "noisy", wide / "clean")
     result = score_here(cases, HIGH, {"halved": wide / "halved", "model": Halving()}, align=True)
-    assert result.inputs.delays == {"model": 96}  # in samples at 16 kHz
+    assert result.inputs["delays"] == {"model": 96}  # in samples at 16 kHz
     for name in HIGH:
         assert mean_of(result, "model", name) == pytest.approx(mean_of(result, "halved", name), abs=0.1)
 
@@ -424,10 +422,10 @@ def test_the_cache_is_shared_by_evaluations_with_and_without_the_high_band(wide,
     second = score_here(cases, HIGH, store=store)
     with sqlite3.connect(store.path) as database:
         assert database.execute("SELECT count(*) FROM scores").fetchone() == (2 * len(HIGH),)
-    monkeypatch.setattr("segan_cli.evaluation.store.measure_pair", lambda *_: pytest.fail("measured again"))
+    monkeypatch.setattr("segan_cli.evaluation.scoring.measure_pair", lambda *_: pytest.fail("measured again"))
     for names, result in ((QUICK, first), (HIGH, second)):
-        task = ScoringTask(wide / "clean" / "0.wav", wide / "noisy" / "0.wav", names, store=store)
-        assert score(task).scores == result.cases[0].scores["noisy"]
+        found = score(wide / "clean" / "0.wav", wide / "noisy" / "0.wav", names, store=store)
+        assert found.scores == result.cases[0].scores["noisy"]
 
 
 def test_a_measure_that_is_best_at_0_is_compared_by_its_absolute_value(wide):

@@ -12,9 +12,9 @@ from commands import alone, command, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.audio.sources import open_file
-from segan_cli.enhancement import excerpt as excerpt_module
+from segan_cli.enhancement import recording as recording_module
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.enhancement.excerpt import Excerpt, hop_in_samples
+from segan_cli.enhancement.recording import Excerpt, hop_in_samples
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def whole(request, enhancer, tmp_path_factory):
 
 @pytest.mark.parametrize(("start_s", "duration_s"), [(5.3, 1.1), (0.0, 0.5), (8.2, None), (8.0, 100.0)])
 def test_an_excerpt_is_that_part_of_the_whole(enhancer, whole, monkeypatch, start_s, duration_s):
-    monkeypatch.setattr(excerpt_module, "BEFORE_S", 2.5)
+    monkeypatch.setattr(recording_module, "BEFORE_S", 2.5)
     path, rate_hz, enhanced = whole
     given = part(enhancer, path, Excerpt(start_s, duration_s))
     expected = enhanced[:, round(start_s * rate_hz) :]
@@ -90,7 +90,7 @@ def test_joined_files_are_read_from_the_middle(tmp_path):
 
 def test_an_excerpt_near_the_end_does_not_read_the_start(enhancer, tmp_path, monkeypatch):
     """A recording that is damaged near its start: the excerpt near its end is enhanced."""
-    monkeypatch.setattr(excerpt_module, "BEFORE_S", 2.5)
+    monkeypatch.setattr(recording_module, "BEFORE_S", 2.5)
     path = write(tmp_path / "a.flac", 60.0, 8_000)
     content = bytearray(path.read_bytes())
     content[len(content) // 8 : len(content) // 4] = bytes(len(content) // 4 - len(content) // 8)

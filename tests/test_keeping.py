@@ -15,7 +15,7 @@ from mutagen import id3
 from mutagen.flac import FLAC, Picture
 from mutagen.mp3 import MP3
 
-from segan_cli.audio.libsndfile.encodings import bit_rate
+from segan_cli.audio.libsndfile.writer import bit_rate
 from segan_cli.audio.sources import open_file
 
 RATE = 16_000

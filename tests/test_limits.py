@@ -11,7 +11,7 @@ from conftest import hiss
 
 from segan_cli.audio.files import FORMATS, AudioInfo
 from segan_cli.audio.levels import TargetOptions
-from segan_cli.audio.libsndfile.encodings import ENCODINGS, exceeded_limit
+from segan_cli.audio.libsndfile.writer import ENCODINGS, exceeded_limit
 from segan_cli.audio.sinks import open_target
 from segan_cli.errors import OutputError
 
@@ -20,7 +20,7 @@ CHANNELS = (1, 2, 3, 8, 9, 64)
 
 PROGRAM = """
 import soundfile
-from segan_cli.audio.libsndfile.encodings import exceeded_limit
+from segan_cli.audio.libsndfile.writer import exceeded_limit
 for format, subtype in {pairs}:
     for rate in {rates}:
         for channels in {channels}:

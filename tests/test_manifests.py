@@ -13,16 +13,15 @@ from conftest import hiss, voice
 
 from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.corpora import CorpusLoader, describe_corpus
 from segan_cli.data.layouts import scan_noise, scan_speech
 from segan_cli.data.manifest import read_manifest
-from segan_cli.data.recordings import map_shard
+from segan_cli.data.recordings import CorpusLoader, describe_corpus, map_shard
 from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import CorpusError
 from segan_cli.evaluation.cases import from_folders, from_manifest, match_enhanced
 from segan_cli.evaluation.compare import compare_reports
 from segan_cli.evaluation.run import evaluate
-from segan_cli.evaluation.scoring import ScoringTask, score
+from segan_cli.evaluation.scoring import score
 from segan_cli.evaluation.signals import Signal
 
 SPEECH_S, PAUSE_S = 0.5, 1.0
@@ -163,7 +162,7 @@ def test_impossible_times_are_reported_with_their_row(tmp_path, calls, times, me
     assert summary.utterances == 1
     assert [text[: len(line)] for text in summary.skipped] == [line]
     cases = from_manifest(tmp_path / "a.jsonl")
-    results = [score(ScoringTask(case.clean, case.noisy, ("lsd_db",))) for case in cases.all]
+    results = [score(case.clean, case.noisy, ("lsd_db",)) for case in cases.all]
     reasons = [*cases.skipped, *(result for result in results if isinstance(result, str))]
     assert [text[: len(line)] for text in reasons] == [line]
 
@@ -255,7 +254,7 @@ def test_parts_are_scored_like_files_of_their_own(tmp_path, calls):
         for system, gain in (("noisy", 1.0), ("half", 0.5)):
             soundfile.write(tmp_path / "clean.wav", calls[1][i], 16_000)
             degraded = Signal("call0", np.float32(gain) * calls[0][i], 16_000)
-            own = score(ScoringTask(tmp_path / "clean.wav", degraded, ("lsd_db",)))
+            own = score(tmp_path / "clean.wav", degraded, ("lsd_db",))
             assert row.scores[system]["lsd_db"] == pytest.approx(own.scores["lsd_db"], abs=0.05)  # files have 16 bits
 
 

@@ -11,10 +11,9 @@ from scipy.signal import lfilter
 
 from segan_cli.measures.catalog import CORE, FULL_BAND, MEASURES, WITH_REFERENCE, measure_all
 from segan_cli.measures.composite import frames, llr_frames, ssnr_frames_db, wss_frames
-from segan_cli.measures.distortion import lsd_db, si_sdr_db
 from segan_cli.measures.high_band import HighBand
 from segan_cli.measures.score import Undefined, mean
-from segan_cli.measures.standard import pesq_wb, stoi
+from segan_cli.measures.standard import lsd_db, pesq_wb, si_sdr_db, stoi
 
 CLEAN = 0.5 * (voice(3.0) + hiss(3.0, seed=9, level=3e-3))
 GOLDEN = Path(__file__).parent / "golden" / "measures.json"

@@ -16,20 +16,20 @@ from hypothesis import strategies as st
 from segan_cli.config.schema import to_dict
 from segan_cli.config.training import CodecName, DataConfig, MixingConfig, NoiseKind
 from segan_cli.data.cache import Cache
-from segan_cli.data.degradation import CODECS, Degradation, apply_codec, degrade, limit_band
-from segan_cli.data.loader import SamplingPlan, batches
-from segan_cli.data.mixing import (
-    CombinedSource,
-    MixtureSource,
-    PairedSource,
-    apply_filter,
-    draw_utterances,
-    spec_from_dict,
-    speed_perturb,
+from segan_cli.data.degradation import (
+    CODECS,
+    Degradation,
+    apply_codec,
+    apply_rir,
+    degrade,
+    generate,
+    limit_band,
+    load_rir,
+    smooth_spectrum,
 )
-from segan_cli.data.noises import generate, smooth_spectrum
+from segan_cli.data.loader import SamplingPlan, batches
+from segan_cli.data.mixing import ExampleSource, apply_filter, draw_utterances, spec_from_dict, speed_perturb
 from segan_cli.data.recordings import Recordings
-from segan_cli.data.rirs import apply_rir, load_rir
 from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import ConfigError
 
@@ -83,7 +83,7 @@ def rms(x):
 def test_a_spec_read_back_from_json_renders_the_same_samples(folder, speech):
     noise = "speech" in speech
     source = sources(folder, EVERYTHING, *speech, noise=noise, rirs=noise).training
-    assert isinstance(source, {1: MixtureSource if noise else PairedSource, 2: CombinedSource}[len(speech)])
+    assert (len(source.speech) > 0, len(source.pairs) > 0) == (noise, "pairs" in speech)
     rng, seen = np.random.default_rng(0), set()
     for _ in range(60):
         spec = source.draw(rng, 6_000)
@@ -448,14 +448,12 @@ def test_mixtures_and_pairs_are_drawn_in_proportion_to_their_weighted_durations(
     speech, pairs = (
         Recordings(tuple(dataclasses.replace(part.all[0], length=n, weight=weight) for n in lengths))
         for part, lengths, weight in (
-            (source.mixtures.speech, (9_000, 3_000), 0.5),
-            (source.pairs.pairs, (1_000,), 2.0),
+            (source.speech, (9_000, 3_000), 0.5),
+            (source.pairs, (1_000,), 2.0),
         )
     )
-    combined = CombinedSource(
-        MixtureSource(speech, Recordings(()), Recordings(()), MixingConfig(), RATE, multi_speaker=False),
-        PairedSource(pairs, MixingConfig(), RATE),
-    )
+    none, both = Recordings(()), Recordings((*speech.all, *pairs.all))
+    combined = ExampleSource(both, none, none, MixingConfig(), RATE)
     assert combined.pair_share == 2_000 / (6_000 + 2_000)
     rng = np.random.default_rng(0)
     assert np.mean([combined.draw(rng, 100).paired for _ in range(2_000)]) == pytest.approx(0.25, abs=0.03)

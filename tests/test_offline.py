@@ -122,7 +122,7 @@ def test_the_telemetry_variable_is_restored_after_loading(value, monkeypatch):
 
 def test_dnsmos_writes_no_file(tmp_path):
     pytest.importorskip("speechmos")
-    program = "import numpy; from segan_cli.measures.non_intrusive import dnsmos; dnsmos(numpy.full(16000, 0.1, 'f4'))"
+    program = "import numpy; from segan_cli.measures.standard import dnsmos; dnsmos(numpy.full(16000, 0.1, 'f4'))"
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
     subprocess.run([sys.executable, "-c", program], env=environment | {"HOME": str(tmp_path)}, check=True)
     assert list(tmp_path.iterdir()) == []

@@ -15,10 +15,9 @@ from commands import alone, command, segan
 from conftest import hiss, voice
 
 from segan_cli.atomic import remove_scratch, scratch_file
-from segan_cli.cli.outcome_file import open_outcomes
+from segan_cli.cli.outcomes import open_outcomes
 from segan_cli.cli.train import check_run_folder
-from segan_cli.enhancement.inputs import read_names
-from segan_cli.enhancement.plan import Shard, make_plan
+from segan_cli.enhancement.plan import Shard, make_plan, read_names
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, OutputError, SameFileError, SeganError, TrainingError
 from segan_cli.remote import RemotePath, as_path, join

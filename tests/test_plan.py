@@ -5,9 +5,8 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from segan_cli.enhancement.inputs import read_names
-from segan_cli.enhancement.jobs import Job, check_paths
-from segan_cli.enhancement.plan import ExistingTargets, Shard, make_plan
+from segan_cli.cli.enhance_batch import ExistingTargets
+from segan_cli.enhancement.plan import Job, Shard, check_paths, make_plan, read_names
 from segan_cli.errors import AudioError, SameFileError
 from segan_cli.same_file import STREAM, Use
 

@@ -17,7 +17,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from segan_cli import Enhancer
 from segan_cli.audio.meter import LevelMeter
-from segan_cli.cli.batch_reporter import describe
+from segan_cli.cli.outcomes import describe
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, ConfigError, OutputError
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import CacheEntry
-from segan_cli.data.mixing import MixtureSource, draw_utterances
+from segan_cli.data.mixing import ExampleSource, draw_utterances
 from segan_cli.data.random_streams import Purpose, random_stream, seed_sequence
 from segan_cli.data.recordings import Recording, Recordings
 from segan_cli.data.training_data import draw_groups
@@ -64,7 +64,7 @@ def test_the_split_of_a_seed_stays_the_same_between_versions(seed, groups):
     ],
 )  # fmt: skip
 def test_the_validation_mixes_of_a_seed_stay_the_same_between_versions(seed, drawn):
-    source = MixtureSource(SPEECH, recordings("n", [50_000] * 6), Recordings(()), MixingConfig(), 16_000)
+    source = ExampleSource(SPEECH, recordings("n", [50_000] * 6), Recordings(()), MixingConfig(), 16_000)
     specs = draw_utterances(source, 2, seed)
     assert [
         (spec.speech.name, spec.length, spec.snr_db, spec.level_db, [(n.name, n.offset) for n in spec.noises])

@@ -15,9 +15,10 @@ pytest.importorskip("fsspec", reason="needs fsspec")
 
 from segan_cli.atomic import atomically, check_place, write_whole
 from segan_cli.audio.sources import open_file
-from segan_cli.enhancement import inputs as inputs_module
+from segan_cli.cli.enhance_batch import ExistingTargets
+from segan_cli.enhancement import plan as plan_module
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.enhancement.plan import ExistingTargets, make_plan
+from segan_cli.enhancement.plan import make_plan
 from segan_cli.errors import AudioError, ExistsError, OutputError, SameFileError, SeganError, TruncatedError
 from segan_cli.evaluation.cases import from_folders, from_manifest, from_set
 from segan_cli.remote import RemotePath, as_path, download, find_files, is_remote, is_url, upload
@@ -97,7 +98,7 @@ def test_an_input_is_not_overwritten_under_another_name(memory):
     [("https://h/out", None, "can only be read"), (None, "-clean", "can only be read")],
 )
 def test_writing_to_http_is_refused(output, suffix, says, monkeypatch):
-    monkeypatch.setattr(inputs_module, "find_kind", lambda path: "file")
+    monkeypatch.setattr(plan_module, "find_kind", lambda path: "file")
     with pytest.raises(OutputError, match=says):
         make_plan([as_path("https://h/a.wav")], None if output is None else as_path(output), suffix, None)
 

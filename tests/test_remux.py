@@ -10,7 +10,7 @@ from commands import complaint, segan
 from conftest import voice
 from test_keeping import enhanced, ffmpeg
 
-from segan_cli.audio.ffmpeg.log import probe_media
+from segan_cli.audio.ffmpeg.program import probe_media
 from segan_cli.audio.sources import open_file
 
 RATE = 16_000

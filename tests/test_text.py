@@ -23,9 +23,8 @@ from segan_cli.errors import ConfigError, CorpusError
 from segan_cli.evaluation.cases import from_manifest
 from segan_cli.evaluation.compare import load_report
 from segan_cli.evaluation.report import csv_text, escape_markdown
-from segan_cli.evaluation.store import ScoreStore
-from segan_cli.plain_json import read_json, write_json
-from segan_cli.printable import one_line, printable, utf8
+from segan_cli.evaluation.scoring import ScoreStore
+from segan_cli.text import one_line, printable, read_json, utf8, write_json
 from segan_cli.training.log import truncate_after
 
 BAD = os.fsdecode(b"caf\xe9")  # no UTF-8

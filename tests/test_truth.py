@@ -18,7 +18,7 @@ from commands import PATIENCE_S, alone, command, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.audio import sources
-from segan_cli.audio.libsndfile.mpg123 import MESSAGES
+from segan_cli.audio.libsndfile.reader import MESSAGES
 from segan_cli.audio.sources import open_file, open_stream
 from segan_cli.data.cache import Cache, CacheEntry
 from segan_cli.data.recordings import Recording, Recordings, map_shard

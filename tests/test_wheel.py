@@ -11,7 +11,7 @@ import soundfile
 from commands import alone, without
 from conftest import hiss, voice
 
-from segan_cli.extras import PACKAGES, extra_of, install_command
+from segan_cli.system import PACKAGES, extra_of, install_command
 
 ROOT = Path(__file__).parents[1]
 EXTRAS = {package for packages in PACKAGES.values() for package in packages} | {"imageio_ffmpeg"}

@@ -25,8 +25,8 @@ from segan_cli import Enhancer
 from segan_cli.backends.pretrained import pretrained_dir
 from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.corpora import EMPTY, CorpusLoader
-from segan_cli.data.mixing import MixtureSource
+from segan_cli.data.mixing import ExampleSource
+from segan_cli.data.recordings import EMPTY, CorpusLoader
 from segan_cli.enhancement.high_band import (
     FEATURES,
     FLOOR,
@@ -126,7 +126,7 @@ def band_powers(samples: Array) -> Array:
     return np.asarray(power(np.fft.rfft(frames).astype(np.complex64) * above) @ pooling[:, N_LOW:])
 
 
-def render(source: MixtureSource, n_mixes: int, seed: int) -> tuple[Array, Array]:
+def render(source: ExampleSource, n_mixes: int, seed: int) -> tuple[Array, Array]:
     """Features [mixes, frames, FEATURES], and the ratio of clean to noisy powers [mixes, frames, bands]."""
     rng, enhancer = np.random.default_rng(seed), Enhancer(threads=1)
     all_features, ratios = [], []
@@ -232,7 +232,7 @@ def main() -> None:
     loader = CorpusLoader(Cache(arguments.cache, RATE_HZ), None)
     pool = loader.load(tuple(arguments.speech), tuple(arguments.noise), (), "train")
     if not mixes.exists():
-        source = MixtureSource(pool.speech, pool.noise, EMPTY, MIXING, RATE_HZ)
+        source = ExampleSource(pool.speech, pool.noise, EMPTY, MIXING, RATE_HZ)
         features, ratios = render(source, arguments.mixes, arguments.seed)
         np.savez(mixes, features=features, ratios=ratios)
     with np.load(mixes) as arrays:

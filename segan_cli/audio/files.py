@@ -1,15 +1,32 @@
-"""Audio files: the extensions and formats, the properties of a recording, the format of an output."""
+"""Audio files: extensions and formats, channel layouts, and properties, which the content may contradict."""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import soundfile
 
+from segan_cli.arrays import Array
 from segan_cli.atomic import check_place
-from segan_cli.audio.layouts import read_mask
-from segan_cli.errors import AudioError
+from segan_cli.audio.containers.chunks import wav_format
+from segan_cli.errors import AudioError, TruncatedError
 
+STANDARD = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # of FLAC, Vorbis and Opus
+XIPH = {  # by channels: index in WAV order of each channel of Vorbis and Opus
+    3: (0, 2, 1),
+    5: (0, 2, 1, 3, 4),
+    6: (0, 2, 1, 4, 5, 3),
+    7: (0, 2, 1, 5, 6, 4, 3),
+    8: (0, 2, 1, 6, 7, 4, 5, 3),
+}
+FIXED = ("FLAC", "OGG")  # formats whose layout follows from the number of channels
+SIDE, BACK = 0x600, 0x30
+LIBSNDFILE = (2, 3, 4, 11, 9, 10, 12, 13, 8, 14, 15, 16, 17, 19, 18, 20, 22, 21)  # its position for each bit of a mask
+AMBISONIC_WAV = bytes.fromhex("2107d3118644c8c1ca000000")  # end of the format GUID of B-format
+AMBISONIC_OPUS, SPEAKERS_OPUS = (2, 3), (0, 1)  # channel mapping families; the others have no layout
+HEAD_BYTES = 4096
+GET_MAP, SET_MAP = 0x1100, 0x1101  # sf_command numbers that soundfile does not name
 FORMATS = {  # file extension → libsndfile's format
     ".wav": "WAV", ".wave": "WAV", ".bwf": "WAV", ".rf64": "RF64", ".w64": "W64", ".flac": "FLAC",
     ".ogg": "OGG", ".oga": "OGG", ".opus": "OGG", ".mp3": "MP3", ".aiff": "AIFF", ".aif": "AIFF", ".aifc": "AIFF",
@@ -34,6 +51,55 @@ COMMON = ("PCM_", "FLOAT", "DOUBLE")  # subtypes that most formats have
 LARGEST_WAV = 2**32 - 2**20  # bytes of samples
 RATES_HZ = 1_000, 768_000
 MAX_CHANNELS = 64
+
+
+def read_mask(file: soundfile.SoundFile) -> int:
+    """Return the mask of an open file; 0 if it has none, or its channels are not in WAV order."""
+    if file.format in FIXED:
+        return STANDARD.get(file.channels, 0) if file.channels > 2 else 0
+    places = soundfile._ffi.new(f"int[{file.channels}]")
+    if not soundfile._snd.sf_command(file._file, GET_MAP, places, soundfile._ffi.sizeof(places)):
+        return 0
+    bits = [LIBSNDFILE.index(place) if place in LIBSNDFILE else -1 for place in places]
+    known = -1 not in bits and bits == sorted(set(bits))
+    return nontrivial(file.channels, sum(1 << bit for bit in bits)) if known else 0
+
+
+def unkept_layout(path: Path) -> str | None:
+    """Describe a layout that is no set of loudspeakers, as libsndfile does not tell of it; None for others."""
+    with path.open("rb") as file:
+        head = file.read(HEAD_BYTES)
+    opus = head.find(b"OpusHead")
+    if head[:4] == b"OggS" and 0 <= opus < len(head) - 18 and head[opus + 18] not in SPEAKERS_OPUS:
+        family = head[opus + 18]
+        kind = "ambisonic" if family in AMBISONIC_OPUS else "without positions"
+        return f"{kind} (Opus channel mapping family {family})"
+    return "ambisonic (B-format)" if AMBISONIC_WAV in wav_format(path) else None
+
+
+def write_mask(file: soundfile.SoundFile, mask: int) -> bool:
+    """Write the mask to a file open for writing; False if its format cannot store it."""
+    if file.format in FIXED:
+        return mask == STANDARD.get(file.channels)
+    places = soundfile._ffi.new("int[]", [place for bit, place in enumerate(LIBSNDFILE) if mask >> bit & 1])
+    return bool(soundfile._snd.sf_command(file._file, SET_MAP, places, soundfile._ffi.sizeof(places)))
+
+
+def nontrivial(channels: int, mask: int) -> int:
+    """Return a mask, but 0 for plain mono and stereo, and for one that does not fit the number of channels."""
+    usual = channels <= 2 and mask == STANDARD.get(channels)
+    return 0 if usual or mask.bit_count() != channels else mask
+
+
+def channel_order(channels: int, before: str, after: str) -> tuple[int, ...] | None:
+    """Return the order of the channels of format `before` in a file of format `after`; None if it is the same.
+
+    libsndfile leaves the channels of Vorbis and Opus in the order of these codecs.
+    """
+    xiph = XIPH.get(channels)
+    if xiph is None or (before == "OGG") == (after == "OGG"):
+        return None
+    return xiph if after == "OGG" else tuple(xiph.index(i) for i in range(channels))
 
 
 def count_others(extensions: Counter[str]) -> str:
@@ -120,3 +186,54 @@ def check_writable(path: Path, force: bool = False) -> None:
     if path.suffix.lower() not in FFMPEG_EXTENSIONS and not path.is_dir():
         output_format(path)
     check_place(path, force)
+
+
+@dataclass(frozen=True)
+class IntegrityCheck:
+    """Compares the content of a recording with its header: disagreement is a warning, missing content an error."""
+
+    name: str
+    allow_truncated: bool
+    warnings: list[str]
+
+    def on_missing(self, what: str) -> None:
+        """Raise TruncatedError for missing content, or warn if that is allowed."""
+        if not self.allow_truncated:
+            raise TruncatedError(f"{self.name}: cut short: {what}")
+        self.warn(f"cut short: {what}")
+
+    def report(self, missing: str | None, note: str | None) -> None:
+        """Report what is missing, if anything, and how header and content disagree otherwise."""
+        if missing is not None:
+            self.on_missing(missing)
+        if note is not None:
+            self.warn(note)
+
+    def warn(self, message: str) -> None:
+        """Add a warning once."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+    def without_layout(self, info: AudioInfo, layout: str | None) -> AudioInfo:
+        """Warn about a layout, if there is one, that no output keeps, and return the properties without it."""
+        if layout is None:
+            return info
+        self.warn(f"its channels are {layout}, which is lost: players take them for loudspeakers")
+        return replace(info, format="discrete", mask=0)  # in no order of loudspeakers
+
+    def check_length(
+        self, blocks: Iterator[Array], n_samples: int | None, rate_hz: int, first: int = 0
+    ) -> Iterator[Array]:
+        """Yield blocks [channels, n] from sample `first` on, of which `n_samples` samples are expected in all."""
+        n = first
+        try:
+            for block in blocks:
+                n += block.shape[1]
+                yield block
+        except AudioError as error:
+            if n == first:
+                raise
+            self.on_missing(str(error).removeprefix(f"{self.name}: "))
+            return
+        if n_samples is not None and n < n_samples:
+            self.on_missing(f"its header specifies {n_samples / rate_hz:.2f} s, the file has {n / rate_hz:.2f} s")

@@ -6,7 +6,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from segan_cli.arrays import Array
 
 CHUNK = 128  # samples that a recursion computes at once
 ATTACK_S = 0.005  # look-ahead of the limiter, in which the gain falls

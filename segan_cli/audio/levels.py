@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import IO, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.audio.filters import Limiter, TruePeaks, peak_levels
 from segan_cli.audio.meter import LoudnessMeter
 
-Array = NDArray[np.float32]
 Write = Callable[[Array], object]  # takes the next samples [channels, n]
 Warn = Callable[[str], None]  # takes a message about something that could not be kept
 Clip = Literal["limit", "scale", "clip"]
@@ -27,10 +26,6 @@ TOLERANCE_LU = 0.1
 READ_BYTES = 1 << 20  # of a temporary file at a time, per channel
 
 
-def ignore(message: str) -> None:
-    """Discard a message."""
-
-
 @dataclass(frozen=True)
 class TargetOptions:
     """How a recording is written."""
@@ -39,7 +34,7 @@ class TargetOptions:
     force: bool = True  # overwrite an existing file
     clip: Clip = "limit"  # for samples that the encoding cannot store
     releveled: bool = False  # whether the level may become another, so that tags about it are left out
-    warn: Warn = ignore  # gets a message about what could not be kept
+    warn: Warn = lambda message: None  # gets a message about what could not be kept
 
 
 @contextmanager

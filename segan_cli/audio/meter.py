@@ -1,13 +1,16 @@
-"""Meters in constant memory: levels before and after an enhancement, and integrated loudness (ITU-R BS.1770-4)."""
+"""Meters in constant memory: speech and noise levels, the effect of an enhancement, and loudness (ITU-R BS.1770-4)."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.errors import AudioError
 
-Array = NDArray[np.float32]
+FRAME = 320  # samples, 20 ms at 16 kHz
+ACTIVE_SHARE = 0.05  # of the mean power, -13 dB, from which a frame counts as active
+MIN_NOISE_SHARE = 0.1  # of the level of a whole recording, -20 dB, that an excerpt of it counts as at least
 
 FRAME_S = 0.032  # of a level
 LOWEST_DB, HIGHEST_DB = -120, 20
@@ -17,6 +20,24 @@ AUDIBLE_DB = -90  # in the pauses of the upper band; below is what rounding to 1
 CHUNK_S, BLOCK_S, WARM_UP_S = 60.0, 0.4, 1.0  # measured at a time, of the standard, and of the filters
 ABSOLUTE_GATE_LUFS, RELATIVE_GATE_LU = -70.0, -10.0
 MAX_LOUDNESS_CHANNELS = 5
+
+
+def active_level(samples: Array) -> float:
+    """RMS over active frames: frames of 320 samples with at least a twentieth of the mean power."""
+    if not len(samples):
+        return 0.0
+    n_frames = len(samples) // FRAME
+    frames = samples[: n_frames * FRAME].reshape(n_frames, FRAME) if n_frames else samples[None]
+    power = np.mean(np.square(frames, dtype=np.float64), axis=1)
+    return float(np.sqrt(power[power >= ACTIVE_SHARE * power.mean()].mean()))
+
+
+def noise_gain(speech_level: float, snr_db: float, rms: float, noise_level: float) -> float:
+    """Gain of an excerpt of noise for an SNR: the active level of the speech over the RMS of the excerpt.
+
+    The excerpt counts as at most 20 dB below the active level of its whole recording, so pauses are not amplified.
+    """
+    return speech_level * 10 ** (-snr_db / 20) / max(rms, MIN_NOISE_SHARE * noise_level)
 
 
 class LevelMeter:

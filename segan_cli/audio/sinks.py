@@ -4,20 +4,28 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
 import soundfile
 
+from segan_cli.arrays import Array
 from segan_cli.atomic import atomically
 from segan_cli.audio.containers.side_chunks import ID3_CHUNKS, TAG_CHUNKS, chunk_names, container, copy_chunks
-from segan_cli.audio.containers.wav import Encoding, wav_header
+from segan_cli.audio.containers.wav import BYTES, Encoding, wav_header
 from segan_cli.audio.ffmpeg.encoder import open_encoder
-from segan_cli.audio.files import FFMPEG_EXTENSIONS, FORMATS, LARGEST_WAV, AudioInfo, output_format
-from segan_cli.audio.layouts import STANDARD, channel_order
-from segan_cli.audio.levels import FLOATS, Array, Clip, TargetOptions, Warn, Write, full_scale
+from segan_cli.audio.files import (
+    FFMPEG_EXTENSIONS,
+    FORMATS,
+    LARGEST_WAV,
+    STANDARD,
+    AudioInfo,
+    channel_order,
+    output_format,
+)
+from segan_cli.audio.levels import FLOATS, Clip, TargetOptions, Warn, Write, full_scale
 from segan_cli.audio.libsndfile.reader import open_audio, read_blocks
 from segan_cli.audio.libsndfile.writer import error_message, open_for_writing
 from segan_cli.audio.sources import Source
@@ -104,18 +112,16 @@ def _open_with_libsndfile(
         if same_kind:
             rate = Fraction(info.rate_hz, original.info.rate_hz)
             copy_chunks(source, path, rate, warn, original.first, options.releveled)
-        else:
-            convert_tags(source, path, warn, chapters=original.first is None)
+            return
+        if other_chunks := chunk_names(source) - TAG_CHUNKS:
+            warn(f"left out, as {path.suffix} has no place for them: {', '.join(sorted(other_chunks))}")
+        if not container(source) or chunk_names(source) & ID3_CHUNKS:
+            copy_tags(source, path, warn, original.first is None)
 
 
-@contextmanager
-def in_range(floats: bool, clip: Clip, info: AudioInfo, write: Write, warn: Warn) -> Iterator[Write]:
+def in_range(floats: bool, clip: Clip, info: AudioInfo, write: Write, warn: Warn) -> AbstractContextManager[Write]:
     """Write samples as they are to an encoding with floats, and within full scale to others."""
-    if floats:
-        yield write
-    else:
-        with full_scale(clip, info.rate_hz, info.channels, write, warn) as bounded:
-            yield bounded
+    return nullcontext(write) if floats else full_scale(clip, info.rate_hz, info.channels, write, warn)
 
 
 def reordered(samples: Array, order: tuple[int, ...] | None) -> Array:
@@ -123,21 +129,18 @@ def reordered(samples: Array, order: tuple[int, ...] | None) -> Array:
     return samples if order is None else samples[list(order)]
 
 
-def convert_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> None:
-    """Copy the tags of a file into one of another format; warn about other chunks."""
-    other_chunks = chunk_names(source) - TAG_CHUNKS
-    if other_chunks:
-        warn(f"left out, as {target.suffix} has no place for them: {', '.join(sorted(other_chunks))}")
-    if not container(source) or chunk_names(source) & ID3_CHUNKS:
-        copy_tags(source, target, warn, chapters)
-
-
 @contextmanager
-def open_output(stream: IO[bytes], encoding: Encoding, raw: bool) -> Iterator[Write]:
-    """Write raw samples or WAV to standard output, flushing every block.
+def open_output(stream: IO[bytes], info: AudioInfo, options: TargetOptions, raw: str | None) -> Iterator[Write]:
+    """Write `raw` samples of that encoding, or WAV, to standard output, flushing every block.
 
     The header of the WAV gives no length in a pipe; in a file it is completed at the end.
     """
+    subtype = raw or options.subtype or info.subtype
+    subtype = subtype if raw or (subtype in BYTES and subtype != "PCM_S8") else "PCM_16"
+    encoding, order = (
+        Encoding(info.rate_hz, info.channels, subtype, info.mask),
+        channel_order(info.channels, info.format, "WAV"),
+    )
     n_bytes = 0
 
     def write_bytes(content: bytes) -> None:
@@ -150,7 +153,10 @@ def open_output(stream: IO[bytes], encoding: Encoding, raw: bool) -> Iterator[Wr
     if not raw:
         write_bytes(wav_header(encoding))
         n_bytes = 0
-    yield lambda samples: write_bytes(encoding.encode(samples))
+    with in_range(
+        subtype in FLOATS, options.clip, info, lambda samples: write_bytes(encoding.encode(samples)), options.warn
+    ) as bounded:
+        yield lambda samples: bounded(reordered(samples, order))
     if start is not None and n_bytes <= LARGEST_WAV:
         length, header = n_bytes, wav_header(encoding, n_bytes)
         write_bytes(b"\0" * (length % 2))
@@ -164,20 +170,15 @@ def open_output(stream: IO[bytes], encoding: Encoding, raw: bool) -> Iterator[Wr
 def seekable_position(stream: IO[bytes]) -> int | None:
     """Return the position of a stream in a regular file; None for other streams and for files open for appending."""
     try:
-        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode) or opened_for_appending(stream):
+        if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
             return None
-        return stream.tell()
+        if sys.platform == "win32":
+            return None if stream.tell() else 0
+        import fcntl
+
+        return None if fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_APPEND else stream.tell()
     except OSError:
         return None
-
-
-def opened_for_appending(stream: IO[bytes]) -> bool:
-    """Whether a shell opened a stream by `>>`."""
-    if sys.platform == "win32":
-        return stream.tell() > 0
-    import fcntl
-
-    return bool(fcntl.fcntl(stream.fileno(), fcntl.F_GETFL) & os.O_APPEND)
 
 
 def count_samples(path: Path) -> int:

@@ -3,39 +3,34 @@
 import io
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.atomic import scratch_file
-from segan_cli.audio.containers.parts import Part
+from segan_cli.audio.containers.chunks import Part
 from segan_cli.audio.containers.scan import scan_file
 from segan_cli.audio.containers.wav import (
     Encoding,
     PrependedStream,
-    read_samples,
+    block_length,
+    read_stream,
     read_wav_header,
-    skip_trailing_chunks,
 )
-from segan_cli.audio.ffmpeg.decoder import Decoding, decoding
+from segan_cli.audio.ffmpeg.decoder import decoding
 from segan_cli.audio.ffmpeg.program import find_ffmpeg, is_playlist
-from segan_cli.audio.files import FFMPEG_EXTENSIONS, MPEG_AUDIO, AudioInfo, check_shape
-from segan_cli.audio.integrity import IntegrityCheck
-from segan_cli.audio.layouts import unkept_layout
+from segan_cli.audio.files import FFMPEG_EXTENSIONS, MPEG_AUDIO, AudioInfo, IntegrityCheck, check_shape, unkept_layout
 from segan_cli.audio.libsndfile.reader import is_native, open_audio, read_blocks
 from segan_cli.errors import AudioError, TruncatedError
 from segan_cli.remote import download, is_remote
 
-Array = NDArray[np.float32]
-
 STDIN = "standard input"
-BLOCK_S = 10.0  # longest block …
-BLOCK_SAMPLES = 1 << 20  # … and its most samples, of all channels together
 
 
 @dataclass(frozen=True)
@@ -66,24 +61,19 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
     Raises AudioError when it cannot be read, also in the middle, and TruncatedError when it has less than its header
     specifies, unless `allow_truncated` is given.
     """
-    if is_remote(path):
-        opened = open_remote(path, allow_truncated)
-    elif path.is_fifo():
-        opened = open_pipe(path, allow_truncated)
-    elif path.is_file() and is_playlist(path):
-        raise AudioError(f"{path}: is a playlist of other files; give those files")
-    else:
-        check, parts = IntegrityCheck(str(path), allow_truncated, []), scan_native(path)
-        opened = open_decoded(path, check, parts) if needs_ffmpeg(path, parts) else open_native(path, check, parts)
-    with opened as source:
-        yield source
-
-
-@contextmanager
-def open_pipe(path: Path, allow_truncated: bool) -> Iterator[Source]:
-    """Open a named pipe."""
-    with path.open("rb") as pipe, open_stream(pipe, None, str(path), allow_truncated) as source:
-        yield source
+    with ExitStack() as stack:
+        if is_remote(path):
+            opened = open_copy(partial(download, path), path.suffix, str(path), allow_truncated)
+        elif path.is_fifo():
+            opened = open_stream(stack.enter_context(path.open("rb")), None, str(path), allow_truncated)
+        elif path.is_file() and is_playlist(path):
+            raise AudioError(f"{path}: is a playlist of other files; give those files")
+        else:
+            check = IntegrityCheck(str(path), allow_truncated, [])
+            native = path.is_file() and path.suffix.lower() not in FFMPEG_EXTENSIONS - MPEG_AUDIO
+            parts = scan_file(path) if native else []
+            opened = open_decoded(path, check, parts) if needs_ffmpeg(path, parts) else open_native(path, check, parts)
+        yield stack.enter_context(opened)
 
 
 @contextmanager
@@ -91,28 +81,8 @@ def open_decoded(path: Path, check: IntegrityCheck, parts: Sequence[Part]) -> It
     """Open a file by ffmpeg."""
     for part in parts:
         check.report(part.missing, part.note)
-    with decoding(path) as decoder:
-        encoding, media = decoder.encoding, decoder.media
-        check_shape(str(path), encoding.rate_hz, encoding.channels)
-        extension = path.suffix[1:].upper()
-        info = AudioInfo(encoding.rate_hz, encoding.channels, None, extension, media.subtype, mask=encoding.mask)
-        info = check.without_layout(info, "ambisonic" if media.is_ambisonic else None)
-        yield Source(str(path), info, decode(decoder, check), path=path, warnings=check.warnings)
-
-
-def decode(decoder: Decoding, check: IntegrityCheck) -> Iterator[Array]:
-    """Yield the blocks that ffmpeg decodes, then check its log."""
-    encoding, n = decoder.encoding, 0
-    for block in read_samples(decoder.stream.read, encoding, block_length(encoding.rate_hz, encoding.channels)):
-        n += block.shape[1]
-        yield block
-    check.report(*decoder.check(n / encoding.rate_hz))
-
-
-def scan_native(path: Path) -> list[Part]:
-    """Scan a file that libsndfile reads; an empty list where it can be trusted to read all of it."""
-    native = path.is_file() and path.suffix.lower() not in FFMPEG_EXTENSIONS - MPEG_AUDIO
-    return (scan_file(path) or []) if native else []
+    with decoding(path, check) as (info, blocks):
+        yield Source(str(path), info, blocks, path=path, warnings=check.warnings)
 
 
 @contextmanager
@@ -174,56 +144,30 @@ def open_stream(
         yield source
 
 
-@contextmanager
-def open_copied(stream: IO[bytes], name: str, allow_truncated: bool = False) -> Iterator[Source]:
+def open_copied(stream: IO[bytes], name: str, allow_truncated: bool = False) -> AbstractContextManager[Source]:
     """Open the content of a stream, from where it stands, by a temporary copy; raises AudioError if it is text."""
-    with scratch_file() as path:
+
+    def save(path: Path) -> None:
         with path.open("wb") as file:
             try:
                 shutil.copyfileobj(stream, file)
             except TypeError as error:
                 raise AudioError(f"{name}: is open as text; open it in binary mode, 'rb'") from error
-        with open_copy(path, name, allow_truncated) as source:
-            yield source
+
+    return open_copy(save, "", name, allow_truncated)
 
 
 @contextmanager
-def open_remote(path: Path, allow_truncated: bool) -> Iterator[Source]:
-    """Open a temporary copy of a remote file."""
-    with scratch_file(path.suffix) as copy:
-        download(path, copy)
-        with open_copy(copy, str(path), allow_truncated) as source:
-            yield source
-
-
-@contextmanager
-def open_copy(copy: Path, name: str, allow_truncated: bool) -> Iterator[Source]:
-    """Open a temporary copy of a recording; messages have the name of the recording."""
-    try:
-        with open_file(copy, allow_truncated) as source:
-            yield replace(source, name=name)
-    except TruncatedError as error:
-        raise TruncatedError(error.message.replace(str(copy), name)) from error
-    except AudioError as error:
-        raise AudioError(str(error).replace(str(copy), name)) from error
-
-
-def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, check: IntegrityCheck) -> Iterator[Array]:
-    """Yield the blocks of a stream, and those of WAV streams that follow it."""
-    largest = block_length(encoding.rate_hz, encoding.channels)
-    while True:
-        blocks = read_samples(stream.read1, encoding, largest, n_bytes)  # type: ignore[attr-defined]  # buffered
-        n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes
-        yield from check.check_length(blocks, n_samples, encoding.rate_hz)
-        if n_bytes is None or not (head := skip_trailing_chunks(stream, n_bytes % 2)):
-            return
-        if not head.startswith(b"RIFF"):
-            return check.warn("data after its samples is neither a chunk nor another recording, and ignored")
-        stream = io.BufferedReader(PrependedStream(head, stream))
-        following, n_bytes = read_wav_header(stream, check.name)
-        if following != encoding:
-            raise AudioError(f"{check.name}: a second recording of another encoding follows; pipe in one at a time")
-        check.warn("holds several recordings, read one after the other")
+def open_copy(save: Callable[[Path], None], suffix: str, name: str, allow_truncated: bool) -> Iterator[Source]:
+    """Open the temporary copy of a recording that `save` makes; messages have the name of the recording."""
+    with scratch_file(suffix) as copy:
+        save(copy)
+        try:
+            with open_file(copy, allow_truncated) as source:
+                yield replace(source, name=name)
+        except AudioError as error:
+            message = getattr(error, "message", str(error)).replace(str(copy), name)
+            raise (TruncatedError if isinstance(error, TruncatedError) else AudioError)(message) from error
 
 
 def needs_ffmpeg(path: Path, parts: Sequence[Part]) -> bool:
@@ -258,8 +202,3 @@ def cut(blocks: Iterator[Array], skip: int, n: int | None) -> Iterator[Array]:
         yield kept
         if n is not None and (n := n - kept.shape[-1]) <= 0:
             return
-
-
-def block_length(rate_hz: int, channels: int) -> int:
-    """Return the largest number of samples per channel that are read at a time."""
-    return max(1, min(round(BLOCK_S * rate_hz), BLOCK_SAMPLES // channels))

@@ -8,7 +8,7 @@ from pathlib import Path
 from segan_cli.backends.network import BackendName, Network, Precision, check_network
 from segan_cli.backends.pretrained import check_model, find_model, find_onnx, is_shipped
 from segan_cli.errors import ConfigError
-from segan_cli.extras import require_extra
+from segan_cli.system import require_extra
 
 
 def open_network(

@@ -6,12 +6,11 @@ import click
 
 from segan_cli import __version__
 from segan_cli.cli.sections import CommandGroup
-from segan_cli.errors import SameFileError, SeganError, StoppedError
-from segan_cli.extras import extra_of, install_command
-from segan_cli.printable import one_line
+from segan_cli.errors import LOG, SameFileError, SeganError, StoppedError, in_words, show_tracebacks
 from segan_cli.standard_streams import prepare_streams
 from segan_cli.stopping import BROKEN_PIPE, exit_on_signals, exit_on_signals_silently, remove_unfinished
-from segan_cli.tracebacks import LOG, in_words, show_tracebacks
+from segan_cli.system import extra_of, install_command
+from segan_cli.text import one_line
 
 SUMMARIES = {
     "enhance": "Remove noise from recordings of speech.",

@@ -12,17 +12,12 @@ from typing import IO
 import click
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-)
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.table import Column, Table
 from rich.text import Text
 
-from segan_cli.printable import one_line, printable
 from segan_cli.system import open_file_limit
+from segan_cli.text import one_line, printable
 
 for _size in ("COLUMNS", "LINES"):
     _value = os.environ.get(_size, "1")

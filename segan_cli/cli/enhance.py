@@ -1,133 +1,107 @@
 """`segan enhance`."""
 
+import glob
+import os
+import shlex
+from types import SimpleNamespace
 from typing import Any
 
 import click
 
-from segan_cli.cli.cluster_options import cluster_section
-from segan_cli.cli.enhance_arguments import ENCODINGS, SUBTYPES, Arguments, check_usage, plan_jobs
-from segan_cli.cli.enhance_batch import new_jobs, prepare_cluster, prepare_here, print_plan
-from segan_cli.cli.model_name import MODEL
-from segan_cli.cli.numbers import SEED, WORKERS, Finite, ShardNumber, Time, Whole
-from segan_cli.cli.paths import LOCAL_PATH, PATH_OR_URL
-from segan_cli.cli.sections import SectionedCommand, section
+from segan_cli.cli.sections import (
+    LOCAL_PATH,
+    MODEL,
+    PATH_OR_URL,
+    SEED,
+    WORKERS,
+    Finite,
+    SectionedCommand,
+    Whole,
+    check_cluster_usage,
+    choice,
+    cluster_section,
+    flag,
+    option,
+    raise_first,
+    seconds,
+    section,
+    shard_number,
+)
+from segan_cli.remote import is_url
+from segan_cli.same_file import STREAM
 
 TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a folder
+CLIP = ("limit", "scale", "clip")
+ENCODINGS = {"s8": "PCM_S8", "u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
+ENCODINGS |= {"f64": "DOUBLE", "alaw": "ALAW", "ulaw": "ULAW"}
+SUBTYPES = {"pcm8": "PCM_U8", "pcm16": "PCM_16", "pcm24": "PCM_24", "pcm32": "PCM_32", "float": "FLOAT"}
+SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 
 
 @click.command(cls=SectionedCommand)
 @click.argument("inputs", nargs=-1, type=PATH_OR_URL, metavar="NOISY...")
 @section(
     "Output",
-    click.option("-o", "--output", type=TARGET, help="File, folder (no extension), URL, or - for stdout."),
-    click.option("--suffix", metavar="TEXT", help="Write beside each input, with this suffix.  [default: -clean]"),
-    click.option("--skip-existing", is_flag=True, help="Skip recordings whose output exists."),
-    click.option("-y", "--force", is_flag=True, help="Overwrite existing outputs."),
-    click.option("--format", "extension", metavar="EXT", help="wav, flac, ogg, mp3 …  [default: as the input]"),
-    click.option("--subtype", type=click.Choice(list(SUBTYPES)), help="Encoding.  [default: as the input]"),
-    click.option(
-        "--rate",
-        type=Whole(1_000, 768_000),
-        metavar="HZ",
-        help="Sampling rate; with --raw, also of the input.  [default: as the input]",
+    option("-o --output", "File, folder (no extension), URL, or - for stdout.", TARGET),
+    option("--suffix TEXT", "Write beside each input, with this suffix.  [default: -clean]"),
+    flag("--skip-existing", "Skip recordings whose output exists."),
+    flag("-y --force", "Overwrite existing outputs."),
+    option("--format EXT", "wav, flac, ogg, mp3 …  [default: as the input]", name="extension"),
+    option("--subtype", "Encoding.  [default: as the input]", click.Choice(list(SUBTYPES))),
+    option(
+        "--rate HZ", "Sampling rate; with --raw, also of the input.  [default: as the input]", Whole(1_000, 768_000)
     ),
-    click.option("--normalize", type=Finite(-120, 0), metavar="DB", help="Scale to this peak level (full scale: 0)."),
-    click.option(
-        "--loudness",
-        type=Finite(-70, 0),
-        metavar="LUFS",
-        help="Scale to this loudness, e.g. -16, and limit true peaks to -1 dB.",
-    ),
-    click.option(
-        "--clip",
-        type=click.Choice(["limit", "scale", "clip"]),
-        default="limit",
-        show_default=True,
-        help="Above full scale: turn peaks down, or the whole recording, or cut peaks off.",
-    ),
-    click.option("--residual", type=LOCAL_PATH, metavar="FILE", help="Write the removed sound to a file."),
-    click.option("--plot", type=LOCAL_PATH, metavar="PNG", help="Plot waveform and spectrogram before and after."),
+    option("--normalize DB", "Scale to this peak level (full scale: 0).", Finite(-120, 0)),
+    option("--loudness LUFS", "Scale to this loudness, e.g. -16, and limit true peaks to -1 dB.", Finite(-70, 0)),
+    choice("--clip", CLIP, "Above full scale: turn peaks down, or the whole recording, or cut peaks off."),
+    option("--residual FILE", "Write the removed sound to a file.", LOCAL_PATH),
+    option("--plot PNG", "Plot waveform and spectrogram before and after.", LOCAL_PATH),
 )
 @section(
     "Enhancement",
-    click.option(
-        "-m",
-        "--model",
-        type=MODEL,
-        default="default",
-        show_default=True,
-        metavar="MODEL",
-        help="Shipped model or model file.",
-    ),
+    option("-m --model MODEL", "Shipped model or model file.", MODEL, default="default", show_default=True),
     click.option("--live", "model", flag_value="segan-live", help="Causal model: in pipes 32 ms behind the input."),
-    click.option("--strength", type=Finite(0, 1), metavar="S", help="0 to 1; 0.8 sounds more natural.  [default: 1]"),
-    click.option("--max-attenuation", type=Finite(0), metavar="DB", help="Reduce noise by at most this many dB."),
-    click.option(
-        "--channels",
-        multiple=True,
-        metavar="MODE",
-        help="linked keeps the stereo image, independent is for separate microphones; with --raw, also their number."
+    option("--strength S", "0 to 1; 0.8 sounds more natural.  [default: 1]", Finite(0, 1)),
+    option("--max-attenuation DB", "Reduce noise by at most this many dB.", Finite(0)),
+    option(
+        "--channels MODE",
+        "linked keeps the stereo image, independent is for separate microphones; with --raw, also their number."
         "  [default: linked]",
+        multiple=True,
     ),
-    click.option(
-        "--high-band",
-        type=click.Choice(["denoise", "keep", "drop"]),
-        default="denoise",
-        show_default=True,
-        help="What to do with sound above 8 kHz.",
-    ),
+    choice("--high-band", ("denoise", "keep", "drop"), "What to do with sound above 8 kHz."),
 )
 @section(
     "Input",
-    click.option(
-        "--files-from", type=PATH_OR_URL, metavar="LIST", help="Read input names from a file or -, one per line."
-    ),
-    click.option("--start", type=Time(), metavar="TIME", help="Enhance an excerpt from here on: seconds or MM:SS."),
-    click.option("--duration", type=Time(), metavar="TIME", help="Length of the excerpt.  [default: to the end]"),
-    click.option("--shard", type=ShardNumber(), metavar="I/N", help="Enhance part I of N of the inputs, by name."),
-    click.option("--allow-truncated", is_flag=True, help="Accept recordings that are cut short."),
-    click.option("--raw", is_flag=True, help="Standard input and output are samples without a header."),
-    click.option(
-        "--encoding",
-        type=click.Choice(list(ENCODINGS)),
-        metavar="ENCODING",
-        help=f"Of --raw samples: {', '.join(ENCODINGS)}.  [default: s16]",
+    option("--files-from LIST", "Read input names from a file or -, one per line.", PATH_OR_URL),
+    option("--start TIME", "Enhance an excerpt from here on: seconds or MM:SS.", seconds),
+    option("--duration TIME", "Length of the excerpt.  [default: to the end]", seconds),
+    option("--shard I/N", "Enhance part I of N of the inputs, by name.", shard_number),
+    flag("--allow-truncated", "Accept recordings that are cut short."),
+    flag("--raw", "Standard input and output are samples without a header."),
+    option(
+        "--encoding ENCODING", f"Of --raw samples: {', '.join(ENCODINGS)}.  [default: s16]", click.Choice([*ENCODINGS])
     ),
 )
 @section(
     "Performance",
-    click.option(
-        "-j", "--jobs", type=WORKERS, metavar="N", help="Recordings at a time.  [default: one per core, at most 4]"
-    ),
-    click.option("--threads", type=WORKERS, metavar="N", help="Threads per recording.  [default: all cores]"),
-    click.option("-d", "--device", default="auto", show_default=True, help="auto, cpu, cuda or mps."),
-    click.option(
-        "--backend",
-        type=click.Choice(["auto", "onnx", "torch"]),
-        default="auto",
-        show_default=True,
-        help="Runs the network; auto is onnx on the CPU.",
-    ),
-    click.option(
-        "--precision",
-        type=click.Choice(["fp32", "bf16"]),
-        default="fp32",
-        show_default=True,
-        help="Precision of the network.",
-    ),
-    click.option("--batch-size", "batch", type=Whole(1, 4_096), metavar="N", help="Segments per call of the network."),
-    click.option("--seed", default=0, type=SEED, metavar="N", help="Seed, for models with a latent z.  [default: 0]"),
+    option("-j --jobs N", "Recordings at a time.  [default: one per core, at most 4]", WORKERS),
+    option("--threads N", "Threads per recording.  [default: all cores]", WORKERS),
+    option("-d --device", "auto, cpu, cuda or mps.", default="auto", show_default=True),
+    choice("--backend", ("auto", "onnx", "torch"), "Runs the network; auto is onnx on the CPU."),
+    choice("--precision", ("fp32", "bf16"), "Precision of the network."),
+    option("--batch-size N", "Segments per call of the network.", Whole(1, 4_096), name="batch"),
+    option("--seed N", "Seed, for models with a latent z.  [default: 0]", SEED, default=0),
 )
 @cluster_section
 @section(
     "Messages",
-    click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each recording."),
-    click.option(
-        "--outcomes", type=PATH_OR_URL, metavar="FILE", help="Write these lines to a .jsonl or .parquet file."),
-    click.option("--dry-run", is_flag=True, help="List inputs and outputs, and enhance nothing."),
-    click.option("-q", "--quiet", is_flag=True, help="Print errors only."),
-    click.option("-v", "--verbose", is_flag=True, help="Print a line for each recording."),
-)  # fmt: skip
+    flag("--json", "Print a line of JSON for each recording.", name="as_json"),
+    option("--outcomes FILE", "Write these lines to a .jsonl or .parquet file.", PATH_OR_URL),
+    flag("--dry-run", "List inputs and outputs, and enhance nothing."),
+    flag("-q --quiet", "Print errors only."),
+    flag("-v --verbose", "Print a line for each recording."),
+)
 def enhance(**options: Any) -> None:
     """Remove noise from recordings of speech.
 
@@ -140,30 +114,69 @@ def enhance(**options: Any) -> None:
       segan enhance interviews/ -o cleaned/ --skip-existing
       ffmpeg -i talk.mp4 -f wav - | segan enhance - -o - | aplay
     """
-    arguments = Arguments(**options)
+    arguments = SimpleNamespace(**options)
     check_usage(arguments)
-    plan = plan_jobs(arguments)
-    if arguments.dry_run:
-        print_plan(plan, arguments)
-        return
+    arguments.channels, arguments.raw_channels = channel_options(arguments)
+    arguments.subtype, arguments.encoding = SUBTYPES.get(arguments.subtype), ENCODINGS.get(arguments.encoding)
 
-    from segan_cli.atomic import remove_scratch
-    from segan_cli.cli.batch_reporter import BatchReporter
-    from segan_cli.cli.outcome_file import open_outcomes
-    from segan_cli.stopping import RaiseOnSignal, listening
+    from segan_cli.cli.enhance_batch import enhance_inputs
 
-    remove_scratch()
-    enhancer, run = (prepare_here if arguments.ray is None else prepare_cluster)(plan, arguments)
-    with open_outcomes(arguments.outcomes, arguments.force or arguments.skip_existing) as record:
-        reporter = BatchReporter(
-            len(plan) + len(plan.refused), as_json=arguments.as_json, to_stream=arguments.output == "-",
-            quiet=arguments.quiet, verbose=arguments.verbose, record=record,
-        )  # fmt: skip
-        with reporter, listening(RaiseOnSignal()) as stopped:
-            run(new_jobs(plan, arguments, enhancer, reporter), reporter, stopped)
-            reporter.close()
-    if arguments.plot is not None:
-        from segan_cli.enhancement.plot import plot
+    enhance_inputs(arguments)
 
-        for job in plan:
-            plot(job.source, job.target, arguments.plot)
+
+def check_usage(arguments: SimpleNamespace) -> None:
+    """Raise UsageError for options that contradict each other."""
+    inputs, output, suffix, extension = arguments.inputs, arguments.output, arguments.suffix, arguments.extension
+    if is_output_without_option(arguments):
+        source, target = (shlex.quote(str(path)) for path in inputs)
+        raise click.UsageError(f"{target} does not exist; to write to it: segan enhance {source} -o {target}")
+    excerpt = arguments.start is not None or arguments.duration is not None
+    raise_first({
+        "Nothing to enhance; give files, folders, or - for standard input.": not inputs and not arguments.files_from,
+        "--output and --suffix both name the output; give one of them.": None not in (output, suffix),
+        "Invalid value for --output: the name is empty; give a file, a folder or -": output == "",
+        "Standard output is a terminal; redirect it, or give -o FILE.": output == "-" and os.isatty(1),
+        "Invalid value for --suffix: give text without a slash, such as -clean": suffix == "" or "/" in (suffix or ""),
+        f"Invalid value for --format: {extension}; give wav, flac, ogg, mp3 …":
+            extension is not None and not extension.strip(".").isalnum(),
+        "--files-from - and the input - both read standard input.":
+            STREAM in inputs and arguments.files_from == STREAM,
+        "--strength and --max-attenuation both limit the change; give one of them.":
+            None not in (arguments.strength, arguments.max_attenuation),
+        "--normalize and --loudness both set the level; give one of them.":
+            None not in (arguments.normalize, arguments.loudness),
+        "--raw samples have no header; give --rate.": arguments.raw and arguments.rate is None,
+        "--encoding needs --raw.": arguments.encoding is not None and not arguments.raw,
+        "--force and --skip-existing contradict each other; give one of them.":
+            arguments.force and arguments.skip_existing,
+        "Invalid value for --duration: the excerpt is empty; give more than 0 seconds": arguments.duration == 0,
+        "--plot shows whole recordings; leave out --start and --duration.": arguments.plot is not None and excerpt,
+    })  # fmt: skip
+    here = {"--residual": arguments.residual, "--plot": arguments.plot, "--raw": arguments.raw or None}
+    here |= {"--jobs": arguments.jobs, "--threads": arguments.threads}
+    check_cluster_usage(arguments, here, streams=STREAM in inputs or output == "-")
+
+
+def is_output_without_option(arguments: SimpleNamespace) -> bool:
+    """Whether the second of two inputs seems to be the output, as other commands have it."""
+    if len(arguments.inputs) != 2 or arguments.output is not None or arguments.suffix is not None:
+        return False
+    first, second = map(str, arguments.inputs)
+    new = not (glob.has_magic(second) or is_url(second) or os.path.lexists(second))
+    return new and second != "-" and (first == "-" or os.path.lexists(first))
+
+
+def channel_options(arguments: SimpleNamespace) -> tuple[str, int]:
+    """Parse --channels: the mode, and the number of channels of raw samples."""
+    from segan_cli.audio.files import MAX_CHANNELS
+
+    mode, n = "linked", 1
+    for value in arguments.channels:
+        if value in ("linked", "independent"):
+            mode = value
+        elif value.isdecimal() and arguments.raw and 1 <= int(value) <= MAX_CHANNELS:
+            n = int(value)
+        else:
+            message = f"{value}; give linked or independent, and with --raw a number"
+            raise click.BadParameter(message, param_hint="--channels")
+    return mode, n

@@ -1,39 +1,156 @@
-"""What `segan enhance` does with a plan: list it, enhance it here, or on a cluster."""
+"""What `segan enhance` does: it plans jobs, and lists them, or enhances them here or on a cluster."""
 
+import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import Any
 
 import click
 
-from segan_cli.atomic import remove_leftovers
-from segan_cli.cli.cluster_options import actor_options
-from segan_cli.cli.enhance_arguments import Arguments, enhancer_arguments, output_options
-from segan_cli.errors import SeganError, StoppedError
-from segan_cli.plain_json import write_json
+from segan_cli.atomic import check_place, remove_leftovers, remove_scratch
+from segan_cli.audio.containers.wav import Encoding
+from segan_cli.backends.pretrained import model_files
+from segan_cli.cli.console import limit_jobs, print_json, print_line, say
+from segan_cli.cli.outcomes import BatchReporter, check_outcome_file, open_outcomes
+from segan_cli.cli.sections import raise_first
+from segan_cli.enhancement.batch import run_batch, run_job
+from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.enhancement.plan import Job, Plan, Shard, make_plan, read_names
+from segan_cli.enhancement.recording import Excerpt, OnProgress, Outcome, OutputOptions, standard_input
+from segan_cli.errors import ExistsError, SeganError, StoppedError
+from segan_cli.remote import as_path, find_files, is_remote
+from segan_cli.same_file import STREAM, Use
+from segan_cli.stopping import RaiseOnSignal, listening
+from segan_cli.system import cpu_count, require_extra
+from segan_cli.text import write_json
+from segan_cli.witness import witnessed
 
-if TYPE_CHECKING:
-    from segan_cli.cli.batch_reporter import BatchReporter
-    from segan_cli.enhancement.enhancer import Enhancer
-    from segan_cli.enhancement.jobs import Job, JobList
-    from segan_cli.enhancement.plan import Plan
-    from segan_cli.enhancement.recording import OnProgress, Outcome
-
+SUFFIX = "-clean"  # of outputs, if neither --output nor --suffix is given
 END_OF_ACTORS_S = 5.0
 FILES_PER_JOB = 12  # open files of a recording, at most: its lock, its copy, and the pipes of two ffmpeg
 DEFAULT_JOBS = 4  # at most; the network uses all cores in any case
 
-Run = Callable[["JobList", "BatchReporter", Callable[[], int]], None]
+Run = Callable[[Plan, BatchReporter, Callable[[], int]], None]
 
 
-def print_plan(plan: "Plan", arguments: Arguments) -> None:
+def enhance_inputs(arguments: SimpleNamespace) -> None:
+    """Enhance all inputs, or list them for --dry-run; raises SeganError when one could not be enhanced."""
+    plan = plan_jobs(arguments)
+    if arguments.dry_run:
+        print_plan(plan, arguments)
+        return
+    remove_scratch()
+    enhancer, run = (prepare_here if arguments.ray is None else prepare_cluster)(plan, arguments)
+    with open_outcomes(arguments.outcomes, arguments.force or arguments.skip_existing) as record:
+        reporter = BatchReporter(
+            len(plan) + len(plan.refused), as_json=arguments.as_json, to_stream=arguments.output == "-",
+            quiet=arguments.quiet, verbose=arguments.verbose, record=record,
+        )  # fmt: skip
+        with reporter, listening(RaiseOnSignal()) as stopped:
+            run(new_jobs(plan, arguments, enhancer, reporter), reporter, stopped)
+            reporter.close()
+    if arguments.plot is not None:
+        from segan_cli.enhancement.plot import plot
+
+        for job in plan:
+            plot(job.source, job.target, arguments.plot)
+
+
+def plan_jobs(arguments: SimpleNamespace) -> Plan:
+    """Plan the jobs; raises UsageError when options do not apply to them."""
+    files_from, output, suffix, force = arguments.files_from, arguments.output, arguments.suffix, arguments.force
+    listed = b"" if files_from is None else standard_input().read() if files_from == STREAM else files_from.read_bytes()
+    if not arguments.inputs and not any(True for _ in read_names(listed)):
+        raise click.UsageError("Nothing to enhance; the list is empty.")
+    plan = make_plan(
+        arguments.inputs,
+        None if output is None else as_path(output),
+        SUFFIX if output is None and suffix is None else suffix,
+        f".{arguments.extension.lstrip('.')}" if arguments.extension else None,
+        read_names(listed),
+        slash=str(output).endswith(("/", os.sep)),
+        shard=None if arguments.shard is None else Shard(*arguments.shard),
+        others=other_uses(arguments),
+    )
+    if arguments.outcomes is not None:
+        check_outcome_file(arguments.outcomes, force or arguments.skip_existing)
+    single = arguments.residual is not None or arguments.plot is not None
+    whole = arguments.normalize is not None or arguments.loudness is not None or arguments.clip == "scale"
+    raise_first({
+        "--raw is for standard input and output; give - as input or output.": arguments.raw and not plan.has_stream,
+        "--residual and --plot support only one recording.": single and (len(plan) != 1 or arguments.shard is not None),
+        "--normalize, --loudness and --clip scale read the whole recording before they write; give -o FILE.":
+            whole and any(job.target == STREAM for job in plan),
+        "--ray enhances files, not standard input; the list has a line -.":
+            arguments.ray is not None and plan.has_stream,
+    })  # fmt: skip
+    if arguments.plot is not None:
+        require_extra("plot", "--plot")
+        check_place(arguments.plot, force)
+        raise_first({"--plot reads input and output again; give files.": plan.has_stream})
+    if arguments.loudness is not None:
+        require_extra("loudness", "--loudness")
+    earlier = note_earlier_results(plan) if suffix is None and output is not None else []
+    for note in [] if arguments.quiet else [*plan.notes, *earlier]:
+        say(f"segan: {note}")
+    return plan
+
+
+def other_uses(arguments: SimpleNamespace) -> list[Use]:
+    """Return the files that the command reads and writes besides recordings and their outputs."""
+    uses = [Use(path, "model") for path in model_files(arguments.model)]
+    if arguments.files_from is not None:
+        uses.append(Use(arguments.files_from, "list"))
+    written = {"--residual": arguments.residual, "--plot": arguments.plot, "--outcomes": arguments.outcomes}
+    if arguments.dry_run or (arguments.as_json and arguments.output != "-"):
+        written["the report"] = STREAM
+    return uses + [Use(path, option, written=True) for option, path in written.items() if path is not None]
+
+
+def note_earlier_results(jobs: Iterable[Job]) -> list[str]:
+    """Note inputs that look like results of other inputs."""
+    results = {job.source for job in jobs if job.source.stem.endswith(SUFFIX)}
+    of_inputs = {result.with_stem(result.stem.removesuffix(SUFFIX) or result.stem): result for result in results}
+    found = [of_inputs[job.source] for job in jobs if job.source in of_inputs] if results else []
+    return [f"{min(found)}: {len(found)} inputs look like earlier results and are enhanced again"] if found else []
+
+
+def output_options(arguments: SimpleNamespace) -> OutputOptions:
+    """Return how the outputs are written."""
+    raw, excerpt = None, None
+    if arguments.start is not None or arguments.duration is not None:
+        excerpt = Excerpt(arguments.start or 0.0, arguments.duration)
+    if arguments.raw:
+        raw = Encoding(arguments.rate, arguments.raw_channels, arguments.encoding or "PCM_16")
+    return OutputOptions(
+        raw=raw,
+        rate_hz=None if arguments.raw else arguments.rate,
+        subtype=arguments.subtype,
+        normalize_db=arguments.normalize,
+        loudness_lufs=arguments.loudness,
+        clip=arguments.clip,
+        residual=arguments.residual,
+        force=arguments.force,
+        allow_truncated=arguments.allow_truncated,
+        excerpt=excerpt,
+    )
+
+
+def enhancer_arguments(arguments: SimpleNamespace) -> dict[str, Any]:
+    """Return the arguments of the Enhancer that do not depend on where it runs."""
+    names = ("channels", "high_band", "device", "backend", "precision", "batch", "seed")
+    strength = 1.0 if arguments.strength is None else arguments.strength
+    if arguments.max_attenuation is not None:
+        strength = 1 - 10 ** (-arguments.max_attenuation / 20)
+    return {"strength": strength, **{name: getattr(arguments, name) for name in names}}
+
+
+def print_plan(plan: Plan, arguments: SimpleNamespace) -> None:
     """Print each input with its output, and the number of them; raises SeganError when some are refused."""
-    from segan_cli.cli.console import print_json, print_line, say
-    from segan_cli.enhancement.plan import ExistingTargets
-
     existing = ExistingTargets(plan.folder)
     for job in plan:
         source, target, exists = str(job.source), str(job.target), job.target in existing
@@ -51,24 +168,16 @@ def print_plan(plan: "Plan", arguments: Arguments) -> None:
         say(summary)
 
 
-def prepare_here(plan: "Plan", arguments: Arguments) -> tuple["Enhancer", Run]:
+def prepare_here(plan: Plan, arguments: SimpleNamespace) -> tuple[Enhancer, Run]:
     """Load the model, and return it with what enhances jobs in this process."""
-    from segan_cli.cli.console import limit_jobs
-    from segan_cli.enhancement.batch import run_batch, run_job
-    from segan_cli.enhancement.enhancer import Enhancer
-    from segan_cli.remote import is_remote
-    from segan_cli.system import cpu_count
-    from segan_cli.witness import witnessed
-
-    several = len(plan) > 1
     n_jobs = max(1, min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), DEFAULT_JOBS)), len(plan)))
     n_jobs = limit_jobs(n_jobs, FILES_PER_JOB, arguments.quiet)
     enhancer = Enhancer(arguments.model, **enhancer_arguments(arguments), threads=arguments.threads, jobs=n_jobs)
-    options = output_options(arguments)
+    options, several = output_options(arguments), len(plan) > 1
     checked = replace(options, force=True)  # for remote targets, of which a listing told whether they exist
 
-    def run(jobs: "JobList", reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
-        def run_one(job: "Job", on_progress: "OnProgress") -> "Outcome":
+    def run(jobs: Plan, reporter: BatchReporter, stopped: Callable[[], int]) -> None:
+        def run_one(job: Job, on_progress: OnProgress) -> Outcome:
             with witness.following(str(job.source)) if witness is not None else nullcontext():
                 return run_job(enhancer, job, checked if several and is_remote(job.target) else options, on_progress)
 
@@ -78,63 +187,73 @@ def prepare_here(plan: "Plan", arguments: Arguments) -> tuple["Enhancer", Run]:
     return enhancer, run
 
 
-def prepare_cluster(plan: "Plan", arguments: Arguments) -> tuple["Enhancer", Run]:
+def prepare_cluster(plan: Plan, arguments: SimpleNamespace) -> tuple[Enhancer, Run]:
     """Check the model, and return it with what enhances jobs on a Ray cluster."""
     from segan_cli.cluster.enhance import enhance_on_cluster
-    from segan_cli.cluster.session import connected
-    from segan_cli.enhancement.enhancer import Enhancer
+    from segan_cli.cluster.pipeline import ActorOptions, connected
 
-    if plan.has_stream:
-        raise click.UsageError("--ray enhances files, not standard input; the list has a line -.")
     settings = enhancer_arguments(arguments)
     enhancer = Enhancer(arguments.model, **{**settings, "device": "cpu"}, threads=1)  # fails here if it cannot be used
-    actors = actor_options(arguments.ray_actors, arguments.ray_cpus, arguments.ray_gpus)
+    actors = ActorOptions(arguments.ray_cpus or 1, arguments.ray_gpus, *(arguments.ray_actors or (1, None)))
+    settings["threads"] = actors.cpus
 
-    def run(jobs: "JobList", reporter: "BatchReporter", stopped: Callable[[], int]) -> None:
+    def run(jobs: Plan, reporter: BatchReporter, stopped: Callable[[], int]) -> None:
         if not len(jobs):  # nothing to do for a cluster
             return
         try:
-            with connected(str(arguments.ray)):
+            with connected(arguments.ray):
                 enhance_on_cluster(
-                    jobs, arguments.model, {**settings, "threads": actors.cpus},
-                    output_options(arguments), actors, reporter.on_outcome,
-                )  # fmt: skip
+                    jobs, arguments.model, settings, output_options(arguments), actors, reporter.on_outcome
+                )
         except StoppedError:
-            remove_leftovers_of(job.target for job in jobs)
+            end = time.monotonic() + END_OF_ACTORS_S  # in which what Ray has killed ends
+            for job in jobs:
+                while not remove_leftovers(job.target) and time.monotonic() < end:
+                    time.sleep(0.1)
             raise
 
     return enhancer, run
 
 
-def remove_leftovers_of(targets: Iterable[Path]) -> None:
-    """Remove what actors left that Ray has killed, which may take them a moment."""
-    end = time.monotonic() + END_OF_ACTORS_S
-    for target in targets:
-        while not remove_leftovers(target) and time.monotonic() < end:
-            time.sleep(0.1)
-
-
-def new_jobs(plan: "Plan", arguments: Arguments, enhancer: "Enhancer", reporter: "BatchReporter") -> "JobList":
-    """Return the jobs to run; what is refused, and jobs whose target exists, are reported first.
-
-    A single job that runs here checks its target itself.
-    """
-    from segan_cli.enhancement.batch import refuse, skip
-    from segan_cli.enhancement.plan import ExistingTargets
-    from segan_cli.enhancement.recording import Outcome
-
+def new_jobs(plan: Plan, arguments: SimpleNamespace, enhancer: Enhancer, reporter: BatchReporter) -> Plan:
+    """Return the jobs to run; what is refused, and jobs whose target exists, are reported first."""
     for source, why in plan.refused.items():
         reporter.on_outcome(enhancer.add_provenance(Outcome(source, "", error=why)))
-    if arguments.force or (len(plan) == 1 and arguments.ray is None):
-        return plan.jobs
-    existing, new = ExistingTargets(plan.folder), bytearray()
+    if arguments.force:
+        return plan
+    existing, new = ExistingTargets(plan.folder, single=len(plan) == 1), bytearray()
     for job in plan:
         new.append(job.target not in existing)
         if new[-1]:
             continue
+        outcome = Outcome(str(job.source), str(job.target), skipped=arguments.skip_existing)
         if arguments.skip_existing:
-            reporter.on_outcome(skip(enhancer, job))
+            remove_leftovers(job.target)
+            reporter.on_outcome(enhancer.add_provenance(outcome))
         else:
-            reporter.on_existing(refuse(enhancer, job))
+            error = str(ExistsError(f"{job.target}: exists already"))
+            reporter.on_outcome(enhancer.add_provenance(replace(outcome, error=error)), existing=True)
     reporter.report_existing()
-    return plan.jobs.kept(new)
+    return plan.kept(new)
+
+
+class ExistingTargets:
+    """Which targets exist: local files by a request each, remote ones by one listing of their folder."""
+
+    def __init__(self, folder: Path | None, single: bool = False) -> None:
+        """`folder` holds all targets, None if they are beside their sources; a `single` one is asked for itself."""
+        self.single, self.found, self.listed = single, set[Path](), set[Path]()
+        self.root = folder if folder is not None and is_remote(folder) else None
+
+    def __contains__(self, target: Path) -> bool:
+        if target == STREAM:
+            return False
+        if not is_remote(target):
+            return os.path.isfile(target)  # noqa: PTH113  # Path.is_file raises for overlong names
+        if self.single:
+            return target.is_file()
+        folder = self.root or target.parent
+        if folder not in self.listed:
+            self.listed.add(folder)
+            self.found |= {folder / name for name in find_files(folder, recursive=folder is self.root, hidden=True)}
+        return target in self.found

@@ -5,12 +5,10 @@ from pathlib import Path
 import click
 
 from segan_cli.atomic import check_place
-from segan_cli.cli.model_name import MODEL
+from segan_cli.cli.sections import MODEL, PATH
 from segan_cli.errors import ConfigError
-from segan_cli.extras import require_extra
 from segan_cli.same_file import Use, check_uses
-
-PATH = click.Path(path_type=Path)
+from segan_cli.system import require_extra
 
 
 @click.command()

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segan_cli.cli.model_name import MODEL
-from segan_cli.cli.numbers import Finite, Whole
-from segan_cli.extras import require_extra
+from segan_cli.cli.sections import MODEL, Finite, Whole
+from segan_cli.system import require_extra
 
 if TYPE_CHECKING:
     from rich.status import Status

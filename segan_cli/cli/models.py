@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from segan_cli.plain_json import write_json
+from segan_cli.text import write_json
 
 COSTS = Path(__file__).parents[1] / "config" / "costs.json"  # measured by tools/costs.py
 SCORES = ("pesq_wb", "stoi", "si_sdr_db")

@@ -13,21 +13,28 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segan_cli.cli.model_name import MODEL_TO_TRAIN
-from segan_cli.cli.numbers import DECIBELS, SEED, Finite, Whole
-from segan_cli.cli.sections import SectionedCommand, section
+from segan_cli.cli.sections import (
+    DECIBELS,
+    MODEL_TO_TRAIN,
+    PATH,
+    SEED,
+    Finite,
+    SectionedCommand,
+    Whole,
+    flag,
+    option,
+    section,
+)
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_for, shipped_recipes
 from segan_cli.config.schema import override
 from segan_cli.config.training import ObjectiveName, Recipe, TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError, StoppedError, TrainingError
-from segan_cli.extras import require_extra
-from segan_cli.system import MAX_JOBS
+from segan_cli.system import MAX_JOBS, require_extra
 
 if TYPE_CHECKING:
     from segan_cli.training.run import RunOptions
 
-FOLDER = click.Path(path_type=Path)
 FIXED_FIELDS = {"model.preset", "model.generator.family", "model.discriminator.family"}
 WITHOUT = "none"  # of --adversarial: reconstruction losses alone
 WRITTEN = ("*.safetensors", "last.pt", "log.jsonl", "segments.jsonl", "data.json")  # by a training to its folder
@@ -51,60 +58,43 @@ RECIPE_OPTIONS = {  # option → field of the recipe
 @click.command(cls=SectionedCommand)
 @section(
     "Data",
-    click.option("--data", multiple=True, metavar="PATH[:WEIGHT]", help="Speech; repeatable."),
-    click.option("--noise", multiple=True, metavar="PATH[:WEIGHT]", help="Noise; repeatable.  [default: generated]"),
-    click.option("--rir", multiple=True, metavar="PATH[:WEIGHT]", help="Room impulse responses; repeatable."),
-    click.option("--valid-data", multiple=True, metavar="PATH", help="Validation speech.  [default: some speakers]"),
-    click.option("--valid-noise", multiple=True, metavar="PATH", help="Validation noise.  [default: held-out files]"),
-    click.option("--snr", nargs=2, type=DECIBELS, metavar="MIN MAX", help="Range of the SNR of mixtures, in dB."),
-    click.option("--cache", type=FOLDER, metavar="FOLDER", help="Decoded audio.  [default: cache, beside --run-dir]"),
+    option("--data PATH[:WEIGHT]", "Speech; repeatable.", multiple=True),
+    option("--noise PATH[:WEIGHT]", "Noise; repeatable.  [default: generated]", multiple=True),
+    option("--rir PATH[:WEIGHT]", "Room impulse responses; repeatable.", multiple=True),
+    option("--valid-data PATH", "Validation speech.  [default: some speakers]", multiple=True),
+    option("--valid-noise PATH", "Validation noise.  [default: held-out files]", multiple=True),
+    option("--snr MIN MAX", "Range of the SNR of mixtures, in dB.", DECIBELS, nargs=2),
+    option("--cache FOLDER", "Decoded audio.  [default: cache, beside --run-dir]", PATH),
 )
 @section(
     "Run",
-    click.option("--run-dir", "run", type=FOLDER, metavar="FOLDER", help="Output folder.  [default: runs/PRESET]"),
-    click.option("--resume", is_flag=True, help="Resume the training in --run-dir."),
-    click.option(
-        "--init",
-        type=MODEL_TO_TRAIN,
-        metavar="MODEL",
-        help="Start from the weights of a shipped model or a model file.",
-    ),
-    click.option("--steps", type=int, metavar="N", help="Number of training steps."),
-    click.option("--seed", type=SEED, metavar="N", help="Random seed."),
-    click.option("--tensorboard", is_flag=True, help="Write TensorBoard logs to --run-dir."),
+    option("--run-dir FOLDER", "Output folder.  [default: runs/PRESET]", PATH, name="run"),
+    flag("--resume", "Resume the training in --run-dir."),
+    option("--init MODEL", "Start from the weights of a shipped model or a model file.", MODEL_TO_TRAIN),
+    option("--steps N", "Number of training steps.", int),
+    option("--seed N", "Random seed.", SEED),
+    flag("--tensorboard", "Write TensorBoard logs to --run-dir."),
 )
 @section(
     "Model and recipe",
-    click.option(
-        "--recipe",
-        metavar="RECIPE",
-        help=f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: by preset]",
+    option("--recipe RECIPE", f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: by preset]"),
+    option("--preset PRESET", "See segan models.  [default: from the recipe]", click.Choice(list(PRESETS))),
+    option("--width X", "Multiply all channel counts.", Finite(0, 1_000, min_open=True)),
+    option("--batch-size N", "Segments per step, over all processes.", int),
+    option("--learning-rate X", "Learning rate of the generator.", Finite(0)),
+    option(
+        "--adversarial OBJECTIVE",
+        "Adversarial loss: least-squares, hinge, wasserstein-gp, metricgan …, or none.  [default: by recipe]",
+        click.Choice([*typing.get_args(ObjectiveName), WITHOUT]),
     ),
-    click.option(
-        "--preset",
-        type=click.Choice(list(PRESETS)),
-        metavar="PRESET",
-        help="See segan models.  [default: from the recipe]",
-    ),
-    click.option("--width", type=Finite(0, 1_000, min_open=True), metavar="X", help="Multiply all channel counts."),
-    click.option("--batch-size", type=int, metavar="N", help="Segments per step, over all processes."),
-    click.option("--learning-rate", type=Finite(0), metavar="X", help="Learning rate of the generator."),
-    click.option(
-        "--adversarial",
-        type=click.Choice([*typing.get_args(ObjectiveName), WITHOUT]),
-        metavar="OBJECTIVE",
-        help="Adversarial loss: least-squares, hinge, wasserstein-gp, metricgan …, or none.  [default: by recipe]",
-    ),
-    click.option("--set", "assignments", multiple=True, metavar="FIELD=VALUE", help="Set a recipe field; repeatable."),
+    option("--set FIELD=VALUE", "Set a recipe field; repeatable.", name="assignments", multiple=True),
 )
 @section(
     "Performance",
-    click.option("-d", "--device", default="auto", show_default=True, help="auto, cuda, mps or cpu."),
-    click.option("--precision", type=click.Choice(["fp32", "bf16", "fp16"]), help="Precision of the networks."),
-    click.option(
-        "--workers", type=Whole(0, MAX_JOBS), metavar="N", help="Data loading processes.  [default: by device]"
-    ),
-)  # fmt: skip
+    option("-d --device", "auto, cuda, mps or cpu.", default="auto", show_default=True),
+    option("--precision", "Precision of the networks.", click.Choice(["fp32", "bf16", "fp16"])),
+    option("--workers N", "Data loading processes.  [default: by device]", Whole(0, MAX_JOBS)),
+)
 def train(
     run: Path | None,
     resume: bool,

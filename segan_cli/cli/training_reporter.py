@@ -7,7 +7,7 @@ from rich.progress import Progress, TaskID
 
 from segan_cli.cli.console import say, stderr_console
 from segan_cli.config.training import Recipe
-from segan_cli.data.corpora import describe_corpus
+from segan_cli.data.recordings import describe_corpus
 from segan_cli.data.training_data import TrainingData
 from segan_cli.networks.summary import weights
 from segan_cli.training.adversary import StepMetrics

@@ -10,12 +10,10 @@ from socket import gethostname
 from typing import Any
 
 from segan_cli.atomic import LOCKED
-from segan_cli.cluster.models import ModelFile
-from segan_cli.cluster.pipeline import Batch, run_on_actors
-from segan_cli.cluster.session import ActorOptions, enter_folder
+from segan_cli.cluster.pipeline import ActorOptions, Batch, ModelFile, enter_folder, run_on_actors
 from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.enhancement.jobs import Job, JobList
+from segan_cli.enhancement.plan import Job, Plan
 from segan_cli.enhancement.recording import Outcome, OutputOptions
 from segan_cli.errors import CheckpointError, SeganError
 from segan_cli.remote import is_remote
@@ -37,7 +35,7 @@ class EnhancingActor:
         except SeganError as error:
             self.failure = error  # which Ray would report by its own pages of tracebacks
         # Which outputs exist was checked before. One that exists now is from an actor that was lost.
-        self.options = replace(options, force=True, skip_existing=False)
+        self.options = replace(options, force=True)
 
     def __call__(self, batch: Batch) -> Batch:
         """Enhance pickled jobs; returns their pickled outcomes, or the error of a model that cannot be used."""
@@ -62,7 +60,7 @@ class EnhancingActor:
 
 
 def enhance_on_cluster(
-    jobs: JobList,
+    jobs: Plan,
     model: str,
     arguments: dict[str, Any],
     options: OutputOptions,

@@ -6,9 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from segan_cli.cluster.models import ModelFile
-from segan_cli.cluster.pipeline import Batch, run_on_actors
-from segan_cli.cluster.session import ActorOptions, enter_folder
+from segan_cli.cluster.pipeline import ActorOptions, Batch, ModelFile, enter_folder, run_on_actors
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.evaluation.cases import Case
 from segan_cli.evaluation.run import Scored, Scorer, Shifts

@@ -1,13 +1,136 @@
-"""Items through a pool of actors by Ray Data, results out as they come."""
+"""Items and models through a pool of actors on a Ray cluster by Ray Data, results out as they come."""
 
+import logging
+import os
 import pickle
+import signal
+import sys
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from segan_cli.cluster.session import ActorOptions
+from segan_cli.atomic import scratch_file
+from segan_cli.backends.pretrained import is_shipped
+from segan_cli.errors import LOG, SeganError
+from segan_cli.system import cpu_count, require_extra
 
+QUIET = {  # defaults of environment variables
+    "RAY_USAGE_STATS_ENABLED": "0",  # sends nothing to the makers of Ray
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+}
+MAX_BLOCK = 64  # jobs that an actor takes at a time, all of which are done again if it is lost
+BLOCKS_PER_ACTOR = 16  # so that all actors end at about the same time
 Batch = dict[str, Any]  # column → values
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model by name, with the content of its file unless it is shipped."""
+
+    name: str
+    content: bytes | None
+
+    @classmethod
+    def of(cls, model: str) -> "ModelFile":
+        """Read a model file; of a shipped model only the name is needed."""
+        return cls(model, None if is_shipped(model) else Path(model).read_bytes())
+
+    @contextmanager
+    def written(self) -> Iterator[str]:
+        """Yield the name of the model on this machine, of a temporary file if it has a content."""
+        if self.content is None:
+            yield self.name
+            return
+        with scratch_file(Path(self.name).suffix) as path:
+            path.write_bytes(self.content)
+            yield str(path)
+
+
+@dataclass(frozen=True)
+class ActorOptions:
+    """Number and resources of the actors that do the work."""
+
+    cpus: int = 1  # of an actor, also threads of the network
+    gpus: float = 0.0  # of an actor
+    min_actors: int = 1  # actors
+    max_actors: int | None = None  # actors; None: as many as the cluster has room for
+
+    def pool(self) -> Any:
+        """Return the pool of actors as Ray Data takes it."""
+        from ray.data import ActorPoolStrategy
+
+        return ActorPoolStrategy(min_size=self.min_actors, max_size=self.max_actors or capacity(self))
+
+
+@contextmanager
+def connected(address: str) -> Iterator[None]:
+    """Connect to a cluster; raises SeganError when there is none.
+
+    Args:
+        address: "local" starts one on this machine, "auto" finds one that runs here, ray://HOST:PORT is any other.
+    """
+    require_extra("ray", "--ray")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    import ray
+    import ray.data
+
+    local = {"num_cpus": cpu_count(), "include_dashboard": False} if address == "local" else {}
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **local)
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        first_line = str(error).strip().partition("\n")[0]
+        raise SeganError(f"--ray {address}: cannot connect ({first_line})") from error
+    for name in ("ray", "ray.data"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors are raised, too
+    try:
+        with redirect_stdout(sys.stderr):  # on which Ray reports what it lost
+            yield
+    except ray.exceptions.RayError as error:
+        LOG.debug("--ray", exc_info=True)
+        raise SeganError(f"--ray {address}: {_root_cause(error)}") from error
+    finally:
+        ray.shutdown()
+
+
+def _root_cause(error: BaseException) -> str:
+    """Describe the first error of a chain of errors of Ray, which quote the traceback of the actor."""
+    while (cause := getattr(error, "cause", None) or error.__cause__) is not None:
+        error = cause
+    lines = [line for line in str(error).strip().splitlines() if line and not line.startswith(" ")]
+    return lines[-1] if lines else type(error).__name__
+
+
+def capacity(options: ActorOptions) -> int:
+    """Return the number of actors that the cluster has room for.
+
+    Raises SeganError when no machine of it has room for one; a cluster that grows may get one later.
+    """
+    import ray
+
+    n = 0
+    for node in ray.nodes():
+        resources = node["Resources"] if node["Alive"] else {}
+        cpus, gpus = int(resources.get("CPU", 0)) // options.cpus, resources.get("GPU", 0)
+        n += min(cpus, int(gpus / options.gpus)) if options.gpus else cpus
+    if not n:
+        need = f"{options.cpus} CPUs" + (f" and {options.gpus:g} GPUs" if options.gpus else "")
+        raise SeganError(f"no machine of the cluster has {need} for an actor; if it grows on demand, give --ray-actors")
+    return n
+
+
+def enter_folder(folder: Path) -> bool:
+    """Make relative names mean the same as where the command was started; False if this machine lacks the folder."""
+    if not folder.is_dir():
+        return False
+    os.chdir(folder)
+    return True
 
 
 def run_on_actors(
@@ -24,7 +147,7 @@ def run_on_actors(
     """
     import ray
 
-    size = actors.block_size(n)
+    size = max(1, min(MAX_BLOCK, n // (BLOCKS_PER_ACTOR * (actors.max_actors or capacity(actors)))))
     blocks = [ray.put(block) for block in pickled_blocks(items, size)]
     if not blocks:
         return

@@ -8,7 +8,7 @@ from segan_cli.config.legacy import renamed_model
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.schema import from_dict, short_repr
 from segan_cli.errors import CheckpointError, ConfigError
-from segan_cli.plain_json import read_json
+from segan_cli.text import read_json
 
 FORMAT = 3  # of model files; formats 1, also without a format number, and 2 can still be read
 MAX_BYTES = 2 << 30

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, TypeVar
 
 from segan_cli.errors import ConfigError
-from segan_cli.plain_json import read_json
+from segan_cli.text import read_json
 
 T = TypeVar("T")
 

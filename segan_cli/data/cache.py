@@ -19,16 +19,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.audio.filters import Resampler
+from segan_cli.audio.meter import active_level
 from segan_cli.audio.sources import open_file
-from segan_cli.data.levels import active_level
-from segan_cli.errors import AudioError, CorpusError
-from segan_cli.printable import utf8
+from segan_cli.errors import AudioError, CorpusError, in_words
 from segan_cli.stopping import UNFINISHED
 from segan_cli.system import cpu_count
-from segan_cli.tracebacks import in_words
+from segan_cli.text import utf8
 
-Array = NDArray[np.float32]
 Progress = Callable[[int, int], None]  # files done, files in total
 Content = tuple[str, int, int]  # digest of the file, first sample, samples
 

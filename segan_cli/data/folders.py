@@ -8,8 +8,8 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from segan_cli.audio.files import MEDIA, count_others
 from segan_cli.errors import CorpusError
-from segan_cli.printable import composed
 from segan_cli.remote import find_files, find_folders, is_remote, is_url
+from segan_cli.text import composed
 
 DNS_PAIR = re.compile(r"fileid_(\d+)$")
 EVALUATION_SET = re.compile(r"(^|[\W_])(test|dev|valid)")  # names of official test and development sets

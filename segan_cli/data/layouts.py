@@ -84,7 +84,8 @@ def scan_speech(path: str) -> Corpus:
     if other is not None:
         raise CorpusError(f"{path}: contains {other.name} besides speech; give the speech folder, and noise by --noise")
     files = audio_below(root)
-    used = files if root.name.endswith("_mic2") else [file for file in files if not is_second_microphone(file)]
+    second = {file for file in files if file.stem.endswith("_mic2") and VCTK.match(file.stem)}  # microphone, of VCTK
+    used = files if root.name.endswith("_mic2") else [file for file in files if file not in second]
     groups, known = group_speakers(root, used)
     utterances = (Utterance(file, group) for file, group in zip(used, groups, strict=True))
     notes = (*note_microphones(root, files, used), *other_files(root))
@@ -99,11 +100,6 @@ def scan_noise(path: str) -> Corpus:
     root = corpus_root(path)
     utterances = (Utterance(file, group_noise(file)) for file in audio_below(root))
     return Corpus(path, "folder of recordings", tuple(utterances), notes=other_files(root))
-
-
-def is_second_microphone(path: Path) -> bool:
-    """Whether a file is the second-microphone recording of a VCTK 0.92 utterance."""
-    return path.stem.endswith("_mic2") and VCTK.match(path.stem) is not None
 
 
 def note_microphones(root: Path, files: Sequence[Path], used: Sequence[Path]) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Sources of noisy/clean training examples. A source first draws a spec, then renders it.
+"""The source of noisy/clean training examples. It first draws a spec, then renders it.
 
 A spec names its recordings, so it can be saved as JSON and rendered again.
 """
@@ -7,23 +7,20 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from segan_cli.arrays import Array
+from segan_cli.audio.meter import noise_gain
 from segan_cli.config.legacy import SPEC_FIELDS, renamed
 from segan_cli.config.schema import from_dict
 from segan_cli.config.training import MixingConfig, NoiseKind
-from segan_cli.data.degradation import Degradation, degrade, draw_degradation
-from segan_cli.data.levels import noise_gain
-from segan_cli.data.noises import generate
+from segan_cli.data.degradation import MAX_RIR_S, Degradation, apply_rir, degrade, draw_degradation, generate, load_rir
 from segan_cli.data.recordings import Recording, Recordings
-from segan_cli.data.rirs import MAX_RIR_S, apply_rir, load_rir
 
-Array = NDArray[np.float32]
 NoisyClean = tuple[Array, Array]  # noisy [n], clean [n]
 
 MAX_UTTERANCE_S = 10.0  # of validation mixes
@@ -75,38 +72,40 @@ def spec_from_dict(values: dict[str, Any]) -> ExampleSpec:
     return from_dict(ExampleSpec, renamed(values, SPEC_FIELDS))
 
 
-class ExampleSource(Protocol):
-    """Noisy/clean examples of one sample rate."""
+class ExampleSource:
+    """Noisy/clean examples of one sample rate: speech mixed with noise on the fly, and excerpts of recorded pairs.
+
+    Both are drawn in proportion to their weighted durations.
+    """
+
+    def __init__(
+        self, speech: Recordings, noise: Recordings, rirs: Recordings, config: MixingConfig, rate_hz: int
+    ) -> None:
+        """`speech` may have pairs among it."""
+        self.speech = speech.where(lambda recording: recording.noisy is None)
+        self.pairs = speech.where(lambda recording: recording.noisy is not None)
+        self.noise, self.rirs, self.config, self.rate_hz = noise, rirs, config, rate_hz
+        self.multi_speaker = len(self.speech.groups()) > 1  # so babble can be made
+        n_speech, n_pairs = self.speech.n_samples(weighted=True), self.pairs.n_samples(weighted=True)
+        self.pair_share = n_pairs / ((n_speech + n_pairs) or 1.0)
 
     def draw(self, rng: np.random.Generator, length: int | None) -> ExampleSpec:
         """Draw a segment of `length` samples or, without a length, a whole utterance."""
-
-    def render(self, spec: ExampleSpec) -> NoisyClean:
-        """Render a spec as noisy [n] and clean [n]; deterministic."""
-
-
-class MixtureSource:
-    """Clean speech mixed with noise on the fly, optionally reverberated."""
-
-    def __init__(
-        self,
-        speech: Recordings,
-        noise: Recordings,
-        rirs: Recordings,
-        config: MixingConfig,
-        rate_hz: int,
-        multi_speaker: bool = True,
-    ) -> None:
-        """`multi_speaker`: there are several speakers, so babble can be made."""
-        self.speech, self.noise, self.rirs = speech, noise, rirs
-        self.config, self.rate_hz, self.multi_speaker = config, rate_hz, multi_speaker
-
-    def draw(self, rng: np.random.Generator, length: int | None) -> ExampleSpec:
-        """Draw speech, noise, room response, SNR, level and degradations."""
-        config = self.config
-        recording = self.speech.draw(rng)
+        paired = not len(self.speech) or (len(self.pairs) > 0 and rng.random() < self.pair_share)
+        recording = (self.pairs if paired else self.speech).draw(rng)
         n = length or min(recording.length, round(MAX_UTTERANCE_S * self.rate_hz))
-        speech = Excerpt(recording.name, int(rng.integers(max(1, recording.length - n + 1))))
+        excerpt = Excerpt(recording.name, int(rng.integers(max(1, recording.length - n + 1))))
+        if not paired:
+            return self._draw_mixture(rng, recording, excerpt, n, whole=length is None)
+        gain_db = float(rng.uniform(*self.config.pair_gain_db))
+        spec = ExampleSpec(n, excerpt, True, gain_db, degradation=draw_degradation(rng, self.config, n, self.rate_hz))
+        return spec if length is None else replace(spec, mirrored=draw_mirrored(rng, self.config, n))
+
+    def _draw_mixture(
+        self, rng: np.random.Generator, recording: Recording, speech: Excerpt, n: int, whole: bool
+    ) -> ExampleSpec:
+        """Draw noise, room response, SNR, level and degradations."""
+        config = self.config
         noises, babble, generated = self._draw_noise(rng, recording)
         rir = None
         if len(self.rirs) and rng.random() < config.reverb_probability:
@@ -117,7 +116,7 @@ class MixtureSource:
         if rng.random() < config.shaping_probability:
             shaping = rng.uniform(-MAX_COEFFICIENT, MAX_COEFFICIENT, 8)
             spec = replace(spec, shaping=tuple(shaping.tolist()))
-        if length is None:  # whole utterances are for validation, without the options below
+        if whole:  # for validation, without the options below
             return spec
         kind = rng.random()
         if rng.random() < config.speed_probability:
@@ -150,6 +149,21 @@ class MixtureSource:
         return draw_excerpt(rng, other)
 
     def render(self, spec: ExampleSpec) -> NoisyClean:
+        """Render a spec as noisy [n] and clean [n]; deterministic."""
+        noisy, clean = (self._render_pair if spec.paired else self._render_mixture)(spec)
+        noisy, clean = degrade(spec.degradation, noisy, clean, self.rate_hz)
+        return mirror(spec.mirrored, noisy), mirror(spec.mirrored, clean)
+
+    def _render_pair(self, spec: ExampleSpec) -> NoisyClean:
+        """Read the same excerpt of both signals; the gain is lowered if it would clip."""
+        noisy, clean = (
+            self.pairs.excerpt(spec.speech.name, spec.speech.offset, spec.length, noisy) for noisy in (True, False)
+        )
+        peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
+        gain = np.float32(min(10 ** (spec.level_db / 20), max(1.0, PEAK / peak)))
+        return noisy * gain, clean * gain
+
+    def _render_mixture(self, spec: ExampleSpec) -> NoisyClean:
         """Scale the speech to its level, and the noise to the SNR.
 
         The SNR is the active level of the whole utterance over the RMS of the noise in the excerpt.
@@ -168,9 +182,7 @@ class MixtureSource:
         if spec.speechless:
             source = clean = np.zeros(spec.length, np.float32)
         rms = float(np.sqrt(np.mean(np.square(noise))))
-        noisy, clean = scale_to_peak(source + noise * noise_gain(level, spec.snr_db, rms, noise_level=1.0), clean)
-        noisy, clean = degrade(spec.degradation, noisy, clean, self.rate_hz)
-        return mirror(spec.mirrored, noisy), mirror(spec.mirrored, clean)
+        return scale_to_peak(source + noise * noise_gain(level, spec.snr_db, rms, noise_level=1.0), clean)
 
     def _render_speech(self, spec: ExampleSpec, lead: int) -> Array:
         """The speech excerpt, preceded by `lead` samples."""
@@ -191,49 +203,6 @@ class MixtureSource:
             speech = read_looped(self.speech, generated.shape, round(SHAPE_S * self.rate_hz))
             noise += generate(generated.kind, generated.seed, spec.length, self.rate_hz, speech)
         return noise
-
-
-class PairedSource:
-    """Recorded noisy/clean pairs, matched by name, of equal length."""
-
-    def __init__(self, pairs: Recordings, config: MixingConfig, rate_hz: int) -> None:
-        self.pairs, self.config, self.rate_hz = pairs, config, rate_hz
-
-    def draw(self, rng: np.random.Generator, length: int | None) -> ExampleSpec:
-        """Draw an excerpt of a pair, a gain and degradations."""
-        pair = self.pairs.draw(rng)
-        n = length or min(pair.length, round(MAX_UTTERANCE_S * self.rate_hz))
-        excerpt = Excerpt(pair.name, int(rng.integers(max(1, pair.length - n + 1))))
-        gain_db = float(rng.uniform(*self.config.pair_gain_db))
-        spec = ExampleSpec(n, excerpt, True, gain_db, degradation=draw_degradation(rng, self.config, n, self.rate_hz))
-        return spec if length is None else replace(spec, mirrored=draw_mirrored(rng, self.config, n))
-
-    def render(self, spec: ExampleSpec) -> NoisyClean:
-        """Read the same excerpt of both signals; the gain is lowered if it would clip."""
-        noisy, clean = (
-            self.pairs.excerpt(spec.speech.name, spec.speech.offset, spec.length, noisy) for noisy in (True, False)
-        )
-        peak = max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)
-        gain = np.float32(min(10 ** (spec.level_db / 20), max(1.0, PEAK / peak)))
-        noisy, clean = degrade(spec.degradation, noisy * gain, clean * gain, self.rate_hz)
-        return mirror(spec.mirrored, noisy), mirror(spec.mirrored, clean)
-
-
-class CombinedSource:
-    """Mixtures and recorded pairs, in proportion to their weighted durations."""
-
-    def __init__(self, mixtures: MixtureSource, pairs: PairedSource) -> None:
-        self.mixtures, self.pairs = mixtures, pairs
-        n_mixtures, n_pairs = mixtures.speech.n_samples(weighted=True), pairs.pairs.n_samples(weighted=True)
-        self.pair_share = n_pairs / (n_mixtures + n_pairs)
-
-    def draw(self, rng: np.random.Generator, length: int | None) -> ExampleSpec:
-        """Draw from one of the two sources."""
-        return (self.pairs if rng.random() < self.pair_share else self.mixtures).draw(rng, length)
-
-    def render(self, spec: ExampleSpec) -> NoisyClean:
-        """Render with the source that drew the spec."""
-        return (self.pairs if spec.paired else self.mixtures).render(spec)
 
 
 def scale_to_peak(noisy: Array, clean: Array) -> NoisyClean:

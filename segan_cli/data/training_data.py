@@ -9,12 +9,11 @@ from segan_cli.atomic import write_whole
 from segan_cli.config.legacy import SPLIT_KINDS, renamed
 from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache, Progress
-from segan_cli.data.corpora import CorpusLoader, CorpusSummary, RecordingPool
-from segan_cli.data.mixing import CombinedSource, ExampleSource, MixtureSource, PairedSource
+from segan_cli.data.mixing import ExampleSource
 from segan_cli.data.random_streams import Purpose, random_stream
-from segan_cli.data.recordings import Recordings
+from segan_cli.data.recordings import CorpusLoader, CorpusSummary, RecordingPool, Recordings
 from segan_cli.errors import CorpusError
-from segan_cli.plain_json import read_json
+from segan_cli.text import read_json
 
 VALIDATION_SHARE = 0.05  # target fraction of the samples
 LARGE_SHARE = 5 * VALIDATION_SHARE  # fraction of the speech in validation that deserves a note
@@ -60,8 +59,8 @@ def load_training_data(
         raise CorpusError(f"{data.speech[0]}: already contains noisy/clean pairs; omit --noise")
     training, validation, notes = split_pool(pool, named, seed, previous or {})
     return TrainingData(
-        build_source(training, mixing, cache.rate_hz),
-        build_source(validation, mixing, cache.rate_hz),
+        ExampleSource(training.speech, training.noise, training.rirs, mixing, cache.rate_hz),
+        ExampleSource(validation.speech, validation.noise, validation.rirs, mixing, cache.rate_hz),
         tuple(loader.summaries),
         tuple(notes),
         {
@@ -176,16 +175,6 @@ def merge_groups(recordings: Recordings) -> Recordings:
         other = root(first_group.setdefault(recording.entry.digest, group))
         parent[max(group, other)] = min(group, other)
     return Recordings(tuple(replace(recording, group=root(recording.group)) for recording in recordings.all))
-
-
-def build_source(pool: RecordingPool, mixing: MixingConfig, rate_hz: int) -> ExampleSource:
-    """The source of examples for a pool: mixtures, recorded pairs, or both."""
-    speech = pool.speech.where(lambda recording: recording.noisy is None)
-    paired = PairedSource(pool.speech.where(lambda recording: recording.noisy is not None), mixing, rate_hz)
-    if not len(speech):
-        return paired
-    mixtures = MixtureSource(speech, pool.noise, pool.rirs, mixing, rate_hz, len(speech.groups()) > 1)
-    return CombinedSource(mixtures, paired) if len(paired.pairs) else mixtures
 
 
 def save_split(path: Path, splits: dict[str, tuple[Recordings, Recordings]]) -> None:

@@ -6,13 +6,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_c
 from dataclasses import replace
 from threading import Event
 
-from segan_cli.atomic import remove_leftovers
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.enhancement.jobs import Job
+from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions, enhance_recording
-from segan_cli.errors import CheckpointError, ExistsError, SeganError, StoppedError
-from segan_cli.same_file import STREAM
-from segan_cli.tracebacks import LOG, in_words
+from segan_cli.errors import LOG, CheckpointError, SeganError, StoppedError, in_words
 
 QUEUED_PER_THREAD = 4  # jobs that wait, of which there may be millions
 
@@ -27,8 +24,6 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
     """
     outcome = Outcome(str(job.source), str(job.target))
     try:
-        if job.target != STREAM and options.skip_existing and job.target.is_file():
-            return skip(enhancer, job)
         outcome = enhance_recording(enhancer.enhance_source, job, options, on_progress)
     except (StoppedError, CheckpointError):
         raise
@@ -38,18 +33,6 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
     except Exception as error:  # of any library; the other recordings go on
         outcome = replace(outcome, error=in_words(error, outcome.source))
     return enhancer.add_provenance(outcome)
-
-
-def refuse(enhancer: Enhancer, job: Job) -> Outcome:
-    """Return the outcome of a job whose target exists and must not be overwritten; the source is not opened."""
-    error = ExistsError(f"{job.target}: exists already")
-    return enhancer.add_provenance(Outcome(str(job.source), str(job.target), error=str(error)))
-
-
-def skip(enhancer: Enhancer, job: Job) -> Outcome:
-    """Return the outcome of a job that is skipped, as its target exists; removes what a killed writer left."""
-    remove_leftovers(job.target)
-    return enhancer.add_provenance(Outcome(str(job.source), str(job.target), skipped=True))
 
 
 def run_batch(

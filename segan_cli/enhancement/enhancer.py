@@ -19,9 +19,8 @@ from segan_cli.audio.sources import Source, open_copied, open_file
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network, Precision
 from segan_cli.config.schema import check_int_range, short_repr
-from segan_cli.enhancement.excerpt import Excerpt, enhance_excerpt
-from segan_cli.enhancement.jobs import Job, check_paths
-from segan_cli.enhancement.recording import Outcome, OutputOptions, enhance_recording
+from segan_cli.enhancement.plan import Job, check_paths
+from segan_cli.enhancement.recording import Excerpt, Outcome, OutputOptions, enhance_excerpt, enhance_recording
 from segan_cli.enhancement.settings import Channels, HighBandPolicy, Settings
 from segan_cli.enhancement.stream import EnhancerStream, as_samples
 from segan_cli.errors import AudioError, ConfigError, ExistsError, TruncatedError

@@ -1,16 +1,177 @@
-"""Planning: what becomes of which recording, as a list of jobs."""
+"""Planning: names in lists, files, folders, globs and URLs become a list of jobs, in one walk."""
 
+import codecs
+import glob
 import os
+import re
+from array import array
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, compress, islice
-from pathlib import Path, PurePath
+from itertools import chain, compress, islice, pairwise
+from pathlib import Path, PurePath, PurePosixPath
+from typing import NamedTuple
 
-from segan_cli.enhancement.inputs import expand, find_recordings, named
-from segan_cli.enhancement.jobs import Job, JobList, check_paths
+from segan_cli.atomic import is_unfinished
+from segan_cli.audio.files import MEDIA, count_others, suggestion
 from segan_cli.errors import AudioError
-from segan_cli.remote import check_writable_scheme, find_files, is_remote, join
-from segan_cli.same_file import STREAM, Use, name_key
+from segan_cli.remote import as_path, check_writable_scheme, find_files, find_kind, find_matches, is_remote, join
+from segan_cli.same_file import STREAM, Use, check_uses, name_key
+
+Found = tuple[Path, PurePath | None]  # a recording or STREAM, and its name in the folder that was searched, if one was
+
+
+class Entry(NamedTuple):
+    """A file or folder to enhance, or STREAM."""
+
+    path: Path
+    is_folder: bool
+
+
+def read_names(content: bytes) -> Iterator[Path]:
+    """Yield the paths in a list, separated by NUL (`find -print0`) or one per line; unfinished outputs are left out."""
+    nul = b"\0" in content
+    for found in re.finditer(rb"[^\0]+" if nul else rb"[^\n]+", content.removeprefix(codecs.BOM_UTF8)):
+        path = as_path(os.fsdecode(found[0] if nul else found[0].rstrip(b"\r")))
+        if found[0].strip() and not is_unfinished(path.name):
+            yield path
+
+
+def named(path: Path) -> Entry:
+    """Return the entry of a name that is no glob; no server is asked about a URL, which is taken for a file."""
+    return Entry(path, not is_remote(path) and os.path.isdir(path))  # noqa: PTH112  # Path.is_dir raises for overlong names
+
+
+def expand(path: Path, single: bool) -> list[Entry]:
+    """Return the entry of a path, or those that match a glob.
+
+    Raises AudioError when nothing matches, and when the `single` input is missing; a missing file among others fails
+    later without stopping them.
+    """
+    magic = glob.has_magic(str(path))
+    if is_remote(path):
+        matches = {path: what} if (what := find_kind(path)) else find_matches(path) if magic else {}
+        found = [Entry(match, kind == "directory") for match, kind in matches.items()]
+    elif path == STREAM or os.path.exists(path):  # noqa: PTH110  # Path.exists raises for overlong names
+        found = [named(path)]
+    else:
+        found = [named(Path(name)) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # Path.glob refuses absolute patterns
+    if found:
+        return found
+    if magic:
+        raise AudioError(f"{path}: nothing matches")
+    if single:
+        raise AudioError(f"{path}: no such file; {'check the URL' if is_remote(path) else suggestion(path)}")
+    return [Entry(path, is_folder=False)]
+
+
+def find_recordings(entries: Iterable[Entry], output: Path | None, notes: list[str]) -> Iterator[Found]:
+    """Yield the recordings of files and folders, each folder searched once, but not the folder `output` in it.
+
+    `notes` gets a line about other files and about links to folders, which are not followed.
+    """
+    for path, is_folder in entries:
+        if not is_folder:
+            yield path, None
+            continue
+        others: Counter[str] = Counter()
+        yield from find_remote(path, output, others) if is_remote(path) else find_local(path, output, others, notes)
+        if others:
+            notes.append(f"{path}: {count_others(others)} left out")
+
+
+def find_local(folder: Path, output: Path | None, others: Counter[str], notes: list[str]) -> Iterator[Found]:
+    """Yield the recordings below a local folder, and count the other files by extension."""
+    excluded = output.resolve() if output is not None and not is_remote(output) else None
+    for current, folders, names in os.walk(folder, onerror=raise_unreadable):
+        folders[:] = sorted(name for name in folders if name[0] != ".")
+        notes += [
+            f"{Path(current, name)}: is a link to a folder, which is not followed; give it as an input"
+            for name in folders
+            if Path(current, name).is_symlink()
+        ]
+        folders[:] = [name for name in folders if Path(current, name).resolve() != excluded]
+        for name in sorted(name for name in names if name[0] != "."):
+            source = Path(current, name)
+            if source.suffix.lower() in MEDIA and source.is_file():
+                yield source, source.relative_to(folder)
+            else:
+                others[source.suffix.lower()] += 1
+
+
+def find_remote(folder: Path, output: Path | None, others: Counter[str]) -> Iterator[Found]:
+    """Yield the recordings below a remote folder, and count the other files by extension."""
+    prefix = f"{folder}/"
+    excluded = f"{output}/".removeprefix(prefix) if f"{output}/".startswith(prefix) else None
+    for name in find_files(folder):
+        relative = PurePosixPath(name)
+        if excluded and name.startswith(excluded):
+            continue
+        if relative.suffix.lower() in MEDIA:
+            yield folder / name, relative
+        else:
+            others[relative.suffix.lower()] += 1
+
+
+def raise_unreadable(error: OSError) -> None:
+    """Raise AudioError for a folder that cannot be searched."""
+    raise AudioError(f"{error.filename}: cannot be searched ({error.strerror})") from error
+
+
+class Job(NamedTuple):
+    """One recording to enhance."""
+
+    source: Path  # or STREAM
+    target: Path  # or STREAM; its folder is made
+
+
+class Plan:
+    """The jobs of a batch, in order; their names are kept as bytes, in an eighth of the memory that paths take."""
+
+    def __init__(self, jobs: Iterable[Job] = (), folder: Path | None = None, notes: Sequence[str] = ()) -> None:
+        """`folder` holds all targets, None if they are beside their sources; `notes` are on files that are left out."""
+        self.names, self.ends, self.folder, self.notes = bytearray(), array("Q"), folder, [*notes]
+        self.refused: dict[str, str] = {}  # recordings that can have no output, and why
+        for job in jobs:
+            self.append(job)
+
+    def append(self, job: Job) -> None:
+        """Add a job at the end."""
+        for path in (job.source, job.target):
+            self.names += str(path).encode(errors="surrogatepass")
+            self.ends.append(len(self.names))
+
+    def __len__(self) -> int:
+        return len(self.ends) // 2
+
+    def __iter__(self) -> Iterator[Job]:
+        places = pairwise(chain([0], self.ends))
+        paths = (as_path(self.names[start:end].decode(errors="surrogatepass")) for start, end in places)
+        return map(Job, paths, paths)
+
+    def kept(self, flags: Sequence[int]) -> "Plan":
+        """Return the jobs whose flag is not 0."""
+        return self if all(flags) else Plan(compress(self, flags), self.folder, self.notes)
+
+    @property
+    def has_stream(self) -> bool:
+        """Whether a job reads standard input or writes standard output."""
+        return any(STREAM in (job.source, job.target) for job in self)
+
+
+def check_paths(jobs: Iterable[Job], others: Sequence[Use] = ()) -> None:
+    """Check jobs, which are iterated again to name a conflict; `others` are read or written too.
+
+    Raises SameFileError when two outputs are the same file, or one is a file that is read.
+    """
+
+    def uses() -> Iterator[Use]:
+        for job in jobs:
+            yield Use(job.source, "input")
+            yield Use(job.target, str(job.source), written=True)
+        yield from others
+
+    check_uses(uses)
 
 
 @dataclass(frozen=True)
@@ -23,27 +184,6 @@ class Shard:
     def holds(self, name: PurePath) -> bool:
         """Whether a recording belongs to this part."""
         return name_key(name.as_posix()) % self.n == self.index - 1
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The jobs of a batch."""
-
-    jobs: JobList
-    folder: Path | None  # that holds all targets
-    notes: list[str]  # about files that are left out
-    refused: dict[str, str]  # recordings that can have no output, and why
-
-    def __iter__(self) -> Iterator[Job]:
-        return iter(self.jobs)
-
-    def __len__(self) -> int:
-        return len(self.jobs)
-
-    @property
-    def has_stream(self) -> bool:
-        """Whether a job reads standard input or writes standard output."""
-        return any(STREAM in (job.source, job.target) for job in self)
 
 
 def make_plan(
@@ -80,29 +220,29 @@ def make_plan(
         check_writable_scheme(path)
     several = "several" if len(entries) > 1 else "a folder" if entries[0].is_folder else None
     targets = Targets(output, choose_folder(output, slash, extension, several), suffix, extension)
-    jobs, mine, notes, refused = JobList(), bytearray(), list[str](), dict[str, str]()
-    for source, relative in find_recordings(chain(entries, map(named, names)), targets.folder, notes):
+    plan, mine, refused = Plan(folder=targets.folder), bytearray(), dict[str, str]()
+    for source, relative in find_recordings(chain(entries, map(named, names)), targets.folder, plan.notes):
         try:
-            jobs.append(Job(source, targets.of(source, relative or PurePath(source.name))))
+            plan.append(Job(source, targets.of(source, relative or PurePath(source.name))))
         except AudioError as error:
             refused[str(source)] = str(error)
             continue
         mine.append(shard is None or shard.holds(relative or PurePath(str(source))))
     if suffix is not None:
-        fresh = not_results(jobs, suffix)
-        jobs, mine = jobs.kept(fresh), bytearray(compress(mine, fresh))
+        fresh = not_results(plan, suffix)
+        plan, mine = plan.kept(fresh), bytearray(compress(mine, fresh))
         if results := fresh.count(0):
-            notes.append(f"{results} result{'s' * (results > 1)} of an earlier run ({suffix}) left out")
-    check_paths(jobs, others)
-    if not len(jobs):
+            plan.notes.append(f"{results} result{'s' * (results > 1)} of an earlier run ({suffix}) left out")
+    check_paths(plan, others)
+    if not len(plan):
         empty = f"{entries[0].path}: the folder holds no recordings; is it the right one?"
         raise AudioError(next(iter(refused.values()), empty))
-    refused = {name: why for name, why in refused.items() if shard is None or shard.holds(PurePath(name))}
-    return Plan(jobs.kept(mine), targets.folder, notes, refused)
+    plan = plan.kept(mine)
+    plan.refused = {name: why for name, why in refused.items() if shard is None or shard.holds(PurePath(name))}
+    return plan
 
 
-@dataclass(frozen=True)
-class Targets:
+class Targets(NamedTuple):
     """Where outputs go."""
 
     output: Path | None
@@ -146,7 +286,7 @@ def is_folder(output: Path, slash: bool) -> bool:
     return output != STREAM and (output.is_dir() or slash or not (output.suffix or os.path.lexists(output)))
 
 
-def not_results(jobs: JobList, suffix: str) -> bytes:
+def not_results(jobs: Plan, suffix: str) -> bytes:
     """Return a flag for each job: 0 if its source has the suffix, and what it would be the result of is there too."""
 
     def key(source: Path, stem: str) -> int:
@@ -157,28 +297,3 @@ def not_results(jobs: JobList, suffix: str) -> bytes:
         not (stem.endswith(suffix) and key(source, stem.removesuffix(suffix)) in stems)
         for source, stem in ((job.source, job.source.stem) for job in jobs)
     )
-
-
-class ExistingTargets:
-    """Which targets exist: local files by a request each, remote ones by one listing of their folder."""
-
-    def __init__(self, folder: Path | None) -> None:
-        """`folder` holds all targets, None if they are beside their sources."""
-        self.listed: set[Path] = set()
-        self.found: set[Path] = set()
-        self.root = folder if folder is not None and is_remote(folder) else None
-        if self.root is not None:
-            self._list(self.root, recursive=True)
-
-    def __contains__(self, target: Path) -> bool:
-        if target == STREAM:
-            return False
-        if not is_remote(target):
-            return os.path.isfile(target)  # noqa: PTH113  # Path.is_file raises for overlong names
-        if self.root is None and target.parent not in self.listed:
-            self._list(target.parent, recursive=False)
-        return target in self.found
-
-    def _list(self, folder: Path, recursive: bool) -> None:
-        self.listed.add(folder)
-        self.found |= {folder / name for name in find_files(folder, recursive, hidden=True)}

@@ -1,18 +1,18 @@
 """Plot of a recording before and after enhancement, and of the residual: waveforms and spectrograms."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.atomic import atomically
 from segan_cli.audio.sources import open_file
-from segan_cli.printable import printable
+from segan_cli.text import printable
 
-Array = NDArray[np.float32]
+Frame = tuple[Array, int]
 
 MAX_COLUMNS = 1_200  # of a spectrogram, however long the recording
 FRAME = 1_024
@@ -63,51 +63,44 @@ def plot(before: Path, after: Path, target: Path) -> None:
 
 
 def analyse(before: Path, after: Path) -> list[Picture]:
-    """Analyse both files and, if rate and length are equal, their difference."""
-    rates = []
-    length = 0
+    """Analyse both files and, if their rates are equal, their difference."""
+    rates, length = [], 0
     for path in (before, after):
         with open_file(path, allow_truncated=True) as source:
             length = max(length, source.info.n_samples or sum(block.shape[1] for block in source.blocks))
             rates.append(source.info.rate_hz)
     hop = max(FRAME // 4, -(-length // MAX_COLUMNS))
-    pictures = [to_picture(read_mean(path), rate_hz, hop) for path, rate_hz in zip((before, after), rates, strict=True)]
+    pictures = [to_picture(frames(path, hop), rate, hop) for path, rate in zip((before, after), rates, strict=True)]
     if rates[0] == rates[1]:
-        pictures.append(to_picture(difference(read_mean(before), read_mean(after)), rates[0], hop))
+        pairs = zip(frames(before, hop), frames(after, hop), strict=False)  # up to the end of the shorter one
+        pictures.append(to_picture((subtracted(*pair) for pair in pairs), rates[0], hop))
     return pictures
 
 
-def read_mean(path: Path) -> Iterator[Array]:
-    """Yield blocks [n] of the mean of the channels of a file."""
+def frames(path: Path, hop: int) -> Iterator[Frame]:
+    """Yield the mean of the channels from every `hop` samples on, a frame at least, and how many of these are new."""
+    pending = np.zeros(0, np.float32)
     with open_file(path, allow_truncated=True) as source:
         for block in source.blocks:
-            yield block.mean(axis=0)
-
-
-def difference(first: Iterator[Array], second: Iterator[Array]) -> Iterator[Array]:
-    """Yield blocks [n] of the difference of two signals, up to the end of the shorter one."""
-    pending = [np.zeros(0, np.float32), np.zeros(0, np.float32)]
-    for blocks in zip(first, second, strict=False):
-        pending = [np.concatenate(pair) for pair in zip(pending, blocks, strict=True)]
-        n = min(map(len, pending))
-        yield pending[0][:n] - pending[1][:n]
-        pending = [samples[n:] for samples in pending]
-
-
-def to_picture(blocks: Iterator[Array], rate_hz: int, hop: int) -> Picture:
-    """Compute the envelope and the spectrogram of blocks [n], a column for every `hop` samples."""
-    window = np.hanning(FRAME).astype(np.float32)
-    columns = []
-    pending = np.zeros(0, np.float32)
-    for block in blocks:
-        pending = np.concatenate((pending, block))
-        while len(pending) >= max(hop, FRAME):
-            columns.append(to_column(pending, hop, window))
-            pending = pending[hop:]
+            pending = np.concatenate((pending, block.mean(axis=0)))
+            while len(pending) >= max(hop, FRAME):
+                yield pending[: max(hop, FRAME)], hop
+                pending = pending[hop:]
     while len(pending):
-        columns.append(to_column(np.pad(pending, (0, FRAME)), min(hop, len(pending)), window))
+        yield np.pad(pending, (0, FRAME)), min(hop, len(pending))
         pending = pending[hop:]
-    lows, highs, spectra = zip(*columns, strict=True)
+
+
+def subtracted(first: Frame, second: Frame) -> Frame:
+    """Return the difference of two frames."""
+    n = min(len(first[0]), len(second[0]))
+    return first[0][:n] - second[0][:n], min(first[1], second[1])
+
+
+def to_picture(found: Iterable[Frame], rate_hz: int, hop: int) -> Picture:
+    """Compute the envelope and the spectrogram of frames, a column for each."""
+    window = np.hanning(FRAME).astype(np.float32)
+    lows, highs, spectra = zip(*(to_column(samples, n, window) for samples, n in found), strict=True)
     return Picture(rate_hz, hop, np.array(lows), np.array(highs), np.stack(spectra, axis=1))
 
 

@@ -1,33 +1,83 @@
-"""Enhancing one recording, from an input to an output, with a report of what was done."""
+"""Enhancing one recording, or an excerpt of it, from an input to an output, with a report of what was done."""
 
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
+from math import gcd
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from segan_cli.audio.containers.wav import BYTES, Encoding
+from segan_cli.arrays import Array
+from segan_cli.audio.containers.wav import Encoding
 from segan_cli.audio.files import VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
-from segan_cli.audio.layouts import channel_order
-from segan_cli.audio.levels import FLOATS, Clip, TargetOptions, Warn, Write, normalised_loudness, normalised_peak
+from segan_cli.audio.levels import Clip, TargetOptions, Warn, Write, normalised_loudness, normalised_peak
 from segan_cli.audio.meter import LevelMeter
-from segan_cli.audio.sinks import in_range, open_output, open_target, reordered
-from segan_cli.audio.sources import Source, open_file, open_stream
-from segan_cli.enhancement.excerpt import Excerpt
-from segan_cli.enhancement.jobs import Job
+from segan_cli.audio.sinks import open_output, open_target
+from segan_cli.audio.sources import Source, cut, open_file, open_stream
+from segan_cli.config.model import ModelConfig
+from segan_cli.enhancement.plan import Job
 from segan_cli.errors import AudioError, OutputError
 from segan_cli.remote import is_remote
 from segan_cli.same_file import STREAM
 
-Array = NDArray[np.float32]
-Enhance = Callable[[Source, Excerpt | None], Iterator[tuple[Array, Array]]]  # yields original and enhanced blocks
+Pairs = Iterator[tuple[Array, Array]]  # original and enhanced blocks [channels, n]
+
+# Before an excerpt the estimate of the noise above 8 kHz settles. Also, libsndfile errs when it seeks in the last page
+# of a Vorbis file, which is shorter than this.
+BEFORE_S = 30.0
+AFTER_S = 3.0  # more than a segment
+Enhance = Callable[[Source, "Excerpt | None"], Iterator[tuple[Array, Array]]]  # yields original and enhanced blocks
 OnProgress = Callable[[float, float | None], None]  # seconds done, and in all if known
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """A part of a recording."""
+
+    start_s: float = 0.0
+    duration_s: float | None = None  # None: to the end
+
+    def first(self, rate_hz: int) -> int:
+        """Return the first sample."""
+        return round(self.start_s * rate_hz)
+
+    def n_samples(self, rate_hz: int) -> int | None:
+        """Return the number of samples; None: to the end."""
+        return None if self.duration_s is None else max(1, round(self.duration_s * rate_hz))
+
+    def within(self, info: AudioInfo, name: str) -> AudioInfo:
+        """Return the properties of the part of a recording; raises AudioError when the recording ends before it."""
+        wanted = self.n_samples(info.rate_hz)
+        if info.n_samples is None:
+            return info
+        left = info.n_samples - self.first(info.rate_hz)
+        if left <= 0:
+            raise AudioError(f"{name}: lasts {info.n_samples / info.rate_hz:.2f} s; start before its end")
+        return replace(info, n_samples=left if wanted is None else min(left, wanted))
+
+
+def enhance_excerpt(enhance: Callable[[Source], Pairs], source: Source, excerpt: Excerpt, config: ModelConfig) -> Pairs:
+    """Yield the excerpt of an open recording, which is read from somewhat before it to somewhat after it.
+
+    The reading starts where a segment of the network starts, so that all segments are those of the whole recording.
+    """
+    rate_hz = source.info.rate_hz
+    first, n = excerpt.first(rate_hz), excerpt.n_samples(rate_hz)
+    step = hop_in_samples(config, rate_hz)
+    start = max(0, first - round(BEFORE_S * rate_hz)) // step * step
+    end = None if n is None else first + n + round(AFTER_S * rate_hz)
+    pairs = cut(map(np.stack, enhance(source.part(start, end))), first - start, n)
+    yield from ((original, enhanced) for original, enhanced in pairs)
+
+
+def hop_in_samples(config: ModelConfig, rate_hz: int) -> int:
+    """Return the least number of samples of a recording that are whole hops of the network."""
+    return config.hop * rate_hz // gcd(config.hop * rate_hz, config.sample_rate_hz)
 
 
 @dataclass(frozen=True)
@@ -42,7 +92,6 @@ class OutputOptions:
     clip: Clip = "limit"  # for samples above full scale, unless they are stored as floats
     residual: Path | None = None  # file for the removed sound
     force: bool = False  # overwrite existing files
-    skip_existing: bool = False
     allow_truncated: bool = False  # accept recordings that are cut short
     excerpt: Excerpt | None = None  # the part to enhance
 
@@ -120,7 +169,9 @@ def enhance_recording(
         output_info = info.at(options.rate_hz or info.rate_hz)
         write = stack.enter_context(open_job_target(job, output_info, noisy, options, warn))
         write = stack.enter_context(normalised(options, output_info, write, warn))
-        write_residual = stack.enter_context(open_residual(options, info, warn))
+        write_residual = None
+        if options.residual is not None:
+            write_residual = stack.enter_context(open_residual(options.residual, info, options, warn))
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
         meter, done = LevelMeter(info.rate_hz, info.channels), 0
         for original, enhanced in enhance(noisy, options.excerpt):
@@ -146,17 +197,13 @@ def enhance_recording(
     )  # fmt: skip
 
 
-@contextmanager
-def normalised(options: OutputOptions, info: AudioInfo, write: Write, warn: Warn) -> Iterator[Write]:
+def normalised(options: OutputOptions, info: AudioInfo, write: Write, warn: Warn) -> AbstractContextManager[Write]:
     """Write samples at the peak level or the loudness that is asked for, if one is."""
     if options.normalize_db is not None:
-        with normalised_peak(options.normalize_db, info.channels, write) as scaled:
-            yield scaled
-    elif options.loudness_lufs is not None:
-        with normalised_loudness(options.loudness_lufs, info.rate_hz, info.channels, write, warn) as scaled:
-            yield scaled
-    else:
-        yield write
+        return normalised_peak(options.normalize_db, info.channels, write)
+    if options.loudness_lufs is not None:
+        return normalised_loudness(options.loudness_lufs, info.rate_hz, info.channels, write, warn)
+    return nullcontext(write)
 
 
 def open_source(path: Path, options: OutputOptions) -> AbstractContextManager[Source]:
@@ -166,39 +213,24 @@ def open_source(path: Path, options: OutputOptions) -> AbstractContextManager[So
     return open_file(path, options.allow_truncated)
 
 
-@contextmanager
-def open_job_target(job: Job, info: AudioInfo, original: Source, options: OutputOptions, warn: Warn) -> Iterator[Write]:
+def open_job_target(
+    job: Job, info: AudioInfo, original: Source, options: OutputOptions, warn: Warn
+) -> AbstractContextManager[Write]:
     """Open the target of a job for writing, or standard output."""
+    how = TargetOptions(options.subtype, options.force, options.clip, options.releveled, warn)
     if job.target == STREAM:
-        subtype = options.subtype or info.subtype
-        subtype = subtype if subtype in BYTES and subtype != "PCM_S8" else "PCM_16"
-        order = channel_order(info.channels, info.format, "WAV")
-        encoding = Encoding(info.rate_hz, info.channels, options.raw.subtype if options.raw else subtype, info.mask)
-        with (
-            open_output(sys.stdout.buffer, encoding, options.raw is not None) as write,
-            in_range(encoding.subtype in FLOATS, options.clip, info, write, warn) as bounded,
-        ):
-            yield lambda samples: bounded(reordered(samples, order))
-        return
+        return open_output(sys.stdout.buffer, info, how, options.raw.subtype if options.raw else None)
     if not is_remote(job.target):
         job.target.parent.mkdir(parents=True, exist_ok=True)
     check_writable(job.target, options.force)
-    how = TargetOptions(options.subtype, options.force, options.clip, options.releveled, warn)
-    with open_target(job.target, info, original, how) as write:
-        yield write
+    return open_target(job.target, info, original, how)
 
 
-@contextmanager
-def open_residual(options: OutputOptions, info: AudioInfo, warn: Warn) -> Iterator[Write | None]:
-    """Open the file for the removed sound, if one is asked for."""
-    path = options.residual
-    if path is None:
-        yield None
-        return
+def open_residual(path: Path, info: AudioInfo, options: OutputOptions, warn: Warn) -> AbstractContextManager[Write]:
+    """Open the file for the removed sound."""
     check_writable(path, options.force)
     how = TargetOptions(force=options.force, clip=options.clip, warn=lambda line: warn(f"{path}: {line}"))
-    with open_target(path, info, options=how) as write:
-        yield write
+    return open_target(path, info, options=how)
 
 
 def standard_input() -> BinaryIO:

@@ -14,7 +14,7 @@ from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import Part, span_of
 from segan_cli.errors import CorpusError
 from segan_cli.evaluation.signals import Model, NoiseMix, Output, Recorded, Source
-from segan_cli.printable import composed
+from segan_cli.text import composed
 
 NO_LABELS = ("name", "noisy", "clean", *SPAN_COLUMNS)  # columns of a manifest that are not labels
 NOISE_LOG = "log_testset.txt"  # of VoiceBank-DEMAND, beside its folders
@@ -69,19 +69,14 @@ def from_folders(noisy: Path, clean: Path | None) -> Cases:
 def unique_cases(cases: Sequence[Case], skipped: Sequence[str], origin: Path, notes: Sequence[str] = ()) -> Cases:
     """Skip cases that share a name, as their scores could not be told apart; raises CorpusError if none remain."""
     counts = Counter(case.name for case in cases)
-    repeated = [
-        f"{file_of(case)}: several recordings have this name ({case.name})" for case in cases if counts[case.name] > 1
-    ]
+    repeated = [case for case in cases if counts[case.name] > 1]
+    files = [case.clean if isinstance(case.noisy, NoiseMix) else case.noisy for case in repeated]
+    names = zip(files, repeated, strict=True)
     unique = tuple(case for case in cases if counts[case.name] == 1)
-    skipped = (*skipped, *repeated)
+    skipped = (*skipped, *(f"{file}: several recordings have this name ({case.name})" for file, case in names))
     if not unique:
         raise CorpusError(f"{origin}: none of its recordings can be used; first: {skipped[0]}")
     return Cases(unique, skipped, tuple(notes))
-
-
-def file_of(case: Case) -> Path | Part | None:
-    """The recording that a case is named after."""
-    return case.clean if isinstance(case.noisy, NoiseMix) else case.noisy
 
 
 def from_set(root: Path) -> Cases:
@@ -150,18 +145,13 @@ def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) ->
         for snr_db in dict.fromkeys(snrs_db):
             snr = f"{snr_db + 0.0:.15g}"  # not -0
             name = f"{relative_name(clean, path)} at {snr} dB"
-            rng = mix_rng(seed, name)
+            digest = hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
+            rng = np.random.default_rng(int.from_bytes(digest))
             drawn = noises[int(rng.integers(len(noises)))]
             kind = composed(drawn.relative_to(noise).parts[0])
             mix = NoiseMix(path, drawn, snr_db, int(rng.integers(2**31)))
             cases.append(Case(name, mix, path, labels | {"noise": Path(kind).stem, "snr_db": snr}))
     return unique_cases(cases, (), clean)
-
-
-def mix_rng(seed: int, name: str) -> np.random.Generator:
-    """The random generator of one mix, independent of those of others."""
-    digest = hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
-    return np.random.default_rng(int.from_bytes(digest))
 
 
 def label_speakers(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:

@@ -8,8 +8,7 @@ from segan_cli.errors import CorpusError
 from segan_cli.evaluation.report import FORMAT, Report
 from segan_cli.evaluation.statistics import Summary, differences, summarise
 from segan_cli.measures.score import Score, Undefined
-from segan_cli.plain_json import read_json
-from segan_cli.printable import composed
+from segan_cli.text import composed, read_json
 
 MAX_SCORE = 1e6  # larger values are corrupt
 

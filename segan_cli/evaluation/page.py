@@ -4,20 +4,19 @@ import base64
 import hashlib
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 
+from segan_cli.arrays import Array
 from segan_cli.evaluation.cases import NOISY
 from segan_cli.evaluation.report import Report, input_notes
-from segan_cli.evaluation.result import CaseScores, EvaluationResult, scores_of
-from segan_cli.evaluation.signals import Array, Loader, Source
+from segan_cli.evaluation.run import CaseScores, EvaluationResult, scores_of
+from segan_cli.evaluation.signals import Loader, Source
 from segan_cli.evaluation.statistics import differences
 from segan_cli.measures.catalog import MEASURES, rate_for
 from segan_cli.measures.score import Undefined
-from segan_cli.plain_json import write_json
-from segan_cli.printable import printable
+from segan_cli.text import converted, printable, write_json
 
 FOLDER = Path(__file__).with_name("html")
 SCRIPTS = ("tables.js", "plots.js", "spectrograms.js", "player.js", "main.js")  # in order of execution
@@ -29,7 +28,8 @@ MAX_SOUND_BYTES = 24_000_000  # of all embedded audio, as base64; e-mail attachm
 def to_html(report: Report, result: EvaluationResult) -> str:
     """Format a report as HTML; the embedded recordings are read and enhanced again."""
     rate_hz = rate_for(result.measures)
-    data = make_printable({**report, "notes": input_notes(report), "max_sound_s": MAX_SOUND_S, "rate_hz": rate_hz})
+    data = {**report, "notes": input_notes(report), "max_sound_s": MAX_SOUND_S, "rate_hz": rate_hz}
+    data = converted(data, lambda text: printable(text) if isinstance(text, str) else text)
     for file, versions in zip(data["files"], embed_sounds(result, rate_hz), strict=True):
         file["sound"] = versions
     return fill_template(write_json(data).replace("<", "\\u003c"))
@@ -46,15 +46,6 @@ def fill_template(content: str) -> str:
 def read_asset(name: str) -> str:
     """Text of a file of the page."""
     return (FOLDER / name).read_text(encoding="utf-8")
-
-
-def make_printable(value: Any) -> Any:
-    """Escape control characters in all texts of nested data."""
-    if isinstance(value, dict):
-        return {printable(key): make_printable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [make_printable(item) for item in value]
-    return printable(value) if isinstance(value, str) else value
 
 
 def embed_sounds(result: EvaluationResult, rate_hz: int) -> list[list[dict[str, str]] | None]:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from segan_cli.evaluation.result import CaseScores, EvaluationResult, scores_of
+from segan_cli.evaluation.run import CaseScores, EvaluationResult, scores_of
 from segan_cli.evaluation.signals import NoiseMix
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.measures.catalog import MEASURES, rate_for
 from segan_cli.measures.score import Score, Undefined, defined
-from segan_cli.printable import printable, utf8
+from segan_cli.text import printable, utf8
 
 FORMAT = 2  # version of the report
 FORMULA_PREFIXES = tuple("=+-@\t\r\n＝＋－＠")  # a spreadsheet evaluates cells that start with one of these
@@ -45,7 +45,7 @@ def build_report(
         "measures": {name: describe_measure(name) for name in measures},
         "systems": list(systems),
         "recordings": len(cases),
-        "inputs": vars(result.inputs),
+        "inputs": result.inputs,
         "summary": summarise_systems(result, cases),
         "differences": compare_systems(result),
         "breakdown": {
@@ -77,15 +77,10 @@ def describe_case(scored: CaseScores) -> dict[str, Any]:
         "labels": case.labels,
         "paths": {"noisy": noisy, "clean": str(case.clean) if case.clean else None},
         "scores": {
-            system: {name: score_to_json(score) for name, score in scores.items()}
+            system: {name: {"undefined": s.reason} if isinstance(s, Undefined) else s for name, s in scores.items()}
             for system, scores in scored.scores.items()
         },
     }
-
-
-def score_to_json(score: Score) -> Any:
-    """The number, or {"undefined": reason}."""
-    return {"undefined": score.reason} if isinstance(score, Undefined) else score
 
 
 def summarise_systems(result: EvaluationResult, cases: Sequence[CaseScores]) -> dict[str, dict[str, dict[str, Any]]]:
@@ -244,17 +239,13 @@ def format_cells(summaries: Mapping[str, Any], interval: str = "", sign: str = "
 
     `interval` is a format of `low`, `high` and `half`, the half-width; `sign` is "+" to show that of the mean.
     """
-    return [format_cell(summary, interval, sign) for summary in summaries.values()]
-
-
-def format_cell(summary: Mapping[str, Any], interval: str, sign: str) -> str:
-    """One of these cells."""
-    mean, low, high = summary["mean"], summary["low"], summary["high"]
-    if mean is None:
-        return "undefined"
-    between = "" if low is None else interval.format(low=low, high=high, half=(high - low) / 2)
-    undefined = f" ({summary['undefined']} undefined)" if summary["undefined"] else ""
-    return f"{mean:{sign}.3f}{between}{undefined}"
+    cells = []
+    for summary in summaries.values():
+        mean, low, high = summary["mean"], summary["low"], summary["high"]
+        between = "" if low is None else interval.format(low=low, high=high, half=(high - low) / 2)
+        undefined = f" ({summary['undefined']} undefined)" if summary["undefined"] else ""
+        cells.append("undefined" if mean is None else f"{mean:{sign}.3f}{between}{undefined}")
+    return cells
 
 
 def input_notes(report: Report) -> list[str]:

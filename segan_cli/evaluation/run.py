@@ -1,30 +1,107 @@
-"""Run an evaluation: score the signals of all cases and systems in worker processes."""
+"""Running an evaluation: signals are scored in worker processes, and the results of all cases collected."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from contextlib import ExitStack
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
+
+import numpy as np
 
 from segan_cli.data.spans import Part
 from segan_cli.errors import CorpusError, SeganError
 from segan_cli.evaluation.cases import NOISY, Case, Cases, add_systems
-from segan_cli.evaluation.result import EvaluationResult, Outcomes, collect, constant_delays, summarise_inputs
-from segan_cli.evaluation.scoring import ScoringResult, ScoringTask, score
+from segan_cli.evaluation.scoring import ScoreStore, ScoringResult, score
 from segan_cli.evaluation.signals import Loader, Model, Output, Source
-from segan_cli.evaluation.store import ScoreStore
 from segan_cli.measures.catalog import rate_for
+from segan_cli.measures.score import Score, Undefined
 from segan_cli.workers import worker_pool
 
+Outcomes = dict[str, ScoringResult | str]  # system → result, or the reason why there is none
+
+DELAY_AGREEMENT = 0.8  # fraction of a system's files that must share a delay
+DELAY_TOLERANCE = 1  # samples by which shared delays may differ
 Progress = Callable[[int, int], object]  # signals done, signals in total
 Shifts = Mapping[str, int]  # system → delay to compensate, in samples at 16 kHz
 Scored = Iterator[tuple[str, str, ScoringResult | str]]  # case, system, result or the reason why there is none
 Runner = Callable[[Sequence[Case], tuple[str, ...], Shifts], Scored]  # scores cases by measures
 
-NO_SYSTEMS: Mapping[str, Path | Model] = MappingProxyType({})
 MAX_QUEUED = 8  # signals waiting for a worker, to bound memory
+
+
+@dataclass(frozen=True)
+class CaseScores:
+    """A case, and the result of every system that could be scored for it."""
+
+    case: Case
+    results: Mapping[str, ScoringResult]
+
+    @property
+    def scores(self) -> dict[str, dict[str, Score]]:
+        """Scores by system and measure."""
+        return {system: result.scores for system, result in self.results.items()}
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Scores of all cases."""
+
+    cases: tuple[CaseScores, ...]
+    systems: tuple[str, ...]
+    measures: tuple[str, ...]
+    inputs: dict[str, Any]  # properties of the scored files, and a line for each file that was skipped
+    models: Mapping[str, Model]  # those of the systems that are models
+
+
+def collect(cases: Sequence[Case], outcomes: Mapping[str, Outcomes]) -> tuple[list[CaseScores], list[str]]:
+    """The cases whose noisy signal could be scored, and a line for each signal that could not.
+
+    If a noisy signal fails, the outputs of models for it are not listed too.
+    """
+    scored, skipped = [], []
+    for case in cases:
+        results = {name: r for name, r in outcomes[case.name].items() if isinstance(r, ScoringResult)}
+        failed = {name: r for name, r in outcomes[case.name].items() if isinstance(r, str)}
+        if NOISY in results:
+            scored.append(CaseScores(case, results))
+        else:
+            failed = {name: reason for name, reason in failed.items() if not isinstance(case.signals[name], Output)}
+        skipped += sorted(set(failed.values()))
+    return scored, skipped
+
+
+def summarise_inputs(scored: Sequence[CaseScores]) -> dict[str, Any]:
+    """Count files by rate and channels, and truncated pairs; each file counts once, a clean one with its noisy one."""
+    results = [(system, result) for row in scored for system, result in row.results.items()]
+    formats = [
+        file for system, result in results for file in result.formats[0 if system == NOISY else 1 :] if file is not None
+    ]
+    counts = (Counter(column) for column in zip(*formats, strict=True)) if formats else ({}, {})
+    rates_hz, channels = ({str(key): n for key, n in sorted(count.items())} for count in counts)
+    truncated = sum(result.truncated for _, result in results)
+    return {"rates_hz": rates_hz, "channels": channels, "truncated": truncated}
+
+
+def constant_delays(outcomes: Mapping[str, Outcomes], systems: Sequence[str]) -> dict[str, int]:
+    """The delay that nearly all signals of a system share, by system; none for a system without such a delay."""
+    delays = {}
+    for system in systems:
+        results = [by_system.get(system) for by_system in outcomes.values()]
+        known = [r.delay for r in results if isinstance(r, ScoringResult) and r.delay is not None]
+        median = int(np.median(known)) if known else 0
+        agreement = np.mean([abs(delay - median) <= DELAY_TOLERANCE for delay in known]) if known else 0.0
+        if abs(median) > DELAY_TOLERANCE and agreement >= DELAY_AGREEMENT:
+            delays[system] = median
+    return delays
+
+
+def scores_of(cases: Sequence[CaseScores], system: str, measure: str) -> list[Score]:
+    """One measure of one system over all cases; undefined where the system has no file."""
+    return [case.results[system].scores[measure] if system in case.results else Undefined("no file") for case in cases]
 
 
 class Scorer:
@@ -56,13 +133,13 @@ class Scorer:
             failed: Future[ScoringResult | str] = Future()
             failed.set_result(str(error))
             return failed
-        return self.pool.submit(score, ScoringTask(clean, degraded, measures, shift, self.store))
+        return self.pool.submit(score, clean, degraded, measures, shift, self.store)
 
 
 def evaluate(
     cases: Cases,
     measures: tuple[str, ...],
-    systems: Mapping[str, Path | Model] = NO_SYSTEMS,
+    systems: Mapping[str, Path | Model] = MappingProxyType({}),
     *,
     align: bool = False,
     jobs: int | None = None,
@@ -102,5 +179,6 @@ def evaluate(
         raise CorpusError(f"nothing could be scored; first: {skipped[0]}")
     if not align:
         delays = constant_delays(outcomes, names)
-    inputs = summarise_inputs(scored, len(cases.all) + len(cases.skipped), skipped, delays, align)
+    inputs = {"found": len(cases.all) + len(cases.skipped), "skipped": skipped, **summarise_inputs(scored)}
+    inputs |= {"delays": delays, "aligned": align}  # delays in samples at 16 kHz, and whether they were compensated
     return EvaluationResult(tuple(scored), names, measures, inputs, models)

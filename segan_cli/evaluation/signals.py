@@ -7,17 +7,14 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
+from segan_cli.audio.meter import active_level, noise_gain
 from segan_cli.audio.sources import read_mono
-from segan_cli.data.levels import active_level, noise_gain
 from segan_cli.data.spans import Part
-from segan_cli.errors import AudioError, SeganError
+from segan_cli.errors import AudioError, SeganError, in_words
 from segan_cli.measures.catalog import resample
 from segan_cli.measures.score import RATE_HZ
-from segan_cli.tracebacks import in_words
-
-Array = NDArray[np.float32]
 
 
 @runtime_checkable
@@ -68,9 +65,14 @@ class Signal:
     recorded_hz: int  # sample rate of the recording; of a mix, the lower one
     format: tuple[int, int] | None = None
 
+    def __str__(self) -> str:
+        return self.name
 
-def load(source: Recorded, rate_hz: int) -> Signal:
+
+def load(source: Recorded | Signal, rate_hz: int) -> Signal:
     """Read a signal at `rate_hz`, averaging its channels; raises SeganError if it cannot be read."""
+    if isinstance(source, Signal):
+        return source
     try:
         if isinstance(source, NoiseMix):
             return mix_noise(load(source.clean, rate_hz), load(source.noise, rate_hz), source, rate_hz)

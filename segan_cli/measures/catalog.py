@@ -7,13 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
-from segan_cli.measures import composite, distortion, non_intrusive, standard
+from segan_cli.arrays import Array
+from segan_cli.measures import composite, standard
 from segan_cli.measures.high_band import HighBand
 from segan_cli.measures.score import RATE_HZ, Score, Undefined
-
-Array = NDArray[np.float32]
 
 FULL_BAND_HZ = 48_000  # of signals whose high band is measured
 INF = np.inf
@@ -43,7 +41,7 @@ class SignalPair:
     @cached_property
     def dnsmos(self) -> dict[str, Score]:
         """DNSMOS of the degraded signal."""
-        return non_intrusive.dnsmos(self.degraded)
+        return standard.dnsmos(self.degraded)
 
     def ssnr_db(self) -> Score:
         """Segmental SNR in dB."""
@@ -87,12 +85,12 @@ WITH_REFERENCE: dict[str, Measure] = {
     "pesq_nb": Measure("PESQ-NB", of_signals(standard.pesq_nb), (1.017, 4.549), "ITU-T P.862, P.862.1", "pesq"),
     "stoi": Measure("STOI", of_signals(standard.stoi), (0.0, 1.0), STOI, "pystoi"),
     "estoi": Measure("ESTOI", of_signals(standard.estoi), (0.0, 1.0), ESTOI, "pystoi"),
-    "si_sdr_db": Measure("SI-SDR", of_signals(distortion.si_sdr_db), (-INF, INF), LE_ROUX),
+    "si_sdr_db": Measure("SI-SDR", of_signals(standard.si_sdr_db), (-INF, INF), LE_ROUX),
     "ssnr_db": Measure("SSNR", SignalPair.ssnr_db, composite.SSNR_DB, HU),
     "csig": Measure("CSIG", lambda pair: pair.composite(composite.csig), RATING, HU),
     "cbak": Measure("CBAK", lambda pair: pair.composite(composite.cbak), RATING, HU),
     "covl": Measure("COVL", lambda pair: pair.composite(composite.covl), RATING, HU),
-    "lsd_db": Measure("LSD", of_signals(distortion.lsd_db), (0.0, INF), GRAY, higher_is_better=False),
+    "lsd_db": Measure("LSD", of_signals(standard.lsd_db), (0.0, INF), GRAY, higher_is_better=False),
 }
 FULL_BAND: dict[str, Measure] = {
     "high_lsd_db": Measure(

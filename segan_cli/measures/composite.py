@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import solve_toeplitz
 
+from segan_cli.arrays import Array
 from segan_cli.measures.score import RATE_HZ, Undefined
 
-Array = NDArray[np.float32]
 Double = NDArray[np.float64]
 
 FRAME, HOP = 480, 120  # 30 ms, 75 % overlap

@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
-from segan_cli.measures.distortion import RANGE_DB, log_distances_db
+from segan_cli.arrays import Array
 from segan_cli.measures.score import Score, Undefined
+from segan_cli.measures.standard import RANGE_DB, log_distances_db
 
-Array = NDArray[np.float32]
 Double = NDArray[np.float64]
 
 BAND_HZ = 8_200.0, 20_000.0
@@ -41,7 +41,7 @@ class HighBand:
     recorded_hz: tuple[int, int]
 
     def lsd_db(self, speech: bool = False) -> Score:
-        """Log-spectral distance of the band in dB, as `distortion.lsd_db`; `speech`: of frames with speech only."""
+        """Log-spectral distance of the band in dB, as `standard.lsd_db`; `speech`: of frames with speech only."""
         spectra = self.spectra
         if isinstance(spectra, Undefined):
             return spectra

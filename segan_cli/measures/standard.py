@@ -1,4 +1,4 @@
-"""PESQ and STOI, from the packages pesq and pystoi."""
+"""Measures of two signals at 16 kHz: PESQ, STOI, SI-SDR and LSD, and DNSMOS, which needs only one."""
 
 import warnings
 from functools import partial
@@ -6,10 +6,54 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import ShortTimeFFT
+from scipy.signal.windows import hann
 
+from segan_cli.arrays import Array
 from segan_cli.measures.score import RATE_HZ, Score, Undefined
+from segan_cli.runtime import load_onnxruntime
 
-Array = NDArray[np.float32]
+Double = NDArray[np.float64]
+
+FRAME, HOP = 512, 128  # 32 ms, 75 % overlap
+RANGE_DB = 80.0  # floor of the log spectra, below the loudest bin of the clean signal
+MIN_LENGTH_S = 1.0
+SCORES = ("sig_mos", "bak_mos", "ovrl_mos", "p808_mos")
+
+
+def si_sdr_db(clean: Array, degraded: Array) -> Score:
+    """Scale-invariant signal-to-distortion ratio in dB after removing the means (Le Roux et al. 2019)."""
+    reference = clean.astype(np.float64) - np.mean(clean, dtype=np.float64)
+    estimate = degraded.astype(np.float64) - np.mean(degraded, dtype=np.float64)
+    if not reference.any() or not estimate.any():
+        return Undefined("silent signal")
+    target = (estimate @ reference) / (reference @ reference) * reference
+    distortion = float(np.sum((estimate - target) ** 2))
+    if distortion == 0.0:
+        return Undefined("no distortion")
+    return float(10 * np.log10(max(float(target @ target), 1e-30) / distortion))
+
+
+def lsd_db(clean: Array, degraded: Array) -> Score:
+    """Log-spectral distance in dB, lower is better (Gray and Markel 1976).
+
+    RMS over frequency of the difference between log power spectra, averaged over frames of 32 ms. Both spectra are
+    floored at 80 dB below the loudest bin of the clean signal.
+    """
+    if not clean.any():
+        return Undefined("silent signal")
+    if len(clean) < FRAME:
+        return Undefined("shorter than 32 ms")
+    transform = ShortTimeFFT(hann(FRAME, sym=False), HOP, RATE_HZ)
+    reference, estimate = (np.abs(transform.stft(side.astype(np.float64))) ** 2 for side in (clean, degraded))
+    floor = reference.max() * 10 ** (-RANGE_DB / 10)
+    return float(np.mean(log_distances_db(reference, estimate, floor)))
+
+
+def log_distances_db(reference: Double, estimate: Double, floor: float) -> Double:
+    """RMS over frequency of the difference between log power spectra [bins, frames], of each frame."""
+    difference = 10 * np.log10(np.maximum(reference, floor) / np.maximum(estimate, floor))
+    return np.asarray(np.sqrt(np.mean(difference**2, axis=0)))
 
 
 def pesq(clean: Array, degraded: Array, band: Literal["wb", "nb"]) -> Score:
@@ -51,3 +95,26 @@ def stoi(clean: Array, degraded: Array, extended: bool = False) -> Score:
 
 pesq_wb, pesq_nb = partial(pesq, band="wb"), partial(pesq, band="nb")
 estoi = partial(stoi, extended=True)
+
+
+def dnsmos(samples: Array) -> dict[str, Score]:
+    """P.835 ratings of signal, background and overall quality, and the P.808 rating, 1 … 5.
+
+    The model takes 9 s at a time; shorter recordings are repeated. Source: arXiv 2110.01763, arXiv 2010.15258.
+
+    Args:
+        samples: [n] at 16 kHz.
+    """
+    load_onnxruntime()
+    from speechmos import dnsmos as package
+
+    reason = None
+    if not samples.any():
+        reason = "silent signal"
+    elif len(samples) < MIN_LENGTH_S * RATE_HZ:
+        reason = "shorter than 1 s"
+    elif np.abs(samples).max() > 1:
+        reason = "samples above full scale"
+    if reason is not None:
+        return dict.fromkeys(SCORES, Undefined(reason))
+    return {name: float(score) for name, score in package.run(samples, RATE_HZ).items()}

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from segan_cli.atomic import write_whole
 from segan_cli.config.schema import to_dict
 from segan_cli.data.loader import Key, MixtureDataset
-from segan_cli.plain_json import read_json, write_json
+from segan_cli.text import read_json, write_json
 
 Array = NDArray[np.float32]
 T = TypeVar("T")

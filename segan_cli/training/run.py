@@ -18,14 +18,13 @@ from segan_cli.config.recipe import recipe_text
 from segan_cli.config.schema import to_dict
 from segan_cli.config.training import Recipe, TrainingConfig
 from segan_cli.data.cache import Cache, Progress
-from segan_cli.data.corpora import describe_corpus
 from segan_cli.data.mixing import NoisyClean, draw_utterances, spec_from_dict
+from segan_cli.data.recordings import describe_corpus
 from segan_cli.data.training_data import TrainingData, load_split, load_training_data, save_split
 from segan_cli.errors import ConfigError, CorpusError, TrainingError
-from segan_cli.extras import require_extra
 from segan_cli.losses.reconstruction import Reconstruction
-from segan_cli.plain_json import read_json
-from segan_cli.system import cpu_count
+from segan_cli.system import cpu_count, require_extra
+from segan_cli.text import read_json
 from segan_cli.training.distributed import Processes
 from segan_cli.training.loop import TrainingCallback, sampling_plan, train
 from segan_cli.training.state import TrainState

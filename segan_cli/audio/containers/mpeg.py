@@ -5,7 +5,7 @@ import struct
 from dataclasses import dataclass, field
 from functools import cache
 
-from segan_cli.audio.containers.parts import FileView, Part, Piece
+from segan_cli.audio.containers.chunks import FileView, Part, Piece
 
 RATES_HZ = (44_100, 48_000, 32_000)  # of MPEG-1; half of them in MPEG-2, a quarter in MPEG-2.5
 KBPS = {  # bit rates by (MPEG-1, layer)
@@ -160,12 +160,12 @@ def stated_frames(content: bytes, frame: Frame) -> int | None:
     return None
 
 
-def scan_mpeg(view: FileView) -> list[Part] | None:
-    """Find the recordings of an MP3 file; None for a single one whose header is right, or if there are no frames."""
+def scan_mpeg(view: FileView) -> list[Part]:
+    """Find the recordings of an MP3 file; none for a single one whose header is right, or if there are no frames."""
     links = [link for link in FrameWalk(view).run() if link.frames]
     if len(links) == 1 and links[0].stated_frames == links[0].frames and not links[0].gaps:
-        return None
-    return [make_part(link) for link in links] or None
+        return []
+    return [make_part(link) for link in links]
 
 
 def make_part(link: Link) -> Part:

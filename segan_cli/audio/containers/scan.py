@@ -1,7 +1,8 @@
 """Scanning a file for the recordings it really holds, whatever its headers say: one or several, complete or cut."""
 
 import struct
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 
 from segan_cli.audio.containers.chunks import (
@@ -11,19 +12,92 @@ from segan_cli.audio.containers.chunks import (
     MAX_CHUNKS,
     Chunk,
     ChunkFormat,
+    FileView,
+    Part,
     find_data,
     read_chunks,
 )
 from segan_cli.audio.containers.mpeg import ID3, TAG_MAGICS, frame_header, scan_mpeg, skip_id3
-from segan_cli.audio.containers.ogg import MAGIC, scan_ogg
-from segan_cli.audio.containers.parts import FileView, Part
 
+MAGIC = b"OggS"
+PAGE_HEADER = 27  # bytes before the segment table
+FIRST_PAGE, LAST_PAGE = 2, 4  # flags
+AUDIO_MAGICS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")  # of the first packet of an audio stream
 FLAC = b"fLaC\0\0\0\x22"  # magic number of FLAC and the header of its first block
 MP3_FORMAT_TAG = b"\x55\0"
 
 
-def scan_file(path: Path) -> list[Part] | None:
-    """Find the recordings in a file; None where libsndfile can be trusted to read all of it."""
+@dataclass
+class Link:
+    """One recording of a chain."""
+
+    start: int
+    stop: int = 0  # end of its last complete page
+    serial: int | None = None  # serial number of its audio stream
+    page: int = -1  # number of the last page of that stream
+    missing_pages: int = 0
+    ended: bool = False
+    only_headers: bool = True  # whether all pages so far are first pages
+
+
+def scan_ogg(view: FileView) -> list[Part]:
+    """Find the recordings of an Ogg file; none for a single complete one."""
+    links: list[Link] = []
+    position, cut = view.start, False
+    while len(head := view.at(position, PAGE_HEADER + 255)) >= PAGE_HEADER:
+        n_segments = head[PAGE_HEADER - 1]
+        if head[:4] != MAGIC:
+            position = view.find(MAGIC, position)
+            if position < 0:
+                break
+            continue
+        content = position + PAGE_HEADER + n_segments
+        stop = content + sum(head[PAGE_HEADER : PAGE_HEADER + n_segments])
+        if stop > view.end or len(head) < PAGE_HEADER + n_segments:
+            cut = True
+            break
+        if view.at(stop, 4) not in (MAGIC, b"") and 0 < (following := view.find(MAGIC, position + 4)) < stop:
+            position = following  # this page is cut: another begins within it
+            if links:
+                links[-1].missing_pages += 1
+            continue
+        if head[5] & FIRST_PAGE and (not links or not links[-1].only_headers):
+            links.append(Link(position))
+        if links:
+            add_page(links[-1], view, head, content, stop)
+        position = stop
+    if not links or any(link.serial is None for link in links):
+        return []
+    parts = [ogg_part(link, cut and link is links[-1]) for link in links]
+    return [] if len(parts) == 1 and parts[0].missing is None else parts
+
+
+def add_page(link: Link, view: FileView, head: bytes, content: int, stop: int) -> None:
+    """Add a page with its header, the position of its content and its end to a recording."""
+    flags, serial, page = head[5], *struct.unpack_from("<II", head, 14)
+    if flags & FIRST_PAGE:
+        if link.serial is None and view.at(content, 8).startswith(AUDIO_MAGICS):
+            link.serial, link.page = serial, page
+    else:
+        link.only_headers = False
+        if serial == link.serial:
+            link.missing_pages += max(0, page - link.page - 1)
+            link.page = page
+    link.ended = link.ended or (serial == link.serial and bool(flags & LAST_PAGE))
+    link.stop = stop
+
+
+def ogg_part(link: Link, cut: bool) -> Part:
+    """Return a recording of a chain as a file of its own, and what is missing."""
+    pieces = (range(link.start, link.stop),)
+    if cut or not link.ended:
+        return Part(pieces, missing="its Ogg stream has no end")
+    missing = f"{link.missing_pages} pages of its Ogg stream are missing" if link.missing_pages else None
+    return Part(pieces, missing=missing)
+
+
+def scan_file(path: Path) -> list[Part]:
+    """Find the recordings in a file; none where libsndfile can be trusted to read all of it."""
     with path.open("rb") as file:
         view = FileView(file, 0, path.stat().st_size)
         start = 0
@@ -37,31 +111,25 @@ def scan_file(path: Path) -> list[Part] | None:
             return scan_flac(view)
         if start or frame_header(head[:4]) is not None:
             return scan_mpeg(view)
-    return None
+    return []
 
 
-def scan_flac(view: FileView) -> list[Part] | None:
-    """Find the recordings of a FLAC file; None for a single one."""
+def scan_flac(view: FileView) -> list[Part]:
+    """Find the recordings of a FLAC file; none for a single one."""
     starts = [view.start]
     while (position := view.find(FLAC, starts[-1] + 1)) >= 0:
         starts.append(position)
-    if len(starts) == 1:
-        return None
-    return [Part((range(start, stop),)) for start, stop in zip(starts, [*starts[1:], view.end], strict=True)]
+    parts = [Part((range(start, stop),)) for start, stop in zip(starts, [*starts[1:], view.end], strict=True)]
+    return parts if len(parts) > 1 else []
 
 
-def scan_mp3_in_wav(view: FileView) -> list[Part] | None:
-    """Find the MP3 data in a WAV file; None for other WAV files."""
-    is_mp3 = False
-    for data in read_chunks(view, view.start):
-        if data.name == b"fmt ":
-            is_mp3 = view.at(data.start, 2) == MP3_FORMAT_TAG
-        if data.is_data:
-            break
-    else:
-        return None
-    if not is_mp3:
-        return None
+def scan_mp3_in_wav(view: FileView) -> list[Part]:
+    """Find the MP3 data in a WAV file; none for other WAV files."""
+    before = list(takewhile(lambda chunk: not chunk.is_data, read_chunks(view, view.start)))
+    is_mp3 = any(chunk.name == b"fmt " and view.at(chunk.start, 2) == MP3_FORMAT_TAG for chunk in before)
+    data = find_data(view, view.start)
+    if data is None or not is_mp3:
+        return []
     end = min(view.end, data.start + data.size)
     parts = scan_mpeg(FileView(view.file, data.start, end)) or [Part((range(data.start, end),))]
     if data.start + data.size <= view.end:
@@ -70,8 +138,8 @@ def scan_mp3_in_wav(view: FileView) -> list[Part] | None:
     return [*parts[:-1], replace(parts[-1], missing=missing)]
 
 
-def scan_chunks(view: FileView) -> list[Part] | None:
-    """Find the recordings of a chunked file; None if it is no such file or a single one whose header is right."""
+def scan_chunks(view: FileView) -> list[Part]:
+    """Find the recordings of a chunked file; none if it is no such file or a single one whose header is right."""
     parts: list[Part] = []
     start: int | None = view.start
     while start is not None and (data := find_data(view, start)) is not None and data.start <= view.end:
@@ -79,7 +147,7 @@ def scan_chunks(view: FileView) -> list[Part] | None:
         parts.append(make_part(view, data, start, end, following))
         start = following
     header_is_right = all(part.missing is None and part.note is None for part in parts)
-    return None if header_is_right and len(parts) <= 1 else parts
+    return [] if header_is_right and len(parts) <= 1 else parts
 
 
 def find_end(view: FileView, data: Chunk, start: int) -> tuple[int, int | None]:

@@ -8,8 +8,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
-from segan_cli.audio.containers.chunks import LONG_SIZE, Chunk, read_chunks, wav_or_aiff
-from segan_cli.audio.containers.parts import FileView
+from segan_cli.audio.containers.chunks import LONG_SIZE, Chunk, FileView, read_chunks, wav_or_aiff
 
 SAMPLE_CHUNKS = {  # chunks about the samples of one file, and padding
     b"fmt ", b"data", b"ds64", b"fact", b"PEAK", b"levl", b"JUNK", b"junk", b"PAD ", b"FLLR", b"wavl",
@@ -74,7 +73,11 @@ def copy_chunks(
                     warn("the loudness in its bext chunk is left out, as the level was changed")
             append(view, after, chunk, head)
         if found:
-            update_size(after, long)
+            size = after.seek(0, os.SEEK_END) - 8
+            after.seek(0)
+            big = after.read(4) == b"FORM"
+            after.seek(20 if long else 4)
+            after.write(struct.pack("<Q" if long else ">I" if big else "<I", size))
 
 
 def append(view: FileView, after: IO[bytes], chunk: Chunk, head: bytes) -> None:
@@ -100,12 +103,3 @@ def without_loudness(bext: bytes) -> bytes:
     if len(bext) < LOUDNESS.stop or int.from_bytes(bext[VERSION], "little") < 2:
         return bext
     return bext[: LOUDNESS.start] + UNKNOWN_LOUDNESS + bext[LOUDNESS.stop :]
-
-
-def update_size(file: IO[bytes], long: bool) -> None:
-    """Write the size of a file to its header."""
-    size = file.seek(0, os.SEEK_END) - 8
-    file.seek(0)
-    big = file.read(4) == b"FORM"
-    file.seek(20 if long else 4)
-    file.write(struct.pack("<Q" if long else ">I" if big else "<I", size))

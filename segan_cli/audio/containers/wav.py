@@ -8,14 +8,14 @@ from typing import IO, Any
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.audio.containers.chunks import read_chunks
-from segan_cli.audio.layouts import nontrivial
+from segan_cli.audio.files import IntegrityCheck, nontrivial
 from segan_cli.errors import AudioError
 
-Array = NDArray[np.float32]
-
+BLOCK_S = 10.0  # longest block …
+BLOCK_SAMPLES = 1 << 20  # … and its most samples, of all channels together
 STREAMING_SIZE = 0xFFFFFFFF  # size field of a stream whose length is not known
 SKIP_BYTES = 1 << 16  # read at a time of chunks that are skipped; the longest format chunk
 GUID = bytes.fromhex("000000001000800000aa00389b71")  # follows the format tag in WAVE_FORMAT_EXTENSIBLE
@@ -179,3 +179,26 @@ class PrependedStream(io.RawIOBase):
         self.head = self.head[len(buffer) :]
         buffer[: len(content)] = content
         return len(content)
+
+
+def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, check: IntegrityCheck) -> Iterator[Array]:
+    """Yield the blocks of a stream, and those of WAV streams that follow it."""
+    largest = block_length(encoding.rate_hz, encoding.channels)
+    while True:
+        blocks = read_samples(stream.read1, encoding, largest, n_bytes)  # type: ignore[attr-defined]  # buffered
+        n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes
+        yield from check.check_length(blocks, n_samples, encoding.rate_hz)
+        if n_bytes is None or not (head := skip_trailing_chunks(stream, n_bytes % 2)):
+            return
+        if not head.startswith(b"RIFF"):
+            return check.warn("data after its samples is neither a chunk nor another recording, and ignored")
+        stream = io.BufferedReader(PrependedStream(head, stream))
+        following, n_bytes = read_wav_header(stream, check.name)
+        if following != encoding:
+            raise AudioError(f"{check.name}: a second recording of another encoding follows; pipe in one at a time")
+        check.warn("holds several recordings, read one after the other")
+
+
+def block_length(rate_hz: int, channels: int) -> int:
+    """Return the largest number of samples per channel that are read at a time."""
+    return max(1, min(round(BLOCK_S * rate_hz), BLOCK_SAMPLES // channels))

@@ -1,14 +1,16 @@
-"""The program ffmpeg: where it is, and the options and environment of every run."""
+"""The program ffmpeg: where it is, the options and environment of every run, and all that is read from its log."""
 
 import os
 import re
 import shutil
 import subprocess
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from typing import IO, Any
 
 from segan_cli.errors import AudioError
-from segan_cli.extras import install_command
+from segan_cli.system import install_command
 
 FORMATS = (  # demuxers of single files: no playlists, scripts, devices or networks
     "aac,ac3,ac4,aiff,amr,amrnb,amrwb,ape,asf,asf_o,ast,au,avi,caf,dsf,dts,dtshd,dv,eac3,flac,flv,g722,gsm,iff,"
@@ -20,9 +22,41 @@ PLAYLIST = re.compile(
     rb"\s*(\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat version|\[playlist\]|v=0\r?\n|<(\?xml[^>]*>\s*<)?(MPD|smil|asx)\b)",
     re.IGNORECASE,
 )
+CONTAINER = re.compile(r"^Input #0, (\S+), from .*$", re.MULTILINE)
+DURATION = re.compile(
+    r"^  Duration: (?:(\d+:\d\d:\d\d\.\d+)|N/A)(?:, start: (?P<start>-?[\d.]+))?(?:, bitrate: (?P<kbps>\d+) kb/s)?",
+    re.M,
+)
+STREAM = re.compile(
+    r" +Stream #0:(\d+)(?:\[0x\w+\])?(?:\(([^)]*)\))?: (Audio|Video|Subtitle|Data|Attachment): (\w+)(.*)"
+)
+FLAG = re.compile(  # a disposition, at the end of a stream's line
+    r" \((default|dub|original|comment|lyrics|karaoke|forced|hearing impaired|visual impaired|clean effects"
+    r"|attached pic|timed thumbnails|non-diegetic|captions|descriptions|metadata|dependent|still image|multilayer)\)"
+)
+SAMPLE = re.compile(r", ((?:u8|s16|s32|flt|dbl)p?)\b")  # format of a stream's samples
+LOSSLESS = ("flac", "alac", "wavpack", "tta")
+KBPS = re.compile(r"(\d+) kb/s")
+ENTRY = re.compile(r" {4,}([^\s:][^:]*?) *:(?: (.*))?$")  # of tags and of side data
+CHAPTER = re.compile(r"^ +Chapter #0:\d+: start", re.MULTILINE)
+OTHER_SECTION = re.compile(r" +(?:Chapter #|Program |Stream group )")
+TIMELINES = ("matroska", "mov")  # containers whose time 0 has a meaning, and is kept
+SHORT_S = 0.1
+MESSAGE = re.compile(r"^(?:\[[^\]]* @ \w+\] )*\[(\w+)\] (.*)$", re.MULTILINE)  # of a log with levels
+ERRORS = ("error", "fatal")
+PROBLEMS = ("warning", *ERRORS, "panic")
+DECODED = re.compile(r"Input stream #0:\d+ \(audio\): .*\((\d+) samples\)")
+ESTIMATED = "Estimating duration from bitrate"
+TOLERANCE_S, TOLERANCE = 0.2, 0.001  # of the duration: codec frames, rounding
+MISSING = re.compile(  # messages about missing content, and the stream if given
+    r"partial file|File ended prematurely|Error submitting packet to decoder|Error during demuxing"
+    r"|Error reading from|corrupt input packet in stream (?P<stream>\d+)|Packet corrupt \(stream = (?P<other>\d+)"
+)
+WRITTEN = re.compile(r"Audio: (\w+).*?, (\d+) Hz, ([^,]+),")
+MULTIMEDIA = (*TIMELINES, "avi", "asf", "flv", "mpegts", "mpeg", "mxf", "nut")  # their packets have times
 
 
-def program(path: Path) -> str:
+def executable(path: Path) -> str:
     """Find ffmpeg; raises AudioError, naming the file that needs it, if it is not installed."""
     found = find_ffmpeg()
     if found is None:
@@ -40,15 +74,20 @@ def find_ffmpeg() -> str | None:
     return found
 
 
-def environment() -> dict[str, str]:
-    """Return an environment in which ffmpeg's log has no colours."""
-    return {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}
+def start(path: Path, *options: str, **streams: Any) -> subprocess.Popen[bytes]:
+    """Start ffmpeg for the sake of a file, without colours in its log."""
+    command, environment = [executable(path), "-hide_banner", *options], {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}
+    return subprocess.Popen(command, env=environment, **streams)
 
 
-def run(path: Path, *options: str) -> subprocess.CompletedProcess[bytes]:
-    """Run ffmpeg to its end for the sake of a file."""
-    command = [program(path), "-nostdin", "-hide_banner", *options]
-    return subprocess.run(command, capture_output=True, check=False, env=environment())
+def run(path: Path, *options: str) -> tuple[int, bytes]:
+    """Run ffmpeg to its end for the sake of a file; return its exit code and its log."""
+    with start(path, "-nostdin", *options, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        try:
+            log = process.communicate()[1]
+        finally:
+            process.kill()  # after a signal
+    return process.returncode, log
 
 
 def file_input(path: Path) -> tuple[str, ...]:
@@ -60,3 +99,189 @@ def is_playlist(path: Path) -> bool:
     """Whether a file is a playlist, which only names other files."""
     with path.open("rb") as file:
         return PLAYLIST.match(file.read(1024)) is not None
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A stream of a file."""
+
+    index: int
+    kind: str  # Audio, Video, Subtitle, Data or Attachment
+    codec: str
+    details: str  # the rest of ffmpeg's line
+    language: str
+    flags: tuple[str, ...]  # dispositions in ffmpeg's words, such as "default" and "visual impaired"
+    tags: dict[str, str] = field(default_factory=dict)  # by names in small letters
+    side_data: dict[str, str] = field(default_factory=dict)  # such as the rotation of pictures
+
+    @property
+    def is_cover(self) -> bool:
+        """Whether it is a still picture that belongs to the whole file."""
+        return "attached pic" in self.flags
+
+    @property
+    def is_lossless(self) -> bool:
+        """Whether its codec keeps every sample."""
+        return self.codec in LOSSLESS or self.codec.startswith("pcm_")
+
+    @property
+    def sample_format(self) -> str | None:
+        """Return ffmpeg's name for the format of its samples, such as s16p."""
+        found = SAMPLE.search(self.details)
+        return found[1] if found else None
+
+
+@dataclass(frozen=True)
+class MediaInfo:
+    """ffmpeg's description of a file."""
+
+    containers: tuple[str, ...]  # names of its format
+    duration_s: float | None
+    start_s: float  # time of its first picture or sample
+    kbps: int  # of the audio; 0: not known
+    tags: dict[str, str]  # by names in small letters
+    n_chapters: int
+    streams: tuple[Stream, ...]
+
+    def of(self, kind: str) -> list[Stream]:
+        """Return the streams of a kind."""
+        return [stream for stream in self.streams if stream.kind == kind]
+
+    @property
+    def on_timeline(self) -> bool:
+        """Whether its times count from a meaningful zero."""
+        return not set(TIMELINES).isdisjoint(self.containers)
+
+    @property
+    def offset_s(self) -> float:
+        """Time of its first picture or sample on its timeline; 0 for the short delay of an encoder."""
+        return self.start_s if self.on_timeline and self.start_s > SHORT_S else 0.0
+
+    @property
+    def is_multimedia(self) -> bool:
+        """Whether it is in a container of several streams, whose packets have times."""
+        return not set(MULTIMEDIA).isdisjoint(self.containers)
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether it has moving pictures."""
+        return any(not stream.is_cover for stream in self.of("Video"))
+
+    @property
+    def subtype(self) -> str:
+        """libsndfile's encoding with the depth of the audio; 24 bits for lossy codecs, whose samples have no depth."""
+        audio = next(iter(self.of("Audio")), None)
+        depth = audio.sample_format if audio is not None and audio.is_lossless else None
+        if audio is None or depth is None:
+            return "PCM_24"
+        if depth.startswith("s32"):
+            return "PCM_24" if "(24 bit)" in audio.details else "PCM_32"
+        return "FLOAT" if depth.startswith(("flt", "dbl")) else "PCM_16"
+
+
+def probe_media(path: Path) -> MediaInfo:
+    """Run ffmpeg to describe a file; one that it cannot read has no container and no streams."""
+    return parse_media(without_name(run(path, *file_input(path))[1], path))
+
+
+def parse_media(log: str) -> MediaInfo:
+    """Parse the description that `ffmpeg -i` logs."""
+    container, duration = CONTAINER.search(log), DURATION.search(log)
+    tags, streams, side_data = dict[str, str](), dict[int, Stream](), dict[str, str]()
+    section = entries = tags  # whose tags follow, and where the next entries belong
+    for line in log[container.end() :].splitlines() if container else ():
+        if found := STREAM.match(line):
+            index, language, kind, codec, details = found.groups()
+            flags = tuple(FLAG.findall(details))
+            stream = streams[int(index)] = Stream(int(index), kind, codec, details, language or "", flags)
+            section, entries, side_data = stream.tags, {}, stream.side_data
+        elif OTHER_SECTION.match(line):
+            section, entries = {}, {}
+        elif line.endswith(" Metadata:"):
+            entries = section
+        elif line.lower().endswith(" side data:"):
+            entries = side_data
+        elif found := ENTRY.match(line):
+            entries.setdefault(found[1].lower(), found[2] or "")
+    ordered = tuple(streams[index] for index in sorted(streams))
+    kbps = KBPS.search(next((stream.details for stream in ordered if stream.kind == "Audio"), ""))
+    rate = kbps[1] if kbps else duration["kbps"] if duration and len(ordered) == 1 else None
+    clock = duration[1] if duration else None
+    return MediaInfo(
+        containers=tuple(container[1].split(",")) if container else (),
+        duration_s=sum(60**i * float(part) for i, part in enumerate(reversed(clock.split(":")))) if clock else None,
+        start_s=float(duration["start"] or 0) if duration else 0.0,
+        kbps=int(rate or 0),
+        tags=tags,
+        n_chapters=len(CHAPTER.findall(log)),
+        streams=ordered,
+    )
+
+
+def without_name(log: bytes, path: Path) -> str:
+    """Decode a log without the name of a file, which may have lines that look like ffmpeg's."""
+    name = bytes(b if b >= 32 or 8 <= b <= 13 else ord("?") for b in os.fsencode(path))  # as ffmpeg prints it
+    return log.replace(name, b"").decode("utf-8", "replace")
+
+
+def read_log(file: IO[bytes], path: Path | None = None) -> str:
+    """Return the log in a temporary file, without the name of a file if one is given."""
+    file.seek(0)
+    return file.read().decode("utf-8", "replace") if path is None else without_name(file.read(), path)
+
+
+def messages(log: str, levels: tuple[str, ...]) -> list[str]:
+    """Return the messages of some levels in a log, without their full stop."""
+    return [found[2].strip().rstrip(".") for found in MESSAGE.finditer(log) if found[1] in levels]
+
+
+def last_error(log: str) -> str:
+    """Return the last error in a log, or its last line."""
+    lines = [MESSAGE.sub(r"\2", line).strip().rstrip(".") for line in log.strip().splitlines()]
+    return (messages(log, ERRORS) or lines or [""])[-1]
+
+
+def compare(media: MediaInfo, log: str, seconds: float, rate_hz: int) -> tuple[str | None, str | None]:
+    """Compare what was decoded with its description and the log; return what is missing, and what else disagrees."""
+    problems, track = messages(log, PROBLEMS), media.of("Audio")[0].index
+    for message in problems:
+        if found := MISSING.search(message):
+            stream = found["stream"] or found["other"]
+            if stream is None or int(stream) == track:
+                return f"ffmpeg reports: {message}", None
+    if decoded := DECODED.search(log):
+        n_read = round(seconds * rate_hz)
+        if int(decoded[1]) - n_read > TOLERANCE_S * rate_hz:
+            return f"{decoded[1]} samples are decoded, their timestamps leave {n_read}", None
+    duration_s = media.duration_s
+    if duration_s is None or any(ESTIMATED in message for message in problems):
+        return None, None
+    if seconds + media.offset_s > duration_s - max(TOLERANCE_S, TOLERANCE * duration_s):
+        return None, None
+    message = f"its container specifies {duration_s:.2f} s, its sound lasts {seconds:.2f} s"
+    return (None, message) if media.has_pictures else (message, None)
+
+
+def unreadable(log: str) -> str:
+    """Explain why ffmpeg does not read a file."""
+    if "Format not on whitelist" in log:
+        return "this format is not supported, as it may name other files or hide missing sound; convert it to WAV"
+    if "matches no streams" in log:
+        return "no sound track"
+    if "Invalid data found" in log:
+        return "not a readable audio file (not audio, or damaged)"
+    return f"not a readable audio file ({last_error(log)})"
+
+
+def changes(log: str) -> list[str]:
+    """Say how the codec of an output changed the sampling rate or the channel layout."""
+    inputs, _, outputs = log.partition("Output #0")
+    before, after = WRITTEN.search(inputs), WRITTEN.search(outputs)
+    if before is None or after is None:
+        return []
+    kinds = {"rate": (f"{before[2]} Hz", f"{after[2]} Hz"), "channels": (before[3], after[3])}
+    return [
+        f"the {kind} became {new}, as {after[1]} does not support {old}"
+        for kind, (old, new) in kinds.items()
+        if old != new
+    ]

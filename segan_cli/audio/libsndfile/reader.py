@@ -1,20 +1,93 @@
-"""Reading files by libsndfile, in blocks of samples."""
+"""Reading files by libsndfile in blocks of samples, without libmpg123's messages, which cannot be switched off."""
 
 import os
+import re
+import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from threading import Lock
+from typing import IO, cast
 
 import numpy as np
 import soundfile
-from numpy.typing import NDArray
 
-from segan_cli.audio.containers.parts import Part, PiecewiseFile
+from segan_cli.arrays import Array
+from segan_cli.audio.containers.chunks import Part, PiecewiseFile, wav_format
 from segan_cli.audio.files import CHECKED, check_shape, suggestion
-from segan_cli.audio.libsndfile.mpg123 import MPEG, is_mpeg, quiet_mpg123
 from segan_cli.errors import AudioError
 
-Array = NDArray[np.float32]
+MPEG = "MPEG_LAYER"  # in libsndfile's subtypes that libmpg123 decodes
+FORMAT_TAGS = (b"\x50\0", b"\x55\0")  # of WAV files
+MESSAGES = re.compile(
+    rb"(?:(?:\A|(?<=\n))\n)?\[src/libmpg123/[^\n]*\n|Warning: Xing stream size off [^\n]*\n"
+    rb"|Note: (Illegal Audio-MPEG-Header 0x|Trying to resync|Skipped \d|Junk at the beginning|Looks like a RIFF"
+    rb"|Could be a BMP|Hit end of \(available\) data|Input data end)[^\n]*\n|Illegal bit allocation value\.\n"
+)
+LOCK = Lock()
+
+
+class StderrFilter:
+    """Redirects standard error into a file while anyone decodes MPEG audio, and passes on what others write."""
+
+    def __init__(self) -> None:
+        self.users = self.n_passed = 0  # n_passed: bytes of the file that were passed on
+        self.stderr, self.buffer = -1, cast(IO[bytes], None)  # the descriptor of the real one, and the file
+
+    def enter(self) -> None:
+        """Begin to redirect, or join in."""
+        with LOCK:
+            if not self.users:
+                self.stderr, self.buffer, self.n_passed = os.dup(2), tempfile.TemporaryFile(), 0  # noqa: SIM115  # closed by the last
+                os.dup2(self.buffer.fileno(), 2)
+            self.users += 1
+
+    def leave(self) -> None:
+        """Pass on what was written; the last user restores standard error."""
+        with LOCK:
+            self.users -= 1
+            self.pass_on()
+            if not self.users:
+                os.dup2(self.stderr, 2)
+                self.pass_on()  # what was written since
+                os.close(self.stderr)
+                self.buffer.close()
+
+    def pass_on(self) -> None:
+        """Write the file without libmpg123's messages to standard error; while in use, up to the last line end."""
+        if sys.platform == "win32":  # never redirected
+            return
+        size = os.fstat(self.buffer.fileno()).st_size
+        content = os.pread(self.buffer.fileno(), size - self.n_passed, self.n_passed)
+        content = content[: content.rfind(b"\n") + 1] if self.users else content
+        self.n_passed += len(content)
+        content = MESSAGES.sub(b"", content)
+        while content:
+            content = content[os.write(self.stderr, content) :]
+
+
+FILTER = StderrFilter()
+
+
+@contextmanager
+def quiet_mpg123(needed: bool) -> Iterator[None]:
+    """Remove libmpg123's messages from standard error while the block runs; other output follows at its end."""
+    if not needed or sys.__stderr__ is None or sys.platform == "win32":
+        yield
+        return
+    FILTER.enter()
+    try:
+        yield
+    finally:
+        FILTER.leave()
+
+
+def is_mpeg(path: Path) -> bool:
+    """Whether a file may be MPEG audio, or a WAV file that holds some, by its first bytes."""
+    with path.open("rb") as file:
+        start = file.read(3)
+    return start == b"ID3" or (start[:1] == b"\xff" and start[1:2] >= b"\xe0") or wav_format(path)[:2] in FORMAT_TAGS
 
 
 @contextmanager

@@ -1,7 +1,12 @@
-"""Opening files for writing by libsndfile, with encoding, bit rate and channel layout nearest to the original."""
+"""Writing files by libsndfile: what its encoders support, and the bit rate nearest to that of an original."""
 
+import io
+import math
 import os
+import struct
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +14,125 @@ import soundfile
 
 from segan_cli.atomic import ERRNO_MESSAGES
 from segan_cli.audio.containers.wav import BYTES
-from segan_cli.audio.files import LARGEST_WAV, AudioInfo, output_format
-from segan_cli.audio.layouts import STANDARD, write_mask
-from segan_cli.audio.libsndfile.encodings import LOSSY, encoder_settings, exceeded_limit
+from segan_cli.audio.files import LARGEST_WAV, STANDARD, AudioInfo, output_format, write_mask
 from segan_cli.errors import OutputError
 
+MP3_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+OPUS_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
+FLAC_LARGEST_HZ, FLAC_STEP_HZ = 65_535, 10  # above it, rates are stored in steps
+LOSSY = ("MPEG_LAYER_III", "VORBIS", "OPUS")
+MP3_KBPS = ((32_000, 32, 320), (16_000, 8, 160), (0, 8, 64))  # lowest sampling rate, lowest and highest bit rate
+OPUS_BPS = 6_000, 256_000  # per channel
+STEPS = 6  # of the search for the quality of Vorbis
 RF64_AUTO_DOWNGRADE = 0x1210  # sf_command number that soundfile does not name
 SYSTEM_ERROR = 2  # libsndfile's error code for errors of the system
 BITS = {"ALAC_16": 16, "ALAC_20": 20, "ALAC_24": 24, "ALAC_32": 32} | {name: 8 * n for name, n in BYTES.items()}
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one encoding."""
+
+    name: str
+    channels: float = math.inf  # at most
+    rates_hz: tuple[int, ...] = ()  # no others
+    largest_hz: float = math.inf
+
+    def complaint(self, rate_hz: int, channels: int) -> str | None:
+        """Return which limit a recording exceeds, and what to do; None if it fits."""
+        if channels > self.channels:
+            most = f"at most {self.channels} channel{'s' * (self.channels > 1)}"
+            return f"{self.name} supports {most}, not {channels}; choose another --format"
+        rates, step = self.rates_hz, FLAC_STEP_HZ
+        if rates and rate_hz not in rates:
+            supported = f"{', '.join(map(str, rates[:-1]))} and {rates[-1]} Hz"
+            advice = f"--rate {next((rate for rate in rates if rate >= rate_hz), rates[-1])}"
+        elif rate_hz > self.largest_hz:
+            supported, advice = f"at most {self.largest_hz} Hz", "a lower --rate"
+        elif self.name == "FLAC" and rate_hz > FLAC_LARGEST_HZ and rate_hz % step:
+            supported = f"only multiples of {step} Hz above {FLAC_LARGEST_HZ} Hz"
+            advice = f"--rate {rate_hz // step * step}"
+        else:
+            return None
+        return f"{self.name} supports {supported}, not {rate_hz}; add {advice}, or choose another --format"
+
+
+FORMATS = {"FLAC": Limits("FLAC", 8, largest_hz=655_350), "SVX": Limits("8SVX", 1, largest_hz=65_535)}
+ENCODINGS = {
+    "VORBIS": Limits("Vorbis", largest_hz=200_000),
+    "OPUS": Limits("Opus", rates_hz=OPUS_HZ),
+    "MPEG_LAYER_III": Limits("MP3", 2, MP3_HZ),
+    "IMA_ADPCM": Limits("IMA ADPCM", 2),
+    "MS_ADPCM": Limits("Microsoft ADPCM", 2),
+    "GSM610": Limits("GSM 6.10", 1),
+    **dict.fromkeys(("ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"), Limits("ALAC", 8)),
+    **dict.fromkeys(("G721_32", "G723_24", "G723_40"), Limits("G.72x ADPCM", 1)),
+    **dict.fromkeys(("NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"), Limits("NMS ADPCM", 1)),
+}
+
+
+def exceeded_limit(format: str, subtype: str, rate_hz: int, channels: int) -> str | None:
+    """Return which limit a recording exceeds in libsndfile's format and subtype, and what to do; None if it fits."""
+    found = ENCODINGS.get(subtype) or FORMATS.get(format)
+    return found.complaint(rate_hz, channels) if found is not None else None
+
+
+def encoder_settings(original: Path, subtype: str, rate_hz: int, channels: int) -> dict[str, Any]:
+    """Return libsndfile's settings for the bit rate of `original`; empty if that is not known."""
+    bps, constant = bit_rate(original)
+    if not bps:
+        return {}
+    if subtype == "MPEG_LAYER_III":
+        low, high = next((low, high) for rate, low, high in MP3_KBPS if rate_hz >= rate)
+        level = (high - bps / 1000) / (high - low)
+        return {"compression_level": clamped(level), "bitrate_mode": "CONSTANT" if constant else "AVERAGE"}
+    if subtype == "OPUS":
+        low, high = OPUS_BPS
+        return {"compression_level": clamped((high - bps / channels) / (high - low))}
+    found = vorbis_level(bps, rate_hz, channels)
+    return {} if found is None else {"compression_level": found}
+
+
+def bit_rate(path: Path) -> tuple[int, bool]:
+    """Return the bit rate of a lossy file, 0 if not known, and whether it is constant."""
+    import mutagen
+
+    try:
+        info: Any = getattr(mutagen.File(path), "info", None)
+        mode = getattr(info, "bitrate_mode", 0)
+        bps = int(getattr(info, "bitrate", 0))
+        if not bps and type(info).__name__ == "OggOpusInfo":
+            bps = int(path.stat().st_size * 8 / max(info.length, 1e-3))
+    except (mutagen.MutagenError, ValueError, LookupError, TypeError, OverflowError, struct.error):
+        return 0, False
+    return bps, int(mode) in (0, 1)  # mutagen's unknown and constant
+
+
+@lru_cache(maxsize=16)
+def vorbis_level(bps: int, rate_hz: int, channels: int) -> float | None:
+    """Find libsndfile's compression level for a nominal bit rate of Vorbis, by bisection; None if not supported."""
+    low, high = 0.0, 1.0  # the higher the level, the fewer bits
+    for _ in range(STEPS):
+        level = (low + high) / 2
+        content = io.BytesIO()
+        try:
+            with soundfile.SoundFile(
+                content, "w", rate_hz, channels, "VORBIS", format="OGG", compression_level=level
+            ) as file:
+                file.write([[0.0] * channels])
+        except soundfile.LibsndfileError:
+            return None
+        start = content.getvalue().find(b"\x01vorbis")
+        (nominal,) = struct.unpack_from("<i", content.getvalue(), start + 20)
+        if nominal == bps:
+            return level
+        low, high = (level, high) if nominal > bps else (low, level)
+    return (low + high) / 2
+
+
+def clamped(level: float) -> float:
+    """Clamp a compression level to the range that libsndfile accepts."""
+    return min(0.99, max(0.0, level))  # it refuses 1
 
 
 def open_for_writing(
@@ -47,7 +163,8 @@ def open_for_writing(
     if subtype is None:
         same_extension = source is not None and source.suffix.lower() == path.suffix.lower()
         warn_of_encoding(info, format, encoding, same_extension, warn)
-    write_layout(file, info, warn)
+    if info.mask and not write_mask(file, info.mask) and info.mask != STANDARD.get(info.channels):
+        warn(f"the channel layout (mask {info.mask:#x}) is left out, as {file.format} cannot store it")
     return file
 
 
@@ -75,12 +192,6 @@ def warn_of_encoding(
         names = soundfile.available_subtypes()
         before, after = (names.get(name, name) for name in (info.subtype, subtype))
         warn(f"the encoding became {after}, as {format} cannot be written as {before}")
-
-
-def write_layout(file: soundfile.SoundFile, info: AudioInfo, warn: Callable[[str], None]) -> None:
-    """Write the channel layout; warn if the format cannot store it."""
-    if info.mask and not write_mask(file, info.mask) and info.mask != STANDARD.get(info.channels):
-        warn(f"the channel layout (mask {info.mask:#x}) is left out, as {file.format} cannot store it")
 
 
 def error_message(file: soundfile.SoundFile | None, error: soundfile.LibsndfileError) -> str:
