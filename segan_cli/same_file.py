@@ -40,22 +40,22 @@ def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
     read, written_names, written_files = array("Q"), array("Q"), array("Q")
     folders: dict[str, str] = {}
     for use in uses():
-        name, file = _keys(use, folders)
-        (written_names if use.written else read).extend(name)
-        (written_files if use.written else read).extend(file)
+        name, file = _identity(use, folders)
+        (written_names if use.written else read).extend(map(name_key, name))
+        (written_files if use.written else read).extend(map(name_key, file))
     unique = np.unique(written_names)
     if len(unique) == len(written_names) and not np.isin(np.append(unique, written_files), read).any():
         return
-    readers, n, writers = dict[int, str](), Counter[str](), dict[int, str]()
+    readers, n, writers = dict[str, str](), Counter[str](), dict[str, str]()
     for use in uses():
         if not use.written:
-            readers |= dict.fromkeys(chain(*_keys(use, folders)), use.what)
+            readers |= dict.fromkeys(chain(*_identity(use, folders)), use.what)
             n[use.what] += 1
     for use in uses():
         if not use.written:
             continue
         shown = "standard output" if use.path == STREAM else use.path
-        name, file = _keys(use, folders)
+        name, file = _identity(use, folders)
         if other := next(filter(None, map(writers.get, name)), None):
             raise SameFileError(f"{shown}: both {other} and {use.what} would be written to this file")
         if what := next(filter(None, map(readers.get, [*name, *file])), None):
@@ -64,10 +64,10 @@ def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
         writers |= dict.fromkeys(name, use.what)
 
 
-def _keys(use: Use, folders: dict[str, str]) -> tuple[list[int], list[int]]:
-    """Return a key of the name of a file without links, and one of what identifies it on the disk, if it has these."""
+def _identity(use: Use, folders: dict[str, str]) -> tuple[list[str], list[str]]:
+    """Return the name of a file without links, and what identifies it on the disk, if it has these."""
     name, file = _real_name(use.path, folders), _file_id(use)
-    return [] if name is None else [name_key(name)], [] if file is None else [name_key(f"{file[0]} {file[1]}")]
+    return [] if name is None else [name], [] if file is None else [f"{file[0]} {file[1]}"]
 
 
 def _real_name(path: Path, folders: dict[str, str]) -> str | None:
