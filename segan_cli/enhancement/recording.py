@@ -169,9 +169,8 @@ def enhance_recording(
         output_info = info.at(options.rate_hz or info.rate_hz)
         write = stack.enter_context(open_job_target(job, output_info, noisy, options, warn))
         write = stack.enter_context(normalised(options, output_info, write, warn))
-        write_residual = None
-        if options.residual is not None:
-            write_residual = stack.enter_context(open_residual(options.residual, info, options, warn))
+        path = options.residual
+        write_residual = None if path is None else stack.enter_context(open_residual(path, info, options, warn))
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
         meter, done = LevelMeter(info.rate_hz, info.channels), 0
         for original, enhanced in enhance(noisy, options.excerpt):
