@@ -171,7 +171,7 @@ def test_memory_of_a_stream_does_not_grow_with_its_length(enhancer, rate_hz):
     block, held = np.zeros((2, n), np.float32), []
     for _ in range(12):
         stream.push(block)
-        held.append(len(stream.pending) + len(stream.pending_low))
+        held.append(len(stream.engine.pending) + len(stream.engine.pending_low))
     assert max(held[6:]) <= max(held[:6]) < 4 * rate_hz
 
 

@@ -18,6 +18,7 @@ from segan_cli.cli.sections import (
     flag,
     option,
     section,
+    split_name,
 )
 from segan_cli.system import require_extra
 
@@ -82,6 +83,10 @@ def evaluate(**options: Any) -> None:
       segan evaluate --noisy talks/ --model default --dnsmos
     """
     arguments = SimpleNamespace(**options)
+    from segan_cli.backends.pretrained import check_model
+
+    for _, model in map(split_name, arguments.models):
+        check_model(model)
     require_extra("evaluate", "segan evaluate")
 
     from segan_cli.cli.evaluation_run import print_comparison, run

@@ -1,6 +1,5 @@
 """What `segan evaluate` does: it finds cases and systems, checks and scores them, here or on a cluster, and reports."""
 
-import os
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -15,9 +14,9 @@ from platformdirs import user_cache_path
 
 from segan_cli import __version__
 from segan_cli.atomic import check_place, remove_scratch, write_whole
-from segan_cli.backends.pretrained import check_model, find_model, model_files
+from segan_cli.backends.pretrained import find_model, model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_table, progress_bar, say
-from segan_cli.cli.sections import raise_first
+from segan_cli.cli.sections import raise_first, split_name
 from segan_cli.data.folders import audio_below
 from segan_cli.data.spans import Part
 from segan_cli.enhancement.enhancer import Enhancer
@@ -38,7 +37,7 @@ from segan_cli.evaluation.run import EvaluationResult, Runner, evaluate
 from segan_cli.evaluation.scoring import ScoreStore
 from segan_cli.evaluation.signals import NoiseMix
 from segan_cli.measures.catalog import FULL_BAND, MEASURES, NON_INTRUSIVE, WITH_REFERENCE, package_versions
-from segan_cli.remote import as_path, is_remote, is_url
+from segan_cli.remote import as_path, is_remote
 from segan_cli.same_file import STREAM, Use, check_uses
 from segan_cli.stopping import RaiseOnSignal, listening
 from segan_cli.system import cpu_count, require_extra
@@ -98,7 +97,7 @@ def find_cases(arguments: SimpleNamespace) -> Cases:
 def name_systems(arguments: SimpleNamespace) -> dict[str, Path | str]:
     """Folders, and names or files of models, by the name of the system; without NAME=, that of the folder or model.
 
-    Raises UsageError if a name is already used or reserved, CheckpointError if there is no such model.
+    Raises UsageError if a name is already used or reserved.
     """
     systems: dict[str, Path | str] = {}
 
@@ -113,16 +112,8 @@ def name_systems(arguments: SimpleNamespace) -> dict[str, Path | str]:
         folder = as_path(place)
         add(name or folder.resolve().name, folder, "--enhanced")
     for name, model in map(split_name, arguments.models):
-        check_model(model)
         add(name or (model if model == "default" else find_model(model).stem), model, "--model")
     return systems
-
-
-def split_name(entry: str) -> tuple[str | None, str]:
-    """Split NAME=PLACE; the name is None for a URL, or a file or folder that exists, whose own name may contain =."""
-    name, _, place = entry.partition("=")
-    whole = is_url(entry) or os.path.exists(entry)  # noqa: PTH110  # Path.exists raises for overlong names
-    return (None, entry) if whole or not (name and place) else (name, place)
 
 
 def select_measures(arguments: SimpleNamespace, cases: Cases) -> tuple[str, ...]:

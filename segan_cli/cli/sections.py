@@ -129,6 +129,13 @@ class ModelName(click.ParamType):  # type: ignore[type-arg]  # not generic befor
                     yield f"{typed}{(inside / name).as_posix()}"
 
 
+def split_name(entry: str) -> tuple[str | None, str]:
+    """Split NAME=PLACE; the name is None for a URL, or a file or folder that exists, whose own name may contain =."""
+    name, _, place = entry.partition("=")
+    whole = is_url(entry) or os.path.exists(entry)  # noqa: PTH110  # Path.exists raises for overlong names
+    return (None, entry) if whole or not (name and place) else (name, place)
+
+
 MODEL = ModelName(".safetensors", ".onnx")
 MODEL_TO_TRAIN = ModelName(".safetensors", ".pt")
 SEED, WORKERS = Whole(0, 2**63 - 1), Whole(1, MAX_JOBS)
