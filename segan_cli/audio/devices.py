@@ -14,7 +14,7 @@ from segan_cli.errors import AudioError
 Array = NDArray[np.float32]
 Direction = Literal["input", "output"]
 
-PREFILLED, MAX_BLOCKS = 1, 8  # blocks that wait to be played: at first, and before some are dropped
+PREFILLED, MAX_BLOCKS = 3, 8  # blocks that wait to be played: at first, and before some are dropped
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,11 @@ class BlockQueue:
         self.n_lost = 0  # times that sound was missing, or there was too much of it
 
     def push(self, block: Array) -> None:
-        """Append a block; the oldest ones are lost when there are too many."""
+        """Append a block; the oldest one is lost when there are too many."""
         self.blocks.append(block)
         if len(self.blocks) > MAX_BLOCKS:
             self.n_lost += 1
-            while len(self.blocks) > PREFILLED:
-                self.blocks.popleft()
+            self.blocks.popleft()
 
     def pop(self) -> Array:
         """Return the next block, or silence if there is none."""
