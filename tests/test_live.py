@@ -1,5 +1,6 @@
 """`segan live` with simulated devices: names, sound through the model, errors, the end."""
 
+import subprocess
 import sys
 from threading import Thread
 from types import SimpleNamespace
@@ -96,6 +97,22 @@ def model(tmp_path_factory):
     path = tmp_path_factory.mktemp("live") / "live.onnx"
     export(Model(generator, config, {}), path)
     return path
+
+
+MESSAGES = """
+import os, sys
+from segan_cli.standard_streams import prepare_streams, without_library_messages
+prepare_streams()
+with without_library_messages():
+    os.write(2, b"of a library")
+    print("ours", file=sys.stderr)
+os.write(2, b"later")
+"""
+
+
+def test_messages_of_libraries_are_left_out_of_standard_error():
+    done = subprocess.run([sys.executable, "-c", MESSAGES], capture_output=True, check=True)
+    assert done.stderr.split() == [b"ours", b"later"]
 
 
 def live(*arguments):

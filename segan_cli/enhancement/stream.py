@@ -48,15 +48,14 @@ class EnhancerStream:
         self.flat = False  # whether blocks come as [n]
         self.axis: int | None = None  # of the channels in blocks of two axes; None before the first
         self.engine: Engine
+        self.delay = 0  # samples, of a live stream
         if network.config.generator.state_size():
-            self.engine = FrameEngine(network, settings, rate_hz, channels)
+            self.engine = frames = FrameEngine(network, settings, rate_hz, channels)
+            self.delay = 2 * frames.hop - gcd(live_block, frames.hop) if live_block else 0
         elif live_block:
             raise ConfigError(f"model {network.name}: needs a whole segment at once; for live sound use segan-live")
         else:
             self.engine = SegmentEngine(network, settings, rate_hz, channels, ahead)
-        self.delay = 0  # samples, of a live stream
-        if live_block and isinstance(self.engine, FrameEngine):
-            self.delay = 2 * self.engine.hop - gcd(live_block, self.engine.hop)
         self.late = SampleQueue(channels)  # output of a live stream that is not returned yet
         self.late.push(np.zeros((channels, self.delay), np.float32))
 

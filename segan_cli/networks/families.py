@@ -17,7 +17,7 @@ class Generator(nn.Module):
 
         `spectra` [B, 2, N, F] are real and imaginary parts; the first state is zero.
         """
-        raise NotImplementedError
+        raise NotImplementedError  # only causal generators have it, and only they are run frame by frame
 
     def exportable(self) -> AbstractContextManager[None]:
         """Within this context the generator has only operations that ONNX supports."""
