@@ -80,10 +80,7 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def scratch_file(suffix: str = "") -> Iterator[Path]:
-    """Create an empty file in the system's temporary folder, which is removed when the block ends.
-
-    It is locked, so that `remove_scratch` can tell it from one whose process was killed.
-    """
+    """Create an empty, locked file in the system's temporary folder; it is removed when the block ends."""
     path = Path(tempfile.gettempdir(), f"{SCRATCH}{secrets.token_hex(8)}{suffix}")
     with _new_file(path, 0o600), _held(path):
         yield path
@@ -247,10 +244,7 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _remove_lock(lock_path: Path, lock: int) -> None:
-    """Remove a lock file that is locked: a process that another thread has just forked would hold it a little longer.
-
-    Whoever has opened it meanwhile sees in `_acquire` that it is gone.
-    """
+    """Remove a lock file while it is locked, as a process that was just forked may hold it a little longer."""
     with suppress(OSError):  # Windows does not delete open files
         lock_path.unlink()
     os.close(lock)

@@ -125,10 +125,7 @@ def is_url(name: str) -> bool:
 
 
 def as_path(name: str) -> Path:
-    """Return the path of a file name or URL; that of a URL is a RemotePath, used like a Path.
-
-    Raises SeganError when the URL is not valid or needs a package that is not installed.
-    """
+    """Return the path of a file name or URL, the latter as a RemotePath; raises SeganError if it cannot be used."""
     if not is_url(name):
         return Path(name)
     scheme, _, rest = name.partition("://")
@@ -145,10 +142,7 @@ def as_path(name: str) -> Path:
 
 @cache
 def _is_local(scheme: str) -> bool:
-    """Whether URLs of a scheme name local files.
-
-    Raises SeganError when there is no file system for them, or its package is not installed.
-    """
+    """Whether URLs of a scheme name local files; raises SeganError when there is no file system for them."""
     require_extra("cloud", f"{scheme}://")
     from fsspec import get_filesystem_class
     from fsspec.implementations.local import LocalFileSystem
@@ -158,10 +152,7 @@ def _is_local(scheme: str) -> bool:
 
 
 def join(folder: Path, name: PurePath) -> Path:
-    """Return the path in a folder of a name that others have chosen, of a listing or a list.
-
-    Empty parts are left out, as in local paths. Raises AudioError for a name that does not stay in the folder.
-    """
+    """Return the path in a folder of a name from a list; raises AudioError if it does not stay in the folder."""
     parts = [part for part in name.as_posix().split("/") if part not in ("", ".")]
     decoded = unquote("/".join(parts)).split("/") if is_remote(folder) else ()  # as a server may have it
     reserved = WINDOWS_RESERVED if isinstance(folder, PureWindowsPath) else RESERVED
@@ -187,10 +178,7 @@ def find_folders(folder: Path) -> list[Path]:
 
 
 def find_files(folder: Path, recursive: bool = True, hidden: bool = False) -> list[str]:
-    """Return the names of the files below a folder, relative to it and sorted, by one listing.
-
-    Raises AudioError when it cannot be listed.
-    """
+    """Return the names of the files below a folder, relative to it and sorted, by one listing; raises AudioError."""
     fs, root = _filesystem(folder)
     with explained(folder, "listed", AudioError):
         try:
@@ -204,10 +192,7 @@ def find_files(folder: Path, recursive: bool = True, hidden: bool = False) -> li
 
 
 def find_matches(pattern: Path) -> dict[Path, str]:
-    """Return the files and folders that match a glob, without hidden ones, and which they are.
-
-    Raises AudioError when they cannot be listed.
-    """
+    """Return the files and folders that match a glob, without hidden ones, and their kind; raises AudioError."""
     folder = pattern
     while glob.has_magic(str(folder)):
         folder = folder.parent

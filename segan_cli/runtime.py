@@ -11,11 +11,7 @@ LOADING = Lock()
 
 
 def load_onnxruntime() -> Any:
-    """Import onnxruntime with its telemetry off, and restore the environment.
-
-    If the process has imported it already, its telemetry events are disabled. Raises ImportError when it is not
-    installed.
-    """
+    """Import onnxruntime with its telemetry off, or turn it off if it is imported already; raises ImportError."""
     with LOADING:
         if "onnxruntime" in sys.modules:
             import onnxruntime

@@ -23,10 +23,7 @@ GRACE_S = 20.0  # after a signal to all processes, in which a worker still serve
 
 @contextmanager
 def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
-    """Open a pool of worker processes, by default one per core; queued calls are dropped on an error.
-
-    Raises SeganError when a worker dies.
-    """
+    """Open a pool of worker processes, by default one per core; raises SeganError when one dies."""
     _start_tracker()  # the pool would start it with a warning
     pool = ProcessPoolExecutor(jobs or cpu_count(), _Context(), initializer=init_worker, initargs=(shown(),))
     try:

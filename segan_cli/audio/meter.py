@@ -108,10 +108,7 @@ def decibels(power: NDArray[np.float64] | float) -> NDArray[np.float64]:
 
 
 class LoudnessMeter:
-    """Measures a recording block by block.
-
-    The memory does not grow: the loudness of the 0.4 s blocks is measured by pyloudnorm in chunks of a minute.
-    """
+    """Measures a recording block by block, by pyloudnorm in chunks of a minute, so that the memory does not grow."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         """Raises AudioError for more than five channels, for which the standard has no weights."""

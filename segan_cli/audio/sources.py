@@ -87,10 +87,7 @@ def open_decoded(path: Path, check: IntegrityCheck, parts: Sequence[Part]) -> It
 
 @contextmanager
 def open_native(path: Path, check: IntegrityCheck, scanned: Sequence[Part]) -> Iterator[Source]:
-    """Open a file, or its parts as one recording, by libsndfile.
-
-    Raises AudioError if the rates or channels of the parts differ.
-    """
+    """Open a file, or its parts as one recording, by libsndfile; raises AudioError if the parts do not match."""
     parts: Sequence[Part | None] = scanned or [None]
     infos: list[AudioInfo] = []
     for number, part in enumerate(parts, 1):
@@ -180,10 +177,7 @@ def needs_ffmpeg(path: Path, parts: Sequence[Part]) -> bool:
 
 
 def read_mono(path: Path, rate_hz: int) -> tuple[Array, AudioInfo]:
-    """Read a whole file as the mean of its channels at `rate_hz`, [n], and its properties.
-
-    Raises AudioError when it cannot be read.
-    """
+    """Read a whole file as the mean of its channels at `rate_hz`, [n], and its properties; raises AudioError."""
     with open_file(path) as source:
         blocks = [block.mean(axis=0) for block in source.blocks]
     mono = np.concatenate(blocks or [np.zeros(0, np.float32)])

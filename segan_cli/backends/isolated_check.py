@@ -15,10 +15,7 @@ PROGRAM = f"import sys; sys.path.insert(0, {PACKAGES!r}); from segan_cli.backend
 
 
 def check_in_process(path: Path, name: str, timeout_s: float) -> None:
-    """Test a file on noise in another process; raises CheckpointError when it fails.
-
-    Does nothing where there is no Python executable, as in a frozen program.
-    """
+    """Test a file on noise in another process, if there is a Python; raises CheckpointError when it fails."""
     if not sys.executable:
         return
     words = [sys.executable, "-c", PROGRAM, str(path), name, str(os.getpid())]

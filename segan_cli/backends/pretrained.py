@@ -25,10 +25,7 @@ def shipped_models() -> tuple[str, dict[str, dict[str, Any]]]:
 
 
 def find_model(name: str) -> Path:
-    """Return the file of a shipped model, with its SHA-256 checked, or a path.
-
-    Raises CheckpointError when there is no such model or file, or a shipped file was changed.
-    """
+    """Return a path, or the file of a shipped model; raises CheckpointError when it is missing or was changed."""
     check_model(name)
     entry = _entry(name)
     return Path(name) if entry is None else _checked(entry)

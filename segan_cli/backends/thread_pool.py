@@ -33,10 +33,7 @@ class ThreadPool:
         weakref.finalize(self, shut_down, self.work, threads, end)
 
     def map(self, call: Callable[[P], T], items: Iterable[P], timeout_s: int) -> Iterator[T]:
-        """Call a function for each item, all at once; yield the results in order.
-
-        Raises CheckpointError when a result takes longer than `timeout_s`.
-        """
+        """Call a function for each item, all at once, and yield the results in order; raises CheckpointError."""
         futures = []
         for item in items:
             future: Future[T] = Future()

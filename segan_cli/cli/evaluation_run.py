@@ -95,10 +95,7 @@ def find_cases(arguments: SimpleNamespace) -> Cases:
 
 
 def name_systems(arguments: SimpleNamespace) -> dict[str, Path | str]:
-    """Folders, and names or files of models, by the name of the system; without NAME=, that of the folder or model.
-
-    Raises UsageError if a name is already used or reserved.
-    """
+    """Return folders and models by the name of the system; raises UsageError if a name is used or reserved."""
     systems: dict[str, Path | str] = {}
 
     def add(name: str, origin: Path | str, option: str) -> None:
@@ -154,10 +151,7 @@ def check_outputs(arguments: SimpleNamespace, cases: Cases, origins: Collection[
 
 
 def files_read(arguments: SimpleNamespace, cases: Cases, origins: Collection[Path | str]) -> Iterator[Use]:
-    """Yield all files that the evaluation reads: cases, other recordings and tables of their folders, models.
-
-    Remote folders are only listed if a report is remote too.
-    """
+    """Yield all files that the evaluation reads; remote folders are only listed if a report is remote too."""
     for case in cases.all:
         for side in (case.noisy.noise if isinstance(case.noisy, NoiseMix) else case.noisy, case.clean):
             if side is not None:
@@ -198,10 +192,7 @@ def score(
 
 
 def open_store(path: Path | None, quiet: bool) -> ScoreStore | None:
-    """Open the score cache; None if the default one cannot be used.
-
-    Raises SeganError if the file given by the user cannot be used.
-    """
+    """Open the score cache; None if the default one cannot be used. Raises SeganError if the user's cannot."""
     try:
         store = ScoreStore(path or user_cache_path("segan") / "scores.sqlite", own=path is None)
         notes = list(store.notes)

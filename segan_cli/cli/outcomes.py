@@ -189,10 +189,7 @@ def _json_lines(path: Path) -> Iterator[Record]:
 
 
 def complete_last_line(file: io.FileIO, path: Path) -> None:
-    """End a last line that has no end: by a newline if it is whole, by removing it if it is torn.
-
-    Raises OutputError when the last line is no outcome.
-    """
+    """End a last line that has no end, or remove it if it is torn; raises OutputError when it is no outcome."""
     end = file.seek(0, io.SEEK_END)
     file.seek(max(0, end - LONGEST_LINE))
     content = file.read()

@@ -258,10 +258,7 @@ def check_adversary(training: TrainingConfig) -> None:
 
 
 def unused_folder(parent: Path, name: str) -> Path:
-    """A path in a folder that does not exist yet, numbered if necessary.
-
-    The name may come from the metadata of a model, so it is reduced to safe characters.
-    """
+    """A path in a folder that does not exist yet, numbered if necessary, of safe characters only."""
     safe = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:MAX_RUN_NAME] or "run"
     folder, number = parent / safe, 1
     while folder.exists():

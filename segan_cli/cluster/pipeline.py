@@ -67,11 +67,7 @@ class ActorOptions:
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Connect to a cluster; raises SeganError when there is none.
-
-    Args:
-        address: "local" starts one on this machine, "auto" finds one that runs here, ray://HOST:PORT is any other.
-    """
+    """Connect to a cluster: "local" starts one, "auto" finds one here, or ray://HOST:PORT; raises SeganError."""
     require_extra("ray", "--ray")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -108,10 +104,7 @@ def _root_cause(error: BaseException) -> str:
 
 
 def capacity(options: ActorOptions) -> int:
-    """Return the number of actors that the cluster has room for.
-
-    Raises SeganError when no machine of it has room for one; a cluster that grows may get one later.
-    """
+    """Return how many actors the cluster has room for at present; raises SeganError when there is none."""
     import ray
 
     n = 0

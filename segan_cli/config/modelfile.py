@@ -34,10 +34,7 @@ class ModelMetadata:
 
 
 def parse_metadata(text: str) -> ModelMetadata:
-    """Parse the JSON metadata of a model file.
-
-    Raises ConfigError if it is invalid, of an unknown format, or describes a network beyond the size limits.
-    """
+    """Parse the JSON metadata of a model file; raises ConfigError if it is invalid or of an unknown format."""
     try:
         values = read_json(text)
     except ValueError as error:

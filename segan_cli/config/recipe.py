@@ -32,11 +32,7 @@ def recipe_for(model: ModelConfig) -> str:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Load a shipped recipe by name, or a recipe from a TOML file.
-
-    `[model]` names a preset and may override its fields; fields of `[training]` and `[data]` have defaults. Raises
-    ConfigError, with file and key, if the recipe cannot be read or is invalid.
-    """
+    """Load a shipped recipe by name, or a TOML file; raises ConfigError, with file and key, if it is invalid."""
     shipped = name in shipped_recipes()
     path = recipes_dir() / f"{name}.toml" if shipped else Path(name)
     try:

@@ -65,13 +65,7 @@ class Selected:
 
 
 def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
-    """Build a config from JSON-like data.
-
-    Args:
-        where: Dotted path of the config in a larger one, for messages.
-
-    Raises ConfigError, with the key, if a key is unknown, missing or of the wrong type.
-    """
+    """Build a config from JSON-like data, `where` is its place in a larger one; raises ConfigError, with the key."""
     fields = {f.name: f for f in dataclasses.fields(cls)}  # type: ignore[arg-type]  # T is always a dataclass here
     for key in values:
         if key not in fields:
@@ -121,10 +115,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
 
 
 def override(config: T, assignments: Sequence[str]) -> T:
-    """Override fields of a config by `section.field=value`; values are JSON or plain text.
-
-    Raises ConfigError, with the assignment, if the field does not exist or the value is invalid.
-    """
+    """Override fields by `section.field=value`, JSON or plain text; raises ConfigError, with the assignment."""
     values = dataclasses.asdict(config)  # type: ignore[call-overload]  # T is always a dataclass here
     for assignment in assignments:
         path, equals, text = assignment.partition("=")

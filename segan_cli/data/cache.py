@@ -73,10 +73,7 @@ class Cache:
         self.folder, self.rate_hz = folder, rate_hz
 
     def read(self, paths: Sequence[Path], progress: Progress | None = None) -> list[CacheEntry | str]:
-        """An entry for each file, or the reason why it cannot be read; decodes files that are not in the cache.
-
-        Raises CorpusError if the cache cannot be used.
-        """
+        """An entry for each file, or why it cannot be read; raises CorpusError if the cache cannot be used."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.folder / f"index-{FORMAT}.sqlite"

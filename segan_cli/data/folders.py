@@ -90,10 +90,7 @@ def audio_below(folder: Path) -> list[Path]:
 
 
 def find_pair_folders(root: Path) -> dict[str, tuple[Path, Path]]:
-    """Folders `clean` and `noisy`, or `clean_NAME` and `noisy_NAME`, at most one level down.
-
-    Returns (clean, noisy) by the relative path of the clean folder.
-    """
+    """Folders `clean` and `noisy`, or `clean_NAME` and `noisy_NAME`, at most one level down, by the clean path."""
     sets = {}
     for folder in (root, *folders_in(root)):
         for clean in (inner for inner in folders_in(folder) if "clean" in inner.name.lower()):

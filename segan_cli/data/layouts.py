@@ -71,10 +71,7 @@ class Corpus:
 
 
 def scan_speech(path: str) -> Corpus:
-    """Scan a folder of speech in any of the known layouts.
-
-    Raises CorpusError if the folder is missing or has no audio files.
-    """
+    """Scan a folder of speech in any known layout; raises CorpusError if it is missing or has no audio files."""
     root = corpus_root(path)
     for layout in (_pairs, _vctk, _ljspeech, _common_voice, _libri):
         corpus = layout(path, root)
@@ -93,10 +90,7 @@ def scan_speech(path: str) -> Corpus:
 
 
 def scan_noise(path: str) -> Corpus:
-    """Scan a folder of noise or room responses; clips of one recording share a group.
-
-    Raises CorpusError if the folder is missing or has no audio files.
-    """
+    """Scan noise or room responses; clips of one recording share a group. Raises CorpusError if there are none."""
     root = corpus_root(path)
     utterances = (Utterance(file, group_noise(file)) for file in audio_below(root))
     return Corpus(path, "folder of recordings", tuple(utterances), notes=other_files(root))

@@ -60,10 +60,7 @@ class Recordings:
         return self.all[self.indices[name]]
 
     def excerpt(self, name: str, offset: int, length: int, noisy: bool = False) -> Array:
-        """Samples [length] of a recording from `offset` on, full scale 1, zero-padded beyond its ends.
-
-        Those of the noisy side of a pair if `noisy`.
-        """
+        """Samples [length] from `offset` on, full scale 1, zero-padded beyond the ends; of a pair the `noisy` ones."""
         recording = self[name]
         entry = recording.noisy if noisy and recording.noisy is not None else recording.entry
         first, last = (min(max(0, sample), recording.length) for sample in (offset, offset + length))
@@ -98,10 +95,7 @@ EMPTY = Recordings(())
 
 
 def load_samples(entry: CacheEntry) -> NDArray[np.int16]:
-    """All samples of a cache entry; decodes the file again if its shard was deleted.
-
-    Raises CorpusError if that file has changed.
-    """
+    """All samples of a cache entry, decoded again if its shard was deleted; raises CorpusError if it has changed."""
     try:
         return map_shard(entry.shard)[entry.start : entry.start + entry.length]
     except OSError:
@@ -185,10 +179,7 @@ class CorpusLoader:
         self.summaries: list[CorpusSummary] = []
 
     def load(self, speech: Sequence[str], noise: Sequence[str], rirs: Sequence[str], split: str) -> RecordingPool:
-        """Load corpora given as PATH or PATH:WEIGHT; `split` selects rows of manifests.
-
-        Raises CorpusError if a corpus has no usable files.
-        """
+        """Load corpora given as PATH or PATH:WEIGHT; `split` selects rows of manifests. Raises CorpusError."""
         return RecordingPool(
             self._load(speech, "speech", split), self._load(noise, "noise", split), self._load(rirs, "rirs", split)
         )

@@ -57,10 +57,7 @@ class Part:
 
 
 def span_of(row: Mapping[str, str], place: str) -> Span | None:
-    """The part that a row selects by its start and its duration or end in seconds; None if it selects all of the file.
-
-    Raises CorpusError, with the row's place, if the times are not valid or contradict each other.
-    """
+    """The part that a row selects by times in seconds; None for the whole file. Raises CorpusError for bad times."""
     start = read_time(row, STARTS, place) or 0.0
     duration, end = read_time(row, DURATIONS, place), read_time(row, ENDS, place)
     if duration is not None:

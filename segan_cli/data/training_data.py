@@ -42,14 +42,7 @@ def load_training_data(
     previous: Split | None = None,
     progress: Callable[[str], Progress] | None = None,
 ) -> TrainingData:
-    """Load all corpora and split them into training and validation.
-
-    Args:
-        previous: The split of an earlier start, to keep.
-        progress: Makes a callback for each corpus from its path.
-
-    Raises CorpusError if there is nothing to train on.
-    """
+    """Load all corpora and split them, as the `previous` start did; raises CorpusError if there is no speech."""
     if not data.speech:
         raise CorpusError("no speech to train on; name a folder by --data")
     loader = CorpusLoader(cache, progress)
@@ -74,10 +67,7 @@ def load_training_data(
 def split_pool(
     pool: RecordingPool, named: RecordingPool, seed: int, previous: Split
 ) -> tuple[RecordingPool, RecordingPool, list[str]]:
-    """Split a pool into training and validation, with notes for the user.
-
-    Recordings `named` for validation are excluded from the pool; otherwise part of the pool is held out.
-    """
+    """Split a pool into training and validation, which is `named` or held out; the last result are notes."""
     notes: list[str] = []
     if len(named.speech):
         speech, held_out_speech = exclude(pool.speech, named.speech), named.speech

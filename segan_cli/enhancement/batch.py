@@ -18,10 +18,7 @@ OnJobProgress = Callable[[Job, float, float | None], None]  # seconds done, and 
 
 
 def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: OnProgress) -> Outcome:
-    """Enhance one recording; an error of this recording becomes part of the outcome.
-
-    Raises StoppedError, and CheckpointError when the model fails, which would fail for every other recording too.
-    """
+    """Enhance one recording, whose error goes into the outcome; raises StoppedError, and CheckpointError."""
     outcome = Outcome(str(job.source), str(job.target))
     try:
         outcome = enhance_recording(enhancer.enhance_source, job, options, on_progress)
@@ -43,10 +40,7 @@ def run_batch(
     on_progress: OnJobProgress,
     stopped: Callable[[], int],
 ) -> None:
-    """Run all jobs, `n_threads` at a time; threads suffice, as the network runs without Python's lock.
-
-    Ends early once `stopped` returns the number of a signal, or on an error in this thread.
-    """
+    """Run jobs in `n_threads`, until the last or until `stopped` returns a signal; the network holds no Python lock."""
     leave = Event()
 
     def check_stopped() -> None:

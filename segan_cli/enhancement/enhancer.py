@@ -198,10 +198,7 @@ class Enhancer:
         return self.add_provenance(outcome)
 
     def enhance_source(self, source: Source, excerpt: Excerpt | None = None) -> Iterator[tuple[Array, Array]]:
-        """Yield an open recording, or an excerpt of it, as pairs of original and enhanced blocks [channels, n].
-
-        Raises AudioError, with the name of the recording, when samples are not finite.
-        """
+        """Yield original and enhanced blocks [channels, n] of a recording, or of an excerpt; raises AudioError."""
         if excerpt is not None:
             yield from enhance_excerpt(self.enhance_source, source, excerpt, self.network.config)
             return
@@ -236,10 +233,7 @@ def open_recording(noisy: Recording) -> AbstractContextManager[Source]:
 
 
 def channel_axis(shape: tuple[int, ...]) -> int:
-    """Return the axis of the channels of a signal [n], [channels, n] or [n, channels].
-
-    Raises AudioError when the shape is none of these, or channels and samples cannot be told apart.
-    """
+    """Return the axis of the channels of [n], [channels, n] or [n, channels]; raises AudioError if it is unclear."""
     if len(shape) == 1:
         return 0
     if len(shape) != 2:

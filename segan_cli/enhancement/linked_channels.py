@@ -24,10 +24,7 @@ def downmix_mid(channels: Array) -> Array:
 
 
 def apply_transfer_function(channels: Array, mid: Array, enhanced: Array) -> Array:
-    """Filter channels [N, C, T] by the transfer function from mid to enhanced, both [N, 1, T], frame by frame.
-
-    All channels get the same filter, so level and time differences between them are kept.
-    """
+    """Filter channels [N, C, T], all alike, by the transfer function from mid to enhanced, both [N, 1, T]."""
     before, after = stft(mid), stft(enhanced)
     gain = after * before.conj() / np.maximum(np.square(np.abs(before)), 1e-12)
     gain *= MAX_GAIN / np.maximum(np.abs(gain), MAX_GAIN)

@@ -43,11 +43,7 @@ def named(path: Path) -> Entry:
 
 
 def expand(path: Path, single: bool) -> list[Entry]:
-    """Return the entry of a path, or those that match a glob.
-
-    Raises AudioError when nothing matches, and when the `single` input is missing; a missing file among others fails
-    later without stopping them.
-    """
+    """Return the entries of a path or glob; raises AudioError when a glob or the `single` input matches nothing."""
     magic = glob.has_magic(str(path))
     if is_remote(path):
         matches = {path: what} if (what := find_kind(path)) else find_matches(path) if magic else {}
@@ -66,10 +62,7 @@ def expand(path: Path, single: bool) -> list[Entry]:
 
 
 def find_recordings(entries: Iterable[Entry], output: Path | None, notes: list[str]) -> Iterator[Found]:
-    """Yield the recordings of files and folders, each folder searched once, but not the folder `output` in it.
-
-    `notes` gets a line about other files and about links to folders, which are not followed.
-    """
+    """Yield the recordings of files and folders, but not those in `output`; `notes` gets lines on other files."""
     for path, is_folder in entries:
         if not is_folder:
             yield path, None
@@ -160,10 +153,7 @@ class Plan:
 
 
 def check_paths(jobs: Iterable[Job], others: Sequence[Use] = ()) -> None:
-    """Check jobs, which are iterated again to name a conflict; `others` are read or written too.
-
-    Raises SameFileError when two outputs are the same file, or one is a file that is read.
-    """
+    """Check jobs and `others`; raises SameFileError when a file is written twice, or over one that is read."""
 
     def uses() -> Iterator[Use]:
         for job in jobs:

@@ -32,10 +32,7 @@ class Picture:
 
 
 def plot(before: Path, after: Path, target: Path) -> None:
-    """Plot the mean of the channels of two files and their difference to a PNG.
-
-    Raises AudioError when a file cannot be read, OutputError when the PNG cannot be written.
-    """
+    """Plot the mean of the channels of two files and their difference to a PNG; raises AudioError, OutputError."""
     from matplotlib.figure import Figure
 
     pictures = analyse(before, after)

@@ -147,10 +147,7 @@ class Outcome:
 def enhance_recording(
     enhance: Enhance, job: Job, options: OutputOptions, on_progress: OnProgress | None = None
 ) -> Outcome:
-    """Enhance the source of a job into its target, in memory independent of the length.
-
-    Raises AudioError or OutputError when either cannot be used; an existing target then stays.
-    """
+    """Enhance the source of a job into its target; raises AudioError or OutputError, and the old target stays."""
     started = time.monotonic()
     warnings: list[str] = []
 

@@ -48,10 +48,7 @@ class Cases:
 
 
 def from_folders(noisy: Path, clean: Path | None) -> Cases:
-    """Pair the files of two folders by relative path without extension; without `clean`, take all noisy files.
-
-    Raises CorpusError if a folder is missing or empty, or no file has a counterpart.
-    """
+    """Pair the files of two folders by relative path, or take all noisy files; raises CorpusError if there are none."""
     if clean is None:
         return unique_cases([Case(relative_name(noisy, path), path, None) for path in audio_below(noisy)], (), noisy)
     pairs, skipped = match_names(clean, noisy)
@@ -80,10 +77,7 @@ def unique_cases(cases: Sequence[Case], skipped: Sequence[str], origin: Path, no
 
 
 def from_set(root: Path) -> Cases:
-    """Find the noisy and clean folders inside a folder, preferring a test set, or read a manifest.
-
-    Raises CorpusError if there are none.
-    """
+    """Find the noisy and clean folders in a folder, preferring a test set, or read a manifest; raises CorpusError."""
     if is_manifest(root) and not is_folder(root):
         return from_manifest(root)
     if not is_folder(root):
@@ -171,10 +165,7 @@ def read_noise_log(folder: Path) -> dict[str, dict[str, str]]:
 
 
 def add_systems(cases: Sequence[Case], systems: Mapping[str, Path | Model]) -> tuple[list[Case], list[str]]:
-    """The cases with the signals of systems, and a line for each signal that is missing.
-
-    A system is a model or a folder of enhanced files. Raises CorpusError if a folder has no file for any case.
-    """
+    """Add the signals of systems to cases, with a line for each that is missing; raises CorpusError if all are."""
     skipped: list[str] = []
     found: dict[str, Mapping[str, Source]] = {}
     for system, origin in systems.items():

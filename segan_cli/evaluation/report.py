@@ -32,12 +32,7 @@ Report = dict[str, Any]
 def build_report(
     result: EvaluationResult, provenance: Mapping[str, Any], columns: Sequence[str] | None = None
 ) -> Report:
-    """Collect scores, statistics and input properties of an evaluation as JSON-compatible data.
-
-    Args:
-        provenance: Command, versions and models, copied into the report.
-        columns: Labels to break scores down by; by default all with few distinct values.
-    """
+    """Collect an evaluation as JSON data, with scores by label; the default `columns` are those of few values."""
     cases, systems, measures = result.cases, result.systems, result.measures
     return {
         "format": FORMAT,

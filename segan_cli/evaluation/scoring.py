@@ -41,13 +41,7 @@ class ScoreStore:
     """Scores in a SQLite file that several processes may share; damaged content is discarded."""
 
     def __init__(self, path: Path, own: bool = False) -> None:
-        """Open or create the file.
-
-        Args:
-            own: The path is segan's own, so that a file that is not SQLite may be replaced.
-
-        Raises SeganError if the file cannot be used.
-        """
+        """Open or create the file; segan's `own` may be replaced. Raises SeganError if it cannot be used."""
         self.path = path
         self.versions = package_versions(tuple(MEASURES))
         self.notes: tuple[str, ...] = ()  # on damage that was repaired
@@ -198,13 +192,7 @@ def score(
     shift: int = 0,
     store: ScoreStore | None = None,
 ) -> ScoringResult | str:
-    """Score a pair, or return the reason why it cannot be scored; raises nothing.
-
-    Args:
-        measures: by name; without any, only the delay is measured.
-        shift: delay of the degraded signal to compensate first, in samples at 16 kHz.
-        store: scores that are known.
-    """
+    """Score a pair after a `shift` in samples at 16 kHz, or return why not; without measures, only the delay."""
     try:
         rate_hz = rate_for(measures)
         signals = load(degraded, rate_hz), None if clean is None else load(clean, rate_hz)

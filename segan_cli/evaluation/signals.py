@@ -96,10 +96,7 @@ read_once = lru_cache(2)(read)  # the clean and the noisy file that the parts of
 
 
 def mix_noise(clean: Signal, noise: Signal, mix: NoiseMix, rate_hz: int) -> Signal:
-    """Add noise to clean speech, starting at a random position of the noise and looping it if it is shorter.
-
-    Excerpt and gain are those of the mix at 16 kHz, whatever the rate.
-    """
+    """Add noise to clean speech, looped from a random position on, with the gain of the same mix at 16 kHz."""
     if not noise.samples.any():
         raise AudioError(f"{mix.noise}: noise recording is silent")
     ratio = rate_hz // RATE_HZ

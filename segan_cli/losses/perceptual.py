@@ -147,10 +147,7 @@ def smoothed(ratio: Tensor) -> Tensor:
 
 
 def pooled(disturbance: Tensor) -> Tensor:
-    """L6 norm over stretches of 20 frames, every 10, then L2 norm over stretches, [B, N] → [B].
-
-    Stretches that reach beyond the last frame are padded with zeros.
-    """
+    """L6 norm over stretches of 20 frames, zero-padded, every 10, then L2 norm over stretches, [B, N] → [B]."""
     missing = 10 + -disturbance.shape[1] % 10
     stretches = pad(disturbance.clamp(1e-4, 45.0) ** 6, (0, missing)).unfold(1, 20, 10).mean(-1)
     result: Tensor = (stretches ** (1 / 3)).mean(1).sqrt()

@@ -97,14 +97,7 @@ class Reconstruction(nn.Module):
     """The weighted sum of the reconstruction losses."""
 
     def __init__(self, weights: dict[str, float]) -> None:
-        """Builds the terms whose weight is not 0.
-
-        Args:
-            weights: by name: "l1", "spectral" (compressed spectrum), "stft" (multi-resolution STFT), "perceptual"
-                (PESQ), "stoi", and losses that other packages register.
-
-        Raises ConfigError when no installed package registers a loss.
-        """
+        """Builds the terms whose weight is not 0, of segan or another package; raises ConfigError if unknown."""
         super().__init__()
         self.weights = {name: weight for name, weight in weights.items() if weight}
         self.terms = nn.ModuleList(build_loss(name) for name in self.weights)

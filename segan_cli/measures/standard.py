@@ -57,10 +57,7 @@ def log_distances_db(reference: Double, estimate: Double, floor: float) -> Doubl
 
 
 def pesq(clean: Array, degraded: Array, band: Literal["wb", "nb"]) -> Score:
-    """PESQ of 16 kHz signals, higher is better.
-
-    Wide-band, 1.04 … 4.64 (ITU-T P.862.2), or narrow-band, 1.02 … 4.55 (ITU-T P.862 and P.862.1).
-    """
+    """Wide-band PESQ, 1.04 … 4.64 (ITU-T P.862.2), or narrow-band, 1.02 … 4.55 (ITU-T P.862 and P.862.1)."""
     from pesq import NoUtterancesError, PesqError
     from pesq import pesq as measure
 

@@ -119,10 +119,7 @@ class ConvolutionalDiscriminator(Discriminator):
         self.reference.copy_(torch.cat((candidate, noisy), 1))
 
     def forward(self, candidate: Tensor, noisy: Tensor, features: list[Tensor] | None = None) -> Tensor:
-        """candidate [B, 1, T] and its condition, noisy [B, 1, T] → logits [B].
-
-        The output of each convolutional layer is appended to `features`.
-        """
+        """candidate [B, 1, T] and its condition, noisy → logits [B]; hidden outputs are appended to `features`."""
         h = torch.cat((candidate, noisy), 1)
         reference = self.reference if self.needs_reference else None
         for i, (convolution, activation) in enumerate(zip(self.convolutions, self.activations, strict=True)):

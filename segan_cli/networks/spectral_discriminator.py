@@ -10,20 +10,14 @@ from segan_cli.networks.families import Discriminator
 
 
 class SpectralDiscriminator(Discriminator):
-    """Classifies the patches of a candidate's spectra, given those of its condition, at several resolutions.
-
-    Several resolutions as in arXiv 2210.13438, each with a network of its own.
-    """
+    """Classifies patches of spectra, given those of the condition, at several resolutions (arXiv 2210.13438)."""
 
     def __init__(self, config: SpectralDiscriminatorConfig, *_: int) -> None:
         super().__init__()  # without a reference batch, and for segments of any length
         self.resolutions = nn.ModuleList(PatchDiscriminator(config, frame) for frame in config.frames)
 
     def forward(self, candidate: Tensor, noisy: Tensor, features: list[Tensor] | None = None) -> Tensor:
-        """candidate [B, 1, T] and its condition, noisy [B, 1, T] → logits of all patches [B, P].
-
-        The output of each hidden layer is appended to `features`.
-        """
+        """candidate [B, 1, T] and its condition, noisy → logits [B, P]; hidden outputs are appended to `features`."""
         return torch.cat([resolution(candidate, noisy, features) for resolution in self.resolutions], 1)
 
 

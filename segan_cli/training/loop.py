@@ -40,10 +40,7 @@ def train(
     state: TrainState, source: ExampleSource, pairs: Sequence[NoisyClean], run: Path, pool: Executor,
     callback: TrainingCallback, workers: int = 0, tensorboard: bool = False, stop: Callable[[], bool] = lambda: False,
 ) -> bool:  # fmt: skip
-    """Train to the last step, or until `stop` returns true; returns whether the last step was reached.
-
-    `pairs` are whole utterances for validation, `workers` processes render segments. Raises TrainingError.
-    """
+    """Train to the last step, or until `stop` returns true; returns whether it was reached. Raises TrainingError."""
     config, is_main = state.training, state.processes.is_main
     plan = sampling_plan(config, state.model.segment_length, state.processes)
     metric = pesq_quality(pool) if config.adversarial.objective == "metricgan" else None

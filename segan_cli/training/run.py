@@ -58,10 +58,7 @@ class TrainingRun:
     changes: list[str]  # a line for each setting that differs from the previous start
 
     def train(self, callback: TrainingCallback, stop: Callable[[], bool]) -> bool:
-        """Train to the last step or until `stop` returns true; returns whether the last step was reached.
-
-        Raises TrainingError if the training cannot continue.
-        """
+        """Train to the last step, or until `stop` returns true; returns whether it was reached."""
         state, options = self.state, self.options
         workers = default_workers(state.device) if options.workers is None else options.workers
         with worker_pool() as pool, explained_errors(state.training, state.device, options.run, state):
@@ -73,11 +70,7 @@ class TrainingRun:
 def open_data(
     recipe: Recipe, options: RunOptions, processes: Processes, progress: Callable[[str], Progress]
 ) -> TrainingData:
-    """Open the data, first in one process of each machine, so that every file is decoded once.
-
-    `progress` makes a callback for each corpus from its path. Raises ConfigError, CorpusError or TrainingError if the
-    recipe or the data cannot be used.
-    """
+    """Open the data, which one process of each machine decodes; raises ConfigError, CorpusError, TrainingError."""
     training, run = recipe.training, options.run
     sampling_plan(training, recipe.model.segment_length, processes)  # fails before any data is read
     Reconstruction(training.reconstruction())  # as does this, for a loss that is not installed
@@ -99,10 +92,7 @@ def open_data(
 
 
 def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, data: TrainingData) -> TrainingRun:
-    """Create or load the state, and write recipe, data and split to the run folder.
-
-    Raises CorpusError, CheckpointError or TrainingError if the training cannot start.
-    """
+    """Create or load the state, and write the run folder; raises CorpusError, CheckpointError, TrainingError."""
     run, changes = options.run, []
     with explained_errors(recipe.training, processes.device, run):
         state = TrainState(recipe.model, recipe.training, processes)
@@ -123,10 +113,7 @@ def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, data:
 
 
 def default_workers(device: torch.device) -> int:
-    """Number of processes that render segments: up to 8 of the share of cores of this GPU; on a CPU at most 1.
-
-    With two cores or fewer a process beside the training threads slows them down (docs/training.md).
-    """
+    """Number of processes that render segments: at most 1 on a CPU, up to 8 of the share of cores of a GPU."""
     if device.type == "cpu":
         return min(1, max(0, cpu_count() - 2))
     return min(MAX_WORKERS, max(1, cpu_count() // int(os.environ.get(LOCAL_WORLD_SIZE, 1)) - 1))
@@ -134,10 +121,7 @@ def default_workers(device: torch.device) -> int:
 
 @contextmanager
 def lock_run_dir(run: Path) -> Iterator[None]:
-    """Lock a run folder for this training; removes the folder if it is still empty at the end.
-
-    Raises TrainingError if another training has locked it.
-    """
+    """Lock a run folder, removed if it is empty at the end; raises TrainingError if another training uses it."""
     run.mkdir(parents=True, exist_ok=True)
     lock = run / ".lock"
     try:
@@ -154,10 +138,7 @@ def lock_run_dir(run: Path) -> Iterator[None]:
 
 
 def validation_mixes(data: TrainingData, training: TrainingConfig, path: Path) -> list[NoisyClean]:
-    """The validation utterances, rendered from the specs in a file, which is drawn and written if it does not exist.
-
-    Raises CorpusError if the file names a recording that no longer exists.
-    """
+    """The validation utterances, whose specs are in a file or drawn; raises CorpusError if a recording is gone."""
     try:
         if path.exists():
             specs = [spec_from_dict(read_json(line)) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -39,10 +39,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 class TrainState:
-    """Networks, optimisers and counters of a training at one step.
-
-    No random state is kept: every draw follows from the seed and the step.
-    """
+    """Networks, optimisers and counters of a training at one step; every draw follows from seed and step."""
 
     def __init__(self, model: ModelConfig, training: TrainingConfig, processes: Processes | None = None) -> None:
         torch.manual_seed(training.seed)
@@ -91,10 +88,7 @@ class TrainState:
 
     @torch.no_grad()
     def update_ema(self) -> None:
-        """Update the moving average of the generator's weights; its decay rises from 0.1 to `ema_decay`.
-
-        As TensorFlow's ExponentialMovingAverage does when it is given the number of updates.
-        """
+        """Update the average of the generator's weights; its decay rises from 0.1 to `ema_decay`, as in TensorFlow."""
         decay = min(self.training.ema_decay, (1 + self.step) / (10 + self.step))
         torch._foreach_lerp_(list(self.ema_generator.parameters()), list(self.generator.parameters()), 1 - decay)
 
@@ -119,10 +113,7 @@ class TrainState:
         write_whole(path, buffer.getbuffer())
 
     def load(self, path: Path) -> list[str]:
-        """Load a saved state; returns a line for each field of the training config that has changed.
-
-        Raises CheckpointError if it is not a state of this model.
-        """
+        """Load a state; returns a line for each field that has changed. Raises CheckpointError for another model."""
         state, about = read_state(path, self.device)
         try:
             if from_dict(ModelConfig, about["model"]) != self.model:
@@ -145,10 +136,7 @@ class TrainState:
         return [f"{name}: {before[name]} before, {now[name]} now" for name in now if before[name] != now[name]]
 
     def start_from(self, init: str) -> None:
-        """Begin with the weights of a model, or of a training state with its discriminator.
-
-        Raises CheckpointError when they are of another network.
-        """
+        """Begin with weights of a model, or of a state with its discriminator; raises CheckpointError."""
         if is_state(init):
             parts, about = read_state(Path(init), CPU)
             weights, history = parts["ema_generator"], about["history"]
@@ -178,10 +166,7 @@ def model_of(init: str) -> ModelConfig:
 
 
 def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The state dicts of a saved state by name, and its metadata.
-
-    Raises CheckpointError if the file is not a training state or has an unknown format.
-    """
+    """The state dicts of a saved state by name, and its metadata; raises CheckpointError if it cannot be read."""
     try:
         with warnings.catch_warnings(action="ignore"):  # of other pickle protocols, in files that are no states
             state = torch.load(path, device, weights_only=True)  # tensors and plain containers, nothing is executed

@@ -72,10 +72,7 @@ def measure_quality(state: TrainState, metric: QualityMetric, *sides: Tensor) ->
 
 
 def replayed(state: TrainState, examples: Sequence[Examples]) -> list[Examples]:
-    """Micro-batches of examples, each extended by earlier ones; one new example of each process is kept.
-
-    All processes keep the same examples.
-    """
+    """Micro-batches, each with earlier examples added; one new example of each process is kept, the same in all."""
     config, processes = state.training, state.processes
     n = round(config.adversarial.replay_share * len(examples[0].clean))
     rng = random_stream(config.seed, Purpose.REPLAYED, state.step, processes.rank)

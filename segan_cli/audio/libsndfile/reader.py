@@ -142,10 +142,7 @@ def is_native(path: Path, part: Part | None = None) -> bool:
 
 
 def read_blocks(file: soundfile.SoundFile, path: Path, block: int, first: int = 0) -> Iterator[Array]:
-    """Yield the samples of an open file from sample `first` on as blocks [channels, n], n at most `block`.
-
-    Raises AudioError where the file is damaged.
-    """
+    """Yield the samples from `first` on as blocks [channels, n], n at most `block`; raises AudioError."""
     library, done = soundfile._snd, first
     if first:
         with quiet_mpg123(MPEG in file.subtype):
