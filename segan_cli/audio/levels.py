@@ -16,7 +16,6 @@ Write = Callable[[Array], object]  # takes the next samples [channels, n]
 Warn = Callable[[str], None]  # takes a message about something that could not be kept
 Clip = Literal["limit", "scale", "clip"]
 
-
 FLOATS = ("FLOAT", "DOUBLE")  # encodings that hold samples above full scale
 MAX_TRUE_PEAK_DB = -1.0  # dBTP (EBU R 128)
 MARGIN_DB = 0.2  # of the limiter, as other meters oversample by other filters

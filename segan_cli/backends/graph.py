@@ -5,16 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.modelfile import check_size, parse_metadata
 from segan_cli.errors import CheckpointError, ConfigError, SeganError
 from segan_cli.runtime import SILENT, load_onnxruntime
 
 onnxruntime = load_onnxruntime()
-
-Array = NDArray[np.float32]
 
 MAX_MEMORY = 4 << 30  # bytes of all graphs that are not trusted, together
 EXTERNAL_DATA = re.compile(rb"(\x08|\x88\x80*\x00)location")  # a tensor that is stored in another file

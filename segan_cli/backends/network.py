@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.config.model import ModelConfig
 from segan_cli.errors import CheckpointError
 
-Array = NDArray[np.float32]
 BackendName = Literal["auto", "torch", "onnx"]
 Precision = Literal["fp32", "bf16"]
 

@@ -7,15 +7,13 @@ from pathlib import Path
 from threading import Lock
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.backends.graph import Graph
 from segan_cli.backends.isolated_check import check_in_process
 from segan_cli.backends.network import Network
 from segan_cli.backends.thread_pool import ThreadPool
 from segan_cli.system import cpu_count
-
-Array = NDArray[np.float32]
 
 SEGMENTS_PER_CALL = 4  # so that activations stay in the cache
 TEST_TIMEOUT_S, CALL_TIMEOUT_S = 30, 600  # for the test of a file that is not trusted, and for later calls

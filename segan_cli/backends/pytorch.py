@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.backends.device import choose_device
 from segan_cli.backends.network import Network, Precision
 from segan_cli.errors import ConfigError
 from segan_cli.networks.checkpoint import Model
 from segan_cli.system import cpu_count
-
-Array = NDArray[np.float32]
 
 CPU_BATCH, ACCELERATOR_BATCH = 16, 128  # segments
 

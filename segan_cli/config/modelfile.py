@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from segan_cli.config.legacy import renamed_model
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.schema import from_dict, short_repr
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.text import read_json
 
-FORMAT = 3  # of model files; formats 1, also without a format number, and 2 can still be read
+FORMAT = 3  # of model files and training states; model files of format 2 can still be read
 MAX_BYTES = 2 << 30
 
 
@@ -30,7 +29,6 @@ class ModelMetadata:
 
     config: ModelConfig
     provenance: dict[str, Any]
-    format: int
 
 
 def parse_metadata(text: str) -> ModelMetadata:
@@ -42,14 +40,25 @@ def parse_metadata(text: str) -> ModelMetadata:
     config, provenance = (values.get(key) if isinstance(values, dict) else None for key in ("config", "provenance"))
     if not isinstance(config, dict) or not isinstance(provenance, dict):
         raise ConfigError("its metadata has no config and provenance; export or train it again")
-    version = values.get("format", 1)
-    if type(version) is not int or not 1 <= version <= FORMAT:
+    version = values.get("format")
+    if version not in (2, FORMAT):
         raise ConfigError(
-            f"model format {short_repr(version)} is not supported, this version of segan reads up to {FORMAT}"
+            f"model format {short_repr(version)} is not supported, this version of segan reads 2 and {FORMAT}"
         )
     for key, kind in (("runs", list), ("steps", int)):
         if type(provenance.get(key, kind())) is not kind:
             raise ConfigError(
                 f"its provenance has invalid {key} {short_repr(provenance[key])}; export or train it again"
             )
-    return ModelMetadata(from_dict(ModelConfig, renamed_model(config)), provenance, version)
+    current = config if version == FORMAT else upgraded(config)
+    return ModelMetadata(from_dict(ModelConfig, current), provenance)
+
+
+def upgraded(config: dict[str, Any]) -> dict[str, Any]:
+    """Convert a model config of format 2, with a `window` and one `frame` of a spectral discriminator."""
+    discriminator = config.get("discriminator")
+    if isinstance(discriminator, dict) and "frame" in discriminator:
+        discriminator = {"frames" if key == "frame" else key: value for key, value in discriminator.items()}
+        discriminator["frames"] = [discriminator["frames"]]
+    config = {"segment_length" if key == "window" else key: value for key, value in config.items()}
+    return {**config, "discriminator": discriminator}

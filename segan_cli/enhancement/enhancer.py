@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from segan_cli import __version__
+from segan_cli.arrays import Array
 from segan_cli.audio.files import MAX_CHANNELS, check_writable
 from segan_cli.audio.sources import Source, open_copied, open_file
 from segan_cli.backends.choice import open_network
@@ -30,7 +31,6 @@ from segan_cli.system import MAX_JOBS
 if TYPE_CHECKING:
     from segan_cli.networks.checkpoint import Model
 
-Array = NDArray[np.float32]
 Recording = str | Path | bytes | bytearray | IO[bytes]  # a path, the content of a file, or an open file
 
 MAX_LIVE_BLOCK = 1 << 20  # samples

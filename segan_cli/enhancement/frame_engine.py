@@ -5,14 +5,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segan_cli.arrays import Array, SampleQueue
 from segan_cli.backends.network import Network, is_finite
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement.linked_channels import downmix_mid
-from segan_cli.enhancement.sample_queue import SampleQueue
 from segan_cli.enhancement.settings import Settings
 from segan_cli.errors import AudioError
 
-Array = NDArray[np.float32]
 Spectra = NDArray[np.complex64]
 
 MAX_FRAMES = 64  # per call of the network

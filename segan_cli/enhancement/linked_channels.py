@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from segan_cli.arrays import Array
 
 FRAME, HOP = 1_024, 256
 WINDOW = np.sin(np.pi * np.arange(FRAME) / FRAME) ** 2

@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float32]
+from segan_cli.arrays import Array
+
 Finish = Callable[[], Array]  # waits for enhanced segments and returns them
 SegmentFunction = Callable[[Array], Finish]
 

@@ -1,18 +1,15 @@
 """Enhancement of one signal in overlapping segments."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array, SampleQueue
 from segan_cli.audio.filters import Emphasis, Resampler
 from segan_cli.backends.high_band import load_high_band
 from segan_cli.backends.network import Network
 from segan_cli.enhancement.high_band import HighBand
 from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
-from segan_cli.enhancement.sample_queue import SampleQueue
 from segan_cli.enhancement.segments import SegmentEnhancer, remove_offset
 from segan_cli.enhancement.settings import Settings
-
-Array = NDArray[np.float32]
 
 
 class SegmentEngine:

@@ -1,14 +1,12 @@
 """Running a network on segments of a signal: DC offset, linked channels, level, latents."""
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.backends.network import Network, is_finite
 from segan_cli.enhancement.linked_channels import apply_transfer_function, downmix_mid
 from segan_cli.enhancement.overlap_add import Finish
 from segan_cli.errors import AudioError
-
-Array = NDArray[np.float32]
 
 MIN_OFFSET = 0.1  # |mean| over standard deviation of a segment; lower ratios also occur without a DC offset
 

@@ -4,18 +4,16 @@ from math import gcd
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
+from segan_cli.arrays import Array, SampleQueue
 from segan_cli.audio.files import MAX_CHANNELS, RATES_HZ
 from segan_cli.backends.network import Network
 from segan_cli.config.schema import check_int_range, short_repr
 from segan_cli.enhancement.frame_engine import FrameEngine
-from segan_cli.enhancement.sample_queue import SampleQueue
 from segan_cli.enhancement.segment_engine import SegmentEngine
 from segan_cli.enhancement.settings import Settings
 from segan_cli.errors import AudioError, ConfigError
-
-Array = NDArray[np.float32]
 
 MAX_SAMPLE = 1e6  # full scale is 1
 

@@ -13,12 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.atomic import write_whole
 from segan_cli.config.schema import to_dict
 from segan_cli.data.loader import Key, MixtureDataset
 from segan_cli.text import read_json, write_json
 
-Array = NDArray[np.float32]
 T = TypeVar("T")
 
 RECENT_STEPS = 50  # over which the throughput is measured

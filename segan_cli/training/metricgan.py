@@ -7,13 +7,12 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from segan_cli.arrays import Array
 from segan_cli.measures.score import Undefined
 from segan_cli.measures.standard import pesq_wb
 
-Array = NDArray[np.float32]
 QualityMetric = Callable[[Sequence[Array], Sequence[Array]], Tensor]  # clean and degraded waveforms [T] → quality [B]
 
 

@@ -14,8 +14,8 @@ import torch
 
 from segan_cli.atomic import write_whole
 from segan_cli.backends.pretrained import find_model
-from segan_cli.config import legacy
 from segan_cli.config.model import ModelConfig
+from segan_cli.config.modelfile import FORMAT
 from segan_cli.config.schema import flatten, from_dict, to_dict
 from segan_cli.config.training import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
@@ -27,7 +27,6 @@ from segan_cli.training.distributed import Processes
 from segan_cli.training.health import Health
 from segan_cli.training.metricgan import ReplayBuffer
 
-FORMAT = 3  # of saved states; formats 1 and 2 can be read too
 PARTS = (
     "generator", "ema_generator", "discriminator", "generator_optimizer", "discriminator_optimizer", "generator_scaler",
     "discriminator_scaler", "replay",
@@ -171,15 +170,12 @@ def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[s
         with warnings.catch_warnings(action="ignore"):  # of other pickle protocols, in files that are no states
             state = torch.load(path, device, weights_only=True)  # tensors and plain containers, nothing is executed
         about = json.loads(state["about"])
-        version, training = about["format"], legacy.renamed(about["training"], legacy.TRAINING_FIELDS)
-        state = legacy.renamed_parts(state, version)
-        about |= {"model": legacy.renamed_model(about["model"]), "training": training}
+        version, about["model"] = about["format"], dict(about["model"])
     except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, PickleError) as error:
         raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
-    state.setdefault("replay", {"kept": []})  # earlier states have none
-    if type(version) is not int or not 1 <= version <= FORMAT:
+    if version != FORMAT:
         raise CheckpointError(
-            f"{path}: a training state of format {version}, and this segan reads up to {FORMAT}; use another"
+            f"{path}: a training state of format {version}, and this segan reads {FORMAT}; use another"
         )
     return state, about
 

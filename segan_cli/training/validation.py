@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.config.training import TrainingConfig
 from segan_cli.data.mixing import NoisyClean
 from segan_cli.enhancement.enhancer import Enhancer
@@ -17,7 +17,6 @@ from segan_cli.measures.score import Score, mean
 from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.training.log import TrainingLog
 
-Array = NDArray[np.float32]
 Scores = dict[str, float | None]
 Jobs = list["Future[dict[str, Score]]"]
 
