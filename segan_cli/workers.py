@@ -25,7 +25,7 @@ GRACE_S = 20.0  # after a signal to all processes, in which a worker still serve
 def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
     """Open a pool of worker processes, by default one per core; raises SeganError when one dies."""
     _start_tracker()  # the pool would start it with a warning
-    pool = ProcessPoolExecutor(jobs or cpu_count(), _Context(), initializer=init_worker, initargs=(shown(),))
+    pool = ProcessPoolExecutor(jobs or cpu_count(), _Context(), initializer=init_worker, initargs=(0, shown()))
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -34,8 +34,8 @@ def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def init_worker(debug: bool = False) -> None:
-    """Initialise a worker process; `debug` prints tracebacks."""
+def init_worker(number: int = 0, debug: bool = False) -> None:
+    """Initialise a worker process, whatever its number; `debug` prints tracebacks."""
     for number in STOPS:
         signal.signal(number, _leave_later if number == signal.SIGTERM else signal.SIG_IGN)
     if sys.platform != "win32":

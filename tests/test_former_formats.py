@@ -12,7 +12,7 @@ FORMAT_2 = """{"format": 2, "config": {"preset": "segan-spectral", "generator": 
 
 
 def test_the_config_of_an_earlier_model_is_read():
-    assert parse_metadata(FORMAT_2).config == ModelConfig(
+    assert parse_metadata(FORMAT_2)[0] == ModelConfig(
         "segan-spectral",
         SpectralConfig(32, 48, 32, freq_stride=8, zeroed_bins=2),
         SpectralDiscriminatorConfig((16, 32, 64, 64), (512,)),

@@ -102,12 +102,7 @@ def normalised_loudness(target_lufs: float, rate_hz: int, channels: int, write: 
 def full_scale(clip: Clip, rate_hz: int, channels: int, write: Write, warn: Warn) -> Iterator[Write]:
     """Write samples to a target that has none above full scale: 0 dB, or 1.
 
-    Args:
-        clip: "limit" turns peaks down, "scale" turns all of the recording down, "clip" cuts peaks off.
-        rate_hz: sampling rate.
-        channels: number of channels.
-        write: takes the samples, which are those that came in if none is above full scale.
-        warn: gets a message with the highest peak and the number of samples above full scale.
+    "limit" turns peaks down, "scale" all of the recording, and "clip" cuts peaks off; `warn` is told of any.
     """
     peak, n_over = 1.0, 0
 

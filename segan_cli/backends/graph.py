@@ -55,7 +55,7 @@ class Graph:
         if about is None:
             raise CheckpointError(f"{self.name}: an ONNX file, but not written by segan export")
         try:
-            self.config = parse_metadata(about).config
+            self.config, _ = parse_metadata(about)
         except ConfigError as error:
             raise CheckpointError(f"{self.name}: {brief(error)}") from error
 

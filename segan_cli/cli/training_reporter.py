@@ -1,7 +1,7 @@
 """Print the progress of `segan train`."""
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from rich.progress import Progress, TaskID
 
@@ -46,9 +46,10 @@ class TrainingReporter:
         self.best, self.best_line = "", ""  # of the best validation, for the bar and for the end
         self.noisy_printed = self.is_worse_than_noisy = False
 
-    def on_reading(self, place: str) -> "ReadingBar":
-        """Show a progress bar for reading one corpus."""
-        return ReadingBar(self.bar, place)
+    def on_reading(self, place: str) -> Callable[[int, int], None]:
+        """Show a progress bar for reading one corpus; returns what sets the numbers of files read, and of all."""
+        task = self.bar.add_task(f"reading {place}", total=None, note="")
+        return lambda done, total: self.bar.update(task, completed=done, total=total)
 
     def on_data(self, data: TrainingData) -> None:
         """Print a summary of each corpus, its skipped files, and the split."""
@@ -91,7 +92,7 @@ class TrainingReporter:
 
     def on_checkup(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
         """Print losses, health metrics and detected failure modes."""
-        say_wrapped(f"step {step}: {format_metrics(metrics, LOSSES)}")
+        say_wrapped(f"step {step}: {', '.join(f'{name} {metrics[name]:.4f}' for name in LOSSES if name in metrics)}")
         health = [
             f"{label} {metrics[name]:{'.0%' if 'accuracy' in name else '.3g'}}"
             for name, label in HEALTH.items()
@@ -121,35 +122,20 @@ class TrainingReporter:
         say(f"validation at step {step}: {format_scores(scores)}{', best so far' if best else ''}")
 
 
-class ReadingBar:
-    """A progress bar for reading one corpus."""
-
-    def __init__(self, bar: Progress, place: str) -> None:
-        self.bar, self.task = bar, bar.add_task(f"reading {place}", total=None, note="")
-
-    def __call__(self, done: int, total: int) -> None:
-        """Set the number of files read, and of all files."""
-        self.bar.update(self.task, completed=done, total=total)
-
-
 def describe_networks(recipe: Recipe) -> list[str]:
     """Describe both networks, a line each, and warn of schedules that are longer than the training."""
     training, model = recipe.training, recipe.model
     adversarial, steps = training.adversarial, training.steps
+    full_strength = adversarial.start + adversarial.ramp_steps
     n_generator, n_discriminator = weights(model)
     lines = [f"generator: {model.preset}, {n_generator:,} weights"]
     if adversarial.weight and adversarial.start < steps:
-        ramp = (
-            f", at full strength from step {adversarial.start + adversarial.ramp_steps}"
-            if adversarial.ramp_steps
-            else ""
-        )
+        ramp = f", at full strength from step {full_strength}" if adversarial.ramp_steps else ""
         lines.append(
             f"discriminator: {adversarial.objective}, {n_discriminator:,} weights, from step {adversarial.start}{ramp}"
         )
     else:
         lines.append("discriminator: none")
-    full_strength = adversarial.start + adversarial.ramp_steps
     if adversarial.weight and full_strength and full_strength >= steps:
         lines.append(
             f"warning: the discriminator would be at full strength from step {full_strength}, but the training ends at"
@@ -171,11 +157,6 @@ def say_wrapped(line: str) -> None:
     indent = " " * (len(line) - len(line.lstrip()) + 2)
     for part in textwrap.wrap(line, MAX_COLUMNS, subsequent_indent=indent, break_long_words=False):
         say(part)
-
-
-def format_metrics(metrics: StepMetrics, names: Iterable[str]) -> str:
-    """Format the available metrics of these names."""
-    return ", ".join(f"{name} {metrics[name]:.4f}" for name in names if name in metrics)
 
 
 def format_scores(scores: Scores) -> str:

@@ -58,12 +58,6 @@ class ActorOptions:
     min_actors: int = 1  # actors
     max_actors: int | None = None  # actors; None: as many as the cluster has room for
 
-    def pool(self) -> Any:
-        """Return the pool of actors as Ray Data takes it."""
-        from ray.data import ActorPoolStrategy
-
-        return ActorPoolStrategy(min_size=self.min_actors, max_size=self.max_actors or capacity(self))
-
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
@@ -129,14 +123,9 @@ def enter_folder(folder: Path) -> bool:
 def run_on_actors(
     items: Iterable[object], n: int, actor: type, arguments: tuple[Any, ...], actors: ActorOptions
 ) -> Iterator[Any]:
-    """Yield the results of actors for items, in any order. Ray runs the items of lost actors and machines again.
+    """Yield the results of actors for at most `n` items, in any order. Ray runs the items of lost actors again.
 
-    Args:
-        items: read once; Ray keeps them outside of this process.
-        n: number of items, or an upper bound.
-        actor: class whose instances map a batch of pickled items {"item": …} to pickled results {"result": …}.
-        arguments: of its constructor.
-        actors: number and resources.
+    An `actor`, made with the `arguments`, maps batches of pickled items {"item": …} to pickled results {"result": …}.
     """
     import ray
 
@@ -173,7 +162,7 @@ def _results(blocks: list[Any], actor: type, arguments: tuple[Any, ...], actors:
         actor,
         fn_constructor_args=arguments,
         batch_size=None,
-        compute=actors.pool(),
+        compute=ray.data.ActorPoolStrategy(min_size=actors.min_actors, max_size=actors.max_actors or capacity(actors)),
         num_cpus=actors.cpus,
         num_gpus=actors.gpus,
     )

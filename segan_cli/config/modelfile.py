@@ -1,6 +1,5 @@
 """Metadata of model files, safetensors or ONNX. The files are not trusted."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,16 +22,8 @@ def check_size(path: Path, name: str) -> None:
         raise CheckpointError(f"{name}: {size >> 20} MiB; the limit for models is {MAX_BYTES >> 20} MiB")
 
 
-@dataclass(frozen=True)
-class ModelMetadata:
-    """Metadata of a model file."""
-
-    config: ModelConfig
-    provenance: dict[str, Any]
-
-
-def parse_metadata(text: str) -> ModelMetadata:
-    """Parse the JSON metadata of a model file; raises ConfigError if it is invalid or of an unknown format."""
+def parse_metadata(text: str) -> tuple[ModelConfig, dict[str, Any]]:
+    """Return config and provenance of the JSON metadata of a model file; raises ConfigError if it is invalid."""
     try:
         values = read_json(text)
     except ValueError as error:
@@ -51,7 +42,7 @@ def parse_metadata(text: str) -> ModelMetadata:
                 f"its provenance has invalid {key} {short_repr(provenance[key])}; export or train it again"
             )
     current = config if version == FORMAT else upgraded(config)
-    return ModelMetadata(from_dict(ModelConfig, current), provenance)
+    return from_dict(ModelConfig, current), provenance
 
 
 def upgraded(config: dict[str, Any]) -> dict[str, Any]:

@@ -59,16 +59,11 @@ def batches(
             batch_sampler=keys_from(plan, first_step),
             num_workers=workers,
             collate_fn=collate,
-            worker_init_fn=_init_loader_worker,
+            worker_init_fn=init_worker,
             prefetch_factor=PREFETCH if workers else None,
             pin_memory=pin,
         )
     )
-
-
-def _init_loader_worker(worker: int) -> None:
-    del worker
-    init_worker()
 
 
 def keys_from(plan: SamplingPlan, first_step: int) -> Iterator[list[Key]]:

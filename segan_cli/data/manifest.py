@@ -164,12 +164,13 @@ def _json_rows(path: Path, file: IO[str]) -> Iterator[tuple[int, Row]]:
             row = {key.strip(): value for key, value in flatten_lhotse(values).items()}
         except ValueError as error:
             raise CorpusError(f"{path}, line {number}: {error}") from error
-        yield number, {key: text_of(key, value) for key, value in row.items()}
-
-
-def text_of(name: str, value: object) -> str:
-    """The text of a JSON value; that of a list or object is empty, unless it may select a part of the file."""
-    return str(value).strip() if isinstance(value, SCALARS) or (value and is_selection(name)) else ""
+        yield (
+            number,
+            {  # lists and objects become text only if they may select a part of the file
+                key: str(value).strip() if isinstance(value, SCALARS) or (value and is_selection(key)) else ""
+                for key, value in row.items()
+            },
+        )
 
 
 def flatten_lhotse(values: dict[str, Any]) -> dict[str, Any]:

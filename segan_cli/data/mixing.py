@@ -181,7 +181,9 @@ class ExampleSource:
         if spec.speechless:
             source = clean = np.zeros(spec.length, np.float32)
         rms = float(np.sqrt(np.mean(np.square(noise))))
-        return scale_to_peak(source + noise * noise_gain(level, spec.snr_db, rms, noise_level=1.0), clean)
+        noisy = source + noise * noise_gain(level, spec.snr_db, rms, noise_level=1.0)
+        scale = np.float32(min(1.0, PEAK / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)))
+        return (noisy * scale).astype(np.float32), (clean * scale).astype(np.float32)
 
     def _render_speech(self, spec: ExampleSpec, lead: int) -> Array:
         """The speech excerpt, preceded by `lead` samples."""
@@ -202,12 +204,6 @@ class ExampleSource:
             speech = read_looped(self.speech, generated.shape, round(SHAPE_S * self.rate_hz))
             noise += generate(generated.kind, generated.seed, spec.length, self.rate_hz, speech)
         return noise
-
-
-def scale_to_peak(noisy: Array, clean: Array) -> NoisyClean:
-    """Scale both signals down alike if one would clip."""
-    scale = np.float32(min(1.0, PEAK / max(float(np.abs(noisy).max()), float(np.abs(clean).max()), 1e-9)))
-    return (noisy * scale).astype(np.float32), (clean * scale).astype(np.float32)
 
 
 def draw_mirrored(rng: np.random.Generator, config: MixingConfig, length: int) -> int:

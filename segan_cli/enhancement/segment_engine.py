@@ -52,7 +52,7 @@ class SegmentEngine:
         change = self.to_signal_rate.push(enhanced - noisy, last)
         n = len(self.pending) if last else min(change.shape[1], len(self.pending))
         original = self.pending.pop(n)
-        change = fit_length(change, n)
+        change = np.pad(change[:, :n], ((0, 0), (0, max(0, n - change.shape[1]))))  # resampling twice may lose a sample
         if self.high_band is not None:
             original, change = self.high_band.push(original, change, last)
         return original, change
@@ -62,8 +62,3 @@ class SegmentEngine:
         if self.n_in >= self.config.hop:  # in shorter signals an offset cannot be told from sound
             noisy = remove_offset(noisy, self.config.pre_emphasis)
         return self.enhance_segments(noisy)
-
-
-def fit_length(samples: Array, n: int) -> Array:
-    """Cut samples [channels, m] to n, or pad them with zeros: resampling twice can differ by a sample at the end."""
-    return np.pad(samples[:, :n], ((0, 0), (0, max(0, n - samples.shape[1]))))

@@ -1,7 +1,6 @@
 """Enhancement of one signal, block by block."""
 
 from math import gcd
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -16,13 +15,6 @@ from segan_cli.enhancement.settings import Settings
 from segan_cli.errors import AudioError, ConfigError
 
 MAX_SAMPLE = 1e6  # full scale is 1
-
-
-class Engine(Protocol):
-    """Runs a model on a signal."""
-
-    def push(self, block: Array, last: bool) -> tuple[Array, Array]:
-        """Add a block [channels, n]; return what is final now, original and change, [channels, m] each."""
 
 
 class EnhancerStream:
@@ -45,7 +37,7 @@ class EnhancerStream:
         self.settings, self.channels, self.ended = settings, channels, False
         self.flat = False  # whether blocks come as [n]
         self.axis: int | None = None  # of the channels in blocks of two axes; None before the first
-        self.engine: Engine
+        self.engine: FrameEngine | SegmentEngine
         self.delay = 0  # samples, of a live stream
         if network.config.generator.state_size():
             self.engine = frames = FrameEngine(network, settings, rate_hz, channels)

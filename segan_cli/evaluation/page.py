@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from segan_cli.arrays import Array
 from segan_cli.evaluation.cases import NOISY
 from segan_cli.evaluation.report import Report, input_notes
 from segan_cli.evaluation.run import CaseScores, EvaluationResult, scores_of
@@ -37,15 +36,14 @@ def to_html(report: Report, result: EvaluationResult) -> str:
 
 def fill_template(content: str) -> str:
     """The page with its style, its script and the report; its security policy allows no script but this one."""
-    script = "\n".join(read_asset(name) for name in SCRIPTS)
+    page, style, *scripts = (
+        (FOLDER / name).read_text(encoding="utf-8") for name in ("page.html", "style.css", *SCRIPTS)
+    )
+    script = "\n".join(scripts)
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    page = read_asset("page.html").replace("__STYLE__", read_asset("style.css")).replace("__SCRIPT__", script)
-    return page.replace("__SCRIPT_HASH__", digest).replace("__REPORT__", content)
-
-
-def read_asset(name: str) -> str:
-    """Text of a file of the page."""
-    return (FOLDER / name).read_text(encoding="utf-8")
+    for place, text in {"STYLE": style, "SCRIPT": script, "SCRIPT_HASH": digest, "REPORT": content}.items():
+        page = page.replace(f"__{place}__", text)
+    return page
 
 
 def embed_sounds(result: EvaluationResult, rate_hz: int) -> list[list[dict[str, str]] | None]:
@@ -85,16 +83,10 @@ def encode_versions(scored: CaseScores, load: Loader, rate_hz: int) -> list[dict
     """Name and audio of each version of a recording: noisy, every system that has scores for it, clean."""
     sources: dict[str, Source | None] = {name: scored.case.signals[name] for name in scored.results}
     sources["clean"] = scored.case.clean
-    n = round(MAX_SOUND_S * rate_hz)
-    return [
-        {"name": printable(name), "audio": encode_flac(load(source, rate_hz).samples[:n], rate_hz)}
-        for name, source in sources.items()
-        if source is not None
-    ]
-
-
-def encode_flac(samples: Array, rate_hz: int) -> str:
-    """Encode samples [n] as base64 FLAC."""
-    content = io.BytesIO()
-    soundfile.write(content, np.clip(samples, -1.0, 1.0), rate_hz, "PCM_16", format="FLAC")
-    return base64.b64encode(content.getvalue()).decode()
+    versions = []
+    for name, source in sources.items():
+        if source is not None:
+            samples, content = load(source, rate_hz).samples[: round(MAX_SOUND_S * rate_hz)], io.BytesIO()
+            soundfile.write(content, np.clip(samples, -1.0, 1.0), rate_hz, "PCM_16", format="FLAC")
+            versions.append({"name": printable(name), "audio": base64.b64encode(content.getvalue()).decode()})
+    return versions

@@ -5,11 +5,10 @@ import io
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from itertools import combinations
 from typing import Any
-
-import numpy as np
 
 from segan_cli.evaluation.run import CaseScores, EvaluationResult, scores_of
 from segan_cli.evaluation.signals import NoiseMix
@@ -44,7 +43,10 @@ def build_report(
         "summary": summarise_systems(result, cases),
         "differences": compare_systems(result),
         "breakdown": {
-            column: break_down(result, column)
+            column: [
+                {"value": value, "recordings": len(group), "summary": summarise_systems(result, group)}
+                for value, group in group_by(cases, column)
+            ]
             for column in (columns if columns is not None else default_columns(cases))
         },
         "files": [describe_case(case) for case in cases],
@@ -123,14 +125,6 @@ def compare_systems(result: EvaluationResult) -> list[dict[str, Any]]:
     ]
 
 
-def break_down(result: EvaluationResult, column: str) -> list[dict[str, Any]]:
-    """Statistics of every system for each value of a label."""
-    return [
-        {"value": value, "recordings": len(cases), "summary": summarise_systems(result, cases)}
-        for value, cases in group_by(result.cases, column)
-    ]
-
-
 def default_columns(cases: Sequence[CaseScores]) -> list[str]:
     """Labels with at least two distinct values, but not many."""
     columns = list(dict.fromkeys(column for scored in cases for column in scored.case.labels))
@@ -142,16 +136,14 @@ def group_by(cases: Sequence[CaseScores], column: str) -> list[tuple[str, list[C
     groups: dict[str, list[CaseScores]] = {}
     for scored in cases:
         groups.setdefault(scored.case.labels.get(column, ""), []).append(scored)
-    order = sorted(groups, key=lambda value: (0, float(value), "") if is_number(value) else (1, 0.0, value))
-    return [(value, groups[value]) for value in order]
 
+    def order(value: str) -> tuple[int, float, str]:
+        with suppress(ValueError):
+            if math.isfinite(float(value)):
+                return 0, float(value), ""
+        return 1, 0.0, value
 
-def is_number(text: str) -> bool:
-    """Whether a text is a finite number."""
-    try:
-        return bool(np.isfinite(float(text)))
-    except ValueError:
-        return False
+    return [(value, groups[value]) for value in sorted(groups, key=order)]
 
 
 def to_csv(report: Report) -> str:

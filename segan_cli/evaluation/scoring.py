@@ -114,7 +114,10 @@ class ScoreStore:
 
     def put(self, keys: dict[str, str], scores: dict[str, Score]) -> None:
         """Store scores; does nothing if the file cannot be written."""
-        rows = [(keys[name], score_text(keys[name], score)) for name, score in scores.items()]
+        rows = []
+        for name, score in scores.items():
+            text = json.dumps(score.reason if isinstance(score, Undefined) else score)
+            rows.append((keys[name], f"{text} {checksum(keys[name].encode(), text.encode())}"))
         with suppress(sqlite3.Error, UnicodeDecodeError), closing(self._open()) as database, database:
             database.executemany("INSERT OR REPLACE INTO scores VALUES (?, ?)", rows)
 
@@ -125,12 +128,6 @@ def digest(*signals: Array) -> str:
     for signal in signals:
         content.update(f"{len(signal)} ".encode() + np.ascontiguousarray(signal, np.float32).tobytes())
     return content.hexdigest()
-
-
-def score_text(key: str, score: Score) -> str:
-    """A score as JSON, and a checksum of it and its key."""
-    text = json.dumps(score.reason if isinstance(score, Undefined) else score)
-    return f"{text} {checksum(key.encode(), text.encode())}"
 
 
 def parse_score(key: object, content: object) -> Score | None:

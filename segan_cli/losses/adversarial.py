@@ -8,27 +8,14 @@ f(fake, real=...).
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import softplus
 
+Loss = Callable[..., Tensor]
+
 LARGEST_EXPONENT = 10.0  # of the maximum-likelihood loss, linear beyond it
-
-
-class DiscriminatorLoss(Protocol):
-    """A loss function of the discriminator."""
-
-    def __call__(self, real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-        """The loss of logits [B]; `target` is the label of real or, for a metric objective, the quality [B] of fake."""
-
-
-class GeneratorLoss(Protocol):
-    """A loss function of the generator."""
-
-    def __call__(self, fake: Tensor, *, real: Tensor) -> Tensor:
-        """The loss of logits [B] of fake; a relativistic objective uses those of real as well."""
 
 
 @dataclass(frozen=True)
@@ -50,8 +37,8 @@ class SeparableLoss:
 class Objective:
     """The losses of both networks and the properties of the game."""
 
-    discriminator: DiscriminatorLoss
-    generator: GeneratorLoss
+    discriminator: Loss  # `target` is the label of real or, for a metric objective, the quality [B] of fake
+    generator: Loss  # of fake; a relativistic objective uses the logits of real as well
     boundary: float | None  # decision threshold on the logit; None: halfway between the mean logits of real and fake
     relativistic: bool = False  # the generator's loss depends on the logits of real
     metric: bool = False  # the discriminator predicts a measured quality and is conditioned on clean speech

@@ -49,9 +49,9 @@ def load_model(path: Path) -> Model:
             text = (file.metadata() or {}).get("segan")
             if text is None:
                 raise CheckpointError("a safetensors file, but not written by segan; give a model that segan trained")
-            about = parse_metadata(text)
+            config, provenance = parse_metadata(text)
             with torch.device("meta"):
-                expected = build_generator(about.config.generator).state_dict()
+                expected = build_generator(config.generator).state_dict()
             check_names(expected, file.keys())
             for name, tensor in expected.items():
                 check_kind(name, tensor, file.get_slice(name))
@@ -63,9 +63,9 @@ def load_model(path: Path) -> Model:
     for name, tensor in weights.items():
         if not tensor.isfinite().all():
             raise CheckpointError(f"{path}: {name} holds weights that are not numbers; use another model")
-    generator = build_generator(about.config.generator)
+    generator = build_generator(config.generator)
     generator.load_state_dict(weights)
-    return Model(generator.eval().requires_grad_(False), about.config, about.provenance)
+    return Model(generator.eval().requires_grad_(False), config, provenance)
 
 
 def check_names(expected: Iterable[str], found: Iterable[str]) -> None:

@@ -56,10 +56,11 @@ class TrainState:
         self.discriminator_scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.adversary = Adversary(self.discriminator, self.discriminator_optimizer, training.adversarial)
         self.reconstruction = Reconstruction(training.reconstruction()).to(device)
+        game = training.adversarial
         if training.compile:
             self.generator.compile()
-            if not derived_twice(training):
-                self.discriminator.compile()
+            if not (game.unrolled_steps or game.r1_weight or game.objective == "wasserstein-gp"):
+                self.discriminator.compile()  # of compiled networks there are no second derivatives
         self.ddp_generator = self.processes.wrap_ddp(self.generator)
         self.ddp_adversary = self.processes.wrap_ddp(self.adversary) if training.adversarial.weight else self.adversary
         self.replay = ReplayBuffer(training.adversarial.replay_size)
@@ -187,12 +188,6 @@ def copied(generator: Generator) -> Generator:
         if isinstance(module, torch.nn.RNNBase):
             module.flatten_parameters()
     return copy
-
-
-def derived_twice(training: TrainingConfig) -> bool:
-    """Whether training needs second derivatives of the discriminator, which compiled networks do not support."""
-    game = training.adversarial
-    return bool(game.unrolled_steps or game.r1_weight or game.objective == "wasserstein-gp")
 
 
 def optimizer(kind: str, network: torch.nn.Module, learning_rate: float) -> torch.optim.Optimizer:
