@@ -22,7 +22,7 @@ import report
 import soundfile
 import torch
 
-from segan_cli.backends.device import choose_device
+from segan_cli.backends.pytorch import choose_device
 from segan_cli.data.cache import Cache
 
 MINUTES = 20.0  # of the generated corpus

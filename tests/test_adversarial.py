@@ -9,8 +9,14 @@ from hypothesis import strategies as st
 
 from segan_cli.config.training import AdversarialConfig, ObjectiveName
 from segan_cli.errors import ConfigError
-from segan_cli.losses.adversarial import OBJECTIVES, feature_matching, metric_discriminator
-from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
+from segan_cli.losses.adversarial import (
+    OBJECTIVES,
+    clip_weights,
+    feature_matching,
+    gradient_penalty,
+    metric_discriminator,
+    r1,
+)
 
 REAL, FAKE = (2.0, -1.0), (0.5, -3.0)
 

@@ -8,7 +8,7 @@ import torch
 from corpora import pairs as make_pairs
 from torch import distributed, multiprocessing
 
-from segan_cli.backends.device import choose_device
+from segan_cli.backends.pytorch import choose_device
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.data.cache import Cache

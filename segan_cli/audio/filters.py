@@ -30,10 +30,7 @@ class Resampler:
 
 
 class OnePole:
-    """The recursive filter y[n] = x[n] + a y[n-1] along time.
-
-    Chunks of 128 samples are products with the matrix of powers of `a`, so the Python loop is short.
-    """
+    """The recursive filter y[n] = x[n] + a y[n-1] along time, in chunks of 128 samples as matrix products."""
 
     def __init__(self, a: float, channels: int) -> None:
         lag = np.arange(CHUNK)[:, None] - np.arange(CHUNK)
@@ -97,10 +94,7 @@ class TruePeaks:
 
 
 class Limiter:
-    """Keeps samples below a ceiling by a gain that all channels share; samples far from any peak stay as they are.
-
-    The gain falls smoothly within 5 ms and rises by 200 dB per second.
-    """
+    """Keeps samples below a ceiling: a gain of all channels falls within 5 ms and rises by 200 dB per second."""
 
     def __init__(self, rate_hz: int, channels: int, ceiling: float = 1.0, true_peak: bool = False) -> None:
         self.ceiling = ceiling

@@ -41,10 +41,7 @@ def noise_gain(speech_level: float, snr_db: float, rms: float, noise_level: floa
 
 
 class LevelMeter:
-    """Measures a signal before and after an enhancement: its levels, and the noise reduction in its pauses.
-
-    The pauses are the quietest tenth of the frames of the original; digital silence does not count.
-    """
+    """Measures levels before and after enhancement, and noise reduction in pauses, the quietest tenth of the frames."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
         self.rate_hz, self.frame = rate_hz, max(1, round(FRAME_S * rate_hz))

@@ -137,11 +137,8 @@ def open_output(stream: IO[bytes], info: AudioInfo, options: TargetOptions, raw:
     """
     subtype = raw or options.subtype or info.subtype
     subtype = subtype if raw or (subtype in BYTES and subtype != "PCM_S8") else "PCM_16"
-    encoding, order = (
-        Encoding(info.rate_hz, info.channels, subtype, info.mask),
-        channel_order(info.channels, info.format, "WAV"),
-    )
-    n_bytes = 0
+    encoding = Encoding(info.rate_hz, info.channels, subtype, info.mask)
+    order, n_bytes = channel_order(info.channels, info.format, "WAV"), 0
 
     def write_bytes(content: bytes) -> None:
         nonlocal n_bytes

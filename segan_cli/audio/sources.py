@@ -16,13 +16,7 @@ from segan_cli.arrays import Array
 from segan_cli.atomic import scratch_file
 from segan_cli.audio.containers.chunks import Part
 from segan_cli.audio.containers.scan import scan_file
-from segan_cli.audio.containers.wav import (
-    Encoding,
-    PrependedStream,
-    block_length,
-    read_stream,
-    read_wav_header,
-)
+from segan_cli.audio.containers.wav import Encoding, PrependedStream, block_length, read_stream, read_wav_header
 from segan_cli.audio.ffmpeg.decoder import decoding
 from segan_cli.audio.ffmpeg.program import find_ffmpeg, is_playlist
 from segan_cli.audio.files import FFMPEG_EXTENSIONS, MPEG_AUDIO, AudioInfo, IntegrityCheck, check_shape, unkept_layout
@@ -56,11 +50,7 @@ class Source:
 
 @contextmanager
 def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
-    """Open a file by libsndfile or ffmpeg, or a named pipe as by `open_stream`; it is read to its real end.
-
-    Raises AudioError when it cannot be read, also in the middle, and TruncatedError when it has less than its header
-    specifies, unless `allow_truncated` is given.
-    """
+    """Open a file or named pipe to its real end; raises AudioError, or TruncatedError without `allow_truncated`."""
     with ExitStack() as stack:
         if is_remote(path):
             opened = open_copy(partial(download, path), path.suffix, str(path), allow_truncated)

@@ -1,12 +1,21 @@
-"""A graph in ONNX Runtime, with everything that its file says checked."""
+"""A graph in ONNX Runtime, with everything that its file says checked, and its test in a separate process.
 
+A file that is not trusted may crash, use all memory or never end.
+"""
+
+import os
 import re
+import subprocess
+import sys
+import time
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
 
 from segan_cli.arrays import Array
+from segan_cli.backends.network import check_network
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.modelfile import check_size, parse_metadata
 from segan_cli.errors import CheckpointError, ConfigError, SeganError
@@ -15,6 +24,9 @@ from segan_cli.runtime import SILENT, load_onnxruntime
 onnxruntime = load_onnxruntime()
 
 MAX_MEMORY = 4 << 30  # bytes of all graphs that are not trusted, together
+POLL_S = 0.2  # for the end of the parent process
+PACKAGES = str(Path(__file__).parents[2])
+PROGRAM = f"import sys; sys.path.insert(0, {PACKAGES!r}); from segan_cli.backends.graph import main; main()"
 EXTERNAL_DATA = re.compile(rb"(\x08|\x88\x80*\x00)location")  # a tensor that is stored in another file
 
 
@@ -99,3 +111,42 @@ class Graph:
 def brief(error: Exception) -> str:
     """Return the message of an error as one short line."""
     return " ".join(str(error).split())[:200]
+
+
+def check_in_process(path: Path, name: str, timeout_s: float) -> None:
+    """Test a file on noise in another process, if there is a Python; raises CheckpointError when it fails."""
+    if not sys.executable:
+        return
+    words = [sys.executable, "-c", PROGRAM, str(path), name, str(os.getpid())]
+    try:
+        done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise CheckpointError(
+            f"{name}: the model takes more than {timeout_s:g} s for two seconds of sound; use another"
+        ) from error
+    if done.returncode == 1:
+        raise CheckpointError(done.stdout.decode(errors="replace").strip() or f"{name}: the test of the model failed")
+    if done.returncode:
+        raise CheckpointError(f"{name}: the model crashes ONNX Runtime (exit code {done.returncode}); use another")
+
+
+def main() -> None:
+    """Test a file: its path, its name in errors, which go to standard output, and the parent process are arguments."""
+    path, name, parent = sys.argv[1:]
+    if sys.platform != "win32":  # where the parent does not change
+        Thread(target=exit_with, args=(int(parent),), daemon=True).start()
+    sys.stdout.reconfigure(errors="replace")  # type: ignore[union-attr]  # a text stream
+    try:
+        graph = Graph(Path(path), name, trusted=False)
+        graph.load()
+        check_network(name, graph)
+    except SeganError as error:
+        print(error)
+        sys.exit(1)
+
+
+def exit_with(parent: int) -> None:
+    """Exit when the parent process has ended, as a graph may never return."""
+    while os.getppid() == parent:
+        time.sleep(POLL_S)
+    os._exit(1)

@@ -9,8 +9,7 @@ from threading import Lock
 import numpy as np
 
 from segan_cli.arrays import Array
-from segan_cli.backends.graph import Graph
-from segan_cli.backends.isolated_check import check_in_process
+from segan_cli.backends.graph import Graph, check_in_process
 from segan_cli.backends.network import Network
 from segan_cli.backends.thread_pool import ThreadPool
 from segan_cli.system import cpu_count
@@ -20,18 +19,10 @@ TEST_TIMEOUT_S, CALL_TIMEOUT_S = 30, 600  # for the test of a file that is not t
 
 
 class OnnxNetwork(Network):
-    """An ONNX file that `segan export` wrote.
-
-    Each thread runs a few segments per call, as the operations of the network are too small to be parallelised. A
-    forked process creates its own graph and threads at its first call.
-    """
+    """An ONNX file that `segan export` wrote; each thread runs a few segments at a time, in every process anew."""
 
     def __init__(self, path: Path, threads: int | None = None, jobs: int = 1, trusted: bool = False) -> None:
-        """Open a file with `threads` for each of the `jobs` that call it at once, by default one per core.
-
-        A file that is not `trusted` is tested in another process first, and always runs in threads with a time limit.
-        Raises CheckpointError when it is not a model of segan.
-        """
+        """Open with `threads` for each of `jobs`, and test a file that is not `trusted`; raises CheckpointError."""
         self.path: Path = path.absolute()
         self.name, self.trusted, self.description = str(path), trusted, "onnx on cpu"
         self.threads = threads * jobs if threads else cpu_count()

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from segan_cli.arrays import Array
-from segan_cli.backends.device import choose_device
 from segan_cli.backends.network import Network, Precision
 from segan_cli.errors import ConfigError
 from segan_cli.networks.checkpoint import Model
@@ -30,11 +29,7 @@ class TorchNetwork(Network):
         name: str | None = None,
         path: Path | None = None,
     ) -> None:
-        """`threads` are for each of the `jobs` that call it at once; by default they share all cores.
-
-        The generator of `model` is moved to the device. `name`, by default that of the preset, is for messages. Raises
-        ConfigError when there is no such device.
-        """
+        """Move the generator to the device; `threads` are for each of `jobs` calls at once. Raises ConfigError."""
         self.name, self.path, self.pid = name or model.config.preset, path, os.getpid()
         if threads is not None or jobs > 1:
             torch.set_num_threads(threads or max(1, cpu_count() // jobs))
@@ -87,3 +82,23 @@ class TorchNetwork(Network):
         """Copy an array to the device, to a GPU asynchronously."""
         here = torch.from_numpy(values)
         return (here.pin_memory() if self.device.type == "cuda" else here).to(self.device, non_blocking=True)
+
+
+def choose_device(name: str, number: int = 0) -> torch.device:
+    """Return a device by name, for process `number` its own GPU; raises ConfigError when there is none."""
+    available = ["cpu"] + ["mps"] * torch.backends.mps.is_available() + ["cuda"] * torch.cuda.is_available()
+    if name == "auto":
+        name = available[-1]
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise ConfigError(f"device {name}: unknown; use auto, {', '.join(available)}") from error
+    if device.type not in available:
+        raise ConfigError(f"device {name}: not available; use auto, {', '.join(available)}")
+    if device.type != "cuda":
+        return device
+    index = number if device.index is None else device.index
+    if index >= torch.cuda.device_count():
+        raise ConfigError(f"device {name}: process {number} needs a GPU of its own, and there are too few")
+    torch.cuda.set_device(index)
+    return torch.device("cuda", index)

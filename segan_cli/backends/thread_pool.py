@@ -17,11 +17,7 @@ JOIN_TIMEOUT_S = 10.0  # a thread that is stuck in a library is abandoned after 
 
 
 class ThreadPool:
-    """A pool of daemon threads.
-
-    An executor's threads are not daemons: one that is interrupted by a signal while it starts would keep the process
-    alive for ever. These threads end with their pool, or at the end of the process after their current call.
-    """
+    """A pool of daemon threads; those of an executor can keep the process alive for ever after a signal."""
 
     def __init__(self, n: int, name: str, end: Callable[[], None]) -> None:
         """`name` is that of the model, for errors; `end` makes running calls return soon."""

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -95,20 +96,7 @@ RECIPE_OPTIONS = {  # option → field of the recipe
     option("--precision", "Precision of the networks.", click.Choice(["fp32", "bf16", "fp16"])),
     option("--workers N", "Data loading processes.  [default: by device]", Whole(0, MAX_JOBS)),
 )
-def train(
-    run: Path | None,
-    resume: bool,
-    recipe: str | None,
-    preset: str | None,
-    width: float | None,
-    init: str | None,
-    assignments: tuple[str, ...],
-    device: str,
-    workers: int | None,
-    cache: Path | None,
-    tensorboard: bool,
-    **recipe_options: Any,
-) -> None:
+def train(**options: Any) -> None:
     """Train a speech enhancement model.
 
     --data is a corpus (VoiceBank-DEMAND, VCTK, LibriSpeech, LibriTTS, LJSpeech, Common Voice), a folder with clean and
@@ -124,22 +112,26 @@ def train(
       segan train --data mine/ --init default --steps 5000
       torchrun --standalone --nproc-per-node 4 -m segan_cli train --data vctk/
     """
+    given = SimpleNamespace(**options)
+    run, resume, init = given.run, given.resume, given.init
     if init is not None:
         check_init(init)
     require_extra("train", "segan train")
     if resume and (run is None or not (run / "recipe.toml").is_file()):
         raise TrainingError(f"{run or '--resume'}: no training to resume; give its folder by --run-dir")
     try:
-        base = str(run / "recipe.toml") if run and resume and recipe is None else recipe
-        resolved = resolve_recipe(base, preset, width, None if base else init, recipe_options, assignments)
+        base = str(run / "recipe.toml") if run and resume and given.recipe is None else given.recipe
+        of_recipe, model = {name: options[name] for name in RECIPE_OPTIONS}, None if base else init
+        recipe = resolve_recipe(base, given.preset, given.width, model, of_recipe, given.assignments)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
-    run = run or unused_folder(Path("runs"), resolved.model.preset)
+    run = run or unused_folder(Path("runs"), recipe.model.preset)
     check_run_folder(run, resume)
 
     from segan_cli.training.run import RunOptions
 
-    run_training(resolved, RunOptions(run, cache or run.parent / "cache", resume, init, workers, tensorboard), device)
+    cache = given.cache or run.parent / "cache"
+    run_training(recipe, RunOptions(run, cache, resume, init, given.workers, given.tensorboard), given.device)
 
 
 def check_init(init: str) -> None:

@@ -67,10 +67,7 @@ def enhance_on_cluster(
     actors: ActorOptions,
     on_outcome: Callable[[Outcome], None],
 ) -> None:
-    """Enhance jobs on the cluster of the session; `on_outcome` takes the outcomes as they come, in any order.
-
-    Raises CheckpointError or ConfigError when the model cannot be used on a machine of the cluster.
-    """
+    """Enhance jobs on the cluster; `on_outcome` takes outcomes in any order. Raises CheckpointError, ConfigError."""
     constructor = (ModelFile.of(model), arguments, options, Path.cwd())
     for outcome in run_on_actors(jobs, len(jobs), EnhancingActor, constructor, actors):
         if isinstance(outcome, SeganError):

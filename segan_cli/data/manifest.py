@@ -91,11 +91,7 @@ def join_columns(columns: list[str]) -> str:
 
 
 def file_in(manifest: Path, name: str, place: str) -> Path:
-    """The file with a name in a manifest: a URL, which is not tested, or relative to the manifest's folder.
-
-    Characters may be composed in another way than in the name of the file. Raises CorpusError, with the row's place, if
-    there is no such file.
-    """
+    """The file of a name in a manifest, however composed: a URL, or relative to its folder; raises CorpusError."""
     if is_url(name) and is_remote(as_path(name)):
         return as_path(name)
     if is_remote(manifest) and not name.startswith("/"):

@@ -72,10 +72,7 @@ def spec_from_dict(values: dict[str, Any]) -> ExampleSpec:
 
 
 class ExampleSource:
-    """Noisy/clean examples of one sample rate: speech mixed with noise on the fly, and excerpts of recorded pairs.
-
-    Both are drawn in proportion to their weighted durations.
-    """
+    """Examples of one rate, drawn by weighted duration: speech mixed with noise, and excerpts of recorded pairs."""
 
     def __init__(
         self, speech: Recordings, noise: Recordings, rirs: Recordings, config: MixingConfig, rate_hz: int

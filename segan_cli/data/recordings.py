@@ -120,10 +120,7 @@ def map_shard(shard: Path) -> NDArray[np.int16]:
 
 
 def take_part(entry: CacheEntry, span: Span) -> CacheEntry:
-    """The part of a cached file, with its own level; raises CorpusError if it goes beyond the end.
-
-    Clipping is that of the whole file, as resampling hides it.
-    """
+    """Part of a cached file, with its own level but the clipping of the file; raises CorpusError beyond its end."""
     part = span.samples(entry.length, entry.to_hz)
     samples = load_samples(entry)[part].astype(np.float32) / np.float32(FULL_SCALE)
     return replace(

@@ -98,10 +98,7 @@ def exclude(training: Recordings, validation: Recordings) -> Recordings:
 def hold_out_speakers(
     speech: Recordings, seed: int, previous: Groups, notes: list[str]
 ) -> tuple[Recordings, Recordings]:
-    """Hold out whole speakers for validation: those of the previous split, or newly drawn ones.
-
-    Adds notes for the user. If there is only one speaker, each recording counts as one.
-    """
+    """Hold out the `previous` or new speakers, or recordings if there is only one; adds notes for the user."""
     speech = merge_groups(speech)
     if len(speech.groups()) < 2:
         if len(speech) < 2:

@@ -177,27 +177,17 @@ class Shard:
 
 
 def make_plan(
-    inputs: Sequence[Path],
-    output: Path | None,
-    suffix: str | None,
-    extension: str | None,
-    names: Iterable[Path] = (),
+    inputs: Sequence[Path],  # paths and globs
+    output: Path | None,  # a file, STREAM, or a folder, where the tree of the inputs is mirrored
+    suffix: str | None,  # without `output`, targets are beside their sources, with this before the extension
+    extension: str | None,  # replaces that of the source
+    names: Iterable[Path] = (),  # further inputs that are not globs, from a list; read once
     *,
-    slash: bool = False,
-    shard: Shard | None = None,
-    others: Sequence[Use] = (),
+    slash: bool = False,  # `output` was given with a slash at its end, so it is a folder
+    shard: Shard | None = None,  # the part of the jobs to do
+    others: Sequence[Use] = (),  # further files that the command reads or writes
 ) -> Plan:
     """Find the recordings of files, folders (searched recursively), globs and STREAM, in order, and name their outputs.
-
-    Args:
-        inputs: paths and globs.
-        output: a file, STREAM, or a folder, where the tree of the inputs is mirrored.
-        suffix: without `output`, targets are beside their sources, with this before the extension.
-        extension: replaces that of the source.
-        names: further inputs that are not globs, from a list; read once.
-        slash: `output` was given with a slash at its end, so it is a folder.
-        shard: the part of the jobs to do.
-        others: further files that the command reads or writes.
 
     Raises AudioError when an input is missing or all are refused, SameFileError when a file would be written twice, or
     over one that is read.

@@ -91,11 +91,7 @@ def from_set(root: Path) -> Cases:
 
 
 def from_manifest(path: Path) -> Cases:
-    """Read cases from a manifest with the columns `noisy` and, for measures with a reference, `clean`.
-
-    A part of the files may be given in seconds; all other columns become labels. Raises CorpusError if the manifest
-    cannot be read or has no usable row.
-    """
+    """Read cases from a manifest: `noisy`, perhaps `clean`, a part in seconds, labels; raises CorpusError."""
     cases: list[Case] = []
     skipped = []
     rows = read_rows(path)
@@ -128,11 +124,7 @@ def case_of(manifest: Path, row: Row, place: str) -> Case:
 
 
 def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) -> Cases:
-    """Mix every clean file with a randomly drawn noise at every SNR.
-
-    A mix depends on the seed, the name of the clean file, the noise files and the SNR, not on the other mixes. Raises
-    CorpusError if a folder is missing or empty.
-    """
+    """Mix every clean file with noise drawn by seed, name and SNR, whatever the other mixes; raises CorpusError."""
     paths, noises = audio_below(clean), audio_below(noise)
     cases = []
     for path, labels in zip(paths, label_speakers(clean, paths), strict=True):

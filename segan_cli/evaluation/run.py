@@ -139,21 +139,15 @@ class Scorer:
 def evaluate(
     cases: Cases,
     measures: tuple[str, ...],
-    systems: Mapping[str, Path | Model] = MappingProxyType({}),
+    systems: Mapping[str, Path | Model] = MappingProxyType({}),  # models, and folders of enhanced files, by name
     *,
-    align: bool = False,
-    jobs: int | None = None,
+    align: bool = False,  # compensate the constant delay of each system before scoring
+    jobs: int | None = None,  # worker processes; None: one per core
     store: ScoreStore | None = None,
     progress: Progress = lambda done, total: None,
-    runner: Runner | None = None,
+    runner: Runner | None = None,  # scores the cases, instead of worker processes
 ) -> EvaluationResult:
     """Score the noisy signals and those of every system against the clean ones.
-
-    Args:
-        systems: Models, and folders of enhanced files, by name.
-        align: Compensate the constant delay of each system before scoring.
-        jobs: Worker processes; None: one per core.
-        runner: Scores the cases, instead of worker processes.
 
     A signal that cannot be used is skipped and listed in the input summary; without its noisy or clean file the whole
     case is skipped. Raises CorpusError if nothing could be scored.

@@ -37,12 +37,7 @@ def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> 
 
 
 def load_model(path: Path) -> Model:
-    """Rebuild a model from its file; the header is checked before any weights are read.
-
-    Raises:
-        CheckpointError: The file is not a segan model or exceeds the size limit, or has weights that are missing,
-            unknown, of the wrong shape or type, or not finite; the message names the first of them.
-    """
+    """Rebuild a model from its file, of which the header is checked first; raises CheckpointError."""
     check_size(path, str(path))
     try:
         with safe_open(path, framework="pt") as file:

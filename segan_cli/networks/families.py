@@ -13,10 +13,7 @@ class Generator(nn.Module):
     """Maps noisy segments [B, 1, T] and the latent z that its config requires, or None, to enhanced ones [B, 1, T]."""
 
     def step(self, spectra: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
-        """Mask [B, 2, N, F] and next state of a causal generator for the next frames and its state [B, S].
-
-        `spectra` [B, 2, N, F] are real and imaginary parts; the first state is zero.
-        """
+        """Mask and next state of a causal generator for the next frames, as `Runner.step` of the backends has it."""
         raise NotImplementedError  # only causal generators have it, and only they are run frame by frame
 
     def exportable(self) -> AbstractContextManager[None]:
@@ -25,10 +22,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Maps a candidate [B, 1, T] and its condition, noisy [B, 1, T], to logits [B] or [B, P].
-
-    The outputs of hidden layers are appended to its third argument `features`, a list or None.
-    """
+    """Maps a candidate and its condition [B, 1, T] to logits [B] or [B, P]; appends hidden outputs to `features`."""
 
     needs_reference = False  # whether `set_reference` must be called before training
 

@@ -43,10 +43,7 @@ def level_gain(noisy: Tensor, rms: float) -> Tensor:
 
 
 def phase_shuffle(x: Tensor, max_shift: int) -> Tensor:
-    """x [B, C, L] rolled in time by a random shift of at most `max_shift` in either direction.
-
-    The phase shuffle of arXiv 1802.04208 as in the SEGAN+ code: one shift per batch, circular instead of reflected.
-    """
+    """x [B, C, L] rolled in time by up to `max_shift`, once per batch, as in the SEGAN+ code (arXiv 1802.04208)."""
     return x.roll(int(torch.randint(-max_shift, max_shift + 1, ())), -1)
 
 
@@ -56,10 +53,7 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 class VirtualBatchNorm(nn.Module):
-    """Normalises each example by the statistics of a fixed reference batch and its own.
-
-    Each example is weighted as one more member of the reference batch of R (arXiv 1606.03498, section 3.5).
-    """
+    """Normalises by the statistics of a reference batch with each example as one more member (arXiv 1606.03498)."""
 
     def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
         super().__init__()

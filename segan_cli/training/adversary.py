@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from segan_cli.config.training import AdversarialConfig
-from segan_cli.losses.adversarial import OBJECTIVES, Objective, feature_matching
-from segan_cli.losses.penalties import clip_weights, gradient_penalty, r1
+from segan_cli.losses.adversarial import OBJECTIVES, Objective, clip_weights, feature_matching, gradient_penalty, r1
 from segan_cli.networks.layers import at_least_float32
 
 LEAST_EXAMPLES = 8  # in a batch for its standard deviation to be estimated
@@ -42,11 +41,7 @@ class Adversary(nn.Module):
         return ("real", "fake") if self.config.separate_steps else (None,)
 
     def discriminate(
-        self,
-        candidate: Tensor,
-        condition: Tensor,
-        weights: Weights | None = None,
-        features: list[Tensor] | None = None,
+        self, candidate: Tensor, condition: Tensor, weights: Weights | None = None, features: list[Tensor] | None = None
     ) -> Tensor:
         """Logits [B] or [B, P] of candidates, from the network's own weights or from the `weights` given.
 
@@ -106,10 +101,7 @@ class Adversary(nn.Module):
     def generator_loss(
         self, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0, quality: Tensor | None = None
     ) -> Tensor:
-        """The generator's adversarial loss under the current discriminator, or under an unrolled one.
-
-        The discriminator is frozen: even the power iteration of spectral norm and running statistics update copies.
-        """
+        """The generator's adversarial loss under the current or an unrolled discriminator, which stays as it is."""
         unrolled = bool(self.config.unrolled_steps)
         weights = self.unroll(real, fake, condition, std, quality) if unrolled else self.copied_buffers()
         given, matching = self.condition_for(real, condition), self.config.feature_matching_weight

@@ -10,7 +10,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from segan_cli.backends.device import choose_device
+from segan_cli.backends.pytorch import choose_device
 from segan_cli.errors import TrainingError
 
 TIMEOUT = timedelta(days=1)  # of the other processes while the first reads data or validates

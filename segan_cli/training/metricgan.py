@@ -36,10 +36,7 @@ def pesq_quality(pool: Executor) -> QualityMetric:
 
 
 class ReplayBuffer:
-    """Examples of earlier steps, which keep a metric discriminator from forgetting them (arXiv 2104.03538).
-
-    Each step adds examples; in a full buffer they overwrite others at random.
-    """
+    """Examples of earlier steps for a metric discriminator (arXiv 2104.03538); new ones overwrite others at random."""
 
     def __init__(self, size: int) -> None:
         self.size = size
