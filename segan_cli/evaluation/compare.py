@@ -23,30 +23,14 @@ def load_report(path: Path) -> Report:
         raise CorpusError(f"{path}: not JSON ({error})") from error
     if not isinstance(report, dict) or type(report.get("format")) is not int or report["format"] != FORMAT:
         raise CorpusError(f"{path}: not a report of segan evaluate --json, or one of another version")
-    invalid = next((key for key, is_valid in VALIDATORS.items() if not is_valid(report.get(key))), None)
-    if invalid:
-        raise CorpusError(f"{path}: invalid {invalid}; run segan evaluate --json again")
+    for key, is_valid in VALIDATORS.items():
+        try:
+            valid = is_valid(report[key])
+        except (LookupError, TypeError, AttributeError):  # of data of another shape
+            valid = False
+        if not valid:
+            raise CorpusError(f"{path}: invalid {key}; run segan evaluate --json again")
     return report
-
-
-def is_measure(value: Any) -> bool:
-    """Whether a value describes a measure."""
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("label"), str)
-        and isinstance(value.get("unit"), str | None)
-        and isinstance(value.get("higher_is_better", ""), bool | None)
-    )
-
-
-def is_file(value: Any) -> bool:
-    """Whether a value is a file with scores by system and measure."""
-    return (
-        isinstance(value, dict)
-        and isinstance(value.get("name"), str)
-        and isinstance(value.get("scores"), dict)
-        and all(isinstance(scores, dict) and all(map(is_score, scores.values())) for scores in value["scores"].values())
-    )
 
 
 def is_score(value: Any) -> bool:
@@ -58,8 +42,20 @@ def is_score(value: Any) -> bool:
 
 VALIDATORS: dict[str, Callable[[Any], bool]] = {
     "systems": lambda names: isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names),
-    "measures": lambda measures: isinstance(measures, dict) and all(map(is_measure, measures.values())),
-    "files": lambda files: isinstance(files, list) and all(map(is_file, files)),
+    "measures": lambda measures: all(
+        isinstance(each["label"], str)
+        and isinstance(each.get("unit"), str | None)
+        and isinstance(each["higher_is_better"], bool | None)
+        for each in measures.values()
+    ),
+    "files": lambda files: (
+        isinstance(files, list)
+        and all(
+            isinstance(file["name"], str)
+            and all(is_score(score) for scores in file["scores"].values() for score in scores.values())
+            for file in files
+        )
+    ),
 }
 
 

@@ -5,7 +5,7 @@ import re
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from threading import Lock
 from typing import IO, cast
@@ -28,27 +28,25 @@ MESSAGES = re.compile(
 LOCK = Lock()
 
 
-class StderrFilter:
+class StderrFilter(AbstractContextManager[None]):
     """Redirects standard error into a file while anyone decodes MPEG audio, and passes on what others write."""
 
     def __init__(self) -> None:
         self.users = self.n_passed = 0  # n_passed: bytes of the file that were passed on
         self.stderr, self.buffer = -1, cast(IO[bytes], None)  # the descriptor of the real one, and the file
 
-    def enter(self) -> None:
-        """Begin to redirect, or join in."""
+    def __enter__(self) -> None:
         with LOCK:
             if not self.users:
-                self.stderr, self.buffer, self.n_passed = os.dup(2), tempfile.TemporaryFile(), 0  # noqa: SIM115  # closed by the last
+                self.stderr, self.buffer, self.n_passed = os.dup(2), tempfile.TemporaryFile(), 0  # closed by the last
                 os.dup2(self.buffer.fileno(), 2)
             self.users += 1
 
-    def leave(self) -> None:
-        """Pass on what was written; the last user restores standard error."""
+    def __exit__(self, *error: object) -> None:
         with LOCK:
             self.users -= 1
             self.pass_on()
-            if not self.users:
+            if not self.users:  # the last one restores standard error
                 os.dup2(self.stderr, 2)
                 self.pass_on()  # what was written since
                 os.close(self.stderr)
@@ -70,17 +68,9 @@ class StderrFilter:
 FILTER = StderrFilter()
 
 
-@contextmanager
-def quiet_mpg123(needed: bool) -> Iterator[None]:
+def quiet_mpg123(needed: bool) -> AbstractContextManager[None]:
     """Remove libmpg123's messages from standard error while the block runs; other output follows at its end."""
-    if not needed or sys.__stderr__ is None or sys.platform == "win32":
-        yield
-        return
-    FILTER.enter()
-    try:
-        yield
-    finally:
-        FILTER.leave()
+    return FILTER if needed and sys.__stderr__ is not None and sys.platform != "win32" else nullcontext()
 
 
 def is_mpeg(path: Path) -> bool:
