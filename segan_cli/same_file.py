@@ -5,6 +5,7 @@ import stat
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from hashlib import blake2b
 from itertools import chain
 from pathlib import Path
@@ -65,33 +66,22 @@ def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
 
 
 def _identity(use: Use, folders: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return the name of a file without links, and what identifies it on the disk, if it has these."""
-    name, file = _real_name(use.path, folders), _file_id(use)
-    return [] if name is None else [name], [] if file is None else [f"{file[0]} {file[1]}"]
+    """Return the name of a file without links, and what identifies it on the disk under all its names, if it has these.
 
-
-def _real_name(path: Path, folders: dict[str, str]) -> str | None:
-    """Return the name of a file without links, None for STREAM; `folders` are those resolved before."""
-    if path == STREAM:
-        return None
+    `folders` are those resolved before.
+    """
+    path = use.path
     if is_remote(path):
-        return str(path)
-    if os.path.islink(path):  # noqa: PTH114  # Path.is_symlink raises for overlong names
-        return os.path.normcase(os.path.realpath(path))
+        return [str(path)], []
+    file = []
+    with suppress(OSError):  # it does not exist
+        status = os.fstat(int(use.written)) if path == STREAM else os.stat(path)  # noqa: PTH116  # as for islink
+        file = [f"{status.st_dev} {status.st_ino}"] if stat.S_ISREG(status.st_mode) else []
+    if path == STREAM:
+        return [], file
     folder, name = os.path.split(path)
-    if name == os.pardir:
-        return os.path.normcase(os.path.realpath(path))
+    if name == os.pardir or os.path.islink(path):  # noqa: PTH114  # Path.is_symlink raises for overlong names
+        return [os.path.normcase(os.path.realpath(path))], file
     if folder not in folders:
         folders[folder] = os.path.realpath(folder)
-    return os.path.normcase(os.path.join(folders[folder], name))  # noqa: PTH118
-
-
-def _file_id(use: Use) -> tuple[int, int] | None:
-    """Return what identifies a local file under all its names; None if it does not exist or is a pipe or a device."""
-    if is_remote(use.path):
-        return None
-    try:
-        status = os.fstat(int(use.written)) if use.path == STREAM else os.stat(use.path)  # noqa: PTH116  # as for islink
-    except OSError:
-        return None
-    return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else None
+    return [os.path.normcase(os.path.join(folders[folder], name))], file  # noqa: PTH118

@@ -12,13 +12,9 @@ from segan_cli.system import require_extra
 
 
 def open_network(
-    model: str | Path,
-    device: str = "auto",
-    backend: BackendName = "auto",
-    precision: Precision = "fp32",
-    threads: int | None = None,
-    jobs: int = 1,
-) -> Network:
+    model: str | Path, device: str = "auto", backend: BackendName = "auto", precision: Precision = "fp32",
+    threads: int | None = None, jobs: int = 1,
+) -> Network:  # fmt: skip
     """Open a shipped model or a model file on a backend.
 
     Backend "auto" is ONNX Runtime on the CPU, if it is installed and the model exists as ONNX, and torch otherwise.

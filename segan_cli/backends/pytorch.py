@@ -20,15 +20,9 @@ class TorchNetwork(Network):
     """The generator of a loaded model."""
 
     def __init__(
-        self,
-        model: Model,
-        device: str = "auto",
-        precision: Precision = "fp32",
-        threads: int | None = None,
-        jobs: int = 1,
-        name: str | None = None,
-        path: Path | None = None,
-    ) -> None:
+        self, model: Model, device: str = "auto", precision: Precision = "fp32", threads: int | None = None,
+        jobs: int = 1, name: str | None = None, path: Path | None = None,
+    ) -> None:  # fmt: skip
         """Move the generator to the device; `threads` are for each of `jobs` calls at once. Raises ConfigError."""
         self.name, self.path, self.pid = name or model.config.preset, path, os.getpid()
         if threads is not None or jobs > 1:

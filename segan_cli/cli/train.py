@@ -197,13 +197,9 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
 
 
 def resolve_recipe(
-    base: str | None,
-    preset: str | None,
-    width: float | None,
-    init: str | None,
-    recipe_options: dict[str, Any],
+    base: str | None, preset: str | None, width: float | None, init: str | None, recipe_options: dict[str, Any],
     assignments: Sequence[str],
-) -> Recipe:
+) -> Recipe:  # fmt: skip
     """Load a recipe and apply all options to it; `init` provides the model unless a preset is given.
 
     Without a base, loads the shipped recipe for the model. Raises ConfigError if an option does not fit.

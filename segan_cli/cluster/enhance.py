@@ -60,13 +60,9 @@ class EnhancingActor:
 
 
 def enhance_on_cluster(
-    jobs: Plan,
-    model: str,
-    arguments: dict[str, Any],
-    options: OutputOptions,
-    actors: ActorOptions,
+    jobs: Plan, model: str, arguments: dict[str, Any], options: OutputOptions, actors: ActorOptions,
     on_outcome: Callable[[Outcome], None],
-) -> None:
+) -> None:  # fmt: skip
     """Enhance jobs on the cluster; `on_outcome` takes outcomes in any order. Raises CheckpointError, ConfigError."""
     constructor = (ModelFile.of(model), arguments, options, Path.cwd())
     for outcome in run_on_actors(jobs, len(jobs), EnhancingActor, constructor, actors):

@@ -34,13 +34,9 @@ class TrainingData:
 
 
 def load_training_data(
-    data: DataConfig,
-    mixing: MixingConfig,
-    seed: int,
-    cache: Cache,
-    previous: Split | None = None,
+    data: DataConfig, mixing: MixingConfig, seed: int, cache: Cache, previous: Split | None = None,
     progress: Callable[[str], Progress] | None = None,
-) -> TrainingData:
+) -> TrainingData:  # fmt: skip
     """Load all corpora and split them, as the `previous` start did; raises CorpusError if there is no speech."""
     if not data.speech:
         raise CorpusError("no speech to train on; name a folder by --data")

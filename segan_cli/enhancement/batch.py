@@ -33,13 +33,9 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
 
 
 def run_batch(
-    run: RunJob,
-    jobs: Iterable[Job],
-    n_threads: int,
-    on_outcome: Callable[[Outcome], None],
-    on_progress: OnJobProgress,
-    stopped: Callable[[], int],
-) -> None:
+    run: RunJob, jobs: Iterable[Job], n_threads: int, on_outcome: Callable[[Outcome], None],
+    on_progress: OnJobProgress, stopped: Callable[[], int],
+) -> None:  # fmt: skip
     """Run jobs in `n_threads`, until the last or until `stopped` returns a signal; the network holds no Python lock."""
     leave = Event()
 

@@ -183,12 +183,9 @@ def estimate_delay(clean: Array, degraded: Array) -> int | None:
 
 
 def score(
-    clean: Path | Part | None,
-    degraded: Recorded | Signal,
-    measures: tuple[str, ...],
-    shift: int = 0,
+    clean: Path | Part | None, degraded: Recorded | Signal, measures: tuple[str, ...], shift: int = 0,
     store: ScoreStore | None = None,
-) -> ScoringResult | str:
+) -> ScoringResult | str:  # fmt: skip
     """Score a pair after a `shift` in samples at 16 kHz, or return why not; without measures, only the delay."""
     try:
         rate_hz = rate_for(measures)

@@ -57,21 +57,6 @@ def cross_entropy_real(real: Tensor, target: float | Tensor = 1.0) -> Tensor:
     return 0.5 * on_real.mean()
 
 
-def cross_entropy_fake(fake: Tensor) -> Tensor:
-    """-½ E log(1 - σ(D(G))) (arXiv 1406.2661, equation 1)."""
-    return 0.5 * softplus(fake).mean()
-
-
-def minimax_generator(fake: Tensor, *, real: Tensor) -> Tensor:
-    """½ E log(1 - σ(D(G))), the negative of the discriminator's loss on fake (arXiv 1406.2661, equation 1)."""
-    return -0.5 * softplus(fake).mean()
-
-
-def non_saturating_generator(fake: Tensor, *, real: Tensor) -> Tensor:
-    """-½ E log σ(D(G)) (arXiv 1701.00160, section 3.2.3)."""
-    return 0.5 * softplus(-fake).mean()
-
-
 def maximum_likelihood_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """-½ E exp(σ⁻¹(σ(D(G)))) = -½ E e^D(G) (arXiv 1701.00160, section 3.2.4).
 
@@ -79,41 +64,6 @@ def maximum_likelihood_generator(fake: Tensor, *, real: Tensor) -> Tensor:
     """
     beyond = (fake - LARGEST_EXPONENT).relu()
     return -0.5 * (fake.clamp(max=LARGEST_EXPONENT).exp() + math.exp(LARGEST_EXPONENT) * beyond).mean()
-
-
-def least_squares_real(real: Tensor, target: float | Tensor = 1.0) -> Tensor:
-    """½ E (D(x) - 1)² (arXiv 1611.04076, equation 9)."""
-    return 0.5 * (real - target).square().mean()
-
-
-def least_squares_fake(fake: Tensor) -> Tensor:
-    """½ E D(G)² (arXiv 1611.04076, equation 9)."""
-    return 0.5 * fake.square().mean()
-
-
-def least_squares_generator(fake: Tensor, *, real: Tensor) -> Tensor:
-    """½ E (D(G) - 1)² (arXiv 1611.04076, equation 9)."""
-    return 0.5 * (fake - 1).square().mean()
-
-
-def hinge_real(real: Tensor, target: float | Tensor = 1.0) -> Tensor:
-    """E max(0, 1 - D(x)) (arXiv 1802.05957, equation 16)."""
-    return (1 - real).relu().mean()
-
-
-def hinge_fake(fake: Tensor) -> Tensor:
-    """E max(0, 1 + D(G)) (arXiv 1802.05957, equation 16)."""
-    return (1 + fake).relu().mean()
-
-
-def wasserstein_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
-    """E D(G) - E D(x), for a 1-Lipschitz D the negative of an estimate of W₁ (arXiv 1701.07875, equation 2)."""
-    return fake.mean() - real.mean()
-
-
-def wasserstein_generator(fake: Tensor, *, real: Tensor) -> Tensor:
-    """-E D(G) (arXiv 1701.07875, theorem 3; the hinge objective's too, arXiv 1802.05957, equation 17)."""
-    return -fake.mean()
 
 
 def relativistic_least_squares_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor = 1.0) -> Tensor:
@@ -134,30 +84,48 @@ def metric_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor =
     return (real - 1).square().mean() + error.sum() / defined.sum().clamp_min(1)
 
 
-def metric_generator(fake: Tensor, *, real: Tensor) -> Tensor:
-    """E (D(G) - 1)²: the squared distance to the best quality, 1 (arXiv 1905.04874)."""
-    return (fake - 1).square().mean()
-
-
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     """Mean over layers of the L1 distance of hidden outputs, relative to the mean size of real (arXiv 2210.13438)."""
     return torch.stack([(f - r).abs().mean() / r.abs().mean() for f, r in zip(fake, real, strict=True)]).mean()
 
 
-CROSS_ENTROPY = SeparableLoss(cross_entropy_real, cross_entropy_fake)
+CROSS_ENTROPY = SeparableLoss(  # -½ E log σ(D(x)) - ½ E log(1 - σ(D(G))) (arXiv 1406.2661, equation 1)
+    cross_entropy_real, lambda fake: 0.5 * softplus(fake).mean()
+)
+LEAST_SQUARES = SeparableLoss(  # ½ E (D(x) - 1)² + ½ E D(G)² (arXiv 1611.04076, equation 9)
+    lambda real, target: 0.5 * (real - target).square().mean(), lambda fake: 0.5 * fake.square().mean()
+)
+HINGE = SeparableLoss(  # E max(0, 1 - D(x)) + E max(0, 1 + D(G)) (arXiv 1802.05957, equation 16)
+    lambda real, target: (1 - real).relu().mean(), lambda fake: (1 + fake).relu().mean()
+)
+
+
+def critic(real: Tensor, fake: Tensor, **_: object) -> Tensor:
+    """E D(G) - E D(x), for a 1-Lipschitz D the negative of an estimate of W₁ (arXiv 1701.07875, equation 2)."""
+    return fake.mean() - real.mean()
+
+
+def critic_generator(fake: Tensor, **_: object) -> Tensor:
+    """-E D(G) (arXiv 1701.07875, theorem 3; the hinge objective's too, arXiv 1802.05957, equation 17)."""
+    return -fake.mean()
+
 
 OBJECTIVES = {
-    "minimax": Objective(CROSS_ENTROPY, minimax_generator, 0.0),
-    "non-saturating": Objective(CROSS_ENTROPY, non_saturating_generator, 0.0),
+    # ½ E log(1 - σ(D(G))), the negative of the discriminator's loss on fake (arXiv 1406.2661, equation 1)
+    "minimax": Objective(CROSS_ENTROPY, lambda fake, real: -0.5 * softplus(fake).mean(), 0.0),
+    # -½ E log σ(D(G)) (arXiv 1701.00160, section 3.2.3)
+    "non-saturating": Objective(CROSS_ENTROPY, lambda fake, real: 0.5 * softplus(-fake).mean(), 0.0),
     "maximum-likelihood": Objective(CROSS_ENTROPY, maximum_likelihood_generator, 0.0),
-    "least-squares": Objective(SeparableLoss(least_squares_real, least_squares_fake), least_squares_generator, 0.5),
-    "hinge": Objective(SeparableLoss(hinge_real, hinge_fake), wasserstein_generator, 0.0),
-    "wasserstein-clip": Objective(wasserstein_discriminator, wasserstein_generator, None, weight_clipping=True),
-    "wasserstein-gp": Objective(wasserstein_discriminator, wasserstein_generator, None, gradient_penalty=True),
+    # ½ E (D(G) - 1)² (arXiv 1611.04076, equation 9)
+    "least-squares": Objective(LEAST_SQUARES, lambda fake, real: 0.5 * (fake - 1).square().mean(), 0.5),
+    "hinge": Objective(HINGE, critic_generator, 0.0),
+    "wasserstein-clip": Objective(critic, critic_generator, None, weight_clipping=True),
+    "wasserstein-gp": Objective(critic, critic_generator, None, gradient_penalty=True),
     "relativistic-least-squares": Objective(
         relativistic_least_squares_discriminator, relativistic_least_squares_generator, None, relativistic=True
     ),
-    "metricgan": Objective(metric_discriminator, metric_generator, None, metric=True),
+    # E (D(G) - 1)²: the squared distance to the best quality, 1 (arXiv 1905.04874)
+    "metricgan": Objective(metric_discriminator, lambda fake, real: (fake - 1).square().mean(), None, metric=True),
 }
 
 

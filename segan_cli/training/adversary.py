@@ -59,15 +59,9 @@ class Adversary(nn.Module):
         return real if self.objective.metric else condition
 
     def forward(
-        self,
-        real: Tensor,
-        fake: Tensor,
-        condition: Tensor,
-        std: float = 0.0,
-        quality: Tensor | None = None,
-        weights: Weights | None = None,
-        side: Side | None = None,
-    ) -> tuple[Tensor, Logits]:
+        self, real: Tensor, fake: Tensor, condition: Tensor, std: float = 0.0, quality: Tensor | None = None,
+        weights: Weights | None = None, side: Side | None = None,
+    ) -> tuple[Tensor, Logits]:  # fmt: skip
         """The discriminator's loss, penalties included, and its logits: on one side of a separable loss, or on both.
 
         From the network's own weights or from the `weights` given.

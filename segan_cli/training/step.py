@@ -174,12 +174,9 @@ def balanced_gradient(
 
 
 def optimizer_step(
-    state: TrainState,
-    optimizer: torch.optim.Optimizer,
-    scaler: torch.amp.GradScaler,
-    learning_rate: float,
+    state: TrainState, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler, learning_rate: float,
     reports: Sequence[dict[str, Tensor]],
-) -> StepMetrics:
+) -> StepMetrics:  # fmt: skip
     """Update the parameters; returns means of the micro-batches' `reports`, and `gradient`, the norm before clipping.
 
     If a gradient overflows in fp16, the update is skipped and the scaler lowers its scale. Raises TrainingError, which

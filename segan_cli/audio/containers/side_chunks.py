@@ -39,13 +39,9 @@ def chunk_names(path: Path) -> frozenset[str]:
 
 
 def copy_chunks(
-    source: Path,
-    target: Path,
-    rate: Fraction,
-    warn: Callable[[str], None],
-    first: int | None = None,
+    source: Path, target: Path, rate: Fraction, warn: Callable[[str], None], first: int | None = None,
     releveled: bool = False,
-) -> None:
+) -> None:  # fmt: skip
     """Append to `target` the chunks of `source`, a file of the same kind, that are not samples.
 
     `rate` is the ratio of the sampling rates of target and source, by which the time code is scaled; `first` is the
