@@ -5,6 +5,7 @@ Names and metadata are not trusted: everything printed here is escaped first, an
 
 import io
 import os
+import sys
 from collections.abc import Sequence
 from typing import IO
 
@@ -80,6 +81,11 @@ def progress_bar(shown: bool = True) -> Progress:
     )
 
 
+def standard_output() -> IO[str]:
+    """Return the present standard output, for results that are printed while it is redirected."""
+    return sys.stdout
+
+
 def say(line: str) -> None:
     """Print a line to standard error, above the progress bars."""
     stderr_console.print(Text(one_line(line)), highlight=False, soft_wrap=True)
@@ -92,6 +98,11 @@ def limit_jobs(n: int, files_each: int, quiet: bool) -> int:
     if fitting < n and not quiet:
         say(f"segan: {fitting} at a time, not {n}, as {limit} files may be open (ulimit -n)")
     return fitting
+
+
+def print_line(text: str) -> None:
+    """Print a line to standard output."""
+    click.echo(one_line(text))
 
 
 def print_json(text: str, stdout: IO[str] | None = None, aside: bool = False) -> None:

@@ -14,7 +14,7 @@ import click
 from segan_cli.atomic import check_place, remove_leftovers, remove_scratch
 from segan_cli.audio.containers.wav import Encoding
 from segan_cli.backends.pretrained import model_files
-from segan_cli.cli.console import limit_jobs, print_json, say
+from segan_cli.cli.console import limit_jobs, print_json, print_line, say
 from segan_cli.cli.outcomes import BatchReporter, check_outcome_file, open_outcomes
 from segan_cli.cli.sections import raise_first
 from segan_cli.enhancement.batch import run_batch, run_job
@@ -26,7 +26,7 @@ from segan_cli.remote import as_path, find_files, is_remote
 from segan_cli.same_file import STREAM, Use
 from segan_cli.stopping import RaiseOnSignal, listening
 from segan_cli.system import cpu_count, require_extra
-from segan_cli.text import one_line, write_json
+from segan_cli.text import write_json
 from segan_cli.witness import witnessed
 
 SUFFIX = "-clean"  # of outputs, if neither --output nor --suffix is given
@@ -157,7 +157,7 @@ def print_plan(plan: Plan, arguments: SimpleNamespace) -> None:
         if arguments.as_json:
             print_json(write_json({"source": source, "target": target, "exists": exists}))
         else:
-            click.echo(one_line(f"{source} -> {target}{' (exists)' * exists}"))
+            print_line(f"{source} -> {target}{' (exists)' * exists}")
     for why in plan.refused.values():
         say(f"segan: {why}")
     refused = f", {len(plan.refused)} refused" if plan.refused else ""

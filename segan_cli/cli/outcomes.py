@@ -1,7 +1,6 @@
 """What becomes of the outcomes of `segan enhance`: progress, lines, a summary and JSON, and the file of --outcomes."""
 
 import io
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -12,7 +11,7 @@ from typing import Any
 from rich.progress import TaskID
 
 from segan_cli.atomic import atomically, check_place, writing
-from segan_cli.cli.console import duration, print_json, progress_bar, say
+from segan_cli.cli.console import duration, print_json, progress_bar, say, standard_output
 from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import ConfigError, ExistsError, OutputError, SeganError
@@ -38,7 +37,7 @@ class BatchReporter:
     ) -> None:
         """JSON goes to standard error if the samples go `to_stream`, standard output; `record` takes each outcome."""
         self.n, self.as_json, self.to_stream, self.quiet = n, as_json, to_stream, quiet
-        self.record, self.stdout = record, sys.stdout  # which Ray's messages must not reach
+        self.record, self.stdout = record, standard_output()  # which Ray's messages must not reach
         self.each_line = verbose or (n == 1 and not to_stream)  # whether every recording gets a line
         self.counts, self.seconds = Counter[str](), 0.0
         self.last_error = self.first_existing = ""

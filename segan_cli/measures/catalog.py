@@ -47,13 +47,13 @@ class SignalPair:
         """Segmental SNR in dB."""
         return self.components if isinstance(self.components, Undefined) else self.components.ssnr_db
 
-    def composite(self, formula: Callable[[composite.Components, float], float]) -> Score:
+    def composite(self, name: str) -> Score:
         """A composite measure; undefined if a component is."""
         if isinstance(self.components, Undefined):
             return self.components
         if isinstance(self.pesq_wb, Undefined):
             return self.pesq_wb
-        return float(np.clip(formula(self.components, self.pesq_wb), *RATING))
+        return float(np.clip(composite.COMPOSITES[name](self.components, self.pesq_wb), *RATING))
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ WITH_REFERENCE: dict[str, Measure] = {
     "estoi": Measure("ESTOI", of_signals(standard.estoi), (0.0, 1.0), ESTOI, "pystoi"),
     "si_sdr_db": Measure("SI-SDR", of_signals(standard.si_sdr_db), (-INF, INF), LE_ROUX),
     "ssnr_db": Measure("SSNR", SignalPair.ssnr_db, composite.SSNR_DB, HU),
-    "csig": Measure("CSIG", lambda pair: pair.composite(composite.csig), RATING, HU),
-    "cbak": Measure("CBAK", lambda pair: pair.composite(composite.cbak), RATING, HU),
-    "covl": Measure("COVL", lambda pair: pair.composite(composite.covl), RATING, HU),
+    "csig": Measure("CSIG", lambda pair: pair.composite("csig"), RATING, HU),
+    "cbak": Measure("CBAK", lambda pair: pair.composite("cbak"), RATING, HU),
+    "covl": Measure("COVL", lambda pair: pair.composite("covl"), RATING, HU),
     "lsd_db": Measure("LSD", of_signals(standard.lsd_db), (0.0, INF), GRAY, higher_is_better=False),
 }
 FULL_BAND: dict[str, Measure] = {

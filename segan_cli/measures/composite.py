@@ -4,6 +4,7 @@ Y. Hu and P. C. Loizou, "Evaluation of objective quality measures for speech enh
 Speech, and Language Processing 16(1), 2008; code: P. C. Loizou, "Speech Enhancement: Theory and Practice".
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -134,16 +135,10 @@ def components(clean: Array, degraded: Array) -> Components | Undefined:
     return Components(float(np.mean(ssnr_frames_db(reference, estimate))), llr, wss)
 
 
-def csig(parts: Components, pesq: float) -> float:
-    """Predicted rating of signal distortion, not yet clipped to 1 … 5; `pesq` is wide-band PESQ."""
-    return 3.093 - 1.029 * parts.llr + 0.603 * pesq - 0.009 * parts.wss
-
-
-def cbak(parts: Components, pesq: float) -> float:
-    """Predicted rating of background intrusiveness, likewise."""
-    return 1.634 + 0.478 * pesq - 0.007 * parts.wss + 0.063 * parts.ssnr_db
-
-
-def covl(parts: Components, pesq: float) -> float:
-    """Predicted rating of overall quality, likewise."""
-    return 1.594 + 0.805 * pesq - 0.512 * parts.llr - 0.007 * parts.wss
+COMPOSITES: dict[
+    str, Callable[[Components, float], float]
+] = {  # ratings of 1 … 5, not yet clipped, with wide-band PESQ
+    "csig": lambda parts, pesq: 3.093 - 1.029 * parts.llr + 0.603 * pesq - 0.009 * parts.wss,  # signal distortion
+    "cbak": lambda parts, pesq: 1.634 + 0.478 * pesq - 0.007 * parts.wss + 0.063 * parts.ssnr_db,  # background
+    "covl": lambda parts, pesq: 1.594 + 0.805 * pesq - 0.512 * parts.llr - 0.007 * parts.wss,  # overall quality
+}
