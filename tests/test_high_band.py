@@ -58,10 +58,10 @@ def stage(network, rate_hz=RATE_HZ, channels=1, linked=True):
 @pytest.mark.parametrize("rate_hz", [17_000, 22_050, 44_100, 48_000, 96_000])
 @pytest.mark.parametrize("n", [1, 500, 40_001])
 def test_gains_of_one_change_nothing(rate_hz, n):
-    signals = np.random.default_rng(n).standard_normal((2, 2, n)).astype(np.float32)
-    original, change = run(stage(Stub(), rate_hz, 2), *signals, (7, 3_000, 250))
-    np.testing.assert_array_equal(original, signals[0])
-    np.testing.assert_allclose(change, signals[1], atol=1e-6)
+    signal = np.random.default_rng(n).standard_normal((2, n)).astype(np.float32)
+    original, change = run(stage(Stub(), rate_hz, 2), signal, signal / 2, (7, 3_000, 250))
+    np.testing.assert_array_equal(original, signal)
+    np.testing.assert_allclose(change, signal / 2, atol=1e-6)
 
 
 def test_a_gain_of_a_half_halves_the_sound_above_8_khz_alone():
@@ -118,6 +118,16 @@ def test_the_network_gets_the_height_above_the_noise_floor():
     assert 0 < heights[60:120].mean() < 0.25
     assert heights[128] - heights[60:120].mean() == pytest.approx(2.0, abs=0.2)
     assert heights[128] - heights[184] == pytest.approx(56 * np.log10(FLOOR_RISE), abs=0.15)
+
+
+@pytest.mark.parametrize(("below", "expected"), [(0.5, 0.5), (0.25, 0.25), (0.02, 0.1), (1.0, 0.8)])
+def test_no_gain_above_is_larger_than_the_models_at_its_top(below, expected):
+    noise = hiss(2.0, RATE_HZ)[None]
+    band = sosfiltfilt(butter(6, (3_000, 8_000), "bandpass", fs=RATE_HZ, output="sos"), noise).astype(np.float32)
+    original, change = run(stage(Stub(lambda features: 0.8)), noise, (below - 1) * band)
+    middle = slice(RATE_HZ // 2, 3 * RATE_HZ // 2)
+    left = above((original + change)[0], low_hz=10_000)[middle]
+    assert decibels(left, above(noise[0], low_hz=10_000)[middle]) == pytest.approx(20 * np.log10(expected), abs=0.4)
 
 
 def test_levels_count_relative_to_the_signal():

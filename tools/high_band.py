@@ -32,6 +32,7 @@ from segan_cli.enhancement.high_band import (
     FLOOR,
     HIGH_EDGES_HZ,
     LOOK_AHEAD,
+    MIN_GAIN,
     N_HIGH,
     N_LOW,
     HighBand,
@@ -172,7 +173,7 @@ def train(features: torch.Tensor, ratios: torch.Tensor, steps: int, seed: int) -
     """Train on random parts of the mixes; the last twentieth of them is for validation."""
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    network = HighBandGenerator(2 * N_LOW, N_HIGH)
+    network = HighBandGenerator(2 * N_LOW, N_HIGH, MIN_GAIN)
     optimizer = torch.optim.AdamW(network.parameters(), weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 4e-3, total_steps=steps, pct_start=0.1)
     n_train = len(features) - max(1, len(features) // 20)

@@ -4,8 +4,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu
 
-MIN_GAIN = 0.1
-
 
 class HighBandGenerator(nn.Module):
     """Gives the gains of the bands above 8 kHz, frame by frame.
@@ -14,9 +12,9 @@ class HighBandGenerator(nn.Module):
     are above the noise floor, and what is known of all bands below.
     """
 
-    def __init__(self, n_low: int, n_bands: int, channels: int = 32, hidden: int = 32) -> None:
+    def __init__(self, n_low: int, n_bands: int, min_gain: float, channels: int = 32, hidden: int = 32) -> None:
         super().__init__()
-        self.n_low, self.n_bands, self.hidden = n_low, n_bands, hidden
+        self.n_low, self.n_bands, self.min_gain, self.hidden = n_low, n_bands, min_gain, hidden
         self.below = nn.Linear(2 * n_low, channels)
         self.above = nn.Conv1d(4, channels, 5, padding=2)
         self.position = nn.Parameter(torch.zeros(n_bands, channels))
@@ -34,4 +32,4 @@ class HighBandGenerator(nn.Module):
         h = silu(above + below[:, :, None] + self.position)
         h, state = self.gru(h.flatten(1, 2), state)
         gains = torch.sigmoid(self.output(h)).reshape(n_frames, n_signals, self.n_bands)
-        return MIN_GAIN + (1 - MIN_GAIN) * gains, state
+        return self.min_gain + (1 - self.min_gain) * gains, state
