@@ -1,5 +1,6 @@
 """`segan live` with simulated devices: names, sound through the model, errors, the end."""
 
+import gc
 import subprocess
 import sys
 from threading import Thread
@@ -11,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from conftest import hiss, voice
 
-from segan_cli.audio.devices import MAX_BLOCKS, PREFILLED, BlockQueue, find_device
+from segan_cli.audio.devices import MAX_BLOCKS, WAITING, BlockQueue, find_device
 from segan_cli.backends.export import export
 from segan_cli.cli import segan
 from segan_cli.config.presets import PRESETS
@@ -150,7 +151,7 @@ def test_sound_of_the_microphone_is_played_enhanced(sounds, model):
     assert "a device has stopped" in str(result.exception)
     expected = Enhancer(model).enhance(sound, RATE_HZ)
     played = np.concatenate(sounds.played)
-    delay = BLOCK + PREFILLED * BLOCK
+    delay = BLOCK + (WAITING - 1) * BLOCK  # the device records a block before it asks for one
     np.testing.assert_allclose(played[delay:], expected[: len(played) - delay], atol=1e-6)
 
 
@@ -189,16 +190,54 @@ def test_levels_are_those_before_and_after(model):
     assert enhancement.seconds == pytest.approx(3.2)
 
 
-def test_missing_and_superfluous_blocks_are_counted():
+def test_objects_are_not_searched_for_garbage_while_sound_is_live(sounds, model):
+    gc.unfreeze()
+    live("--model", model, "--quiet")
+    assert gc.get_freeze_count()
+    gc.unfreeze()
+
+
+def blocks_of(numbers):
+    return [np.full((1, 4), number, np.float32) for number in numbers]
+
+
+def test_silence_is_played_until_enough_blocks_wait_and_after_none_was_there():
     queue = BlockQueue(4, 1)
-    first = np.ones((1, 4), np.float32)
-    queue.push(first)
-    assert not np.concatenate([queue.pop() for _ in range(PREFILLED)]).any()  # the silence at first
-    assert queue.pop() is first
-    assert not queue.pop().any()
-    assert queue.n_lost == 1
-    blocks = [np.full((1, 4), i, np.float32) for i in range(MAX_BLOCKS + 1)]
-    for block in blocks:
-        queue.push(block)
+    for start in (1, 10):
+        played = []
+        for block in blocks_of(range(start, start + WAITING + 1)):
+            queue.push(block)
+            played.append(queue.pop()[0, 0])
+        assert played == [0] * (WAITING - 1) + [start, start + 1]
+        assert queue.n_lost == (start == 10)
+        assert [queue.pop()[0, 0] for _ in range(WAITING)] == [start + 2, start + 3, 0]
     assert queue.n_lost == 2
-    assert queue.pop() is blocks[1]
+
+
+def test_oldest_blocks_are_lost_when_too_many_wait():
+    queue = BlockQueue(4, 1)
+    for block in blocks_of(range(20)):  # before the other device has begun
+        queue.push(block)
+    assert queue.n_lost == 0
+    assert queue.pop()[0, 0] == 20 - WAITING
+    for block in blocks_of(range(20, 20 + MAX_BLOCKS)):  # while it stands still
+        queue.push(block)
+    assert queue.n_lost == 1
+    assert queue.pop()[0, 0] == 20 + MAX_BLOCKS - WAITING
+
+
+@pytest.mark.parametrize("drift", [-5e-4, 5e-4])
+def test_clocks_that_drift_apart_cause_neither_losses_nor_jumps(drift):
+    queue, size, n_blocks = BlockQueue(64, 1), 64, 20_000
+    sound = np.sin(2 * np.pi * np.arange(n_blocks * size) / (10 * size)).astype(np.float32)
+    played, ready = [], 0.0
+    for block in sound.reshape(-1, 1, size):
+        queue.push(block)
+        ready += 1 + drift
+        while ready >= 1:
+            played.append(queue.pop())
+            ready -= 1
+    assert queue.n_lost == 0
+    assert len(queue.blocks) in range(1, WAITING + 3)
+    steps = np.abs(np.diff(np.concatenate(played, axis=1)))
+    assert steps.max() < 3 * 2 * np.pi / (10 * size)

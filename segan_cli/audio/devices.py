@@ -14,7 +14,8 @@ from segan_cli.errors import AudioError
 Array = NDArray[np.float32]
 Direction = Literal["input", "output"]
 
-PREFILLED, MAX_BLOCKS = 3, 8  # blocks that wait to be played: at first, and before some are dropped
+WAITING, MAX_BLOCKS = 3, 8  # blocks between the devices: at first and on average, and at most
+SMOOTHING = 0.998  # per block, of their number
 
 
 @dataclass(frozen=True)
@@ -92,26 +93,51 @@ def find_device(wanted: str | None, direction: Direction) -> Device:
 
 
 class BlockQueue:
-    """Blocks between the clocks of two devices, some of silence at first; what one device has too many of is lost."""
+    """Blocks between two devices; as their clocks drift apart, two are faded into one, or one is repeated."""
 
     def __init__(self, block: int, channels: int) -> None:
-        self.silence = np.zeros((channels, block), np.float32)
-        self.blocks = deque([self.silence] * PREFILLED)
+        self.silence = self.last = np.zeros((channels, block), np.float32)
+        self.blocks: deque[Array] = deque()
+        self.filling = True  # up to WAITING blocks, at first and after there were none
+        self.mean: float = WAITING  # number of blocks, smoothed
         self.n_lost = 0  # times that sound was missing, or there was too much of it
 
     def push(self, block: Array) -> None:
-        """Append a block; the oldest one is lost when there are too many."""
+        """Append a block; the oldest ones are lost when there are too many."""
         self.blocks.append(block)
         if len(self.blocks) > MAX_BLOCKS:
-            self.n_lost += 1
+            self.begin_anew()
+        while self.filling and len(self.blocks) > WAITING:
             self.blocks.popleft()
 
     def pop(self) -> Array:
-        """Return the next block, or silence if there is none."""
-        if self.blocks:
-            return self.blocks.popleft()
+        """Return the next block, or silence until there are enough."""
+        if len(self.blocks) < (WAITING if self.filling else 1):
+            if not self.filling:
+                self.begin_anew()
+            return self.silence
+        self.filling = False
+        self.mean = SMOOTHING * self.mean + (1 - SMOOTHING) * len(self.blocks)
+        block = self.blocks.popleft()
+        if self.mean > WAITING + 1 and self.blocks:
+            self.mean -= 1
+            block = fade(block, self.blocks.popleft())
+        elif self.mean < WAITING - 1:
+            self.mean += 1
+            self.blocks.appendleft(block)
+            block = fade(block, self.last)
+        self.last = block
+        return block
+
+    def begin_anew(self) -> None:
+        """Count a loss, and let WAITING blocks wait before the next one is played."""
         self.n_lost += 1
-        return self.silence
+        self.filling, self.mean = True, WAITING
+
+
+def fade(first: Array, second: Array) -> Array:
+    """Return a block [channels, n] that begins as the first and ends as the second one."""
+    return first + np.linspace(0, 1, first.shape[1], dtype=np.float32) * (second - first)
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """`segan live`."""
 
+import gc
 import signal
 import time
 from contextlib import nullcontext
@@ -81,7 +82,7 @@ def run(
     enhancement: "LiveEnhancement", source: "Device", target: "Device", channels: int, buffer_s: float, quiet: bool
 ) -> None:
     """Enhance until Ctrl-C; raises AudioError when a device stops."""
-    from segan_cli.audio.devices import PREFILLED, StreamShape, open_devices
+    from segan_cli.audio.devices import WAITING, StreamShape, open_devices
     from segan_cli.cli.console import duration, say, stderr_console
     from segan_cli.errors import AudioError, StoppedError
     from segan_cli.standard_streams import without_library_messages
@@ -89,7 +90,9 @@ def run(
 
     names = f"{source.name} to {target.name}"
     shape = StreamShape(enhancement.rate_hz, channels, enhancement.block, buffer_s)
-    delay_s = enhancement.delay_s + PREFILLED * enhancement.block / enhancement.rate_hz + 2 * buffer_s
+    delay_s = enhancement.delay_s + WAITING * enhancement.block / enhancement.rate_hz + 2 * buffer_s
+    gc.collect()
+    gc.freeze()  # a search of all objects for garbage takes 20 ms, and longer on a busy machine, and stops the sound
     try:
         with (
             listening(RaiseOnSignal()),
