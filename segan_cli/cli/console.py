@@ -70,15 +70,9 @@ def duration(seconds: float) -> str:
 
 def progress_bar(shown: bool = True) -> Progress:
     """Return a transient progress bar with numbers and a note; hidden if standard error is not a terminal."""
-    return Progress(
-        TextColumn(),
-        BarColumn(20),
-        StatusColumn(),
-        TextColumn("note"),
-        console=stderr_console,
-        transient=True,
-        disable=not (shown and stderr_console.is_terminal),
-    )
+    columns = (TextColumn(), BarColumn(20), StatusColumn(), TextColumn("note"))
+    hidden = not (shown and stderr_console.is_terminal)
+    return Progress(*columns, console=stderr_console, transient=True, disable=hidden)
 
 
 def standard_output() -> IO[str]:

@@ -66,16 +66,13 @@ def plan_jobs(arguments: SimpleNamespace) -> Plan:
     listed = b"" if files_from is None else standard_input().read() if files_from == STREAM else files_from.read_bytes()
     if not arguments.inputs and not any(True for _ in read_names(listed)):
         raise click.UsageError("Nothing to enhance; the list is empty.")
+    extension = f".{arguments.extension.lstrip('.')}" if arguments.extension else None
     plan = make_plan(
-        arguments.inputs,
-        None if output is None else as_path(output),
-        SUFFIX if output is None and suffix is None else suffix,
-        f".{arguments.extension.lstrip('.')}" if arguments.extension else None,
-        read_names(listed),
-        slash=str(output).endswith(("/", os.sep)),
+        arguments.inputs, None if output is None else as_path(output),
+        SUFFIX if output is None and suffix is None else suffix, extension, read_names(listed),
+        slash=str(output).endswith(("/", os.sep)), others=other_uses(arguments),
         shard=None if arguments.shard is None else Shard(*arguments.shard),
-        others=other_uses(arguments),
-    )
+    )  # fmt: skip
     if arguments.outcomes is not None:
         check_outcome_file(arguments.outcomes, force or arguments.skip_existing)
     single = arguments.residual is not None or arguments.plot is not None
@@ -126,18 +123,9 @@ def output_options(arguments: SimpleNamespace) -> OutputOptions:
         excerpt = Excerpt(arguments.start or 0.0, arguments.duration)
     if arguments.raw:
         raw = Encoding(arguments.rate, arguments.raw_channels, arguments.encoding or "PCM_16")
-    return OutputOptions(
-        raw=raw,
-        rate_hz=None if arguments.raw else arguments.rate,
-        subtype=arguments.subtype,
-        normalize_db=arguments.normalize,
-        loudness_lufs=arguments.loudness,
-        clip=arguments.clip,
-        residual=arguments.residual,
-        force=arguments.force,
-        allow_truncated=arguments.allow_truncated,
-        excerpt=excerpt,
-    )
+    same = {name: getattr(arguments, name) for name in ("subtype", "clip", "residual", "force", "allow_truncated")}
+    levels = {"normalize_db": arguments.normalize, "loudness_lufs": arguments.loudness}
+    return OutputOptions(raw, None if arguments.raw else arguments.rate, excerpt=excerpt, **same, **levels)
 
 
 def enhancer_arguments(arguments: SimpleNamespace) -> dict[str, Any]:

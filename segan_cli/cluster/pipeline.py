@@ -158,13 +158,9 @@ def _results(blocks: list[Any], actor: type, arguments: tuple[Any, ...], actors:
     import ray.data
 
     ray.data.DataContext.get_current().enable_progress_bars = False
+    pool = ray.data.ActorPoolStrategy(min_size=actors.min_actors, max_size=actors.max_actors or capacity(actors))
     results = ray.data.from_arrow_refs(blocks).map_batches(
-        actor,
-        fn_constructor_args=arguments,
-        batch_size=None,
-        compute=ray.data.ActorPoolStrategy(min_size=actors.min_actors, max_size=actors.max_actors or capacity(actors)),
-        num_cpus=actors.cpus,
-        num_gpus=actors.gpus,
+        actor, fn_constructor_args=arguments, batch_size=None, compute=pool, num_cpus=actors.cpus, num_gpus=actors.gpus
     )
     for batch in results.iter_batches(batch_size=None, prefetch_batches=0):
         yield list(batch["result"])

@@ -57,9 +57,7 @@ def apply_rir(
 ) -> tuple[Array, Array]:
     """Convolve speech [lead + n] with a room impulse response → reverberant speech [n] and the training target [n].
 
-    Args:
-        lead: Samples before the excerpt, so that it starts with the reverberation of earlier speech.
-        target: "early" keeps direct sound and early reflections in the target, "dry" the direct sound alone.
+    The `lead` brings the reverberation of earlier speech; the target has early reflections too, or direct sound alone.
     """
     import torch
     from torchaudio.functional import fftconvolve
@@ -128,12 +126,8 @@ class Degradation:
 
 def draw_degradation(rng: np.random.Generator, config: MixingConfig, length: int, rate_hz: int) -> Degradation:
     """Draw degradations for `length` samples."""
-    has_band, has_clipping, has_codec, has_gaps = rng.random(4) < (
-        config.band_probability,
-        config.clipping_probability,
-        config.codec_probability,
-        config.gap_probability,
-    )
+    kinds = ("band", "clipping", "codec", "gap")
+    has_band, has_clipping, has_codec, has_gaps = rng.random(4) < [getattr(config, f"{k}_probability") for k in kinds]
     band_hz, clipping_db = float(rng.uniform(*config.band_hz)), float(rng.uniform(*config.clipping_db))
     codec, compression = config.codecs[int(rng.integers(len(config.codecs)))], float(rng.uniform(0, MAX_COMPRESSION))
     gaps = []
@@ -143,12 +137,9 @@ def draw_degradation(rng: np.random.Generator, config: MixingConfig, length: int
             start = int(rng.integers(max(1, length - n)))
             gaps.append((start, min(length, start + n)))
     return Degradation(
-        band_hz if has_band else None,
-        clipping_db if has_clipping else None,
-        codec if has_codec else None,
-        compression if has_codec else 0.0,
-        tuple(gaps),
-    )
+        band_hz if has_band else None, clipping_db if has_clipping else None, codec if has_codec else None,
+        compression if has_codec else 0.0, tuple(gaps),
+    )  # fmt: skip
 
 
 def degrade(spec: Degradation, noisy: Array, clean: Array, rate_hz: int) -> tuple[Array, Array]:

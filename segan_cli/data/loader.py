@@ -53,17 +53,10 @@ def batches(
     source: ExampleSource, plan: SamplingPlan, first_step: int, workers: int, pin: bool = False
 ) -> Iterator[tuple[Tensor, Tensor, list[Key]]]:
     """Endless batches from a step on: noisy [B, 1, length], clean [B, 1, length] and their keys."""
-    return iter(
-        DataLoader(
-            MixtureDataset(source, plan),
-            batch_sampler=keys_from(plan, first_step),
-            num_workers=workers,
-            collate_fn=collate,
-            worker_init_fn=init_worker,
-            prefetch_factor=PREFETCH if workers else None,
-            pin_memory=pin,
-        )
-    )
+    return iter(DataLoader(
+        MixtureDataset(source, plan), batch_sampler=keys_from(plan, first_step), num_workers=workers, pin_memory=pin,
+        collate_fn=collate, worker_init_fn=init_worker, prefetch_factor=PREFETCH if workers else None,
+    ))  # fmt: skip
 
 
 def keys_from(plan: SamplingPlan, first_step: int) -> Iterator[list[Key]]:

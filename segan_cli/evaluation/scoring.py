@@ -213,10 +213,7 @@ def _score(
     n = min(len(signal), len(reference))
     signal, reference = signal[:n], reference[:n]
     pair = SignalPair(reference, signal, rate_hz, (original.recorded_hz, degraded.recorded_hz))
-    return ScoringResult(
-        store.measure(pair, measures) if store else measure_pair(pair, measures),
-        delay,
-        (clean.format if clean is not None else None, degraded.format),
-        truncated=difference > 0 and shift == 0,
-        is_copy=clean is not None and np.array_equal(reference, signal),
-    )
+    scores = store.measure(pair, measures) if store else measure_pair(pair, measures)
+    formats = (clean.format if clean is not None else None, degraded.format)
+    is_copy = clean is not None and np.array_equal(reference, signal)
+    return ScoringResult(scores, delay, formats, truncated=difference > 0 and shift == 0, is_copy=is_copy)

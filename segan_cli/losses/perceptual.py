@@ -77,13 +77,8 @@ class PerceptualDistance(nn.Module):
         centres = np.array(CENTRES_BARK)
         exponents = 0.23 * np.clip(6 / (centres + 2), 1.0, 2.0) ** 0.15
         speech_band = (hz >= 350) & (hz <= 3_250)
-        for name, values in {
-            "bands": bands,
-            "thresholds": THRESHOLDS,
-            "exponents": exponents,
-            "widths": WIDTHS_BARK,
-            "speech_band": speech_band,
-        }.items():
+        buffers = {"bands": bands, "thresholds": THRESHOLDS, "exponents": exponents, "widths": WIDTHS_BARK}
+        for name, values in {**buffers, "speech_band": speech_band}.items():
             self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32), persistent=False)
 
     def forward(self, enhanced: Signal, clean: Signal) -> Tensor:

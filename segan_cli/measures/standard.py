@@ -95,12 +95,9 @@ estoi = partial(stoi, extended=True)
 
 
 def dnsmos(samples: Array) -> dict[str, Score]:
-    """P.835 ratings of signal, background and overall quality, and the P.808 rating, 1 … 5.
+    """P.835 ratings of signal, background and overall quality, and the P.808 rating, 1 … 5, of [n] at 16 kHz.
 
     The model takes 9 s at a time; shorter recordings are repeated. Source: arXiv 2110.01763, arXiv 2010.15258.
-
-    Args:
-        samples: [n] at 16 kHz.
     """
     load_onnxruntime()
     from speechmos import dnsmos as package
