@@ -3,11 +3,14 @@
 import os
 import subprocess
 import sys
+import time
 from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1"}
+HEAD = {"num_cpus": 1, "include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
 SERVER = """
 import sys, time
 from moto.server import ThreadedMotoServer
@@ -50,12 +53,17 @@ def ray_cluster(nodes):
     """A head and further nodes of a processor each; yields the cluster, whose nodes may be killed."""
     pytest.importorskip("ray", reason="needs ray")
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # beside other tests, nicer workers would wait for all of them
+    from ray._private import node, services
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (node, services):  # would give up on a busy machine
+            patch.setattr(module, "time", SimpleNamespace(time=float, monotonic=float, sleep=time.sleep))
+        cluster = Cluster(initialize_head=True, head_node_args=HEAD)
         for _ in range(nodes - 1):
             cluster.add_node(num_cpus=1)
+    try:
         yield cluster
     finally:
         cluster.shutdown()

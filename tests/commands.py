@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from multiprocessing.context import ForkContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
 from segan_cli import workers
+from segan_cli.backends import onnx
 from segan_cli.cli import main
 
 WARM = multiprocessing.get_context("forkserver")  # has the libraries loaded; its children begin where `segan` begins
@@ -25,6 +27,7 @@ WARM.set_forkserver_preload(
 )  # fmt: skip
 
 PATIENCE_S = 1_200  # after which a process hangs; a busy machine must not reach it
+onnx.TEST_TIMEOUT_S = onnx.CALL_TIMEOUT_S = PATIENCE_S
 
 TINY = """
 [model]
@@ -71,16 +74,19 @@ class Running:
 
     def wait_until(self, reached):
         """Wait for something to be so while the command is at work."""
+        alive = True
         while not reached():
-            assert self.process.is_alive(), self.end()
+            assert alive, self.end()
             time.sleep(0.01)
+            alive = self.process.is_alive()  # asked before `reached`, which its end may bring about
 
     def said(self):
         """Its standard error until now."""
         return self.streams[1].read_text() if self.streams[1].exists() else ""
 
     def send_signal(self, number):
-        os.kill(self.process.pid, number)
+        with suppress(ProcessLookupError):  # it may have ended
+            os.kill(self.process.pid, number)
 
     def end(self, timeout_s=PATIENCE_S):
         """Wait for the end of it: exit code and what it said."""

@@ -41,6 +41,17 @@ def hiss(seconds, rate_hz=16_000, seed=0, level=0.02):
     return (level * np.random.default_rng(seed).standard_normal(int(seconds * rate_hz))).astype(np.float32)
 
 
+def write_hours(path):
+    """Write a WAV of five hours, nearly all of which is a hole in the file: no command is done with it soon."""
+    soundfile.write(path, voice(5.0) + hiss(5.0), 16_000)
+    n_bytes = 5 * 3_600 * 16_000 * 2
+    with path.open("r+b") as file:
+        file.truncate(44 + n_bytes)
+        for place, size in ((4, 36 + n_bytes), (40, n_bytes)):
+            file.seek(place)
+            file.write(size.to_bytes(4, "little"))
+
+
 def assert_same_sound(ours, theirs):
     """Two files hold the same, up to the rounding of 16 bits."""
     (heard, rate_hz), (expected, expected_hz) = map(soundfile.read, (ours, theirs))

@@ -13,13 +13,15 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from contextlib import suppress
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import soundfile
+from commands import PATIENCE_S
 
 from segan_cli.audio.sources import open_file, open_stream
 from segan_cli.errors import AudioError
@@ -38,7 +40,7 @@ CONTAINERS = {  # of ffmpeg's, by the name of a file
     "a.flac": (), "a.opus": (), "a.ogg": ("-c:a", "libvorbis"), "a.oga": ("-c:a", "flac"), "a.w64": (), "a.aiff": (),
 }  # fmt: skip
 SLACK = 5_000  # samples of a recording that two decoders may count differently: delays and fillings of codecs
-LONGEST_S = 20  # for one input
+LONGEST_S = 20  # of processor time, for one input
 LARGEST = 400 << 20  # bytes that one input may add
 CHUNK = 250  # inputs of a process
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
@@ -89,32 +91,41 @@ def read(source):
     return n
 
 
+@contextmanager
+def at_most(cpu_s):
+    """End the process when a block takes so much of its time, or waits for ever."""
+    signal.setitimer(signal.ITIMER_PROF, cpu_s)
+    signal.alarm(PATIENCE_S)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
 def attempt(ending, content, folder, by_stream):
     """Read one input; → what became of it."""
     path = folder / f"input.{ending}"
     path.write_bytes(content)
-    signal.alarm(LONGEST_S)
     try:
         if by_stream:
-            with io.BufferedReader(io.BytesIO(content)) as stream, open_stream(stream) as source:
+            with at_most(LONGEST_S), io.BufferedReader(io.BytesIO(content)) as stream, open_stream(stream) as source:
                 read(source)
         else:
-            with open_file(path) as source:
+            with at_most(LONGEST_S), open_file(path) as source:
                 read(source)
     except AudioError as error:
         return "refused" if "\n" not in str(error) else "refused in several lines"
-    finally:
-        signal.alarm(0)
     return "read"
 
 
-def chunk(seed):
-    """CHUNK inputs of a seed; → what became of them."""
+def chunk(seed, n):
+    """So many inputs of a seed; → what became of them."""
     whole, rng, outcomes = list(corpus()), random.Random(seed), Counter()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
-    resource.setrlimit(resource.RLIMIT_CPU, (CHUNK * LONGEST_S, CHUNK * LONGEST_S))
+    resource.setrlimit(resource.RLIMIT_CPU, (n * LONGEST_S, n * LONGEST_S))
     with tempfile.TemporaryDirectory() as folder:
-        for _ in range(CHUNK):
+        for _ in range(n):
             ending, content = rng.choice(whole)
             outcomes[attempt(ending, damaged(content, rng), Path(folder), rng.random() < 0.3)] += 1
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10) - before < LARGEST
@@ -154,14 +165,11 @@ def compare(name, content, n, folder):
     """Read one input; → what became of it, by ffmpeg's own count of its samples."""
     path = folder / name
     path.write_bytes(content)
-    signal.alarm(LONGEST_S)
     try:
-        with open_file(path) as source:
+        with at_most(LONGEST_S), open_file(path) as source:
             ours, info, notes = read(source), source.info, source.warnings
     except AudioError as error:
         return "refused" if "\n" not in str(error) else "refused in several lines"
-    finally:
-        signal.alarm(0)
     wanted = ("-f", "s16le", "-ac", "1", "-ar", str(info.rate_hz), "-")
     samples = subprocess.run([FFMPEG, "-v", "quiet", "-i", path, *wanted], capture_output=True, check=False).stdout
     if len(samples) // 2 > ours + n * SLACK * info.rate_hz // 16_000:
@@ -169,15 +177,15 @@ def compare(name, content, n, folder):
     return "read, said" if notes else "read"
 
 
-def lengths(seed):
-    """CHUNK inputs of a seed that are cut or joined; → what became of them."""
+def lengths(seed, n):
+    """So many inputs of a seed that are cut or joined; → what became of them."""
     rng, outcomes = random.Random(seed), Counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "ffmpeg").symlink_to(FFMPEG)
         os.environ["PATH"] = f"{folder}{os.pathsep}{os.environ['PATH']}"
         whole = list(made(folder))
-        for _ in range(CHUNK):
+        for _ in range(n):
             name, content = rng.choice(whole)
             outcomes[compare(name, *cut_or_joined(content, rng), folder)] += 1
     return outcomes
@@ -185,9 +193,10 @@ def lengths(seed):
 
 def run(n, seed=0, processes=2, kind=chunk):
     """So many inputs; raises when one crashes its process, takes too long or too much memory."""
-    with get_context("spawn").Pool(processes, maxtasksperchild=1) as pool:
-        chunks = pool.imap_unordered(kind, range(seed, seed + -(-n // CHUNK)))
-        return sum((chunks.next(timeout=CHUNK * LONGEST_S) for _ in range(-(-n // CHUNK))), Counter())
+    with ProcessPoolExecutor(processes, get_context("spawn"), max_tasks_per_child=1) as pool:
+        starts = range(0, n, CHUNK)
+        sizes = [min(CHUNK, n - start) for start in starts]
+        return sum(pool.map(kind, range(seed, seed + len(starts)), sizes), Counter())
 
 
 if __name__ == "__main__":

@@ -250,17 +250,19 @@ def test_appending_a_wav_leaves_the_earlier_bytes_unchanged(tmp_path):
 
 
 def test_two_commands_with_one_output_do_not_mix_their_bytes(tmp_path):
-    soundfile.write(tmp_path / "in.wav", np.tile(voice(10.0) + hiss(10.0), 4), 16_000)
-    arguments = ("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--force")
-    first = Running(*arguments)
-    first.wait_until(lambda: list(tmp_path.glob(".out*.part.wav")))
-    first.send_signal(signal.SIGSTOP)
-    second = segan(*arguments)
-    first.send_signal(signal.SIGCONT)
+    soundfile.write(tmp_path / "in.wav", voice(3.0) + hiss(3.0), 16_000)
+    content = (tmp_path / "in.wav").read_bytes()
+    os.mkfifo(tmp_path / "slow.wav")
+    first = Running("enhance", tmp_path / "slow.wav", "-o", tmp_path / "out.wav", "--force")
+    with os.fdopen(os.open(tmp_path / "slow.wav", os.O_RDWR), "wb", buffering=0) as pipe:
+        pipe.write(content[:30_000])
+        first.wait_until(lambda: list(tmp_path.glob(".out*.part.wav")))
+        second = segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "out.wav", "--force")
+        pipe.write(content[30_000:])
     assert (second.returncode, first.end().returncode) == (1, 0), second.stderr
     assert "is being written by another process" in second.stderr
-    assert soundfile.info(tmp_path / "out.wav").frames == 40 * 16_000
-    assert names(tmp_path) == ["in.wav", "out.wav"]
+    assert soundfile.info(tmp_path / "out.wav").frames == 3 * 16_000
+    assert names(tmp_path) == ["in.wav", "out.wav", "slow.wav"]
 
 
 def test_a_child_that_inherits_the_lock_leaves_no_lock_file(tmp_path):

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from commands import Running, alone, command, complaint, segan
-from conftest import assert_same_sound, hiss, voice
+from conftest import assert_same_sound, hiss, voice, write_hours
 
 from segan_cli.cli.outcomes import BatchReporter
 from segan_cli.enhancement.batch import run_batch
@@ -82,7 +82,7 @@ def test_a_killed_batch_continues_with_skip_existing(folder, tmp_path):
 )
 def test_a_signal_leaves_no_partial_file(tmp_path, number, jobs, times):
     for name in "ab":
-        soundfile.write(tmp_path / f"{name}.wav", np.tile(voice(10.0) + hiss(10.0), 60), 16_000)
+        write_hours(tmp_path / f"{name}.wav")
     recordings = (tmp_path / "a.wav", tmp_path / "b.wav")
     running = Running("enhance", *recordings, "-o", tmp_path / "out", "--jobs", jobs)
     running.wait_until(lambda: len(list(tmp_path.glob("out/.*.part.wav"))) == jobs)

@@ -3,6 +3,7 @@
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -187,6 +188,25 @@ def test_an_index_of_an_earlier_version_without_checksums_is_read(files, tmp_pat
     index.close()
     assert cache.read(files) == first
     assert len(decoded) == 5
+
+
+def test_an_index_is_prepared_by_one_process_at_a_time(tmp_path):
+    found = []
+    with (
+        closing(sqlite3.connect(tmp_path / "index")) as index,
+        closing(sqlite3.connect(tmp_path / "index", 0)) as other,
+    ):
+
+        def meanwhile(statement):
+            if statement.startswith("CREATE"):
+                try:
+                    other.execute("BEGIN IMMEDIATE")
+                except sqlite3.OperationalError as error:
+                    found.append(str(error))
+
+        index.set_trace_callback(meanwhile)
+        module.prepare(index)
+    assert found == ["database is locked"] * len(module.TABLES)
 
 
 def test_progress_counts_every_file(files, tmp_path, monkeypatch):

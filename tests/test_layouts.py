@@ -271,6 +271,17 @@ def test_noise_beside_speech_is_not_taken_for_speech(tmp_path):
         scan_speech(str(tmp_path))
 
 
+def test_only_the_second_microphone_of_vctk_is_left_out_of_a_plain_folder(tmp_path):
+    for name in ("p225_001_mic1", "p225_001_mic2", "talk_mic2"):
+        speak(tmp_path / "mixed" / f"{name}.wav", 0)
+    speak(tmp_path / "only_mic2" / "p225_001_mic2.wav", 0)
+    mixed, second = (scan_speech(str(tmp_path / name)) for name in ("mixed", "only_mic2"))
+    assert [utterance.path.name for utterance in mixed.utterances] == ["p225_001_mic1.wav", "talk_mic2.wav"]
+    assert mixed.notes == (f"{tmp_path / 'mixed'}: 1 files of the second microphone, not used",)
+    assert [utterance.path.name for utterance in second.utterances] == ["p225_001_mic2.wav"]
+    assert second.notes == ()
+
+
 def test_float_files_beyond_full_scale_are_left_out(tmp_path):
     for i in range(3):
         speak(tmp_path / "d" / f"s{i}" / "0.wav", i)

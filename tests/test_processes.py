@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from commands import WARM
 from corpora import pairs as make_pairs
 from torch import distributed, multiprocessing
 
@@ -86,7 +87,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     make_pairs(folder / "pairs")
     alone = gradients(Processes(), folder)
-    multiprocessing.spawn(part, (folder,), nprocs=2)
+    multiprocessing.start_processes(part, (folder,), nprocs=2, start_method=WARM.get_start_method())
     return alone, torch.load(folder / "0.pt"), torch.load(folder / "1.pt")
 
 

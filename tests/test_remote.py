@@ -37,6 +37,13 @@ def memory():
     return fs
 
 
+@pytest.fixture(scope="module")
+def fs():
+    """The file system s3:// of a server with a bucket."""
+    with s3_server("corpus") as fs:
+        yield fs
+
+
 def wav(n=3_200, format="WAV", seed=0, subtype="PCM_16", **tags):
     file = io.BytesIO()
     with soundfile.SoundFile(file, "w", RATE_HZ, 1, subtype, format=format) as sound:
@@ -254,7 +261,7 @@ def test_evaluation_finds_recordings_at_urls(memory):
     assert case.labels == {"kind": "fan"}
 
 
-def test_a_failed_multipart_upload_leaves_no_object_and_no_parts(tmp_path, monkeypatch):
+def test_a_failed_multipart_upload_leaves_no_object_and_no_parts(tmp_path, monkeypatch, fs):
     s3fs = pytest.importorskip("s3fs", reason="needs s3fs")
     call, parts = s3fs.S3FileSystem._call_s3, []
 
@@ -268,54 +275,51 @@ def test_a_failed_multipart_upload_leaves_no_object_and_no_parts(tmp_path, monke
     monkeypatch.setattr(s3fs.S3FileSystem, "_call_s3", lose_the_second_part)
     monkeypatch.setattr(s3fs.core, "calculate_chunksize", lambda size, chunksize=None: 5 << 20)
     (tmp_path / "long.wav").write_bytes(bytes(11 << 20))
-    with s3_server("corpus") as fs:
-        fs.pipe("corpus/long.wav", b"of an earlier run")
-        for name in ("long", "new"):
-            with pytest.raises(
-                OutputError, match=rf"s3://corpus/{name}.wav: cannot be written \(the connection was lost"
-            ):
-                upload(tmp_path / "long.wav", as_path(f"s3://corpus/{name}.wav"))
-        assert {1, 2} <= set(parts)
-        assert fs.find("corpus") == ["corpus/long.wav"]
-        assert fs.cat("corpus/long.wav") == b"of an earlier run"
-        assert not fs.call_s3("list_multipart_uploads", Bucket="corpus").get("Uploads")
+    fs.mkdir("parts")
+    fs.pipe("parts/long.wav", b"of an earlier run")
+    for name in ("long", "new"):
+        with pytest.raises(OutputError, match=rf"s3://parts/{name}.wav: cannot be written \(the connection was lost"):
+            upload(tmp_path / "long.wav", as_path(f"s3://parts/{name}.wav"))
+    assert {1, 2} <= set(parts)
+    assert fs.find("parts") == ["parts/long.wav"]
+    assert fs.cat("parts/long.wav") == b"of an earlier run"
+    assert not fs.call_s3("list_multipart_uploads", Bucket="parts").get("Uploads")
 
 
-def test_the_commands_read_and_write_a_bucket(tmp_path):
-    with s3_server("corpus") as fs:
-        for i in range(3):
-            soundfile.write(tmp_path / f"r{i}.wav", 0.5 * (voice(1.0, seed=i) + hiss(1.0, seed=i)), RATE_HZ)
-            fs.put_file(str(tmp_path / f"r{i}.wav"), f"corpus/in/r{i}.wav")
-        fs.pipe("corpus/in/broken.wav", b"no audio")
-        fs.pipe("corpus/list.txt", b"s3://corpus/in/r1.wav\n")
-        local = segan("enhance", *sorted(tmp_path.glob("*.wav")), "-o", tmp_path / "out")
-        assert local.returncode == 0
-        enhance = ("enhance", "s3://corpus/in", "-o", "s3://corpus/out")
-        result = segan(*enhance, "--outcomes", "s3://corpus/outcomes.jsonl")
-        assert result.returncode == 1
-        assert result.stderr.splitlines() == [
-            "segan: s3://corpus/in/broken.wav: not a readable audio file (not audio, or damaged)",
-            "segan: 3 enhanced (3.0 s of sound), 1 failed",
-        ]
-        outcomes = [json.loads(line) for line in fs.cat("corpus/outcomes.jsonl").splitlines()]
-        assert sorted(outcome["source"].rpartition("/")[2] for outcome in outcomes) == [
-            "broken.wav", "r0.wav", "r1.wav", "r2.wav"
-        ]  # fmt: skip
-        assert sorted(fs.find("corpus/out")) == [f"corpus/out/r{i}.wav" for i in range(3)]
-        for i in range(3):
-            assert fs.cat(f"corpus/out/r{i}.wav") == (tmp_path / "out" / f"r{i}.wav").read_bytes()
-        again = segan(*enhance)
-        assert "segan: 3 of 4 outputs exist already, such as s3://corpus/out/r0.wav" in again.stderr
-        assert "0 enhanced, 3 skipped" in segan(*enhance, "--skip-existing").stderr
-        listed = segan("enhance", "--files-from", "s3://corpus/list.txt", "-o", f"{tmp_path}/listed/")
-        assert listed.returncode == 0
-        assert (tmp_path / "listed" / "r1.wav").read_bytes() == (tmp_path / "out" / "r1.wav").read_bytes()
-        assert "no such file" in complaint(segan("enhance", "s3://corpus/none.wav", "-o", tmp_path / "x.wav"))
-        report = segan(
-            "evaluate", "--noisy", "s3://corpus/in", "--clean", "s3://corpus/out", "--measure", "si_sdr_db",
-            "--csv", "s3://corpus/scores.csv", "--no-cache",
-        )  # fmt: skip
-        assert report.returncode == 1
-        assert "broken.wav: no clean file of this name" in report.stderr
-        assert fs.cat("corpus/scores.csv").count(b"\n") == 4
-        assert not list(tmp_path.glob("**/*.part*"))
+def test_the_commands_read_and_write_a_bucket(tmp_path, fs):
+    for i in range(3):
+        soundfile.write(tmp_path / f"r{i}.wav", 0.5 * (voice(1.0, seed=i) + hiss(1.0, seed=i)), RATE_HZ)
+        fs.put_file(str(tmp_path / f"r{i}.wav"), f"corpus/in/r{i}.wav")
+    fs.pipe("corpus/in/broken.wav", b"no audio")
+    fs.pipe("corpus/list.txt", b"s3://corpus/in/r1.wav\n")
+    local = segan("enhance", *sorted(tmp_path.glob("*.wav")), "-o", tmp_path / "out")
+    assert local.returncode == 0
+    enhance = ("enhance", "s3://corpus/in", "-o", "s3://corpus/out")
+    result = segan(*enhance, "--outcomes", "s3://corpus/outcomes.jsonl")
+    assert result.returncode == 1
+    assert result.stderr.splitlines() == [
+        "segan: s3://corpus/in/broken.wav: not a readable audio file (not audio, or damaged)",
+        "segan: 3 enhanced (3.0 s of sound), 1 failed",
+    ]
+    outcomes = [json.loads(line) for line in fs.cat("corpus/outcomes.jsonl").splitlines()]
+    assert sorted(outcome["source"].rpartition("/")[2] for outcome in outcomes) == [
+        "broken.wav", "r0.wav", "r1.wav", "r2.wav"
+    ]  # fmt: skip
+    assert sorted(fs.find("corpus/out")) == [f"corpus/out/r{i}.wav" for i in range(3)]
+    for i in range(3):
+        assert fs.cat(f"corpus/out/r{i}.wav") == (tmp_path / "out" / f"r{i}.wav").read_bytes()
+    again = segan(*enhance)
+    assert "segan: 3 of 4 outputs exist already, such as s3://corpus/out/r0.wav" in again.stderr
+    assert "0 enhanced, 3 skipped" in segan(*enhance, "--skip-existing").stderr
+    listed = segan("enhance", "--files-from", "s3://corpus/list.txt", "-o", f"{tmp_path}/listed/")
+    assert listed.returncode == 0
+    assert (tmp_path / "listed" / "r1.wav").read_bytes() == (tmp_path / "out" / "r1.wav").read_bytes()
+    assert "no such file" in complaint(segan("enhance", "s3://corpus/none.wav", "-o", tmp_path / "x.wav"))
+    report = segan(
+        "evaluate", "--noisy", "s3://corpus/in", "--clean", "s3://corpus/out", "--measure", "si_sdr_db",
+        "--csv", "s3://corpus/scores.csv", "--no-cache",
+    )  # fmt: skip
+    assert report.returncode == 1
+    assert "broken.wav: no clean file of this name" in report.stderr
+    assert fs.cat("corpus/scores.csv").count(b"\n") == 4
+    assert not list(tmp_path.glob("**/*.part*"))
