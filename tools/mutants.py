@@ -3,7 +3,7 @@
 import ast
 import random
 from collections.abc import Callable, Iterator
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ SWAPPED: dict[type[ast.AST], type[ast.AST]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
     ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is, ast.And: ast.Or, ast.Or: ast.And,
 }  # fmt: skip
-NEAREST = 6  # test files for a mutant: those from which the fewest imports lead to its module
 
 Change = tuple[str, ast.AST, Callable[[], None]]  # name of the operator, where, and what changes the tree
 
@@ -58,8 +57,8 @@ def replace(tree: ast.AST, old: ast.AST, new: ast.AST) -> None:
                 setattr(parent, name, [new if item is old else item for item in value])
 
 
-def mutants(root: Path, prefix: str, n: int, seed: int) -> Iterator[tuple[str, str, str]]:
-    """Yield n random mutants below `prefix`, or all if there are fewer: a name, the file and its whole new text."""
+def mutants(root: Path, prefix: str, n: int, seed: int) -> Iterator[tuple[str, str, int, str]]:
+    """Yield n random mutants below `prefix`, or all if there are fewer: name, file, line and the whole new text."""
     files = [path for path in sorted(root.rglob("*.py")) if str(path.relative_to(root.parent)).startswith(prefix)]
     every = [(path, i) for path in files for i in range(len(possible(path)[1]))]
     for path, i in random.Random(seed).sample(every, min(n, len(every))):
@@ -68,8 +67,9 @@ def mutants(root: Path, prefix: str, n: int, seed: int) -> Iterator[tuple[str, s
         before = ast.unparse(node)
         apply()
         file = str(path.relative_to(root.parent))
-        name = f"{file}:{node.lineno}: {operator} in {' '.join(before.split())[:70]}"  # type: ignore[attr-defined]
-        yield name, file, ast.unparse(ast.fix_missing_locations(tree))
+        line: int = node.lineno  # type: ignore[attr-defined]
+        name = f"{file}:{line}: {operator} in {' '.join(before.split())[:70]}"
+        yield name, file, line, ast.unparse(ast.fix_missing_locations(tree))
 
 
 def possible(path: Path) -> tuple[ast.Module, list[Change]]:
@@ -83,33 +83,3 @@ def possible(path: Path) -> tuple[ast.Module, list[Change]]:
         for inner in ast.walk(part)
     }
     return tree, [change for change in changes(tree) if id(change[1]) not in annotated]
-
-
-@cache
-def imports(path: Path) -> frozenset[str]:
-    """Return the modules of the package that a file imports, anywhere in it."""
-    found: set[str] = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-        elif isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-    return frozenset(found)
-
-
-def nearest_tests(root: Path, file: str) -> list[str]:
-    """Return the test files from which the fewest imports lead to a file of the package, nearest first."""
-    graph = {
-        ".".join(path.relative_to(root).with_suffix("").parts): imports(path)
-        for path in (root / "segan_cli").rglob("*.py")
-    }
-    target = ".".join(Path(file).with_suffix("").parts)
-    distances = {}
-    for test in sorted((root / "tests").glob("test_*.py")):
-        reached, front, distance = set[str](), set(imports(test)), 0
-        while front and target not in front:
-            reached |= front
-            front = {name for module in front for name in graph.get(module, ())} - reached
-            distance += 1
-        distances[f"tests/{test.name}"] = (distance if front else len(graph), test.stat().st_size)
-    return sorted(distances, key=lambda name: distances[name])[:NEAREST]

@@ -12,24 +12,30 @@ cannot be applied.
 import argparse
 import contextlib
 import os
+import resource
 import shutil
+import signal
 import sys
 import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from mutants import mutants, nearest_tests
+from mutants import mutants
+from nearest import Tests
 
 ROOT = Path(__file__).parent.parent
 LIST = Path(__file__).with_suffix(".toml")
 COPIED = ("segan_cli", "tests", "pyproject.toml")  # the rest is linked
 PRELOADED = ["torch._dynamo", "torchaudio", "scipy.signal", "pesq", "pystoi", "soundfile", "soxr", "hypothesis", "onnx"]
+CONTEXT = get_context("forkserver")
+LONGEST_S, LATEST_S = 300, 3_600  # of processor time and of time, for the tests of a mutation
 NOTICED, SURVIVED = 1, 0  # pytest's exit codes; all others mean that the tests could not be run
 
 
@@ -61,9 +67,10 @@ def read_list() -> list[Mutation]:
 
 def generated(prefix: str, n: int, seed: int) -> list[Mutation]:
     """Random mutations, which replace a whole file and run the nearest tests."""
+    tests = Tests(ROOT)
     return [
-        Mutation(name, file, (ROOT / file).read_text(encoding="utf-8"), text, tuple(nearest_tests(ROOT, file)))
-        for name, file, text in mutants(ROOT / "segan_cli", prefix, n, seed)
+        Mutation(name, file, (ROOT / file).read_text(encoding="utf-8"), text, tuple(tests.nearest(file, line)))
+        for name, file, line, text in mutants(ROOT / "segan_cli", prefix, n, seed)
     ]
 
 
@@ -101,6 +108,28 @@ def run_tests(mutation: Mutation | None, tests: Sequence[str]) -> tuple[int, str
         return int(pytest.main(["-x", "-q", "-n", "0", "-p", "no:cacheprovider", *tests], [first])), first.name
 
 
+def in_process(mutation: Mutation | None, tests: Sequence[str]) -> tuple[int, str]:
+    """Run tests in a process; one that crashes, or takes too long with a mutation, has noticed it."""
+    receiver, sender = CONTEXT.Pipe(False)
+    process = CONTEXT.Process(target=send_outcome, args=(mutation, tests, sender))
+    process.start()
+    sender.close()
+    try:
+        outcome: tuple[int, str] | None = receiver.recv()
+    except EOFError:
+        outcome = None
+    process.join()
+    return outcome or (NOTICED, f"exit code {process.exitcode}")
+
+
+def send_outcome(mutation: Mutation | None, tests: Sequence[str], sender: "Connection[Any, Any]") -> None:
+    """Run tests, and send what became of them."""
+    if mutation is not None:
+        resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_S, LONGEST_S))
+        signal.alarm(LATEST_S)
+    sender.send(run_tests(mutation, tests))
+
+
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
     """Say nothing on standard output."""
@@ -132,17 +161,16 @@ def main() -> int:
 
 def report(chosen: Sequence[Mutation], jobs: int) -> int:
     """Run the tests of each mutation, and of none first; print what became of it; → exit code."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(PRELOADED)  # so that each run need not load them
-    with ProcessPoolExecutor(jobs, mp_context=context, max_tasks_per_child=1) as pool:
+    CONTEXT.set_forkserver_preload(PRELOADED)  # so that each run need not load them
+    with ThreadPoolExecutor(jobs) as pool:
         began = time.monotonic()
         every = sorted({test for mutation in chosen for test in mutation.tests})
-        code, failed = pool.submit(run_tests, None, every).result()
+        code, failed = in_process(None, every)
         if code != SURVIVED:
             print(f"the tests fail without any mutation: {failed or f'exit code {code} of pytest'}")
             return 1
         print(f"without a mutation all tests pass ({time.monotonic() - began:.0f} s)", flush=True)
-        running = {pool.submit(run_tests, mutation, mutation.tests): mutation for mutation in chosen}
+        running = {pool.submit(in_process, mutation, mutation.tests): mutation for mutation in chosen}
         outcomes = {}
         for future in as_completed(running):
             mutation, (code, failed) = running[future], future.result()
