@@ -157,6 +157,20 @@ def test_jobs_that_run_at_once_keep_all_cores_busy(threads, jobs, together, monk
         torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("name", ["segan-gated", "segan-live"])
+def test_a_forked_process_uses_one_thread_of_torch(name):
+    """By segments and by frames; torch would wait for threads that the process does not have."""
+    before = torch.get_num_threads()
+    enhancer = Enhancer(name, device="cpu", backend="torch", threads=2)
+    try:
+        assert torch.get_num_threads() == 2
+        enhancer.network.pid = 0  # that of the process before the fork
+        enhancer.enhance(voice(0.5), 16_000)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_settings_that_a_backend_lacks_are_refused(model, tmp_path):
     save_model(tmp_path / "m.safetensors", model)
     with pytest.raises(ConfigError, match="segan export"):
