@@ -124,7 +124,7 @@ def in_process(mutation: Mutation | None, tests: Sequence[str]) -> tuple[int, st
 
 def send_outcome(mutation: Mutation | None, tests: Sequence[str], sender: "Connection[Any, Any]") -> None:
     """Run tests, and send what became of them."""
-    if mutation is not None:
+    if mutation is not None and sys.platform != "win32":
         resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_S, LONGEST_S))
         signal.alarm(LATEST_S)
     sender.send(run_tests(mutation, tests))
