@@ -1,6 +1,7 @@
 """The game: what the discriminator sees, what unrolling does, what training with each option changes."""
 
 import copy
+from typing import get_args
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from segan_cli.config.families.convolutional import ConvolutionalDiscriminatorConfig
 from segan_cli.config.families.spectral import SpectralDiscriminatorConfig
-from segan_cli.config.training import AdversarialConfig
+from segan_cli.config.training import GRADIENT_PENALTY, METRIC, SEPARABLE, AdversarialConfig, ObjectiveName
 from segan_cli.errors import ConfigError
 from segan_cli.losses.adversarial import OBJECTIVES, SeparableLoss, feature_matching
 from segan_cli.networks.convolutional import ConvolutionalDiscriminator
@@ -380,7 +381,12 @@ def test_discriminator_statistics_equal_values_computed_by_hand():
     assert set(stats_of([1.0], [0.5], "metricgan")) == {"d_real", "d_fake"}
 
 
-SEPARABLE = ("minimax", "non-saturating", "maximum-likelihood", "least-squares", "hinge")
+def test_the_config_knows_the_properties_of_every_objective():
+    assert tuple(OBJECTIVES) == get_args(ObjectiveName)
+    assert tuple(name for name, objective in OBJECTIVES.items() if objective.metric) == METRIC
+    assert tuple(name for name, objective in OBJECTIVES.items() if objective.gradient_penalty) == GRADIENT_PENALTY
+    separable = [name for name, objective in OBJECTIVES.items() if isinstance(objective.discriminator, SeparableLoss)]
+    assert [*SEPARABLE] == separable
 
 
 @pytest.mark.parametrize("objective", SEPARABLE)

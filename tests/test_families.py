@@ -3,6 +3,7 @@
 import re
 import sys
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,19 @@ def test_a_model_of_the_family_is_trained_saved_loaded_exported_and_run(installe
     enhanced = by_torch.enhance(noisy, 16_000)
     np.testing.assert_allclose(by_onnx.enhance(noisy, 16_000), enhanced, atol=1e-4)
     assert np.abs(enhanced - noisy).max() > 1e-3
+
+
+def test_fields_of_a_family_have_the_types_of_the_page():
+    @dataclass(frozen=True)
+    class Fields:
+        pair: tuple[int, float] = (1, 1.0)
+        several: list[int] | None = None
+
+    assert from_dict(Fields, {"pair": [3, 0.5], "several": None}) == Fields((3, 0.5))
+    with pytest.raises(ConfigError, match=r"pair: 0\.5; it must be a whole number"):
+        from_dict(Fields, {"pair": [0.5, 3]})
+    with pytest.raises(ConfigError, match=r"several: a field of a config cannot be of type list\[int\]"):
+        from_dict(Fields, {"several": [1]})
 
 
 def test_every_family_of_segan_registers_its_networks():

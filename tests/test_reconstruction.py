@@ -8,9 +8,9 @@ import torch
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.recipe import load_recipe, recipe_text
 from segan_cli.config.schema import override
-from segan_cli.config.training import Recipe
+from segan_cli.config.training import Recipe, TrainingConfig
 from segan_cli.errors import ConfigError
-from segan_cli.losses.reconstruction import L1, CompressedSpectrum, MultiResolutionSTFT, Reconstruction
+from segan_cli.losses.reconstruction import L1, LOSSES, CompressedSpectrum, MultiResolutionSTFT, Reconstruction
 from segan_cli.losses.signal import Signal
 
 
@@ -67,6 +67,10 @@ def test_reconstruction_weighs_its_terms_by_name():
     nothing.backward()
     assert terms == {}
     assert not enhanced.grad.any()
+
+
+def test_every_loss_has_a_weight_in_the_config():
+    assert list(TrainingConfig().reconstruction()) == list(LOSSES)
 
 
 def test_a_package_may_register_a_loss(tmp_path, monkeypatch):

@@ -36,7 +36,7 @@ from segan_cli.evaluation.report import (
 from segan_cli.evaluation.run import EvaluationResult, Runner, evaluate
 from segan_cli.evaluation.scoring import ScoreStore
 from segan_cli.evaluation.signals import NoiseMix
-from segan_cli.measures.catalog import FULL_BAND, MEASURES, NON_INTRUSIVE, WITH_REFERENCE, package_versions
+from segan_cli.measures.catalog import DNSMOS, FULL_BAND, MEASURES, WITH_REFERENCE, package_versions
 from segan_cli.remote import as_path, is_remote
 from segan_cli.same_file import STREAM, Use, check_uses
 from segan_cli.stopping import RaiseOnSignal, listening
@@ -120,12 +120,12 @@ def select_measures(arguments: SimpleNamespace, cases: Cases) -> tuple[str, ...]
             raise click.BadParameter(f"{name}; choose from {', '.join(MEASURES)}", param_hint="--measure")
     with_reference = all(case.clean is not None for case in cases.all)
     selected = set(arguments.measures or (WITH_REFERENCE if with_reference else ()))
-    selected |= {*(FULL_BAND if arguments.full_band else ()), *(NON_INTRUSIVE if arguments.dnsmos else ())}
-    if not with_reference and selected - set(NON_INTRUSIVE):
-        raise click.UsageError(f"{min(selected - set(NON_INTRUSIVE))} needs --clean.")
+    selected |= {*(FULL_BAND if arguments.full_band else ()), *(DNSMOS if arguments.dnsmos else ())}
+    if not with_reference and selected - DNSMOS.keys():
+        raise click.UsageError(f"{min(selected - DNSMOS.keys())} needs --clean.")
     if not selected:
         raise click.UsageError("Without --clean only DNSMOS is available; add --dnsmos.")
-    if selected & set(NON_INTRUSIVE):
+    if selected & DNSMOS.keys():
         require_extra("dnsmos", "DNSMOS")
     return tuple(name for name in MEASURES if name in selected)
 

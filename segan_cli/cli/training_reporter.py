@@ -6,9 +6,10 @@ from collections.abc import Callable
 from rich.progress import Progress, TaskID
 
 from segan_cli.cli.console import say, stderr_console
-from segan_cli.config.training import Recipe
+from segan_cli.config.training import Recipe, ValidationScore
 from segan_cli.data.recordings import describe_corpus
 from segan_cli.data.training_data import TrainingData
+from segan_cli.losses.reconstruction import LOSSES
 from segan_cli.networks.summary import weights
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.log import Throughput
@@ -18,7 +19,6 @@ from segan_cli.training.validation import Scores
 MAX_LISTED = 3  # skipped files to list; data.json has all
 MAX_COLUMNS = 80
 MAX_WAITING = 0.05  # share of the time that steps wait for data, from which the bar shows it
-LOSSES = ("l1", "spectral", "stft", "perceptual", "stoi", "adversarial", "discriminator")
 HEALTH = {
     "d_real": "D(clean)",
     "d_real_accuracy": "accuracy on clean",
@@ -34,7 +34,7 @@ HEALTH = {
     "output_diversity": "output diversity",
     "quality_undefined": "undefined PESQ per step",
 }
-SCORES = {"pesq_wb": "PESQ", "stoi": "STOI", "si_sdr_db": "SI-SDR"}
+SCORES: dict[ValidationScore, str] = {"pesq_wb": "PESQ", "stoi": "STOI", "si_sdr_db": "SI-SDR"}
 
 
 class TrainingReporter:
@@ -43,6 +43,7 @@ class TrainingReporter:
     def __init__(self, bar: Progress) -> None:
         self.bar = bar
         self.task: TaskID | None = None
+        self.best_by: ValidationScore = "pesq_wb"
         self.best, self.best_line = "", ""  # of the best validation, for the bar and for the end
         self.noisy_printed = self.is_worse_than_noisy = False
 
@@ -72,6 +73,7 @@ class TrainingReporter:
 
     def on_start(self, recipe: Recipe, training: TrainingRun) -> None:
         """Print changed settings, networks, device and run folder, and start the progress bar."""
+        self.best_by = recipe.training.best_by
         processes, steps, first_step = training.state.processes, recipe.training.steps, training.state.step
         for line in training.changes:
             say(f"changed since the last start: {line}")
@@ -92,7 +94,8 @@ class TrainingReporter:
 
     def on_checkup(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
         """Print losses, health metrics and detected failure modes."""
-        say_wrapped(f"step {step}: {', '.join(f'{name} {metrics[name]:.4f}' for name in LOSSES if name in metrics)}")
+        losses = [name for name in (*LOSSES, "adversarial", "discriminator") if name in metrics]
+        say_wrapped(f"step {step}: {', '.join(f'{name} {metrics[name]:.4f}' for name in losses)}")
         health = [
             f"{label} {metrics[name]:{'.0%' if 'accuracy' in name else '.3g'}}"
             for name, label in HEALTH.items()
@@ -115,9 +118,9 @@ class TrainingReporter:
             say(f"validation of the noisy mixes: {format_scores(noisy)}")
             self.noisy_printed = True
         if best:
-            pesq, noisy_pesq = scores["pesq_wb"], noisy["pesq_wb"]
-            self.is_worse_than_noisy = pesq is not None and noisy_pesq is not None and pesq < noisy_pesq
-            self.best = f"{SCORES['pesq_wb']} {format_score(scores['pesq_wb'])}"
+            score, noisy_score = scores[self.best_by], noisy[self.best_by]
+            self.is_worse_than_noisy = score is not None and noisy_score is not None and score < noisy_score
+            self.best = f"{SCORES[self.best_by]} {format_score(score)}"
             self.best_line = f"step {step}: {format_scores(scores)}"
         say(f"validation at step {step}: {format_scores(scores)}{', best so far' if best else ''}")
 

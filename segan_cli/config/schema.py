@@ -7,7 +7,9 @@ import math
 import reprlib
 import typing
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from importlib.metadata import entry_points
+from operator import or_
 from typing import Any, ClassVar, Literal, TypeVar
 
 from segan_cli.errors import ConfigError
@@ -80,10 +82,11 @@ def from_dict(cls: type[T], values: dict[str, Any], where: str = "") -> T:
 
 
 def _convert(kind: Any, value: Any, where: str) -> Any:
-    """Convert a JSON-like value to the type of a field, one of those used in the configs of this package."""
+    """Convert a JSON-like value to the type of a field, raising ConfigError if it does not fit."""
     arguments = typing.get_args(kind)
     if type(None) in arguments:
-        return None if value is None or value == NONE else _convert(arguments[0], value, where)
+        others = reduce(or_, (other for other in arguments if other is not type(None)))
+        return None if value is None or value == NONE else _convert(others, value, where)
     if isinstance(kind, type) and issubclass(kind, Selected) and isinstance(value, dict):
         kind = kind.of_family(value.get("family"), where)
     if dataclasses.is_dataclass(kind):
@@ -100,11 +103,14 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
             raise ConfigError(
                 f"{where}: {short_repr(value)}; it must be a list{'' if variable else f' of {len(arguments)}'}"
             )
-        return tuple(_convert(arguments[0], item, where) for item in value)
+        kinds = arguments[:1] * len(value) if variable else arguments
+        return tuple(_convert(kind, item, where) for kind, item in zip(kinds, value, strict=True))
     if typing.get_origin(kind) is dict:  # of numbers by name
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: {short_repr(value)}; it is a section; set one of its keys")
         return {name: _convert(arguments[1], item, f"{where}.{name[:MAX_KEY]}") for name, item in value.items()}
+    if kind not in TYPE_NAMES:
+        raise ConfigError(f"{where}: a field of a config cannot be of type {kind}")
     if type(value) is int and abs(value) >= INT_LIMIT:
         raise ConfigError(f"{where}: {short_repr(value)}; it must be below 2^63")
     if kind is float and type(value) is int:

@@ -13,10 +13,9 @@ MAX_GAP_MS = 10_000.0
 MAX_LEARNING_RATE = 1e30  # beyond, weights overflow before the loss does
 MAX_WEIGHT = 1e6  # of a loss term
 
-RECONSTRUCTION_LOSSES = ("l1", "spectral", "stft", "perceptual", "stoi")
-
 NoiseKind = Literal["white", "pink", "brown", "hum", "speech-shaped"]
 CodecName = Literal["mu-law", "gsm", "opus", "vorbis", "mp3"]
+ValidationScore = Literal["pesq_wb", "stoi", "si_sdr_db"]
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,10 @@ ObjectiveName = Literal[
     "minimax", "non-saturating", "maximum-likelihood", "least-squares", "hinge", "wasserstein-clip", "wasserstein-gp",
     "relativistic-least-squares", "metricgan",
 ]  # fmt: skip
+LABELLED = ("minimax", "non-saturating", "maximum-likelihood", "least-squares")  # objectives with a label of real
+SEPARABLE = (*LABELLED, "hinge")  # the discriminator's loss is a term on real plus a term on fake
+METRIC = ("metricgan",)  # the discriminator predicts a measured quality
+GRADIENT_PENALTY = ("wasserstein-gp",)
 
 
 @dataclass(frozen=True)
@@ -98,17 +101,16 @@ class AdversarialConfig:
     replay_share: float = 0.25  # number of kept examples in a batch of the discriminator, relative to new ones
 
     def __post_init__(self) -> None:
-        labelled = ("minimax", "non-saturating", "maximum-likelihood", "least-squares")
-        if self.label_smoothing and self.objective not in labelled:
-            raise ConfigError(f"label_smoothing: {self.objective} has no labels; use {', '.join(labelled)}")
-        if self.mismatched_share and self.objective == "metricgan":
-            raise ConfigError("mismatched_share: not available for metricgan; set it to 0")
-        if self.replay_size and self.objective != "metricgan":
-            raise ConfigError(f"replay_size: not available for {self.objective}; set it to 0, or use metricgan")
-        if self.separate_steps and self.objective not in (*labelled, "hinge"):
+        if self.label_smoothing and self.objective not in LABELLED:
+            raise ConfigError(f"label_smoothing: {self.objective} has no labels; use {', '.join(LABELLED)}")
+        if self.mismatched_share and self.objective in METRIC:
+            raise ConfigError(f"mismatched_share: not available for {self.objective}; set it to 0")
+        if self.replay_size and self.objective not in METRIC:
+            raise ConfigError(f"replay_size: not available for {self.objective}; set it to 0, or use {METRIC[0]}")
+        if self.separate_steps and self.objective not in SEPARABLE:
             raise ConfigError(
                 f"separate_steps: the loss of {self.objective} is not a term on real plus a term on fake; use"
-                f" {', '.join(labelled)} or hinge"
+                f" {', '.join(LABELLED)} or hinge"
             )
         if self.separate_steps and self.unrolled_steps:
             raise ConfigError("separate_steps: unrolling looks ahead along joint steps; set unrolled_steps=0")
@@ -127,10 +129,15 @@ class AdversarialConfig:
             replay_size=(0, 100_000),
         )  # fmt: skip
 
+    @property
+    def has_gradient_penalty(self) -> bool:
+        """Whether the loss of the discriminator contains its gradients, so that it is differentiated twice."""
+        return self.r1_weight > 0 or self.objective in GRADIENT_PENALTY
+
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """Settings of a training run."""
+    """Settings of a training run. Those marked with an asterisk are not in the paper (arXiv 1703.09452)."""
 
     steps: int = 100_000
     batch_size: int = 16  # segments per step, over all processes and slices
@@ -140,24 +147,24 @@ class TrainingConfig:
     optimizer: Literal["rmsprop", "adamw"] = "rmsprop"
     generator_learning_rate: float = 1e-3
     discriminator_learning_rate: float = 2e-4
-    warmup_steps: int = 200  # linear warm-up of the learning rates
-    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # after the warm-up; decays to a hundredth
+    warmup_steps: int = 200  # * linear warm-up of the learning rates
+    schedule: Literal["cosine", "linear", "constant"] = "cosine"  # * after the warm-up; decays to a hundredth
     decay_steps: int | None = None  # last steps, in which the learning rates decay; None: all after the warm-up
     l1_weight: float = 100.0
-    spectral_weight: float = 20.0  # compressed-spectrum loss; not in the paper
-    deemphasised_losses: bool = True  # compute reconstruction losses after de-emphasis; not in the paper
-    stft_weight: float = 0.0  # multi-resolution STFT loss; not in the paper
-    perceptual_weight: float = 0.0  # differentiable PESQ; not in the paper
-    stoi_weight: float = 0.0  # differentiable STOI; not in the paper
+    spectral_weight: float = 20.0  # * compressed-spectrum loss
+    deemphasised_losses: bool = True  # * compute reconstruction losses after de-emphasis
+    stft_weight: float = 0.0  # * multi-resolution STFT loss
+    perceptual_weight: float = 0.0  # * differentiable PESQ
+    stoi_weight: float = 0.0  # * differentiable STOI
     plugin_weights: dict[str, float] = field(default_factory=dict)  # of losses in other packages, by name
     reference_segments: int = 8  # size of the reference batch of virtual batch norm
-    ema_decay: float = 0.999  # of the generator weights to validate and save; 0: no averaging
-    clip_norm: float | None = 5.0  # maximum gradient norm of each network
+    ema_decay: float = 0.999  # * of the generator weights to validate and save; 0: no averaging
+    clip_norm: float | None = 5.0  # * maximum gradient norm of each network
     log_every: int = 50  # steps
     log_segments: bool = False  # log the spec of each segment of the first process
     validate_every: int = 2_000  # steps; the state is saved at the same interval
     validation_mixes: int = 48  # whole utterances
-    best_by: Literal["pesq_wb", "stoi", "si_sdr_db"] = "pesq_wb"  # validation score that selects the best model
+    best_by: ValidationScore = "pesq_wb"  # that selects the best model
     keep: int = 0  # models of the latest validations to keep, besides the best
     seed: int = 0
     adversarial: AdversarialConfig = field(default_factory=AdversarialConfig)
@@ -178,7 +185,7 @@ class TrainingConfig:
         for name in self.plugin_weights:
             if not name.isidentifier():
                 raise ConfigError(f"training: plugin_weights {short_repr(name)}; a name has letters, digits and _ only")
-        if taken := set(self.plugin_weights) & set(RECONSTRUCTION_LOSSES):
+        if taken := [name for name in self.plugin_weights if hasattr(self, f"{name}_weight")]:
             raise ConfigError(f"training: plugin_weights {min(taken)}: is a loss of segan; set {min(taken)}_weight")
         if self.clip_norm is not None and self.clip_norm <= 0:
             raise ConfigError(f"training: clip_norm {self.clip_norm}; it must be above 0, or none")
@@ -195,9 +202,9 @@ class TrainingConfig:
             raise ConfigError("training: gradient_share needs a reconstruction loss with a weight above 0")
 
     def reconstruction(self) -> dict[str, float]:
-        """Weights of the reconstruction losses by name."""
-        weights = {name: getattr(self, f"{name}_weight") for name in RECONSTRUCTION_LOSSES}
-        return {**self.plugin_weights, **weights}
+        """Weights of the reconstruction losses by name: the fields NAME_weight, and losses in other packages."""
+        names = [key.removesuffix("_weight") for key in vars(self) if key.endswith("_weight")]
+        return self.plugin_weights | {name: getattr(self, f"{name}_weight") for name in names}
 
 
 @dataclass(frozen=True)
@@ -228,8 +235,8 @@ class Recipe:
         if self.training.stoi_weight and self.model.segment_length < 7_000:
             raise ConfigError("stoi_weight: STOI needs a segment_length of 7000 or more")
         adversarial = self.training.adversarial
-        has_penalty = adversarial.r1_weight or adversarial.objective == "wasserstein-gp"
-        if self.model.discriminator.has_batch_norm and has_penalty and adversarial.unrolled_steps:
+        unrolled_penalty = adversarial.unrolled_steps and adversarial.has_gradient_penalty
+        if self.model.discriminator.has_batch_norm and unrolled_penalty:
             raise ConfigError(
                 "unrolled_steps: a gradient penalty cannot be unrolled through batch norm; set"
                 " model.discriminator.norm=none"

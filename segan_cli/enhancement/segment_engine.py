@@ -6,6 +6,7 @@ from segan_cli.arrays import Array, SampleQueue
 from segan_cli.audio.filters import Emphasis, Resampler
 from segan_cli.backends.high_band import load_high_band
 from segan_cli.backends.network import Network, is_finite
+from segan_cli.config.families.base import LARGEST_PEAK, LEAST_LEVEL
 from segan_cli.enhancement.high_band import HighBand
 from segan_cli.enhancement.linked_channels import apply_transfer_function, downmix_mid
 from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
@@ -111,7 +112,8 @@ def remove_offset(noisy: Array, pre_emphasis: float) -> Array:
 
 
 def level_gain(noisy: Array, rms: float) -> Array:
-    """Return the gain [B, 1, 1] that brings segments [B, 1, T] to an RMS, less where the peak would exceed 0.9."""
+    """Return the gain [B, 1, 1] that brings segments [B, 1, T] to an RMS, as in training."""
     level = np.sqrt(np.mean(np.square(noisy), axis=-1, keepdims=True))
     peak = np.abs(noisy).max(axis=-1, keepdims=True)
-    return np.asarray(np.minimum(rms / np.maximum(level, 1e-6), 0.9 / np.maximum(peak, 1e-6)), np.float32)
+    gain = np.minimum(rms / np.maximum(level, LEAST_LEVEL), LARGEST_PEAK / np.maximum(peak, LEAST_LEVEL))
+    return np.asarray(gain, np.float32)

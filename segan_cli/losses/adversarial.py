@@ -37,7 +37,7 @@ class SeparableLoss:
 
 @dataclass(frozen=True)
 class Objective:
-    """The losses of both networks and the properties of the game."""
+    """The losses of both networks and the properties of the objective."""
 
     discriminator: Loss  # `target` is the label of real or, for a metric objective, the quality [B] of fake
     generator: Loss  # of fake; a relativistic objective uses the logits of real as well

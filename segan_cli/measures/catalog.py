@@ -4,11 +4,13 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
+from typing import get_args
 
 import numpy as np
 import soxr
 
 from segan_cli.arrays import Array
+from segan_cli.config.training import ValidationScore
 from segan_cli.measures import composite, standard
 from segan_cli.measures.high_band import HighBand
 from segan_cli.measures.score import RATE_HZ, Score, Undefined
@@ -103,14 +105,14 @@ FULL_BAND: dict[str, Measure] = {
         "High-band level in pauses", lambda pair: pair.high_band.pause_db(), (-INF, INF), LEVEL, higher_is_better=None
     ),
 }
-NON_INTRUSIVE: dict[str, Measure] = {
+DNSMOS: dict[str, Measure] = {  # without reference
     "dnsmos_sig": Measure("DNSMOS SIG", lambda pair: pair.dnsmos["sig_mos"], RATING, P835, "speechmos"),
     "dnsmos_bak": Measure("DNSMOS BAK", lambda pair: pair.dnsmos["bak_mos"], RATING, P835, "speechmos"),
     "dnsmos_ovrl": Measure("DNSMOS OVRL", lambda pair: pair.dnsmos["ovrl_mos"], RATING, P835, "speechmos"),
     "dnsmos_p808": Measure("DNSMOS P.808", lambda pair: pair.dnsmos["p808_mos"], RATING, P808, "speechmos"),
 }
-MEASURES = {**WITH_REFERENCE, **FULL_BAND, **NON_INTRUSIVE}
-CORE = ("pesq_wb", "stoi", "si_sdr_db")  # for validation during training
+MEASURES = {**WITH_REFERENCE, **FULL_BAND, **DNSMOS}
+CORE = get_args(ValidationScore)
 
 
 def resample(samples: Array, rate_hz: int) -> Array:

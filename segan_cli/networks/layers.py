@@ -5,6 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
+from segan_cli.config.families.base import LARGEST_PEAK, LEAST_LEVEL
+
 
 def downsampling(n_in: int, n_out: int, kernel_size: int, stride: int, dilation: int = 1) -> nn.Conv1d:
     """Convolution [B, n_in, L] → [B, n_out, L / stride], for an odd kernel and L a multiple of the stride."""
@@ -36,10 +38,10 @@ def initialise_he(layer: nn.Conv1d | nn.ConvTranspose1d, slope: float) -> None:
 
 
 def level_gain(noisy: Tensor, rms: float) -> Tensor:
-    """Gain [B, 1, 1] that normalises segments [B, 1, T] to an RMS, lower where the peak would exceed 0.9."""
+    """Gain [B, 1, 1] that normalises segments [B, 1, T] to an RMS, lower where the peak would exceed LARGEST_PEAK."""
     level = noisy.square().mean(-1, keepdim=True).sqrt()
     peak = noisy.abs().amax(-1, keepdim=True)
-    return torch.minimum(rms / level.clamp_min(1e-6), 0.9 / peak.clamp_min(1e-6))
+    return torch.minimum(rms / level.clamp_min(LEAST_LEVEL), LARGEST_PEAK / peak.clamp_min(LEAST_LEVEL))
 
 
 def phase_shuffle(x: Tensor, max_shift: int) -> Tensor:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from segan_cli.data.loader import Key, SamplingPlan, draw_extra
+from segan_cli.data.loader import SamplingPlan, draw_extra
 from segan_cli.data.mixing import ExampleSource, NoisyClean
 from segan_cli.errors import TrainingError
 from segan_cli.training.adversary import StepMetrics, add_instance_noise, discriminator_stats, mean_over_patches
@@ -32,12 +32,12 @@ def examine(
     metrics = diversity(partial(state.generator, batch.noisy), batch.z)
     if not all(map(math.isfinite, metrics.values())):
         raise TrainingError(f"step {state.step}: the generator's output is not finite; lower the learning rates")
-    classifies = state.adversarial() and not state.adversary.objective.metric
+    classifies = state.adversary_is_active() and not state.adversary.objective.metric
     held_out = cut_segments(validation, plan.length, ACCURACY_SEGMENTS) if classifies else None
     if held_out is not None:
-        training = prepare(state, *draw_extra(source, plan, ACCURACY_SEGMENTS))
-        metrics["d_training_accuracy"] = discriminator_accuracy(state, training)
-        metrics["d_held_out_accuracy"] = discriminator_accuracy(state, prepare(state, *held_out))
+        noisy, clean, keys = draw_extra(source, plan, ACCURACY_SEGMENTS)  # both sets get the latents of these keys
+        metrics["d_training_accuracy"] = discriminator_accuracy(state, prepare(state, noisy, clean, keys))
+        metrics["d_held_out_accuracy"] = discriminator_accuracy(state, prepare(state, *held_out, keys))
     return metrics
 
 
@@ -61,8 +61,8 @@ def rms(x: Tensor) -> float:
     return float(x.square().mean().sqrt())
 
 
-def cut_segments(pairs: Sequence[NoisyClean], length: int, n: int) -> tuple[Tensor, Tensor, list[Key]] | None:
-    """n segments at random places of the utterances in turn: noisy, clean [n, 1, length], and a key for each.
+def cut_segments(pairs: Sequence[NoisyClean], length: int, n: int) -> tuple[Tensor, Tensor] | None:
+    """n segments at random places of the utterances in turn: noisy, clean [n, 1, length].
 
     None where every utterance is shorter than a segment.
     """
@@ -76,7 +76,7 @@ def cut_segments(pairs: Sequence[NoisyClean], length: int, n: int) -> tuple[Tens
         start = int(rng.integers(pair.shape[1] - length + 1))
         segments.append(torch.from_numpy(pair[:, None, start : start + length]))
     noisy, clean = torch.stack(segments, 1)
-    return noisy, clean, [(0, 0, i) for i in range(n)]
+    return noisy, clean
 
 
 @torch.no_grad()

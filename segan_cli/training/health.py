@@ -1,5 +1,6 @@
 """The health of an adversarial training: metrics of recent steps, and known failure modes."""
 
+import math
 from collections import deque
 from typing import Any
 
@@ -8,8 +9,8 @@ import numpy as np
 from segan_cli.training.adversary import StepMetrics
 
 HISTORY_STEPS = 200  # used for a diagnosis
-WON_ACCURACY = 0.98  # on both sides, from which the discriminator has won …
-VANISHED_SHARE = 0.1  # … if its gradient at the generator's output is below this share of its maximum
+WON_ACCURACY = 0.98  # accuracy on both sides from which the discriminator has won, if its gradient has vanished
+VANISHED_SHARE = 0.1  # of its maximum, below which the gradient at the generator's output has vanished
 SMOOTHING_STEPS = 10  # of the moving average in which oscillation is detected
 CLEAR_D_PRIME = 0.5  # magnitude of d′ at which one network is clearly ahead
 OSCILLATION_CHANGES = 4  # sign changes of d′ that count as oscillation
@@ -26,8 +27,8 @@ class Health:
         self.largest_gradient = 0.0  # maximum of the smoothed adversarial gradient norm
 
     def observe(self, metrics: StepMetrics) -> None:
-        """Add the metrics of one step."""
-        self.recent.append(metrics)
+        """Add the metrics of one step, without those of gradients that overflowed in fp16."""
+        self.recent.append({name: value for name, value in metrics.items() if math.isfinite(value)})
         if sum("adversarial_gradient" in recent for recent in self.recent) >= SMOOTHING_STEPS:
             self.largest_gradient = max(self.largest_gradient, self._mean("adversarial_gradient", SMOOTHING_STEPS))
 

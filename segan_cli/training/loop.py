@@ -43,7 +43,7 @@ def train(
     """Train to the last step, or until `stop` returns true; returns whether it was reached. Raises TrainingError."""
     config, is_main = state.training, state.processes.is_main
     plan = sampling_plan(config, state.model.segment_length, state.processes)
-    metric = pesq_quality(pool) if config.adversarial.objective == "metricgan" else None
+    metric = pesq_quality(pool) if state.adversary.objective.metric else None
     if state.step == 0:
         set_reference(state, source, plan)
         if is_main:

@@ -56,10 +56,9 @@ class TrainState:
         self.discriminator_scaler = torch.amp.GradScaler(device.type, enabled=scaled)
         self.adversary = Adversary(self.discriminator, self.discriminator_optimizer, training.adversarial)
         self.reconstruction = Reconstruction(training.reconstruction()).to(device)
-        game = training.adversarial
         if training.compile:
             self.generator.compile()
-            if not (game.unrolled_steps or game.r1_weight or game.objective == "wasserstein-gp"):
+            if not (training.adversarial.unrolled_steps or training.adversarial.has_gradient_penalty):
                 self.discriminator.compile()  # of compiled networks there are no second derivatives
         self.ddp_generator = self.processes.wrap_ddp(self.generator)
         self.ddp_adversary = self.processes.wrap_ddp(self.adversary) if training.adversarial.weight else self.adversary
@@ -68,14 +67,14 @@ class TrainState:
         self.step = 0
         self.history: list[dict[str, Any]] = []  # one entry for each start and resumption of this training
 
-    def adversarial(self) -> bool:
+    def adversary_is_active(self) -> bool:
         """Whether the discriminator takes part in this step."""
         return self.training.adversarial.weight > 0 and self.step >= self.training.adversarial.start
 
     def adversarial_ramp(self) -> float:
         """Factor of the adversarial gradient at this step, 0 … 1."""
-        game = self.training.adversarial
-        return min(1.0, (self.step - game.start) / game.ramp_steps) if game.ramp_steps else 1.0
+        config = self.training.adversarial
+        return min(1.0, (self.step - config.start) / config.ramp_steps) if config.ramp_steps else 1.0
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Autocast to the precision of the networks."""

@@ -21,12 +21,13 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
     `metric` measures quality for a metric objective. Raises TrainingError if a loss or a gradient is not finite, before
     it changes a network.
     """
-    config, game = state.training, state.training.adversarial
+    config, adversarial = state.training, state.training.adversarial
     seed = seed_sequence(config.seed, Purpose.STEP, state.step, state.processes.rank)
     torch.manual_seed(int(seed.generate_state(1)[0]))  # instance noise, phase shuffle, interpolations
     metrics: StepMetrics = {}
     n_undefined = 0
-    n_updates = game.discriminator_steps if state.adversarial() and state.step % game.update_every == 0 else 0
+    is_due = state.adversary_is_active() and state.step % adversarial.update_every == 0
+    n_updates = adversarial.discriminator_steps if is_due else 0
     for left in reversed(range(max(1, n_updates))):
         batches = next_batch().micro_batches(config.gradient_accumulation_steps)
         if len(batches) == 1 and not left:  # one pass of the generator serves both networks
@@ -119,7 +120,7 @@ def generator_step(state: TrainState, batches: Sequence[Batch]) -> StepMetrics:
         reconstruction, terms = state.reconstruction(result, target)
         report = {name: term.detach() for name, term in terms.items()}
         adversarial = None
-        if state.adversarial():
+        if state.adversary_is_active():
             with state.autocast():
                 adversarial = state.adversary.generator_loss(
                     batch.clean, output, batch.noisy, state.instance_noise(), batch.quality
@@ -156,7 +157,7 @@ def balanced_gradient(
     With a `gradient_share`, the adversarial gradient is rescaled to that share of the norm of the reconstruction
     gradient, regardless of its weight (the balancer of arXiv 2210.13438 without its moving average).
     """
-    game, processes = state.training.adversarial, state.processes
+    config, processes = state.training.adversarial, state.processes
 
     def norm(gradient: Tensor) -> Tensor:  # over all processes; each has the gradient of the mean over its segments
         return (processes.mean(gradient.square().sum()) / processes.world_size).sqrt()
@@ -165,10 +166,10 @@ def balanced_gradient(
     norms = {"reconstruction_gradient": norm(gradient)}
     if adversarial is None:
         return gradient, norms
-    (adversarial_gradient,) = torch.autograd.grad(game.weight * adversarial, output)
+    (adversarial_gradient,) = torch.autograd.grad(config.weight * adversarial, output)
     norms["adversarial_gradient"] = size = norm(adversarial_gradient)
-    if game.gradient_share is not None:
-        share = game.gradient_share * norms["reconstruction_gradient"] / size.clamp_min(1e-12)
+    if config.gradient_share is not None:
+        share = config.gradient_share * norms["reconstruction_gradient"] / size.clamp_min(1e-12)
         adversarial_gradient = adversarial_gradient * share
     return gradient + state.adversarial_ramp() * adversarial_gradient, norms
 
@@ -179,8 +180,8 @@ def optimizer_step(
 ) -> StepMetrics:  # fmt: skip
     """Update the parameters; returns means of the micro-batches' `reports`, and `gradient`, the norm before clipping.
 
-    If a gradient overflows in fp16, the update is skipped and the scaler lowers its scale. Raises TrainingError, which
-    names them, if a loss or a gradient is not finite; the parameters are then not changed.
+    If a gradient overflows in fp16, its norm is not finite, the update is skipped and the scaler lowers its scale.
+    Raises TrainingError, which names them, if a loss or a gradient is not finite; the parameters are then not changed.
     """
     config, (group,) = state.training, optimizer.param_groups
     scaler.unscale_(optimizer)
@@ -196,4 +197,4 @@ def optimizer_step(
     group["lr"] = learning_rate * learning_rate_factor(state.step, config)
     scaler.step(optimizer)
     scaler.update()
-    return {name: 0.0 if name in not_finite else value for name, value in metrics.items()}
+    return metrics

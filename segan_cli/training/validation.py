@@ -32,8 +32,8 @@ class Validation:
         self.config, self.pairs, self.pool, self.run, self.log = config, pairs, pool, run, log
         self.on_scores = on_scores
         self.candidate = run / "candidate.safetensors"
-        self.model: Model | None = None  # whose scores are being computed by …
-        self.jobs: Jobs = []
+        self.model: Model | None = None  # whose scores are being computed
+        self.jobs: Jobs = []  # which compute them
         self.noisy_jobs: Jobs = []  # of the noisy utterances themselves, once
         self.enhanced: list[Array] = []
 

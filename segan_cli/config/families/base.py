@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+LARGEST_PEAK = 0.9  # of segments whose level is normalised
+LEAST_LEVEL = 1e-6  # a segment below it is normalised as if it had this level
+
+
 class NetworkConfig(Selected, ABC):
     """Config of a network: a frozen dataclass, whose field `family` names its family."""
 
