@@ -1,9 +1,11 @@
-"""Signals: their type, and a queue of samples."""
+"""Signals: their type, their limits, and a queue of samples."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]  # full scale is 1
+RATES_HZ = 1_000, 768_000
+MAX_CHANNELS = 64
 
 
 class SampleQueue:

@@ -17,7 +17,6 @@ from segan_cli.remote import check_writable_scheme, find_kind, is_remote, upload
 from segan_cli.stopping import UNFINISHED
 
 PART = ".part"  # in the names of unfinished files and of their locks
-LOCKED = "is being written by another process"  # in a message
 STEM_LENGTH = 40  # characters of the name of the file in the names of its unfinished file
 MAX_SUFFIX = 16
 SCRATCH = "segan-"  # at the start of the names of files in the system's temporary folder
@@ -44,7 +43,7 @@ KINDS = (
 
 
 @contextmanager
-def atomically(path: Path, force: bool = True) -> Iterator[Path]:
+def atomically(path: Path, force: bool = False) -> Iterator[Path]:
     """Create a temporary file beside `path` that replaces it when the block ends without an error.
 
     A remote file is made in the system's temporary folder and then uploaded. Raises OutputError when it cannot be
@@ -109,8 +108,8 @@ def remove_scratch() -> None:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write a file and flush it to disk; raises OutputError, and keeps an existing file, when that fails."""
-    with atomically(path) as temporary, temporary.open("r+b") as file:
+    """Write or replace a file and flush it to disk; raises OutputError when that fails, and an existing file stays."""
+    with atomically(path, force=True) as temporary, temporary.open("r+b") as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -261,7 +260,7 @@ def _acquire(lock_path: Path, path: Path) -> int | None:
         pass
     except BlockingIOError as error:
         os.close(lock)
-        raise OutputError(f"{path}: {LOCKED}; wait until it ends") from error
+        raise OutputError(f"{path}: is being written by another process; wait until it ends") from error
     os.close(lock)
     return None
 

@@ -10,7 +10,7 @@ LOG = logging.getLogger("segan_cli")
 
 
 class SeganError(Exception):
-    """Base of all errors that the command line prints as one line with exit code 1."""
+    """Base of all errors that the command line prints as one line; the exit code is 1, or 2 for wrong usage."""
 
 
 class HintedError(SeganError):
@@ -28,7 +28,7 @@ class HintedError(SeganError):
 
 
 class AudioError(SeganError):
-    """A recording cannot be read or written."""
+    """A recording cannot be read, or sound is not valid."""
 
 
 class TruncatedError(HintedError, AudioError):

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from unittest.mock import patch
 
 import fsspec
@@ -43,9 +44,9 @@ class FakeEnhancer:
     """Halves the samples."""
 
     def __init__(self, model, **arguments):
-        pass
+        self.network = SimpleNamespace(config=None)
 
-    def enhance_source(self, source, excerpt=None):
+    def enhance_source(self, source):
         yield from ((block, block / 2) for block in source.blocks)
 
     def enhance(self, noisy, rate_hz):

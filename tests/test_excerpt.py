@@ -4,6 +4,7 @@ import io
 import json
 import struct
 import subprocess
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,10 +12,11 @@ import soundfile
 from commands import alone, command, complaint, segan
 from conftest import hiss, voice
 
-from segan_cli.audio.sources import open_file
+from segan_cli.audio.files import AudioInfo
+from segan_cli.audio.sources import Source, open_file
 from segan_cli.enhancement import recording as recording_module
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.enhancement.recording import Excerpt, hop_in_samples
+from segan_cli.enhancement.recording import Excerpt, enhance_excerpt, hop_in_samples
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +32,8 @@ def write(path, seconds, rate_hz=16_000, channels=1, **options):
 
 def part(enhancer, path, excerpt):
     with open_file(path) as source:
-        return np.concatenate([enhanced for _, enhanced in enhancer.enhance_source(source, excerpt)], axis=1)
+        pairs = enhance_excerpt(enhancer.enhance_source, source, excerpt, enhancer.network.config)
+        return np.concatenate([enhanced for _, enhanced in pairs], axis=1)
 
 
 @pytest.fixture(scope="module", params=[16_000, 22_050])
@@ -50,6 +53,22 @@ def test_an_excerpt_is_that_part_of_the_whole(enhancer, whole, monkeypatch, star
     assert given.shape == expected.shape
     error_db = 10 * np.log10(np.mean(np.square(given - expected)) / np.mean(np.square(expected)) + 1e-30)
     assert error_db < (-100 if rate_hz == 16_000 else -50)  # above 8 kHz the estimate of the noise has settled less
+
+
+def test_long_segments_are_read_whole_around_an_excerpt(enhancer):
+    config = replace(enhancer.network.config, segment_length=1 << 20, hop=1 << 19)
+    blocks = (np.full((1, 16_000), second, np.float32) for second in range(600))
+    read = []
+
+    def enhance(source):
+        blocks = list(source.blocks)
+        read.extend(block[0, 0] for block in blocks)
+        return zip(blocks, blocks, strict=True)
+
+    source = Source("a.wav", AudioInfo(16_000, 1, 600 * 16_000, "WAV", "PCM_16"), blocks)
+    ((original, _),) = enhance_excerpt(enhance, source, Excerpt(300.0, 1.0), config)
+    np.testing.assert_array_equal(original, np.full((1, 16_000), 300))
+    assert (read[0] <= 300 - 66, read[-1] >= 301 + 66) == (True, True)  # a segment is 65.5 s
 
 
 def test_the_hop_is_a_whole_number_of_samples_at_every_rate(enhancer):

@@ -7,7 +7,7 @@ import pytest
 
 from segan_cli.cli.enhance_batch import ExistingTargets
 from segan_cli.enhancement.plan import Job, Shard, check_paths, make_plan, read_names
-from segan_cli.errors import AudioError, SameFileError
+from segan_cli.errors import AudioError, OutputError, SameFileError
 from segan_cli.same_file import STREAM, Use
 
 
@@ -78,7 +78,7 @@ def test_a_missing_file_stays_in_the_plan_and_fails_later(tree):
 
 
 def test_a_format_that_contradicts_the_name_of_the_output_is_refused(tree):
-    with pytest.raises(AudioError, match="contradicts"):
+    with pytest.raises(OutputError, match="contradicts"):
         make_plan([Path("in/a.wav")], Path("x.flac"), None, ".wav")
     assert next(iter(make_plan([Path("in/a.wav")], Path("x.flac"), None, ".flac"))).target == Path("x.flac")
 
@@ -110,7 +110,7 @@ def test_globs_and_lists_are_expanded(tree):
 def test_impossible_plans_are_refused(tree, inputs, output, suffix, ending, complaint):
     (tree / "in" / ".hidden" / "none").mkdir()
     (tree / "link.wav").symlink_to(tree / "in" / "a.wav")
-    with pytest.raises((AudioError, SameFileError), match=complaint):
+    with pytest.raises((AudioError, OutputError), match=complaint):
         make_plan([Path(entry) for entry in inputs], Path(output) if output else None, suffix, ending)
 
 

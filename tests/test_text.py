@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 import soundfile
@@ -211,16 +212,6 @@ def test_an_impossible_file_name_does_not_stop_the_others(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav"]
 
 
-class Plain:
-    """Stands in for an Enhancer."""
-
-    def enhance_source(self, source):
-        """Not reached."""
-
-    def add_provenance(self, outcome):
-        return outcome
-
-
 def run_failing_job(monkeypatch, error):
     from segan_cli.enhancement import batch
     from segan_cli.enhancement.recording import OutputOptions
@@ -230,7 +221,7 @@ def run_failing_job(monkeypatch, error):
 
     monkeypatch.setattr(batch, "enhance_recording", fail)
     job = batch.Job(Path("a.wav"), Path("b.wav"))
-    return batch.run_job(Plain(), job, OutputOptions(), lambda done, total: None)
+    return batch.run_job(Mock(), job, OutputOptions(), lambda done, total: None)
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), RecursionError(), MemoryError(), KeyError("x"), RuntimeError("")])

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import soundfile
 
-from segan_cli.arrays import Array
+from segan_cli.arrays import MAX_CHANNELS, RATES_HZ, Array
 from segan_cli.atomic import check_place
 from segan_cli.audio.containers.chunks import wav_format
-from segan_cli.errors import AudioError, TruncatedError
+from segan_cli.errors import AudioError, OutputError, TruncatedError
 
 STANDARD = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # of FLAC, Vorbis and Opus
 XIPH = {  # by channels: index in WAV order of each channel of Vorbis and Opus
@@ -49,8 +49,6 @@ DEEP = {"ALAC_20": ("PCM_24",), "ALAC_24": ("PCM_24",), "PCM_24": ("PCM_24", "AL
 DEEP |= dict.fromkeys(("PCM_32", "ALAC_32", "FLOAT", "DOUBLE"), ("PCM_32", "ALAC_32", "PCM_24", "ALAC_24"))
 COMMON = ("PCM_", "FLOAT", "DOUBLE")  # subtypes that most formats have
 LARGEST_WAV = 2**32 - 2**20  # bytes of samples
-RATES_HZ = 1_000, 768_000
-MAX_CHANNELS = 64
 
 
 def read_mask(file: soundfile.SoundFile) -> int:
@@ -156,7 +154,7 @@ def check_shape(name: str, rate_hz: int, channels: int) -> None:
 
 
 def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None = None) -> tuple[str, str]:
-    """Return libsndfile's format and subtype for an output; raises AudioError when its extension is not known.
+    """Return libsndfile's format and subtype for an output; raises OutputError when its extension is not known.
 
     The subtype is `subtype` if given, else that of `like` if the format has it, else the nearest of more than 16 bits
     or the default of the format.
@@ -164,11 +162,11 @@ def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None
     extension = path.suffix.lower()
     format = FORMATS.get(extension)
     if format is None:
-        raise AudioError(f"{path}: no audio format has this extension; use .wav, .flac, .ogg or .mp3")
+        raise OutputError(f"{path}: no audio format has this extension; use .wav, .flac, .ogg or .mp3")
     if subtype is not None:
         subtype = "PCM_S8" if subtype == "PCM_U8" and format in SIGNED_8_BIT else subtype
         if not soundfile.check_format(format, subtype):
-            raise AudioError(f"{path}: {format} does not support {subtype}; choose another --subtype")
+            raise OutputError(f"{path}: {format} does not support {subtype}; choose another --subtype")
         return format, subtype
     if extension == ".opus":
         return "OGG", "OPUS"

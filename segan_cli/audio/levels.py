@@ -30,7 +30,7 @@ class TargetOptions:
     """How a recording is written."""
 
     subtype: str | None = None  # libsndfile's encoding; None: that of the original
-    force: bool = True  # overwrite an existing file
+    force: bool = False  # overwrite an existing file
     clip: Clip = "limit"  # for samples that the encoding cannot store
     releveled: bool = False  # whether the level may become another, so that tags about it are left out
     warn: Warn = lambda message: None  # gets a message about what could not be kept

@@ -38,14 +38,14 @@ class Source:
     path: Path | None = None  # of a file that holds all of it, tags and pictures too
     warnings: list[str] = field(default_factory=list)  # how header and content disagree; complete after the last block
     blocks_from: Callable[[int], Iterator[Array]] | None = None  # the blocks from a sample on, if it can seek
-    first: int | None = None  # of a part: its first sample
+    first: int | None = None  # of an excerpt: its first sample
 
     def part(self, first: int, end: int | None) -> "Source":
         """Return the samples from `first` to before `end`, or to the end; those before are not read if it can seek."""
         seeks = self.blocks_from is not None and first > 0
         blocks = self.blocks_from(first) if self.blocks_from is not None and seeks else self.blocks
         blocks = cut(blocks, 0 if seeks else first, None if end is None else end - first)
-        return replace(self, blocks=blocks, first=first)
+        return replace(self, blocks=blocks)
 
 
 @contextmanager

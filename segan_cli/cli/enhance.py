@@ -8,11 +8,11 @@ from typing import Any
 
 import click
 
+from segan_cli.arrays import MAX_CHANNELS, RATES_HZ
 from segan_cli.cli.sections import (
     LOCAL_PATH,
     MODEL,
     PATH_OR_URL,
-    SEED,
     WORKERS,
     Finite,
     SectionedCommand,
@@ -27,6 +27,7 @@ from segan_cli.cli.sections import (
     section,
     shard_number,
 )
+from segan_cli.enhancement.settings import MAX_BATCH, MAX_SEED
 from segan_cli.remote import is_url
 from segan_cli.same_file import STREAM
 
@@ -48,9 +49,7 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
     flag("-y --force", "Overwrite existing outputs."),
     option("--format EXT", "wav, flac, ogg, mp3 …  [default: as the input]", name="extension"),
     option("--subtype", "Encoding.  [default: as the input]", click.Choice(list(SUBTYPES))),
-    option(
-        "--rate HZ", "Sampling rate; with --raw, also of the input.  [default: as the input]", Whole(1_000, 768_000)
-    ),
+    option("--rate HZ", "Sampling rate; with --raw, also of the input.  [default: as the input]", Whole(*RATES_HZ)),
     option("--normalize DB", "Scale to this peak level (full scale: 0).", Finite(-120, 0)),
     option("--loudness LUFS", "Scale to this loudness, e.g. -16, and limit true peaks to -1 dB.", Finite(-70, 0)),
     choice("--clip", CLIP, "Above full scale: turn peaks down, or the whole recording, or cut peaks off."),
@@ -90,8 +89,8 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
     option("-d --device", "auto, cpu, cuda or mps.", default="auto", show_default=True),
     choice("--backend", ("auto", "onnx", "torch"), "Runs the network; auto is onnx on the CPU."),
     choice("--precision", ("fp32", "bf16"), "Precision of the network."),
-    option("--batch-size N", "Segments per call of the network.", Whole(1, 4_096), name="batch"),
-    option("--seed N", "Seed, for models with a latent z.  [default: 0]", SEED, default=0),
+    option("--batch-size N", "Segments per call of the network.", Whole(1, MAX_BATCH), name="batch"),
+    option("--seed N", "Seed, for models with a latent z.  [default: 0]", Whole(0, MAX_SEED), default=0),
 )
 @cluster_section
 @section(
@@ -168,8 +167,6 @@ def is_output_without_option(arguments: SimpleNamespace) -> bool:
 
 def channel_options(arguments: SimpleNamespace) -> tuple[str, int]:
     """Parse --channels: the mode, and the number of channels of raw samples."""
-    from segan_cli.audio.files import MAX_CHANNELS
-
     mode, n = "linked", 1
     for value in arguments.channels:
         if value in ("linked", "independent"):

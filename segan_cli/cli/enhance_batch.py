@@ -44,14 +44,14 @@ def enhance_inputs(arguments: SimpleNamespace) -> None:
         print_plan(plan, arguments)
         return
     remove_scratch()
-    enhancer, run = (prepare_here if arguments.ray is None else prepare_cluster)(plan, arguments)
+    run = (prepare_here if arguments.ray is None else prepare_cluster)(plan, arguments)
     with open_outcomes(arguments.outcomes, arguments.force or arguments.skip_existing) as record:
         reporter = BatchReporter(
             len(plan) + len(plan.refused), as_json=arguments.as_json, to_stream=arguments.output == "-",
             quiet=arguments.quiet, verbose=arguments.verbose, record=record,
         )  # fmt: skip
         with reporter, listening(RaiseOnSignal()) as stopped:
-            run(new_jobs(plan, arguments, enhancer, reporter), reporter, stopped)
+            run(new_jobs(plan, arguments, reporter), reporter, stopped)
             reporter.close()
     if arguments.plot is not None:
         from segan_cli.enhancement.plot import plot
@@ -156,8 +156,8 @@ def print_plan(plan: Plan, arguments: SimpleNamespace) -> None:
         say(summary)
 
 
-def prepare_here(plan: Plan, arguments: SimpleNamespace) -> tuple[Enhancer, Run]:
-    """Load the model, and return it with what enhances jobs in this process."""
+def prepare_here(plan: Plan, arguments: SimpleNamespace) -> Run:
+    """Load the model, and return what enhances jobs in this process."""
     n_jobs = max(1, min(arguments.jobs or (1 if arguments.threads else min(cpu_count(), DEFAULT_JOBS)), len(plan)))
     n_jobs = limit_jobs(n_jobs, FILES_PER_JOB, arguments.quiet)
     enhancer = Enhancer(arguments.model, **enhancer_arguments(arguments), threads=arguments.threads, jobs=n_jobs)
@@ -172,16 +172,16 @@ def prepare_here(plan: Plan, arguments: SimpleNamespace) -> tuple[Enhancer, Run]
         with witnessed() if several else nullcontext() as witness:
             run_batch(run_one, jobs, n_jobs, reporter.on_outcome, reporter.on_progress, stopped)
 
-    return enhancer, run
+    return run
 
 
-def prepare_cluster(plan: Plan, arguments: SimpleNamespace) -> tuple[Enhancer, Run]:
-    """Check the model, and return it with what enhances jobs on a Ray cluster."""
+def prepare_cluster(plan: Plan, arguments: SimpleNamespace) -> Run:
+    """Check the model, and return what enhances jobs on a Ray cluster."""
     from segan_cli.cluster.enhance import enhance_on_cluster
     from segan_cli.cluster.pipeline import ActorOptions, connected
 
     settings = enhancer_arguments(arguments)
-    enhancer = Enhancer(arguments.model, **{**settings, "device": "cpu"}, threads=1)  # fails here if it cannot be used
+    Enhancer(arguments.model, **{**settings, "device": "cpu"}, threads=1)  # fails here if it cannot be used
     actors = ActorOptions(arguments.ray_cpus or 1, arguments.ray_gpus, *(arguments.ray_actors or (1, None)))
     settings["threads"] = actors.cpus
 
@@ -200,13 +200,13 @@ def prepare_cluster(plan: Plan, arguments: SimpleNamespace) -> tuple[Enhancer, R
                     time.sleep(0.1)
             raise
 
-    return enhancer, run
+    return run
 
 
-def new_jobs(plan: Plan, arguments: SimpleNamespace, enhancer: Enhancer, reporter: BatchReporter) -> Plan:
+def new_jobs(plan: Plan, arguments: SimpleNamespace, reporter: BatchReporter) -> Plan:
     """Return the jobs to run; what is refused, and jobs whose target exists, are reported first."""
     for source, why in plan.refused.items():
-        reporter.on_outcome(enhancer.add_provenance(Outcome(source, "", error=why)))
+        reporter.on_outcome(Outcome(source, "", error=why))
     if arguments.force:
         return plan
     existing, new = ExistingTargets(plan.folder, single=len(plan) == 1), bytearray()
@@ -217,10 +217,10 @@ def new_jobs(plan: Plan, arguments: SimpleNamespace, enhancer: Enhancer, reporte
         outcome = Outcome(str(job.source), str(job.target), skipped=arguments.skip_existing)
         if arguments.skip_existing:
             remove_leftovers(job.target)
-            reporter.on_outcome(enhancer.add_provenance(outcome))
+            reporter.on_outcome(outcome)
         else:
             error = str(ExistsError(f"{job.target}: exists already"))
-            reporter.on_outcome(enhancer.add_provenance(replace(outcome, error=error)), existing=True)
+            reporter.on_outcome(replace(outcome, error=error), existing=True)
     reporter.report_existing()
     return plan.kept(new)
 

@@ -21,7 +21,7 @@ from segan_cli.text import converted, finite, read_json, utf8, write_json
 
 ROW_GROUP = 10_000  # outcomes that are kept in memory for a part of a Parquet file
 LONGEST_LINE = 1 << 20  # bytes
-LINE_START = b'{"source": "'
+LINE_START = f'{{"{fields(Outcome)[0].name}": "'.encode()  # of an outcome as JSON
 EXTENSIONS = (".jsonl", ".parquet")
 SKIPPED = "skipped, as their output exists"
 KINDS = (SKIPPED, "not overwritten", "failed")  # of outcomes, as they are counted
@@ -146,7 +146,7 @@ def open_outcomes(path: Path | None, force: bool) -> Iterator[Record | None]:
 
 @contextmanager
 def _whole(path: Path, force: bool, write: Callable[[Path], AbstractContextManager[Record]]) -> Iterator[Record]:
-    """Write a file that is kept if the block raises an exception after the first record, which is raised afterwards."""
+    """Write a file. If the block fails after the first record, the file is kept, and the exception is raised again."""
     n = 0
     caught: BaseException | None = None
     with atomically(path, force) as temporary:

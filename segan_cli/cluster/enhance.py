@@ -9,7 +9,7 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-from segan_cli.atomic import LOCKED
+from segan_cli.atomic import remove_leftovers
 from segan_cli.cluster.pipeline import ActorOptions, Batch, ModelFile, enter_folder, run_on_actors
 from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.enhancer import Enhancer
@@ -28,10 +28,11 @@ class EnhancingActor:
         """Load the model; relative names are relative to `folder`."""
         self.folder = folder
         self.at_home = enter_folder(folder)
-        self.model, self.stack = model.name, ExitStack()
+        self.stack = ExitStack()
         self.failure: SeganError | None = None
         try:
             self.enhancer = Enhancer(self.stack.enter_context(model.written()), **arguments)
+            self.enhancer.model = model.name  # in place of that of the copy
         except SeganError as error:
             self.failure = error  # which Ray would report by its own pages of tracebacks
         # Which outputs exist was checked before. One that exists now is from an actor that was lost.
@@ -48,15 +49,13 @@ class EnhancingActor:
         if relative and not self.at_home:
             error = f"{relative[0]}: {gethostname()} has no folder {self.folder}; give an absolute path or a URL"
             return Outcome(str(job.source), str(job.target), error=error)
-        started = time.monotonic()
-        while True:
-            try:
-                outcome = run_job(self.enhancer, job, self.options, lambda done_s, total_s: None)
-            except CheckpointError as error:
-                return error
-            if LOCKED not in (outcome.error or "") or time.monotonic() > started + LOCK_WAIT_S:
-                return replace(outcome, model=self.model)
+        end = time.monotonic() + LOCK_WAIT_S
+        while not remove_leftovers(job.target) and time.monotonic() < end:
             time.sleep(1)
+        try:
+            return run_job(self.enhancer, job, self.options, lambda done_s, total_s: None)
+        except CheckpointError as error:
+            return error
 
 
 def enhance_on_cluster(

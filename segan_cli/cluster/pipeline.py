@@ -61,7 +61,7 @@ class ActorOptions:
 
 @contextmanager
 def connected(address: str) -> Iterator[None]:
-    """Connect to a cluster: "local" starts one, "auto" finds one here, or ray://HOST:PORT; raises SeganError."""
+    """Connect to a cluster: "local" starts one, "auto" finds one here, or [ray://]HOST:PORT; raises SeganError."""
     require_extra("ray", "--ray")
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)

@@ -19,17 +19,17 @@ OnJobProgress = Callable[[Job, float, float | None], None]  # seconds done, and 
 
 def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: OnProgress) -> Outcome:
     """Enhance one recording, whose error goes into the outcome; raises StoppedError, and CheckpointError."""
-    outcome = Outcome(str(job.source), str(job.target))
+    failed = Outcome(str(job.source), str(job.target))
     try:
-        outcome = enhance_recording(enhancer.enhance_source, job, options, on_progress)
+        config = enhancer.network.config
+        return enhancer.add_provenance(enhance_recording(enhancer.enhance_source, config, job, options, on_progress))
     except (StoppedError, CheckpointError):
         raise
     except SeganError as error:
-        LOG.debug(outcome.source, exc_info=error)
-        outcome = replace(outcome, error=str(error))
+        LOG.debug(failed.source, exc_info=error)
+        return replace(failed, error=str(error))
     except Exception as error:  # of any library; the other recordings go on
-        outcome = replace(outcome, error=in_words(error, outcome.source))
-    return enhancer.add_provenance(outcome)
+        return replace(failed, error=in_words(error, failed.source))
 
 
 def run_batch(

@@ -3,7 +3,6 @@
 import hashlib
 import io
 import warnings
-from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
@@ -14,14 +13,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from segan_cli import __version__
-from segan_cli.arrays import Array
-from segan_cli.audio.files import MAX_CHANNELS, check_writable
+from segan_cli.arrays import MAX_CHANNELS, Array
+from segan_cli.audio.files import check_writable
 from segan_cli.audio.sources import Source, open_copied, open_file
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network, Precision
 from segan_cli.config.schema import check_int_range, short_repr
 from segan_cli.enhancement.plan import Job, check_paths
-from segan_cli.enhancement.recording import Excerpt, Outcome, OutputOptions, enhance_excerpt, enhance_recording
+from segan_cli.enhancement.recording import Outcome, OutputOptions, Pairs, enhance_recording
 from segan_cli.enhancement.settings import Channels, HighBandPolicy, Settings
 from segan_cli.enhancement.stream import EnhancerStream, as_samples
 from segan_cli.errors import AudioError, ConfigError, ExistsError, TruncatedError
@@ -188,7 +187,7 @@ class Enhancer:
         try:
             check_writable(job.target, force)
             options = OutputOptions(force=force, allow_truncated=allow_truncated)
-            outcome = enhance_recording(self.enhance_source, job, options)
+            outcome = enhance_recording(self.enhance_source, self.network.config, job, options)
         except TruncatedError as error:
             raise error.with_hint("pass allow_truncated=True to read what is left") from error
         except ExistsError as error:
@@ -197,11 +196,8 @@ class Enhancer:
             warnings.warn(f"{source}: {line}", stacklevel=2)
         return self.add_provenance(outcome)
 
-    def enhance_source(self, source: Source, excerpt: Excerpt | None = None) -> Iterator[tuple[Array, Array]]:
-        """Yield original and enhanced blocks [channels, n] of a recording, or of an excerpt; raises AudioError."""
-        if excerpt is not None:
-            yield from enhance_excerpt(self.enhance_source, source, excerpt, self.network.config)
-            return
+    def enhance_source(self, source: Source) -> Pairs:
+        """Yield original and enhanced blocks [channels, n] of a recording; raises AudioError."""
         ahead = 0 if source.live else AHEAD
         stream = EnhancerStream(self.network, self.settings, source.info.rate_hz, source.info.channels, ahead)
         for block in source.blocks:

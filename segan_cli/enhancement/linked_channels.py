@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from segan_cli.arrays import Array
 
-FRAME, HOP = 1_024, 256
+FRAME, HOP = 1_024, 256  # samples; 64 and 16 ms at 16 kHz
 WINDOW = np.sin(np.pi * np.arange(FRAME) / FRAME) ** 2
-MAX_GAIN = 2.0
+MAX_GAIN = 2.0  # of a bin, as it is unreliable where the mean has little power
 MIN_MID_POWER = 0.1  # power of the mean over that for uncorrelated channels; below, the channels cancel
 
 

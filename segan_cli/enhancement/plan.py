@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from segan_cli.atomic import is_unfinished
 from segan_cli.audio.files import MEDIA, count_others, suggestion
-from segan_cli.errors import AudioError
+from segan_cli.errors import AudioError, OutputError
 from segan_cli.remote import as_path, check_writable_scheme, find_files, find_kind, find_matches, is_remote, join
 from segan_cli.same_file import STREAM, Use, check_uses, name_key
 
@@ -121,12 +121,11 @@ class Job(NamedTuple):
 class Plan:
     """The jobs of a batch, in order; their names are kept as bytes, in an eighth of the memory that paths take."""
 
-    def __init__(self, jobs: Iterable[Job] = (), folder: Path | None = None, notes: Sequence[str] = ()) -> None:
-        """`folder` holds all targets, None if they are beside their sources; `notes` are on files that are left out."""
-        self.names, self.ends, self.folder, self.notes = bytearray(), array("Q"), folder, [*notes]
+    def __init__(self, folder: Path | None) -> None:
+        """`folder` holds all targets; None if they are beside their sources."""
+        self.names, self.ends, self.folder = bytearray(), array("Q"), folder
+        self.notes: list[str] = []  # on files that are left out
         self.refused: dict[str, str] = {}  # recordings that can have no output, and why
-        for job in jobs:
-            self.append(job)
 
     def append(self, job: Job) -> None:
         """Add a job at the end."""
@@ -144,7 +143,13 @@ class Plan:
 
     def kept(self, flags: Sequence[int]) -> "Plan":
         """Return the jobs whose flag is not 0."""
-        return self if all(flags) else Plan(compress(self, flags), self.folder, self.notes)
+        if all(flags):
+            return self
+        plan = Plan(self.folder)
+        plan.notes, plan.refused = self.notes, self.refused
+        for job in compress(self, flags):
+            plan.append(job)
+        return plan
 
     @property
     def has_stream(self) -> bool:
@@ -189,8 +194,8 @@ def make_plan(
 ) -> Plan:
     """Find the recordings of files, folders (searched recursively), globs and STREAM, in order, and name their outputs.
 
-    Raises AudioError when an input is missing or all are refused, SameFileError when a file would be written twice, or
-    over one that is read.
+    Raises AudioError when an input is missing or all are refused, OutputError when the output cannot be that of the
+    inputs, and SameFileError when a file would be written twice, or over one that is read.
     """
     names = iter(names)
     listed = list(islice(names, 2))
@@ -200,7 +205,7 @@ def make_plan(
         check_writable_scheme(path)
     several = "several" if len(entries) > 1 else "a folder" if entries[0].is_folder else None
     targets = Targets(output, choose_folder(output, slash, extension, several), suffix, extension)
-    plan, mine, refused = Plan(folder=targets.folder), bytearray(), dict[str, str]()
+    plan, mine, refused = Plan(targets.folder), bytearray(), dict[str, str]()
     for source, relative in find_recordings(chain(entries, map(named, names)), targets.folder, plan.notes):
         try:
             plan.append(Job(source, targets.of(source, relative or PurePath(source.name))))
@@ -244,18 +249,18 @@ class Targets(NamedTuple):
 def choose_folder(output: Path | None, slash: bool, extension: str | None, several: str | None) -> Path | None:
     """Return the folder of all targets; None if they are beside their sources, or `output` is the only one.
 
-    Raises AudioError when it is no folder, but must be one for `several` inputs, or is a file of another extension.
+    Raises OutputError when it is no folder, but must be one for `several` inputs, or is a file of another extension.
     """
     if output is None:
         return None
     if not (several or is_folder(output, slash)):
         if extension and output.suffix.lower() != extension.lower():
-            raise AudioError(f"{output}: --format {extension[1:]} contradicts this name; give one of them")
+            raise OutputError(f"{output}: --format {extension[1:]} contradicts this name; give one of them")
         return None
     if output == STREAM:
-        raise AudioError("-o -: standard output takes one recording; give -o FOLDER for several")
+        raise OutputError("-o -: standard output takes one recording; give -o FOLDER for several")
     if not is_folder(output, slash):
-        raise AudioError(f"{output}: one file cannot hold {several}; name a folder, or end its name in a slash")
+        raise OutputError(f"{output}: one file cannot hold {several}; name a folder, or end its name in a slash")
     return output
 
 
@@ -267,7 +272,7 @@ def is_folder(output: Path, slash: bool) -> bool:
 
 
 def not_results(jobs: Plan, suffix: str) -> bytes:
-    """Return a flag for each job: 0 if its source has the suffix, and what it would be the result of is there too."""
+    """Return a flag for each job: 0 for a result of an earlier run, whose source is a job too."""
 
     def key(source: Path, stem: str) -> int:
         return name_key(f"{source.parent}/{stem}")

@@ -55,7 +55,7 @@ def plot(before: Path, after: Path, target: Path) -> None:
     axes[0, 0].set(ylabel="amplitude (full scale: 1)")
     axes[1, 0].set(ylabel="frequency (kHz)")
     figure.colorbar(image, ax=axes[1].tolist(), label="level (dB relative to full scale)")
-    with atomically(target) as temporary:
+    with atomically(target, force=True) as temporary:
         figure.savefig(temporary, format="png", dpi=100)
 
 

@@ -27,11 +27,10 @@ from segan_cli.same_file import STREAM
 
 Pairs = Iterator[tuple[Array, Array]]  # original and enhanced blocks [channels, n]
 
-# Before an excerpt the estimate of the noise above 8 kHz settles. Also, libsndfile errs when it seeks in the last page
-# of a Vorbis file, which is shorter than this.
-BEFORE_S = 30.0
-AFTER_S = 3.0  # more than a segment
-Enhance = Callable[[Source, "Excerpt | None"], Iterator[tuple[Array, Array]]]  # yields original and enhanced blocks
+# What is read around an excerpt, at least. Before it the estimate of the noise above 8 kHz settles. Also, libsndfile
+# errs when it seeks in the last page of a Vorbis file, which is shorter than this.
+BEFORE_S, AFTER_S = 30.0, 3.0
+Enhance = Callable[[Source], Pairs]
 OnProgress = Callable[[float, float | None], None]  # seconds done, and in all if known
 
 
@@ -61,18 +60,20 @@ class Excerpt:
         return replace(info, n_samples=left if wanted is None else min(left, wanted))
 
 
-def enhance_excerpt(enhance: Callable[[Source], Pairs], source: Source, excerpt: Excerpt, config: ModelConfig) -> Pairs:
-    """Yield the excerpt of an open recording, which is read from somewhat before it to somewhat after it.
+def enhance_excerpt(enhance: Enhance, source: Source, excerpt: Excerpt, config: ModelConfig) -> Pairs:
+    """Enhance the excerpt of an open recording, which is read from somewhat before it to somewhat after it.
 
     The reading starts where a segment of the network starts, so that all segments are those of the whole recording.
     """
     rate_hz = source.info.rate_hz
+    segments_s = 2 * config.segment_length / config.sample_rate_hz  # more than one reaches from a border
+    before_s, after_s = max(BEFORE_S, segments_s), max(AFTER_S, segments_s)
     first, n = excerpt.first(rate_hz), excerpt.n_samples(rate_hz)
     step = hop_in_samples(config, rate_hz)
-    start = max(0, first - round(BEFORE_S * rate_hz)) // step * step
-    end = None if n is None else first + n + round(AFTER_S * rate_hz)
-    pairs = cut(map(np.stack, enhance(source.part(start, end))), first - start, n)
-    yield from ((original, enhanced) for original, enhanced in pairs)
+    start = max(0, first - round(before_s * rate_hz)) // step * step
+    end = None if n is None else first + n + round(after_s * rate_hz)
+    pairs = map(np.stack, enhance(source.part(start, end)))  # [2, channels, n], so that they are cut alike
+    return ((original, enhanced) for original, enhanced in cut(pairs, first - start, n))
 
 
 def hop_in_samples(config: ModelConfig, rate_hz: int) -> int:
@@ -120,9 +121,9 @@ class Outcome:
         noise_reduction_high_db: the same above 8 kHz.
         real_time_factor: processing time over duration.
         warnings: about a wrong header, and what the output format cannot store.
-        model: name or file of the model.
+        model: name or file of the model that enhanced it.
         model_sha256: SHA-256 of the file of the model.
-        version: version of segan.
+        version: version of segan that enhanced it.
     """
 
     source: str
@@ -145,7 +146,7 @@ class Outcome:
 
 
 def enhance_recording(
-    enhance: Enhance, job: Job, options: OutputOptions, on_progress: OnProgress | None = None
+    enhance: Enhance, config: ModelConfig, job: Job, options: OutputOptions, on_progress: OnProgress | None = None
 ) -> Outcome:
     """Enhance the source of a job into its target; raises AudioError or OutputError, and the old target stays."""
     started = time.monotonic()
@@ -157,12 +158,12 @@ def enhance_recording(
 
     with ExitStack() as stack:
         noisy = stack.enter_context(open_source(job.source, options))
-        info = noisy.info
-        if options.excerpt is not None:
+        info, excerpt = noisy.info, options.excerpt
+        if excerpt is not None:
             if job.target.suffix.lower() in VIDEO:
                 raise OutputError(f"{job.target}: pictures cannot be cut; add --format wav, or give -o FILE.wav")
-            info = options.excerpt.within(info, noisy.name)
-            noisy = replace(noisy, first=options.excerpt.first(info.rate_hz))
+            info = excerpt.within(info, noisy.name)
+            noisy = replace(noisy, first=excerpt.first(info.rate_hz))
         output_info = info.at(options.rate_hz or info.rate_hz)
         write = stack.enter_context(open_job_target(job, output_info, noisy, options, warn))
         write = stack.enter_context(normalised(options, output_info, write, warn))
@@ -170,7 +171,7 @@ def enhance_recording(
         write_residual = None if path is None else stack.enter_context(open_residual(path, info, options, warn))
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
         meter, done = LevelMeter(info.rate_hz, info.channels), 0
-        for original, enhanced in enhance(noisy, options.excerpt):
+        for original, enhanced in enhance_excerpt(enhance, noisy, excerpt, config) if excerpt else enhance(noisy):
             meter.push(original, enhanced)
             if write_residual is not None:
                 write_residual(original - enhanced)
@@ -179,8 +180,8 @@ def enhance_recording(
             if on_progress is not None:
                 on_progress(done / info.rate_hz, None if info.n_samples is None else info.n_samples / info.rate_hz)
         write(resampler.push(np.zeros((info.channels, 0), np.float32), last=True))
-        if not done and options.excerpt is not None and options.excerpt.start_s:
-            raise AudioError(f"{noisy.name}: ends before second {options.excerpt.start_s:g}; start earlier")
+        if not done and excerpt is not None and excerpt.start_s:
+            raise AudioError(f"{noisy.name}: ends before second {excerpt.start_s:g}; start earlier")
         if not done:
             raise AudioError(f"{noisy.name}: holds no samples; nothing was recorded in it")
     seconds, (level_db, enhanced_level_db) = done / info.rate_hz, meter.levels_db()

@@ -5,8 +5,7 @@ from math import gcd
 import numpy as np
 from numpy.typing import ArrayLike
 
-from segan_cli.arrays import Array, SampleQueue
-from segan_cli.audio.files import MAX_CHANNELS, RATES_HZ
+from segan_cli.arrays import MAX_CHANNELS, RATES_HZ, Array, SampleQueue
 from segan_cli.backends.network import Network
 from segan_cli.config.schema import check_int_range, short_repr
 from segan_cli.enhancement.frame_engine import FrameEngine

@@ -17,9 +17,9 @@ SAMPLE_CHUNKS = {  # chunks about the samples of one file, and padding
 TAG_CHUNKS = frozenset(("LIST", "id3", "ID3", "NAME", "AUTH", "ANNO", "(c)"))  # copied to other formats as tags
 ID3_CHUNKS = frozenset(("id3", "ID3"))
 MARKER_CHUNKS = (b"cue ", b"smpl", b"plst", b"MARK", b"INST")  # chunks that refer to samples by index
-TIME_REFERENCE = slice(338, 346)  # of a bext chunk: its time code, samples since midnight (EBU Tech 3285) …
-VERSION, LOUDNESS = slice(346, 348), slice(412, 422)  # … its version and, from version 2 on, its loudness …
-UNKNOWN_LOUDNESS = b"\xff\x7f" * 5  # … and what stands there if it is not known
+TIME_REFERENCE = slice(338, 346)  # of a bext chunk (EBU Tech 3285): its time code, in samples since midnight
+VERSION, LOUDNESS = slice(346, 348), slice(412, 422)  # of a bext chunk: its version and, from version 2 on, loudness
+UNKNOWN_LOUDNESS = b"\xff\x7f" * 5  # in place of a loudness
 COPY_BYTES = 1 << 20
 
 

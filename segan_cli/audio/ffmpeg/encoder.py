@@ -13,7 +13,6 @@ from typing import IO
 
 from segan_cli.audio.containers.wav import Encoding
 from segan_cli.audio.ffmpeg import program
-from segan_cli.audio.ffmpeg.program import MediaInfo, Stream, file_input, probe_media, run
 from segan_cli.audio.files import BACK, SIDE, STANDARD, VIDEO
 from segan_cli.audio.levels import TargetOptions, Warn
 from segan_cli.audio.tags import GAIN, GAINS_LEFT_OUT, copy_tags
@@ -46,11 +45,11 @@ MUTAGEN_EXTENSIONS = (".m4a", ".m4b", ".m4v", ".mp4", ".mov", ".wma", ".wmv", ".
 class Track:
     """A stream of the output: a stream of the original and how it is encoded."""
 
-    stream: Stream
+    stream: program.Stream
     codec: str = "copy"
 
 
-def choose_tracks(target: Path, original: Path, media: MediaInfo) -> list[Track]:
+def choose_tracks(target: Path, original: Path, media: program.MediaInfo) -> list[Track]:
     """Choose the streams that the container of `target` can hold, in their order, by letting ffmpeg try.
 
     The first audio stream is among them if its codec can be kept. Raises OutputError if moving pictures do not fit.
@@ -74,7 +73,7 @@ def choose_tracks(target: Path, original: Path, media: MediaInfo) -> list[Track]
     return kept
 
 
-def is_wanted(target: Path, stream: Stream) -> bool:
+def is_wanted(target: Path, stream: program.Stream) -> bool:
     """Whether a stream belongs in a file of the kind of `target`, if its container can hold it."""
     extension = target.suffix.lower()
     if stream.is_cover:
@@ -90,10 +89,10 @@ def fits(target: Path, original: Path, tracks: list[Track]) -> bool:
     for index, track in enumerate(tracks):
         options += ["-map", f"0:{track.stream.index}", f"-c:{index}", track.codec]
     options += ["-strict", "experimental", "-fs", "1", f"file:{target}"]
-    return not tracks or not run(target, "-y", *file_input(original), *options)[0]
+    return not tracks or not program.run(target, "-y", *program.file_input(original), *options)[0]
 
 
-def track_options(target: Path, tracks: list[Track], media: MediaInfo) -> list[str]:
+def track_options(target: Path, tracks: list[Track], media: program.MediaInfo) -> list[str]:
     """Return ffmpeg's options that put these streams of input 1, the first sound from input 0, into a file."""
     enhanced, options = media.of("Audio")[0], []
     for index, track in enumerate(tracks):
@@ -115,23 +114,23 @@ def track_options(target: Path, tracks: list[Track], media: MediaInfo) -> list[s
     return options
 
 
-def attach_covers(target: Path, original: Path, media: MediaInfo, n_tracks: int, folder: Path) -> list[str]:
+def attach_covers(target: Path, original: Path, media: program.MediaInfo, n_tracks: int, folder: Path) -> list[str]:
     """Save the covers of an original in a folder; return ffmpeg's options that attach them to a Matroska file."""
     options: list[str] = []
     covers = [stream for stream in media.streams if stream.is_cover and stream.codec in COVERS]
     for index, stream in enumerate(covers if target.suffix.lower() in MATROSKA else (), n_tracks):
         kind, picture = COVERS[stream.codec], folder / str(index)
         copied = ("-map", f"0:{stream.index}", "-c", "copy", "-f", "image2pipe", f"file:{picture}")
-        if run(target, *file_input(original), *copied)[0] == 0:
+        if program.run(target, *program.file_input(original), *copied)[0] == 0:
             name = stream.tags.get("filename", f"cover.{'jpg' if kind == 'jpeg' else kind}")
             tags = (f"-metadata:s:{index}", f"mimetype=image/{kind}", f"-metadata:s:{index}", f"filename={name}")
             options += ["-attach", f"{picture}", *tags]
     return options
 
 
-def warn_of_losses(target: Path, tracks: list[Track], before: MediaInfo, warn: Callable[[str], None]) -> None:
+def warn_of_losses(target: Path, tracks: list[Track], before: program.MediaInfo, warn: Callable[[str], None]) -> None:
     """Compare what ffmpeg says of both files, and warn in one line about what the target does not have."""
-    after = probe_media(target)
+    after = program.probe_media(target)
     kept = [track.stream for track in tracks]
     wanted = [stream for stream in before.streams if is_wanted(target, stream) and not stream.is_cover]
     lost = [describe(stream) for stream in wanted if stream not in kept]
@@ -149,13 +148,13 @@ def warn_of_losses(target: Path, tracks: list[Track], before: MediaInfo, warn: C
         warn(f"left out, as {target.suffix} files cannot hold it: {'; '.join(lost)}")
 
 
-def describe(stream: Stream) -> str:
+def describe(stream: program.Stream) -> str:
     """Describe a stream to a user."""
     kind = {"Audio": "sound track"}.get(stream.kind, f"{stream.kind.lower()} track")
     return f"{kind} {stream.index} ({stream.tags.get('title') or stream.tags.get('filename') or stream.codec})"
 
 
-def differences(before: Stream, after: Stream, target: Path) -> list[str]:
+def differences(before: program.Stream, after: program.Stream, target: Path) -> list[str]:
     """Return what a stream has lost."""
     own = {*OWN, *(name.lower() for name in STALE), "name"}
     if target.suffix.lower() in MP4:
