@@ -10,8 +10,8 @@ from segan_cli.errors import LOG, SeganError
 
 T = TypeVar("T")
 
-WAITS_S = (0.5, 1.0, 2.0)  # before calls are repeated …
-PATIENCE_S = 20.0  # … which none is later than this after the first
+WAITS_S = (0.5, 1.0, 2.0)  # before a call is repeated
+PATIENCE_S = 20.0  # after the first call, in which the last one begins
 TOO_MANY = 429
 MISSING = (404, 410)
 STATUSES = {401: "access denied, credentials are needed", 403: "access denied"}

@@ -1,4 +1,4 @@
-"""Standard output, whose failure is one line, and standard error, whose failure changes nothing."""
+"""Standard output and standard error: an error of the first is reported in one line, of the second ignored."""
 
 import io
 import os

@@ -1,4 +1,4 @@
-"""A process that outlives this one, and says what was in work when a library crashed it or the system killed it."""
+"""A second process. If this one crashes or is killed, it prints which recordings were being enhanced."""
 
 import subprocess
 import sys
@@ -19,17 +19,17 @@ sys.stderr.buffer.write(line)
 
 
 class Witness:
-    """Follows a batch through a pipe, whose end tells of a crash."""
+    """Tells a second process what is being enhanced; it prints the last line that it got when the pipe ends."""
 
     def __init__(self) -> None:
-        self.n_done, self.in_work = 0, dict[str, None]()
+        self.n_done, self.running = 0, dict[str, None]()
         self.lock = Lock()
         words = [sys.executable, "-I", "-S", "-c", PROGRAM]
         self.process = subprocess.Popen(words, stdin=subprocess.PIPE, start_new_session=True)
 
     @contextmanager
     def following(self, name: str) -> Iterator[None]:
-        """Note that a recording is in work while the block runs."""
+        """Note that a recording is being enhanced while the block runs."""
         self._note(name, 0)
         yield
         self._note(name, 1)
@@ -38,18 +38,18 @@ class Witness:
         with self.lock:
             self.n_done += n_done
             if n_done:
-                self.in_work.pop(name, None)
+                self.running.pop(name, None)
             else:
-                self.in_work[name] = None
+                self.running[name] = None
             assert self.process.stdin is not None
-            self.process.stdin.write(f"{utf8(self.testimony())}\n".encode())
+            self.process.stdin.write(f"{utf8(self.last_line())}\n".encode())
             self.process.stdin.flush()
 
-    def testimony(self) -> str:
+    def last_line(self) -> str:
         """Return the line for a crash at this moment."""
         done = f"{self.n_done} recording{'s' * (self.n_done != 1)}"
         return one_line(
-            f"segan: crashed or was killed after {done}, at work on: {', '.join(self.in_work)};"
+            f"segan: crashed or was killed after {done}, at work on: {', '.join(self.running)};"
             " leave out what it fails on, and add --skip-existing to go on"
         )
 

@@ -30,6 +30,8 @@ PLAIN_PAGES = (
     "getting-started", "recordings", "recipes", "python", "fine-tuning", "extending", "evaluating", "how-it-works",
     "quality", "security", "demo", "api",
 )  # fmt: skip
+PACKAGE = sorted((ROOT / "segan_cli").rglob("*.py"))
+NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 SCORES = r"([\d.]+) \| ([\d.–]+) \| ([\d.–]+) \|"
 
 
@@ -156,10 +158,20 @@ def test_every_objective_is_listed():
     page = read(DOCS / "adversarial.md")
     for name in (*OBJECTIVES, *(f.name for f in dataclasses.fields(AdversarialConfig))):
         assert f"`{name}`" in page, name
-    assert "nine [adversarial losses]" in read(ROOT / "README.md")
-    assert "the seven\n[networks]" in read(ROOT / "README.md")
-    assert len(PRESETS) == 7
-    assert len(OBJECTIVES) == 9
+    readme = " ".join(read(ROOT / "README.md").split())
+    assert f"{NUMBERS[len(OBJECTIVES)]} [adversarial losses]" in readme
+    assert f"the {NUMBERS[len(PRESETS)]} [networks]" in readme
+
+
+def test_every_step_of_the_architecture_names_a_function_or_class():
+    files = [(f".{path.relative_to(ROOT).with_suffix('')}".replace("/", "."), read(path)) for path in PACKAGE]
+    steps = re.findall(r"^\d+\. .*(?:\n   .*)*", read(DOCS / "architecture.md"), re.MULTILINE)
+    names = re.findall(r"`([a-z_.]+)\.([A-Za-z_]+)(?:\.([a-z_]+))?`", "\n".join(steps))
+    assert len(names) > 40
+    for module, *parts in names:
+        texts = [text for name, text in files if name.endswith(f".{module}")]
+        found = [all(re.search(rf"(def|class) {part}\b", text) for part in parts if part) for text in texts]
+        assert any(found), ".".join((module, *parts))
 
 
 @pytest.mark.parametrize("config", [TrainingConfig, MixingConfig, DataConfig])

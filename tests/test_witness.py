@@ -17,8 +17,8 @@ from segan_cli.witness import Witness, witnessed
 def test_the_witness_counts_finished_recordings_and_names_those_in_progress():
     with witnessed() as witness, witness.following("a.wav"):
         with witness.following("b\n.wav"):
-            assert "after 0 recordings, at work on: a.wav, b .wav;" in witness.testimony()
-        assert "after 1 recording, at work on: a.wav;" in witness.testimony()
+            assert "after 0 recordings, at work on: a.wav, b .wav;" in witness.last_line()
+        assert "after 1 recording, at work on: a.wav;" in witness.last_line()
 
 
 CRASH = """

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ def pretrained_dir() -> Path:
 
 def shipped_models() -> tuple[str, dict[str, dict[str, Any]]]:
     """Return the name of the default model, and the entries of the index by name."""
-    index = _index()
+    index = _index(pretrained_dir())
     return index["default"], index["models"]
 
 
@@ -62,7 +63,7 @@ def find_onnx(name: str) -> Path | None:
 
 def find_high_band() -> Path:
     """Return the file of the network above the band of the models, with its SHA-256 checked."""
-    return _checked(_index()["high_band"])
+    return _checked(_index(pretrained_dir())["high_band"])
 
 
 def model_files(name: str) -> list[Path]:
@@ -103,8 +104,9 @@ def _is_safetensors(path: Path) -> bool:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _index() -> dict[str, Any]:
-    index: dict[str, Any] = json.loads((pretrained_dir() / "index.json").read_text(encoding="utf-8"))
+@lru_cache(maxsize=1)
+def _index(folder: Path) -> dict[str, Any]:
+    index: dict[str, Any] = json.loads((folder / "index.json").read_text(encoding="utf-8"))
     return index
 
 

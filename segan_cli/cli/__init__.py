@@ -8,7 +8,7 @@ from segan_cli import __version__
 from segan_cli.cli.sections import CommandGroup
 from segan_cli.errors import LOG, SameFileError, SeganError, StoppedError, in_words, show_tracebacks
 from segan_cli.standard_streams import prepare_streams
-from segan_cli.stopping import BROKEN_PIPE, exit_on_signals, exit_on_signals_silently, remove_unfinished
+from segan_cli.stopping import BROKEN_PIPE, exit_on_signals_silently, remove_unfinished
 from segan_cli.system import extra_of, install_command
 from segan_cli.text import one_line
 
@@ -43,7 +43,6 @@ def segan() -> None:
 
 def main() -> None:
     """Run the command line; the exit code is 0 for success, 1 when something failed, 2 for wrong usage."""
-    exit_on_signals()
     prepare_streams()
     try:
         segan.main(prog_name="segan", standalone_mode=False)

@@ -18,8 +18,8 @@ from segan_cli.errors import SeganError
 from segan_cli.remote import as_path, is_url
 from segan_cli.system import MAX_JOBS
 
-MAX_FOLDERS = 1_000  # searched for files, down to …
-DEPTH = 2  # … the folders in the folders of the one that was typed
+MAX_FOLDERS = 1_000  # searched for files to complete a name
+DEPTH = 2  # of the search: the folders in the folders of the one that was typed
 MAX_ACTORS = 100_000
 MAX_SHARDS = 10**9 - 1
 MAX_LEVEL_DB = 200.0
@@ -187,7 +187,7 @@ def cluster_section(function: F) -> F:
     """Add the options for a Ray cluster."""
     return section(
         "Cluster",
-        option("--ray ADDRESS", "Run on Ray: local, auto or ray://HOST:PORT."),
+        option("--ray ADDRESS", "Run on Ray: local, auto or [ray://]HOST:PORT."),
         option("--ray-actors N|MIN:MAX", "Actors.  [default: all that fit]", actor_count),
         option("--ray-cpus N", "CPUs and threads per actor.  [default: 1]", WORKERS),
         option("--ray-gpus X", "GPUs per actor.  [default: 0]", Finite(0, 64), default=0.0),

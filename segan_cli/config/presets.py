@@ -43,7 +43,7 @@ SEGAN_SPECTRAL = ModelConfig(  # the default
     "segan-spectral",
     SPECTRAL,
     PATCHES,
-    hop=5_248,  # no multiple of that of frames, so that those of overlapping segments interleave (docs/performance.md)
+    hop=5_248,  # an odd multiple of 128, so that frames of neighbouring segments interleave (docs/performance.md)
     pre_emphasis=0.0,
 )
 SEGAN_LIVE = ModelConfig(  # causal, with a delay of one frame, 32 ms

@@ -28,8 +28,8 @@ class SamplingPlan:
 
     seed: int
     length: int  # samples per segment
-    rounds: int  # batches per step …
-    start: int  # … from this step on; one batch before
+    rounds: int  # batches per step from step `start` on; before it is one
+    start: int
     indices: range  # of the batch, for this process
 
 
