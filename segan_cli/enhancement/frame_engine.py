@@ -15,7 +15,7 @@ from segan_cli.errors import AudioError
 Spectra = NDArray[np.complex64]
 
 MAX_FRAMES = 64  # per call of the network
-N_HIGHEST = 64  # bins of the model, from 6 kHz on, whose gain is that of sound above its band
+HIGHEST_HZ = 2_000  # of the model's band at its upper end, whose gain is that of sound above
 
 
 class FrameEngine:
@@ -32,6 +32,7 @@ class FrameEngine:
         self.hop = frame_hop(network.config, rate_hz)
         self.window = np.sin(np.pi * np.arange(2 * self.hop) / (2 * self.hop)).astype(np.float32)
         self.n_bins = model_frame // 2 + 1  # of the model
+        self.n_highest = round(HIGHEST_HZ * model_frame / network.config.sample_rate_hz)
         self.scale = np.float32((model_frame / 2 / self.hop) ** 0.5)  # from spectra of frames to those of the model's
         self.state = np.zeros((1 if self.linked else channels, network.config.generator.state_size()), np.float32)
         self.pending = SampleQueue(channels)  # input whose output is not final
@@ -83,7 +84,7 @@ class FrameEngine:
         """Return the gains above the model's band [C, n, 1]: those of its highest bins, if sound there is denoised."""
         if self.policy != "denoise":
             return np.full((1, 1, 1), self.policy == "keep", np.float32)
-        highest = mask[:, :, :, -N_HIGHEST:]
+        highest = mask[:, :, :, -self.n_highest :]
         return np.asarray(np.hypot(highest[:, 0], highest[:, 1]).mean(-1, keepdims=True))
 
 

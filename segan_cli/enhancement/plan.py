@@ -121,11 +121,12 @@ class Job(NamedTuple):
 class Plan:
     """The jobs of a batch, in order; their names are kept as bytes, in an eighth of the memory that paths take."""
 
-    def __init__(self, folder: Path | None) -> None:
-        """`folder` holds all targets; None if they are beside their sources."""
-        self.names, self.ends, self.folder = bytearray(), array("Q"), folder
-        self.notes: list[str] = []  # on files that are left out
-        self.refused: dict[str, str] = {}  # recordings that can have no output, and why
+    def __init__(self, folder: Path | None, notes: list[str], refused: dict[str, str], jobs: Iterable[Job]) -> None:
+        """`folder` holds all targets, None if they are beside their sources; `notes` are on files that are left out."""
+        self.names, self.ends, self.folder, self.notes = bytearray(), array("Q"), folder, notes
+        self.refused = refused  # recordings that can have no output, and why
+        for job in jobs:
+            self.append(job)
 
     def append(self, job: Job) -> None:
         """Add a job at the end."""
@@ -143,13 +144,7 @@ class Plan:
 
     def kept(self, flags: Sequence[int]) -> "Plan":
         """Return the jobs whose flag is not 0."""
-        if all(flags):
-            return self
-        plan = Plan(self.folder)
-        plan.notes, plan.refused = self.notes, self.refused
-        for job in compress(self, flags):
-            plan.append(job)
-        return plan
+        return self if all(flags) else Plan(self.folder, self.notes, self.refused, compress(self, flags))
 
     @property
     def has_stream(self) -> bool:
@@ -205,14 +200,14 @@ def make_plan(
         check_writable_scheme(path)
     several = "several" if len(entries) > 1 else "a folder" if entries[0].is_folder else None
     targets = Targets(output, choose_folder(output, slash, extension, several), suffix, extension)
-    plan, mine, refused = Plan(targets.folder), bytearray(), dict[str, str]()
+    plan, mine = Plan(targets.folder, [], {}, ()), bytearray()
     for source, relative in find_recordings(chain(entries, map(named, names)), targets.folder, plan.notes):
         try:
             plan.append(Job(source, targets.of(source, relative or PurePath(source.name))))
         except AudioError as error:
-            refused[str(source)] = str(error)
-            continue
-        mine.append(shard is None or shard.holds(relative or PurePath(str(source))))
+            plan.refused[str(source)] = str(error)
+        else:
+            mine.append(shard is None or shard.holds(relative or PurePath(str(source))))
     if suffix is not None:
         fresh = not_results(plan, suffix)
         plan, mine = plan.kept(fresh), bytearray(compress(mine, fresh))
@@ -221,9 +216,9 @@ def make_plan(
     check_paths(plan, others)
     if not len(plan):
         empty = f"{entries[0].path}: the folder holds no recordings; is it the right one?"
-        raise AudioError(next(iter(refused.values()), empty))
+        raise AudioError(next(iter(plan.refused.values()), empty))
     plan = plan.kept(mine)
-    plan.refused = {name: why for name, why in refused.items() if shard is None or shard.holds(PurePath(name))}
+    plan.refused = {name: why for name, why in plan.refused.items() if shard is None or shard.holds(PurePath(name))}
     return plan
 
 

@@ -48,7 +48,11 @@ class GeneratorConfig(NetworkConfig):
         return None
 
     def state_size(self) -> int:
-        """Values that a causal generator carries from one frame to the next; 0: it needs whole segments."""
+        """Values that a causal generator carries from one frame to the next; 0: it needs whole segments.
+
+        Its frames of `longest_frame()` samples overlap by half, and are windowed by the square root of a Hann window
+        both before an orthonormal transform to spectra and after that of the masked spectra back.
+        """
         return 0
 
     def draw_latent(self, rng: "np.random.Generator", n_segments: int, n_samples: int) -> "NDArray[np.float32] | None":
