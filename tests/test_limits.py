@@ -11,7 +11,7 @@ from conftest import hiss
 
 from segan_cli.audio.files import FORMATS, AudioInfo
 from segan_cli.audio.levels import TargetOptions
-from segan_cli.audio.libsndfile.writer import ENCODINGS, exceeded_limit
+from segan_cli.audio.libsndfile.writer import ENCODING_LIMITS, exceeded_limit
 from segan_cli.audio.sinks import open_target
 from segan_cli.errors import OutputError
 
@@ -95,4 +95,4 @@ def test_formats_without_limits_accept_the_highest_rate_and_most_channels():
     """Formats that are written without limits, at the highest rate and with the most channels that segan reads."""
     free = {name for name in set(FORMATS.values()) if exceeded_limit(name, "PCM_16", 768_000, 64) is None}
     assert free == {"WAV", "OGG", "MP3", "AIFF", "CAF", "W64", "RF64", "AU"}
-    assert all(exceeded_limit("OGG", name, 768_000, 64) for name in ENCODINGS)
+    assert all(exceeded_limit("OGG", name, 768_000, 64) for name in ENCODING_LIMITS)

@@ -11,7 +11,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segan_cli.audio.containers.wav import BYTES, SUBTYPES, Encoding, read_samples, read_wav_header, wav_header
+from segan_cli.audio.wav import BYTES, SUBTYPES, Encoding, read_samples, read_wav_header, wav_header
 from segan_cli.errors import AudioError
 
 KINDS = sorted(set(SUBTYPES.values()))

@@ -69,7 +69,7 @@ def source(pairs, tmp_path):
 
 def drawing(source, state, n=2):
     """A function that gives a state its segments, step by step."""
-    feed = batches(source, SamplingPlan(0, state.model.segment_length + 1, 1, 0, range(n)), 0, 0)
+    feed = batches(source, SamplingPlan(0, state.model_config.segment_length + 1, 1, 0, range(n)), 0, 0)
     return lambda: prepare(state, *next(feed))
 
 
@@ -145,7 +145,7 @@ def test_three_steps_of_every_preset_and_objective_are_finite_and_move_weights(p
     def draw():
         clean = 0.05 * torch.randn(2, 1, 4096, generator=rng)
         noisy = clean + 0.02 * torch.randn(2, 1, 4096, generator=rng)
-        z = state.model.generator.draw_latent(draws, 2, 4096)
+        z = state.model_config.generator.draw_latent(draws, 2, 4096)
         return Batch(noisy, clean, None if z is None else torch.from_numpy(z))
 
     def judge(clean, candidates):  # stands for PESQ, which has its own test; one case in four is undefined

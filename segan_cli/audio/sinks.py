@@ -14,7 +14,6 @@ import soundfile
 from segan_cli.arrays import Array
 from segan_cli.atomic import atomically
 from segan_cli.audio.containers.side_chunks import ID3_CHUNKS, TAG_CHUNKS, chunk_names, container, copy_chunks
-from segan_cli.audio.containers.wav import BYTES, Encoding, wav_header
 from segan_cli.audio.ffmpeg.encoder import open_encoder
 from segan_cli.audio.files import (
     FFMPEG_EXTENSIONS,
@@ -30,6 +29,7 @@ from segan_cli.audio.libsndfile.reader import open_audio, read_blocks
 from segan_cli.audio.libsndfile.writer import error_message, open_for_writing
 from segan_cli.audio.sources import Source
 from segan_cli.audio.tags import copy_tags, remove_gains
+from segan_cli.audio.wav import BYTES, Encoding, wav_header
 from segan_cli.errors import AudioError, OutputError
 
 COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when they are closed, as does ALAC

@@ -16,11 +16,11 @@ from segan_cli.arrays import Array
 from segan_cli.atomic import scratch_file
 from segan_cli.audio.containers.chunks import Part
 from segan_cli.audio.containers.scan import scan_file
-from segan_cli.audio.containers.wav import Encoding, PrependedStream, block_length, read_stream, read_wav_header
 from segan_cli.audio.ffmpeg.decoder import decoding
 from segan_cli.audio.ffmpeg.program import find_ffmpeg, is_playlist
 from segan_cli.audio.files import FFMPEG_EXTENSIONS, MPEG_AUDIO, AudioInfo, IntegrityCheck, check_shape, unkept_layout
 from segan_cli.audio.libsndfile.reader import is_native, open_audio, read_blocks
+from segan_cli.audio.wav import Encoding, PrependedStream, block_length, read_stream, read_wav_header
 from segan_cli.errors import AudioError, TruncatedError
 from segan_cli.remote import download, is_remote
 

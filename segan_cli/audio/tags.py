@@ -3,14 +3,14 @@
 import base64
 import re
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from segan_cli.audio.levels import Warn
 from segan_cli.errors import OutputError
 
-Warn = Callable[[str], None]
 TextTags = dict[str, list[str]]  # by the name of the tag in Vorbis comments
 
 ID3 = {
@@ -18,7 +18,7 @@ ID3 = {
     "TCOM": "composer", "TRCK": "tracknumber", "TPOS": "discnumber", "TCOP": "copyright", "TPUB": "publisher",
     "TSRC": "isrc", "TLAN": "language", "TIT1": "grouping", "TIT3": "subtitle", "TPE3": "conductor", "TBPM": "bpm",
 }  # fmt: skip
-MP4 = {
+MP4_NAMES = {
     "©nam": "title", "©ART": "artist", "©alb": "album", "aART": "albumartist", "©day": "date", "©gen": "genre",
     "©wrt": "composer", "trkn": "tracknumber", "disk": "discnumber", "cprt": "copyright", "©cmt": "comment",
     "©lyr": "lyrics", "desc": "description", "©grp": "grouping", "tmpo": "bpm",
@@ -34,7 +34,7 @@ CHAPTER_FRAMES = ("CHAP", "CTOC", "ETCO", "SYLT", "SYTC", "MLLT", "POSS")  # of 
 GAPLESS = "----:com.apple.iTunes:iTunSMPB"  # how many samples the former encoder added
 GAIN = re.compile(r"(?:.*:)?(?:replaygain_\w+|r128_\w+|itunnorm|rva2|rvad)(?::.*)?", re.IGNORECASE)  # for players
 GAINS_LEFT_OUT = "its ReplayGain tags are left out, as the level was changed"
-ENCODERS = ("encoder", "encodersettings", "tsse")  # names of tags about the encoder of the original
+ENCODER_TAGS = ("encoder", "encodersettings", "tsse")  # names of tags about the encoder of the original
 
 
 def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool = True) -> None:
@@ -125,7 +125,7 @@ def read_texts(tags: Any) -> TextTags:
                 texts.setdefault(name, []).extend([text] if isinstance(text, str) else map(str, text))
     elif kind == "MP4Tags":
         for key, value in tags.items():
-            name = key.split(":")[-1].lower() if key.startswith("----") else MP4.get(key)
+            name = key.split(":")[-1].lower() if key.startswith("----") else MP4_NAMES.get(key)
             if name is not None:
                 texts[name] = [as_text(one) for one in (value if isinstance(value, list) else [value])]
     else:
@@ -133,7 +133,7 @@ def read_texts(tags: Any) -> TextTags:
             value = tags[key]
             short = [str(one) for one in (value if isinstance(value, list) else [value]) if len(str(one)) < 1 << 16]
             texts[OTHER.get(key.lower(), key.lower())] = short
-    return {name: values for name, values in texts.items() if name not in (*ENCODERS, PICTURES, MASK)}
+    return {name: values for name, values in texts.items() if name not in (*ENCODER_TAGS, PICTURES, MASK)}
 
 
 def as_text(value: Any) -> str:
@@ -154,7 +154,7 @@ def write_texts(tags: Any, texts: TextTags) -> None:
             if key:
                 tags[key] = values
     elif kind == "MP4Tags":
-        for name in texts.keys() - set(MP4.values()):
+        for name in texts.keys() - set(MP4_NAMES.values()):
             tags[f"----:com.apple.iTunes:{name}"] = [text.encode() for text in texts[name]]
     elif kind == "ID3Tags":
         frames = {name: getattr(id3, frame) for frame, name in ID3.items()}

@@ -50,7 +50,7 @@ class Network(Runner, Protocol):
 
 def check_network(name: str, network: Runner) -> None:
     """Run a network on noise; raises CheckpointError when its output is not finite."""
-    if not is_finite(run_on_noise(network)):
+    if not is_bounded(run_on_noise(network)):
         raise CheckpointError(f"{name}: the output of the model is not finite; use another")
 
 
@@ -75,6 +75,6 @@ def example_frames(config: ModelConfig) -> tuple[Array, Array]:
     return spectra, np.zeros((TEST_BATCH, config.generator.state_size()), np.float32)
 
 
-def is_finite(samples: Array) -> bool:
+def is_bounded(samples: Array) -> bool:
     """Whether all samples are finite and not absurdly large."""
     return bool((np.abs(samples) <= MAX_OUTPUT).all())

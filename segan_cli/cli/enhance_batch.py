@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from segan_cli.atomic import check_place, remove_leftovers, remove_scratch
-from segan_cli.audio.containers.wav import Encoding
+from segan_cli.audio.wav import Encoding
 from segan_cli.backends.pretrained import model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_line, say
 from segan_cli.cli.outcomes import BatchReporter, check_outcome_file, open_outcomes

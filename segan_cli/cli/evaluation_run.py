@@ -47,7 +47,7 @@ DEFAULT_SNRS_DB = (0.0, 10.0)
 FILES_PER_WORKER = 4  # open files of this process for a worker process
 MAX_BREAKDOWN_MEASURES = 5  # in the breakdown tables; the other report formats have all
 MAX_LISTED = 3  # skipped files to list; the other report formats have all
-FORMATS: dict[str, Callable[[Report, EvaluationResult], str]] = {
+REPORT_FORMATS: dict[str, Callable[[Report, EvaluationResult], str]] = {
     "csv": lambda report, result: to_csv(report),
     "markdown": lambda report, result: to_markdown(report),
     "html": to_html,
@@ -70,7 +70,7 @@ def run(arguments: SimpleNamespace) -> None:
         result = score(arguments, cases, measures, systems)
         report = build_report(result, provenance, arguments.columns or None)
         for option, path in report_files(arguments).items():
-            write_whole(path, FORMATS[option](report, result).encode())
+            write_whole(path, REPORT_FORMATS[option](report, result).encode())
         if arguments.as_json:
             print_json(write_json(report, indent=1))
         else:
@@ -171,7 +171,7 @@ def files_read(arguments: SimpleNamespace, cases: Cases, origins: Collection[Pat
 
 def report_files(arguments: SimpleNamespace) -> dict[str, Path]:
     """Return the report files by option."""
-    return {option: path for option in FORMATS if (path := getattr(arguments, option)) is not None}
+    return {option: path for option in REPORT_FORMATS if (path := getattr(arguments, option)) is not None}
 
 
 def score(

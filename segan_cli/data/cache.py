@@ -67,7 +67,7 @@ class CacheEntry:
 
 
 class Cache:
-    """A folder of decoded audio at one sample rate."""
+    """A folder of decoded audio at one sampling rate."""
 
     def __init__(self, folder: Path, rate_hz: int) -> None:
         self.folder, self.rate_hz = folder, rate_hz
@@ -89,7 +89,7 @@ class Cache:
     def _read(
         self, index: sqlite3.Connection, pool: Executor, paths: Sequence[Path], progress: Progress | None
     ) -> list[CacheEntry | str]:
-        indexed = {path: row for path, *row in sound_rows(index, "files")}
+        indexed = {path: row for path, *row in intact_rows(index, "files")}
         entries: dict[str, CacheEntry | str] = {**self._entries(index)}
         digests: list[str] = []
         for start in range(0, len(paths), CHUNK):
@@ -155,7 +155,7 @@ class Cache:
         sizes = {path.name: path.stat().st_size for path in self.folder.glob("*.i16")}
         return {
             digest: CacheEntry(digest, self.folder / shard, start, length, level, clipped, rate_hz, to_hz, self.folder)
-            for digest, to_hz, shard, start, length, level, clipped, rate_hz in sound_rows(index, "audio")
+            for digest, to_hz, shard, start, length, level, clipped, rate_hz in intact_rows(index, "audio")
             if to_hz == self.rate_hz and 2 * (start + length) <= sizes.get(shard, -1)
         }
 
@@ -183,7 +183,7 @@ def write_rows(index: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, 
         index.executemany(f"INSERT OR REPLACE INTO {table} VALUES ({places})", [(*row, checksum(row)) for row in rows])
 
 
-def sound_rows(index: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
+def intact_rows(index: sqlite3.Connection, table: str) -> Iterator[tuple[Any, ...]]:
     """The rows of a table that are as they were written, without their checksums."""
     return (tuple(row) for *row, stored in index.execute(f"SELECT * FROM {table}") if stored == checksum(tuple(row)))
 

@@ -30,7 +30,7 @@ HIGHEST_HUM_HZ = 2_000.0
 FAINT = 0.02  # level of the white noise under hum, relative to a harmonic of level 1
 FRAME, HOP = 512, 256  # samples, of the long-term spectrum
 
-CODECS: dict[CodecName, tuple[str, str, int]] = {  # format and subtype of libsndfile, and sample rate of the codec
+CODECS: dict[CodecName, tuple[str, str, int]] = {  # format and subtype of libsndfile, and sampling rate of the codec
     "mu-law": ("WAV", "ULAW", 8_000),
     "gsm": ("WAV", "GSM610", 8_000),
     "opus": ("OGG", "OPUS", 16_000),

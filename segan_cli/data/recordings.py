@@ -45,7 +45,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Recordings:
-    """Mono recordings of one sample rate."""
+    """Mono recordings of one sampling rate."""
 
     all: tuple[Recording, ...]
     indices: dict[str, int] = field(init=False, repr=False)  # by name

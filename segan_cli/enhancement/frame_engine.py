@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.arrays import Array, SampleQueue
-from segan_cli.backends.network import Network, is_finite
+from segan_cli.backends.network import Network, is_bounded
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement.linked_channels import downmix_mid
 from segan_cli.enhancement.settings import Settings
@@ -74,7 +74,7 @@ class FrameEngine:
         parts = np.stack((low.real, low.imag), 1)
         missing = self.n_bins - low.shape[2]
         mask, self.state = self.network.step(np.pad(parts, ((0, 0),) * 3 + ((0, missing),)), self.state)
-        if not is_finite(mask):
+        if not is_bounded(mask):
             raise AudioError(f"the output of the model {self.network.name} is not finite; use another model")
         gains = (mask[:, 0] + np.complex64(1j) * mask[:, 1])[:, :, : low.shape[2]]
         above = np.broadcast_to(self._gains_above(mask), (*gains.shape[:2], spectra.shape[2] - low.shape[2]))

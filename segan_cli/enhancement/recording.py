@@ -12,13 +12,13 @@ from typing import BinaryIO
 import numpy as np
 
 from segan_cli.arrays import Array
-from segan_cli.audio.containers.wav import Encoding
 from segan_cli.audio.files import VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.levels import Clip, TargetOptions, Warn, Write, normalised_loudness, normalised_peak
 from segan_cli.audio.meter import LevelMeter
 from segan_cli.audio.sinks import open_output, open_target
 from segan_cli.audio.sources import Source, cut, open_file, open_stream
+from segan_cli.audio.wav import Encoding
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement.plan import Job
 from segan_cli.errors import AudioError, OutputError

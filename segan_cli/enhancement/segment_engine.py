@@ -5,7 +5,7 @@ import numpy as np
 from segan_cli.arrays import Array, SampleQueue
 from segan_cli.audio.filters import Emphasis, Resampler
 from segan_cli.backends.high_band import load_high_band
-from segan_cli.backends.network import Network, is_finite
+from segan_cli.backends.network import Network, is_bounded
 from segan_cli.config.families.base import LARGEST_PEAK, LEAST_LEVEL
 from segan_cli.enhancement.high_band import HighBand
 from segan_cli.enhancement.linked_channels import apply_transfer_function, downmix_mid
@@ -97,7 +97,7 @@ class SegmentEnhancer:
 
         def finish() -> Array:
             enhanced = wait()
-            if not is_finite(enhanced):
+            if not is_bounded(enhanced):
                 raise AudioError(f"the output of the model {self.network.name} is not finite; use another model")
             return (enhanced / gain).reshape(noisy.shape)
 

@@ -13,7 +13,7 @@ from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import Part, span_of
 from segan_cli.errors import CorpusError
-from segan_cli.evaluation.signals import Model, NoiseMix, Output, Recorded, Source
+from segan_cli.evaluation.signals import Denoiser, NoiseMix, Output, Recorded, Source
 from segan_cli.text import composed
 
 NO_LABELS = ("name", "noisy", "clean", *SPAN_COLUMNS)  # columns of a manifest that are not labels
@@ -156,12 +156,12 @@ def read_noise_log(folder: Path) -> dict[str, dict[str, str]]:
     return {composed(words[0]): {"noise": words[1], "snr_db": words[2]} for words in fields if len(words) == 3}
 
 
-def add_systems(cases: Sequence[Case], systems: Mapping[str, Path | Model]) -> tuple[list[Case], list[str]]:
+def add_systems(cases: Sequence[Case], systems: Mapping[str, Path | Denoiser]) -> tuple[list[Case], list[str]]:
     """Add the signals of systems to cases, with a line for each that is missing; raises CorpusError if all are."""
     skipped: list[str] = []
     found: dict[str, Mapping[str, Source]] = {}
     for system, origin in systems.items():
-        if isinstance(origin, Model):
+        if isinstance(origin, Denoiser):
             found[system] = {case.name: Output(case.name, system, case.noisy) for case in cases}
         else:
             found[system], missing = match_enhanced(origin, cases)

@@ -16,7 +16,7 @@ from segan_cli.data.spans import Part
 from segan_cli.errors import CorpusError, SeganError
 from segan_cli.evaluation.cases import NOISY, Case, Cases, add_systems
 from segan_cli.evaluation.scoring import ScoreStore, ScoringResult, score
-from segan_cli.evaluation.signals import Loader, Model, Output, Source
+from segan_cli.evaluation.signals import Denoiser, Loader, Output, Source
 from segan_cli.measures.catalog import rate_for
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.workers import worker_pool
@@ -54,7 +54,7 @@ class EvaluationResult:
     systems: tuple[str, ...]
     measures: tuple[str, ...]
     inputs: dict[str, Any]  # properties of the scored files, and a line for each file that was skipped
-    models: Mapping[str, Model]  # those of the systems that are models
+    models: Mapping[str, Denoiser]  # those of the systems that are models
 
 
 def collect(cases: Sequence[Case], outcomes: Mapping[str, Outcomes]) -> tuple[list[CaseScores], list[str]]:
@@ -107,7 +107,7 @@ def scores_of(cases: Sequence[CaseScores], system: str, measure: str) -> list[Sc
 class Scorer:
     """Scores the signals of cases: models run in this process, everything else in the processes of a pool."""
 
-    def __init__(self, pool: Executor, models: Mapping[str, Model], store: ScoreStore | None = None) -> None:
+    def __init__(self, pool: Executor, models: Mapping[str, Denoiser], store: ScoreStore | None = None) -> None:
         self.pool, self.load, self.store = pool, Loader(models), store
 
     def __call__(self, cases: Sequence[Case], measures: tuple[str, ...], shifts: Shifts) -> Scored:
@@ -139,7 +139,7 @@ class Scorer:
 def evaluate(
     cases: Cases,
     measures: tuple[str, ...],
-    systems: Mapping[str, Path | Model] = MappingProxyType({}),  # models, and folders of enhanced files, by name
+    systems: Mapping[str, Path | Denoiser] = MappingProxyType({}),  # models, and folders of enhanced files, by name
     *,
     align: bool = False,  # compensate the constant delay of each system before scoring
     jobs: int | None = None,  # worker processes; None: one per core
@@ -153,7 +153,7 @@ def evaluate(
     case is skipped. Raises CorpusError if nothing could be scored.
     """
     table, missing = add_systems(cases.all, systems)
-    names, models = (NOISY, *systems), {name: model for name, model in systems.items() if isinstance(model, Model)}
+    names, models = (NOISY, *systems), {name: model for name, model in systems.items() if isinstance(model, Denoiser)}
     steps, total = count(1), sum(len(case.signals) for case in table) * (1 + align)
 
     def score_all(run: Runner, measures: tuple[str, ...], shifts: Shifts) -> dict[str, Outcomes]:

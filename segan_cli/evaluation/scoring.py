@@ -164,7 +164,7 @@ class ScoringResult:
 
     scores: dict[str, Score]
     delay: int | None  # of the degraded signal, in samples at 16 kHz; None: no clear correlation peak
-    formats: tuple[tuple[int, int] | None, ...] = ()  # sample rate and channels of the clean and the degraded file
+    formats: tuple[tuple[int, int] | None, ...] = ()  # sampling rate and channels of the clean and the degraded file
     truncated: bool = False  # whether the longer signal was cut
     is_copy: bool = False  # whether the degraded signal is the clean one
 

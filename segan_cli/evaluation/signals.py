@@ -18,7 +18,7 @@ from segan_cli.measures.score import RATE_HZ
 
 
 @runtime_checkable
-class Model(Protocol):
+class Denoiser(Protocol):
     """Anything that enhances noisy speech."""
 
     def enhance(self, noisy: Array, rate_hz: int) -> Array:
@@ -58,11 +58,11 @@ Source = Recorded | Output
 
 @dataclass(frozen=True)
 class Signal:
-    """Samples [n], the name of their source, and the sample rate and channels of its file if it has one."""
+    """Samples [n], the name of their source, and the sampling rate and channels of its file if it has one."""
 
     name: str
     samples: Array
-    recorded_hz: int  # sample rate of the recording; of a mix, the lower one
+    recorded_hz: int  # sampling rate of the recording; of a mix, the lower one
     format: tuple[int, int] | None = None
 
     def __str__(self) -> str:
@@ -112,7 +112,7 @@ def mix_noise(clean: Signal, noise: Signal, mix: NoiseMix, rate_hz: int) -> Sign
 class Loader:
     """Loads signals of all kinds; the noisy signal of a model's output is kept for the next model."""
 
-    def __init__(self, models: Mapping[str, Model]) -> None:
+    def __init__(self, models: Mapping[str, Denoiser]) -> None:
         self.models, self.load_noisy = models, lru_cache(1)(load)
 
     def __call__(self, source: Source, rate_hz: int) -> Signal:

@@ -121,7 +121,7 @@ def resample(samples: Array, rate_hz: int) -> Array:
 
 
 def rate_for(names: Collection[str]) -> int:
-    """The sample rate at which signals are needed for measures."""
+    """The sampling rate at which signals are needed for measures."""
     return RATE_HZ if FULL_BAND.keys().isdisjoint(names) else FULL_BAND_HZ
 
 

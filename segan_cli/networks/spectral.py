@@ -83,9 +83,9 @@ class SpectralGenerator(Generator):
 
     def predict_mask(self, real: Tensor, imaginary: Tensor, memory: "Memory | None") -> tuple[Tensor, Tensor]:
         """Parts of spectra of level 1 [B, N, F] → parts of the mask, same shape; `memory` is of causal generators."""
-        power = real.square() + imaginary.square() + TINY
-        gain = power ** ((self.config.power - 1) / 2)
-        h = torch.stack((real * gain, imaginary * gain, power.sqrt() * gain), 1)
+        squared = real.square() + imaginary.square() + TINY
+        gain = squared ** ((self.config.power - 1) / 2)
+        h = torch.stack((real * gain, imaginary * gain, squared.sqrt() * gain), 1)
         h = self.input_conv(h[..., :-1], memory)
         skips = [h]
         for layer in self.encoder:

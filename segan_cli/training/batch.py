@@ -36,7 +36,7 @@ class Batch:
 
 def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]) -> Batch:
     """A batch of audio [B, 1, segment_length + 1], whose first sample only initialises the pre-emphasis."""
-    model, device = state.model, state.device
+    model, device = state.model_config, state.device
     noisy, clean = (
         preemphasis(side.to(device, non_blocking=True), model.pre_emphasis)[..., 1:] for side in (noisy, clean)
     )

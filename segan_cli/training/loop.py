@@ -42,7 +42,7 @@ def train(
 ) -> bool:  # fmt: skip
     """Train to the last step, or until `stop` returns true; returns whether it was reached. Raises TrainingError."""
     config, is_main = state.training, state.processes.is_main
-    plan = sampling_plan(config, state.model.segment_length, state.processes)
+    plan = sampling_plan(config, state.model_config.segment_length, state.processes)
     metric = pesq_quality(pool) if state.adversary.objective.metric else None
     if state.step == 0:
         set_reference(state, source, plan)
@@ -53,7 +53,7 @@ def train(
         validation = Validation(config, pairs, pool, run, log, callback.on_validation)
         validation.resume(state.step, state.device)
     feed = batches(source, plan, state.step, workers, pin=state.device.type == "cuda")
-    meter = ThroughputMeter(config.batch_size * state.model.segment_length / state.model.sample_rate_hz)
+    meter = ThroughputMeter(config.batch_size * state.model_config.segment_length / state.model_config.sample_rate_hz)
 
     def next_batch() -> Batch:
         segments = meter.wait_for(feed)

@@ -42,7 +42,7 @@ class TrainState:
 
     def __init__(self, model: ModelConfig, training: TrainingConfig, processes: Processes | None = None) -> None:
         torch.manual_seed(training.seed)
-        self.model, self.training, self.processes = model, training, processes or Processes()
+        self.model_config, self.training, self.processes = model, training, processes or Processes()
         device = self.device = self.processes.device
         self.generator = build_generator(model.generator).to(device)
         self.ema_generator = copied(self.generator).eval().requires_grad_(False)  # moving average of its weights
@@ -94,14 +94,14 @@ class TrainState:
     def ema_snapshot(self) -> Model:
         """A copy of the averaged generator as a model."""
         about = {"runs": self.history, "steps": self.step, "training": to_dict(self.training)}
-        return Model(copied(self.ema_generator), self.model, about)
+        return Model(copied(self.ema_generator), self.model_config, about)
 
     def save(self, path: Path) -> None:
         """Save the state atomically."""
         state = {name: getattr(self, name).state_dict() for name in PARTS}
         about = {
             "format": FORMAT,
-            "model": to_dict(self.model),
+            "model": to_dict(self.model_config),
             "training": to_dict(self.training),
             "step": self.step,
             "history": self.history,
@@ -115,7 +115,7 @@ class TrainState:
         """Load a state; returns a line for each field that has changed. Raises CheckpointError for another model."""
         state, about = read_state(path, self.device)
         try:
-            if from_dict(ModelConfig, about["model"]) != self.model:
+            if from_dict(ModelConfig, about["model"]) != self.model_config:
                 raise CheckpointError(
                     f"{path}: saved by a training of another model; give its preset, or another --run-dir"
                 )

@@ -68,7 +68,8 @@ def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: Qual
 
 def measure_quality(state: TrainState, metric: QualityMetric, *sides: Tensor) -> Tensor:
     """Quality [B, 2] of enhanced and of noisy as they are heard; `sides` are clean, enhanced and noisy [B, 1, T]."""
-    clean, enhanced, noisy = ([*deemphasise(side, state.model.pre_emphasis)[:, 0].cpu().numpy()] for side in sides)
+    pre_emphasis = state.model_config.pre_emphasis
+    clean, enhanced, noisy = ([*deemphasise(side, pre_emphasis)[:, 0].cpu().numpy()] for side in sides)
     return metric([*clean, *clean], [*enhanced, *noisy]).to(state.device).view(2, -1).T
 
 
@@ -116,7 +117,7 @@ def generator_step(state: TrainState, batches: Sequence[Batch]) -> StepMetrics:
         output = enhanced.detach().requires_grad_()  # both losses are differentiated up to here, to be balanced
         result, target = output, batch.clean
         if config.deemphasised_losses:
-            result, target = (deemphasise(side, state.model.pre_emphasis) for side in (output, batch.clean))
+            result, target = (deemphasise(side, state.model_config.pre_emphasis) for side in (output, batch.clean))
         reconstruction, terms = state.reconstruction(result, target)
         report = {name: term.detach() for name, term in terms.items()}
         adversarial = None

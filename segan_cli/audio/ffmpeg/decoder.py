@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import IO
 
 from segan_cli.arrays import Array
-from segan_cli.audio.containers.wav import Encoding, block_length, read_samples, read_wav_header
 from segan_cli.audio.ffmpeg import program
 from segan_cli.audio.files import AudioInfo, IntegrityCheck, check_shape
+from segan_cli.audio.wav import Encoding, block_length, read_samples, read_wav_header
 from segan_cli.errors import AudioError
 
 LOG_OPTIONS = ("-nostdin", "-nostats", "-v", "level+verbose")

@@ -11,11 +11,11 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
-from segan_cli.audio.containers.wav import Encoding
 from segan_cli.audio.ffmpeg import program
 from segan_cli.audio.files import BACK, SIDE, STANDARD, VIDEO
 from segan_cli.audio.levels import TargetOptions, Warn
 from segan_cli.audio.tags import GAIN, GAINS_LEFT_OUT, copy_tags
+from segan_cli.audio.wav import Encoding
 from segan_cli.errors import OutputError
 
 MATROSKA = (".mkv", ".mka")

@@ -12,12 +12,12 @@ from typing import IO, Any
 from segan_cli.errors import AudioError
 from segan_cli.system import install_command
 
-FORMATS = (  # demuxers of single files: no playlists, scripts, devices or networks
+DEMUXERS = (  # demuxers of single files: no playlists, scripts, devices or networks
     "aac,ac3,ac4,aiff,amr,amrnb,amrwb,ape,asf,asf_o,ast,au,avi,caf,dsf,dts,dtshd,dv,eac3,flac,flv,g722,gsm,iff,"
     "loas,matroska,mlp,mov,mp3,mpc,mpc8,mpeg,mpegts,mxf,nut,ogg,oma,qcp,rm,rso,sbc,shn,sol,sox,spdif,"
     "tak,truehd,tta,voc,vqf,w64,wav,wsd,wtv,wv,xwma"
 )
-FILES_ONLY = ("-protocol_whitelist", "file,pipe", "-format_whitelist", FORMATS)  # for every input of a user
+FILES_ONLY = ("-protocol_whitelist", "file,pipe", "-format_whitelist", DEMUXERS)  # for every input of a user
 PLAYLIST = re.compile(
     rb"\s*(\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat version|\[playlist\]|v=0\r?\n|<(\?xml[^>]*>\s*<)?(MPD|smil|asx)\b)",
     re.IGNORECASE,

@@ -13,8 +13,8 @@ from typing import Any
 import soundfile
 
 from segan_cli.atomic import ERRNO_MESSAGES
-from segan_cli.audio.containers.wav import BYTES
 from segan_cli.audio.files import LARGEST_WAV, STANDARD, AudioInfo, output_format, write_mask
+from segan_cli.audio.wav import BYTES
 from segan_cli.errors import OutputError
 
 MP3_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -57,8 +57,8 @@ class Limits:
         return f"{self.name} supports {supported}, not {rate_hz}; add {advice}, or choose another --format"
 
 
-FORMATS = {"FLAC": Limits("FLAC", 8, largest_hz=655_350), "SVX": Limits("8SVX", 1, largest_hz=65_535)}
-ENCODINGS = {
+FORMAT_LIMITS = {"FLAC": Limits("FLAC", 8, largest_hz=655_350), "SVX": Limits("8SVX", 1, largest_hz=65_535)}
+ENCODING_LIMITS = {
     "VORBIS": Limits("Vorbis", largest_hz=200_000),
     "OPUS": Limits("Opus", rates_hz=OPUS_HZ),
     "MPEG_LAYER_III": Limits("MP3", 2, MP3_HZ),
@@ -73,7 +73,7 @@ ENCODINGS = {
 
 def exceeded_limit(format: str, subtype: str, rate_hz: int, channels: int) -> str | None:
     """Return which limit a recording exceeds in libsndfile's format and subtype, and what to do; None if it fits."""
-    found = ENCODINGS.get(subtype) or FORMATS.get(format)
+    found = ENCODING_LIMITS.get(subtype) or FORMAT_LIMITS.get(format)
     return found.complaint(rate_hz, channels) if found is not None else None
 
 
