@@ -86,7 +86,7 @@ def scratch_file(suffix: str = "") -> Iterator[Path]:
 
 
 def remove_scratch() -> None:
-    """Remove this user's files in the system's temporary folder whose process was killed, so that none locks them."""
+    """Remove files of this user in the system's temporary folder that no process locks, as theirs was killed."""
     if sys.platform == "win32":
         return
     folder = next(filter(None, map(os.environ.get, ("TMPDIR", "TEMP", "TMP"))), "/tmp")  # `gettempdir` writes a file

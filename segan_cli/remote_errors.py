@@ -1,4 +1,4 @@
-"""Errors of remote file systems, which are of many kinds: as one line, and which calls are repeated."""
+"""Errors of remote file systems: the line that a user gets, and which calls are repeated."""
 
 import time
 from collections.abc import Callable, Iterator

@@ -17,7 +17,7 @@ LOWEST_DB, HIGHEST_DB = -120, 20
 PAUSE_SHARE = 0.1  # of the frames: the quietest are the pauses
 LOW_HZ, HIGH_HZ = 8_000, 8_500  # end of the lower band and start of the upper one, where nothing of the lower is left
 AUDIBLE_DB = -90  # in the pauses of the upper band; below is what rounding to 16 bits leaves
-CHUNK_S, BLOCK_S, WARM_UP_S = 60.0, 0.4, 1.0  # measured at a time, of the standard, and of the filters
+CHUNK_S, BLOCK_S, WARM_UP_S = 60.0, 0.4, 1.0  # measured at a time; a block of the standard; until the filters settle
 ABSOLUTE_GATE_LUFS, RELATIVE_GATE_LU = -70.0, -10.0
 MAX_LOUDNESS_CHANNELS = 5
 

@@ -14,8 +14,8 @@ from segan_cli.audio.containers.chunks import read_chunks
 from segan_cli.audio.files import IntegrityCheck, nontrivial
 from segan_cli.errors import AudioError
 
-BLOCK_S = 10.0  # longest block …
-BLOCK_SAMPLES = 1 << 20  # … and its most samples, of all channels together
+BLOCK_S = 10.0  # of the longest block
+BLOCK_SAMPLES = 1 << 20  # at most in a block, of all channels together
 STREAMING_SIZE = 0xFFFFFFFF  # size field of a stream whose length is not known
 SKIP_BYTES = 1 << 16  # read at a time of chunks that are skipped; the longest format chunk
 GUID = bytes.fromhex("000000001000800000aa00389b71")  # follows the format tag in WAVE_FORMAT_EXTENSIBLE

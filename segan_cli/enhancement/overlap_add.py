@@ -33,8 +33,8 @@ class OverlapAdd:
         self.taper = np.sin(np.pi * (np.arange(length) + 0.5) / length) ** 2
         self.padding = length - hop  # mirrored samples before the first one that are still to be cut from the output
         self.started = False  # whether they were prepended
-        self.past: Array = np.zeros((channels, 0), np.float32)  # up to one segment of input before …
-        self.pending: Array = np.zeros((channels, 0), np.float32)  # … the input from the next segment on
+        self.past: Array = np.zeros((channels, 0), np.float32)  # up to one segment of the input before `pending`
+        self.pending: Array = np.zeros((channels, 0), np.float32)  # the input from the next segment on
         self.sum = np.zeros((channels, length))  # tapered results from the start of the next segment on
         self.taper_sum = np.zeros(length)
         self.n_pending = 0  # input samples whose output is not final
@@ -56,8 +56,8 @@ class OverlapAdd:
             return self.pending[:, :0]
         if not self.started:
             self._start()
-        missing = -(-(self.n_pending + self.padding) // self.hop)  # segments until the last sample is final …
-        missing -= sum(n for n, _ in self.in_flight)  # … that were not started
+        missing = -(-(self.n_pending + self.padding) // self.hop)  # segments until the last sample is final
+        missing -= sum(n for n, _ in self.in_flight)  # of which these were started
         tail = max(0, missing * self.hop + self.length - self.hop - self.pending.shape[1])
         known = np.concatenate((self.past, self.pending), axis=1)
         self.pending = mirrored(known, 0, tail)[:, self.past.shape[1] :]

@@ -39,8 +39,8 @@ class SegmentEngine:
         if rate_hz > model_hz and settings.high_band != "keep":
             above = load_high_band() if settings.high_band == "denoise" else None
             self.high_band = HighBand(above, rate_hz, model_hz, channels, linked)
-        self.pending = SampleQueue(channels)  # input whose output is not final …
-        self.pending_low = SampleQueue(channels)  # … and the same at the model's rate
+        self.pending = SampleQueue(channels)  # input whose output is not final
+        self.pending_low = SampleQueue(channels)  # the same at the model's rate
 
     def push(self, block: Array, last: bool) -> tuple[Array, Array]:
         """Add a block [channels, n]; return what is final now, original and change, [channels, m] each."""
