@@ -69,7 +69,7 @@ RECIPE_OPTIONS = {  # option → field of the recipe
 )
 @section(
     "Run",
-    option("--run-dir FOLDER", "Output folder.  [default: runs/PRESET]", PATH, name="run"),
+    option("--run-dir FOLDER", "Output folder.  [default: runs/PRESET]", PATH),
     flag("--resume", "Resume the training in --run-dir."),
     option("--init MODEL", "Start from the weights of a shipped model or a model file.", MODEL_TO_TRAIN),
     option("--steps N", "Number of training steps.", int),
@@ -113,25 +113,25 @@ def train(**options: Any) -> None:
       torchrun --standalone --nproc-per-node 4 -m segan_cli train --data vctk/
     """
     given = SimpleNamespace(**options)
-    run, resume, init = given.run, given.resume, given.init
+    run_dir, resume, init = given.run_dir, given.resume, given.init
     if init is not None:
         check_init(init)
     require_extra("train", "segan train")
-    if resume and (run is None or not (run / "recipe.toml").is_file()):
-        raise TrainingError(f"{run or '--resume'}: no training to resume; give its folder by --run-dir")
+    if resume and (run_dir is None or not (run_dir / "recipe.toml").is_file()):
+        raise TrainingError(f"{run_dir or '--resume'}: no training to resume; give its folder by --run-dir")
     try:
-        base = str(run / "recipe.toml") if run and resume and given.recipe is None else given.recipe
+        base = str(run_dir / "recipe.toml") if run_dir and resume and given.recipe is None else given.recipe
         of_recipe, model = {name: options[name] for name in RECIPE_OPTIONS}, None if base else init
         recipe = resolve_recipe(base, given.preset, given.width, model, of_recipe, given.assignments)
     except ConfigError as error:
         raise click.UsageError(str(error)) from error
-    run = run or unused_folder(Path("runs"), recipe.model.preset)
-    check_run_folder(run, resume)
+    run_dir = run_dir or unused_folder(Path("runs"), recipe.model.preset)
+    check_run_folder(run_dir, resume)
 
     from segan_cli.training.run import RunOptions
 
-    cache = given.cache or run.parent / "cache"
-    run_training(recipe, RunOptions(run, cache, resume, init, given.workers, given.tensorboard), given.device)
+    cache = given.cache or run_dir.parent / "cache"
+    run_training(recipe, RunOptions(run_dir, cache, resume, init, given.workers, given.tensorboard), given.device)
 
 
 def check_init(init: str) -> None:
@@ -145,16 +145,16 @@ def check_init(init: str) -> None:
         raise CheckpointError(f"{init}: no such file; {suggestion(Path(init))}")
 
 
-def check_run_folder(run: Path, resume: bool) -> None:
+def check_run_folder(run_dir: Path, resume: bool) -> None:
     """Raise TrainingError if the run folder is a file, or contains files of a training that is not to be resumed."""
-    if run.exists() and not run.is_dir():
-        raise TrainingError(f"{run}: is a file; give a folder")
+    if run_dir.exists() and not run_dir.is_dir():
+        raise TrainingError(f"{run_dir}: is a file; give a folder")
     if resume or int(os.environ.get("RANK", 0)) != 0:
         return
-    if (run / "recipe.toml").exists():
-        raise TrainingError(f"{run}: contains a training; use --resume to continue it, or another --run-dir")
-    if written := sorted(path.name for pattern in WRITTEN for path in run.glob(pattern)):
-        raise TrainingError(f"{run}: contains {written[0]}, which would be overwritten; give another --run-dir")
+    if (run_dir / "recipe.toml").exists():
+        raise TrainingError(f"{run_dir}: contains a training; use --resume to continue it, or another --run-dir")
+    if written := sorted(path.name for pattern in WRITTEN for path in run_dir.glob(pattern)):
+        raise TrainingError(f"{run_dir}: contains {written[0]}, which would be overwritten; give another --run-dir")
 
 
 def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
@@ -165,11 +165,11 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
     from segan_cli.training.distributed import open_processes
     from segan_cli.training.run import lock_run_dir, open_data, prepare_run
 
-    run = options.run
+    run_dir = options.run_dir
     with (
         listening(RaiseOnSignal()),
         open_processes(device) as processes,
-        lock_run_dir(run) if processes.is_main else nullcontext(),
+        lock_run_dir(run_dir) if processes.is_main else nullcontext(),
     ):
         with progress_bar(processes.is_main) as bar:
             reporter = TrainingReporter(bar)
@@ -184,12 +184,12 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
         if not processes.is_main:
             return
         if not finished:
-            command = shlex.join(["segan", "train", "--run-dir", str(run), "--resume"])
+            command = shlex.join(["segan", "train", "--run-dir", str(run_dir), "--resume"])
             raise StoppedError(
-                f"stopped at step {training.state.step}, saved {run / 'last.pt'}; to resume: {command}",
+                f"stopped at step {training.state.step}, saved {run_dir / 'last.pt'}; to resume: {command}",
                 stop.signal_number,
             )
-        model = shlex.quote(str(run / "best.safetensors"))
+        model = shlex.quote(str(run_dir / "best.safetensors"))
         if reporter.is_worse_than_noisy:
             say("warning: the best model scores below the noisy input; train longer")
         say(f"best model: {reporter.best_line or 'unchanged since the last start'}")

@@ -81,7 +81,7 @@ class TrainingReporter:
             say(line)
         count = f" with {processes.world_size} processes" if processes.world_size > 1 else ""
         resumed = f", resuming at step {first_step} of {steps}" if first_step else ""
-        say(f"training on {processes.device}{count}, run folder {training.options.run}{resumed}")
+        say(f"training on {processes.device}{count}, run folder {training.options.run_dir}{resumed}")
         self.task = self.bar.add_task("training", total=steps, completed=first_step, note="")
 
     def on_step(self, step: int, metrics: StepMetrics, throughput: Throughput) -> None:

@@ -52,9 +52,9 @@ class PerceptualDistance(nn.Module):
     """0.1 d_symmetric + 0.0309 d_asymmetric, the disturbance that PESQ subtracts from 4.5 (ITU-T P.862 and P.862.2).
 
     Simplifications: both signals are taken to be time-aligned, levels are aligned over the whole segment, and the input
-    filter is applied to frames. All else, with its numbers, follows section 10 of P.862: Bark power densities, partial compensation
-    of the transfer function and of short-term gain, Zwicker loudness, dead zone, asymmetry factor and L_p norms over
-    time. Segments without speech have a loss of 0.
+    filter is applied to frames. All else, with its numbers, follows section 10 of P.862: Bark power densities, partial
+    compensation of the transfer function and of short-term gain, Zwicker loudness, dead zone, asymmetry factor and L_p
+    norms over time. Segments without speech have a loss of 0.
     """
 
     bands: Tensor

@@ -29,8 +29,8 @@ FLOOR_DB = -80.0  # black in spectrogram images, relative to the maximum
 class TrainingLog:
     """Lines of metrics by step; a resumed training discards the lines written after its saved step."""
 
-    def __init__(self, run: Path, step: int, tensorboard: bool = False, segments: bool = False) -> None:
-        self.path, self.segments = run / "log.jsonl", run / "segments.jsonl"
+    def __init__(self, run_dir: Path, step: int, tensorboard: bool = False, segments: bool = False) -> None:
+        self.path, self.segments = run_dir / "log.jsonl", run_dir / "segments.jsonl"
         self.lines = truncate_after(self.path, step)
         if segments:
             truncate_after(self.segments, step)
@@ -38,7 +38,7 @@ class TrainingLog:
         if tensorboard:
             from torch.utils.tensorboard import SummaryWriter
 
-            self.board = SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)
+            self.board = SummaryWriter(str(run_dir / "tensorboard"), purge_step=step + 1)
 
     @property
     def noisy(self) -> dict[str, float | None] | None:

@@ -37,7 +37,7 @@ class TrainingCallback(Protocol):
 
 
 def train(
-    state: TrainState, source: ExampleSource, pairs: Sequence[NoisyClean], run: Path, pool: Executor,
+    state: TrainState, source: ExampleSource, pairs: Sequence[NoisyClean], run_dir: Path, pool: Executor,
     callback: TrainingCallback, workers: int = 0, tensorboard: bool = False, stop: Callable[[], bool] = lambda: False,
 ) -> bool:  # fmt: skip
     """Train to the last step, or until `stop` returns true; returns whether it was reached. Raises TrainingError."""
@@ -47,10 +47,10 @@ def train(
     if state.step == 0:
         set_reference(state, source, plan)
         if is_main:
-            state.save(run / "last.pt")  # a training stopped before its first validation resumes from its first weights
+            state.save(run_dir / "last.pt")  # from which a training that stops before its first validation resumes
     if is_main:
-        log = TrainingLog(run, state.step, tensorboard, config.log_segments)
-        validation = Validation(config, pairs, pool, run, log, callback.on_validation)
+        log = TrainingLog(run_dir, state.step, tensorboard, config.log_segments)
+        validation = Validation(config, pairs, pool, run_dir, log, callback.on_validation)
         validation.resume(state.step, state.device)
     feed = batches(source, plan, state.step, workers, pin=state.device.type == "cuda")
     meter = ThroughputMeter(config.batch_size * state.model_config.segment_length / state.model_config.sample_rate_hz)
@@ -76,10 +76,10 @@ def train(
             validation.finish()
             callback.on_validation_start(state.step)
             validation.start(state.ema_snapshot())
-            state.save(run / "last.pt")
+            state.save(run_dir / "last.pt")
         validation.finish(wait=False)
     if is_main and stopped:
-        state.save(run / "last.pt")  # a pending validation is scored again after a resumption
+        state.save(run_dir / "last.pt")  # a pending validation is scored again after a resumption
     elif is_main:
         validation.finish()  # wait for the scores of the last model
     return not stopped

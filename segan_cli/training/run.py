@@ -39,7 +39,7 @@ LOCAL_RANK, LOCAL_WORLD_SIZE = "LOCAL_RANK", "LOCAL_WORLD_SIZE"  # environment v
 class RunOptions:
     """Options of a run that are not part of its recipe."""
 
-    run: Path  # folder
+    run_dir: Path
     cache: Path  # folder of decoded audio
     resume: bool = False
     init: str | None = None  # model or state to start from
@@ -59,11 +59,11 @@ class TrainingRun:
 
     def train(self, callback: TrainingCallback, stop: Callable[[], bool]) -> bool:
         """Train to the last step, or until `stop` returns true; returns whether it was reached."""
-        state, options = self.state, self.options
+        state, options, run_dir = self.state, self.options, self.options.run_dir
         workers = default_workers(state.device) if options.workers is None else options.workers
-        with worker_pool() as pool, explained_errors(state.training, state.device, options.run, state):
+        with worker_pool() as pool, explained_errors(state.training, state.device, run_dir, state):
             return train(
-                state, self.data.training, self.mixes, options.run, pool, callback, workers, options.tensorboard, stop
+                state, self.data.training, self.mixes, run_dir, pool, callback, workers, options.tensorboard, stop
             )
 
 
@@ -71,16 +71,16 @@ def open_data(
     recipe: Recipe, options: RunOptions, processes: Processes, progress: Callable[[str], Progress]
 ) -> TrainingData:
     """Open the data, which one process of each machine decodes; raises ConfigError, CorpusError, TrainingError."""
-    training, run = recipe.training, options.run
+    training, run_dir = recipe.training, options.run_dir
     sampling_plan(training, recipe.model.segment_length, processes)  # fails before any data is read
     Reconstruction(training.reconstruction())  # as does this, for a loss that is not installed
-    check_mixes(run / "validation.jsonl", training.validation_mixes)
+    check_mixes(run_dir / "validation.jsonl", training.validation_mixes)
     if options.tensorboard:
         require_extra("tensorboard", "--tensorboard")
     is_first_here = int(os.environ.get(LOCAL_RANK, 0)) == 0
     if not is_first_here:
         processes.barrier()
-    split = run / "split.json"
+    split = run_dir / "split.json"
     previous = load_split(split) if options.resume and split.exists() else None
     cache = Cache(options.cache, recipe.model.sample_rate_hz)
     data = load_training_data(
@@ -93,11 +93,11 @@ def open_data(
 
 def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, data: TrainingData) -> TrainingRun:
     """Create or load the state, and write the run folder; raises CorpusError, CheckpointError, TrainingError."""
-    run, changes = options.run, []
-    with explained_errors(recipe.training, processes.device, run):
+    run_dir, changes = options.run_dir, []
+    with explained_errors(recipe.training, processes.device, run_dir):
         state = TrainState(recipe.model, recipe.training, processes)
-    if options.resume and (run / "last.pt").exists():
-        changes = state.load(run / "last.pt")
+    if options.resume and (run_dir / "last.pt").exists():
+        changes = state.load(run_dir / "last.pt")
     elif options.init is not None:
         state.start_from(options.init)
     command = shlex.join(["segan", *sys.argv[1:]])
@@ -105,10 +105,10 @@ def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, data:
     state.history.append({"command": command, "data": corpora, "from_step": state.step, "segan": __version__})
     mixes: list[NoisyClean] = []
     if processes.is_main:
-        write_text(run / "recipe.toml", recipe_text(recipe))
-        write_text(run / "data.json", json.dumps([asdict(corpus) for corpus in data.corpora], indent=1) + "\n")
-        save_split(run / "split.json", data.splits)
-        mixes = validation_mixes(data, recipe.training, run / "validation.jsonl")
+        write_text(run_dir / "recipe.toml", recipe_text(recipe))
+        write_text(run_dir / "data.json", json.dumps([asdict(corpus) for corpus in data.corpora], indent=1) + "\n")
+        save_split(run_dir / "split.json", data.splits)
+        mixes = validation_mixes(data, recipe.training, run_dir / "validation.jsonl")
     return TrainingRun(state, data, mixes, options, changes)
 
 
@@ -120,10 +120,10 @@ def default_workers(device: torch.device) -> int:
 
 
 @contextmanager
-def lock_run_dir(run: Path) -> Iterator[None]:
+def lock_run_dir(run_dir: Path) -> Iterator[None]:
     """Lock a run folder, removed if it is empty at the end; raises TrainingError if another training uses it."""
-    run.mkdir(parents=True, exist_ok=True)
-    lock = run / ".lock"
+    run_dir.mkdir(parents=True, exist_ok=True)
+    lock = run_dir / ".lock"
     try:
         with FileLock(lock, blocking=False):
             try:
@@ -131,10 +131,10 @@ def lock_run_dir(run: Path) -> Iterator[None]:
             finally:
                 lock.unlink(missing_ok=True)
     except Timeout as error:
-        raise TrainingError(f"{run}: another training is running in it; name another --run-dir") from error
+        raise TrainingError(f"{run_dir}: another training is running in it; name another --run-dir") from error
     finally:
-        if not any(run.iterdir()):
-            run.rmdir()
+        if not any(run_dir.iterdir()):
+            run_dir.rmdir()
 
 
 def validation_mixes(data: TrainingData, training: TrainingConfig, path: Path) -> list[NoisyClean]:
@@ -168,7 +168,7 @@ def write_text(path: Path, text: str) -> None:
 
 @contextmanager
 def explained_errors(
-    config: TrainingConfig, device: torch.device, run: Path, state: TrainState | None = None
+    config: TrainingConfig, device: torch.device, run_dir: Path, state: TrainState | None = None
 ) -> Iterator[None]:
     """Raise errors of the block as TrainingError with a remedy, or unchanged if they are bugs."""
     try:
@@ -178,7 +178,7 @@ def explained_errors(
         if reason is None:
             raise
         when = "" if isinstance(error, TrainingError) else f"step {state.step + 1}: " if state else "at the start: "
-        kept = f"; {run / 'last.pt'} keeps the last good state" if (run / "last.pt").exists() else ""
+        kept = f"; {run_dir / 'last.pt'} keeps the last good state" if (run_dir / "last.pt").exists() else ""
         raise TrainingError(f"{when}{reason}{kept}") from error
 
 

@@ -25,13 +25,13 @@ class Validation:
     """Scores one model at a time and keeps the best; a model is in the run folder until its scores are written."""
 
     def __init__(
-        self, config: TrainingConfig, pairs: Sequence[NoisyClean], pool: Executor, run: Path, log: TrainingLog,
+        self, config: TrainingConfig, pairs: Sequence[NoisyClean], pool: Executor, run_dir: Path, log: TrainingLog,
         on_scores: Callable[[int, Scores, Scores, bool], None],
     ) -> None:  # fmt: skip
         """`pairs` are whole utterances; `on_scores` receives a step, its scores, those of noisy, and if it is best."""
-        self.config, self.pairs, self.pool, self.run, self.log = config, pairs, pool, run, log
+        self.config, self.pairs, self.pool, self.run_dir, self.log = config, pairs, pool, run_dir, log
         self.on_scores = on_scores
-        self.candidate = run / "candidate.safetensors"
+        self.candidate = run_dir / "candidate.safetensors"
         self.model: Model | None = None  # whose scores are being computed
         self.jobs: Jobs = []  # which compute them
         self.noisy_jobs: Jobs = []  # of the noisy utterances themselves, once
@@ -69,13 +69,13 @@ class Validation:
             return
         self.model, config, step = None, self.config, model.provenance["steps"]
         scores = model.provenance["validation"] = means(self.jobs)
-        score, best_file = scores[config.best_by], self.run / "best.safetensors"
+        score, best_file = scores[config.best_by], self.run_dir / "best.safetensors"
         best = (score is not None and score > self.log.best(config.best_by)) or not best_file.exists()
         if best:
             save_model(best_file, model)
         if config.keep:
-            save_model(self.run / f"step-{step:07d}.safetensors", model)
-            for old in sorted(self.run.glob("step-*.safetensors"))[: -config.keep]:
+            save_model(self.run_dir / f"step-{step:07d}.safetensors", model)
+            for old in sorted(self.run_dir.glob("step-*.safetensors"))[: -config.keep]:
                 old.unlink()
         if self.log.noisy is None:
             self.log.write({"step": 0, "noisy": means(self.noisy_jobs)})
