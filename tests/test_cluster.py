@@ -18,7 +18,7 @@ pytest.importorskip("s3fs", reason="needs s3fs")
 
 from segan_cli.backends.pretrained import find_onnx
 from segan_cli.cluster.enhance import EnhancingActor
-from segan_cli.cluster.pipeline import ActorOptions, ModelFile, capacity, connected
+from segan_cli.cluster.pipeline import ActorOptions, SentModel, capacity, connected
 from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import OutputOptions
 from segan_cli.errors import SeganError
@@ -111,7 +111,7 @@ def test_no_recording_is_lost_when_a_batch_is_stopped_and_a_node_is_killed(clust
 
 def test_a_machine_without_the_folder_refuses_relative_names(folder):
     soundfile.write(folder / "a.wav", voice(0.2), 16_000)
-    actor = EnhancingActor(ModelFile("default", None), {}, OutputOptions(), folder / "nowhere")
+    actor = EnhancingActor(SentModel("default", None), {}, OutputOptions(), folder / "nowhere")
     for job in (Job(Path("a.wav"), folder / "b.wav"), Job(folder / "a.wav", Path("b.wav"))):
         (result,) = actor({"item": [pickle.dumps(job)]})["result"]
         assert f"has no folder {folder / 'nowhere'}" in pickle.loads(result).error
@@ -123,14 +123,14 @@ def test_a_machine_without_the_folder_refuses_relative_names(folder):
 def test_a_model_file_is_sent_to_the_nodes_and_a_broken_one_is_refused(folder, tmp_path):
     model = tmp_path / "mine.onnx"
     model.write_bytes(find_onnx("default").read_bytes())
-    sent = ModelFile.of(str(model))
+    sent = SentModel.of(str(model))
     model.unlink()
     actor = EnhancingActor(sent, {}, OutputOptions(), folder)
     soundfile.write(folder / "c.wav", voice(0.2), 16_000)
     (result,) = actor({"item": [pickle.dumps(Job(folder / "c.wav", folder / "d.wav"))]})["result"]
     assert pickle.loads(result).model == str(model)
     assert pickle.loads(result).error is None
-    broken = EnhancingActor(ModelFile("mine.onnx", b"no model"), {}, OutputOptions(), folder)
+    broken = EnhancingActor(SentModel("mine.onnx", b"no model"), {}, OutputOptions(), folder)
     (result,) = broken({"item": [pickle.dumps(Job(folder / "c.wav", folder / "e.wav"))]})["result"]
     assert isinstance(pickle.loads(result), SeganError)
 

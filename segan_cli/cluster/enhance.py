@@ -10,7 +10,7 @@ from socket import gethostname
 from typing import Any
 
 from segan_cli.atomic import remove_leftovers
-from segan_cli.cluster.pipeline import ActorOptions, Batch, ModelFile, enter_folder, run_on_actors
+from segan_cli.cluster.pipeline import ActorOptions, Columns, SentModel, enter_folder, run_on_actors
 from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job, Plan
@@ -24,7 +24,7 @@ LOCK_WAIT_S = 30.0  # in which a lost actor ends, so that its target is no longe
 class EnhancingActor:
     """Enhances batches of jobs with one model; Ray makes one in each of its processes."""
 
-    def __init__(self, model: ModelFile, arguments: dict[str, Any], options: OutputOptions, folder: Path) -> None:
+    def __init__(self, model: SentModel, arguments: dict[str, Any], options: OutputOptions, folder: Path) -> None:
         """Load the model; relative names are relative to `folder`."""
         self.folder = folder
         self.at_home = enter_folder(folder)
@@ -38,7 +38,7 @@ class EnhancingActor:
         # Which outputs exist was checked before. One that exists now is from an actor that was lost.
         self.options = replace(options, force=True)
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: Columns) -> Columns:
         """Enhance pickled jobs; returns their pickled outcomes, or the error of a model that cannot be used."""
         return {"result": [pickle.dumps(self._run(pickle.loads(job))) for job in batch["item"]]}
 
@@ -63,7 +63,7 @@ def enhance_on_cluster(
     on_outcome: Callable[[Outcome], None],
 ) -> None:  # fmt: skip
     """Enhance jobs on the cluster; `on_outcome` takes outcomes in any order. Raises CheckpointError, ConfigError."""
-    constructor = (ModelFile.of(model), arguments, options, Path.cwd())
+    constructor = (SentModel.of(model), arguments, options, Path.cwd())
     for outcome in run_on_actors(jobs, len(jobs), EnhancingActor, constructor, actors):
         if isinstance(outcome, SeganError):
             raise outcome

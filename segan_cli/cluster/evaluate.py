@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
-from segan_cli.cluster.pipeline import ActorOptions, Batch, ModelFile, enter_folder, run_on_actors
+from segan_cli.cluster.pipeline import ActorOptions, Columns, SentModel, enter_folder, run_on_actors
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.evaluation.cases import Case
 from segan_cli.evaluation.run import Scored, Scorer, Shifts
@@ -15,7 +15,7 @@ from segan_cli.evaluation.run import Scored, Scorer, Shifts
 class ScoringActor:
     """Scores batches of cases; Ray makes one in each of its processes."""
 
-    def __init__(self, models: Mapping[str, ModelFile], threads: int, folder: Path) -> None:
+    def __init__(self, models: Mapping[str, SentModel], threads: int, folder: Path) -> None:
         """Load the models; relative names are relative to `folder`."""
         enter_folder(folder)
         stack = self.stack = ExitStack()
@@ -24,7 +24,7 @@ class ScoringActor:
         }
         self.score = Scorer(ThreadPoolExecutor(1), enhancers)
 
-    def __call__(self, batch: Batch) -> Batch:
+    def __call__(self, batch: Columns) -> Columns:
         """Score pickled cases; returns the pickled results of each."""
         return {"result": [pickle.dumps(list(self.score(*pickle.loads(item)))) for item in batch["item"]]}
 
@@ -34,7 +34,7 @@ class ClusterRunner:
 
     def __init__(self, models: Mapping[str, str], actors: ActorOptions) -> None:
         """Takes the name or file of each system that is a model."""
-        self.models = {system: ModelFile.of(model) for system, model in models.items()}
+        self.models = {system: SentModel.of(model) for system, model in models.items()}
         self.actors = actors
 
     def __call__(self, cases: Sequence[Case], measures: tuple[str, ...], shifts: Shifts) -> Scored:

@@ -23,18 +23,18 @@ QUIET = {  # defaults of environment variables
 }
 MAX_BLOCK = 64  # jobs that an actor takes at a time, all of which are done again if it is lost
 BLOCKS_PER_ACTOR = 16  # so that all actors end at about the same time
-Batch = dict[str, Any]  # column → values
+Columns = dict[str, Any]  # column → values
 
 
 @dataclass(frozen=True)
-class ModelFile:
+class SentModel:
     """A model by name, with the content of its file unless it is shipped."""
 
     name: str
     content: bytes | None
 
     @classmethod
-    def of(cls, model: str) -> "ModelFile":
+    def of(cls, model: str) -> "SentModel":
         """Read a model file; of a shipped model only the name is needed."""
         return cls(model, None if is_shipped(model) else Path(model).read_bytes())
 
