@@ -132,7 +132,6 @@ def describe_networks(recipe: Recipe) -> list[str]:
     full_strength = adversarial.start + adversarial.ramp_steps
     n_generator, n_discriminator = weights(model)
     lines = [f"generator: {model.preset}, {n_generator:,} weights"]
-    full_strength = adversarial.start + adversarial.ramp_steps
     if adversarial.weight and adversarial.start < steps:
         ramp = f", at full strength from step {full_strength}" if adversarial.ramp_steps else ""
         lines.append(

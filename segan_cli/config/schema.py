@@ -7,9 +7,7 @@ import math
 import reprlib
 import typing
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from importlib.metadata import entry_points
-from operator import or_
 from typing import Any, ClassVar, Literal, TypeVar
 
 from segan_cli.errors import ConfigError
@@ -85,8 +83,7 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     """Convert a JSON-like value to the type of a field, raising ConfigError if it does not fit."""
     arguments = typing.get_args(kind)
     if type(None) in arguments:
-        others = reduce(or_, (other for other in arguments if other is not type(None)))
-        return None if value is None or value == NONE else _convert(others, value, where)
+        return None if value is None or value == NONE else _convert(arguments[0], value, where)
     if isinstance(kind, type) and issubclass(kind, Selected) and isinstance(value, dict):
         kind = kind.of_family(value.get("family"), where)
     if dataclasses.is_dataclass(kind):

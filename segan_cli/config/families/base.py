@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-LARGEST_PEAK = 0.9  # of segments whose level is normalised
-LEAST_LEVEL = 1e-6  # a segment below it is normalised as if it had this level
+LARGEST_PEAK, LEAST_LEVEL = 0.9, 1e-6  # of segments whose level is normalised; below, they count as this level
 
 
 class NetworkConfig(Selected, ABC):
