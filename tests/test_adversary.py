@@ -9,7 +9,7 @@ from torch import nn
 
 from segan_cli.config.families.convolutional import ConvolutionalDiscriminatorConfig
 from segan_cli.config.families.spectral import SpectralDiscriminatorConfig
-from segan_cli.config.training import GRADIENT_PENALTY, METRIC, SEPARABLE, AdversarialConfig, ObjectiveName
+from segan_cli.config.training import METRIC, SEPARABLE, AdversarialConfig, ObjectiveName
 from segan_cli.errors import ConfigError
 from segan_cli.losses.adversarial import OBJECTIVES, SeparableLoss, feature_matching
 from segan_cli.networks.convolutional import ConvolutionalDiscriminator
@@ -384,7 +384,6 @@ def test_discriminator_statistics_equal_values_computed_by_hand():
 def test_the_config_knows_the_properties_of_every_objective():
     assert tuple(OBJECTIVES) == get_args(ObjectiveName)
     assert tuple(name for name, objective in OBJECTIVES.items() if objective.metric) == METRIC
-    assert tuple(name for name, objective in OBJECTIVES.items() if objective.gradient_penalty) == GRADIENT_PENALTY
     separable = [name for name, objective in OBJECTIVES.items() if isinstance(objective.discriminator, SeparableLoss)]
     assert [*SEPARABLE] == separable
 

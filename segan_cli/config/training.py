@@ -74,7 +74,7 @@ ObjectiveName = Literal[
 LABELLED = ("minimax", "non-saturating", "maximum-likelihood", "least-squares")  # objectives with a label of real
 SEPARABLE = (*LABELLED, "hinge")  # the discriminator's loss is a term on real plus a term on fake
 METRIC = ("metricgan",)  # the discriminator predicts a measured quality
-GRADIENT_PENALTY = ("wasserstein-gp",)
+GRADIENT_PENALTY = ("wasserstein-gp",)  # of the critic (arXiv 1704.00028)
 
 
 @dataclass(frozen=True)

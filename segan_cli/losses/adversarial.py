@@ -44,7 +44,6 @@ class Objective:
     boundary: float | None  # decision threshold on the logit; None: halfway between the mean logits of real and fake
     relativistic: bool = False  # the generator's loss depends on the logits of real
     metric: bool = False  # the discriminator predicts a measured quality and is conditioned on clean speech
-    gradient_penalty: bool = False  # of the critic (arXiv 1704.00028)
     weight_clipping: bool = False  # of the critic (arXiv 1701.07875)
 
 
@@ -120,7 +119,7 @@ OBJECTIVES = {
     "least-squares": Objective(LEAST_SQUARES, lambda fake, real: 0.5 * (fake - 1).square().mean(), 0.5),
     "hinge": Objective(HINGE, critic_generator, 0.0),
     "wasserstein-clip": Objective(critic, critic_generator, None, weight_clipping=True),
-    "wasserstein-gp": Objective(critic, critic_generator, None, gradient_penalty=True),
+    "wasserstein-gp": Objective(critic, critic_generator, None),
     "relativistic-least-squares": Objective(
         relativistic_least_squares_discriminator, relativistic_least_squares_generator, None, relativistic=True
     ),

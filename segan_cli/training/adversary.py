@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from segan_cli.config.training import AdversarialConfig
+from segan_cli.config.training import GRADIENT_PENALTY, AdversarialConfig
 from segan_cli.losses.adversarial import OBJECTIVES, Objective, clip_weights, feature_matching, gradient_penalty, r1
 from segan_cli.networks.layers import at_least_float32
 
@@ -88,7 +88,7 @@ class Adversary(nn.Module):
             loss = torch.lerp(loss, mismatched, config.mismatched_share)
         if config.r1_weight and side != "fake":
             loss = loss + config.r1_weight * r1(discriminate, noised)
-        if objective.gradient_penalty:
+        if config.objective in GRADIENT_PENALTY:
             loss = loss + config.gradient_penalty_weight * gradient_penalty(discriminate, real, fake.detach())
         return loss, {name: mean_over_patches(each.detach()) for name, each in logits.items()}
 

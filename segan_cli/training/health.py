@@ -30,7 +30,8 @@ class Health:
         """Add the metrics of one step, without those of gradients that overflowed in fp16."""
         self.recent.append({name: value for name, value in metrics.items() if math.isfinite(value)})
         if sum("adversarial_gradient" in recent for recent in self.recent) >= SMOOTHING_STEPS:
-            self.largest_gradient = max(self.largest_gradient, self._mean("adversarial_gradient", SMOOTHING_STEPS))
+            push = self.means(SMOOTHING_STEPS).get("adversarial_gradient", 0.0)
+            self.largest_gradient = max(self.largest_gradient, push)
 
     def state(self) -> dict[str, Any]:
         """The state for a resumed training, as plain JSON data."""
@@ -54,8 +55,8 @@ class Health:
     def _from_history(self) -> dict[str, str]:
         failure_modes = {}
         if len(self.recent) == HISTORY_STEPS:
-            real, fake = self._mean("d_real_accuracy", HISTORY_STEPS), self._mean("d_fake_accuracy", HISTORY_STEPS)
-            push = self._mean("adversarial_gradient", SMOOTHING_STEPS)
+            means, push = self.means(), self.means(SMOOTHING_STEPS).get("adversarial_gradient", 0.0)
+            real, fake = means.get("d_real_accuracy", 0.0), means.get("d_fake_accuracy", 0.0)
             if min(real, fake) >= WON_ACCURACY and push < VANISHED_SHARE * self.largest_gradient:
                 failure_modes["discriminator won"] = (
                     f"the discriminator has won: it is right on {real:.0%} of clean and {fake:.0%} of enhanced"
@@ -79,10 +80,6 @@ class Health:
         smooth = np.convolve(series, np.ones(SMOOTHING_STEPS) / SMOOTHING_STEPS, "valid")
         leads = np.sign(smooth[np.abs(smooth) > CLEAR_D_PRIME])
         return int(np.count_nonzero(np.diff(leads)))
-
-    def _mean(self, name: str, steps: int) -> float:
-        values = [report[name] for report in list(self.recent)[-steps:] if name in report]
-        return float(np.mean(values)) if values else 0.0
 
 
 def _from_checkup(checkup: StepMetrics) -> dict[str, str]:
