@@ -61,6 +61,14 @@ def test_a_folder_imports_from_those_before_it(folder):
             assert {folder_of(name) for name in imports} <= set(allowed), f"{module} imports {sorted(imports)}"
 
 
+def test_containers_import_nothing_else_of_audio():
+    of_containers = {name: imports for name, imports in GRAPH.items() if name.startswith("audio.containers.")}
+    assert len(of_containers) == 4
+    assert {name for imports in of_containers.values() for name in imports if name.startswith("audio.")} <= {
+        "audio.containers", *of_containers
+    }  # fmt: skip
+
+
 def test_no_import_goes_round_in_a_circle():
     TopologicalSorter(GRAPH).prepare()  # raises CycleError, naming the circle
 

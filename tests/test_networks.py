@@ -9,6 +9,7 @@ import torch
 from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS, scaled
+from segan_cli.enhancement import segment_engine
 from segan_cli.errors import ConfigError
 from segan_cli.networks.convolutional import ConvolutionalDiscriminator, ConvolutionalGenerator
 from segan_cli.networks.families import build_generator
@@ -325,6 +326,13 @@ def test_virtual_batch_norm_uses_the_reference_plus_the_example():
     everything = np.array([0.0, 2.0, 4.0, 6.0, 9.0, 9.0])
     torch.testing.assert_close(out, (x - everything.mean()) / everything.std(), check_dtype=False, rtol=1e-4, atol=0)
     torch.testing.assert_close(ref, (reference - 3.0) / 5.0**0.5, rtol=1e-4, atol=1e-6)
+
+
+def test_level_gain_is_the_same_in_training_and_when_enhancing():
+    torch.manual_seed(0)
+    segments = torch.randn(4, 1, 1000) * torch.tensor([0.1, 3.0, 1e-8, 0.0])[:, None, None]
+    segments[0, 0, 3] = 50.0
+    np.testing.assert_allclose(level_gain(segments, 0.05), segment_engine.level_gain(segments.numpy(), 0.05), rtol=1e-5)
 
 
 def test_level_gain_reaches_the_level_but_never_clips():

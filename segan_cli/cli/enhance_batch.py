@@ -209,18 +209,15 @@ def new_jobs(plan: Plan, arguments: SimpleNamespace, reporter: BatchReporter) ->
         reporter.on_outcome(Outcome(source, "", error=why))
     if arguments.force:
         return plan
-    existing, new = ExistingTargets(plan.folder, single=len(plan) == 1), bytearray()
+    existing, new, skipped = ExistingTargets(plan.folder, single=len(plan) == 1), bytearray(), arguments.skip_existing
     for job in plan:
         new.append(job.target not in existing)
         if new[-1]:
             continue
-        outcome = Outcome(str(job.source), str(job.target), skipped=arguments.skip_existing)
-        if arguments.skip_existing:
+        if skipped:
             remove_leftovers(job.target)
-            reporter.on_outcome(outcome)
-        else:
-            error = str(ExistsError(f"{job.target}: exists already"))
-            reporter.on_outcome(replace(outcome, error=error), existing=True)
+        error = None if skipped else str(ExistsError(f"{job.target}: exists already"))
+        reporter.on_outcome(Outcome(str(job.source), str(job.target), error, skipped), existing=not skipped)
     reporter.report_existing()
     return plan.kept(new)
 

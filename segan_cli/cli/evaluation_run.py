@@ -33,7 +33,7 @@ from segan_cli.evaluation.report import (
     to_csv,
     to_markdown,
 )
-from segan_cli.evaluation.run import EvaluationResult, Runner, evaluate
+from segan_cli.evaluation.run import EvaluationResult, ScoreCases, evaluate
 from segan_cli.evaluation.scoring import ScoreStore
 from segan_cli.evaluation.signals import NoiseMix
 from segan_cli.measures.catalog import DNSMOS, FULL_BAND, MEASURES, WITH_REFERENCE, package_versions
@@ -206,7 +206,7 @@ def open_store(path: Path | None, quiet: bool) -> ScoreStore | None:
 
 
 @contextmanager
-def cluster_runner(arguments: SimpleNamespace, systems: Mapping[str, Path | Enhancer]) -> Iterator[Runner | None]:
+def cluster_runner(arguments: SimpleNamespace, systems: Mapping[str, Path | Enhancer]) -> Iterator[ScoreCases | None]:
     """Connect to a cluster and yield what runs an evaluation on it; None for no address."""
     if arguments.ray is None:
         yield None

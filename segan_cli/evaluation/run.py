@@ -28,7 +28,7 @@ DELAY_TOLERANCE = 1  # samples by which shared delays may differ
 Progress = Callable[[int, int], object]  # signals done, signals in total
 Shifts = Mapping[str, int]  # system → delay to compensate, in samples at 16 kHz
 Scored = Iterator[tuple[str, str, ScoringResult | str]]  # case, system, result or the reason why there is none
-Runner = Callable[[Sequence[Case], tuple[str, ...], Shifts], Scored]  # scores cases by measures
+ScoreCases = Callable[[Sequence[Case], tuple[str, ...], Shifts], Scored]  # scores cases by measures
 
 MAX_QUEUED = 8  # signals waiting for a worker, to bound memory
 
@@ -145,7 +145,7 @@ def evaluate(
     jobs: int | None = None,  # worker processes; None: one per core
     store: ScoreStore | None = None,
     progress: Progress = lambda done, total: None,
-    runner: Runner | None = None,  # scores the cases, instead of worker processes
+    runner: ScoreCases | None = None,  # scores the cases, instead of worker processes
 ) -> EvaluationResult:
     """Score the noisy signals and those of every system against the clean ones.
 
@@ -156,7 +156,7 @@ def evaluate(
     names, models = (NOISY, *systems), {name: model for name, model in systems.items() if isinstance(model, Denoiser)}
     steps, total = count(1), sum(len(case.signals) for case in table) * (1 + align)
 
-    def score_all(run: Runner, measures: tuple[str, ...], shifts: Shifts) -> dict[str, Outcomes]:
+    def score_all(run: ScoreCases, measures: tuple[str, ...], shifts: Shifts) -> dict[str, Outcomes]:
         outcomes: dict[str, Outcomes] = {case.name: {} for case in table}
         for name, system, outcome in run(table, measures, shifts):
             outcomes[name][system] = outcome
