@@ -1,4 +1,4 @@
-"""What this machine and installation have: cores, limits on processes and open files, optional packages."""
+"""What this machine and installation have, and what may be asked of them: cores, limits, optional packages."""
 
 import os
 import shlex
@@ -9,6 +9,7 @@ from pathlib import Path
 from segan_cli.errors import SeganError
 
 MAX_JOBS = 1_024  # processes or threads that a user may request
+MAX_BATCH, MAX_SEED = 4_096, 2**32 - 1  # of an enhancement
 PACKAGES = {  # extra → packages, by the names they are imported by
     "train": ("torch", "torchaudio", "safetensors", "scipy", "filelock", "tomli_w", "pesq", "pystoi"),
     "evaluate": ("scipy", "pesq", "pystoi", "platformdirs"),

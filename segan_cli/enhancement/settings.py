@@ -6,11 +6,10 @@ from typing import Literal, get_args
 from segan_cli.backends.network import Precision
 from segan_cli.config.schema import check_int_range, short_repr
 from segan_cli.errors import ConfigError
+from segan_cli.system import MAX_BATCH, MAX_SEED
 
 Channels = Literal["linked", "independent"]
 HighBandPolicy = Literal["denoise", "keep", "drop"]
-
-MAX_BATCH, MAX_SEED = 4_096, 2**32 - 1
 
 
 @dataclass(frozen=True)
