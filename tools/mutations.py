@@ -11,6 +11,7 @@ cannot be applied.
 
 import argparse
 import contextlib
+import multiprocessing
 import os
 import resource
 import shutil
@@ -22,7 +23,6 @@ import tomllib
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,6 @@ ROOT = Path(__file__).parent.parent
 LIST = Path(__file__).with_suffix(".toml")
 COPIED = ("segan_cli", "tests", "pyproject.toml")  # the rest is linked
 PRELOADED = ["torch._dynamo", "torchaudio", "scipy.signal", "pesq", "pystoi", "soundfile", "soxr", "hypothesis", "onnx"]
-CONTEXT = get_context("forkserver")
 LONGEST_S, LATEST_S = 300, 3_600  # of processor time and of time, for the tests of a mutation
 NOTICED, SURVIVED = 1, 0  # pytest's exit codes; all others mean that the tests could not be run
 
@@ -110,8 +109,8 @@ def run_tests(mutation: Mutation | None, tests: Sequence[str]) -> tuple[int, str
 
 def in_process(mutation: Mutation | None, tests: Sequence[str]) -> tuple[int, str]:
     """Run tests in a process; one that crashes, or takes too long with a mutation, has noticed it."""
-    receiver, sender = CONTEXT.Pipe(False)
-    process = CONTEXT.Process(target=send_outcome, args=(mutation, tests, sender))
+    receiver, sender = multiprocessing.Pipe(False)
+    process = multiprocessing.Process(target=send_outcome, args=(mutation, tests, sender))
     process.start()
     sender.close()
     try:
@@ -161,7 +160,8 @@ def main() -> int:
 
 def report(chosen: Sequence[Mutation], jobs: int) -> int:
     """Run the tests of each mutation, and of none first; print what became of it; → exit code."""
-    CONTEXT.set_forkserver_preload(PRELOADED)  # so that each run need not load them
+    multiprocessing.set_start_method("forkserver")
+    multiprocessing.set_forkserver_preload(PRELOADED)  # so that each run need not load them
     with ThreadPoolExecutor(jobs) as pool:
         began = time.monotonic()
         every = sorted({test for mutation in chosen for test in mutation.tests})
