@@ -136,6 +136,17 @@ def test_the_audio_codec_is_kept(path, tmp_path):
     assert "Audio: flac" in told.stderr
 
 
+def test_sound_that_a_container_cannot_hold_gets_its_default_codec(path, tmp_path):
+    soundfile.write(tmp_path / "sound.wav", voice(0.5), 16_000)
+    made = ("-map", "0:a", "-map", "1:v", "-c:a", "wmav2", "-c:v", "mpeg4", tmp_path / "in.mkv")
+    ffmpeg(path, "-i", tmp_path / "sound.wav", *PICTURE, *made)
+    result = segan("enhance", tmp_path / "in.mkv", "-o", tmp_path / "out.mp4", PATH=path)
+    assert result.returncode == 0, result.stderr
+    assert ".mp4 files cannot hold wmav2 sound; it is written in their default codec" in result.stderr
+    copied = ffmpeg(path, "-i", tmp_path / "out.mp4", "-map", "0:a", "-c", "copy", "-f", "framecrc", "-")
+    assert b"#codec_id 0: aac" in copied
+
+
 def test_a_damaged_video_leaves_no_output(path, tmp_path):
     soundfile.write(tmp_path / "sound.wav", voice(SECONDS), 16_000)
     ffmpeg(path, "-i", tmp_path / "sound.wav", *PICTURE, *CONTAINERS["mov"], tmp_path / "whole.mov")

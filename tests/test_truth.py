@@ -18,6 +18,7 @@ from commands import PATIENCE_S, alone, command, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.audio import sources
+from segan_cli.audio.containers import mpeg
 from segan_cli.audio.libsndfile.reader import MESSAGES
 from segan_cli.audio.sources import open_file, open_stream
 from segan_cli.data.cache import Cache, CacheEntry
@@ -195,6 +196,25 @@ def test_mp3_without_a_header_is_read_as_ffmpeg_reads_it(options, tagged, tmp_pa
     path.write_bytes(content[: -128 - 7])
     with pytest.raises(AudioError, match="ends within a frame"):
         read(path)
+
+
+@pytest.mark.parametrize(
+    ("stated", "n", "cut", "missing", "note"),
+    [
+        (10, 10, False, None, None),
+        (10, 10, True, None, None),
+        (10, 9, False, None, None),  # some writers count the header frame
+        (10, 9, True, "its header specifies 10 frames, the file has 9", None),
+        (10, 8, False, "its header specifies 10 frames, the file has 8", None),
+        (10, 11, False, None, "its header specifies 10 frames, 11 are read"),
+        (0, 10, True, "it ends within a frame", None),
+        (None, 10, False, None, None),
+    ],
+)
+def test_the_frames_of_an_mp3_are_compared_with_its_header(stated, n, cut, missing, note):
+    link = mpeg.Link(mpeg.frame_header(b"\xff\xfb\x90\x00"), stated, frames=n, cut=cut)
+    part = mpeg.make_part(link)
+    assert (part.missing, part.note) == (missing, note)
 
 
 def test_mp2_and_mp3_in_wav_are_read_whole(tmp_path, ffmpeg):
