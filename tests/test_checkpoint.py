@@ -16,7 +16,7 @@ from segan_cli.config.presets import PRESETS
 from segan_cli.config.schema import from_dict
 from segan_cli.config.training import TrainingConfig
 from segan_cli.errors import CheckpointError, ConfigError
-from segan_cli.networks.checkpoint import Model, load_model, save_model
+from segan_cli.networks.checkpoint import Model, check_names, load_model, save_model
 from segan_cli.networks.convolutional import ConvolutionalGenerator
 
 TINY = ModelConfig(
@@ -63,6 +63,13 @@ def test_missing_or_unknown_weights_are_refused_by_name(saved, change):
     save_file(weights, path, metadata)
     with pytest.raises(CheckpointError, match="encoder.0.weight" if change == "missing" else "extra.weight"):
         load_model(path)
+
+
+def test_the_number_of_wrong_weights_is_told():
+    with pytest.raises(CheckpointError, match=r"^a: weights that are missing"):
+        check_names(["a", "b"], ["b"])
+    with pytest.raises(CheckpointError, match=r"^c and 2 more: weights that are unknown"):
+        check_names(["a"], ["e", "d", "c", "a"])
 
 
 def about(path):

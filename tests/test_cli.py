@@ -13,6 +13,7 @@ import soundfile
 from commands import TINY, command, complaint, segan
 from conftest import hiss, voice
 
+from segan_cli import cli
 from segan_cli.config.presets import PRESETS
 
 
@@ -288,3 +289,24 @@ def test_an_output_given_without_o_is_explained(noisy, tmp_path, monkeypatch):
 def test_options_that_are_not_numbers_are_refused(noisy):
     assert "'44.1k' is not a valid whole number." in complaint(segan("enhance", noisy, "--rate", "44.1k"))
     assert "'much' is not a valid number." in complaint(segan("enhance", noisy, "--strength", "much"))
+
+
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left"), "the operating system reports an error: No space left"),
+        (OSError(28, "No space left", "a.wav"), "a.wav: No space left"),
+        (RuntimeError("no luck"), "unexpected error: no luck (a bug in segan; --debug prints the traceback)"),
+        (MemoryError(), "there is not enough memory"),
+    ],
+)
+def test_an_error_that_nothing_else_handles_is_told_in_one_line(monkeypatch, capsys, error, line):
+    def fail(**_):
+        raise error
+
+    for name in ("exit_on_signals", "prepare_streams"):
+        monkeypatch.setattr(cli, name, lambda: None)
+    monkeypatch.setattr(cli.segan, "main", fail)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert (caught.value.code, capsys.readouterr().err) == (1, f"segan: {line}\n")

@@ -52,6 +52,15 @@ def test_the_loss_follows_pesq_from_best_to_worst():
     assert np.abs(np.subtract(ours, theirs)).max() < 0.1
 
 
+def test_distances_of_fixed_signals_stay_as_they_are():
+    """Of the damages above, and of sound whose highest bands are nearly gone."""
+    clean = voice(4.0)
+    degraded = [*damaged(clean, 0), lfilter([0.02], [1.0, -0.98], clean)]
+    found = [float(distance(wave(side.astype(np.float32)), wave(clean))) for side in degraded]
+    expected = [0.317633, 2.067685, 2.82076, 4.020314, 5.515226, 2.44806, 2.017972, 2.235661, 2.278708, 0.145234]
+    assert found == pytest.approx(expected, rel=1e-4)
+
+
 def test_smoothing_equals_the_recursion_of_the_standard():
     ratio = torch.rand(2, 30)
     expected = [ratio[:, 0]]

@@ -18,7 +18,7 @@ from commands import PATIENCE_S, alone, command, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.audio import sources
-from segan_cli.audio.containers import mpeg
+from segan_cli.audio.containers import mpeg, scan
 from segan_cli.audio.libsndfile.reader import MESSAGES
 from segan_cli.audio.sources import open_file, open_stream
 from segan_cli.data.cache import Cache, CacheEntry
@@ -215,6 +215,19 @@ def test_the_frames_of_an_mp3_are_compared_with_its_header(stated, n, cut, missi
     link = mpeg.Link(mpeg.frame_header(b"\xff\xfb\x90\x00"), stated, frames=n, cut=cut)
     part = mpeg.make_part(link)
     assert (part.missing, part.note) == (missing, note)
+
+
+@pytest.mark.parametrize(
+    ("cut", "ended", "missing_pages", "missing"),
+    [
+        (False, True, 0, None),
+        (True, True, 0, "its Ogg stream has no end"),
+        (False, False, 0, "its Ogg stream has no end"),
+        (False, True, 2, "2 pages of its Ogg stream are missing"),
+    ],
+)
+def test_an_ogg_stream_must_have_an_end_and_all_pages(cut, ended, missing_pages, missing):
+    assert scan.ogg_part(scan.Link(0, ended=ended, missing_pages=missing_pages), cut).missing == missing
 
 
 def test_mp2_and_mp3_in_wav_are_read_whole(tmp_path, ffmpeg):

@@ -146,9 +146,8 @@ def main() -> int:
     parser.add_argument("--in", dest="prefix", default="segan_cli", help="where random mutations are made")
     parser.add_argument("--check", action="store_true", help="only see whether each can be applied")
     arguments = parser.parse_args()
-    if arguments.generate:
-        return report(generated(arguments.prefix, arguments.generate, arguments.seed), arguments.jobs)
-    chosen = [m for m in read_list() if not arguments.words or any(word in m.name for word in arguments.words)]
+    every = generated(arguments.prefix, arguments.generate, arguments.seed) if arguments.generate else read_list()
+    chosen = [m for m in every if not arguments.words or any(word in m.name for word in arguments.words)]
     problems = {mutation.name: problem for mutation in chosen if (problem := mutation.problem())}
     for name, problem in problems.items():
         print(f"cannot be applied: {name}: {problem}")
