@@ -58,7 +58,7 @@ def test_distances_of_fixed_signals_stay_as_they_are():
     degraded = [*damaged(clean, 0), lfilter([0.02], [1.0, -0.98], clean)]
     found = [float(distance(wave(side.astype(np.float32)), wave(clean))) for side in degraded]
     expected = [0.317633, 2.067685, 2.82076, 4.020314, 5.515226, 2.44806, 2.017972, 2.235661, 2.278708, 0.145234]
-    assert found == pytest.approx(expected, rel=1e-4)
+    assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_smoothing_equals_the_recursion_of_the_standard():
