@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.audio.containers.side_chunks import chunk_names, copy_chunks
-from segan_cli.audio.files import AudioInfo, check_writable
+from segan_cli.audio.files import AudioInfo, check_writable, read_mask
 from segan_cli.audio.filters import Emphasis, Resampler
 from segan_cli.audio.libsndfile.writer import open_for_writing
 from segan_cli.audio.sinks import open_target
@@ -133,3 +133,10 @@ def test_a_wav_of_more_than_4_gib_becomes_rf64(tmp_path, after, known, kind):
     assert chunk_names(path) == {"LIST"}
     with open_file(path) as source:
         assert source.info.n_samples == after + 10
+
+
+@pytest.mark.parametrize(("channels", "mask"), [(1, 0), (2, 0), (3, 0b111), (6, 0b111111)])
+def test_the_layout_of_a_flac_follows_from_its_number_of_channels(tmp_path, channels, mask):
+    soundfile.write(tmp_path / "a.flac", np.zeros((100, channels)), 16_000)
+    with soundfile.SoundFile(tmp_path / "a.flac") as file:
+        assert read_mask(file) == mask
