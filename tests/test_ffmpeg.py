@@ -11,6 +11,7 @@ import soundfile
 from commands import command, complaint, segan, without
 from conftest import assert_same_sound, hiss, voice
 
+from segan_cli.audio.ffmpeg import program
 from segan_cli.audio.sources import open_file
 
 SECONDS = 2.0
@@ -34,8 +35,8 @@ def path(tmp_path_factory):
 
 
 def ffmpeg(path, *arguments, **options):
-    program = [shutil.which("ffmpeg", path=path), "-nostdin", "-v", "error", "-y", *map(str, arguments)]
-    return subprocess.run(program, check=True, capture_output=True, **options).stdout
+    words = [shutil.which("ffmpeg", path=path), "-nostdin", "-v", "error", "-y", *map(str, arguments)]
+    return subprocess.run(words, check=True, capture_output=True, **options).stdout
 
 
 def pictures(path, file):
@@ -145,6 +146,18 @@ def test_sound_that_a_container_cannot_hold_gets_its_default_codec(path, tmp_pat
     assert ".mp4 files cannot hold wmav2 sound; it is written in their default codec" in result.stderr
     copied = ffmpeg(path, "-i", tmp_path / "out.mp4", "-map", "0:a", "-c", "copy", "-f", "framecrc", "-")
     assert b"#codec_id 0: aac" in copied
+
+
+@pytest.mark.parametrize(
+    ("own", "others", "kbps"), [("", 0, 129), ("", 1, 0), (", 96 kb/s", 0, 96), (", 96 kb/s", 1, 96)]
+)
+def test_the_bit_rate_of_a_file_is_that_of_its_sound_if_there_is_nothing_else(own, others, kbps):
+    video = "  Stream #0:1: Video: mpeg4, yuv420p, 64x48, 900 kb/s, 10 fps\n"
+    log = (
+        "Input #0, matroska,webm, from 'in.mkv':\n  Duration: 00:00:02.00, start: 0.000000, bitrate: 129 kb/s\n"
+        f"  Stream #0:0: Audio: opus, 48000 Hz, mono, fltp{own}\n{others * video}"
+    )
+    assert program.parse_media(log).kbps == kbps
 
 
 def test_a_damaged_video_leaves_no_output(path, tmp_path):
