@@ -304,8 +304,7 @@ def test_an_error_that_nothing_else_handles_is_told_in_one_line(monkeypatch, cap
     def fail(**_):
         raise error
 
-    for name in ("exit_on_signals", "prepare_streams"):
-        monkeypatch.setattr(cli, name, lambda: None)
+    monkeypatch.setattr(cli, "prepare_streams", lambda: None)
     monkeypatch.setattr(cli.segan, "main", fail)
     with pytest.raises(SystemExit) as caught:
         cli.main()
