@@ -30,7 +30,7 @@ from segan_cli.networks.families import build_generator
 from segan_cli.networks.summary import weights
 
 SLIM = scaled(PRESETS["segan-gated"], 0.1)
-ABOUT = {"format": 3, "config": dataclasses.asdict(SLIM), "provenance": {"steps": 1, "runs": []}}
+ABOUT = {"format": 1, "config": dataclasses.asdict(SLIM), "provenance": {"steps": 1, "runs": []}}
 FLOATS, TRUE = TensorProto.FLOAT, numpy_helper.from_array(np.array(True), "true")
 
 

@@ -108,6 +108,19 @@ def test_a_recipe_may_change_single_fields_of_a_preset(tmp_path):
     assert recipe.training == TrainingConfig()
 
 
+def test_a_recipe_with_names_of_format_1_is_read(tmp_path):
+    path = tmp_path / "recipe.toml"
+    path.write_text(
+        '[model]\npreset = "segan-spectral"\n[model.generator]\nwidth = 24\nsteps = 4\nlargest_gain = 3.0\nclosed = 1\n'
+        '[training]\nsteps = 70\naccumulate = 2\n[data]\nrooms = ["r"]\n'
+    )
+    recipe = load_recipe(str(path))
+    generator = recipe.model.generator
+    assert (generator.embed_dim, generator.freq_stride, generator.max_gain, generator.zeroed_bins) == (24, 4, 3.0, 1)
+    assert (recipe.training.steps, recipe.training.gradient_accumulation_steps) == (70, 2)
+    assert recipe.data.rirs == ("r",)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from segan_cli.config.families.spectral import SpectralConfig, SpectralDiscriminatorConfig
+from segan_cli.config.legacy import renamed_model
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.schema import from_dict, to_dict
@@ -151,6 +152,9 @@ def test_the_family_in_a_config_selects_the_network():
         model = PRESETS[name]
         assert from_dict(ModelConfig, to_dict(model)) == model
         assert build_generator(scaled(model, 0.1).generator).config.family == model.generator.family
+    values = to_dict(PRESETS["segan-gated"])
+    del values["generator"]["family"], values["discriminator"]["family"]  # as models of before write it
+    assert from_dict(ModelConfig, renamed_model(values)) == PRESETS["segan-gated"]
     values = to_dict(PRESETS["segan-gated"])
     values["generator"]["family"] = "wavelet"
     with pytest.raises(ConfigError, match=r"generator\.family: 'wavelet'; it must be one of convolutional, spectral"):

@@ -20,6 +20,7 @@ from pesq import pesq
 from torchaudio.functional import preemphasis
 
 from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
+from segan_cli.config.families.spectral import SpectralDiscriminatorConfig
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
@@ -691,8 +692,28 @@ def test_a_state_of_another_format_is_refused(source, tmp_path):
     content = torch.load(path, weights_only=True)
     content["about"] = json.dumps({**json.loads(content["about"]), "format": 99})
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match="format 99, and this segan reads 3"):
+    with pytest.raises(CheckpointError, match="format 99, and this segan reads up to 3"):
         TrainState(TINY, fast()).load(path)
+
+
+def test_a_state_with_a_spectral_discriminator_of_one_resolution_is_read(tmp_path):
+    """Format 2 named its frame `frame` and its layers without a resolution."""
+    model = dataclasses.replace(TINY, discriminator=SpectralDiscriminatorConfig((4, 4), frames=(64,)))
+    state = TrainState(model, fast())
+    path = tmp_path / "last.pt"
+    state.save(path)
+    content = torch.load(path, weights_only=True)
+    about = json.loads(content["about"])
+    (about["model"]["discriminator"]["frame"],) = about["model"]["discriminator"].pop("frames")
+    content["about"] = json.dumps({**about, "format": 2})
+    content["discriminator"] = {
+        name.removeprefix("resolutions.0."): weights for name, weights in content["discriminator"].items()
+    }
+    torch.save(content, path)
+    fresh = TrainState(model, fast(seed=1))
+    assert fresh.load(path) == ["training.seed: 0 before, 1 now"]
+    for name, weights in state.discriminator.state_dict().items():
+        assert torch.equal(fresh.discriminator.state_dict()[name], weights), name
 
 
 def test_tensorboard_gets_scalars_audio_and_images(source, tmp_path):

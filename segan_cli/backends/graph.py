@@ -67,7 +67,7 @@ class Graph:
         if about is None:
             raise CheckpointError(f"{self.name}: an ONNX file, but not written by segan export")
         try:
-            self.config, _ = parse_metadata(about)
+            self.config, *_ = parse_metadata(about)
         except ConfigError as error:
             raise CheckpointError(f"{self.name}: {brief(error)}") from error
 

@@ -3,12 +3,13 @@
 from pathlib import Path
 from typing import Any
 
+from segan_cli.config.legacy import renamed_model
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.schema import from_dict, short_repr
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.text import read_json
 
-FORMAT = 3  # of model files and training states; model files of format 2 can still be read
+FORMAT = 3  # of model files and training states; 1, in model files also without a number, and 2 can still be read
 MAX_BYTES = 2 << 30
 
 
@@ -22,8 +23,8 @@ def check_size(path: Path, name: str) -> None:
         raise CheckpointError(f"{name}: {size >> 20} MiB; the limit for models is {MAX_BYTES >> 20} MiB")
 
 
-def parse_metadata(text: str) -> tuple[ModelConfig, dict[str, Any]]:
-    """Return config and provenance of the JSON metadata of a model file; raises ConfigError if it is invalid."""
+def parse_metadata(text: str) -> tuple[ModelConfig, dict[str, Any], int]:
+    """Return config, provenance and format of the metadata of a model file; raises ConfigError if it is invalid."""
     try:
         values = read_json(text)
     except ValueError as error:
@@ -31,25 +32,14 @@ def parse_metadata(text: str) -> tuple[ModelConfig, dict[str, Any]]:
     config, provenance = (values.get(key) if isinstance(values, dict) else None for key in ("config", "provenance"))
     if not isinstance(config, dict) or not isinstance(provenance, dict):
         raise ConfigError("its metadata has no config and provenance; export or train it again")
-    version = values.get("format")
-    if version not in (2, FORMAT):
+    version = values.get("format", 1)
+    if type(version) is not int or not 1 <= version <= FORMAT:
         raise ConfigError(
-            f"model format {short_repr(version)} is not supported, this version of segan reads 2 and {FORMAT}"
+            f"model format {short_repr(version)} is not supported, this version of segan reads up to {FORMAT}"
         )
     for key, kind in (("runs", list), ("steps", int)):
         if type(provenance.get(key, kind())) is not kind:
             raise ConfigError(
                 f"its provenance has invalid {key} {short_repr(provenance[key])}; export or train it again"
             )
-    current = config if version == FORMAT else upgraded(config)
-    return from_dict(ModelConfig, current), provenance
-
-
-def upgraded(config: dict[str, Any]) -> dict[str, Any]:
-    """Convert a model config of format 2, with a `window` and one `frame` of a spectral discriminator."""
-    discriminator = config.get("discriminator")
-    if isinstance(discriminator, dict) and "frame" in discriminator:
-        discriminator = {"frames" if key == "frame" else key: value for key, value in discriminator.items()}
-        discriminator["frames"] = [discriminator["frames"]]
-    config = {"segment_length" if key == "window" else key: value for key, value in config.items()}
-    return {**config, "discriminator": discriminator}
+    return from_dict(ModelConfig, renamed_model(config)), provenance, version

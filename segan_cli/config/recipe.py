@@ -4,6 +4,7 @@ import dataclasses
 import tomllib
 from pathlib import Path
 
+from segan_cli.config.legacy import renamed_recipe
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.schema import from_dict, merge, none_as_text, short_repr, to_dict
@@ -52,7 +53,7 @@ def load_recipe(name: str) -> Recipe:
     if preset is not None:
         values["model"] = merge(dataclasses.asdict(preset), model)
     try:
-        return from_dict(Recipe, values)
+        return from_dict(Recipe, renamed_recipe(values))
     except ConfigError as error:
         raise ConfigError(f"{name}: {error}") from error
 

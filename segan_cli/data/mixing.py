@@ -15,6 +15,7 @@ from scipy.signal import lfilter
 
 from segan_cli.arrays import Array
 from segan_cli.audio.meter import noise_gain
+from segan_cli.config.legacy import renamed
 from segan_cli.config.schema import from_dict
 from segan_cli.config.training import MixingConfig, NoiseKind
 from segan_cli.data.degradation import MAX_RIR_S, Degradation, apply_rir, degrade, draw_degradation, generate, load_rir
@@ -68,7 +69,7 @@ class ExampleSpec:
 
 def spec_from_dict(values: dict[str, Any]) -> ExampleSpec:
     """A spec from the JSON form that `schema.to_dict` gives it; raises ConfigError if it is invalid."""
-    return from_dict(ExampleSpec, values)
+    return from_dict(ExampleSpec, renamed(values, "mix"))
 
 
 class ExampleSource:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segan_cli.atomic import write_whole
+from segan_cli.config.legacy import renamed
 from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache, Progress
 from segan_cli.data.mixing import ExampleSource
@@ -171,7 +172,7 @@ def save_split(path: Path, splits: dict[str, tuple[Recordings, Recordings]]) -> 
 def load_split(path: Path) -> Split:
     """Read the validation groups of a saved split; raises CorpusError if the file is damaged."""
     try:
-        table = read_json(path.read_bytes())
+        table = renamed(read_json(path.read_bytes()), "data")
         return {kind: frozenset(both["validation"]) for kind, both in table.items()}
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise CorpusError(f"{path}: not a split written by segan; choose another --run-dir") from error

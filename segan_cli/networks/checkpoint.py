@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from segan_cli.atomic import write_whole
+from segan_cli.config.legacy import renamed_weight
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.modelfile import FORMAT, check_size, parse_metadata
 from segan_cli.errors import CheckpointError, ConfigError
@@ -44,13 +45,14 @@ def load_model(path: Path) -> Model:
             text = (file.metadata() or {}).get("segan")
             if text is None:
                 raise CheckpointError("a safetensors file, but not written by segan; give a model that segan trained")
-            config, provenance = parse_metadata(text)
+            config, provenance, version = parse_metadata(text)
+            names = {renamed_weight(name) if version == 1 else name: name for name in file.keys()}  # noqa: SIM118
             with torch.device("meta"):
                 expected = build_generator(config.generator).state_dict()
-            check_names(expected, file.keys())
+            check_names(expected, names)
             for name, tensor in expected.items():
-                check_kind(name, tensor, file.get_slice(name))
-            weights = {name: file.get_tensor(name).float() for name in expected}
+                check_kind(name, tensor, file.get_slice(names[name]))
+            weights = {name: file.get_tensor(names[name]).float() for name in expected}
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{path}: not a readable safetensors file ({error})") from error
     except (CheckpointError, ConfigError) as error:

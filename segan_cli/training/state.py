@@ -14,6 +14,7 @@ import torch
 
 from segan_cli.atomic import write_whole
 from segan_cli.backends.pretrained import find_model
+from segan_cli.config.legacy import renamed, renamed_model, renamed_parts
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.modelfile import FORMAT
 from segan_cli.config.schema import flatten, from_dict, to_dict
@@ -170,12 +171,13 @@ def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[s
         with warnings.catch_warnings(action="ignore"):  # of other pickle protocols, in files that are no states
             state = torch.load(path, device, weights_only=True)  # tensors and plain containers, nothing is executed
         about = json.loads(state["about"])
-        version, about["model"] = about["format"], dict(about["model"])
+        version, state = about["format"], renamed_parts(state, about["format"])
+        about |= {"model": renamed_model(about["model"]), "training": renamed(about["training"], "training")}
     except (OSError, EOFError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, PickleError) as error:
         raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
-    if version != FORMAT:
+    if type(version) is not int or not 1 <= version <= FORMAT:
         raise CheckpointError(
-            f"{path}: a training state of format {version}, and this segan reads {FORMAT}; use another"
+            f"{path}: a training state of format {version}, and this segan reads up to {FORMAT}; use another"
         )
     return state, about
 
