@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from segan_cli.audio.containers.side_chunks import chunk_names, copy_chunks
 from segan_cli.audio.files import AudioInfo, check_writable, read_mask
 from segan_cli.audio.filters import Emphasis, Resampler
+from segan_cli.audio.levels import TargetOptions
 from segan_cli.audio.libsndfile.writer import open_for_writing
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import open_file, read_mono
@@ -68,7 +69,8 @@ def test_reading_takes_the_mean_of_the_channels(tmp_path):
 def test_no_file_appears_when_writing_fails(tmp_path):
     target = tmp_path / "out.wav"
     target.write_bytes(b"before")
-    with contextlib.suppress(ZeroDivisionError), open_target(target, PLAIN) as write:
+    options = TargetOptions(force=True)
+    with contextlib.suppress(ZeroDivisionError), open_target(target, PLAIN, options=options) as write:
         write(voice(0.5)[None])
         raise ZeroDivisionError
     assert target.read_bytes() == b"before"
@@ -90,7 +92,8 @@ def test_a_lossy_input_can_be_written_in_any_format(tmp_path):
     for source in ("in.mp3", "in.ogg"):
         soundfile.write(tmp_path / source, voice(0.5), 16_000)
         for target in ("out.wav", "out.flac", "out.ogg", "out.mp3"):
-            with open_target(tmp_path / target, probe(tmp_path / source)) as write:
+            options = TargetOptions(force=True)
+            with open_target(tmp_path / target, probe(tmp_path / source), options=options) as write:
                 write(voice(0.5)[None])
             assert probe(tmp_path / target).n_samples >= 8000
 
