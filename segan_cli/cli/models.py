@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
@@ -24,7 +24,7 @@ def models(as_json: bool) -> None:
       segan models
     """
     from segan_cli.cli.console import print_json, print_table, say
-    from segan_cli.measures.catalog import CORE
+    from segan_cli.config.training import ValidationScore
 
     summaries = summarise_models()
     if as_json:
@@ -33,7 +33,7 @@ def models(as_json: bool) -> None:
     tables: dict[bool, list[list[str]]] = {True: [], False: []}  # rows of shipped models and of presets
     for each in summaries:
         field_s, scores = each["receptive_field_s"], each["scores"] or {}
-        shown = [f"{scores[name]:.3f}" if name in scores else "" for name in CORE]
+        shown = [f"{scores[name]:.3f}" if name in scores else "" for name in get_args(ValidationScore)]
         shown = shown if each["shipped"] else [f"{field_s * 1e3:.0f} ms" if field_s else "segment"]
         cost = [f"{each['parameters'] / 1e6:.2f} M", f"{each['macs_per_second'] / 1e9:.2f} G"]
         tables[each["shipped"]].append([each["name"] + " *" * each["default"], *cost, *shown])
