@@ -120,10 +120,13 @@ def test_the_network_gets_the_height_above_the_noise_floor():
     assert heights[128] - heights[184] == pytest.approx(56 * np.log10(FLOOR_RISE), abs=0.15)
 
 
-@pytest.mark.parametrize(("below", "expected"), [(0.5, 0.5), (0.25, 0.25), (0.02, 0.1), (1.0, 0.8)])
-def test_no_gain_above_is_larger_than_the_models_at_its_top(below, expected):
+@pytest.mark.parametrize(
+    ("low_hz", "below", "expected"),
+    [(3_000, 0.5, 0.5), (3_000, 0.25, 0.25), (5_300, 0.25, 0.5), (3_000, 0.02, 0.1), (3_000, 1.0, 0.8)],
+)
+def test_no_gain_above_is_larger_than_the_mean_one_of_the_model_at_its_top(low_hz, below, expected):
     noise = hiss(2.0, RATE_HZ)[None]
-    band = sosfiltfilt(butter(6, (3_000, 8_000), "bandpass", fs=RATE_HZ, output="sos"), noise).astype(np.float32)
+    band = sosfiltfilt(butter(10, (low_hz, 8_000), "bandpass", fs=RATE_HZ, output="sos"), noise).astype(np.float32)
     original, change = run(stage(Stub(lambda features: 0.8)), noise, (below - 1) * band)
     middle = slice(RATE_HZ // 2, 3 * RATE_HZ // 2)
     left = above((original + change)[0], low_hz=10_000)[middle]

@@ -19,7 +19,7 @@ LOW_EDGES_HZ = np.array((100, 300, 510, 770, 1_080, 1_480, 2_000, 2_700, 3_700, 
 N_HIGH, HIGHEST_HZ = 16, 24_000  # bands above, each wider than the one below it by the same factor
 HIGH_EDGES_HZ = LOW_EDGES_HZ[-1] * (HIGHEST_HZ / LOW_EDGES_HZ[-1]) ** (np.arange(N_HIGH + 1) / N_HIGH)
 N_LOW = len(LOW_EDGES_HZ) - 1
-N_TOP = 2  # of these bands, from 3.7 kHz on, whose gain is the largest above
+N_TOP = 2  # of these bands, from 3.7 kHz on, whose mean gain is the largest above
 FEATURES = 2 * N_LOW + 2 * N_HIGH
 LOOK_AHEAD, BLOCK = 8, 8  # frames: from that of a gain to the latest one the network sees, and per call
 MIN_GAIN = 0.1  # -20 dB, so that what is left of a noise is even
@@ -34,8 +34,8 @@ MIN_POWER = 1e-12  # of that peak, so that digital silence has a level
 class HighBand:
     """Applies gains to the sound above the band of the model, in frames of the recording.
 
-    What the model changed below tells the network where there is speech. No gain is above that of the model in its
-    highest bands: a short noise that the model removes there could be a fricative for the network.
+    What the model changed below tells the network where there is speech. No gain is above the mean one of the model in
+    its highest bands: a short noise that the model removes there could be a fricative for the network.
     """
 
     def __init__(self, network: Network | None, rate_hz: int, model_hz: int, channels: int, linked: bool) -> None:
@@ -107,7 +107,7 @@ class HighBand:
         for i in range(0, n, BLOCK):
             part = pairs[:, i : i + BLOCK]
             block, self.state = self.network(part, self.state)
-            below = 10 ** part[:, :, 2 * N_LOW - N_TOP : 2 * N_LOW].max(2, keepdims=True)  # gain of the model
+            below = 10 ** part[:, :, 2 * N_LOW - N_TOP : 2 * N_LOW].mean(2, keepdims=True)  # gain of the model
             gains.append(np.minimum(block, np.maximum(below, MIN_GAIN)))
         return np.concatenate(gains, axis=1)
 
