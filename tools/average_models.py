@@ -27,7 +27,8 @@ def main() -> None:
     model.generator.load_state_dict({name: torch.lerp(old[name], new[name], arguments.share) for name in new})
     files = f"{arguments.before.name} {arguments.after.name} {arguments.target.name}"
     command = f"python tools/average_models.py {files} --share {arguments.share}"
-    model.provenance["runs"].append({"command": command, "from_step": model.provenance["steps"]})
+    run = {"command": command, "data": [], "from_step": model.provenance["steps"]}
+    model.provenance["runs"].append(run)
     model.provenance["validation"] = {}
     save_model(arguments.target, model)
 
