@@ -100,7 +100,8 @@ class Running:
 
 
 def _segan(words, folder, environment, streams):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as in a terminal, also where the tests run under nohup
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as in a terminal, also where the tests run under nohup …
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # … or in the background of a script
     for number, path in enumerate((os.devnull, *streams)):
         os.dup2(os.open(path, os.O_RDWR | os.O_CREAT), number)
     os.chdir(folder)

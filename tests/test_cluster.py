@@ -68,7 +68,7 @@ def test_a_cluster_gives_the_same_outputs_as_one_machine(cluster, folder, tmp_pa
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert Counter(line["error"] is None for line in lines) == {True: N, False: 1}
     assert set(Counter(line["source"] for line in lines).values()) == {1}
-    assert {line["model"] for line in lines} == {"default"}
+    assert {(line["error"] is None, line["model"]) for line in lines} == {(True, "default"), (False, None)}
     assert result.stderr.splitlines()[-1] == f"segan: {N} enhanced (0:12 of sound), 1 failed"
     assert "segan: s3://corpus/in/text.wav: not a readable audio file" in result.stderr
     one = ("enhance", folder / "in/0/r0.wav", "-o", tmp_path / "r0.wav", "--ray", cluster.address)
