@@ -22,7 +22,7 @@ from segan_cli.data.recordings import CorpusLoader, Recordings
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.measures.catalog import MEASURES, measure_all
 from segan_cli.measures.score import mean
-from segan_cli.workers import worker_pool
+from segan_cli.process.workers import worker_pool
 
 Array = NDArray[np.float32]
 

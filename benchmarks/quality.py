@@ -27,7 +27,7 @@ from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import mean
 from segan_cli.networks.checkpoint import load_model
-from segan_cli.workers import worker_pool
+from segan_cli.process.workers import worker_pool
 
 Array = NDArray[np.float32]
 Means = dict[str, float | None]  # by measure; None if undefined

@@ -26,10 +26,10 @@ from segan_cli.data.training_data import TrainingData, load_training_data
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import mean
 from segan_cli.networks.summary import macs_per_second, weights
+from segan_cli.process.workers import worker_pool
 from segan_cli.training.log import Throughput
 from segan_cli.training.loop import train
 from segan_cli.training.state import TrainState
-from segan_cli.workers import worker_pool
 
 FAMILIES = {  # of one class of width: 256 channels in the thought vector
     "segan (width 0.25)": scaled(PRESETS["segan"], 0.25),

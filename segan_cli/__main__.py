@@ -1,6 +1,6 @@
 """`segan` and `python -m segan_cli`: stop signals are handled before anything else is imported."""
 
-from segan_cli.stopping import exit_on_signals
+from segan_cli.process.stopping import exit_on_signals
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """Errors for the user, each in one line: what is wrong, where, and what to do; and unexpected ones in words."""
 
+import errno
 import logging
 import sys
 from typing import Self
@@ -7,6 +8,17 @@ from typing import Self
 from segan_cli.text import printable
 
 LOG = logging.getLogger("segan_cli")
+ERRNO_MESSAGES = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than is allowed here",
+    errno.EACCES: "no permission to write there",
+    errno.EPERM: "no permission to write there",
+    errno.EROFS: "the disk is read-only",
+    errno.ENAMETOOLONG: "the name is too long",
+    errno.EIO: "the disk reports an error",
+    errno.EBADF: "it is closed",
+}
 
 
 class SeganError(Exception):

@@ -12,9 +12,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
 
-from segan_cli import workers
 from segan_cli.backends import onnx
 from segan_cli.cli import main
+from segan_cli.process import workers
 
 WARM = multiprocessing.get_context("forkserver")  # has the libraries loaded; its children begin where `segan` begins
 WARM.set_forkserver_preload(

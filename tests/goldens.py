@@ -10,7 +10,7 @@ import numpy as np
 from conftest import hiss, voice
 
 from segan_cli.backends.pretrained import find_model, shipped_models
-from segan_cli.data.degradation import generate
+from segan_cli.data.noise import generate
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.measures.catalog import measure_all
 from segan_cli.networks.checkpoint import load_model

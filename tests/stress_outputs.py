@@ -27,8 +27,8 @@ import segan_cli.enhancement.batch
 import segan_cli.evaluation.page
 import segan_cli.evaluation.run
 import segan_cli.evaluation.scoring  # noqa: F401  # imported once, and not by every fork
-from segan_cli.atomic import write_whole
 from segan_cli.cli import main as segan
+from segan_cli.storage.atomic import write_whole
 
 RECORDINGS = ("in/a.wav", "in/b.flac", "in/deep/c.wav", "in/a-clean.wav", "ref/a.wav", "ref/b.wav", "other.wav")
 TEXTS = ("list.txt", "list.wav", "list.jsonl", "pairs.csv", "m.onnx", "m.wav", "o.jsonl", "in/notes.txt")

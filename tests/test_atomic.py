@@ -13,10 +13,10 @@ import soundfile
 from commands import Running, alone, command, complaint, segan
 from conftest import hiss, voice
 
-from segan_cli.atomic import atomically, check_place, write_whole
 from segan_cli.errors import OutputError
+from segan_cli.storage.atomic import atomically, check_place, write_whole
 
-HOLD = "import sys, time; from pathlib import Path; from segan_cli.atomic import atomically\n"
+HOLD = "import sys, time; from pathlib import Path; from segan_cli.storage.atomic import atomically\n"
 HOLD += "with atomically(Path(sys.argv[1])): print('held', flush=True); time.sleep(3_600)\n"
 
 

@@ -12,8 +12,8 @@ import segan_cli
 
 ROOT = Path(segan_cli.__file__).parent
 FOLDERS = (  # each may import from those before it, and from itself; "" are the modules beside the folders
-    "", "config", "audio", "measures", "networks", "losses", "data", "backends", "enhancement", "training",
-    "evaluation", "cluster", "cli",
+    "", "process", "storage", "config", "audio", "measures", "networks", "losses", "data", "backends", "enhancement",
+    "training", "evaluation", "cluster", "cli",
 )  # fmt: skip
 
 

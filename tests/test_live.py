@@ -102,7 +102,7 @@ def model(tmp_path_factory):
 
 MESSAGES = """
 import os, sys
-from segan_cli.standard_streams import prepare_streams, without_library_messages
+from segan_cli.process.standard_streams import prepare_streams, without_library_messages
 prepare_streams()
 with without_library_messages():
     os.write(2, b"of a library")

@@ -16,20 +16,12 @@ from hypothesis import strategies as st
 from segan_cli.config.schema import to_dict
 from segan_cli.config.training import CodecName, DataConfig, MixingConfig, NoiseKind
 from segan_cli.data.cache import Cache
-from segan_cli.data.degradation import (
-    CODECS,
-    Degradation,
-    apply_codec,
-    apply_rir,
-    degrade,
-    generate,
-    limit_band,
-    load_rir,
-    smooth_spectrum,
-)
+from segan_cli.data.degradation import CODECS, Degradation, apply_codec, degrade, limit_band
 from segan_cli.data.loader import SamplingPlan, batches
 from segan_cli.data.mixing import ExampleSource, apply_filter, draw_utterances, spec_from_dict, speed_perturb
+from segan_cli.data.noise import generate, smooth_spectrum
 from segan_cli.data.recordings import Recordings
+from segan_cli.data.rooms import apply_rir, load_rir
 from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import ConfigError
 

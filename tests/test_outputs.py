@@ -14,13 +14,13 @@ import soundfile
 from commands import alone, command, segan
 from conftest import hiss, voice
 
-from segan_cli.atomic import remove_scratch, scratch_file
 from segan_cli.cli.outcomes import open_outcomes
 from segan_cli.cli.train import check_run_folder
 from segan_cli.enhancement.plan import Shard, make_plan, read_names
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, OutputError, SameFileError, SeganError, TrainingError
-from segan_cli.remote import RemotePath, as_path, join
+from segan_cli.storage.atomic import remove_scratch, scratch_file
+from segan_cli.storage.remote import RemotePath, as_path, join
 
 TESTS = Path(__file__).parent
 OUTCOME = Outcome("a.wav", "b.wav")
@@ -254,7 +254,7 @@ def test_outcomes_on_a_full_disk_stay_whole_lines(tmp_path):
 def test_temporary_files_of_killed_processes_are_removed_later(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    program = "import sys, time; from segan_cli.atomic import scratch_file\n"
+    program = "import sys, time; from segan_cli.storage.atomic import scratch_file\n"
     program += "with scratch_file('.wav'): print('made', flush=True); time.sleep(3_600)\n"
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env=alone(TMPDIR=str(tmp_path)))
     with process:

@@ -8,7 +8,7 @@ import pytest
 from segan_cli.cli.enhance_batch import ExistingTargets
 from segan_cli.enhancement.plan import Job, Shard, check_paths, make_plan, read_names
 from segan_cli.errors import AudioError, OutputError, SameFileError
-from segan_cli.same_file import STREAM, Use
+from segan_cli.storage.same_file import STREAM, Use
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_shards_of_a_list_depend_on_whole_names_in_any_order():
 
 
 def test_names_with_equal_hashes_are_no_conflict(tree, monkeypatch):
-    monkeypatch.setattr("segan_cli.same_file.name_key", lambda name: 1 + len(name) % 2)
+    monkeypatch.setattr("segan_cli.storage.same_file.name_key", lambda name: 1 + len(name) % 2)
     check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("yy.flac"))])
     with pytest.raises(SameFileError, match="would be written to this file"):
         check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("./x.wav"))])

@@ -13,7 +13,6 @@ from conftest import hiss, voice
 
 pytest.importorskip("fsspec", reason="needs fsspec")
 
-from segan_cli.atomic import atomically, check_place, write_whole
 from segan_cli.audio.sources import open_file
 from segan_cli.cli.enhance_batch import ExistingTargets
 from segan_cli.enhancement import plan as plan_module
@@ -21,7 +20,8 @@ from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import make_plan
 from segan_cli.errors import AudioError, ExistsError, OutputError, SameFileError, SeganError, TruncatedError
 from segan_cli.evaluation.cases import from_folders, from_manifest, from_set
-from segan_cli.remote import RemotePath, as_path, download, find_files, is_remote, is_url, upload
+from segan_cli.storage.atomic import atomically, check_place, write_whole
+from segan_cli.storage.remote import RemotePath, as_path, download, find_files, is_remote, is_url, upload
 
 RATE_HZ = 16_000
 
@@ -210,7 +210,7 @@ def test_a_remote_output_appears_whole_or_not_at_all(memory, monkeypatch):
 
 
 def test_servers_without_atomic_writes_get_a_temporary_name_first(memory, monkeypatch):
-    from segan_cli import remote
+    from segan_cli.storage import remote
 
     monkeypatch.setattr(remote, "WHOLE", set())
     seen = []

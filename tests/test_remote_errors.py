@@ -14,10 +14,10 @@ pytest.importorskip("aiohttp", reason="needs aiohttp")
 
 import aiohttp
 
-from segan_cli import remote, remote_errors
 from segan_cli.audio.sources import open_file
 from segan_cli.errors import AudioError, OutputError
-from segan_cli.remote import as_path, find_kind, upload
+from segan_cli.storage import remote, remote_errors
+from segan_cli.storage.remote import as_path, find_kind, upload
 
 LONG_S = 30.0
 

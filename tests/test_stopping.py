@@ -15,7 +15,7 @@ from conftest import hiss, voice, write_hours
 
 from segan_cli.enhancement import batch
 from segan_cli.errors import StoppedError
-from segan_cli.stopping import STOPS, RaiseOnSignal, StopAfterStep, listening
+from segan_cli.process.stopping import STOPS, RaiseOnSignal, StopAfterStep, listening
 
 LOADING = """
 import os, signal, sys

@@ -33,6 +33,7 @@ from segan_cli.errors import CheckpointError, OutputError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.measures.catalog import measure_all
 from segan_cli.networks.checkpoint import load_model
+from segan_cli.process.workers import worker_pool
 from segan_cli.training import loop
 from segan_cli.training.batch import Batch, deemphasise, prepare
 from segan_cli.training.log import Throughput, ThroughputMeter
@@ -40,7 +41,6 @@ from segan_cli.training.metricgan import pesq_quality
 from segan_cli.training.run import explained_errors
 from segan_cli.training.state import PARTS, TrainState, learning_rate_factor, model_of, read_state
 from segan_cli.training.step import train_step
-from segan_cli.workers import worker_pool
 
 TINY = ModelConfig(
     "tiny",

@@ -10,8 +10,8 @@ import soundfile
 from commands import alone, segan
 from conftest import hiss
 
-from segan_cli import stopping
-from segan_cli.witness import Witness, witnessed
+from segan_cli.process import stopping
+from segan_cli.process.witness import Witness, witnessed
 
 
 def test_the_witness_counts_finished_recordings_and_names_those_in_progress():

@@ -8,9 +8,9 @@ from pathlib import Path
 import soundfile
 
 from segan_cli.arrays import MAX_CHANNELS, RATES_HZ, Array
-from segan_cli.atomic import check_place
 from segan_cli.audio.containers.chunks import wav_format
 from segan_cli.errors import AudioError, OutputError, TruncatedError
+from segan_cli.storage.atomic import check_place
 
 STANDARD = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # of FLAC, Vorbis and Opus
 XIPH = {  # by channels: index in WAV order of each channel of Vorbis and Opus

@@ -23,7 +23,7 @@ MAX_LOUDNESS_CHANNELS = 5
 
 
 def active_level(samples: Array) -> float:
-    """RMS over active frames: frames of 320 samples with at least a twentieth of the mean power."""
+    """RMS of samples [n] at 16 kHz over active frames: frames of 20 ms with at least a twentieth of the mean power."""
     if not len(samples):
         return 0.0
     n_frames = len(samples) // FRAME

@@ -12,7 +12,6 @@ from typing import IO
 import soundfile
 
 from segan_cli.arrays import Array
-from segan_cli.atomic import atomically
 from segan_cli.audio.containers.side_chunks import ID3_CHUNKS, TAG_CHUNKS, chunk_names, container, copy_chunks
 from segan_cli.audio.ffmpeg.encoder import open_encoder
 from segan_cli.audio.files import (
@@ -31,6 +30,7 @@ from segan_cli.audio.sources import Source
 from segan_cli.audio.tags import copy_tags, remove_gains
 from segan_cli.audio.wav import BYTES, Encoding, wav_header
 from segan_cli.errors import AudioError, OutputError
+from segan_cli.storage.atomic import atomically
 
 COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when they are closed, as does ALAC
 CONTAINERS = {"WAV": "WAV", "WAVEX": "WAV", "RF64": "WAV", "AIFF": "AIFF"}

@@ -13,7 +13,6 @@ import numpy as np
 import soxr
 
 from segan_cli.arrays import Array
-from segan_cli.atomic import scratch_file
 from segan_cli.audio.containers.chunks import Part
 from segan_cli.audio.containers.scan import scan_file
 from segan_cli.audio.ffmpeg.decoder import decoding
@@ -22,7 +21,8 @@ from segan_cli.audio.files import FFMPEG_EXTENSIONS, MPEG_AUDIO, AudioInfo, Inte
 from segan_cli.audio.libsndfile.reader import is_native, open_audio, read_blocks
 from segan_cli.audio.wav import Encoding, PrependedStream, block_length, read_stream, read_wav_header
 from segan_cli.errors import AudioError, TruncatedError
-from segan_cli.remote import download, is_remote
+from segan_cli.storage.atomic import scratch_file
+from segan_cli.storage.remote import download, is_remote
 
 STDIN = "standard input"
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from segan_cli.atomic import write_whole
 from segan_cli.backends.network import example_frames, example_segments, run_on_noise
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pytorch import TorchNetwork
@@ -20,6 +19,7 @@ from segan_cli.config.modelfile import FORMAT
 from segan_cli.errors import ConfigError
 from segan_cli.networks.checkpoint import Model
 from segan_cli.networks.families import Generator
+from segan_cli.storage.atomic import write_whole
 
 OPSET = 17
 PARITY, HALF_PARITY = 1e-4, 1e-2  # largest difference from torch; full scale is 1

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from segan_cli.errors import CheckpointError
-from segan_cli.remote import is_url
+from segan_cli.storage.remote import is_url
 
 MODEL_EXTENSIONS = (".safetensors", ".onnx")
 

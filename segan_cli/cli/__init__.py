@@ -7,8 +7,8 @@ import click
 from segan_cli import __version__
 from segan_cli.cli.sections import CommandGroup
 from segan_cli.errors import LOG, SameFileError, SeganError, StoppedError, in_words, show_tracebacks
-from segan_cli.standard_streams import prepare_streams
-from segan_cli.stopping import BROKEN_PIPE, exit_on_signals_silently, remove_unfinished
+from segan_cli.process.standard_streams import prepare_streams
+from segan_cli.process.stopping import BROKEN_PIPE, exit_on_signals_silently, remove_unfinished
 from segan_cli.system import extra_of, install_command
 from segan_cli.text import one_line
 

@@ -27,8 +27,8 @@ from segan_cli.cli.sections import (
     section,
     shard_number,
 )
-from segan_cli.remote import is_url
-from segan_cli.same_file import STREAM
+from segan_cli.storage.remote import is_url
+from segan_cli.storage.same_file import STREAM
 from segan_cli.system import MAX_BATCH, MAX_SEED
 
 TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a folder

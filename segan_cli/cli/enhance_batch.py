@@ -11,7 +11,6 @@ from typing import Any
 
 import click
 
-from segan_cli.atomic import check_place, remove_leftovers, remove_scratch
 from segan_cli.audio.wav import Encoding
 from segan_cli.backends.pretrained import model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_line, say
@@ -22,12 +21,13 @@ from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job, Plan, Shard, make_plan, read_names
 from segan_cli.enhancement.recording import Excerpt, OnProgress, Outcome, OutputOptions, standard_input
 from segan_cli.errors import ExistsError, SeganError, StoppedError
-from segan_cli.remote import as_path, find_files, is_remote
-from segan_cli.same_file import STREAM, Use
-from segan_cli.stopping import RaiseOnSignal, listening
+from segan_cli.process.stopping import RaiseOnSignal, listening
+from segan_cli.process.witness import witnessed
+from segan_cli.storage.atomic import check_place, remove_leftovers, remove_scratch
+from segan_cli.storage.remote import as_path, find_files, is_remote
+from segan_cli.storage.same_file import STREAM, Use
 from segan_cli.system import cpu_count, require_extra
 from segan_cli.text import write_json
-from segan_cli.witness import witnessed
 
 SUFFIX = "-clean"  # of outputs, if neither --output nor --suffix is given
 END_OF_ACTORS_S = 5.0

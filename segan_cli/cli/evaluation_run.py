@@ -13,7 +13,6 @@ import click
 from platformdirs import user_cache_path
 
 from segan_cli import __version__
-from segan_cli.atomic import check_place, remove_scratch, write_whole
 from segan_cli.backends.pretrained import find_model, model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_table, progress_bar, say
 from segan_cli.cli.sections import raise_first, split_name
@@ -37,9 +36,10 @@ from segan_cli.evaluation.run import EvaluationResult, ScoreCases, evaluate
 from segan_cli.evaluation.scoring import ScoreStore
 from segan_cli.evaluation.signals import NoiseMix
 from segan_cli.measures.catalog import DNSMOS, FULL_BAND, MEASURES, WITH_REFERENCE, package_versions
-from segan_cli.remote import as_path, is_remote
-from segan_cli.same_file import STREAM, Use, check_uses
-from segan_cli.stopping import RaiseOnSignal, listening
+from segan_cli.process.stopping import RaiseOnSignal, listening
+from segan_cli.storage.atomic import check_place, remove_scratch, write_whole
+from segan_cli.storage.remote import as_path, is_remote
+from segan_cli.storage.same_file import STREAM, Use, check_uses
 from segan_cli.system import cpu_count, require_extra
 from segan_cli.text import composed, write_json
 

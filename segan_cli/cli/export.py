@@ -4,10 +4,10 @@ from pathlib import Path
 
 import click
 
-from segan_cli.atomic import check_place
 from segan_cli.cli.sections import MODEL, PATH
 from segan_cli.errors import ConfigError
-from segan_cli.same_file import Use, check_uses
+from segan_cli.storage.atomic import check_place
+from segan_cli.storage.same_file import Use, check_uses
 from segan_cli.system import require_extra
 
 
@@ -38,7 +38,7 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
     from segan_cli.backends.export import export as write_onnx
     from segan_cli.cli.console import say, stderr_console
     from segan_cli.networks.checkpoint import load_model
-    from segan_cli.stopping import RaiseOnSignal, listening
+    from segan_cli.process.stopping import RaiseOnSignal, listening
 
     uses = [*(Use(path, "model") for path in model_files(model)), Use(output, "--output", written=True)]
     check_uses(lambda: uses)

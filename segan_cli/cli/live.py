@@ -85,8 +85,8 @@ def run(
     from segan_cli.audio.devices import WAITING, StreamShape, open_devices
     from segan_cli.cli.console import duration, say, stderr_console
     from segan_cli.errors import AudioError, StoppedError
-    from segan_cli.standard_streams import without_library_messages
-    from segan_cli.stopping import RaiseOnSignal, listening
+    from segan_cli.process.standard_streams import without_library_messages
+    from segan_cli.process.stopping import RaiseOnSignal, listening
 
     names = f"{source.name} to {target.name}"
     shape = StreamShape(enhancement.rate_hz, channels, enhancement.block, buffer_s)

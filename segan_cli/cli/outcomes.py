@@ -10,12 +10,12 @@ from typing import Any
 
 from rich.progress import TaskID
 
-from segan_cli.atomic import atomically, check_place, writing
 from segan_cli.cli.console import duration, print_json, progress_bar, say, standard_output
 from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import ConfigError, ExistsError, OutputError, SeganError
-from segan_cli.remote import is_remote
+from segan_cli.storage.atomic import atomically, check_place, writing
+from segan_cli.storage.remote import is_remote
 from segan_cli.system import require_extra
 from segan_cli.text import converted, finite, read_json, utf8, write_json
 

@@ -15,7 +15,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from segan_cli.errors import SeganError
-from segan_cli.remote import as_path, is_url
+from segan_cli.storage.remote import as_path, is_url
 from segan_cli.system import MAX_JOBS
 
 MAX_FOLDERS = 1_000  # searched for files to complete a name

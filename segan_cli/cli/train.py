@@ -161,7 +161,7 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
     """Run a training with a progress bar, until it is finished or stopped by a signal."""
     from segan_cli.cli.console import progress_bar, say
     from segan_cli.cli.training_reporter import TrainingReporter
-    from segan_cli.stopping import RaiseOnSignal, StopAfterStep, listening
+    from segan_cli.process.stopping import RaiseOnSignal, StopAfterStep, listening
     from segan_cli.training.distributed import open_processes
     from segan_cli.training.run import lock_run_dir, open_data, prepare_run
 

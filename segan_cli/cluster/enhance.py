@@ -9,14 +9,14 @@ from pathlib import Path
 from socket import gethostname
 from typing import Any
 
-from segan_cli.atomic import remove_leftovers
 from segan_cli.cluster.pipeline import ActorOptions, Columns, SentModel, enter_folder, run_on_actors
 from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job, Plan
 from segan_cli.enhancement.recording import Outcome, OutputOptions
 from segan_cli.errors import CheckpointError, SeganError
-from segan_cli.remote import is_remote
+from segan_cli.storage.atomic import remove_leftovers
+from segan_cli.storage.remote import is_remote
 
 LOCK_WAIT_S = 30.0  # in which a lost actor ends, so that its target is no longer locked
 

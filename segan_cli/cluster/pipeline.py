@@ -12,9 +12,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from segan_cli.atomic import scratch_file
 from segan_cli.backends.pretrained import is_shipped
 from segan_cli.errors import LOG, SeganError
+from segan_cli.storage.atomic import scratch_file
 from segan_cli.system import cpu_count, require_extra
 
 QUIET = {  # defaults of environment variables

@@ -24,7 +24,7 @@ from segan_cli.audio.filters import Resampler
 from segan_cli.audio.meter import active_level
 from segan_cli.audio.sources import open_file
 from segan_cli.errors import AudioError, CorpusError, in_words
-from segan_cli.stopping import UNFINISHED
+from segan_cli.process.stopping import UNFINISHED
 from segan_cli.system import cpu_count
 from segan_cli.text import utf8
 

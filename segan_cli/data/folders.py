@@ -8,7 +8,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from segan_cli.audio.files import MEDIA, count_others
 from segan_cli.errors import CorpusError
-from segan_cli.remote import find_files, find_folders, is_remote, is_url
+from segan_cli.storage.remote import find_files, find_folders, is_remote, is_url
 from segan_cli.text import composed
 
 DNS_PAIR = re.compile(r"fileid_(\d+)$")

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from segan_cli.data.mixing import ExampleSource, ExampleSpec
 from segan_cli.data.random_streams import Purpose, random_stream
-from segan_cli.workers import init_worker
+from segan_cli.process.workers import init_worker
 
 PREFETCH = 4  # batches per worker
 

@@ -16,7 +16,7 @@ from segan_cli.data.layouts import Corpus, Utterance
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import is_selection, refuse_other_selections, span_of
 from segan_cli.errors import CorpusError
-from segan_cli.remote import as_path, is_remote, is_url
+from segan_cli.storage.remote import as_path, is_remote, is_url
 from segan_cli.text import composed, read_json
 
 CSV_SUFFIXES, JSON_SUFFIXES = (".csv", ".csv.gz"), (".jsonl", ".jsonl.gz", ".json")

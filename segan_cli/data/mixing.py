@@ -18,8 +18,10 @@ from segan_cli.audio.meter import noise_gain
 from segan_cli.config.legacy import renamed
 from segan_cli.config.schema import from_dict
 from segan_cli.config.training import MixingConfig, NoiseKind
-from segan_cli.data.degradation import MAX_RIR_S, Degradation, apply_rir, degrade, draw_degradation, generate, load_rir
+from segan_cli.data.degradation import Degradation, degrade, draw_degradation
+from segan_cli.data.noise import generate
 from segan_cli.data.recordings import Recording, Recordings
+from segan_cli.data.rooms import MAX_RIR_S, apply_rir, load_rir
 
 NoisyClean = tuple[Array, Array]  # noisy [n], clean [n]
 

@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from segan_cli.atomic import write_whole
 from segan_cli.config.legacy import renamed
 from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache, Progress
@@ -13,6 +12,7 @@ from segan_cli.data.mixing import ExampleSource
 from segan_cli.data.random_streams import Purpose, random_stream
 from segan_cli.data.recordings import CorpusLoader, CorpusSummary, RecordingPool, Recordings
 from segan_cli.errors import CorpusError
+from segan_cli.storage.atomic import write_whole
 from segan_cli.text import read_json
 
 VALIDATION_SHARE = 0.05  # target fraction of the samples

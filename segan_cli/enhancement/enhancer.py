@@ -24,7 +24,7 @@ from segan_cli.enhancement.recording import Outcome, OutputOptions, Pairs, enhan
 from segan_cli.enhancement.settings import Channels, HighBandPolicy, Settings
 from segan_cli.enhancement.stream import EnhancerStream, as_samples
 from segan_cli.errors import AudioError, ConfigError, ExistsError, TruncatedError
-from segan_cli.remote import as_path
+from segan_cli.storage.remote import as_path
 from segan_cli.system import MAX_JOBS
 
 if TYPE_CHECKING:

@@ -12,11 +12,19 @@ from itertools import chain, compress, islice, pairwise
 from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
-from segan_cli.atomic import is_unfinished
 from segan_cli.audio.files import MEDIA, count_others, suggestion
 from segan_cli.errors import AudioError, OutputError
-from segan_cli.remote import as_path, check_writable_scheme, find_files, find_kind, find_matches, is_remote, join
-from segan_cli.same_file import STREAM, Use, check_uses, name_key
+from segan_cli.storage.atomic import is_unfinished
+from segan_cli.storage.remote import (
+    as_path,
+    check_writable_scheme,
+    find_files,
+    find_kind,
+    find_matches,
+    is_remote,
+    join,
+)
+from segan_cli.storage.same_file import STREAM, Use, check_uses, name_key
 
 Found = tuple[Path, PurePath | None]  # a recording or STREAM, and its name in the folder that was searched, if one was
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from segan_cli.arrays import Array
-from segan_cli.atomic import atomically
 from segan_cli.audio.sources import open_file
+from segan_cli.storage.atomic import atomically
 from segan_cli.text import printable
 
 Frame = tuple[Array, int]

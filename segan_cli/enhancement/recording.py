@@ -22,8 +22,8 @@ from segan_cli.audio.wav import Encoding
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement.plan import Job
 from segan_cli.errors import AudioError, OutputError
-from segan_cli.remote import is_remote
-from segan_cli.same_file import STREAM
+from segan_cli.storage.remote import is_remote
+from segan_cli.storage.same_file import STREAM
 
 Pairs = Iterator[tuple[Array, Array]]  # original and enhanced blocks [channels, n]
 

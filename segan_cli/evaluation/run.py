@@ -19,7 +19,7 @@ from segan_cli.evaluation.scoring import ScoreStore, ScoringResult, score
 from segan_cli.evaluation.signals import Denoiser, Loader, Output, Source
 from segan_cli.measures.catalog import rate_for
 from segan_cli.measures.score import Score, Undefined
-from segan_cli.workers import worker_pool
+from segan_cli.process.workers import worker_pool
 
 Outcomes = dict[str, ScoringResult | str]  # system → result, or the reason why there is none
 

@@ -11,12 +11,12 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from segan_cli.atomic import write_whole
 from segan_cli.config.legacy import renamed_weight
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.modelfile import FORMAT, check_size, parse_metadata
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.families import Generator, build_generator
+from segan_cli.storage.atomic import write_whole
 
 DTYPES = ("F32", "F16", "BF16")  # that weights may be stored as
 

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from segan_cli.arrays import Array
-from segan_cli.atomic import write_whole
 from segan_cli.config.schema import to_dict
 from segan_cli.data.loader import Key, MixtureDataset
+from segan_cli.storage.atomic import write_whole
 from segan_cli.text import read_json, write_json
 
 T = TypeVar("T")

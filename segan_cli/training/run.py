@@ -13,7 +13,6 @@ import torch
 from filelock import FileLock, Timeout
 
 from segan_cli import __version__
-from segan_cli.atomic import write_whole
 from segan_cli.config.recipe import recipe_text
 from segan_cli.config.schema import to_dict
 from segan_cli.config.training import Recipe, TrainingConfig
@@ -23,12 +22,13 @@ from segan_cli.data.recordings import describe_corpus
 from segan_cli.data.training_data import TrainingData, load_split, load_training_data, save_split
 from segan_cli.errors import ConfigError, CorpusError, TrainingError
 from segan_cli.losses.reconstruction import Reconstruction
+from segan_cli.process.workers import worker_pool
+from segan_cli.storage.atomic import write_whole
 from segan_cli.system import cpu_count, require_extra
 from segan_cli.text import read_json
 from segan_cli.training.distributed import Processes
 from segan_cli.training.loop import TrainingCallback, sampling_plan, train
 from segan_cli.training.state import TrainState
-from segan_cli.workers import worker_pool
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's messages
 MAX_WORKERS = 8  # processes that render segments by default, measured to suffice for one GPU (docs/training.md)

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 
-from segan_cli.atomic import write_whole
 from segan_cli.backends.pretrained import find_model
 from segan_cli.config.legacy import renamed, renamed_model, renamed_parts
 from segan_cli.config.model import ModelConfig
@@ -23,6 +22,7 @@ from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.losses.reconstruction import Reconstruction
 from segan_cli.networks.checkpoint import Model, load_model
 from segan_cli.networks.families import Generator, build_discriminator, build_generator
+from segan_cli.storage.atomic import write_whole
 from segan_cli.training.adversary import Adversary
 from segan_cli.training.distributed import Processes
 from segan_cli.training.health import Health

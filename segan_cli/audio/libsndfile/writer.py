@@ -12,10 +12,9 @@ from typing import Any
 
 import soundfile
 
-from segan_cli.atomic import ERRNO_MESSAGES
 from segan_cli.audio.files import LARGEST_WAV, STANDARD, AudioInfo, output_format, write_mask
 from segan_cli.audio.wav import BYTES
-from segan_cli.errors import OutputError
+from segan_cli.errors import ERRNO_MESSAGES, OutputError
 
 MP3_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 OPUS_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)

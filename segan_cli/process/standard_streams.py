@@ -7,9 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from segan_cli.atomic import ERRNO_MESSAGES
-from segan_cli.errors import OutputError, StoppedError
-from segan_cli.stopping import BROKEN_PIPE
+from segan_cli.errors import ERRNO_MESSAGES, OutputError, StoppedError
+from segan_cli.process.stopping import BROKEN_PIPE
 
 
 class _Output(io.FileIO):

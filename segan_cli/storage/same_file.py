@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from segan_cli.errors import SameFileError
-from segan_cli.remote import is_remote
+from segan_cli.storage.remote import is_remote
 
 STREAM = Path("-")  # standard input or output
 

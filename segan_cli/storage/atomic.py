@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from segan_cli.errors import ExistsError, OutputError
-from segan_cli.remote import check_writable_scheme, find_kind, is_remote, upload
-from segan_cli.stopping import UNFINISHED
+from segan_cli.errors import ERRNO_MESSAGES, ExistsError, OutputError
+from segan_cli.process.stopping import UNFINISHED
+from segan_cli.storage.remote import check_writable_scheme, find_kind, is_remote, upload
 
 PART = ".part"  # in the names of unfinished files and of their locks
 STEM_LENGTH = 40  # characters of the name of the file in the names of its unfinished file
@@ -23,17 +23,6 @@ SCRATCH = "segan-"  # at the start of the names of files in the system's tempora
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # which Windows does not have
 NEW_S = 60.0  # age below which a file may not be locked yet
 LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
-ERRNO_MESSAGES = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file would be larger than is allowed here",
-    errno.EACCES: "no permission to write there",
-    errno.EPERM: "no permission to write there",
-    errno.EROFS: "the disk is read-only",
-    errno.ENAMETOOLONG: "the name is too long",
-    errno.EIO: "the disk reports an error",
-    errno.EBADF: "it is closed",
-}
 KINDS = (
     (stat.S_ISFIFO, "a named pipe"),
     (stat.S_ISSOCK, "a socket"),

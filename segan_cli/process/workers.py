@@ -14,7 +14,7 @@ from threading import Thread, Timer
 from types import FrameType
 
 from segan_cli.errors import SeganError, show_tracebacks, shown
-from segan_cli.stopping import STOPS
+from segan_cli.process.stopping import STOPS
 from segan_cli.system import cpu_count
 
 WARNING_FILTER = "ignore:resource_tracker"

@@ -11,7 +11,7 @@ from typing import Any, cast
 from urllib.parse import unquote
 
 from segan_cli.errors import AudioError, OutputError, SeganError
-from segan_cli.remote_errors import explained, is_missing, retried
+from segan_cli.storage.remote_errors import explained, is_missing, retried
 from segan_cli.system import require_extra
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least, as C:// is a path of Windows

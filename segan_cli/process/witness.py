@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from threading import Lock
 
-from segan_cli.stopping import WITNESSES
+from segan_cli.process.stopping import WITNESSES
 from segan_cli.text import one_line, utf8
 
 PROGRAM = """

@@ -1,0 +1,1 @@
+"""This process and others: signals, worker processes, standard streams."""
