@@ -2,8 +2,8 @@
 
 python benchmarks/adversary.py --data speech-valid/ --noise noise-valid/ none=none.safetensors gan=gan.safetensors
 
-The mixes of --data and --noise are drawn as for validation by the default recipe. Prints a Markdown table for the
-training log.
+The mixes of --data and --noise are drawn as for validation by the default recipe. Writes the results, the table in
+docs/adversarial.md, and a figure of what each model gains over the first one, against what that costs in PESQ.
 """
 
 import argparse
@@ -35,6 +35,8 @@ COLUMNS = (
     "pesq_wb", "stoi", "estoi", "si_sdr_db", "csig", "cbak", "covl", "lsd_db",
     "dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl",
 )  # fmt: skip
+NOISY = "noisy"
+GAINS = {"sibilants_db": "change of the level of sibilants, dB", "dnsmos_ovrl": "change of DNSMOS OVRL"}
 
 
 def levels_db(signal: Array, band_hz: tuple[float, float] = (0.0, RATE_HZ / 2)) -> NDArray[np.float64]:
@@ -56,14 +58,39 @@ def speech_changes(clean: Array, enhanced: Array) -> tuple[float, float]:
     return lost, float(np.median((after - before)[hissing]))
 
 
-def score(pairs: Sequence[tuple[Array, Array]], signals: Sequence[Array], pool: Executor) -> list[str]:
-    """Cells of one system: means of all measures, sibilants, lost frames."""
+def score(pairs: Sequence[tuple[Array, Array]], signals: Sequence[Array], pool: Executor) -> dict[str, float | None]:
+    """Means of one system: all measures, change of sibilants in dB, share of lost frames."""
     jobs = [pool.submit(measure_all, clean, signal, COLUMNS) for (_, clean), signal in zip(pairs, signals, strict=True)]
     rows = [job.result() for job in jobs]
-    means = [mean([row[name] for row in rows]) for name in COLUMNS]
+    means = {name: mean([row[name] for row in rows]) for name in COLUMNS}
     changes = np.array([speech_changes(clean, signal) for (_, clean), signal in zip(pairs, signals, strict=True)])
-    cells = ["–" if value is None else f"{value:.3f}" for value in means]
-    return [*cells, f"{changes[:, 1].mean():+.1f} dB", f"{changes[:, 0].mean():.1%}"]
+    return means | {"sibilants_db": float(changes[:, 1].mean()), "lost": float(changes[:, 0].mean())}
+
+
+def cells(row: dict[str, float | None]) -> list[str]:
+    """The cells of one system."""
+    means = ["–" if row[name] is None else f"{row[name]:.3f}" for name in COLUMNS]
+    return [*means, f"{row['sibilants_db']:+.1f} dB", f"{row['lost']:.1%}"]
+
+
+def draw(results: dict[str, dict[str, float | None]]) -> None:
+    """Draw the gains of each model over the first against its change of PESQ."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    first, *others = (name for name in results if name != NOISY)
+    figure, panels = plt.subplots(1, len(GAINS), figsize=(11, 4), layout="constrained")
+    for panel, (name, label) in zip(panels, GAINS.items(), strict=True):
+        for system in (first, *others):
+            x, y = (results[system][column] - results[first][column] for column in ("pesq_wb", name))  # type: ignore[operator]
+            panel.plot(x, y, "o")
+            panel.annotate(system, (x, y), textcoords="offset points", xytext=(6, 3), fontsize=8)
+        panel.set(xlabel="change of PESQ-WB", ylabel=label)
+        panel.margins(0.2)
+        panel.grid(alpha=0.3)
+    report.save_figure("adversary", figure)
 
 
 def main() -> None:
@@ -85,11 +112,14 @@ def main() -> None:
     source = ExampleSource(data.speech, data.noise, Recordings(()), mixing, RATE_HZ)
     pairs = [source.render(spec) for spec in draw_utterances(source, arguments.mixes, 0)]
     with worker_pool() as pool:
-        rows = [["noisy", *score(pairs, [noisy for noisy, _ in pairs], pool)]]
+        results = {NOISY: score(pairs, [noisy for noisy, _ in pairs], pool)}
         for name, enhancer in enhancers.items():
-            rows.append([name, *score(pairs, [enhancer.enhance(noisy, RATE_HZ) for noisy, _ in pairs], pool)])
+            results[name] = score(pairs, [enhancer.enhance(noisy, RATE_HZ) for noisy, _ in pairs], pool)
+    report.save("adversary", {"mixes": arguments.mixes, **results})
     headings = ["model", *(MEASURES[name].label for name in COLUMNS), "sibilants", "lost frames"]
-    print(report.table(headings, rows))
+    text = report.table(headings, [[name, *cells(row)] for name, row in results.items()])
+    report.insert(report.ROOT / "docs" / "adversarial.md", "adversary", text)
+    draw(results)
 
 
 if __name__ == "__main__":

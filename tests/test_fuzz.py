@@ -5,9 +5,9 @@ import fuzz_text
 
 
 def test_damaged_recordings_are_read_or_refused():
-    outcomes = fuzz.run(80, processes=1)
-    assert outcomes["read"] + outcomes["refused"] == 80
-    assert min(outcomes.values()) > 8
+    outcomes = fuzz.run(50, processes=1)
+    assert outcomes["read"] + outcomes["refused"] == 50
+    assert min(outcomes.values()) > 5
 
 
 def test_damaged_text_is_read_or_refused():
@@ -17,6 +17,6 @@ def test_damaged_text_is_read_or_refused():
 
 
 def test_truncated_and_joined_recordings_are_read_or_reported():
-    outcomes = fuzz.run(60, processes=1, kind=fuzz.lengths)
+    outcomes = fuzz.run(40, processes=1, kind=fuzz.lengths)
     assert set(outcomes) <= {"read", "read, said", "refused"}
-    assert outcomes["read, said"] > 5
+    assert outcomes["read, said"] > 3

@@ -1,5 +1,6 @@
 """Nothing is looked up, sent, or written but outputs and the caches that the docs name."""
 
+import json
 import os
 import re
 import shutil
@@ -120,9 +121,13 @@ def test_the_telemetry_variable_is_restored_after_loading(value, monkeypatch):
     assert result.stdout.strip() == f"['1'] {value}"
 
 
-def test_dnsmos_writes_no_file(tmp_path):
+def test_recordings_without_a_reference_get_dnsmos_and_no_other_file_is_written(tmp_path):
     pytest.importorskip("speechmos")
-    program = "import numpy; from segan_cli.measures.standard import dnsmos; dnsmos(numpy.full(16000, 0.1, 'f4'))"
+    soundfile.write(tmp_path / "in.wav", voice(1.0) + hiss(1.0), 16_000)
+    home = tmp_path / "home"
+    home.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
-    subprocess.run([sys.executable, "-c", program], env=environment | {"HOME": str(tmp_path)}, check=True)
-    assert list(tmp_path.iterdir()) == []
+    words = command("evaluate", "--noisy", tmp_path, "--dnsmos", "--json", "--no-cache", "--jobs", 1)
+    result = subprocess.run(words, env=environment | {"HOME": str(home)}, capture_output=True, text=True, check=True)
+    assert set(json.loads(result.stdout)["measures"]) == {"dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"}
+    assert list(home.iterdir()) == []
