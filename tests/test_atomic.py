@@ -119,7 +119,7 @@ def test_a_file_created_while_writing_is_kept(tmp_path):
             beside.write_text("mine")
             (tmp_path / "a").write_text("somebody else's")
 
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         meanwhile()
     assert (tmp_path / "a").read_text() == "somebody else's"
     assert names(tmp_path) == ["a"]

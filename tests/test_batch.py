@@ -271,7 +271,7 @@ def test_outcomes_are_written_and_appended(tmp_path, name):
     again = read_outcomes(tmp_path / name)[4 if name == "o.jsonl" else 0 :]  # JSON lines are appended
     assert sorted(line["skipped"] for line in again) == [False, True, True, True]
     if name == "o.parquet":
-        assert "o.parquet: exists already" in complaint(segan(*words))
+        assert "o.parquet: already exists" in complaint(segan(*words))
 
 
 def read_outcomes(path):

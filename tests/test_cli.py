@@ -121,7 +121,7 @@ def test_a_full_disk_gets_one_line_and_keeps_the_old_file(noisy, tmp_path):
 def test_the_output_is_beside_the_input_by_default(noisy, tmp_path):
     assert segan("enhance", noisy, "-q").returncode == 0
     assert soundfile.info(tmp_path / "noisy-clean.wav").frames == soundfile.info(noisy).frames
-    assert "exists already" in complaint(segan("enhance", noisy))
+    assert "already exists" in complaint(segan("enhance", noisy))
     assert segan("enhance", noisy, "-y", "-q").returncode == 0
 
 
@@ -139,7 +139,7 @@ def test_existing_outputs_are_reported_in_one_line(tmp_path):
     result = segan("enhance", *names, "--json")
     existing, last = result.stderr.splitlines()
     assert existing.startswith(
-        f"segan: 11 of 12 outputs exist already, such as {tmp_path / '0-clean.wav'}; add --force"
+        f"segan: 11 of 12 outputs already exist, for example {tmp_path / '0-clean.wav'}; add --force"
     )
     assert (result.returncode, last) == (1, "segan: 1 enhanced (0.1 s of sound), 11 not overwritten")
     outcomes = [json.loads(line) for line in result.stdout.splitlines()]

@@ -73,7 +73,7 @@ def test_a_cluster_gives_the_same_outputs_as_one_machine(cluster, folder, tmp_pa
     assert "segan: s3://corpus/in/text.wav: not a readable audio file" in result.stderr
     one = ("enhance", folder / "in/0/r0.wav", "-o", tmp_path / "r0.wav", "--ray", cluster.address)
     (tmp_path / "r0.wav").write_bytes(b"of an earlier run")
-    assert "exists already" in complaint(segan(*one))
+    assert "already exists" in complaint(segan(*one))
     assert segan(*one, "--skip-existing").returncode == 0
     assert (tmp_path / "r0.wav").read_bytes() == b"of an earlier run"
 
@@ -140,7 +140,7 @@ def test_an_actor_larger_than_every_node_is_refused(monkeypatch):
     monkeypatch.setattr("ray.nodes", lambda: [*nodes, {"Alive": False, "Resources": {"CPU": 64.0}}])
     assert [capacity(ActorOptions(cpus=cpus)) for cpus in (1, 2, 4)] == [11, 5, 2]
     assert [capacity(ActorOptions(cpus=1, gpus=gpus)) for gpus in (0.25, 0.5, 2)] == [4, 4, 1]
-    with pytest.raises(SeganError, match="no machine of the cluster has 5 CPUs and 1 GPUs"):
+    with pytest.raises(SeganError, match="no machine in the cluster has 5 CPUs and 1 GPUs"):
         capacity(ActorOptions(cpus=5, gpus=1))
 
 

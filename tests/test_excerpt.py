@@ -153,7 +153,7 @@ def test_the_time_code_of_an_excerpt_is_moved_to_its_start(tmp_path):
     source.write_bytes(b"RIFF" + struct.pack("<I", source.stat().st_size - 8) + source.read_bytes()[8:])
     result = segan("enhance", source, "-o", tmp_path / "part.wav", "--start", "1", "--duration", "1")
     assert result.returncode == 0
-    assert "markers are left out, as this is an excerpt" in result.stderr
+    assert "markers are left out: this is an excerpt" in result.stderr
     content = (tmp_path / "part.wav").read_bytes()
     place = content.index(b"bext") + 8 + 338
     assert struct.unpack("<Q", content[place : place + 8]) == (17_000,)

@@ -210,11 +210,11 @@ def test_lists_that_select_a_part_are_refused_by_name(tmp_path, calls, column, v
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"type": "MixedCut"}, "a MixedCut of Lhotse; only MonoCut is supported"),
-        ({"recording": {"sources": [{"type": "url", "source": "x"}]}}, "not one file of one channel"),
+        ({"type": "MixedCut"}, "a Lhotse MixedCut; only MonoCut is supported"),
+        ({"recording": {"sources": [{"type": "url", "source": "x"}]}}, "not a single one-channel file"),
         (
             {"recording": {"sources": [{"type": "file", "source": "x", "channels": [0, 1]}]}},
-            "not one file of one channel",
+            "not a single one-channel file",
         ),
     ],
 )
@@ -336,4 +336,4 @@ def test_rows_of_a_manifest_are_used_by_their_split(tmp_path, split, used):
     write_manifest(tmp_path / "a.csv", rows)
     corpus = read_manifest(str(tmp_path / "a.csv"), split, needs_speaker=False)
     assert [utterance.path.stem for utterance in corpus.utterances] == [name or "none" for name in used]
-    assert corpus.notes == (f"{tmp_path / 'a.csv'}: 4 of its 7 rows are of other splits",)
+    assert corpus.notes == (f"{tmp_path / 'a.csv'}: 4 of its 7 rows belong to other splits",)

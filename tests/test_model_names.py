@@ -15,7 +15,7 @@ from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import CheckpointError
 
 CHOICE = "give a file or one of: default, segan-gated, segan-live, segan-spectral"
-WRITERS = "give a .safetensors file of segan train, or an .onnx file"
+WRITERS = "give a .safetensors file from segan train, or an .onnx file"
 
 
 @pytest.fixture

@@ -100,7 +100,7 @@ def test_globs_and_lists_are_expanded(tree):
         (["in"], "out.wav", None, None, "cannot hold a folder"),
         (["in/a.wav", "one.mp4"], "out.wav", None, None, "cannot hold several"),
         (["-"], None, "-clean", None, "standard input has no name"),
-        (["in/.hidden/none"], "out", None, None, "holds no recordings"),
+        (["in/.hidden/none"], "out", None, None, "contains no recordings"),
         (["in"], "-", None, None, "takes one recording"),
         (["in/a.wav", "in/deep/../a.wav"], "out", None, None, "would be written to this file"),
         (["one.mp4"], "one.mp4", None, None, "is the input itself"),

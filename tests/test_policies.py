@@ -294,7 +294,7 @@ def test_a_full_disk_is_reported_for_every_format(tmp_path, ending):
 
 def test_the_python_interface_overwrites_only_with_force(enhancer, recording, tmp_path):
     (tmp_path / "out.wav").write_bytes(b"before")
-    with pytest.raises(OutputError, match="exists already"):
+    with pytest.raises(OutputError, match="already exists"):
         enhancer.enhance_file(recording, tmp_path / "out.wav")
     with pytest.raises(OutputError, match="is the input itself"):
         enhancer.enhance_file(recording, recording, force=True)

@@ -153,7 +153,7 @@ def test_enhance_file_returns_a_summary(enhancer, noisy, tmp_path):
     outcome = enhancer.enhance_file(noisy, tmp_path / "clean.flac")
     assert (outcome.seconds, outcome.rate_hz, outcome.channels, outcome.error) == (1.0, 16_000, 2, None)
     assert (outcome.model, len(outcome.model_sha256), outcome.noise_reduction_db > 3) == ("default", 64, True)
-    with pytest.raises(ExistsError, match=r"exists already; pass force=True"):
+    with pytest.raises(ExistsError, match=r"already exists; pass force=True"):
         enhancer.enhance_file(noisy, tmp_path / "clean.flac")
 
 

@@ -62,7 +62,7 @@ def shape(path):
     return [(s.kind, s.language, s.tags.get("title"), s.flags) for s in probe_media(path).streams]
 
 
-ONE_ENHANCED = "only its first sound track is enhanced; 1 more is kept as before"
+ONE_ENHANCED = "only its first sound track is enhanced; 1 other kept unchanged"
 
 
 def test_a_matroska_file_keeps_all_its_streams(tmp_path):
@@ -87,7 +87,7 @@ def test_streams_that_mp4_cannot_hold_are_named_in_one_line(tmp_path):
     source, target = make_matroska(tmp_path), tmp_path / "out.mp4"
     first, second = enhanced(source, target)
     assert first == ONE_ENHANCED
-    assert second == ("left out, as .mp4 files cannot hold it: attachment track 5 (font.ttf); tags (mood)")
+    assert second == ("left out, because .mp4 files cannot hold it: attachment track 5 (font.ttf); tags (mood)")
     kinds = [stream.kind for stream in probe_media(target).streams]
     assert kinds == ["Video", "Audio", "Audio", "Subtitle", "Subtitle", "Data", "Video"]  # chapters, cover
     assert [stream.language for stream in probe_media(target).of("Subtitle")] == ["fre", "ger"]

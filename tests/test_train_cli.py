@@ -126,7 +126,7 @@ def test_a_run_folder_has_all_files_and_resumes_without_other_options(tmp_path, 
     assert load_model(run / "best.safetensors").provenance["training"]["warmup_steps"] == 1
 
     line = complain("train", "--run-dir", run, "--resume", "--set", "training.validation_mixes=7")[0]
-    assert "validation.jsonl: has 1 mixes, not 7; scores of another number cannot be compared" in line
+    assert "validation.jsonl: has 1 mixes, not 7; scores of different numbers of mixes cannot be compared" in line
     assert "validation of the noisy mixes: PESQ " in first.stderr
     again = segan("train", "--run-dir", run, "--resume", "--steps", 6, "--workers", 0)
     assert again.returncode == 0, again.stderr
@@ -283,10 +283,10 @@ def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "no speech to train on; name a folder by --data"),
+        ((), "no speech to train on; give a folder with --data"),
         (("--data", "none"), "none: no such folder"),
         (("--data", "pairs", "--noise", "pairs/noisy"), "omit --noise"),
-        (("--data", "pairs", "--resume"), "give its folder by --run-dir"),
+        (("--data", "pairs", "--resume"), "give its folder with --run-dir"),
         (
             ("--data", "pairs", "--adversarial", "hinge", "--set", "training.adversarial.weight=0"),
             "weight is 0 in this recipe; add --set training",

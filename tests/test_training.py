@@ -692,7 +692,7 @@ def test_a_state_of_another_format_is_refused(source, tmp_path):
     content = torch.load(path, weights_only=True)
     content["about"] = json.dumps({**json.loads(content["about"]), "format": 99})
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match="format 99, and this segan reads up to 3"):
+    with pytest.raises(CheckpointError, match="format 99; this version of segan reads up to 3"):
         TrainState(TINY, fast()).load(path)
 
 

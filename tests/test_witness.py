@@ -17,8 +17,8 @@ from segan_cli.process.witness import Witness, witnessed
 def test_the_witness_counts_finished_recordings_and_names_those_in_progress():
     with witnessed() as witness, witness.following("a.wav"):
         with witness.following("b\n.wav"):
-            assert "after 0 recordings, at work on: a.wav, b .wav;" in witness.last_line()
-        assert "after 1 recording, at work on: a.wav;" in witness.last_line()
+            assert "after 0 recordings, while enhancing: a.wav, b .wav;" in witness.last_line()
+        assert "after 1 recording, while enhancing: a.wav;" in witness.last_line()
 
 
 CRASH = """
@@ -45,7 +45,7 @@ def test_a_crash_keeps_finished_outputs_and_the_batch_can_continue(tmp_path):
     crashed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=alone(), check=False)
     assert crashed.returncode == -signal.SIGSEGV
     line = crashed.stderr.strip().splitlines()[-1]
-    assert f"after 1 recording, at work on: {tmp_path / 'r2.wav'}; leave out" in line
+    assert f"after 1 recording, while enhancing: {tmp_path / 'r2.wav'}; leave out" in line
     assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["r1.wav"]
     result = segan(*words, "--skip-existing")
     assert (result.returncode, "2 enhanced" in result.stderr) == (0, True)
@@ -67,4 +67,4 @@ def test_the_witness_reports_when_its_pipe_closes(capfd):
     context.__enter__()
     witness.process.stdin.close()
     witness.process.wait()
-    assert "at work on: a.wav" in capfd.readouterr().err
+    assert "while enhancing: a.wav" in capfd.readouterr().err

@@ -87,9 +87,9 @@ def find_device(wanted: str | None, direction: Direction) -> Device:
     if len(found) == 1:
         return found[0]
     if wanted is None:
-        raise AudioError(f"there is no default {direction} device; choose one of segan live --list-devices")
+        raise AudioError(f"there is no default {direction} device; choose one listed by segan live --list-devices")
     problem = "several devices have this name" if found else f"there is no such {direction} device"
-    raise AudioError(f"{wanted}: {problem}; give a number of segan live --list-devices")
+    raise AudioError(f"{wanted}: {problem}; give a number listed by segan live --list-devices")
 
 
 class BlockQueue:

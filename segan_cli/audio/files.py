@@ -216,7 +216,7 @@ class IntegrityCheck:
         """Warn about a layout, if there is one, that no output keeps, and return the properties without it."""
         if layout is None:
             return info
-        self.warn(f"its channels are {layout}, which is lost: players take them for loudspeakers")
+        self.warn(f"its channel layout ({layout}) is lost: players take the channels for loudspeakers")
         return replace(info, format="discrete", mask=0)  # in no order of loudspeakers
 
     def check_length(

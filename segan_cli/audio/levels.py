@@ -126,7 +126,7 @@ def full_scale(clip: Clip, rate_hz: int, channels: int, write: Write, warn: Warn
             yield lambda samples: collect(measured(samples))
             for block in _read(file, channels):
                 write(np.clip(block / np.float32(peak), -1, 1))
-        done = "the whole recording is turned down by as much"
+        done = "the whole recording is turned down by that much"
     if n_over:
         samples = f"{n_over} sample{'s' * (n_over > 1)}"
         warn(f"{samples} above full scale, by {20 * np.log10(peak):.1f} dB at most: {done}")

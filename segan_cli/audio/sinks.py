@@ -114,7 +114,7 @@ def _open_with_libsndfile(
             copy_chunks(source, path, rate, warn, original.first, options.releveled)
             return
         if other_chunks := chunk_names(source) - TAG_CHUNKS:
-            warn(f"left out, as {path.suffix} has no place for them: {', '.join(sorted(other_chunks))}")
+            warn(f"left out, because {path.suffix} cannot store them: {', '.join(sorted(other_chunks))}")
         if not container(source) or chunk_names(source) & ID3_CHUNKS:
             copy_tags(source, path, warn, original.first is None)
 

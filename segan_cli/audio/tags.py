@@ -33,7 +33,7 @@ MASK = "waveformatextensible_channel_mask"
 CHAPTER_FRAMES = ("CHAP", "CTOC", "ETCO", "SYLT", "SYTC", "MLLT", "POSS")  # of ID3: what refers to times
 GAPLESS = "----:com.apple.iTunes:iTunSMPB"  # how many samples the former encoder added
 GAIN = re.compile(r"(?:.*:)?(?:replaygain_\w+|r128_\w+|itunnorm|rva2|rvad)(?::.*)?", re.IGNORECASE)  # for players
-GAINS_LEFT_OUT = "its ReplayGain tags are left out, as the level was changed"
+GAINS_LEFT_OUT = "its ReplayGain tags are left out, because the level was changed"
 ENCODER_TAGS = ("encoder", "encodersettings", "tsse")  # names of tags about the encoder of the original
 
 
@@ -49,14 +49,14 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool = True) -> 
         before = mutagen.File(source)
         texts, covers = ({}, []) if before is None else (read_texts(before.tags), list(read_covers(before)))
     except broken as error:
-        warn(f"its tags are left out, as they are damaged ({error})")
+        warn(f"its tags are left out, because they are damaged ({error})")
         return
     if before is None or not (texts or covers or before.tags):
         return
     try:
         after = mutagen.File(target)
         if after is None:
-            warn(f"tags beside title, artist and the like are left out, as {target.suffix} has no place for them")
+            warn(f"tags other than title, artist and the like are left out, because {target.suffix} cannot store them")
             return
         if after.tags is None:
             after.add_tags()
@@ -65,11 +65,11 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool = True) -> 
         else:
             write_texts(after.tags, texts if chapters else {n: t for n, t in texts.items() if not is_chapter(n)})
             if chapters and has_chapters(before) and family(after.tags) != "MP4Tags":  # ffmpeg has copied these
-                warn(f"chapters are left out, as {target.suffix} has no place for them")
+                warn(f"chapters are left out, because {target.suffix} cannot store them")
         if not chapters and has_chapters(before):
-            warn("chapters are left out, as this is an excerpt")
+            warn("chapters are left out, because this is an excerpt")
         if not write_covers(after, covers):
-            warn(f"its cover is left out, as {target.suffix} has no place for it")
+            warn(f"its cover is left out, because {target.suffix} cannot store it")
         after.save(**({"v2_version": 3} if is_id3_v23(before.tags, after.tags) else {}))
     except broken as error:
         raise OutputError(f"{target}: its tags cannot be written ({error})") from error

@@ -191,7 +191,7 @@ def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, chec
         if n_bytes is None or not (head := skip_trailing_chunks(stream, n_bytes % 2)):
             return
         if not head.startswith(b"RIFF"):
-            return check.warn("data after its samples is neither a chunk nor another recording, and ignored")
+            return check.warn("data after its samples is neither a chunk nor another recording; it is ignored")
         stream = io.BufferedReader(PrependedStream(head, stream))
         following, n_bytes = read_wav_header(stream, check.name)
         if following != encoding:

@@ -50,7 +50,7 @@ def check_model(name: str) -> None:
         raise CheckpointError(f"{name}: is a device or pipe, not a model; give a file")
     if path.suffix != ".onnx" and not _is_safetensors(path):
         kind = "a readable safetensors file" if path.suffix == ".safetensors" else "a model"
-        raise CheckpointError(f"{name}: not {kind}; give a .safetensors file of segan train, or an .onnx file")
+        raise CheckpointError(f"{name}: not {kind}; give a .safetensors file from segan train, or an .onnx file")
 
 
 def find_onnx(name: str) -> Path | None:

@@ -90,7 +90,7 @@ def limit_jobs(n: int, files_each: int, quiet: bool) -> int:
     limit = open_file_limit()
     fitting = n if limit is None else max(1, min(n, (limit - OTHER_FILES) // files_each))
     if fitting < n and not quiet:
-        say(f"segan: {fitting} at a time, not {n}, as {limit} files may be open (ulimit -n)")
+        say(f"segan: {fitting} at a time instead of {n}, because only {limit} files may be open (ulimit -n)")
     return fitting
 
 

@@ -44,27 +44,27 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 @section(
     "Output",
     option("-o --output", "File, folder (no extension), URL, or - for stdout.", TARGET),
-    option("--suffix TEXT", "Write beside each input, with this suffix.  [default: -clean]"),
+    option("--suffix TEXT", "Write next to each input, with this suffix.  [default: -clean]"),
     flag("--skip-existing", "Skip recordings whose output exists."),
     flag("-y --force", "Overwrite existing outputs."),
-    option("--format EXT", "wav, flac, ogg, mp3 …  [default: as the input]", name="extension"),
-    option("--subtype", "Encoding.  [default: as the input]", click.Choice(list(SUBTYPES))),
-    option("--rate HZ", "Sampling rate; with --raw, also of the input.  [default: as the input]", Whole(*RATES_HZ)),
-    option("--normalize DB", "Scale to this peak level (full scale: 0).", Finite(-120, 0)),
+    option("--format EXT", "wav, flac, ogg, mp3 …  [default: same as input]", name="extension"),
+    option("--subtype", "Encoding.  [default: same as input]", click.Choice(list(SUBTYPES))),
+    option("--rate HZ", "Sampling rate; with --raw, also of the input.  [default: same as input]", Whole(*RATES_HZ)),
+    option("--normalize DB", "Scale to this peak level (0 is full scale).", Finite(-120, 0)),
     option("--loudness LUFS", "Scale to this loudness, e.g. -16, and limit true peaks to -1 dB.", Finite(-70, 0)),
-    choice("--clip", CLIP, "Above full scale: turn peaks down, or the whole recording, or cut peaks off."),
+    choice("--clip", CLIP, "Above full scale: turn down the peaks, turn down the whole recording, or clip."),
     option("--residual FILE", "Write the removed sound to a file.", LOCAL_PATH),
     option("--plot PNG", "Plot waveform and spectrogram before and after.", LOCAL_PATH),
 )
 @section(
     "Enhancement",
     option("-m --model MODEL", "Shipped model or model file.", MODEL, default="default", show_default=True),
-    click.option("--live", "model", flag_value="segan-live", help="Causal model: in pipes 32 ms behind the input."),
-    option("--strength S", "0 to 1; 0.8 sounds more natural.  [default: 1]", Finite(0, 1)),
+    click.option("--live", "model", flag_value="segan-live", help="Causal model segan-live; delays pipes by 32 ms."),
+    option("--strength S", "Amount of enhancement, 0 to 1; 0.8 sounds more natural.  [default: 1]", Finite(0, 1)),
     option("--max-attenuation DB", "Reduce noise by at most this many dB.", Finite(0)),
     option(
         "--channels MODE",
-        "linked keeps the stereo image, independent is for separate microphones; with --raw, also their number."
+        "linked keeps the stereo image; independent is for separate microphones. With --raw, also their number."
         "  [default: linked]",
         multiple=True,
     ),
@@ -72,22 +72,22 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 )
 @section(
     "Input",
-    option("--files-from LIST", "Read input names from a file or -, one per line.", PATH_OR_URL),
-    option("--start TIME", "Enhance an excerpt from here on: seconds or MM:SS.", seconds),
-    option("--duration TIME", "Length of the excerpt.  [default: to the end]", seconds),
-    option("--shard I/N", "Enhance part I of N of the inputs, by name.", shard_number),
+    option("--files-from LIST", "Read input names from a file or -, one per line or NUL-separated.", PATH_OR_URL),
+    option("--start TIME", "Start of an excerpt, in seconds or MM:SS.", seconds),
+    option("--duration TIME", "Length of the excerpt.  [default: until the end]", seconds),
+    option("--shard I/N", "Enhance only part I of N of the inputs, chosen by name.", shard_number),
     flag("--allow-truncated", "Accept recordings that are cut short."),
     flag("--raw", "Standard input and output are samples without a header."),
     option(
-        "--encoding ENCODING", f"Of --raw samples: {', '.join(ENCODINGS)}.  [default: s16]", click.Choice([*ENCODINGS])
+        "--encoding ENCODING", f"For --raw samples: {', '.join(ENCODINGS)}.  [default: s16]", click.Choice([*ENCODINGS])
     ),
 )
 @section(
     "Performance",
-    option("-j --jobs N", "Recordings at a time.  [default: one per core, at most 4]", WORKERS),
+    option("-j --jobs N", "Recordings to enhance at once.  [default: one per core, at most 4]", WORKERS),
     option("--threads N", "Threads per recording.  [default: all cores]", WORKERS),
     option("-d --device", "auto, cpu, cuda or mps.", default="auto", show_default=True),
-    choice("--backend", ("auto", "onnx", "torch"), "Runs the network; auto is onnx on the CPU."),
+    choice("--backend", ("auto", "onnx", "torch"), "Runtime for the network; auto is onnx on the CPU."),
     choice("--precision", ("fp32", "bf16"), "Precision of the network."),
     option("--batch-size N", "Segments per call of the network.", Whole(1, MAX_BATCH), name="batch"),
     option("--seed N", "Seed, for models with a latent z.  [default: 0]", Whole(0, MAX_SEED), default=0),
@@ -96,16 +96,17 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 @section(
     "Messages",
     flag("--json", "Print a line of JSON for each recording.", name="as_json"),
-    option("--outcomes FILE", "Write these lines to a .jsonl or .parquet file.", PATH_OR_URL),
-    flag("--dry-run", "List inputs and outputs, and enhance nothing."),
+    option("--outcomes FILE", "Record outcomes in a .jsonl or .parquet file.", PATH_OR_URL),
+    flag("--dry-run", "List inputs and outputs without enhancing."),
     flag("-q --quiet", "Print errors only."),
     flag("-v --verbose", "Print a line for each recording."),
 )
 def enhance(**options: Any) -> None:
     """Remove noise from recordings of speech.
 
-    NOISY are files, folders, globs, or - for standard input. The output has the same length, rate, channels, format and
-    tags; video keeps its pictures. Without -o it is written beside the input: talk.wav becomes talk-clean.wav.
+    NOISY are files, folders, globs, or - for standard input. The output keeps the length, rate, channels, format and
+    tags of the input; video keeps its pictures. Without -o, the output is written next to the input: talk.wav becomes
+    talk-clean.wav.
 
     \b
     Examples:

@@ -82,7 +82,7 @@ def plan_jobs(arguments: SimpleNamespace) -> Plan:
         "--residual and --plot support only one recording.": single and (len(plan) != 1 or arguments.shard is not None),
         "--normalize, --loudness and --clip scale read the whole recording before they write; give -o FILE.":
             whole and any(job.target == STREAM for job in plan),
-        "--ray enhances files, not standard input; the list has a line -.":
+        "--ray enhances files, not standard input; the list contains -.":
             arguments.ray is not None and plan.has_stream,
     })  # fmt: skip
     if arguments.plot is not None:
@@ -216,7 +216,7 @@ def new_jobs(plan: Plan, arguments: SimpleNamespace, reporter: BatchReporter) ->
             continue
         if skipped:
             remove_leftovers(job.target)
-        error = None if skipped else str(ExistsError(f"{job.target}: exists already"))
+        error = None if skipped else str(ExistsError(f"{job.target}: already exists"))
         reporter.on_outcome(Outcome(str(job.source), str(job.target), error, skipped), existing=not skipped)
     reporter.report_existing()
     return plan.kept(new)

@@ -47,7 +47,7 @@ from segan_cli.system import require_extra
         name="measures",
         multiple=True,
     ),
-    flag("--full-band", "Add those of the band above 8 kHz; models get 48 kHz."),
+    flag("--full-band", "Add measures above 8 kHz; models run at 48 kHz."),
     flag("--dnsmos", "Add DNSMOS, which needs no clean recordings."),
     option("--by COLUMN", "Group by snr_db, noise, speaker …; repeatable.", name="columns", multiple=True),
 )
@@ -59,7 +59,7 @@ from segan_cli.system import require_extra
     flag("--json", "Print the full report as JSON.", name="as_json"),
     option("--compare A.json B.json", "Compare two JSON reports and exit.", PATH, nargs=2),
     flag("-y --force", "Overwrite existing files."),
-    flag("-q --quiet", "Show no progress bar and no notes."),
+    flag("-q --quiet", "Hide the progress bar and notes."),
 )
 @section(
     "Performance",

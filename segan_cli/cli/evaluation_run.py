@@ -100,7 +100,7 @@ def name_systems(arguments: SimpleNamespace) -> dict[str, Path | str]:
 
     def add(name: str, origin: Path | str, option: str) -> None:
         if name in ("noisy", "clean"):
-            raise click.BadParameter(f"{name}: this name is reserved; choose another by NAME=…", param_hint=option)
+            raise click.BadParameter(f"{name}: this name is reserved; choose another with NAME=…", param_hint=option)
         if name in systems:
             raise click.BadParameter(f"{name}: two systems have this name; give {option} NAME=…", param_hint=option)
         systems[name] = origin
@@ -256,7 +256,7 @@ def check_skipped(report: Report, quiet: bool) -> None:
             say(f"skipped: {line}")
         n_found, n_systems = report["inputs"]["found"], len(report["systems"])
         n_complete = sum(len(file["scores"]) == n_systems for file in report["files"])
-        raise CorpusError(f"skipped files of {n_found - n_complete} of {n_found} recordings; --json lists all")
+        raise CorpusError(f"files of {n_found - n_complete} of {n_found} recordings were skipped; --json lists all")
 
 
 def print_comparison(first: Path, second: Path) -> None:
@@ -276,4 +276,4 @@ def print_comparison(first: Path, second: Path) -> None:
     )
     n_different = sum(scores[0][name] != scores[1][name] for name in common)
     if n_different:
-        say(f"warning: {n_different} of them have another noisy input, so the reports are not of the same mixes")
+        say(f"warning: {n_different} of them have a different noisy input, so the reports are not of the same mixes")

@@ -20,8 +20,8 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
     """Export a model to ONNX.
 
     MODEL is a shipped model or a file written by segan train. The graph maps `noisy` [n, 1, 16384] at 16 kHz to
-    `enhanced` of the same shape. It does not include pre-emphasis and de-emphasis (pre_emphasis) and the level
-    normalisation of each segment (input_rms); the config in the metadata has their values.
+    `enhanced` of the same shape. It does not include pre-emphasis and de-emphasis (pre_emphasis) or the level
+    normalisation of each segment (input_rms); their values are in the config in the metadata.
 
     \b
     Example:

@@ -23,25 +23,25 @@ LOWEST_DB, BAR_WIDTH = -60, 20  # of the meter
 
 
 @click.command()
-@click.option("--input", "source", metavar="DEVICE", help="Number, or part of the name.  [default: of the system]")
-@click.option("--output", "target", metavar="DEVICE", help="Number, or part of the name.  [default: of the system]")
+@click.option("--input", "source", metavar="DEVICE", help="Number, or part of the name.  [default: system default]")
+@click.option("--output", "target", metavar="DEVICE", help="Number, or part of the name.  [default: system default]")
 @click.option("--list-devices", is_flag=True, help="List sound devices.")
 @click.option("-m", "--model", type=MODEL, default="segan-live", show_default=True, help="Causal model.")
 @click.option("--strength", type=Finite(0, 1), default=1.0, metavar="S", help="0 to 1.  [default: 1]")
-@click.option("--rate", type=Whole(8_000, 192_000), metavar="HZ", help="Sampling rate.  [default: of the input]")
+@click.option("--rate", type=Whole(8_000, 192_000), metavar="HZ", help="Sampling rate.  [default: that of the input]")
 @click.option("--channels", type=Whole(1, 2), default=1, metavar="N", help="1 or 2.  [default: 1]")
 @click.option(
     "--buffer", type=Finite(5, 1_000), default=40.0, metavar="MS", help="Buffer of each device.  [default: 40]"
 )
-@click.option("-q", "--quiet", is_flag=True, help="Show no level meter.")
+@click.option("-q", "--quiet", is_flag=True, help="Hide the level meter.")
 def live(
     source: str | None, target: str | None, list_devices: bool, model: str, strength: float, rate: int | None,
     channels: int, buffer: float, quiet: bool,
 ) -> None:  # fmt: skip
     """Remove noise from a microphone while it records.
 
-    The sound goes to an output device, 32 ms later plus the buffers of both devices. Other programs record it from a
-    virtual device (docs/live.md). Ctrl-C ends.
+    The sound goes to an output device, 80 ms later plus the buffers of both devices. Other programs can record it
+    from a virtual device (docs/live.md). Press Ctrl-C to stop.
 
     \b
     Examples:
@@ -101,7 +101,7 @@ def run(
             nullcontext() if quiet else stderr_console.status("") as status,
         ):
             if not quiet:
-                say(f"{names}: {shape.rate_hz} Hz, some {1e3 * delay_s:.0f} ms later; Ctrl-C ends")
+                say(f"{names}: {shape.rate_hz} Hz, delay about {1e3 * delay_s:.0f} ms; press Ctrl-C to stop")
             watch(enhancement, queue, names, status)
     except StoppedError as error:
         if error.signal_number != signal.SIGINT:
@@ -109,7 +109,7 @@ def run(
         if not quiet:
             say(f"{duration(enhancement.seconds)} of sound; {lost(queue)}")
         return
-    raise enhancement.error or AudioError(f"{names}: a device has stopped; plug it in, and start again")
+    raise enhancement.error or AudioError(f"{names}: a device has stopped; plug it in and start again")
 
 
 def watch(enhancement: "LiveEnhancement", queue: "BlockQueue", names: str, status: "Status | None") -> None:
@@ -122,7 +122,7 @@ def watch(enhancement: "LiveEnhancement", queue: "BlockQueue", names: str, statu
             n_blocks, since = enhancement.n_blocks, time.monotonic()
         elif time.monotonic() - since > STALLED_S:
             raise AudioError(
-                f"{names}: no sound for {STALLED_S:g} s; plug in the device or start the sound server, and start again"
+                f"{names}: no sound for {STALLED_S:g} s; plug in the device or start the sound server, then try again"
             )
         if status is not None:
             status.update(f"{meter(enhancement)}  {lost(queue)}")
@@ -139,4 +139,4 @@ def meter(enhancement: "LiveEnhancement") -> str:
 
 def lost(queue: "BlockQueue") -> str:
     """Say how often sound was lost between the devices."""
-    return "nothing was lost" if not queue.n_lost else f"some was lost {queue.n_lost} times"
+    return "nothing was lost" if not queue.n_lost else f"sound was lost {queue.n_lost} times"

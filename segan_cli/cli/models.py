@@ -16,8 +16,8 @@ COSTS = Path(__file__).parents[1] / "config" / "costs.json"  # measured by tools
 def models(as_json: bool) -> None:
     """List shipped models and presets.
 
-    The cost is that of the generator: weights, multiply-accumulates (MACs) per second of audio including overlap, and
-    receptive field. segan enhance --model takes shipped models, segan train --preset takes presets.
+    Costs are those of the generator: weights, multiply-accumulates (MACs) per second of audio including overlap, and
+    receptive field. Use shipped models with segan enhance --model, and presets with segan train --preset.
 
     \b
     Example:

@@ -23,7 +23,7 @@ ROW_GROUP = 10_000  # outcomes that are kept in memory for a part of a Parquet f
 LONGEST_LINE = 1 << 20  # bytes
 LINE_START = f'{{"{fields(Outcome)[0].name}": "'.encode()  # of an outcome as JSON
 EXTENSIONS = (".jsonl", ".parquet")
-SKIPPED = "skipped, as their output exists"
+SKIPPED = "skipped because their output exists"
 KINDS = (SKIPPED, "not overwritten", "failed")  # of outcomes, as they are counted
 
 Record = Callable[[Outcome], object]
@@ -63,8 +63,8 @@ class BatchReporter:
         """Report all recordings whose output exists already in one line."""
         if (n := self.counts["not overwritten"]) and self.n > 1:
             say(
-                f"segan: {n} of {self.n} outputs exist already, such as {self.first_existing};"
-                " add --force to overwrite them, or --skip-existing"
+                f"segan: {n} of {self.n} outputs already exist, for example {self.first_existing};"
+                " add --force to overwrite them, or --skip-existing to skip them"
             )
 
     def on_outcome(self, outcome: Outcome, existing: bool = False) -> None:
@@ -93,7 +93,7 @@ class BatchReporter:
     def close(self) -> None:
         """Print the summary of several recordings; raises SeganError with it when one was not enhanced."""
         if self.n == 1 and self.first_existing:
-            raise ExistsError(f"{self.first_existing}: exists already")
+            raise ExistsError(f"{self.first_existing}: already exists")
         if self.n == 1 and self.last_error:
             raise SeganError(self.last_error)
         sound = f" ({duration(self.seconds)} of sound)" if self.seconds else ""
@@ -118,7 +118,7 @@ def describe(outcome: Outcome) -> str:
 def check_outcome_file(path: Path, force: bool) -> None:
     """Raise an error for a file that cannot be written; local JSON lines are appended to."""
     if path.suffix not in EXTENSIONS:
-        raise ConfigError(f"{path}: the name of a file of outcomes must end in .jsonl or .parquet")
+        raise ConfigError(f"{path}: the file name must end in .jsonl or .parquet")
     if path.suffix == ".parquet":
         require_extra("ray", "a Parquet file")
     check_place(path, force or (path.suffix == ".jsonl" and not is_remote(path)))
@@ -196,7 +196,7 @@ def complete_last_line(file: io.FileIO, path: Path) -> None:
     line = content.rstrip(b"\n").rpartition(b"\n")[2]
     whole = content.endswith(b"\n")
     if not (line.startswith(LINE_START) or (LINE_START.startswith(line) and not (whole and line))):
-        raise OutputError(f"{path}: its last line is no outcome; name another file")
+        raise OutputError(f"{path}: its last line is not an outcome; name another file")
     if whole or not line:
         return
     try:

@@ -62,10 +62,10 @@ RECIPE_OPTIONS = {  # option → field of the recipe
     option("--data PATH[:WEIGHT]", "Speech; repeatable.", multiple=True),
     option("--noise PATH[:WEIGHT]", "Noise; repeatable.  [default: generated]", multiple=True),
     option("--rir PATH[:WEIGHT]", "Room impulse responses; repeatable.", multiple=True),
-    option("--valid-data PATH", "Validation speech.  [default: some speakers]", multiple=True),
+    option("--valid-data PATH", "Validation speech.  [default: held-out speakers]", multiple=True),
     option("--valid-noise PATH", "Validation noise.  [default: held-out files]", multiple=True),
     option("--snr MIN MAX", "Range of the SNR of mixtures, in dB.", DECIBELS, nargs=2),
-    option("--cache FOLDER", "Decoded audio.  [default: cache, beside --run-dir]", PATH),
+    option("--cache FOLDER", "Folder for decoded audio.  [default: cache, next to --run-dir]", PATH),
 )
 @section(
     "Run",
@@ -78,14 +78,14 @@ RECIPE_OPTIONS = {  # option → field of the recipe
 )
 @section(
     "Model and recipe",
-    option("--recipe RECIPE", f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: by preset]"),
+    option("--recipe RECIPE", f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: that of the preset]"),
     option("--preset PRESET", "See segan models.  [default: from the recipe]", click.Choice(list(PRESETS))),
     option("--width X", "Multiply all channel counts.", Finite(0, 1_000, min_open=True)),
     option("--batch-size N", "Segments per step, over all processes.", int),
     option("--learning-rate X", "Learning rate of the generator.", Finite(0)),
     option(
         "--adversarial OBJECTIVE",
-        "Adversarial loss: least-squares, hinge, wasserstein-gp, metricgan …, or none.  [default: by recipe]",
+        "Adversarial loss: least-squares, hinge, wasserstein-gp, metricgan …, or none.  [default: from the recipe]",
         click.Choice([*typing.get_args(ObjectiveName), WITHOUT]),
     ),
     option("--set FIELD=VALUE", "Set a recipe field; repeatable.", name="assignments", multiple=True),
@@ -94,15 +94,15 @@ RECIPE_OPTIONS = {  # option → field of the recipe
     "Performance",
     option("-d --device", "auto, cuda, mps or cpu.", default="auto", show_default=True),
     option("--precision", "Precision of the networks.", click.Choice(["fp32", "bf16", "fp16"])),
-    option("--workers N", "Data loading processes.  [default: by device]", Whole(0, MAX_JOBS)),
+    option("--workers N", "Data loading processes.  [default: depends on device]", Whole(0, MAX_JOBS)),
 )
 def train(**options: Any) -> None:
     """Train a speech enhancement model.
 
     --data is a corpus (VoiceBank-DEMAND, VCTK, LibriSpeech, LibriTTS, LJSpeech, Common Voice), a folder with clean and
     noisy folders, a folder of clean speech, or a manifest (CSV, JSONL). Clean speech is mixed with --noise, or with
-    generated noise. The run folder contains the best model, best.safetensors, for segan enhance --model, the state for
-    --resume, last.pt, and recipe.toml, split.json and log.jsonl.
+    generated noise. The run folder holds best.safetensors (the best model, for segan enhance --model), last.pt (the
+    state for --resume), recipe.toml, split.json and log.jsonl.
 
     \b
     Examples:
@@ -118,7 +118,7 @@ def train(**options: Any) -> None:
         check_init(init)
     require_extra("train", "segan train")
     if resume and (run_dir is None or not (run_dir / "recipe.toml").is_file()):
-        raise TrainingError(f"{run_dir or '--resume'}: no training to resume; give its folder by --run-dir")
+        raise TrainingError(f"{run_dir or '--resume'}: no training to resume; give its folder with --run-dir")
     try:
         base = str(run_dir / "recipe.toml") if run_dir and resume and given.recipe is None else given.recipe
         of_recipe, model = {name: options[name] for name in RECIPE_OPTIONS}, None if base else init

@@ -35,7 +35,7 @@ def parse_metadata(text: str) -> tuple[ModelConfig, dict[str, Any], int]:
     version = values.get("format", 1)
     if type(version) is not int or not 1 <= version <= FORMAT:
         raise ConfigError(
-            f"model format {short_repr(version)} is not supported, this version of segan reads up to {FORMAT}"
+            f"model format {short_repr(version)} is not supported; this version of segan reads up to {FORMAT}"
         )
     for key, kind in (("runs", list), ("steps", int)):
         if type(provenance.get(key, kind())) is not kind:

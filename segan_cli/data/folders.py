@@ -127,9 +127,9 @@ def match_names(clean: Path, noisy: Path) -> tuple[list[tuple[Path, Path]], list
         if len(clean_files) == len(noisy_files) == 1:
             pairs.append((clean_files[0], noisy_files[0]))
         elif clean_files and noisy_files:
-            problems.append(f"{first}: several files of this name; keep one on each side")
+            problems.append(f"{first}: several files have this name; keep one on each side")
         else:
-            problems.append(f"{first}: no {'noisy' if clean_files else 'clean'} file of this name")
+            problems.append(f"{first}: no {'noisy' if clean_files else 'clean'} file has this name")
     return pairs, problems
 
 

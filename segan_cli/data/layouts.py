@@ -79,7 +79,7 @@ def scan_speech(path: str) -> Corpus:
             return corpus
     other = next((folder for folder in folders_in(root) if NOT_SPEECH.match(folder.name)), None)
     if other is not None:
-        raise CorpusError(f"{path}: contains {other.name} besides speech; give the speech folder, and noise by --noise")
+        raise CorpusError(f"{path}: contains {other.name} besides speech; give the speech folder, and use --noise")
     files = audio_below(root)
     second = {file for file in files if file.stem.endswith("_mic2") and VCTK.match(file.stem)}  # microphone, of VCTK
     used = files if root.name.endswith("_mic2") else [file for file in files if file not in second]
@@ -115,7 +115,7 @@ def _pairs(path: str, root: Path) -> Corpus | None:
     used = _training_sets(list(sets))
     utterances: list[Utterance] = []
     skipped: list[str] = []
-    notes = [f"{name}: an official test or development set, not trained on" for name in sets if name not in used]
+    notes = [f"{name}: an official test or development set, not used for training" for name in sets if name not in used]
     all_known = True
     for name in sorted(used):
         clean, noisy = (corpus_root(str(side)) for side in sets[name])
@@ -156,7 +156,7 @@ def _libri(path: str, root: Path) -> Corpus | None:
     used_subsets = _training_sets(sorted(set(subsets.values())))
     used = [(file, match) for file, match in matches if subsets[file] in used_subsets]
     notes = [
-        f"{subset}: {n} files of an official test or development set, not trained on"
+        f"{subset}: {n} files of an official test or development set, not used for training"
         for subset, n in sorted(Counter(subsets.values()).items())
         if subset not in used_subsets
     ]

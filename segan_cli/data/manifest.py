@@ -63,7 +63,7 @@ def read_manifest(path: str, split: str, needs_speaker: bool) -> Corpus:
     unknown = [name for name in columns if name not in (column, *OTHER_COLUMNS, *SPAN_COLUMNS)]
     notes = [f"{path}: ignoring unknown columns {join_columns(unknown)}"] if unknown else []
     if len(used) < len(rows):
-        notes.append(f"{path}: {len(rows) - len(used)} of its {len(rows)} rows are of other splits")
+        notes.append(f"{path}: {len(rows) - len(used)} of its {len(rows)} rows belong to other splits")
     return Corpus(path, "manifest", tuple(utterances), tuple(skipped), speakers_known, tuple(notes))
 
 
@@ -173,14 +173,14 @@ def flatten_lhotse(values: dict[str, Any]) -> dict[str, Any]:
     """Columns of a Lhotse recording or cut; any other object as it is. Raises ValueError if it is not supported."""
     kind = str(values.get("type", ""))
     if kind.endswith("Cut") and kind != "MonoCut":
-        raise ValueError(f"a {kind} of Lhotse; only MonoCut is supported")
+        raise ValueError(f"a Lhotse {kind}; only MonoCut is supported")
     recording = values.get("recording", values)
     sources = recording.get("sources") if isinstance(recording, dict) else None
     if not isinstance(sources, list):
         return values
     source = sources[0] if len(sources) == 1 and isinstance(sources[0], dict) else {}
     if source.get("type") != "file" or source.get("channels", [0]) != [0] or recording.get("transforms"):
-        raise ValueError("a recording of Lhotse that is not one file of one channel without transforms")
+        raise ValueError("a Lhotse recording that is not a single one-channel file without transforms")
     supervisions = values.get("supervisions")
     parts = [part for part in supervisions if isinstance(part, dict)] if isinstance(supervisions, list) else []
     speakers = {str(part["speaker"]) for part in parts if part.get("speaker")}

@@ -40,7 +40,7 @@ def load_training_data(
 ) -> TrainingData:  # fmt: skip
     """Load all corpora and split them, as the `previous` start did; raises CorpusError if there is no speech."""
     if not data.speech:
-        raise CorpusError("no speech to train on; name a folder by --data")
+        raise CorpusError("no speech to train on; give a folder with --data")
     loader = CorpusLoader(cache, progress)
     pool = loader.load(data.speech, data.noise, data.rirs, "training")
     named = loader.load(data.valid_speech, data.valid_noise, (), "validation")
@@ -107,7 +107,7 @@ def hold_out_speakers(
     training, validation = hold_out(speech, seed, previous)
     share = validation.n_samples() / speech.n_samples()
     if share > LARGE_SHARE:
-        notes.append(f"validation holds {share:.0%} of the speech, the smallest speaker; see --valid-data")
+        notes.append(f"validation holds {share:.0%} of the speech, all of the smallest speaker; see --valid-data")
     return training, validation
 
 

@@ -223,7 +223,7 @@ def make_plan(
             plan.notes.append(f"{results} result{'s' * (results > 1)} of an earlier run ({suffix}) left out")
     check_paths(plan, others)
     if not len(plan):
-        empty = f"{entries[0].path}: the folder holds no recordings; is it the right one?"
+        empty = f"{entries[0].path}: the folder contains no recordings; is it the right one?"
         raise AudioError(next(iter(plan.refused.values()), empty))
     plan = plan.kept(mine)
     plan.refused = {name: why for name, why in plan.refused.items() if shard is None or shard.holds(PurePath(name))}
@@ -263,7 +263,7 @@ def choose_folder(output: Path | None, slash: bool, extension: str | None, sever
     if output == STREAM:
         raise OutputError("-o -: standard output takes one recording; give -o FOLDER for several")
     if not is_folder(output, slash):
-        raise OutputError(f"{output}: one file cannot hold {several}; name a folder, or end its name in a slash")
+        raise OutputError(f"{output}: one file cannot hold {several}; name a folder, or end the name with a slash")
     return output
 
 

@@ -49,8 +49,8 @@ class Witness:
         """Return the line for a crash at this moment."""
         done = f"{self.n_done} recording{'s' * (self.n_done != 1)}"
         return one_line(
-            f"segan: crashed or was killed after {done}, at work on: {', '.join(self.running)};"
-            " leave out what it fails on, and add --skip-existing to go on"
+            f"segan: crashed or was killed after {done}, while enhancing: {', '.join(self.running)};"
+            " leave out the file that it fails on, and add --skip-existing to continue"
         )
 
 

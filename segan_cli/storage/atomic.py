@@ -109,7 +109,7 @@ def check_target(path: Path, force: bool) -> None:
     if is_remote(path):
         check_writable_scheme(path)
         if not force and find_kind(path) is not None:
-            raise ExistsError(f"{path}: exists already")
+            raise ExistsError(f"{path}: already exists")
         return
     if path.is_symlink() and not path.exists():
         raise OutputError(f"{path}: is a link to a file that does not exist; remove the link or name another file")
@@ -121,9 +121,9 @@ def check_target(path: Path, force: bool) -> None:
         raise OutputError(f"{path}: cannot be written (it is a folder; name a file in it)")
     for is_kind, kind in KINDS:
         if is_kind(mode):
-            raise OutputError(f"{path}: is {kind}, not a file; name a file, or write to standard output by -o -")
+            raise OutputError(f"{path}: is {kind}, not a file; name a file, or write to standard output with -o -")
     if not force:
-        raise ExistsError(f"{path}: exists already")
+        raise ExistsError(f"{path}: already exists")
 
 
 def check_place(path: Path, force: bool) -> None:
@@ -143,7 +143,7 @@ def reason(path: Path, error: OSError) -> str:
     if not is_remote(path) and path.is_dir():
         return "it is a folder; name a file in it"
     if not is_remote(path) and not path.parent.is_dir():
-        return f"the folder {path.parent} does not exist; make it first"
+        return f"the folder {path.parent} does not exist; create it first"
     return ERRNO_MESSAGES.get(error.errno or 0) or error.strerror or str(error)
 
 

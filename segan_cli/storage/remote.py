@@ -133,7 +133,7 @@ def as_path(name: str) -> Path:
     if scheme.lower() == "file" or _is_local(path.scheme):
         local = unquote(rest.removeprefix("localhost"))
         if not local.startswith("/") or "\0" in local:
-            raise SeganError(f"{name}: names no absolute path; write {scheme}:///folder/name")
+            raise SeganError(f"{name}: is not an absolute path; write {scheme}:///folder/name")
         return Path(local)
     if not rest.strip("/"):
         raise SeganError(f"{name}: names no file or folder")
@@ -157,7 +157,7 @@ def join(folder: Path, name: PurePath) -> Path:
     decoded = unquote("/".join(parts)).split("/") if is_remote(folder) else ()  # as a server may have it
     reserved = WINDOWS_RESERVED if isinstance(folder, PureWindowsPath) else RESERVED
     if not parts or any(reserved.search(part) for part in (*parts, *decoded)):
-        raise AudioError(f"{name}: does not stay in {folder} under this name; rename it, or give -o FILE for it alone")
+        raise AudioError(f"{name}: cannot be written to {folder} with this name; rename it or enhance it with -o FILE")
     return folder / "/".join(parts)
 
 
@@ -251,7 +251,7 @@ def upload(local: Path, path: Path) -> None:
 def check_writable_scheme(path: Path) -> None:
     """Raise OutputError for a URL that can only be read."""
     if str(path).partition("://")[0] in READ_ONLY:
-        raise OutputError(f"{path}: can only be read; write to a file or another server")
+        raise OutputError(f"{path}: is read-only; write to a file or another server")
 
 
 def _filesystem(path: Path) -> tuple[Any, str]:
@@ -260,7 +260,7 @@ def _filesystem(path: Path) -> tuple[Any, str]:
 
     if "::" in str(path):
         raise SeganError(
-            f"{path}: has ::, which would join it to another file; rename it, or take it out of its archive"
+            f"{path}: contains ::, which would join it to another file; rename it, or extract it from its archive"
         )
     with explained(path, "used", SeganError):
         options = {}

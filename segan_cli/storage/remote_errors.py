@@ -23,8 +23,8 @@ REASONS = {  # of errors of aiohttp and botocore
     "ConnectTimeoutError": "the server does not answer",
     "ReadTimeoutError": "the server does not answer",
     "NoSuchUpload": "the server lost the upload",
-    "NonHttpUrlRedirectClientError": "the server redirects to what is not on the web",
-    "TooManyRedirects": "the server redirects in a circle",
+    "NonHttpUrlRedirectClientError": "the server redirects to an address that is not on the web",
+    "TooManyRedirects": "the server redirects in a loop",
 }
 
 
@@ -50,7 +50,7 @@ def retried(call: Callable[[], T]) -> T:
             pause_s = max(pause_s, retry_after_s(error))
             if not may_pass(error) or time.monotonic() + pause_s > end:
                 raise
-            LOG.debug("again in %g s", pause_s, exc_info=True)
+            LOG.debug("trying again in %g s", pause_s, exc_info=True)
         time.sleep(pause_s)
     return call()
 

@@ -67,7 +67,7 @@ class Health:
             sign_changes = self.sign_changes()
             if sign_changes >= OSCILLATION_CHANGES:
                 failure_modes["oscillation"] = (
-                    f"the networks oscillate: d′ of the discriminator changed its sign {sign_changes} times in"
+                    f"the networks oscillate: d′ of the discriminator changed sign {sign_changes} times in"
                     f" {HISTORY_STEPS} steps; lower both learning rates or set adversarial.r1_weight"
                 )
         return failure_modes

@@ -156,8 +156,8 @@ def check_mixes(path: Path, n_wanted: int) -> None:
     n_drawn = path.read_bytes().count(b"\n") if path.exists() else n_wanted
     if n_drawn != n_wanted:
         raise TrainingError(
-            f"{path}: has {n_drawn} mixes, not {n_wanted}; scores of another number cannot be compared, so keep"
-            f" validation_mixes={n_drawn}, or remove {path.name} and log.jsonl"
+            f"{path}: has {n_drawn} mixes, not {n_wanted}; scores of different numbers of mixes cannot be compared, so"
+            f" keep validation_mixes={n_drawn}, or remove {path.name} and log.jsonl"
         )
 
 

@@ -132,7 +132,7 @@ class TrainState:
             then = from_dict(TrainingConfig, about["training"])
             before, now = (flatten(to_dict(config), "training.") for config in (then, self.training))
         except (RuntimeError, LookupError, TypeError, ValueError, ConfigError) as error:
-            raise CheckpointError(f"{path}: not a whole training state") from error
+            raise CheckpointError(f"{path}: not a complete training state") from error
         return [f"{name}: {before[name]} before, {now[name]} now" for name in now if before[name] != now[name]]
 
     def start_from(self, init: str) -> None:
@@ -177,7 +177,7 @@ def read_state(path: Path, device: torch.device) -> tuple[dict[str, Any], dict[s
         raise CheckpointError(f"{path}: not a training state that this version of segan wrote") from error
     if type(version) is not int or not 1 <= version <= FORMAT:
         raise CheckpointError(
-            f"{path}: a training state of format {version}, and this segan reads up to {FORMAT}; use another"
+            f"{path}: a training state of format {version}; this version of segan reads up to {FORMAT}"
         )
     return state, about
 

@@ -53,12 +53,12 @@ def copy_chunks(
         found = [replace(chunk, size=n) for chunk in chunks if (n := min(chunk.size, view.end - chunk.start))]
         lost = [chunk for chunk in found if chunk.name in MARKER_CHUNKS and (rate != 1 or first is not None)]
         if lost:
-            warn(f"markers are left out, as {'the sampling rate changed' if first is None else 'this is an excerpt'}")
+            warn(f"markers are left out: {'the sampling rate changed' if first is None else 'this is an excerpt'}")
         found = [chunk for chunk in found if chunk not in lost]
         long = after.read(4) in (b"RF64", b"BW64")
         end = after.seek(0, os.SEEK_END)
         if not long and end + sum(chunk.size + 9 for chunk in found) > LONG_SIZE:
-            warn("time code and tags are left out, as the file would become too large for them")
+            warn("time code and tags are left out, because the file would become too large for them")
             return
         for chunk in found:
             head = view.at(chunk.start, LOUDNESS.stop)[: chunk.size]
@@ -66,7 +66,7 @@ def copy_chunks(
                 head = with_time(head, rate, first or 0)
                 if releveled and (without := without_loudness(head)) != head:
                     head = without
-                    warn("the loudness in its bext chunk is left out, as the level was changed")
+                    warn("the loudness in its bext chunk is left out, because the level was changed")
             append(view, after, chunk, head)
         if found:
             size = after.seek(0, os.SEEK_END) - 8

@@ -145,7 +145,7 @@ def warn_of_losses(target: Path, tracks: list[Track], before: program.MediaInfo,
     tags = sorted(before.tags.keys() - after.tags.keys() - OWN)
     lost += [f"tags ({', '.join(tags)})"] if tags else []
     if lost:
-        warn(f"left out, as {target.suffix} files cannot hold it: {'; '.join(lost)}")
+        warn(f"left out, because {target.suffix} files cannot hold it: {'; '.join(lost)}")
 
 
 def describe(stream: program.Stream) -> str:
@@ -256,7 +256,7 @@ def plan_tracks(target: Path, original: Path, media: program.MediaInfo, warn: Wa
         tracks = sorted([*tracks, Track(enhanced)], key=lambda track: track.stream.index)
     n_other = sum(track.stream.kind == "Audio" for track in tracks) - 1
     if n_other:
-        warn(f"only its first sound track is enhanced; {n_other} more {'are' if n_other > 1 else 'is'} kept as before")
+        warn(f"only its first sound track is enhanced; {n_other} other{'s' * (n_other > 1)} kept unchanged")
     return tracks, keeps_codec
 
 

@@ -252,7 +252,7 @@ def compare(media: MediaInfo, log: str, seconds: float, rate_hz: int) -> tuple[s
     if decoded := DECODED.search(log):
         n_read = round(seconds * rate_hz)
         if int(decoded[1]) - n_read > TOLERANCE_S * rate_hz:
-            return f"{decoded[1]} samples are decoded, their timestamps leave {n_read}", None
+            return f"{decoded[1]} samples were decoded, but their timestamps leave only {n_read}", None
     duration_s = media.duration_s
     if duration_s is None or any(ESTIMATED in message for message in problems):
         return None, None
@@ -265,7 +265,7 @@ def compare(media: MediaInfo, log: str, seconds: float, rate_hz: int) -> tuple[s
 def unreadable(log: str) -> str:
     """Explain why ffmpeg does not read a file."""
     if "Format not on whitelist" in log:
-        return "this format is not supported, as it may name other files or hide missing sound; convert it to WAV"
+        return "this format is not supported, because it may name other files or hide missing sound; convert it to WAV"
     if "matches no streams" in log:
         return "no sound track"
     if "Invalid data found" in log:
@@ -281,7 +281,7 @@ def changes(log: str) -> list[str]:
         return []
     kinds = {"rate": (f"{before[2]} Hz", f"{after[2]} Hz"), "channels": (before[3], after[3])}
     return [
-        f"the {kind} became {new}, as {after[1]} does not support {old}"
+        f"the {kind} became {new}, because {after[1]} does not support {old}"
         for kind, (old, new) in kinds.items()
         if old != new
     ]

@@ -163,7 +163,7 @@ def open_for_writing(
         same_extension = source is not None and source.suffix.lower() == path.suffix.lower()
         warn_of_encoding(info, format, encoding, same_extension, warn)
     if info.mask and not write_mask(file, info.mask) and info.mask != STANDARD.get(info.channels):
-        warn(f"the channel layout (mask {info.mask:#x}) is left out, as {file.format} cannot store it")
+        warn(f"the channel layout (mask {info.mask:#x}) is left out, because {file.format} cannot store it")
     return file
 
 
@@ -190,7 +190,7 @@ def warn_of_encoding(
     if subtype != info.subtype and ((same and info.subtype not in BITS) or shallower):
         names = soundfile.available_subtypes()
         before, after = (names.get(name, name) for name in (info.subtype, subtype))
-        warn(f"the encoding became {after}, as {format} cannot be written as {before}")
+        warn(f"the encoding became {after}, because {format} cannot be written as {before}")
 
 
 def error_message(file: soundfile.SoundFile | None, error: soundfile.LibsndfileError) -> str:
