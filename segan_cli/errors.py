@@ -1,4 +1,4 @@
-"""Errors for the user, each in one line: what is wrong, where, and what to do; and unexpected ones in words."""
+"""Errors for the user, each in one line: what is wrong, where, and what to do; also for unexpected errors."""
 
 import errno
 import logging

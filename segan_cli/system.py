@@ -1,4 +1,4 @@
-"""What this machine and installation have, and what may be asked of them: cores, limits, optional packages."""
+"""This machine and installation: cores, limits, optional packages."""
 
 import os
 import shlex

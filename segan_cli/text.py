@@ -1,4 +1,4 @@
-"""Text of others, which is not trusted: escaped for terminals and files, compared, and strict JSON."""
+"""Untrusted text: escaping it for terminals and files, comparing names, and strict JSON."""
 
 import json
 import math

@@ -1,1 +1,1 @@
-"""Audio in and out: files, streams of bytes, rates, emphasis; all policy on rate, channels and formats lives here."""
+"""Audio input and output: files, byte streams, rates and emphasis; all rules on rates, channels and formats are here."""

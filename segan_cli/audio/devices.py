@@ -1,4 +1,4 @@
-"""Microphones and loudspeakers, by PortAudio."""
+"""Microphones and loudspeakers, through PortAudio."""
 
 from collections import deque
 from collections.abc import Callable, Iterator

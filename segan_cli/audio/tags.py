@@ -1,4 +1,4 @@
-"""Copying tags, covers and chapters from file to file by mutagen."""
+"""Copying tags, covers and chapters from file to file with mutagen."""
 
 import base64
 import re

@@ -1,4 +1,4 @@
-"""A graph in ONNX Runtime, with everything that its file says checked, and its test in a separate process.
+"""An ONNX graph: its file is checked, and it is tested in a separate process.
 
 A file that is not trusted may crash, use all memory or never end.
 """

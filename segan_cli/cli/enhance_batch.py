@@ -1,4 +1,4 @@
-"""What `segan enhance` does: it plans jobs, and lists them, or enhances them here or on a cluster."""
+"""The work of `segan enhance`: planning jobs, then listing them or enhancing them here or on a cluster."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""What `segan evaluate` does: it finds cases and systems, checks and scores them, here or on a cluster, and reports."""
+"""The work of `segan evaluate`: finding, checking and scoring cases and systems, here or on a cluster, and reporting."""
 
 import shlex
 import sys

@@ -1,4 +1,4 @@
-"""What becomes of the outcomes of `segan enhance`: progress, lines, a summary and JSON, and the file of --outcomes."""
+"""Reporting the outcomes of `segan enhance`: progress, lines, a summary, JSON, and the file of --outcomes."""
 
 import io
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Enhancing on a Ray cluster by Ray Data: jobs in, a pool of actors with a model each, outcomes out as they come."""
+"""Enhancing with Ray Data: jobs go to a pool of actors, each with a model, and outcomes come back in any order."""
 
 import pickle
 import time

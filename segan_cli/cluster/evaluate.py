@@ -1,4 +1,4 @@
-"""Evaluating on a Ray cluster by Ray Data: cases in, a pool of actors with the models, scores out as they come."""
+"""Evaluating with Ray Data: cases go to a pool of actors with the models, and scores come back in any order."""
 
 import pickle
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Items and models through a pool of actors on a Ray cluster by Ray Data, results out as they come."""
+"""A pipeline with Ray Data: items and models go to a pool of actors on a cluster, and results come back."""
 
 import logging
 import os

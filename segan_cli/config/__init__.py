@@ -1,1 +1,1 @@
-"""Configs of models, trainings and recipes as frozen dataclasses, without torch."""
+"""Configs of models, training and recipes as frozen dataclasses, without torch."""

@@ -1,4 +1,4 @@
-"""Former names of fields and weights, in models, trainings and recipes; none has another meaning today."""
+"""Former names of fields and weights in models, training states and recipes; none has another meaning today."""
 
 from typing import Any
 

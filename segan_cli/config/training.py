@@ -1,4 +1,4 @@
-"""Configs of trainings and their data as frozen dataclasses, without torch."""
+"""Configs of training and its data as frozen dataclasses, without torch."""
 
 import math
 from dataclasses import dataclass, field

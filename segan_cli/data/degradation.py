@@ -1,4 +1,4 @@
-"""What recording and transmission do to speech: band limits, clipping, codecs, lost packets."""
+"""Degradations by recording and transmission: band limits, clipping, codecs, lost packets."""
 
 import io
 from dataclasses import dataclass

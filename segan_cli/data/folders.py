@@ -1,4 +1,4 @@
-"""Folders of audio files: what is in them, which files of two folders are pairs, and which share a speaker or noise."""
+"""Folders of audio files: their contents, pairs of files in two folders, and files that share a speaker or noise."""
 
 import os
 import re

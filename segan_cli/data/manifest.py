@@ -1,4 +1,4 @@
-"""Manifests: tables of audio files as CSV with a header, or as JSON lines, of Lhotse too."""
+"""Manifests: tables of audio files as CSV with a header, or as JSON lines, including those of Lhotse."""
 
 import csv
 import gzip

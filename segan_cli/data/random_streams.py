@@ -1,4 +1,4 @@
-"""Random streams of a training: an independent generator for every purpose and place.
+"""Random streams of a training run: an independent generator for every purpose and place.
 
 Spawn keys keep them apart (numpy.random.SeedSequence). Numbers in the entropy would not, because they are padded with
 zeros. Validation mixes are drawn from the seed without a key.

@@ -1,4 +1,4 @@
-"""Enhancement above the band of the model: a small recurrent network gives the gains of bands, frame by frame."""
+"""Enhancement above the band of the model: a small recurrent network sets the gains of bands, frame by frame."""
 
 from collections.abc import Callable
 from functools import lru_cache

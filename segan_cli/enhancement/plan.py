@@ -1,4 +1,4 @@
-"""Planning: names in lists, files, folders, globs and URLs become a list of jobs, in one walk."""
+"""Planning: turning names in lists, files, folders, globs and URLs into a list of jobs, in one pass."""
 
 import codecs
 import glob

@@ -1,4 +1,4 @@
-"""Measures of the band above 8 kHz, in which full-band recordings have sound that the other measures leave out."""
+"""Measures of the band above 8 kHz, in which full-band recordings have sound that the other measures ignore."""
 
 from dataclasses import dataclass
 from functools import cached_property

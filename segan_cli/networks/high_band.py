@@ -1,4 +1,4 @@
-"""The network above the band of the models: a recurrent one from features of frames to gains of bands."""
+"""The network for sound above the band of the models: a GRU that maps features of frames to gains of bands."""
 
 import torch
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Signals that stop a command: immediately before work has started, with cleanup afterwards."""
+"""Signals that stop a command: immediately while it starts, and with cleanup once it is working."""
 
 import atexit
 import os

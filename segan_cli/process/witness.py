@@ -1,4 +1,4 @@
-"""A second process. If this one crashes or is killed, it prints which recordings were being enhanced."""
+"""A second process that prints which recordings were being enhanced if this one crashes or is killed."""
 
 import subprocess
 import sys

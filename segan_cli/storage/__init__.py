@@ -1,1 +1,1 @@
-"""Files: local and remote, written whole or not at all, and never over an input."""
+"""Files: local and remote, written completely or not at all, and never over an input."""

@@ -1,4 +1,4 @@
-"""Errors of remote file systems: the line that a user gets, and which calls are repeated."""
+"""Errors of remote file systems: the message for the user, and which calls are repeated."""
 
 import time
 from collections.abc import Callable, Iterator

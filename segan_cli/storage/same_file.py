@@ -1,4 +1,4 @@
-"""Which names are the same file, and the check that no file is written over another that a command reads or writes."""
+"""Which names mean the same file, and the check that no output overwrites a file that the command reads or writes."""
 
 import os
 import stat

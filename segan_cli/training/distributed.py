@@ -1,4 +1,4 @@
-"""The device and the processes of a training, one or several started by `torchrun`."""
+"""The device and the processes of a training run: one, or several started by `torchrun`."""
 
 import os
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The health of an adversarial training: metrics of recent steps, and known failure modes."""
+"""The health of adversarial training: metrics of recent steps, and known failure modes."""
 
 import math
 from collections import deque

@@ -1,4 +1,4 @@
-"""The log of a training, `log.jsonl` and, optionally, TensorBoard event files; and its throughput."""
+"""The training log, `log.jsonl` and, optionally, TensorBoard event files; and the throughput."""
 
 import json
 import math

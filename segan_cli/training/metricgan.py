@@ -1,4 +1,4 @@
-"""What a metric discriminator learns from: measured quality of segments, and examples of earlier steps."""
+"""The training data of a metric discriminator: measured quality of segments, and examples of earlier steps."""
 
 import math
 from collections.abc import Callable, Sequence

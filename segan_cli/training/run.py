@@ -1,4 +1,4 @@
-"""A training and its run folder: lock, data, validation mixes, recipe, and the loop."""
+"""A training run and its folder: lock, data, validation mixes, recipe, and the loop."""
 
 import json
 import os

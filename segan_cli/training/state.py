@@ -1,4 +1,4 @@
-"""The state of a training: networks, optimisers and schedules, and how it is saved, loaded and begun from a model."""
+"""The training state: networks, optimisers and schedules; saving it, loading it, and starting it from a model."""
 
 import io
 import json

@@ -1,1 +1,1 @@
-"""What a file holds, in bytes: chunks, pages and frames of containers, before any sample is decoded."""
+"""The contents of files as bytes: chunks, pages and frames of containers, before any sample is decoded."""

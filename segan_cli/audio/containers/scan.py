@@ -1,4 +1,4 @@
-"""Scanning a file for the recordings it really holds, whatever its headers say: one or several, complete or cut."""
+"""Finding the recordings that a file really contains, whatever its headers say: one or several, complete or cut."""
 
 import struct
 from dataclasses import dataclass, replace

@@ -1,1 +1,1 @@
-"""Reading and writing other containers and video by the program ffmpeg."""
+"""Reading and writing other containers and video with the program ffmpeg."""

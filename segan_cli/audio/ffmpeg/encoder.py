@@ -1,4 +1,4 @@
-"""Writing other containers and video through ffmpeg: the enhanced sound, and what goes along beside it."""
+"""Writing other containers and video through ffmpeg: the enhanced sound, other streams and tags."""
 
 import re
 import subprocess

@@ -1,4 +1,4 @@
-"""The program ffmpeg: where it is, the options and environment of every run, and all that is read from its log."""
+"""The program ffmpeg: finding it, running it with the same options and environment, and parsing its log."""
 
 import os
 import re

@@ -1,1 +1,1 @@
-"""Reading and writing by libsndfile."""
+"""Reading and writing with libsndfile."""

@@ -1,4 +1,4 @@
-"""Reading files by libsndfile in blocks of samples, without libmpg123's messages, which cannot be switched off."""
+"""Reading files with libsndfile in blocks of samples, without libmpg123's messages, which cannot be turned off."""
 
 import os
 import re

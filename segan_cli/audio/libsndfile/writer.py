@@ -1,4 +1,4 @@
-"""Writing files by libsndfile: what its encoders support, and the bit rate nearest to that of an original."""
+"""Writing files with libsndfile: limits of its encoders, and the bit rate nearest to that of an original."""
 
 import io
 import math

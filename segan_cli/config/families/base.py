@@ -1,4 +1,4 @@
-"""The interface of a family of networks: what segan needs to know of a generator and of a discriminator."""
+"""The interface of a family of networks: what segan needs to know about a generator and a discriminator."""
 
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar, Self
