@@ -1,1 +1,1 @@
-"""Audio input and output: files, byte streams, rates and emphasis; all rules on rates, channels and formats are here."""
+"""Audio input and output: files, byte streams, rates and emphasis; with all rules on rates, channels and formats."""

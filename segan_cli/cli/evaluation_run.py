@@ -1,4 +1,4 @@
-"""The work of `segan evaluate`: finding, checking and scoring cases and systems, here or on a cluster, and reporting."""
+"""The work of `segan evaluate`: finding and scoring cases and systems, here or on a cluster, and reporting."""
 
 import shlex
 import sys

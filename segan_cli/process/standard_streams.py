@@ -1,4 +1,4 @@
-"""Standard output and standard error: errors of the former are reported in one line, errors of the latter are ignored."""
+"""Standard output and standard error: errors of the former are one line, errors of the latter are ignored."""
 
 import io
 import os
