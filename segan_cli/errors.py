@@ -76,7 +76,7 @@ class CheckpointError(SeganError):
 
 
 class TrainingError(SeganError):
-    """A training cannot start or continue."""
+    """Training cannot start or continue."""
 
 
 class StoppedError(BaseException):  # like KeyboardInterrupt, not caught by `except Exception`

@@ -24,7 +24,7 @@ def one_line(text: str, longest: int = 1_000) -> str:
 
 
 def composed(text: str) -> str:
-    """Return a name in the form in which equal names are equal: macOS writes ü as u and a diaeresis."""
+    """Return a name in composed form, so that equal names compare equal: macOS writes ü as u and a diaeresis."""
     return unicodedata.normalize("NFC", text)
 
 
@@ -49,7 +49,7 @@ def read_json(text: str | bytes) -> Any:
         raise ValueError(f"not UTF-8, byte {error.start}") from error
     except json.JSONDecodeError:
         raise
-    except ValueError as error:  # of Python, for integers of thousands of digits
+    except ValueError as error:  # of Python, for integers with thousands of digits
         raise ValueError(str(error).partition(";")[0]) from error
 
 

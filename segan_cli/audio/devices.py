@@ -36,7 +36,7 @@ class Device:
 
 @dataclass(frozen=True)
 class StreamShape:
-    """How sound goes through devices."""
+    """Format of the sound that passes through devices."""
 
     rate_hz: int
     channels: int
@@ -130,7 +130,7 @@ class BlockQueue:
         return block
 
     def begin_anew(self) -> None:
-        """Count a loss, and let WAITING blocks wait before the next one is played."""
+        """Count a loss, and queue WAITING blocks before the next one is played."""
         self.n_lost += 1
         self.filling, self.mean = True, WAITING
 
@@ -144,7 +144,7 @@ def fade(first: Array, second: Array) -> Array:
 def open_devices(
     source: Device, target: Device, shape: StreamShape, process: Callable[[Array], Array], on_end: Callable[[], None]
 ) -> Iterator["BlockQueue"]:
-    """Pass blocks of sound from one device through a function to another, in a thread of each device.
+    """Pass blocks of sound from one device through a function to another, each device in its own thread.
 
     `process` gets and returns [channels, block] and raises no error. `on_end` is called when a device stops by itself.
     Raises AudioError when a device cannot be opened.

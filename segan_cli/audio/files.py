@@ -64,7 +64,7 @@ def read_mask(file: soundfile.SoundFile) -> int:
 
 
 def unkept_layout(path: Path) -> str | None:
-    """Describe a layout that is no set of loudspeakers, as libsndfile does not tell of it; None for others."""
+    """Describe a layout that is not one of loudspeakers, which libsndfile does not report; None for others."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
     opus = head.find(b"OpusHead")
@@ -217,7 +217,7 @@ class IntegrityCheck:
         if layout is None:
             return info
         self.warn(f"its channel layout ({layout}) is lost: players take the channels for loudspeakers")
-        return replace(info, format="discrete", mask=0)  # in no order of loudspeakers
+        return replace(info, format="discrete", mask=0)  # not in loudspeaker order
 
     def check_length(
         self, blocks: Iterator[Array], n_samples: int | None, rate_hz: int, first: int = 0

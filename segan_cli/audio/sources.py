@@ -132,7 +132,7 @@ def open_stream(
 
 
 def open_copied(stream: IO[bytes], name: str, allow_truncated: bool = False) -> AbstractContextManager[Source]:
-    """Open the content of a stream, from where it stands, by a temporary copy; raises AudioError if it is text."""
+    """Open the content of a stream, from its position, through a temporary copy; raises AudioError if it is text."""
 
     def save(path: Path) -> None:
         with path.open("wb") as file:

@@ -169,7 +169,7 @@ def write_texts(tags: Any, texts: TextTags) -> None:
 
 
 def copy_all(before: Any, after: Any, chapters: bool) -> None:
-    """Copy all tags between files of one tag format, with or without what refers to times."""
+    """Copy all tags between files of one tag format, with or without those that refer to times."""
     kind = family(before.tags)
     if kind == "ID3Tags":
         after.tags.clear()

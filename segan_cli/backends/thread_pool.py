@@ -13,7 +13,7 @@ from segan_cli.errors import CheckpointError
 P = TypeVar("P")
 T = TypeVar("T")
 
-JOIN_TIMEOUT_S = 10.0  # a thread that is stuck in a library is abandoned after it
+JOIN_TIMEOUT_S = 10.0  # after which a thread that is stuck in a library is abandoned
 
 
 class ThreadPool:

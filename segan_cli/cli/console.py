@@ -86,7 +86,7 @@ def say(line: str) -> None:
 
 
 def limit_jobs(n: int, files_each: int, quiet: bool) -> int:
-    """Return how many of `n` jobs at a time the limit of open files has room for, and say so if they are fewer."""
+    """Return how many of `n` parallel jobs the limit of open files allows, and say so if they are fewer."""
     limit = open_file_limit()
     fitting = n if limit is None else max(1, min(n, (limit - OTHER_FILES) // files_each))
     if fitting < n and not quiet:

@@ -162,7 +162,7 @@ def prepare_here(plan: Plan, arguments: SimpleNamespace) -> Run:
     n_jobs = limit_jobs(n_jobs, FILES_PER_JOB, arguments.quiet)
     enhancer = Enhancer(arguments.model, **enhancer_arguments(arguments), threads=arguments.threads, jobs=n_jobs)
     options, several = output_options(arguments), len(plan) > 1
-    checked = replace(options, force=True)  # for remote targets, of which a listing told whether they exist
+    checked = replace(options, force=True)  # for remote targets; a listing has told whether they exist
 
     def run(jobs: Plan, reporter: BatchReporter, stopped: Callable[[], int]) -> None:
         def run_one(job: Job, on_progress: OnProgress) -> Outcome:
@@ -194,7 +194,7 @@ def prepare_cluster(plan: Plan, arguments: SimpleNamespace) -> Run:
                     jobs, arguments.model, settings, output_options(arguments), actors, reporter.on_outcome
                 )
         except StoppedError:
-            end = time.monotonic() + END_OF_ACTORS_S  # in which what Ray has killed ends
+            end = time.monotonic() + END_OF_ACTORS_S  # for killed actors to end
             for job in jobs:
                 while not remove_leftovers(job.target) and time.monotonic() < end:
                     time.sleep(0.1)
@@ -223,10 +223,10 @@ def new_jobs(plan: Plan, arguments: SimpleNamespace, reporter: BatchReporter) ->
 
 
 class ExistingTargets:
-    """Which targets exist: local files by a request each, remote ones by one listing of their folder."""
+    """Which targets exist: local files are checked one by one, remote ones by one listing of their folder."""
 
     def __init__(self, folder: Path | None, single: bool = False) -> None:
-        """`folder` holds all targets, None if they are beside their sources; a `single` one is asked for itself."""
+        """`folder` holds all targets, None if they are next to their sources; a `single` one is checked by itself."""
         self.single, self.found, self.listed = single, set[Path](), set[Path]()
         self.root = folder if folder is not None and is_remote(folder) else None
 

@@ -37,7 +37,7 @@ class BatchReporter:
     ) -> None:
         """JSON goes to standard error if the samples go `to_stream`, standard output; `record` takes each outcome."""
         self.n, self.as_json, self.to_stream, self.quiet = n, as_json, to_stream, quiet
-        self.record, self.stdout = record, standard_output()  # which Ray's messages must not reach
+        self.record, self.stdout = record, standard_output()  # without the messages of Ray
         self.each_line = verbose or (n == 1 and not to_stream)  # whether every recording gets a line
         self.counts, self.seconds = Counter[str](), 0.0
         self.last_error = self.first_existing = ""
@@ -60,7 +60,7 @@ class BatchReporter:
         self.bar.update(self.tasks[target], completed=done_s, total=total_s)
 
     def report_existing(self) -> None:
-        """Report all recordings whose output exists already in one line."""
+        """Report all recordings whose output already exists in one line."""
         if (n := self.counts["not overwritten"]) and self.n > 1:
             say(
                 f"segan: {n} of {self.n} outputs already exist, for example {self.first_existing};"
@@ -189,7 +189,7 @@ def _json_lines(path: Path) -> Iterator[Record]:
 
 
 def complete_last_line(file: io.FileIO, path: Path) -> None:
-    """End a last line that has no end, or remove it if it is torn; raises OutputError when it is no outcome."""
+    """Complete a last line without line end, or remove it if it is cut; raises OutputError when it is no outcome."""
     end = file.seek(0, io.SEEK_END)
     file.seek(max(0, end - LONGEST_LINE))
     content = file.read()

@@ -18,8 +18,8 @@ from segan_cli.errors import SeganError
 from segan_cli.storage.remote import as_path, is_url
 from segan_cli.system import MAX_JOBS
 
-MAX_FOLDERS = 1_000  # searched for files to complete a name
-DEPTH = 2  # of the search: the folders in the folders of the one that was typed
+MAX_FOLDERS = 1_000  # that are searched for files to complete a name
+DEPTH = 2  # of the search: folders within folders of the one that was typed
 MAX_ACTORS = 100_000
 MAX_SHARDS = 10**9 - 1
 MAX_LEVEL_DB = 200.0

@@ -18,7 +18,7 @@ from segan_cli.errors import CheckpointError, SeganError
 from segan_cli.storage.atomic import remove_leftovers
 from segan_cli.storage.remote import is_remote
 
-LOCK_WAIT_S = 30.0  # in which a lost actor ends, so that its target is no longer locked
+LOCK_WAIT_S = 30.0  # for a lost actor to end, so that its target is no longer locked
 
 
 class EnhancingActor:
@@ -34,7 +34,7 @@ class EnhancingActor:
             self.enhancer = Enhancer(self.stack.enter_context(model.written()), **arguments)
             self.enhancer.model = model.name  # in place of that of the copy
         except SeganError as error:
-            self.failure = error  # which Ray would report by its own pages of tracebacks
+            self.failure = error  # which Ray would report with pages of tracebacks
         # Which outputs exist was checked before. One that exists now is from an actor that was lost.
         self.options = replace(options, force=True)
 

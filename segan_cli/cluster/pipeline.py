@@ -21,7 +21,7 @@ QUIET = {  # defaults of environment variables
     "RAY_USAGE_STATS_ENABLED": "0",  # sends nothing to the makers of Ray
     "RAY_BACKEND_LOG_LEVEL": "fatal",
 }
-MAX_BLOCK = 64  # jobs that an actor takes at a time, all of which are done again if it is lost
+MAX_BLOCK = 64  # jobs that an actor takes at a time, and that are repeated if it is lost
 BLOCKS_PER_ACTOR = 16  # so that all actors end at about the same time
 Columns = dict[str, Any]  # column → values
 

@@ -6,7 +6,7 @@ from segan_cli.errors import ConfigError
 
 Sizes = tuple[int, ...]
 
-# Several times those of the largest preset, and little enough for a computer of today.
+# Several times those of the largest preset, and little enough for today's computers.
 MAX_WEIGHTS = 400_000_000
 MAX_MACS = 64e9  # multiply-accumulates per second of audio
 MAX_ACTIVATIONS = 2**26  # outputs of a layer per segment

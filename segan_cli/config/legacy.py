@@ -2,7 +2,7 @@
 
 from typing import Any
 
-NAMES = {  # by section: a former name and today's
+NAMES = {  # by section: former name and current name
     "model": {"window": "segment_length"},
     "spectral": {"width": "embed_dim", "steps": "freq_stride", "largest_gain": "max_gain", "closed": "zeroed_bins"},
     "training": {

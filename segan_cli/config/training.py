@@ -209,7 +209,7 @@ class TrainingConfig:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Corpora of a training: folders or manifests (CSV, JSONL), each as `PATH` or `PATH:WEIGHT`.
+    """Corpora for training: folders or manifests (CSV, JSONL), each as `PATH` or `PATH:WEIGHT`.
 
     A second of audio with weight 2 is drawn twice as often as one with weight 1.
     """

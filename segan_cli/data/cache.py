@@ -62,7 +62,7 @@ class CacheEntry:
 
     @property
     def content(self) -> "Content":
-        """What the samples are, whatever the file is called."""
+        """The identity of the samples, whatever the file is called."""
         return self.digest, self.first, self.length
 
 

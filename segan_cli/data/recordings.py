@@ -39,7 +39,7 @@ class Recording:
 
     @property
     def content(self) -> tuple[Content, ...]:
-        """What the samples are, whatever the files are called."""
+        """The identity of the samples, whatever the files are called."""
         return tuple(entry.content for entry in (self.entry, self.noisy) if entry is not None)
 
 

@@ -59,7 +59,7 @@ class Enhancer:
         Args:
             model: name of a shipped model, a file that `segan train` or `segan export` wrote, or a loaded model.
             strength: from 0, the input, to 1, the output of the model.
-            channels: "linked" filters all channels alike and keeps the stereo image, "independent" each on its own.
+            channels: "linked" filters all channels alike and keeps the stereo image; "independent" filters each alone.
             high_band: for sound above the band of the model, 8 kHz: "denoise", "keep" or "drop".
             device: "auto", "cpu", "cuda" or "mps".
             backend: "onnx", "torch" or "auto", which is ONNX Runtime on the CPU.
@@ -154,9 +154,9 @@ class Enhancer:
         Args:
             rate_hz: sampling rate.
             channels: number of channels.
-            live: return as many samples as each block has, later by the attribute `delay` of the stream, in samples.
-            block: length that those of all blocks are a multiple of; the delay of a live stream depends on it, and is
-                least, 16 ms after the block, for multiples of 16 ms.
+            live: return as many samples as each block has, delayed by the attribute `delay` of the stream, in samples.
+            block: a number of samples of which the length of every block is a multiple; the delay of a live stream
+                depends on it, and is smallest, 16 ms after the block, for multiples of 16 ms.
 
         Raises:
             ConfigError: a number is out of range, or the model of a live stream is not causal.
@@ -167,7 +167,7 @@ class Enhancer:
     def enhance_file(
         self, source: str | Path, target: str | Path, *, force: bool = False, allow_truncated: bool = False
     ) -> Outcome:
-        """Enhance a file: same rate, channels, length and tags, in memory independent of the length.
+        """Enhance a file, keeping rate, channels, length and tags; memory use does not grow with the length.
 
         Args:
             source: any recording that `segan enhance` reads, a file or a URL.

@@ -34,8 +34,8 @@ MIN_POWER = 1e-12  # of that peak, so that digital silence has a level
 class HighBand:
     """Applies gains to the sound above the band of the model, in frames of the recording.
 
-    What the model changed below tells the network where there is speech. No gain is above the mean one of the model in
-    its highest bands: a short noise that the model removes there could be a fricative for the network.
+    The changes of the model below tell the network where there is speech. No gain exceeds the mean gain of the model in
+    its highest bands: the network could take a short noise that the model removes there for a fricative.
     """
 
     def __init__(self, network: Network | None, rate_hz: int, model_hz: int, channels: int, linked: bool) -> None:
@@ -113,7 +113,7 @@ class HighBand:
 
 
 class Features:
-    """What the network gets of a frame: levels, gains of the model, and heights above the noise floor."""
+    """The network's input for a frame: levels, gains of the model, and heights above the noise floor."""
 
     def __init__(self, pooling: Array) -> None:
         self.pooling = pooling
@@ -169,7 +169,7 @@ def frequency_response(rate_hz: int, model_hz: int) -> tuple[Array, Array, Array
     """Return the share of each bin that is above the model's band [F], and matrices [F, bands] and [bands, F].
 
     The first matrix averages the powers of the bins of a band (0 if there are none), the second interpolates the gains
-    of the bands above. What resampling to the model's rate and back removes of a bin is above its band.
+    of the bands above. The part of a bin that resampling to the model's rate and back removes is above its band.
     """
     hop = hop_of(rate_hz)
     impulse = np.zeros(16 * hop, np.float32)

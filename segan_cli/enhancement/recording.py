@@ -61,7 +61,7 @@ class Excerpt:
 
 
 def enhance_excerpt(enhance: Enhance, source: Source, excerpt: Excerpt, config: ModelConfig) -> Pairs:
-    """Enhance the excerpt of an open recording, which is read from somewhat before it to somewhat after it.
+    """Enhance the excerpt of an open recording, reading some sound before and after it.
 
     The reading starts where a segment of the network starts, so that all segments are those of the whole recording.
     """
@@ -98,7 +98,7 @@ class OutputOptions:
 
     @property
     def releveled(self) -> bool:
-        """Whether the level of a recording may become another."""
+        """Whether the level of a recording may change."""
         return self.normalize_db is not None or self.loudness_lufs is not None or self.clip == "scale"
 
 

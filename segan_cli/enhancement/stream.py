@@ -19,8 +19,8 @@ MAX_SAMPLE = 1e6  # full scale is 1
 class EnhancerStream:
     """Enhances one signal in blocks.
 
-    With strength s the output is x + s * c, where c is what the model changes of the input x, so the input is unchanged
-    where the model changes nothing.
+    The output is x + s * c, where x is the input, s the strength and c the change that the model makes, so the input is
+    unchanged where the model changes nothing.
     """
 
     def __init__(
@@ -28,8 +28,8 @@ class EnhancerStream:
     ) -> None:
         """`ahead` batches may be in flight between calls; their output comes later.
 
-        With a `live_block` all blocks are multiples of so many samples, and as many come back at once, later by a
-        constant `delay`; the model must be causal.
+        With a `live_block`, all blocks are multiples of this number of samples, and each call returns as many samples
+        as it gets, delayed by a constant `delay`; the model must be causal.
         """
         rate_hz = whole_rate(rate_hz)
         check_int_range("signal", {"channels": channels}, 1, MAX_CHANNELS)
@@ -75,7 +75,7 @@ class EnhancerStream:
         raise AudioError(f"a block of shape {list(shape)} for {self.channels} channels; give blocks {layout}")
 
     def flush(self) -> Array:
-        """Return the rest of the output, so that its length is that of the input and the delay."""
+        """Return the rest of the output; its whole length is then that of the input plus the delay."""
         rest = self._enhanced(np.zeros((self.channels, 0), np.float32), last=True)
         return np.asarray(rest[0]) if self.flat else np.ascontiguousarray(np.moveaxis(rest, 0, self.axis or 0))
 

@@ -43,7 +43,7 @@ Recorded = Path | Part | NoiseMix
 
 @dataclass(frozen=True)
 class Output:
-    """What the model with the name of a system makes of the noisy signal of a case."""
+    """The output of a system's model for the noisy signal of a case."""
 
     case: str
     system: str

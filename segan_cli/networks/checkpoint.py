@@ -38,7 +38,7 @@ def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> 
 
 
 def load_model(path: Path) -> Model:
-    """Rebuild a model from its file, of which the header is checked first; raises CheckpointError."""
+    """Rebuild a model from its file, whose header is checked first; raises CheckpointError."""
     check_size(path, str(path))
     try:
         with safe_open(path, framework="pt") as file:

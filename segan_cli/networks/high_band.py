@@ -8,8 +8,8 @@ from torch.nn.functional import silu
 class HighBandGenerator(nn.Module):
     """Gives the gains of the bands above 8 kHz, frame by frame.
 
-    All bands share one GRU. Of a frame and of a later one it gets the levels of a band and its neighbours, how far they
-    are above the noise floor, and what is known of all bands below.
+    All bands share one GRU. Its input, for a frame and a later one, is the levels of a band and its neighbours, their
+    heights above the noise floor, and the features of all bands below.
     """
 
     def __init__(self, n_low: int, n_bands: int, min_gain: float, channels: int = 32, hidden: int = 32) -> None:

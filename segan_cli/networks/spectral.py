@@ -174,7 +174,7 @@ class Memory:
 
 
 def with_earlier(x: Tensor, memory: Memory | None) -> Tensor:
-    """The input of a convolution [B, C, N, F] after its two latest frames before, if there is a memory."""
+    """The input of a convolution [B, C, N, F], preceded by its two previous frames if there is a memory."""
     if memory is None:
         return x
     x = torch.cat((memory.take(x.shape[1], N_EARLIER, x.shape[3]), x), 2)
@@ -183,7 +183,7 @@ def with_earlier(x: Tensor, memory: Memory | None) -> Tensor:
 
 
 def running_level(spectra: Tensor, memory: Memory) -> Tensor:
-    """RMS of the sound up to each frame of spectra [B, 2, N, F], [B, 1, N, 1]: a mean that forgets exponentially."""
+    """RMS of the sound up to each frame of spectra [B, 2, N, F], [B, 1, N, 1]: an exponential moving average."""
     power = 2 * spectra.square().sum(1).mean(-1)  # [B, N]; the window halves it
     age = torch.arange(power.shape[1], device=power.device)[:, None] - torch.arange(power.shape[1], device=power.device)
     decay = torch.exp(age.clamp_min(0) * math.log(LEVEL_DECAY)) * (age >= 0)  # [N, N] of each earlier frame

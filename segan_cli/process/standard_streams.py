@@ -31,7 +31,7 @@ class _Output(io.FileIO):
 
 
 class _Talk(io.FileIO):
-    """Standard error, whose errors change nothing: they could not be told anyway."""
+    """Standard error; its errors are ignored, as they could not be reported anyway."""
 
     def write(self, content: Any) -> int:
         """Write bytes, or drop them."""

@@ -56,7 +56,7 @@ class Witness:
 
 @contextmanager
 def witnessed() -> Iterator[Witness]:
-    """Start a witness, and end it without a word when the block ends in whatever way."""
+    """Start a witness, and end it silently when the block ends in any way."""
     witness = Witness()
     WITNESSES.add(witness.process)
     try:

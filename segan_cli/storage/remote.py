@@ -16,7 +16,7 @@ from segan_cli.system import require_extra
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")  # two letters at least, as C:// is a path of Windows
 ALIASES = {"s3a": "s3", "gcs": "gs", "abfs": "az", "abfss": "az"}  # other names of the same file system
-WHOLE = {"s3", "gs", "az", "adl", "oss", "memory"}  # an object appears when it is whole
+WHOLE = {"s3", "gs", "az", "adl", "oss", "memory"}  # an object appears when it is complete
 READ_ONLY = {"http", "https"}
 RESERVED = re.compile(r"^\.\.$|\0")  # parts of a name that are no file or folder of this name
 WINDOWS_RESERVED = re.compile(
@@ -125,7 +125,7 @@ def is_url(name: str) -> bool:
 
 
 def as_path(name: str) -> Path:
-    """Return the path of a file name or URL, the latter as a RemotePath; raises SeganError if it cannot be used."""
+    """Return the path for a file name, or a RemotePath for a URL; raises SeganError if it cannot be used."""
     if not is_url(name):
         return Path(name)
     scheme, _, rest = name.partition("://")
@@ -264,7 +264,7 @@ def _filesystem(path: Path) -> tuple[Any, str]:
         )
     with explained(path, "used", SeganError):
         options = {}
-        if str(path).startswith(("http:", "https:")):  # which would give a download five minutes in all
+        if str(path).startswith(("http:", "https:")):  # whose default limits a download to five minutes in total
             from aiohttp import ClientTimeout
 
             options = {"timeout": ClientTimeout(total=None, sock_connect=SILENT_S, sock_read=SILENT_S)}

@@ -30,7 +30,7 @@ REASONS = {  # of errors of aiohttp and botocore
 
 @contextmanager
 def explained(path: Path | str, what: str, kind: type[SeganError]) -> Iterator[None]:
-    """Raise any error of the block as an error of segan that names the path."""
+    """Raise any error of the block as a SeganError that names the path."""
     try:
         yield
     except (SeganError, MemoryError):

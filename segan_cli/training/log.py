@@ -27,7 +27,7 @@ FLOOR_DB = -80.0  # black in spectrogram images, relative to the maximum
 
 
 class TrainingLog:
-    """Lines of metrics by step; a resumed training discards the lines written after its saved step."""
+    """Lines of metrics by step; a resumed run discards the lines written after its saved step."""
 
     def __init__(self, run_dir: Path, step: int, tensorboard: bool = False, segments: bool = False) -> None:
         self.path, self.segments = run_dir / "log.jsonl", run_dir / "segments.jsonl"
@@ -126,7 +126,7 @@ class Throughput:
     """Throughput over the last steps."""
 
     steps_per_s: float
-    audio_per_s: float  # seconds of audio per second, equally hours per hour
+    audio_per_s: float  # seconds of audio per second
     waiting: float  # share of time spent waiting for data
 
 

@@ -21,7 +21,7 @@ from segan_cli.training.validation import Scores, Validation
 
 
 class TrainingCallback(Protocol):
-    """Receives the progress of a training, in the main process only."""
+    """Receives the progress of training, in the main process only."""
 
     def on_step(self, step: int, metrics: StepMetrics, throughput: Throughput) -> None:
         """A step is done."""

@@ -49,7 +49,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class TrainingRun:
-    """A training that is ready to start or to resume."""
+    """A training run that is ready to start or resume."""
 
     state: TrainState
     data: TrainingData
@@ -183,7 +183,7 @@ def explained_errors(
 
 
 def explain(error: Exception, config: TrainingConfig, device: torch.device) -> str | None:
-    """What went wrong in a training, and what to do; None for a bug."""
+    """What went wrong in training, and what to do; None for a bug."""
     text = " ".join(str(error).split())
     if isinstance(error, TrainingError):
         return str(error)

@@ -39,7 +39,7 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 class TrainState:
-    """Networks, optimisers and counters of a training at one step; every draw follows from seed and step."""
+    """Networks, optimisers and counters at one step; every random draw follows from seed and step."""
 
     def __init__(self, model: ModelConfig, training: TrainingConfig, processes: Processes | None = None) -> None:
         torch.manual_seed(training.seed)

@@ -77,7 +77,7 @@ def is_wanted(target: Path, stream: program.Stream) -> bool:
     """Whether a stream belongs in a file of the kind of `target`, if its container can hold it."""
     extension = target.suffix.lower()
     if stream.is_cover:
-        return extension in MP4  # to others they are attached
+        return extension in MP4  # to others they are attachments
     if stream.kind == "Data" and any(f"({tag} /" in stream.details for tag in REGENERATED):
         return False
     return extension in VIDEO or stream.kind in ("Audio", "Attachment")
@@ -109,7 +109,7 @@ def track_options(target: Path, tracks: list[Track], media: program.MediaInfo) -
     if target.suffix.lower() in MP4 and any(name.startswith("com.") for name in media.tags):
         options += [option for name in BRANDS for option in ("-metadata", f"{name}=")]
         options += APPLE_TAGS
-        if "creation_time" in media.tags:  # a former file of this kind has it twice
+        if "creation_time" in media.tags:  # an earlier output of ffmpeg has it twice
             options += ["-metadata", f"creation_time={media.tags['creation_time'].partition(';')[0]}"]
     return options
 
@@ -186,7 +186,7 @@ def open_encoder(
     """
     program.executable(target)  # raises an error that names it
     n_channels, warn = encoding.channels, how.warn
-    mask = encoding.mask or (STANDARD[n_channels] if n_channels in (3, 4) else 0)  # which ffmpeg would mistake
+    mask = encoding.mask or (STANDARD[n_channels] if n_channels in (3, 4) else 0)  # which ffmpeg would misread
     media = program.probe_media(original) if original is not None else None
     options, tracks = ["-map", "0:a"], list[Track]()
     with tempfile.TemporaryDirectory() as folder:

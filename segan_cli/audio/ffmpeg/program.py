@@ -111,7 +111,7 @@ class Stream:
     details: str  # the rest of ffmpeg's line
     language: str
     flags: tuple[str, ...]  # dispositions in ffmpeg's words, such as "default" and "visual impaired"
-    tags: dict[str, str] = field(default_factory=dict)  # by names in small letters
+    tags: dict[str, str] = field(default_factory=dict)  # by names in lowercase
     side_data: dict[str, str] = field(default_factory=dict)  # such as the rotation of pictures
 
     @property
@@ -139,7 +139,7 @@ class MediaInfo:
     duration_s: float | None
     start_s: float  # time of its first picture or sample
     kbps: int  # of the audio; 0: not known
-    tags: dict[str, str]  # by names in small letters
+    tags: dict[str, str]  # by names in lowercase
     n_chapters: int
     streams: tuple[Stream, ...]
 
