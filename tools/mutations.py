@@ -21,7 +21,7 @@ import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -144,10 +144,12 @@ def main() -> int:
     parser.add_argument("--generate", type=int, metavar="N", help="so many random mutations instead of those listed")
     parser.add_argument("--seed", type=int, default=0, help="of the random mutations")
     parser.add_argument("--in", dest="prefix", default="segan_cli", help="where random mutations are made")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="not the first N, to continue a run")
     parser.add_argument("--check", action="store_true", help="only see whether each can be applied")
     arguments = parser.parse_args()
     every = generated(arguments.prefix, arguments.generate, arguments.seed) if arguments.generate else read_list()
     chosen = [m for m in every if not arguments.words or any(word in m.name for word in arguments.words)]
+    chosen = chosen[arguments.skip :]
     problems = {mutation.name: problem for mutation in chosen if (problem := mutation.problem())}
     for name, problem in problems.items():
         print(f"cannot be applied: {name}: {problem}")
@@ -169,10 +171,9 @@ def report(chosen: Sequence[Mutation], jobs: int) -> int:
             print(f"the tests fail without any mutation: {failed or f'exit code {code} of pytest'}")
             return 1
         print(f"without a mutation all tests pass ({time.monotonic() - began:.0f} s)", flush=True)
-        running = {pool.submit(in_process, mutation, mutation.tests): mutation for mutation in chosen}
         outcomes = {}
-        for future in as_completed(running):
-            mutation, (code, failed) = running[future], future.result()
+        running = pool.map(in_process, chosen, [mutation.tests for mutation in chosen])
+        for mutation, (code, failed) in zip(chosen, running, strict=True):
             outcome = {NOTICED: "noticed", SURVIVED: "SURVIVED"}.get(code, f"BROKEN (pytest's exit code {code})")
             outcomes[mutation.name] = outcome
             print(f"{outcome}: {mutation.name}{f'  [{failed}]' if failed else ''}", flush=True)
