@@ -34,7 +34,7 @@ class Tests:
         self.imports: dict[str, set[str]] = {}
         for path in sorted([*(root / "segan_cli").rglob("*.py"), *(root / "tests").glob("*.py")]):
             file, tree = str(path.relative_to(root)), ast.parse(path.read_text(encoding="utf-8"))
-            self.imports[file] = set(imported(tree))
+            self.imports[file] = set(imported(tree)) | {f"segan_cli.cli.{word}" for word in words([*ast.walk(tree)])}
             self.functions += functions(file, tree)
 
     @cached_property
@@ -62,13 +62,15 @@ class Tests:
         return near or self.tests_of(module)
 
     def tests_of(self, front: list[Function]) -> list[str]:
-        """Return the tests that lead to functions."""
+        """Return the tests that lead to functions, of equally near ones first those that share most names with them."""
         seen, found = set(front), list[Function]()
+        names = frozenset[str]().union(*(function.mentions for function in front))
         for _ in range(FARTHEST):
             front = [caller for function in front for caller in self.callers(function) if caller not in seen]
             front = list(dict.fromkeys(front))
             seen |= set(front)
-            found += [function for function in front if function.is_test]
+            tests = [function for function in front if function.is_test]
+            found += sorted(tests, key=lambda test: -len(test.mentions & names))
             front = [function for function in front if not function.is_test]
         return [f"{function.file}::{next(iter(function.names))}" for function in found[:MOST]]
 
@@ -107,7 +109,8 @@ def functions(file: str, tree: ast.Module) -> list[Function]:
             if name.startswith("_") and isinstance(statement, ast.ClassDef):
                 names = {statement.name}  # a method that is called by none, or by its class alone
             lines = range(first, (node.end_lineno or first) + 1)
-            found.append(Function(file, frozenset(names), lines, mentioned(nodes)))
+            mentions = mentioned(nodes) | (arguments(nodes) if file.startswith("tests/") else set())
+            found.append(Function(file, frozenset(names), lines, frozenset(mentions)))
     return found
 
 
@@ -116,11 +119,17 @@ def stored(nodes: list[ast.AST]) -> set[str]:
     return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
 
-def mentioned(nodes: list[ast.AST]) -> frozenset[str]:
-    """Return the names that statements use, arguments for fixtures and words of a command among them."""
-    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
-    names |= {node.attr for node in nodes if isinstance(node, ast.Attribute)}
-    names |= {node.arg for node in nodes if isinstance(node, ast.arg)}
-    return frozenset(
-        names | {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    )
+def mentioned(nodes: list[ast.AST]) -> set[str]:
+    """Return the names that a function uses, words of a command among them, without its variables."""
+    names = {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)} - stored(nodes)
+    return names | {node.attr for node in nodes if isinstance(node, ast.Attribute)} | words(nodes)
+
+
+def arguments(nodes: list[ast.AST]) -> set[str]:
+    """Return the names of arguments, which are fixtures in tests."""
+    return {node.arg for node in nodes if isinstance(node, ast.arg)}
+
+
+def words(nodes: list[ast.AST]) -> set[str]:
+    """Return the texts in statements, for commands among them."""
+    return {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
