@@ -7,6 +7,9 @@ import shlex
 import signal
 import socket
 import subprocess
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -14,12 +17,18 @@ from commands import PATIENCE_S, TINY, Running, alone, command, complaint, segan
 from corpora import noises, plain, vctk80
 from corpora import pairs as make_pairs
 from filelock import FileLock
+from rich.progress import Progress
 
 from segan_cli.backends.pretrained import find_model
 from segan_cli.cli import main
+from segan_cli.cli.training_reporter import TrainingReporter
 from segan_cli.config.recipe import load_recipe
+from segan_cli.data.cache import CacheEntry
+from segan_cli.data.recordings import EMPTY, CorpusSummary, Recording, Recordings
+from segan_cli.data.training_data import TrainingData
 from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.networks.families import build_generator
+from segan_cli.training.run import TrainingRun
 from segan_cli.training.state import read_state
 
 
@@ -211,19 +220,87 @@ def test_preset_objective_and_field_options_reach_the_model(pairs, tmp_path):
     assert "z_effect" not in lines(run)[0]
 
 
-def test_the_first_lines_describe_both_networks(pairs, tmp_path):
-    words = ("train", "--data", pairs, "--run-dir", tmp_path / "run", "--steps", 1, "--batch-size", 2, "--workers", 0)
-    running = Running(*words)
-    running.wait_until(lambda: "training on" in running.said())
-    running.send_signal(signal.SIGKILL)
-    said = running.end().stderr.replace("\n", " ")
-    assert "generator: segan-spectral, 115,472 weights" in said
-    assert "discriminator: least-squares, 70,995 weights, from step 0, at full strength from step 1000" in said
-    assert (
-        "full strength from step 1000, but the training ends at step 1; add --set training.adversarial.start=0"
-        " --set training.adversarial.ramp_steps=0" in said
-    )
-    assert "rise for 500 steps, but the training ends at step 1; add --set training.warmup_steps=0" in said
+FIRST_LINES = """\
+vctk: VCTK 0.92, 12 files, 1.50 h of speech, 4 speakers, 16 and 48 kHz, 5 skipped, weight 2
+  note: it has no licence
+  skipped: a
+  skipped: b
+  skipped: c
+  skipped: 2 more, see data.json
+hum: audio files, 3 recordings, 0.10 h of noise, 44.1 kHz
+speakers: 3 in 9 recordings for training, 1 in 3 recordings for validation
+note: one speaker
+changed since the last start: steps: 4 before, 1 now
+generator: segan-spectral, 115,472 weights
+discriminator: least-squares, 70,995 weights, from step 0, at full strength from step 1000
+warning: the discriminator would be at full strength from step 1000, but the training ends at step 1; add --set \
+training.adversarial.start=0 --set training.adversarial.ramp_steps=0
+warning: the learning rates rise for 500 steps, but the training ends at step 1; add --set training.warmup_steps=0
+training on cpu with 2 processes, run folder out, resuming at step 1 of 1
+"""
+
+
+def speakers(n_speakers, n):
+    """Recordings of so many speakers."""
+    entry = CacheEntry("", Path(), 0, 16_000, 0.1, 0.0, 16_000, 16_000, Path())
+    return Recordings(tuple(Recording(f"r{i}", f"p{i % n_speakers}", entry, entry.length) for i in range(n)))
+
+
+@pytest.fixture
+def reporter():
+    with Progress(disable=True) as bar:
+        yield TrainingReporter(bar)
+
+
+def test_the_first_lines_describe_the_data_and_both_networks(reporter, capsys):
+    rates_hz = {48_000: 9, 16_000: 3}
+    corpora = (
+        CorpusSummary("vctk", "VCTK 0.92", "speech", 12, 5_400.0, 4, True, rates_hz, tuple("abcde"), 2.0,
+                      ("it has no licence",)),
+        CorpusSummary("hum", "audio files", "noise", 3, 360.0, 3, False, {44_100: 3}, (), 1.0, unit="recordings"),
+    )  # fmt: skip
+    splits = {"speakers": (speakers(3, 9), speakers(1, 3)), "rirs": (EMPTY, EMPTY)}
+    reporter.on_data(TrainingData(None, None, corpora, ("one speaker",), splits))
+    recipe = load_recipe("segan-spectral")
+    training = TrainingRun(
+        SimpleNamespace(step=1, processes=SimpleNamespace(world_size=2, device="cpu")), None, [],
+        SimpleNamespace(run_dir="out"), ["steps: 4 before, 1 now"],
+    )  # fmt: skip
+    reporter.on_start(replace(recipe, training=replace(recipe.training, steps=1)), training)
+    assert capsys.readouterr().err == FIRST_LINES
+
+
+LINES = """\
+step 2: l1 0.0100, adversarial 0.5000, discriminator 0.2500
+  health: D(clean) 1.23, accuracy on clean 75%, grad norm G 1e+03
+  warning: it overfits
+validation of the noisy mixes: PESQ 1.500, STOI 0.800, SI-SDR undefined dB
+validation at step 2: PESQ 1.400, STOI 0.800, SI-SDR 5.000 dB, best so far
+validation at step 4: PESQ 1.300, STOI 0.900, SI-SDR 5.000 dB
+validation at step 6: PESQ 1.600, STOI 0.900, SI-SDR 5.000 dB, best so far
+"""
+
+
+def test_the_lines_of_a_training_state_losses_health_and_scores(reporter, capsys):
+    losses = {"l1": 0.01, "adversarial": 0.5, "discriminator": 0.25}
+    health = {"d_real": 1.234, "d_real_accuracy": 0.75, "generator_gradient": 1_000.0}
+    reporter.on_checkup(2, losses | health, {"overfitting": "it overfits"})
+    noisy = {"pesq_wb": 1.5, "stoi": 0.8, "si_sdr_db": None}
+    worse = []
+    for step, pesq, stoi, best in ((2, 1.4, 0.8, True), (4, 1.3, 0.9, False), (6, 1.6, 0.9, True)):
+        reporter.on_validation(step, {"pesq_wb": pesq, "stoi": stoi, "si_sdr_db": 5.0}, noisy, best)
+        worse.append(reporter.is_worse_than_noisy)
+    assert capsys.readouterr().err == LINES
+    assert worse == [True, True, False]
+    assert (reporter.best, reporter.best_line) == ("PESQ 1.600", "step 6: PESQ 1.600, STOI 0.900, SI-SDR 5.000 dB")
+
+
+def test_lines_are_wrapped_on_a_terminal(reporter, monkeypatch, capsys):
+    monkeypatch.setattr("segan_cli.cli.training_reporter.stderr_console", SimpleNamespace(is_terminal=True))
+    health = ("d_real_accuracy", "d_fake_accuracy", "d_held_out_accuracy", "z_effect")
+    reporter.on_checkup(1, dict.fromkeys(health, 0.5), {})
+    parts = ["accuracy on clean 50%, accuracy on enhanced 50%, on held-out pairs", "50%, effect of z 0.5"]
+    assert capsys.readouterr().err == f"step 1:\n  health: {parts[0]}\n    {parts[1]}\n"
 
 
 def test_adversarial_none_trains_with_reconstruction_losses_alone(pairs, tmp_path, recipe):

@@ -81,8 +81,9 @@ def standard_output() -> IO[str]:
 
 
 def say(line: str) -> None:
-    """Print a line to standard error, above the progress bars."""
-    stderr_console.print(Text(one_line(line)), highlight=False, soft_wrap=True)
+    """Print a line to standard error, above the progress bars, with its indentation."""
+    text = line.lstrip(" ")
+    stderr_console.print(Text(" " * (len(line) - len(text)) + one_line(text)), highlight=False, soft_wrap=True)
 
 
 def limit_jobs(n: int, files_each: int, quiet: bool) -> int:
