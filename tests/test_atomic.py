@@ -113,6 +113,12 @@ def test_export_follows_no_link_beside_its_target(tmp_path):
     assert (tmp_path / "m.onnx").stat().st_size > 10_000
 
 
+def test_the_name_of_an_unfinished_file_shows_the_plain_characters_of_its_own(tmp_path):
+    with atomically(tmp_path / "Tälk [1]-a_b.wav") as temporary:
+        assert temporary.name.startswith(".Tlk1-a_b.")
+        temporary.write_bytes(b"")
+
+
 def test_a_file_created_while_writing_is_kept(tmp_path):
     def meanwhile():
         with atomically(tmp_path / "a", force=False) as beside:

@@ -157,6 +157,11 @@ def test_jobs_that_run_at_once_keep_all_cores_busy(threads, jobs, together, monk
         torch.set_num_threads(before)
 
 
+def test_a_batch_is_for_the_cores_of_a_job_which_has_all_by_default(monkeypatch):
+    monkeypatch.setattr("segan_cli.backends.onnx.cpu_count", lambda: 8)
+    assert [Enhancer(device="cpu", **jobs).network.batch for jobs in ({}, {"jobs": 1}, {"jobs": 4})] == [32, 32, 8]
+
+
 @pytest.mark.parametrize("name", ["segan-gated", "segan-live"])
 def test_a_forked_process_uses_one_thread_of_torch(name):
     """By segments and by frames; torch would wait for threads that the process does not have."""

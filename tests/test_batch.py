@@ -15,10 +15,11 @@ import soundfile
 from commands import Running, alone, command, complaint, segan
 from conftest import assert_same_sound, hiss, voice, write_hours
 
-from segan_cli.cli.outcomes import BatchReporter
+from segan_cli.cli.outcomes import BatchReporter, open_outcomes
 from segan_cli.enhancement.batch import run_batch
 from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import Outcome
+from segan_cli.errors import SeganError
 
 
 @pytest.fixture(scope="module")
@@ -272,6 +273,20 @@ def test_outcomes_are_written_and_appended(tmp_path, name):
     assert sorted(line["skipped"] for line in again) == [False, True, True, True]
     if name == "o.parquet":
         assert "o.parquet: already exists" in complaint(segan(*words))
+
+
+def test_outcomes_before_a_failure_are_kept(tmp_path):
+    for n in range(2):
+        path = tmp_path / f"{n}.parquet"
+        with pytest.raises(SeganError, match="disk"), open_outcomes(path, force=False) as record:  # noqa: PT012
+            for i in range(n):
+                record(Outcome(f"{i}.wav", "out.wav"))
+            raise SeganError("disk")
+        assert path.exists() == (n > 0)
+    assert [outcome["source"] for outcome in read_outcomes(path)] == ["0.wav"]
+    with open_outcomes(tmp_path / "none.parquet", force=False):
+        pass
+    assert read_outcomes(tmp_path / "none.parquet") == []
 
 
 def read_outcomes(path):

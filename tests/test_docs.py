@@ -181,6 +181,40 @@ def test_every_field_of_a_recipe_is_explained(config):
         assert f"`{f.name}`" in page, f.name
 
 
+def documented_defaults(page):
+    """Default by name, as the tables of a page write them."""
+    defaults = {}
+    for table in re.findall(r"(?:^\|.*\n)+", read(page), re.MULTILINE):
+        heading, _, *rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()]
+        if "default" in heading:
+            for row in rows:
+                names, values = row[0].replace("`", "").split(", "), row[heading.index("default")].split(", ")
+                defaults |= dict(zip(names, values, strict=True))
+    return defaults
+
+
+def as_documented(value):
+    """A default as the tables write it."""
+    if isinstance(value, tuple):
+        return f"{value[0]:g} … {value[1]:g}" if isinstance(value[0], float) else f"all {NUMBERS[len(value)]}"
+    if isinstance(value, str):
+        return f"`{value}`"
+    return "none" if value in (None, {}) and value is not False else str(value).lower()
+
+
+@pytest.mark.parametrize(
+    ("config", "page"),
+    [(TrainingConfig, "training.md"), (MixingConfig, "training.md"), (AdversarialConfig, "adversarial.md")],
+)
+def test_every_default_of_a_recipe_is_the_documented_one(config, page):
+    documented = documented_defaults(DOCS / page)
+    for name, value in vars(config()).items():
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            assert float(documented[name]) == value, name
+        elif not dataclasses.is_dataclass(value):
+            assert documented[name] == as_documented(value), name
+
+
 def anchors(page):
     """Anchors of the headings of a page, as GitHub and MkDocs form them."""
     text = re.sub(r"^ *```.*?^ *```", "", read(page), flags=re.DOTALL | re.MULTILINE)

@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+from functools import partialmethod
 
 import imageio_ffmpeg
 import numpy as np
@@ -12,7 +13,9 @@ from commands import command, complaint, segan, without
 from conftest import assert_same_sound, hiss, voice
 
 from segan_cli.audio.ffmpeg import program
+from segan_cli.audio.ffmpeg.encoder import run_encoder
 from segan_cli.audio.sources import open_file
+from segan_cli.errors import AudioError
 
 SECONDS = 2.0
 PICTURE = ("-f", "lavfi", "-i", f"testsrc=duration={SECONDS}:size=64x48:rate=10")
@@ -166,6 +169,14 @@ def test_a_damaged_video_leaves_no_output(path, tmp_path):
     (tmp_path / "cut.mov").write_bytes((tmp_path / "whole.mov").read_bytes()[:20_000])  # its index lies at the end
     complaint(segan("enhance", tmp_path / "cut.mov", "-o", tmp_path / "out.mov", PATH=path))
     assert not list(tmp_path.glob("*out*"))
+
+
+def test_ffmpeg_ends_when_what_it_is_to_write_cannot_be_had(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setattr(subprocess.Popen, "wait", partialmethod(subprocess.Popen.wait, timeout=20.0))
+    samples = ["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", "pipe:0"]
+    with pytest.raises(AudioError, match="damaged"), run_encoder(samples, tmp_path / "out.mp3", pytest.fail):
+        raise AudioError("damaged")
 
 
 def test_the_format_is_recognised_by_content_and_not_by_name(path, tmp_path):

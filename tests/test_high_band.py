@@ -1,16 +1,20 @@
 """What happens above 8 kHz, in recordings of 44.1 and 48 kHz."""
 
 import numpy as np
+import onnx
 import pytest
 import soundfile
 import soxr
+import torch
 from conftest import SAMPLES, hiss
 from scipy.signal import butter, sosfilt, sosfiltfilt
 
 from segan_cli import Enhancer
+from segan_cli.backends.high_band import load_high_band
 from segan_cli.backends.pretrained import find_high_band
-from segan_cli.enhancement.high_band import FLOOR_RISE, HIGH_EDGES_HZ, LOOK_AHEAD, N_HIGH, N_LOW, HighBand
+from segan_cli.enhancement.high_band import FLOOR_RISE, HIGH_EDGES_HZ, LOOK_AHEAD, MIN_GAIN, N_HIGH, N_LOW, HighBand
 from segan_cli.errors import CheckpointError
+from segan_cli.networks.high_band import HighBandGenerator
 
 RATE_HZ = 48_000
 
@@ -170,6 +174,33 @@ def test_the_high_band_is_kept_dropped_or_denoised(rate_hz):
 @pytest.mark.parametrize("rate_hz", [8_000, 16_000])
 def test_recordings_without_a_high_band_pass_no_network_above_it(rate_hz):
     assert Enhancer().stream(rate_hz).engine.high_band is None
+
+
+def test_the_shipped_network_equals_its_definition_in_torch():
+    """Of two channels at once, with a state from before."""
+    graph = onnx.load(find_high_band()).graph
+    tensors = {tensor.name: torch.tensor(onnx.numpy_helper.to_array(tensor)) for tensor in graph.initializer}
+    below, gru, output = (
+        [tensors[name] for name in node.input if name in tensors]
+        for node in graph.node
+        if node.op_type in ("MatMul", "GRU")
+    )
+    update, reset, new = zip(*(part.view(-1, 3, 32, *part.shape[2:]).unbind(1) for part in gru), strict=True)
+    w, r, biases = (torch.cat(gates, 1) for gates in zip(reset, update, new, strict=True))  # the order of torch
+    network = HighBandGenerator(2 * N_LOW, N_HIGH, MIN_GAIN)
+    network.load_state_dict(
+        {name: tensor for name, tensor in tensors.items() if "::" not in name}
+        | {"below.weight": below[0].T, "output.weight": output[0].T}
+        | {"gru.weight_ih_l0": w[0], "gru.weight_hh_l0": r[0], "gru.bias_ih_l0": biases[0], "gru.bias_hh_l0": biases[1]}
+    )
+    rng = np.random.default_rng(0)
+    features = rng.standard_normal((2, 5, 2 * (2 * N_LOW + 2 * N_HIGH))).astype(np.float32)
+    state = rng.standard_normal((1, 2 * N_HIGH, network.hidden)).astype(np.float32)
+    with torch.no_grad():
+        gains, latest = network(torch.from_numpy(features).swapaxes(0, 1), torch.from_numpy(state))
+    ours, next_state = load_high_band()(features, state)
+    np.testing.assert_allclose(ours, gains.swapaxes(0, 1), atol=1e-5)
+    np.testing.assert_allclose(next_state, latest, atol=1e-5)
 
 
 def test_a_changed_network_is_refused(monkeypatch, tmp_path):

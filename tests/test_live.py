@@ -15,6 +15,7 @@ from conftest import hiss, voice
 from segan_cli.audio.devices import MAX_BLOCKS, WAITING, BlockQueue, find_device
 from segan_cli.backends.export import export
 from segan_cli.cli import segan
+from segan_cli.cli.live import meter
 from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.live import LiveEnhancement
@@ -56,7 +57,8 @@ class Stream:
     def abort(self, ignore_errors):
         self.sounds.ends = False
 
-    close = abort
+    def close(self, ignore_errors):
+        self.sounds.closed.append(self)
 
 
 class Sounds(list):
@@ -66,7 +68,7 @@ class Sounds(list):
 
     def __init__(self):
         super().__init__()
-        self.played = []
+        self.played, self.closed = [], []
 
 
 @pytest.fixture
@@ -79,7 +81,13 @@ def sounds(monkeypatch):
         default=SimpleNamespace(device=(0, 2)),
         query_hostapis=lambda: [{"name": "ALSA"}],
         query_devices=lambda: [
-            {"name": n, "hostapi": 0, "max_input_channels": i, "max_output_channels": o, "default_samplerate": 48e3}
+            {
+                "name": n,
+                "hostapi": 0,
+                "max_input_channels": i,
+                "max_output_channels": o,
+                "default_samplerate": 48e3 if i else 44.1e3,
+            }
             for n, i, o in DEVICES
         ],
         InputStream=lambda **shape: Stream(sounds, **shape),
@@ -123,7 +131,7 @@ def live(*arguments):
 def test_devices_are_listed_with_their_defaults(sounds):
     lines = [line.split() for line in live("--list-devices").stdout.splitlines()]
     assert ["Built-in", "microphone", "(ALSA)", "0", "2", "*", "48000"] in lines
-    assert ["Loudspeakers", "(ALSA)", "2", "2", "*", "48000"] in lines
+    assert ["Loudspeakers", "(ALSA)", "2", "2", "*", "44100"] in lines
 
 
 @pytest.mark.parametrize(
@@ -153,6 +161,7 @@ def test_sound_of_the_microphone_is_played_enhanced(sounds, model):
     played = np.concatenate(sounds.played)
     delay = BLOCK + (WAITING - 1) * BLOCK  # the device records a block before it asks for one
     np.testing.assert_allclose(played[delay:], expected[: len(played) - delay], atol=1e-6)
+    assert sounds.closed == [*reversed(sounds)]
 
 
 def test_device_that_cannot_be_opened_is_named(sounds, model):
@@ -168,6 +177,14 @@ def test_devices_that_give_nothing_are_reported(sounds, model, monkeypatch):
     sounds.ends = False
     result = live("--model", model)
     assert "no sound for 0.2 s" in str(result.exception)
+    assert result.stderr.splitlines()[0] == (
+        "Built-in microphone (ALSA) to Loudspeakers (ALSA): 48000 Hz, delay about 160 ms; press Ctrl-C to stop"
+    )
+
+
+def test_the_meter_shows_the_levels_before_and_after_as_bars():
+    levels = SimpleNamespace(levels_db=lambda: (-30.0, -75.0))
+    assert meter(levels) == "before ██████████░░░░░░░░░░  -30 dB  after ░░░░░░░░░░░░░░░░░░░░  -75 dB"
 
 
 def test_output_is_silent_after_an_error_and_the_error_is_raised(sounds, model):

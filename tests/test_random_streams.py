@@ -4,12 +4,14 @@ import itertools
 from pathlib import Path
 
 import pytest
+from conftest import voice
 from hypothesis import given
 from hypothesis import strategies as st
 
 from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import CacheEntry
 from segan_cli.data.mixing import ExampleSource, draw_utterances
+from segan_cli.data.noise import generate
 from segan_cli.data.random_streams import Purpose, random_stream, seed_sequence
 from segan_cli.data.recordings import Recording, Recordings
 from segan_cli.data.training_data import draw_groups
@@ -47,6 +49,26 @@ def recordings(prefix, lengths):
 
 
 SPEECH = recordings("s", range(16_000, 56_000, 1_000))
+
+
+def test_a_whole_utterance_ends_after_ten_seconds():
+    source = ExampleSource(recordings("s", [200_000, 160_000]), Recordings(()), Recordings(()), MixingConfig(), 16_000)
+    assert {spec.length for spec in draw_utterances(source, 8, 0)} == {160_000}
+
+
+NOISES = {
+    "white": [0.83162, -0.98667, 0.70056],
+    "pink": [1.2683, 0.06836, 0.13138],
+    "brown": [1.32885, 1.44021, -0.61446],
+    "hum": [-1.006, -0.69048, -0.51581],
+    "speech-shaped": [1.1727, -0.8677, 2.24736],
+}
+
+
+@pytest.mark.parametrize(("kind", "samples"), NOISES.items())
+def test_the_generated_noise_of_a_seed_stays_the_same_between_versions(kind, samples):
+    quiet = 1e-3 * voice(1.0)
+    assert generate(kind, 5, 16_000, 16_000, quiet)[4_000::4_000] == pytest.approx(samples, abs=1e-4)
 
 
 @pytest.mark.parametrize(("seed", "groups"), [(0, {"s14", "s3"}), (1, {"s3", "s6"})])

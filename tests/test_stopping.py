@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from conftest import hiss, voice, write_hours
 
 from segan_cli.enhancement import batch
 from segan_cli.errors import StoppedError
+from segan_cli.process import workers
 from segan_cli.process.stopping import STOPS, RaiseOnSignal, StopAfterStep, listening
 
 LOADING = """
@@ -45,6 +47,28 @@ def long(tmp_path):
     """A recording that takes a while."""
     write_hours(tmp_path / "long.wav")
     return tmp_path / "long.wav"
+
+
+def test_a_worker_starts_with_signals_blocked_after_the_resource_tracker(monkeypatch):
+    blocked = []
+
+    def note(*_):
+        blocked.append(signal.pthread_sigmask(signal.SIG_BLOCK, []) >= set(STOPS))
+
+    monkeypatch.setattr(workers.resource_tracker, "ensure_running", note)
+    monkeypatch.setattr(workers.SpawnProcess, "start", note)
+    workers._Process().start()
+    note()
+    assert blocked == [False, True, False]
+
+
+def test_a_worker_that_gets_sigterm_serves_for_a_while_unless_it_is_done(monkeypatch):
+    before = threading.enumerate()
+    workers._leave_later(signal.SIGTERM, None)
+    (timer,) = [thread for thread in threading.enumerate() if thread not in before]
+    timer.cancel()
+    assert (timer.interval, timer.function, timer.args) == (20.0, os._exit, (143,))
+    assert timer.daemon
 
 
 @pytest.mark.parametrize(("module", "number"), [*zip(["click", "numpy", "onnxruntime"], STOPS, strict=True)])
