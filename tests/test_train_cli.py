@@ -419,14 +419,14 @@ def test_memory_that_runs_out_ends_in_one_line(pairs, tmp_path, recipe):
         ["bash", "-c", f"ulimit -v 8000000; exec {shlex.join(words)}"],
         capture_output=True, text=True, env=alone(), check=False,
     )  # fmt: skip
-    assert "memory of cpu ran out with batch_size 128" in complaint(result)
+    assert "cpu ran out of memory with batch_size 128" in complaint(result)
     assert "training.gradient_accumulation_steps=2" in complaint(result)
 
 
 def test_a_locked_run_folder_is_refused(tmp_path, complain, pairs):
     (tmp_path / "run").mkdir()
     with FileLock(tmp_path / "run" / ".lock"):
-        assert "another training is running" in complain("train", "--data", "pairs", "--run-dir", "run")[0]
+        assert "another training run uses it" in complain("train", "--data", "pairs", "--run-dir", "run")[0]
 
 
 def test_a_training_killed_before_its_first_validation_resumes_from_its_initial_weights(tmp_path, pairs, recipe):

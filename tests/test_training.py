@@ -742,7 +742,7 @@ def test_out_of_memory_is_one_line_with_a_remedy(source, tmp_path):
     state.generator.register_forward_pre_hook(greedy)
     with (
         ThreadPoolExecutor(1) as pool,
-        pytest.raises(TrainingError, match=r"memory of cpu.*training\.gradient_accumulation_steps=2"),
+        pytest.raises(TrainingError, match=r"cpu ran out of memory.*training\.gradient_accumulation_steps=2"),
     ):
         run_loop(state, source, [], tmp_path, pool, Silent())
 

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 FIXED_FIELDS = {"model.preset", "model.generator.family", "model.discriminator.family"}
 WITHOUT = "none"  # of --adversarial: reconstruction losses alone
-WRITTEN = ("*.safetensors", "last.pt", "log.jsonl", "segments.jsonl", "data.json")  # by a training to its folder
+WRITTEN = ("*.safetensors", "last.pt", "log.jsonl", "segments.jsonl", "data.json")  # by a training run to its folder
 MAX_RUN_NAME = 64  # characters of an automatic run name
 RECIPE_OPTIONS = {  # option → field of the recipe
     "data": "data.speech",
@@ -152,13 +152,13 @@ def check_run_folder(run_dir: Path, resume: bool) -> None:
     if resume or int(os.environ.get("RANK", 0)) != 0:
         return
     if (run_dir / "recipe.toml").exists():
-        raise TrainingError(f"{run_dir}: contains a training; use --resume to continue it, or another --run-dir")
+        raise TrainingError(f"{run_dir}: contains a training run; use --resume to continue it, or another --run-dir")
     if written := sorted(path.name for pattern in WRITTEN for path in run_dir.glob(pattern)):
         raise TrainingError(f"{run_dir}: contains {written[0]}, which would be overwritten; give another --run-dir")
 
 
 def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
-    """Run a training with a progress bar, until it is finished or stopped by a signal."""
+    """Run training with a progress bar, until it is finished or stopped by a signal."""
     from segan_cli.cli.console import progress_bar, say
     from segan_cli.cli.training_reporter import TrainingReporter
     from segan_cli.process.stopping import RaiseOnSignal, StopAfterStep, listening

@@ -38,7 +38,7 @@ SCORES: dict[ValidationScore, str] = {"pesq_wb": "PESQ", "stoi": "STOI", "si_sdr
 
 
 class TrainingReporter:
-    """Prints data, losses, health and validation scores of a training, and updates its progress bar."""
+    """Prints data, losses, health and validation scores of training, and updates its progress bar."""
 
     def __init__(self, bar: Progress) -> None:
         self.bar = bar

@@ -1,8 +1,8 @@
 """Cache of decoded and resampled audio as memory-mapped 16-bit samples, keyed by the hash of the file content.
 
 A SQLite index stores the path, size and modification time of each file, and the samples of each content. Moved files
-are hashed again but not decoded again; an interrupted build continues where it stopped; several trainings may share a
-cache. Each row has a checksum; what a damaged row was about is read again.
+are hashed again but not decoded again; an interrupted build continues where it stopped; several runs may share a
+cache. Each row has a checksum; files of damaged rows are read again.
 """
 
 import hashlib

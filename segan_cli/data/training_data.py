@@ -107,7 +107,7 @@ def hold_out_speakers(
     training, validation = hold_out(speech, seed, previous)
     share = validation.n_samples() / speech.n_samples()
     if share > LARGE_SHARE:
-        notes.append(f"validation holds {share:.0%} of the speech, all of the smallest speaker; see --valid-data")
+        notes.append(f"validation holds {share:.0%} of the speech (the smallest speaker); see --valid-data")
     return training, validation
 
 

@@ -86,8 +86,8 @@ def _from_checkup(checkup: StepMetrics) -> dict[str, str]:
     failure_modes = {}
     if checkup.get("z_effect", 1.0) < LEAST_Z_EFFECT:
         failure_modes["z ignored"] = (
-            f"the generator ignores z: another z changes its output by {checkup['z_effect']:.2%} alone;"
-            " harmless for denoising, which has one right answer; set model.generator.latent_channels=0 to do without"
+            f"the generator ignores z: another z changes its output by only {checkup['z_effect']:.2%};"
+            " harmless for denoising, which has one right answer; set model.generator.latent_channels=0 to remove z"
         )
     if checkup.get("output_diversity", 1.0) < LEAST_DIVERSITY:
         failure_modes["mode collapse"] = (
@@ -99,7 +99,7 @@ def _from_checkup(checkup: StepMetrics) -> dict[str, str]:
     if gap > OVERFITTING_GAP:
         failure_modes["discriminator overfits"] = (
             f"the discriminator overfits: it is right on {checkup['d_training_accuracy']:.0%} of training pairs but"
-            f" on {checkup['d_held_out_accuracy']:.0%} of held-out pairs; train on more speech and noise, set"
+            f" only on {checkup['d_held_out_accuracy']:.0%} of held-out pairs; train on more speech and noise, set"
             " adversarial.r1_weight or adversarial.instance_noise, or lower its learning rate"
         )
     return failure_modes

@@ -131,7 +131,7 @@ def lock_run_dir(run_dir: Path) -> Iterator[None]:
             finally:
                 lock.unlink(missing_ok=True)
     except Timeout as error:
-        raise TrainingError(f"{run_dir}: another training is running in it; name another --run-dir") from error
+        raise TrainingError(f"{run_dir}: another training run uses it; name another --run-dir") from error
     finally:
         if not any(run_dir.iterdir()):
             run_dir.rmdir()
@@ -148,7 +148,7 @@ def validation_mixes(data: TrainingData, training: TrainingConfig, path: Path) -
         return [data.validation.render(spec) for spec in specs]
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         reason = f"needs {error.args[0]}, which the data no longer holds" if isinstance(error, KeyError) else str(error)
-        raise CorpusError(f"{path}: {reason}; bring it back, or remove {path.name} to draw new mixes") from error
+        raise CorpusError(f"{path}: {reason}; restore it, or remove {path.name} to draw new mixes") from error
 
 
 def check_mixes(path: Path, n_wanted: int) -> None:
@@ -199,6 +199,6 @@ def explain(error: Exception, config: TrainingConfig, device: torch.device) -> s
     more = [n for n in range(n_parts + 1, config.batch_size + 1) if config.batch_size % n == 0]
     hint = f"training.gradient_accumulation_steps={more[0]} or " if more else ""
     return (
-        f"memory of {device} ran out with batch_size {config.batch_size} in {n_parts} parts; set {hint}a smaller"
+        f"{device} ran out of memory with batch_size {config.batch_size} in {n_parts} parts; set {hint}a smaller"
         " training.batch_size"
     )

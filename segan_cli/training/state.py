@@ -118,7 +118,7 @@ class TrainState:
         try:
             if from_dict(ModelConfig, about["model"]) != self.model_config:
                 raise CheckpointError(
-                    f"{path}: saved by a training of another model; give its preset, or another --run-dir"
+                    f"{path}: saved by a training run of another model; give its preset, or another --run-dir"
                 )
             for field in ("optimizer", "reference_segments", "precision"):
                 if about["training"][field] != getattr(self.training, field):
