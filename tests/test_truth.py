@@ -159,7 +159,7 @@ def test_a_size_field_that_overflowed_loses_no_samples(tmp_path):
     (tmp_path / "a.wav").write_bytes(content)
     samples, notes = read(tmp_path / "a.wav")
     assert len(samples) == N
-    assert "20000 bytes of samples, 64000 are read" in notes[0]
+    assert "20000 bytes of samples, but 64000 are read" in notes[0]
 
 
 def test_chunks_and_padding_after_the_samples_are_ignored(tmp_path):
@@ -204,9 +204,9 @@ def test_mp3_without_a_header_is_read_as_ffmpeg_reads_it(options, tagged, tmp_pa
         (10, 10, False, None, None),
         (10, 10, True, None, None),
         (10, 9, False, None, None),  # some writers count the header frame
-        (10, 9, True, "its header specifies 10 frames, the file has 9", None),
-        (10, 8, False, "its header specifies 10 frames, the file has 8", None),
-        (10, 11, False, None, "its header specifies 10 frames, 11 are read"),
+        (10, 9, True, "its header specifies 10 frames, but the file has 9", None),
+        (10, 8, False, "its header specifies 10 frames, but the file has 8", None),
+        (10, 11, False, None, "its header specifies 10 frames, but 11 are read"),
         (0, 10, True, "it ends within a frame", None),
         (None, 10, False, None, None),
     ],
@@ -255,7 +255,7 @@ def test_a_file_that_shrinks_while_it_is_read_is_an_error(tmp_path):
     with open_file(tmp_path / "a.wav") as source:
         next(source.blocks)
         os.truncate(tmp_path / "a.wav", 44 + 2 * 160_000)
-        with pytest.raises(AudioError, match=r"specifies 60.00 s, the file has 10.00 s"):
+        with pytest.raises(AudioError, match=r"specifies 60.00 s, but the file has 10.00 s"):
             list(source.blocks)
 
 

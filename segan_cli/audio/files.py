@@ -234,4 +234,4 @@ class IntegrityCheck:
             self.on_missing(str(error).removeprefix(f"{self.name}: "))
             return
         if n_samples is not None and n < n_samples:
-            self.on_missing(f"its header specifies {n_samples / rate_hz:.2f} s, the file has {n / rate_hz:.2f} s")
+            self.on_missing(f"its header specifies {n_samples / rate_hz:.2f} s, but the file has {n / rate_hz:.2f} s")

@@ -173,11 +173,11 @@ def make_part(link: Link) -> Part:
     stated, n = link.stated_frames, link.frames
     missing = note = None
     if stated and (n < stated - 1 or (n < stated and link.cut)):  # some writers count the header frame
-        missing = f"its header specifies {stated} frames, the file has {n}"
+        missing = f"its header specifies {stated} frames, but the file has {n}"
     elif link.cut and not stated:
         missing = "it ends within a frame"
     elif stated and n > stated:
-        note = f"its header specifies {stated} frames, {n} are read"
+        note = f"its header specifies {stated} frames, but {n} are read"
     elif link.gaps:
         note = f"there is other data between its frames in {link.gaps} places"
     has_xing = link.header[4 + link.first.side_info :][:4] in (b"Xing", b"Info") and bool(stated)

@@ -134,7 +134,7 @@ def scan_mp3_in_wav(view: FileView) -> list[Part]:
     parts = scan_mpeg(FileView(view.file, data.start, end)) or [Part((range(data.start, end),))]
     if data.start + data.size <= view.end:
         return parts
-    missing = f"its header specifies {data.size} bytes of samples, the file has {end - data.start}"
+    missing = f"its header specifies {data.size} bytes of samples, but the file has {end - data.start}"
     return [*parts[:-1], replace(parts[-1], missing=missing)]
 
 
@@ -203,5 +203,5 @@ def make_part(view: FileView, data: Chunk, start: int, end: int, following: int 
     if not data.size_is_known:
         return Part(pieces, note="its header was never completed; it is read to its end")
     if n < data.size:
-        return Part(pieces, missing=f"its header specifies {data.size} bytes of samples, the file has {n}")
-    return Part(pieces, note=f"its header specifies {data.size} bytes of samples, {n} are read")
+        return Part(pieces, missing=f"its header specifies {data.size} bytes of samples, but the file has {n}")
+    return Part(pieces, note=f"its header specifies {data.size} bytes of samples, but {n} are read")

@@ -258,7 +258,7 @@ def compare(media: MediaInfo, log: str, seconds: float, rate_hz: int) -> tuple[s
         return None, None
     if seconds + media.offset_s > duration_s - max(TOLERANCE_S, TOLERANCE * duration_s):
         return None, None
-    message = f"its container specifies {duration_s:.2f} s, its sound lasts {seconds:.2f} s"
+    message = f"its container specifies {duration_s:.2f} s, but its sound lasts {seconds:.2f} s"
     return (None, message) if media.has_pictures else (message, None)
 
 
