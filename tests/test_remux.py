@@ -27,7 +27,7 @@ def _ffmpeg(tmp_path, monkeypatch):
 
 
 def make_matroska(folder):
-    """A file with pictures, two sound tracks, subtitles in two languages, chapters, a font and a cover."""
+    """A file with pictures, two audio tracks, subtitles in two languages, chapters, a font and a cover."""
     soundfile.write(folder / "s.wav", voice(1.0), RATE)
     (folder / "s.srt").write_text("1\n00:00:00,200 --> 00:00:00,800\nhello\n")
     (folder / "c.txt").write_text(
@@ -62,7 +62,7 @@ def shape(path):
     return [(s.kind, s.language, s.tags.get("title"), s.flags) for s in probe_media(path).streams]
 
 
-ONE_ENHANCED = "only its first sound track is enhanced; 1 other kept unchanged"
+ONE_ENHANCED = "only its first audio track is enhanced; 1 other kept unchanged"
 
 
 def test_a_matroska_file_keeps_all_its_streams(tmp_path):

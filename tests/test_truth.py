@@ -388,7 +388,7 @@ def test_long_padding_after_a_header_does_not_hang(start, filling, tmp_path):
 def test_video_without_audio_is_rejected(tmp_path, ffmpeg):
     ffmpeg("-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=10", tmp_path / "film.mp4")
     line = complaint(segan("enhance", tmp_path / "film.mp4", "-o", tmp_path / "out.wav", PATH=ffmpeg.path))
-    assert line.endswith("film.mp4: no sound track")
+    assert line.endswith("film.mp4: no audio track")
 
 
 def test_files_of_a_folder_that_are_left_out_are_reported(tmp_path):

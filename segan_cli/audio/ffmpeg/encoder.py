@@ -150,8 +150,8 @@ def warn_of_losses(target: Path, tracks: list[Track], before: program.MediaInfo,
 
 def describe(stream: program.Stream) -> str:
     """Describe a stream to a user."""
-    kind = {"Audio": "sound track"}.get(stream.kind, f"{stream.kind.lower()} track")
-    return f"{kind} {stream.index} ({stream.tags.get('title') or stream.tags.get('filename') or stream.codec})"
+    name = stream.tags.get("title") or stream.tags.get("filename") or stream.codec
+    return f"{stream.kind.lower()} track {stream.index} ({name})"
 
 
 def differences(before: program.Stream, after: program.Stream, target: Path) -> list[str]:
@@ -256,7 +256,7 @@ def plan_tracks(target: Path, original: Path, media: program.MediaInfo, warn: Wa
         tracks = sorted([*tracks, Track(enhanced)], key=lambda track: track.stream.index)
     n_other = sum(track.stream.kind == "Audio" for track in tracks) - 1
     if n_other:
-        warn(f"only its first sound track is enhanced; {n_other} other{'s' * (n_other > 1)} kept unchanged")
+        warn(f"only its first audio track is enhanced; {n_other} other{'s' * (n_other > 1)} kept unchanged")
     return tracks, keeps_codec
 
 

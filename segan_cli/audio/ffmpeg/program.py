@@ -267,7 +267,7 @@ def unreadable(log: str) -> str:
     if "Format not on whitelist" in log:
         return "this format is not supported, because it may name other files or hide missing sound; convert it to WAV"
     if "matches no streams" in log:
-        return "no sound track"
+        return "no audio track"
     if "Invalid data found" in log:
         return "not a readable audio file (not audio, or damaged)"
     return f"not a readable audio file ({last_error(log)})"
