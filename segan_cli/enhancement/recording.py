@@ -27,8 +27,8 @@ from segan_cli.storage.same_file import STREAM
 
 Pairs = Iterator[tuple[Array, Array]]  # original and enhanced blocks [channels, n]
 
-# What is read around an excerpt, at least. Before it the estimate of the noise above 8 kHz settles. Also, libsndfile
-# errs when it seeks in the last page of a Vorbis file, which is shorter than this.
+# The least that is read around an excerpt. The network above 8 kHz settles before it. Also, libsndfile fails when it
+# seeks in the last page of a Vorbis file, which is shorter than this.
 BEFORE_S, AFTER_S = 30.0, 3.0
 Enhance = Callable[[Source], Pairs]
 OnProgress = Callable[[float, float | None], None]  # seconds done, and in all if known
