@@ -1,4 +1,4 @@
-"""segan: a command-line speech denoiser around the speech enhancement GAN (arXiv 1703.09452)."""
+"""segan: a command-line speech denoiser based on the speech enhancement GAN (arXiv 1703.09452)."""
 
 from typing import TYPE_CHECKING, Any
 
