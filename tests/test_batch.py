@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from conftest import assert_same_sound, hiss, voice, write_hours
 
 from segan_cli.cli.outcomes import BatchReporter, open_outcomes
 from segan_cli.enhancement.batch import run_batch
+from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import SeganError
@@ -188,6 +190,30 @@ def test_a_pipe_outputs_its_first_samples_after_two_segments(tmp_path):
     assert process.wait() == 0
 
 
+def test_a_live_pipe_outputs_its_samples_with_the_delay_of_the_model_and_waits_for_more():
+    read_end, write_end = os.pipe()
+    os.set_blocking(read_end, False)  # as another program may have left it
+    options = ("--live", "--raw", "--rate", "16000", "--encoding", "f32")
+    process = subprocess.Popen(command("enhance", "-", "-o", "-", *options), stdin=read_end, stdout=subprocess.PIPE)
+    os.close(read_end)
+    sound = np.float32(voice(0.2) + hiss(0.2))
+    with os.fdopen(write_end, "wb", buffering=0) as pipe:
+        pipe.write(sound[:1_600].tobytes())
+        first = process.stdout.read(4 * 1_280)  # all but 20 ms: the samples of two incomplete frames
+        pipe.write(sound[1_600:].tobytes())
+    enhanced = np.frombuffer(first + process.stdout.read(), np.float32)
+    assert process.wait() == 0
+    np.testing.assert_allclose(enhanced, Enhancer("segan-live").enhance(sound, 16_000), atol=1e-6)
+
+
+@pytest.mark.parametrize("subtype", ["vorbis", "opus"])
+def test_an_encoding_that_wav_does_not_have_is_refused_for_standard_output(tmp_path, subtype):
+    soundfile.write(tmp_path / "in.wav", voice(0.2), 16_000)
+    result = segan("enhance", tmp_path / "in.wav", "-o", "-", "--subtype", subtype)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert f"standard output: WAV does not support {subtype.upper()}" in complaint(result)
+
+
 def test_a_list_of_files_may_come_from_find(folder, tmp_path):
     find = ["find", str(folder), "-name", "*9.flac", "-print0"]
     listing = subprocess.run(find, capture_output=True, check=True).stdout
@@ -202,6 +228,8 @@ def test_a_list_of_files_may_come_from_find(folder, tmp_path):
     [
         ([], "Nothing to enhance"),
         (["-", "-o", "-", "--raw"], "give --rate"),
+        (["-", "-o", "-", "--raw", "--rate", "8000", "--subtype", "float"], "give --encoding"),
+        (["-", "-o", "-", "--live", "--model", "default"], "give one"),
         (["-", "-o", "-", "--channels", "3"], "linked or independent"),
         (["-", "-o", "-", "--normalize", "-1"], "give -o FILE"),
         (["-", "-o", "-", "--strength", "0.5", "--max-attenuation", "6"], "give one"),

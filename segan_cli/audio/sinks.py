@@ -28,7 +28,7 @@ from segan_cli.audio.libsndfile.reader import open_audio, read_blocks
 from segan_cli.audio.libsndfile.writer import error_message, open_for_writing
 from segan_cli.audio.sources import Source
 from segan_cli.audio.tags import copy_tags, remove_gains
-from segan_cli.audio.wav import BYTES, Encoding, wav_header
+from segan_cli.audio.wav import SUBTYPES, Encoding, wav_header
 from segan_cli.errors import AudioError, OutputError
 from segan_cli.storage.atomic import atomically
 
@@ -135,8 +135,9 @@ def open_output(stream: IO[bytes], info: AudioInfo, options: TargetOptions, raw:
 
     The header of the WAV gives no length in a pipe; in a file it is completed at the end.
     """
-    subtype = raw or options.subtype or info.subtype
-    subtype = subtype if raw or (subtype in BYTES and subtype != "PCM_S8") else "PCM_16"
+    if options.subtype not in (None, *SUBTYPES.values()):
+        raise OutputError(f"standard output: WAV does not support {options.subtype}; choose another --subtype")
+    subtype = raw or options.subtype or (info.subtype if info.subtype in SUBTYPES.values() else "PCM_16")
     encoding = Encoding(info.rate_hz, info.channels, subtype, info.mask)
     order, n_bytes = channel_order(info.channels, info.format, "WAV"), 0
 

@@ -58,8 +58,8 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 )
 @section(
     "Enhancement",
-    option("-m --model MODEL", "Shipped model or model file.", MODEL, default="default", show_default=True),
-    click.option("--live", "model", flag_value="segan-live", help="Causal model segan-live; delays pipes by 32 ms."),
+    option("-m --model MODEL", "Shipped model or model file.  [default: default]", MODEL),
+    flag("--live", "Causal model segan-live; delays pipes by at most 37 ms."),
     option("--strength S", "Amount of enhancement, 0 to 1; 0.8 sounds more natural.  [default: 1]", Finite(0, 1)),
     option("--max-attenuation DB", "Reduce noise by at most this many dB.", Finite(0)),
     option(
@@ -116,6 +116,7 @@ def enhance(**options: Any) -> None:
     """
     arguments = SimpleNamespace(**options)
     check_usage(arguments)
+    arguments.model = arguments.model or ("segan-live" if arguments.live else "default")
     arguments.channels, arguments.raw_channels = channel_options(arguments)
     arguments.subtype, arguments.encoding = SUBTYPES.get(arguments.subtype), ENCODINGS.get(arguments.encoding)
 
@@ -143,6 +144,7 @@ def check_usage(arguments: SimpleNamespace) -> None:
             STREAM in inputs and arguments.files_from == STREAM,
         "--strength and --max-attenuation both limit the change; give one of them.":
             None not in (arguments.strength, arguments.max_attenuation),
+        "--live and --model both choose the model; give one of them.": arguments.live and arguments.model is not None,
         "--normalize and --loudness both set the level; give one of them.":
             None not in (arguments.normalize, arguments.loudness),
         "--raw samples have no header; give --rate.": arguments.raw and arguments.rate is None,

@@ -79,6 +79,8 @@ def plan_jobs(arguments: SimpleNamespace) -> Plan:
     whole = arguments.normalize is not None or arguments.loudness is not None or arguments.clip == "scale"
     raise_first({
         "--raw is for standard input and output; give - as input or output.": arguments.raw and not plan.has_stream,
+        "--subtype is for files and WAV; for samples without a header, give --encoding.":
+            arguments.raw and arguments.subtype is not None and any(job.target == STREAM for job in plan),
         "--residual and --plot support only one recording.": single and (len(plan) != 1 or arguments.shard is not None),
         "--normalize, --loudness and --clip scale read the whole recording before they write; give -o FILE.":
             whole and any(job.target == STREAM for job in plan),

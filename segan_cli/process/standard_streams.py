@@ -4,7 +4,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from segan_cli.errors import ERRNO_MESSAGES, OutputError, StoppedError
@@ -48,6 +48,9 @@ def prepare_streams() -> None:
             os.fstat(number)
         except OSError:
             os.set_inheritable(os.open(os.devnull, mode), True)  # the lowest free number is this one
+        if sys.platform != "win32":  # another program may have made them non-blocking: a pause would look like the end
+            with suppress(OSError):
+                os.set_blocking(number, True)
     if sys.stdout is sys.__stdout__:  # not what a program has put in their place
         sys.stdout = _wrapped(sys.stdout, _Output(1, "w", closefd=False))
     if sys.stderr is sys.__stderr__:
