@@ -279,5 +279,5 @@ def test_an_error_in_the_middle_of_a_recording_ends_the_process_normally(tmp_pat
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert result.returncode == 1, result.stderr
     assert result.stderr.count("\n") == 1
-    assert "in.wav: holds samples that are NaN" in result.stderr
+    assert "in.wav: some samples are NaN" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["in.wav"]

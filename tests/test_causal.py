@@ -13,7 +13,7 @@ from segan_cli.backends.export import export
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.errors import AudioError, CheckpointError, ConfigError
 from segan_cli.networks.checkpoint import Model
 from segan_cli.networks.families import build_generator
 from segan_cli.networks.spectral import LEVEL_DECAY, Memory, running_level
@@ -160,6 +160,13 @@ def test_graph_with_another_state_is_rejected(model, tmp_path):
 def test_live_stream_of_a_model_that_is_not_causal_is_rejected():
     with pytest.raises(ConfigError, match="needs a whole segment at once; for live sound use segan-live"):
         Enhancer("segan-spectral").stream(16_000, live=True)
+
+
+def test_a_block_of_another_length_than_the_stream_takes_is_rejected(enhancer):
+    stream = enhancer.stream(16_000, live=True, block=256)
+    with pytest.raises(AudioError, match="a block of 300 samples; this live stream takes multiples of 256"):
+        stream.push(np.zeros(300, np.float32))
+    assert stream.push(np.zeros(512, np.float32)).shape == (512,)
 
 
 def test_live_stream_of_a_block_of_nothing_is_rejected(enhancer):

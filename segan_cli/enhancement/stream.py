@@ -37,7 +37,7 @@ class EnhancerStream:
         self.flat = False  # whether blocks come as [n]
         self.axis: int | None = None  # of the channels in blocks of two axes; None before the first
         self.engine: FrameEngine | SegmentEngine
-        self.delay = 0  # samples, of a live stream
+        self.delay, self.live_block = 0, live_block  # samples, of a live stream
         if network.config.generator.state_size():
             self.engine = frames = FrameEngine(network, settings, rate_hz, channels)
             self.delay = 2 * frames.hop - gcd(live_block, frames.hop) if live_block else 0
@@ -54,7 +54,8 @@ class EnhancerStream:
         Blocks are [channels, n], [n, channels], or [n] for one channel. The first block decides between the first two;
         if both its axes have the number of channels, it is [channels, n].
 
-        Raises AudioError when the block has another shape, or samples that are not finite or far beyond full scale.
+        Raises AudioError when the block has another shape or, in a live stream, no multiple of its length, or samples
+        that are not finite or far beyond full scale.
         """
         samples = as_samples(block)
         if samples.ndim == self.channels == 1:
@@ -81,6 +82,8 @@ class EnhancerStream:
 
     def _enhanced(self, block: Array, last: bool = False) -> Array:
         """Add a block [channels, n]; return output [channels, m], of a live stream n samples."""
+        if self.live_block and (n := block.shape[1]) % self.live_block:
+            raise AudioError(f"a block of {n} samples; this live stream takes multiples of {self.live_block}")
         _, enhanced = self.step(block, last)
         if not self.delay:
             return enhanced
@@ -90,7 +93,7 @@ class EnhancerStream:
     def step(self, block: Array, last: bool = False) -> tuple[Array, Array]:
         """Add a block [channels, n]; return what is final now, original and enhanced, [channels, m] each."""
         if not (np.abs(block) <= MAX_SAMPLE).all():
-            raise AudioError("holds samples that are NaN, infinite or far beyond full scale; repair it first")
+            raise AudioError("some samples are NaN, infinite or far beyond full scale; repair them first")
         if self.ended:
             raise ConfigError("the stream has ended; make another with Enhancer.stream")
         self.ended = last
