@@ -1,9 +1,12 @@
 """`segan live` with simulated devices: names, sound through the model, errors, the end."""
 
 import gc
+import io
+import os
+import signal
 import subprocess
 import sys
-from threading import Thread
+from threading import Event, Thread
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,6 +14,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from conftest import hiss, voice
+from rich.console import Console
 
 from segan_cli.audio.devices import MAX_BLOCKS, WAITING, BlockQueue, find_device
 from segan_cli.backends.export import export
@@ -19,12 +23,16 @@ from segan_cli.cli.live import meter
 from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.live import LiveEnhancement
-from segan_cli.errors import AudioError
+from segan_cli.errors import AudioError, StoppedError
 from segan_cli.networks.checkpoint import Model
 from segan_cli.networks.families import build_generator
 
 RATE_HZ, BLOCK = 48_000, 768
-DEVICES = [("Built-in microphone", 2, 0), ("USB Audio", 1, 0), ("Loudspeakers", 0, 2), ("USB Audio out", 0, 2)]
+UP = "\x1b[1A"  # moves the cursor
+DEVICES = [
+    ("Built-in microphone", 2, 0), ("USB Audio", 1, 0), ("Loudspeakers", 0, 2), ("USB Audio out", 0, 2),
+    ("USB Audio JACK", 1, 0), ("Mixer JACK 1", 1, 1), ("Mixer JACK 2", 1, 1),
+]  # fmt: skip
 
 
 class PortAudioError(Exception):
@@ -37,9 +45,12 @@ class Stream:
     def __init__(self, sounds, finished_callback, callback, device, **shape):
         self.sounds, self.finished, self.callback, self.shape = sounds, finished_callback, callback, shape
         if shape["samplerate"] == 11_025:
-            raise PortAudioError("Error opening Stream: Invalid sample rate [PaErrorCode -9997]", -9997)
+            raise PortAudioError("Error opening Stream: Invalid sample rate", -9997)
+        if shape["samplerate"] == 22_050:
+            raise PortAudioError("Error opening Stream: Unanticipated host error", -9999, (8, -5, "Device unavailable"))
 
     def start(self):
+        self.sounds.on_start()
         self.sounds.append(self)
         if len(self.sounds) == 2:
             Thread(target=self.run, args=self.sounds, daemon=True).start()
@@ -48,6 +59,8 @@ class Stream:
         shape = self.shape["blocksize"], self.shape["channels"]
         for block in self.sounds.blocks:
             microphone.callback(block, len(block), None, False)
+            if not self.sounds.plays:
+                continue
             played = np.full(shape, np.nan, np.float32)
             loudspeaker.callback(played, len(played), None, False)
             self.sounds.played.append(played[:, 0])
@@ -58,16 +71,18 @@ class Stream:
         self.sounds.ends = False
 
     def close(self, ignore_errors):
+        self.sounds.on_close()
         self.sounds.closed.append(self)
 
 
 class Sounds(list):
     """Streams, what the microphone records and the loudspeaker plays."""
 
-    blocks, ends = (), True
+    blocks, ends, plays = (), True, True
 
     def __init__(self):
         super().__init__()
+        self.on_start = self.on_close = lambda: None
         self.played, self.closed = [], []
 
 
@@ -79,11 +94,11 @@ def sounds(monkeypatch):
         __spec__=object(),  # it is installed
         PortAudioError=PortAudioError,
         default=SimpleNamespace(device=(0, 2)),
-        query_hostapis=lambda: [{"name": "ALSA"}],
+        query_hostapis=lambda: [{"name": "ALSA"}, {"name": "JACK"}],
         query_devices=lambda: [
             {
                 "name": n,
-                "hostapi": 0,
+                "hostapi": "JACK" in n,
                 "max_input_channels": i,
                 "max_output_channels": o,
                 "default_samplerate": 48e3 if i else 44.1e3,
@@ -136,15 +151,19 @@ def test_devices_are_listed_with_their_defaults(sounds):
 
 @pytest.mark.parametrize(
     ("wanted", "direction", "number"),
-    [(None, "input", 0), ("1", "input", 1), ("phone", "input", 0), ("usb", "output", 3)],
+    [(None, "input", 0), ("1", "input", 1), ("phone", "input", 0), ("usb", "output", 3), ("usb", "input", 1)],
 )
-def test_device_is_found_by_number_or_part_of_its_name(sounds, wanted, direction, number):
+def test_device_is_found_by_number_or_part_of_its_name_first_on_the_default_host(sounds, wanted, direction, number):
     assert find_device(wanted, direction).number == number
 
 
 @pytest.mark.parametrize(
-    ("wanted", "message"), [("2", "no such input device"), ("u", "several"), ("xyz", "no such input")]
-)
+    ("wanted", "message"),
+    [
+        ("2", "no such input device"), ("u", "several"), ("mixer", "several"), ("xyz", "no such input"),
+        ("", "the name of the input device is empty"), (" ", "the name of the input device is empty"),
+    ],
+)  # fmt: skip
 def test_device_that_is_not_clear_is_rejected(sounds, wanted, message):
     with pytest.raises(AudioError, match=message):
         find_device(wanted, "input")
@@ -167,9 +186,75 @@ def test_sound_of_the_microphone_is_played_enhanced(sounds, model):
 def test_device_that_cannot_be_opened_is_named(sounds, model):
     result = live("--model", model, "--rate", 11_025)
     assert str(result.exception) == (
-        "Built-in microphone (ALSA): cannot be opened at 11025 Hz with 1 channels (Invalid sample rate [PaErrorCode"
-        " -9997]); try another --rate, --channels or device"
+        "Built-in microphone (ALSA): cannot be opened at 11025 Hz with 1 channels (Invalid sample rate); try another"
+        " --rate, --channels or device"
     )
+    assert "(Device unavailable)" in str(live("--model", model, "--rate", 22_050).exception)
+
+
+@pytest.mark.parametrize("arguments", [(), ("--list-devices",)])
+def test_a_machine_without_sound_devices_is_reported(sounds, monkeypatch, arguments):
+    monkeypatch.setattr(sys.modules["sounddevice"], "query_devices", list)
+    assert "there are no sound devices; plug one in" in str(live(*arguments).exception)
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ("OSError('PortAudio library not found')", "PortAudio is not installed; on Debian"),
+        ("Exception('Host error')", "PortAudio cannot be started (Host error); start the sound server"),
+        ("ModuleNotFoundError('no cffi', name='cffi')", "no cffi"),  # the same for all packages, in segan_cli.cli
+    ],
+)
+def test_portaudio_that_is_missing_or_does_not_start_is_reported(tmp_path, monkeypatch, error, message):
+    (tmp_path / "sounddevice.py").write_text(f"raise {error}")
+    monkeypatch.delitem(sys.modules, "sounddevice", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert message in str(live("--list-devices").exception)
+
+
+def test_a_signal_while_devices_open_stops_the_command(sounds, model):
+    sounds.on_start = lambda: signal.raise_signal(signal.SIGINT)
+    with pytest.raises(StoppedError):
+        live("--model", model)
+    assert len(sounds.closed) == 1
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_command_with_what_was_done(sounds, model, monkeypatch, number):
+    watched = Event()
+    monkeypatch.setattr("segan_cli.cli.live.lost", lambda queue: watched.set() or "nothing was lost")
+
+    def blocks():
+        watched.wait()
+        yield from np.zeros((125, BLOCK, 1), np.float32)
+        os.kill(os.getpid(), number)
+
+    sounds.blocks, sounds.ends = blocks(), False
+    if number == signal.SIGINT:
+        result = live("--model", model)
+        assert (result.exit_code, result.stderr.splitlines()[-1]) == (0, "2.0 s of sound; nothing was lost")
+    else:
+        with pytest.raises(StoppedError, match=r"^stopped after 2\.0 s of sound; nothing was lost$") as caught:
+            live("--model", model)
+        assert caught.value.signal_number == number
+
+
+def test_a_sound_server_that_hangs_ends_the_command(sounds, model, monkeypatch):
+    ended, codes = Event(), []
+    monkeypatch.setattr("segan_cli.audio.devices.ANSWER_S", 0.1)
+    monkeypatch.setattr("segan_cli.process.stopping.os._exit", lambda code: (codes.append(code), ended.set()))
+    sounds.on_close = ended.wait
+    result = live("--model", model)
+    assert "segan: the sound server does not respond; restart it, then try again" in result.stderr
+    assert set(codes) == {1}
+
+
+def test_an_output_that_plays_nothing_is_reported(sounds, model, monkeypatch):
+    monkeypatch.setattr("segan_cli.cli.live.STALLED_S", 0.2)
+    sounds.blocks, sounds.plays = iter(np.zeros((3_000, BLOCK, 1), np.float32)), False
+    sounds.on_close = lambda: [*sounds.blocks]
+    assert "no sound for 0.2 s" in str(live("--model", model).exception)
 
 
 def test_devices_that_give_nothing_are_reported(sounds, model, monkeypatch):
@@ -184,14 +269,29 @@ def test_devices_that_give_nothing_are_reported(sounds, model, monkeypatch):
 
 def test_the_meter_shows_the_levels_before_and_after_as_bars():
     levels = SimpleNamespace(levels_db=lambda: (-30.0, -75.0))
-    assert meter(levels) == "before ██████████░░░░░░░░░░  -30 dB  after ░░░░░░░░░░░░░░░░░░░░  -75 dB"
+    assert meter(levels) == "before █████░░░░░  -30 dB  after ░░░░░░░░░░  -75 dB"
+
+
+@pytest.mark.parametrize("columns", [20, 80])
+def test_the_meter_stays_on_one_line(sounds, model, monkeypatch, columns):
+    console = Console(file=io.StringIO(), force_terminal=True, width=columns)
+    monkeypatch.setattr("segan_cli.cli.console.stderr_console", console)
+    monkeypatch.setattr("segan_cli.cli.live.STALLED_S", 0.3)
+    sounds.ends = False
+    live("--model", model)
+    shown = console.file.getvalue()
+    assert ("nothing was lost" in shown, "…" in shown) == (columns == 80, columns == 20)
+    assert shown.count(UP) == 1  # at the end
 
 
 def test_output_is_silent_after_an_error_and_the_error_is_raised(sounds, model):
     sounds.blocks = np.full((3, BLOCK, 1), np.nan, np.float32)
     sounds.ends = False
     result = live("--model", model)
-    assert "NaN" in str(result.exception)
+    assert str(result.exception) == (
+        "Built-in microphone (ALSA) to Loudspeakers (ALSA): some samples are NaN, infinite or far beyond full scale;"
+        " repair them first"
+    )
     assert not np.concatenate(sounds.played).any()
 
 

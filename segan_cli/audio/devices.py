@@ -10,12 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.errors import AudioError
+from segan_cli.process.standard_streams import without_library_messages
+from segan_cli.process.stopping import time_limit
 
 Array = NDArray[np.float32]
 Direction = Literal["input", "output"]
 
 WAITING, MAX_BLOCKS = 3, 8  # blocks between the devices: at first and on average, and at most
 SMOOTHING = 0.998  # per block, of their number
+ANSWER_S = 10.0  # in which a sound server opens or closes devices
+NO_ANSWER = "the sound server does not respond; restart it, then try again"
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,7 @@ class Device:
 
     number: int
     name: str
+    host: int  # number of the system's interface for sound, such as ALSA; on Windows, each device is listed for several
     inputs: int  # channels
     outputs: int  # channels
     rate_hz: int  # its own sampling rate
@@ -47,21 +52,27 @@ class StreamShape:
 def load_sounddevice() -> Any:
     """Import sounddevice; raises AudioError when there is no PortAudio."""
     try:
-        import sounddevice
+        with without_library_messages(), time_limit(ANSWER_S, NO_ANSWER):  # PortAudio starts, and asks for all devices
+            import sounddevice
     except OSError as error:  # its wheels for Linux have no PortAudio
         raise AudioError("PortAudio is not installed; on Debian and Ubuntu: sudo apt install libportaudio2") from error
+    except ImportError:
+        raise
+    except Exception as error:  # a PortAudioError: importing starts PortAudio
+        raise AudioError(f"PortAudio cannot be started ({error}); start the sound server, then try again") from error
     return sounddevice
 
 
 def list_devices() -> list[Device]:
-    """Return all sound devices."""
+    """Return all sound devices; raises AudioError when there are none."""
     sounddevice = load_sounddevice()
     defaults: dict[Direction, int] = dict(zip(("input", "output"), sounddevice.default.device, strict=True))
     hosts = sounddevice.query_hostapis()
-    return [
+    devices = [
         Device(
             number,
             f"{device['name']} ({hosts[device['hostapi']]['name']})",
+            device["hostapi"],
             device["max_input_channels"],
             device["max_output_channels"],
             round(device["default_samplerate"]),
@@ -69,21 +80,29 @@ def list_devices() -> list[Device]:
         )
         for number, device in enumerate(sounddevice.query_devices())
     ]
+    if not devices:
+        raise AudioError("there are no sound devices; plug one in or start the sound server, then try again")
+    return devices
 
 
 def find_device(wanted: str | None, direction: Direction) -> Device:
     """Return the input or output with a number or a part of its name, or the default one.
 
-    Raises AudioError when there is none, or several.
+    Of devices with the same name, those of the default device's host are preferred. Raises AudioError when there is
+    none, or several.
     """
     devices = [device for device in list_devices() if device.channels(direction)]
+    defaults = [device for device in devices if device.is_default[direction]]
     if wanted is None:
-        found = [device for device in devices if device.is_default[direction]]
+        found = defaults
+    elif not wanted.strip():
+        raise AudioError(f"the name of the {direction} device is empty; give one listed by segan live --list-devices")
     elif wanted.isdecimal():
         found = [device for device in devices if device.number == int(wanted)]
     else:
         found = [device for device in devices if wanted.lower() in device.name.lower()]
         found = [device for device in found if device.name.lower() == wanted.lower()] or found
+        found = [device for device in found if device.host in {default.host for default in defaults}] or found
     if len(found) == 1:
         return found[0]
     if wanted is None:
@@ -101,6 +120,7 @@ class BlockQueue:
         self.filling = True  # up to WAITING blocks, at first and after there were none
         self.mean: float = WAITING  # number of blocks, smoothed
         self.n_lost = 0  # times that sound was missing, or there was too much of it
+        self.n_played = 0  # blocks that the output device has requested
 
     def push(self, block: Array) -> None:
         """Append a block; the oldest ones are lost when there are too many."""
@@ -112,6 +132,7 @@ class BlockQueue:
 
     def pop(self) -> Array:
         """Return the next block, or silence until there are enough."""
+        self.n_played += 1
         if len(self.blocks) < (WAITING if self.filling else 1):
             if not self.filling:
                 self.begin_anew()
@@ -161,20 +182,30 @@ def open_devices(
         samples[:] = queue.pop().T
 
     kinds = (source, sounddevice.InputStream, record), (target, sounddevice.OutputStream, play)
-    with ExitStack() as stack:
-        for device, kind, callback in kinds:
-            try:
-                stream = kind(
-                    samplerate=shape.rate_hz, blocksize=shape.block, device=device.number, channels=shape.channels,
-                    dtype="float32", latency=shape.buffer_s, callback=callback, finished_callback=on_end,
-                )  # fmt: skip
-                stack.callback(stream.close, ignore_errors=True)
-                stream.start()
-                stack.callback(stream.abort, ignore_errors=True)
-            except (sounddevice.PortAudioError, ValueError) as error:
-                reason = str(error.args[0]).rpartition(":")[2].strip()
-                raise AudioError(
-                    f"{device.name}: cannot be opened at {shape.rate_hz} Hz with {shape.channels} channels ({reason});"
-                    " try another --rate, --channels or device"
-                ) from error
+    streams = ExitStack()
+    try:
+        with time_limit(ANSWER_S, NO_ANSWER):
+            for device, kind, callback in kinds:
+                try:
+                    stream = kind(
+                        samplerate=shape.rate_hz, blocksize=shape.block, device=device.number, channels=shape.channels,
+                        dtype="float32", latency=shape.buffer_s, callback=callback, finished_callback=on_end,
+                    )  # fmt: skip
+                    streams.callback(stream.close, ignore_errors=True)
+                    stream.start()
+                    streams.callback(stream.abort, ignore_errors=True)
+                except (sounddevice.PortAudioError, ValueError) as error:
+                    raise AudioError(
+                        f"{device.name}: cannot be opened at {shape.rate_hz} Hz with {shape.channels} channels"
+                        f" ({reason(error)}); try another --rate, --channels or device"
+                    ) from error
         yield queue
+    finally:
+        with time_limit(ANSWER_S, NO_ANSWER):
+            streams.close()
+
+
+def reason(error: Exception) -> str:
+    """Return why PortAudio failed, in the words of the sound system if it gave any."""
+    of_system = error.args[2][2] if len(error.args) > 2 else ""
+    return of_system or str(error.args[0]).rpartition(":")[2].strip()

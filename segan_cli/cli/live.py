@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 METER_S = 0.1  # between updates
 STALLED_S = 3.0  # without a block, after which the devices are taken to be gone
-LOWEST_DB, BAR_WIDTH = -60, 20  # of the meter
+LOWEST_DB, BAR_WIDTH = -60, 10  # of the meter, which fits into 80 columns
 
 
 @click.command()
@@ -93,39 +93,47 @@ def run(
     delay_s = enhancement.delay_s + WAITING * enhancement.block / enhancement.rate_hz + 2 * buffer_s
     gc.collect()
     gc.freeze()  # a search of all objects for garbage takes 20 ms, and longer on a busy machine, and stops the sound
-    try:
-        with (
-            listening(RaiseOnSignal()),
-            without_library_messages(),  # PortAudio and ALSA report underruns, which are counted
-            open_devices(source, target, shape, enhancement.process, enhancement.ended.set) as queue,
-            nullcontext() if quiet else stderr_console.status("") as status,
-        ):
+    with (
+        listening(RaiseOnSignal()),
+        without_library_messages(),  # PortAudio and ALSA report underruns, which are counted
+        open_devices(source, target, shape, enhancement.process, enhancement.ended.set) as queue,
+    ):
+        try:
+            with nullcontext() if quiet else stderr_console.status("") as status:
+                if not quiet:
+                    say(f"{names}: {shape.rate_hz} Hz, delay about {1e3 * delay_s:.0f} ms; press Ctrl-C to stop")
+                watch(enhancement, queue, names, status)
+        except StoppedError as error:
+            summary = f"{duration(enhancement.seconds)} of sound; {lost(queue)}"
+            if error.signal_number != signal.SIGINT:
+                raise StoppedError(f"stopped after {summary}", error.signal_number) from error
             if not quiet:
-                say(f"{names}: {shape.rate_hz} Hz, delay about {1e3 * delay_s:.0f} ms; press Ctrl-C to stop")
-            watch(enhancement, queue, names, status)
-    except StoppedError as error:
-        if error.signal_number != signal.SIGINT:
-            raise
-        if not quiet:
-            say(f"{duration(enhancement.seconds)} of sound; {lost(queue)}")
-        return
+                say(summary)
+            return
+    if isinstance(enhancement.error, AudioError):
+        raise AudioError(f"{names}: {enhancement.error}") from enhancement.error
     raise enhancement.error or AudioError(f"{names}: a device has stopped; plug it in and start again")
 
 
 def watch(enhancement: "LiveEnhancement", queue: "BlockQueue", names: str, status: "Status | None") -> None:
-    """Show levels until a device stops; raises AudioError when no sound comes."""
+    """Show levels until a device stops; raises AudioError when one gives or takes no sound."""
+    from rich.text import Text
+
     from segan_cli.errors import AudioError
 
-    n_blocks, since = 0, time.monotonic()
+    before, since = (0, 0), time.monotonic()  # blocks recorded and played
     while not enhancement.ended.wait(METER_S):
-        if enhancement.n_blocks != n_blocks:
-            n_blocks, since = enhancement.n_blocks, time.monotonic()
+        now = enhancement.n_blocks, queue.n_played
+        if now[0] != before[0] and now[1] != before[1]:
+            before, since = now, time.monotonic()
         elif time.monotonic() - since > STALLED_S:
             raise AudioError(
                 f"{names}: no sound for {STALLED_S:g} s; plug in the device or start the sound server, then try again"
             )
         if status is not None:
-            status.update(f"{meter(enhancement)}  {lost(queue)}")
+            line = Text(f"{meter(enhancement)}  {lost(queue)}")
+            line.truncate(max(1, status.console.width - 2), overflow="ellipsis")  # 2 are for the spinner
+            status.update(line)
 
 
 def meter(enhancement: "LiveEnhancement") -> str:
@@ -139,4 +147,4 @@ def meter(enhancement: "LiveEnhancement") -> str:
 
 def lost(queue: "BlockQueue") -> str:
     """Say how often sound was lost between the devices."""
-    return "nothing was lost" if not queue.n_lost else f"sound was lost {queue.n_lost} times"
+    return "nothing was lost" if not queue.n_lost else f"sound was lost {queue.n_lost} time{'s' * (queue.n_lost > 1)}"

@@ -120,6 +120,23 @@ def exit_now(number: int, frame: FrameType | None) -> None:
     os._exit(128 + number)
 
 
+@contextmanager
+def time_limit(seconds: float, message: str) -> Iterator[None]:
+    """End the process with one line and exit code 1 if the block takes longer: signals do not interrupt C libraries."""
+    timer = Timer(seconds, _give_up, (message,))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _give_up(message: str) -> None:
+    print(f"segan: {message}", file=sys.stderr, flush=True)
+    os._exit(1)
+
+
 def remove_unfinished() -> None:
     """Remove the temporary files of all outputs."""
     for path in list(UNFINISHED):
