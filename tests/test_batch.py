@@ -151,6 +151,12 @@ def test_a_pipe_gives_the_same_samples_as_a_file(tmp_path):
     np.testing.assert_allclose(flac, expected, atol=1e-3)
 
 
+def test_raw_samples_of_a_file_have_the_requested_rate(tmp_path):
+    soundfile.write(tmp_path / "in.wav", voice(0.2), 16_000)
+    arguments = command("enhance", tmp_path / "in.wav", "-o", "-", "--raw", "--rate", "8000", "--encoding", "u8", "-q")
+    assert len(subprocess.run(arguments, capture_output=True, check=True, env=alone()).stdout) == 1_600
+
+
 @pytest.mark.skipif(shutil.which("sox") is None, reason="no sox on this machine")
 def test_sox_can_write_to_and_read_from_a_pipe(tmp_path):
     """As WAV, of whose open end sox warns, and as bare samples."""

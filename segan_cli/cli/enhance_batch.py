@@ -127,7 +127,7 @@ def output_options(arguments: SimpleNamespace) -> OutputOptions:
         raw = Encoding(arguments.rate, arguments.raw_channels, arguments.encoding or "PCM_16")
     same = {name: getattr(arguments, name) for name in ("subtype", "clip", "residual", "force", "allow_truncated")}
     levels = {"normalize_db": arguments.normalize, "loudness_lufs": arguments.loudness}
-    return OutputOptions(raw, None if arguments.raw else arguments.rate, excerpt=excerpt, **same, **levels)
+    return OutputOptions(raw, arguments.rate, excerpt=excerpt, **same, **levels)
 
 
 def enhancer_arguments(arguments: SimpleNamespace) -> dict[str, Any]:
