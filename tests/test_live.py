@@ -19,7 +19,7 @@ from rich.console import Console
 from segan_cli.audio.devices import MAX_BLOCKS, WAITING, BlockQueue, find_device
 from segan_cli.backends.export import export
 from segan_cli.cli import segan
-from segan_cli.cli.live import meter
+from segan_cli.cli.live import meter, watch
 from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.live import LiveEnhancement
@@ -248,6 +248,14 @@ def test_a_sound_server_that_hangs_ends_the_command(sounds, model, monkeypatch):
     result = live("--model", model)
     assert "segan: the sound server does not respond; restart it, then try again" in result.stderr
     assert set(codes) == {1}
+
+
+def test_time_in_which_the_program_is_stopped_is_not_taken_for_a_device_that_stalls():
+    checks = []
+    enhancement = SimpleNamespace(n_blocks=0, ended=SimpleNamespace(wait=checks.append))
+    with pytest.raises(AudioError, match="no sound for 3 s"):
+        watch(enhancement, BlockQueue(4, 1), "a to b", None)
+    assert sum(checks) == pytest.approx(3, abs=0.11)  # seconds that were waited for, whatever the clock says
 
 
 def test_an_output_that_plays_nothing_is_reported(sounds, model, monkeypatch):

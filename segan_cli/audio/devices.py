@@ -18,7 +18,8 @@ Direction = Literal["input", "output"]
 
 WAITING, MAX_BLOCKS = 3, 8  # blocks between the devices: at first and on average, and at most
 SMOOTHING = 0.998  # per block, of their number
-ANSWER_S = 10.0  # in which a sound server opens or closes devices
+OPEN_S = 60.0  # in which devices open, for which a system may have to ask its user
+ANSWER_S = 10.0  # in which a sound server does other things
 NO_ANSWER = "the sound server does not respond; restart it, then try again"
 
 
@@ -184,7 +185,7 @@ def open_devices(
     kinds = (source, sounddevice.InputStream, record), (target, sounddevice.OutputStream, play)
     streams = ExitStack()
     try:
-        with time_limit(ANSWER_S, NO_ANSWER):
+        with time_limit(OPEN_S, NO_ANSWER):
             for device, kind, callback in kinds:
                 try:
                     stream = kind(

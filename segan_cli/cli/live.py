@@ -2,7 +2,6 @@
 
 import gc
 import signal
-import time
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
@@ -121,12 +120,14 @@ def watch(enhancement: "LiveEnhancement", queue: "BlockQueue", names: str, statu
 
     from segan_cli.errors import AudioError
 
-    before, since = (0, 0), time.monotonic()  # blocks recorded and played
+    before, stalled_s = (0, 0), 0.0  # blocks recorded and played; without the time of Ctrl-Z or a sleeping computer
     while not enhancement.ended.wait(METER_S):
         now = enhancement.n_blocks, queue.n_played
         if now[0] != before[0] and now[1] != before[1]:
-            before, since = now, time.monotonic()
-        elif time.monotonic() - since > STALLED_S:
+            before, stalled_s = now, 0.0
+        else:
+            stalled_s += METER_S
+        if stalled_s > STALLED_S:
             raise AudioError(
                 f"{names}: no sound for {STALLED_S:g} s; plug in the device or start the sound server, then try again"
             )
