@@ -2,8 +2,9 @@
 
 python benchmarks/adversary.py --data speech-valid/ --noise noise-valid/ none=none.safetensors gan=gan.safetensors
 
-The mixes of --data and --noise are drawn as for validation by the default recipe. Writes the results, the table in
-docs/adversarial.md, and a figure of what each model gains over the first one, against what that costs in PESQ.
+The mixes of --data and --noise are drawn as for validation by the default recipe. Adds the models to those of earlier
+runs with as many mixes. Writes the table in docs/adversarial.md, and a figure of what each model gains over the first
+one against its change of PESQ.
 """
 
 import argparse
@@ -85,11 +86,11 @@ def draw(results: dict[str, dict[str, float | None]]) -> None:
     for panel, (name, label) in zip(panels, GAINS.items(), strict=True):
         for system in (first, *others):
             x, y = (results[system][column] - results[first][column] for column in ("pesq_wb", name))  # type: ignore[operator]
-            panel.plot(x, y, "o")
-            panel.annotate(system, (x, y), textcoords="offset points", xytext=(6, 3), fontsize=8)
+            panel.plot(x, y, "o", label=system)
         panel.set(xlabel="change of PESQ-WB", ylabel=label)
-        panel.margins(0.2)
+        panel.margins(0.1)
         panel.grid(alpha=0.3)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False)
     report.save_figure("adversary", figure)
 
 
@@ -111,11 +112,14 @@ def main() -> None:
     mixing = load_recipe(DEFAULT).training.mixing
     source = ExampleSource(data.speech, data.noise, Recordings(()), mixing, RATE_HZ)
     pairs = [source.render(spec) for spec in draw_utterances(source, arguments.mixes, 0)]
+    results = report.load("adversary")
+    if results.pop("mixes", None) != arguments.mixes:
+        results = {}
     with worker_pool() as pool:
-        results = {NOISY: score(pairs, [noisy for noisy, _ in pairs], pool)}
+        results.setdefault(NOISY, score(pairs, [noisy for noisy, _ in pairs], pool))
         for name, enhancer in enhancers.items():
             results[name] = score(pairs, [enhancer.enhance(noisy, RATE_HZ) for noisy, _ in pairs], pool)
-    report.save("adversary", {"mixes": arguments.mixes, **results})
+            report.save("adversary", {"mixes": arguments.mixes, **results})
     headings = ["model", *(MEASURES[name].label for name in COLUMNS), "sibilants", "lost frames"]
     text = report.table(headings, [[name, *cells(row)] for name, row in results.items()])
     report.insert(report.ROOT / "docs" / "adversarial.md", "adversary", text)
