@@ -17,7 +17,7 @@ from segan_cli.audio.levels import TargetOptions
 from segan_cli.audio.libsndfile.writer import open_for_writing
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import open_file, read_mono
-from segan_cli.errors import SeganError
+from segan_cli.errors import AudioError, SeganError
 
 PLAIN = AudioInfo(16_000, 1, None, "WAV", "PCM_16")
 
@@ -64,6 +64,18 @@ def test_reading_takes_the_mean_of_the_channels(tmp_path):
     assert probe(tmp_path / "s.wav").channels == 2
     with open_file(tmp_path / "s.wav") as source:
         assert sum(block.shape[1] for block in source.blocks) == 8000
+
+
+@pytest.mark.parametrize("has_ffmpeg", [True, False])
+def test_raw_samples_in_a_file_get_advice(tmp_path, monkeypatch, has_ffmpeg):
+    if not has_ffmpeg:
+        monkeypatch.setattr("segan_cli.audio.sources.find_ffmpeg", lambda: None)
+    (tmp_path / "talk.raw").write_bytes(bytes(1_000))
+    with (
+        pytest.raises(AudioError, match=r"talk\.raw: raw samples have no header; pipe them in with --raw --rate HZ"),
+        open_file(tmp_path / "talk.raw"),
+    ):
+        pass
 
 
 def test_no_file_appears_when_writing_fails(tmp_path):

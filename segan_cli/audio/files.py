@@ -43,6 +43,7 @@ FFMPEG_EXTENSIONS = VIDEO | MPEG_AUDIO | {
 }  # fmt: skip
 MEDIA = FFMPEG_EXTENSIONS | set(FORMATS)  # extensions that a folder is searched for
 CHECKED = {*FORMATS.values(), "WAVEX", "MPEG"}  # formats whose length is checked against the content
+NO_HEADER = {".raw": "raw samples have no header; pipe them in with --raw --rate HZ"}  # extension → what to do
 UNKNOWN_LENGTH = 1 << 62  # numbers of frames from here on mean that libsndfile does not know it
 SIGNED_8_BIT = ("FLAC", "AIFF", "CAF", "AU")  # formats whose 8-bit samples are signed
 DEEP = {"ALAC_20": ("PCM_24",), "ALAC_24": ("PCM_24",), "PCM_24": ("PCM_24", "ALAC_24")}  # subtype → alternatives

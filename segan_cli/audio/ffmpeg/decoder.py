@@ -9,7 +9,7 @@ from typing import IO
 
 from segan_cli.arrays import Array
 from segan_cli.audio.ffmpeg import program
-from segan_cli.audio.files import AudioInfo, IntegrityCheck, check_shape
+from segan_cli.audio.files import NO_HEADER, AudioInfo, IntegrityCheck, check_shape
 from segan_cli.audio.wav import Encoding, block_length, read_samples, read_wav_header
 from segan_cli.errors import AudioError
 
@@ -52,7 +52,8 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
             except AudioError as error:
                 process.kill()
                 process.wait()
-                raise AudioError(f"{path}: {program.unreadable(program.read_log(log))}") from error
+                message = program.unreadable(program.read_log(log))
+                raise AudioError(f"{path}: {NO_HEADER.get(path.suffix.lower(), message)}") from error
             check_shape(str(path), encoding.rate_hz, encoding.channels)
             extension, ambisonic = path.suffix[1:].upper(), ", ambisonic " in media.of("Audio")[0].details
             info = AudioInfo(encoding.rate_hz, encoding.channels, None, extension, media.subtype, mask=encoding.mask)

@@ -15,7 +15,7 @@ import soundfile
 
 from segan_cli.arrays import Array
 from segan_cli.audio.containers.chunks import Part, PiecewiseFile, wav_format
-from segan_cli.audio.files import CHECKED, check_shape, suggestion
+from segan_cli.audio.files import CHECKED, NO_HEADER, check_shape, suggestion
 from segan_cli.errors import AudioError
 
 MPEG = "MPEG_LAYER"  # in libsndfile's subtypes that libmpg123 decodes
@@ -95,10 +95,9 @@ def open_audio(path: Path, part: Part | None = None) -> Iterator[soundfile.Sound
         try:
             file = _open(path, part, stack)
         except (soundfile.LibsndfileError, OSError) as error:
-            if path.suffix.lower() == ".raw":
-                raise AudioError(f"{path}: raw samples have no header; pipe them in with --raw --rate HZ") from error
             reason = getattr(error, "error_string", None) or str(error)
-            raise AudioError(f"{path}: not a readable audio file ({reason.strip().rstrip('.')})") from error
+            message = f"not a readable audio file ({reason.strip().rstrip('.')})"
+            raise AudioError(f"{path}: {NO_HEADER.get(path.suffix.lower(), message)}") from error
         if file.frames == 0:
             raise AudioError(f"{path}: the file holds no samples; nothing was recorded in it")
         if file.format not in CHECKED:
