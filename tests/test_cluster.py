@@ -6,6 +6,7 @@ import pickle
 import signal
 from collections import Counter
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import soundfile
@@ -17,6 +18,7 @@ pytest.importorskip("ray", reason="needs ray")
 pytest.importorskip("s3fs", reason="needs s3fs")
 
 from segan_cli.backends.pretrained import find_onnx
+from segan_cli.cli.sections import actor_options
 from segan_cli.cluster.enhance import EnhancingActor
 from segan_cli.cluster.pipeline import ActorOptions, SentModel, capacity, connected
 from segan_cli.enhancement.plan import Job
@@ -133,6 +135,13 @@ def test_a_model_file_is_sent_to_the_nodes_and_a_broken_one_is_refused(folder, t
     broken = EnhancingActor(SentModel("mine.onnx", b"no model"), {}, OutputOptions(), folder)
     (result,) = broken({"item": [pickle.dumps(Job(folder / "c.wav", folder / "e.wav"))]})["result"]
     assert isinstance(pickle.loads(result), SeganError)
+
+
+def test_actors_have_one_cpu_by_default_and_as_many_as_fit():
+    words = {"ray_cpus": None, "ray_gpus": 0.0, "ray_actors": None}
+    assert actor_options(SimpleNamespace(**words)) == ActorOptions(1, 0.0, 1, None)
+    words = {"ray_cpus": 3, "ray_gpus": 0.5, "ray_actors": (2, 4)}
+    assert actor_options(SimpleNamespace(**words)) == ActorOptions(3, 0.5, 2, 4)
 
 
 def test_an_actor_larger_than_every_node_is_refused(monkeypatch):

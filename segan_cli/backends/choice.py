@@ -50,7 +50,7 @@ def open_network(
         raise ConfigError("backend onnx: onnxruntime is not installed; pip install onnxruntime, or use backend torch")
     from segan_cli.backends.onnx import OnnxNetwork
 
-    return OnnxNetwork(file, threads, jobs, is_shipped(name))
+    return OnnxNetwork(file, threads, jobs, trusted=is_shipped(name))
 
 
 def has_accelerator() -> bool:

@@ -21,7 +21,7 @@ TEST_TIMEOUT_S, CALL_TIMEOUT_S = 30, 600  # for the test of a file that is not t
 class OnnxNetwork(Network):
     """An ONNX file that `segan export` wrote. Each thread runs a few segments at a time. Forked processes reopen it."""
 
-    def __init__(self, path: Path, threads: int | None = None, jobs: int = 1, trusted: bool = False) -> None:
+    def __init__(self, path: Path, threads: int | None = None, jobs: int = 1, *, trusted: bool) -> None:
         """Open with `threads` for each of `jobs`, and test a file that is not `trusted`; raises CheckpointError."""
         self.path: Path = path.absolute()
         self.name, self.trusted, self.description = str(path), trusted, "onnx on cpu"

@@ -15,7 +15,7 @@ from segan_cli.audio.wav import Encoding
 from segan_cli.backends.pretrained import model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_line, say
 from segan_cli.cli.outcomes import BatchReporter, check_outcome_file, open_outcomes
-from segan_cli.cli.sections import raise_first
+from segan_cli.cli.sections import actor_options, raise_first
 from segan_cli.enhancement.batch import run_batch, run_job
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job, Plan, Shard, make_plan, read_names
@@ -180,11 +180,11 @@ def prepare_here(plan: Plan, arguments: SimpleNamespace) -> Run:
 def prepare_cluster(plan: Plan, arguments: SimpleNamespace) -> Run:
     """Check the model, and return what enhances jobs on a Ray cluster."""
     from segan_cli.cluster.enhance import enhance_on_cluster
-    from segan_cli.cluster.pipeline import ActorOptions, connected
+    from segan_cli.cluster.pipeline import connected
 
     settings = enhancer_arguments(arguments)
     Enhancer(arguments.model, **{**settings, "device": "cpu"}, threads=1)  # fails here if it cannot be used
-    actors = ActorOptions(arguments.ray_cpus or 1, arguments.ray_gpus, *(arguments.ray_actors or (1, None)))
+    actors = actor_options(arguments)
     settings["threads"] = actors.cpus
 
     def run(jobs: Plan, reporter: BatchReporter, stopped: Callable[[], int]) -> None:

@@ -15,7 +15,7 @@ from platformdirs import user_cache_path
 from segan_cli import __version__
 from segan_cli.backends.pretrained import find_model, model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_table, progress_bar, say
-from segan_cli.cli.sections import raise_first, split_name
+from segan_cli.cli.sections import actor_options, raise_first, split_name
 from segan_cli.data.folders import audio_below
 from segan_cli.data.spans import Part
 from segan_cli.enhancement.enhancer import Enhancer
@@ -212,10 +212,10 @@ def cluster_runner(arguments: SimpleNamespace, systems: Mapping[str, Path | Enha
         yield None
         return
     from segan_cli.cluster.evaluate import ClusterRunner
-    from segan_cli.cluster.pipeline import ActorOptions, connected
+    from segan_cli.cluster.pipeline import connected
 
     with connected(arguments.ray):
-        actors = ActorOptions(arguments.ray_cpus or 1, arguments.ray_gpus, *(arguments.ray_actors or (1, None)))
+        actors = actor_options(arguments)
         yield ClusterRunner({name: s.model for name, s in systems.items() if isinstance(s, Enhancer)}, actors)
 
 

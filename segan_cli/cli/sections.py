@@ -9,7 +9,7 @@ from importlib import import_module
 from itertools import islice
 from pathlib import Path, PurePath
 from types import SimpleNamespace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
@@ -17,6 +17,9 @@ from click.shell_completion import CompletionItem
 from segan_cli.errors import SeganError
 from segan_cli.storage.remote import as_path, is_url
 from segan_cli.system import MAX_JOBS
+
+if TYPE_CHECKING:
+    from segan_cli.cluster.pipeline import ActorOptions
 
 MAX_FOLDERS = 1_000  # that are searched for files to complete a name
 DEPTH = 2  # of the search: folders within folders of the one that was typed
@@ -206,6 +209,13 @@ def check_cluster_usage(arguments: SimpleNamespace, here: Mapping[str, object], 
         f"{name} cannot be combined with --ray{instead.get(name, '')}.": value is not None
         for name, value in here.items()
     } | {"--ray enhances files, not standard input; give files or folders.": streams})  # fmt: skip
+
+
+def actor_options(arguments: SimpleNamespace) -> "ActorOptions":
+    """Return the actors that the options ask for, by default as many of one CPU as fit."""
+    from segan_cli.cluster.pipeline import ActorOptions
+
+    return ActorOptions(arguments.ray_cpus or 1, arguments.ray_gpus, *(arguments.ray_actors or (1, None)))
 
 
 class SectionedCommand(click.Command):
