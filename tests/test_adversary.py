@@ -376,9 +376,17 @@ def test_discriminator_statistics_equal_values_computed_by_hand():
     assert stats["d_fake_accuracy"] == 1.0
     assert stats["d_prime"] == pytest.approx(0.5 / ((0.16 + 0.01) / 2) ** 0.5, rel=1e-4)
     few = stats_of([9.0], [8.0], "wasserstein-gp")
-    assert few["d_fake_accuracy"] == 1.0
     assert "d_prime" not in few  # one example has no deviation
     assert set(stats_of([1.0], [0.5], "metricgan")) == {"d_real", "d_fake"}
+
+
+@pytest.mark.parametrize("objective", [name for name in OBJECTIVES if name not in METRIC])
+def test_the_boundary_is_that_of_the_labels_or_else_halfway_between_the_means(objective):
+    labelled = {"minimax", "non-saturating", "maximum-likelihood", "hinge"}
+    middle = 0.0 if objective in labelled else 0.5 if objective == "least-squares" else 7.0
+    offsets = (0.1, 0.3, -0.2, 0.2)  # their mean is 0.1
+    stats = stats_of([middle + offset for offset in offsets], [middle - offset for offset in offsets], objective)
+    assert (float(stats["d_real_accuracy"]), float(stats["d_fake_accuracy"])) == (0.75, 0.75)
 
 
 def test_the_config_knows_the_properties_of_every_objective():

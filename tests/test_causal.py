@@ -1,6 +1,7 @@
 """Causal models: frames that see no later one, the same samples whole and in blocks, live streams, ONNX."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from segan_cli.backends.export import export
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.enhancement.frame_engine import FrameEngine
 from segan_cli.errors import AudioError, CheckpointError, ConfigError
 from segan_cli.networks.checkpoint import Model
 from segan_cli.networks.families import build_generator
@@ -133,6 +135,13 @@ def test_channels_that_cancel_are_not_lost(enhancer):
     sound = noisy()
     enhanced = enhancer.enhance(np.stack((sound, -sound)), 16_000)
     np.testing.assert_allclose(enhanced[0], enhancer.enhance(sound, 16_000), atol=1e-5)
+
+
+def test_the_gain_above_the_band_is_the_mean_size_of_the_highest_gains():
+    mask = np.zeros((1, 2, 3, 8), np.float32)
+    mask[0, :, :, -2:] = np.array([[3.0, 5.0], [4.0, 12.0]])[:, None]
+    engine = SimpleNamespace(policy="denoise", n_highest=2)
+    np.testing.assert_allclose(FrameEngine._gains_above(engine, mask), np.full((1, 3, 1), 9.0))
 
 
 @pytest.mark.parametrize(("policy", "gain"), [("keep", 1.0), ("drop", 0.0)])

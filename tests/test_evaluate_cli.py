@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from commands import Running, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.backends.pretrained import pretrained_dir, shipped_models
+from segan_cli.cli import console, evaluation_run
 from segan_cli.measures.catalog import WITH_REFERENCE
 
 N = 6  # recordings of a longer evaluation
@@ -187,3 +189,11 @@ def kept(store):
             return database.execute("SELECT count(*) FROM scores").fetchone()[0]
     except sqlite3.Error:
         return 0
+
+
+@pytest.mark.parametrize(("jobs", "fitting"), [(7, 3), (2, 2)])
+def test_an_evaluation_has_as_many_workers_as_files_may_be_open(monkeypatch, jobs, fitting):
+    monkeypatch.setattr(console, "open_file_limit", lambda: console.OTHER_FILES + 3 * evaluation_run.FILES_PER_WORKER)
+    monkeypatch.setattr(evaluation_run, "evaluate", lambda *_, jobs, **options: jobs)
+    arguments = SimpleNamespace(quiet=True, no_cache=True, ray=None, jobs=jobs, align=False)
+    assert evaluation_run.score(arguments, None, (), {}) == fitting

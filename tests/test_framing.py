@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.signal.windows import hann
 
 from segan_cli.enhancement.overlap_add import OverlapAdd
 
@@ -90,6 +91,12 @@ def test_every_sample_lies_in_as_many_segments_as_the_overlap_gives():
 def test_output_comes_before_the_signal_ends():
     frames = OverlapAdd(at_once(lambda w: w), 1, 64, 32, 4)
     assert frames.push(np.ones((1, 64), np.float32)).shape[1] == 32
+
+
+@pytest.mark.parametrize(("length", "hop"), [(64, 32), (64, 16), (65, 20)])
+def test_the_taper_is_that_of_hann_between_its_zeros(length, hop):
+    taper = OverlapAdd(at_once(lambda x: x), 1, length, hop, 1).taper
+    np.testing.assert_allclose(taper, hann(2 * length + 1)[1::2], atol=1e-12)
 
 
 @pytest.mark.parametrize("ahead", [0, 1, 3])

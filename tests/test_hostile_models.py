@@ -4,7 +4,10 @@ import contextlib
 import dataclasses
 import json
 import multiprocessing
+import os
 import signal
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -21,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from segan_cli.backends import onnx as onnx_backend
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.export import export
+from segan_cli.backends.graph import PROGRAM
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.schema import override
 from segan_cli.enhancement.enhancer import Enhancer
@@ -172,6 +176,13 @@ def test_ctrl_c_stops_an_endless_graph(tmp_path):
     assert sorted(found.name for found in tmp_path.iterdir()) == ["in.wav", "loop.onnx"]
 
 
+def test_the_test_of_a_graph_ends_with_the_process_that_wants_it(tmp_path):
+    path = graph(tmp_path / "loop.onnx", [endless()], [TRUE])
+    words = (sys.executable, "-c", PROGRAM, path, "loop", str(os.getppid()))
+    done = subprocess.run(words, capture_output=True, check=False, timeout=PATIENCE_S)
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", b"")
+
+
 @pytest.mark.parametrize("location", ["weights.bin", "../../etc/passwd", "*/_ORT_MEM_ADDR_/*"])
 def test_weights_in_another_file_are_refused(tmp_path, location):
     (tmp_path / "weights.bin").write_bytes(np.float32(0.5).tobytes())
@@ -280,18 +291,19 @@ def test_the_cost_estimate_equals_the_weights_of_the_network(name, width):
 
 
 def test_estimated_operations_and_activations_are_those_of_all_layers():
-    """Of generator and discriminator: multiply-accumulates of a segment, and values of its largest output."""
+    """Of generator and discriminator: multiply-accumulates of a segment, values of its largest output and of all."""
     expected = {
-        "segan": [(2_157_576_192, 131_072), (723_263_488, 131_072)],
-        "segan-spectral": [(190_627_840, 149_760), (28_907_520, 65_536)],
-        "segan-live": [(203_407_360, 149_760), (28_907_520, 65_536)],
+        "segan": [(2_157_576_192, 131_072, 1_040_384), (723_263_488, 131_072, 516_097)],
+        "segan-spectral": [(190_627_840, 149_760, 1_647_360), (28_907_520, 65_536, 325_824)],
+        "segan-live": [(203_407_360, 149_760, 1_713_920), (28_907_520, 65_536, 325_824)],
     }
     for name, costs in expected.items():
         model = PRESETS[name]
-        for network, (macs, activations) in zip((model.generator, model.discriminator), costs, strict=True):
+        for network, (macs, largest, activations) in zip((model.generator, model.discriminator), costs, strict=True):
             layers = network.layer_costs(model.segment_length)
             assert sum(layer.macs for layer in layers) == macs
-            assert max(layer.activations for layer in layers) == activations
+            assert max(layer.activations for layer in layers) == largest
+            assert sum(layer.activations for layer in layers) == activations
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import json
 import struct
 import subprocess
+from types import SimpleNamespace
 
 import imageio_ffmpeg
 import mutagen
@@ -12,11 +13,14 @@ import soundfile
 from commands import command, segan
 from conftest import voice as full_voice
 from mutagen import id3
+from mutagen._vorbis import VComment
 from mutagen.flac import FLAC, Picture
 from mutagen.mp3 import MP3
+from mutagen.mp4 import MP4Tags
 
 from segan_cli.audio.libsndfile.writer import bit_rate
 from segan_cli.audio.sources import open_file
+from segan_cli.audio.tags import write_covers
 
 RATE = 16_000
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de") + b"\0" * 30
@@ -121,6 +125,13 @@ def test_a_flac_keeps_comments_pictures_and_foreign_blocks(tmp_path):
     assert warnings == []
     assert mutagen.File(tmp_path / "out.opus")["mood"] == ["calm", "bright"]
     assert "attached pic" in told(tmp_path / "out.opus")
+
+
+@pytest.mark.parametrize("tags", [MP4Tags, id3.ID3, VComment])
+def test_a_file_without_covers_gets_no_tag_for_them(tags):
+    file = SimpleNamespace(tags=tags())
+    assert write_covers(file, [])
+    assert not list(file.tags)
 
 
 def test_an_m4a_keeps_free_tags_cover_and_chapters(tmp_path):

@@ -11,6 +11,7 @@ from corpora import LAYOUTS, librispeech, noises, plain, speak, vctk92, voiceban
 from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.layouts import scan_noise, scan_speech
+from segan_cli.data.recordings import parse_weight
 from segan_cli.data.training_data import load_split, load_training_data, save_split
 from segan_cli.errors import CorpusError
 
@@ -135,6 +136,18 @@ def test_a_single_noise_recording_is_validated_on_generated_noises(tmp_path):
     sources = open_all(tmp_path, speech=[tmp_path / "corpus"], noise=[tmp_path / "noise"])
     assert any("generated" in note for note in sources.notes)
     assert sources.validation.draw(np.random.default_rng(1), 1000).noises == ()
+
+
+def test_a_number_after_a_colon_is_a_weight_unless_the_whole_names_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "talks:2").mkdir()
+    entries = ("talks:2", "talks:3", "talks:0.5", "talks", "C:talks", ":3")
+    assert [parse_weight(entry) for entry in entries] == [
+        ("talks:2", 1.0), ("talks", 3.0), ("talks", 0.5), ("talks", 1.0), ("C:talks", 1.0), (":3", 1.0)
+    ]  # fmt: skip
+    for weight in ("0", "-1", "inf", "nan"):
+        with pytest.raises(CorpusError, match=f"talks:{weight}: weight {weight}; it must be above 0"):
+            parse_weight(f"talks:{weight}")
 
 
 def test_sampling_probability_is_proportional_to_weight(tmp_path):

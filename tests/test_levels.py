@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from segan_cli.audio.files import AudioInfo
 from segan_cli.audio.filters import Limiter
 from segan_cli.audio.levels import TargetOptions, full_scale, normalised_peak
+from segan_cli.audio.meter import decibels
 from segan_cli.audio.sinks import open_target
 from segan_cli.audio.sources import open_file
 
@@ -66,6 +67,7 @@ def test_a_peak_is_turned_down_with_the_sound_around_it_and_no_more():
     assert gain[0, 8_000] == pytest.approx(0.5, rel=1e-4)
     np.testing.assert_array_equal(gain[0, : 8_000 - 80], 1)
     np.testing.assert_array_equal(gain[0, 8_000 + 800 :], 1)
+    assert 20 * np.log10(gain[0, 8_000 + 240]) == pytest.approx(-6.02 + 200 * 240 / RATE_HZ, abs=1)  # 200 dB a second
     assert np.abs(np.diff(20 * np.log10(gain[0]))).max() < 0.25
     assert warnings[0].startswith("1 sample above full scale, by 6.0 dB at most: limited")
 
@@ -100,6 +102,10 @@ def test_a_limited_voice_is_less_distorted_than_a_clipped_one():
         distances.append(np.square(spectra[1][:, high]).sum() / np.square(spectra[0][:, high]).sum())
     assert distances[0] < 1
     assert distances[1] > 1
+
+
+def test_decibels_begin_at_minus_120():
+    assert decibels(np.array([0.0, 1e-13, 1e-2, 1.0])).tolist() == pytest.approx([-120, -120, -20, 0])
 
 
 def test_a_normalised_peak_is_not_above_full_scale():

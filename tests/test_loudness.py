@@ -8,6 +8,7 @@ from commands import complaint, segan
 from conftest import hiss, voice
 from scipy.signal import resample_poly
 
+from segan_cli.audio import levels
 from segan_cli.audio.levels import normalised_loudness
 from segan_cli.audio.meter import LoudnessMeter
 
@@ -57,14 +58,17 @@ def test_low_peaks_are_not_limited():
 
 
 @pytest.mark.parametrize(("target_lufs", "rate_hz", "channels"), [(-14, 16_000, 1), (-13, 44_100, 2)])
-def test_high_peaks_are_limited_so_that_the_loudness_is_reached(target_lufs, rate_hz, channels):
+def test_high_peaks_are_limited_so_that_the_loudness_is_reached(monkeypatch, target_lufs, rate_hz, channels):
     sound = np.stack([voice(4.0, rate_hz, seed=seed) + hiss(4.0, rate_hz, seed=seed) for seed in range(channels)])
     sound[:, rate_hz :: rate_hz // 2] = 1.0  # clicks
+    meters = []
+    monkeypatch.setattr(levels, "LoudnessMeter", lambda *shape: meters.append(LoudnessMeter(*shape)) or meters[-1])
     scaled, warnings = normalised(sound, target_lufs, rate_hz)
     assert scaled.shape == sound.shape
     assert pyloudnorm.Meter(rate_hz).integrated_loudness(scaled.T) == pytest.approx(target_lufs, abs=0.15)
     assert -1.5 < true_peak_db(scaled) < -1
     assert warnings == []
+    assert len(meters) == 6
 
 
 def test_a_loudness_that_peaks_do_not_allow_is_reported():

@@ -13,7 +13,7 @@ from segan_cli.measures.catalog import CORE, FULL_BAND, MEASURES, WITH_REFERENCE
 from segan_cli.measures.composite import frames, llr_frames, ssnr_frames_db, wss_frames
 from segan_cli.measures.high_band import HighBand
 from segan_cli.measures.score import Undefined, mean
-from segan_cli.measures.standard import lsd_db, pesq_wb, si_sdr_db, stoi
+from segan_cli.measures.standard import dnsmos, lsd_db, pesq_wb, si_sdr_db, stoi
 
 CLEAN = 0.5 * (voice(3.0) + hiss(3.0, seed=9, level=3e-3))
 GOLDEN = Path(__file__).parent / "golden" / "measures.json"
@@ -154,6 +154,15 @@ def test_dnsmos_rates_noisy_speech_lower_without_a_reference():
     assert set(silent.values()) == {Undefined("silent signal")}
     assert isinstance(measure_all(CLEAN[:8_000], CLEAN[:8_000], names)["dnsmos_sig"], Undefined)
     assert isinstance(measure_all(CLEAN, 30 * CLEAN, names)["dnsmos_sig"], Undefined)
+
+
+def test_only_samples_up_to_full_scale_and_a_second_or_more_are_rated(monkeypatch):
+    monkeypatch.setattr("speechmos.dnsmos.run", lambda samples, rate_hz: {"ovrl_mos": len(samples) / rate_hz})
+    full = np.ones(16_000, np.float32)
+    assert dnsmos(full) == {"ovrl_mos": 1.0}
+    assert set(dnsmos(1.001 * full).values()) == {Undefined("samples above full scale")}
+    assert set(dnsmos(full[1:]).values()) == {Undefined("shorter than 1 s")}
+    assert set(dnsmos(0 * full).values()) == {Undefined("silent signal")}
 
 
 # The band above 8 kHz

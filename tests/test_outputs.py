@@ -251,7 +251,9 @@ def test_outcomes_on_a_full_disk_stay_whole_lines(tmp_path):
     assert line.endswith("}\n")
 
 
-def test_temporary_files_of_killed_processes_are_removed_later(tmp_path, monkeypatch):
+def test_temporary_files_of_killed_processes_are_removed_later(place, tmp_path, monkeypatch):
+    tmp_path = tmp_path / "temporary"
+    tmp_path.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     program = "import sys, time; from segan_cli.storage.atomic import scratch_file\n"
@@ -268,9 +270,9 @@ def test_temporary_files_of_killed_processes_are_removed_later(tmp_path, monkeyp
         for path in (left, other, living):
             path.touch()
             os.utime(path, (time.time() - 3_600,) * 2)
-        remove_scratch()
-        assert sorted(tmp_path.iterdir()) == sorted([other, living])
-    assert list(tmp_path.iterdir()) == [other]
+        assert segan("enhance", "a.wav", TMPDIR=str(tmp_path)).returncode == 0
+        assert sorted(tmp_path.glob("segan-*")) == sorted([other, living])
+    assert list(tmp_path.glob("segan-*")) == [other]
 
 
 @pytest.mark.parametrize(

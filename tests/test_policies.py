@@ -18,6 +18,7 @@ from scipy.signal import butter, sosfiltfilt
 from segan_cli import Enhancer
 from segan_cli.audio.meter import LevelMeter
 from segan_cli.cli.outcomes import describe
+from segan_cli.enhancement.linked_channels import downmix_mid, stft
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, ConfigError, OutputError
 
@@ -62,6 +63,17 @@ def test_one_active_channel_among_many_is_enhanced_as_it_is_alone(enhancer, n):
     enhanced = enhancer.enhance(channels, 16_000)
     assert decibels(enhanced[n // 2] - enhancer.enhance(noisy, 16_000), noisy) < -15
     assert not np.delete(enhanced, n // 2, 0).any()
+
+
+def test_the_mid_channel_is_the_mean_or_the_loudest_channel_where_the_mean_cancels():
+    sound, other = np.random.default_rng(0).standard_normal((2, 1, 4_000)).astype(np.float32)
+    independent, opposite = np.concatenate((sound, other)), np.concatenate((sound, -1.1 * sound))
+    mid = downmix_mid(np.stack((independent, opposite)))
+    np.testing.assert_allclose(mid, np.stack(((sound + other) / 2, -1.1 * sound)), rtol=1e-6)
+
+
+def test_spectra_of_linked_channels_are_of_64_ms_every_16_ms():
+    assert stft(np.zeros((2, 3, 160_000), np.float32)).shape == (2, 3, 626, 513)
 
 
 def test_channels_that_cancel_are_enhanced_by_the_loudest(enhancer):

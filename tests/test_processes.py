@@ -121,6 +121,15 @@ def test_a_batch_that_processes_cannot_share_equally_is_refused():
         Processes(0, 2).local_indices(5)
 
 
+@pytest.mark.parametrize(("here", "there"), [(False, False), (True, False), (False, True), (True, True)])
+def test_all_processes_stop_when_one_does_and_their_metrics_are_averaged(monkeypatch, here, there):
+    other = torch.tensor([3.0, 0.5, float(there)])
+    monkeypatch.setattr(distributed, "all_reduce", lambda values: values.add_(other))
+    metrics, stop = Processes(0, 2).all_reduce_metrics({"l1": 1.0, "stft": 0.25}, here)
+    assert metrics == {"l1": 2.0, "stft": 0.375}
+    assert stop == (here or there)
+
+
 def test_one_process_needs_no_group():
     with open_processes("cpu") as processes:
         assert (processes.is_main, processes.world_size, processes.device.type) == (True, 1, "cpu")

@@ -1,6 +1,7 @@
 """What a video or another container holds beside the sound that is enhanced: streams, tags, chapters, times."""
 
 import os
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -10,7 +11,8 @@ from commands import complaint, segan
 from conftest import voice
 from test_keeping import enhanced, ffmpeg
 
-from segan_cli.audio.ffmpeg.program import probe_media
+from segan_cli.audio.ffmpeg.encoder import is_wanted
+from segan_cli.audio.ffmpeg.program import Stream, probe_media
 from segan_cli.audio.sources import open_file
 
 RATE = 16_000
@@ -81,6 +83,22 @@ def test_a_matroska_file_keeps_all_its_streams(tmp_path):
     for spec in ("v:0", "a:1", "s:0"):
         assert packets(target, spec) == packets(source, spec)
     assert (probe_media(target).n_chapters, probe_media(target).tags["mood"]) == (1, "calm")
+
+
+@pytest.mark.parametrize(
+    ("kind", "details", "flags", "endings"),
+    [
+        ("Data", "bin_data (text / 0x74786574)", (), []),  # chapters, which ffmpeg writes itself
+        ("Data", "none (tmcd / 0x64636D74)", (), []),  # and a time code
+        ("Data", "none (gpmd / 0x646D7067)", (), [".mp4", ".mkv"]),
+        ("Subtitle", "", (), [".mp4", ".mkv"]),
+        ("Audio", "", (), [".mp4", ".mkv", ".mka", ".m4a"]),
+        ("Video", "", ("attached pic",), [".mp4", ".m4a"]),
+    ],
+)
+def test_a_container_gets_the_streams_that_belong_in_it(kind, details, flags, endings):
+    stream = Stream(1, kind, "", details, "", flags)
+    assert [e for e in (".mp4", ".mkv", ".mka", ".m4a") if is_wanted(Path(f"out{e}"), stream)] == endings
 
 
 def test_streams_that_mp4_cannot_hold_are_named_in_one_line(tmp_path):

@@ -50,6 +50,9 @@ def test_wav_streams_give_the_same_samples_as_libsndfile(subtype, channels, n, f
 def test_a_wav_stream_of_unknown_length_is_read_to_its_end(subtype, channels, lengths):
     encoding = Encoding(48_000, channels, subtype)
     blocks = [noise(n, channels, n) for n in lengths]
+    for n in (0, 4_801):
+        header = wav_header(encoding, n)
+        assert int.from_bytes(header[4:8], "little") == len(header) - 8 + n + n % 2
     content = wav_header(encoding) + b"".join(encoding.encode(block) for block in blocks)
     found, samples = read(content, 77)
     assert found == encoding

@@ -1,6 +1,7 @@
 """One training step by value: who is shown what, every gradient, the averaged weights, the segments, the quality."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from segan_cli.config.training import AdversarialConfig, TrainingConfig
 from segan_cli.training.batch import Batch, prepare
 from segan_cli.training.metricgan import Examples, ReplayBuffer
 from segan_cli.training.state import TrainState
-from segan_cli.training.step import generator_step, train_step
+from segan_cli.training.step import generator_step, measure_quality, train_step
 
 T = 1024
 PLAIN = ModelConfig(
@@ -392,6 +393,19 @@ def test_quality_is_measured_of_deemphasised_enhanced_and_noisy(batch):
     assert report["discriminator"] == pytest.approx(float(expected), rel=1e-4)
     assert report["adversarial"] == pytest.approx(float((others[0] - 1).square().mean()), rel=1e-4)
     assert report["quality_undefined"] == 1
+
+
+# Quality
+
+
+def test_the_quality_of_enhanced_and_noisy_is_measured_by_example_after_deemphasis():
+    def metric(clean, degraded):
+        return torch.tensor([float(10 * c.sum() + d.sum()) for c, d in zip(clean, degraded, strict=True)])
+
+    state = SimpleNamespace(model_config=SimpleNamespace(pre_emphasis=0.5), device=torch.device("cpu"))
+    sides = (torch.tensor([[[scale, 0.0]], [[2 * scale, 0.0]], [[3 * scale, 0.0]]]) for scale in (1.0, 100.0, 1000.0))
+    quality = measure_quality(state, metric, *sides)
+    assert quality.numpy() == pytest.approx(1.5 * np.outer([1, 2, 3], [110.0, 1010.0]))
 
 
 # Replay

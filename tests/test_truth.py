@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import os
 import shutil
@@ -16,9 +17,12 @@ import pytest
 import soundfile
 from commands import PATIENCE_S, alone, command, complaint, segan
 from conftest import hiss, voice
+from mutagen.mp3 import HeaderNotFoundError, MPEGFrame
+from mutagen.mp3._util import XingHeader
 
 from segan_cli.audio import sources
 from segan_cli.audio.containers import mpeg, scan
+from segan_cli.audio.containers.chunks import FileView, Part, read_chunks, wav_format
 from segan_cli.audio.libsndfile.reader import MESSAGES
 from segan_cli.audio.sources import open_file, open_stream
 from segan_cli.data.cache import Cache, CacheEntry
@@ -198,6 +202,26 @@ def test_mp3_without_a_header_is_read_as_ffmpeg_reads_it(options, tagged, tmp_pa
         read(path)
 
 
+def test_every_frame_header_of_mpeg_audio_is_read_as_mutagen_reads_it():
+    n_frames, n_expected = 0, 3 * 3 * 14 * 3 * 2 * 2 * 4  # versions, layers, bit rates, rates, padding, mono, free bits
+    for head in itertools.product([0xFF], range(0xC0, 0x100), range(256), (0x00, 0xC0)):
+        try:
+            theirs = MPEGFrame(io.BytesIO(bytes(head)))
+        except HeaderNotFoundError:
+            assert mpeg.frame_header(bytes(head)) is None
+            continue
+        layer, mono = theirs.layer, theirs.channels == 1
+        samples = {1: 384, 2: 1_152, 3: 1_152 if theirs.version == 1 else 576}[layer]
+        slot = 4 if layer == 1 else 1  # bytes
+        size = (samples // 8 * theirs.bitrate // slot // theirs.sample_rate + theirs.padding) * slot
+        side_info = XingHeader.get_offset(theirs) - 4 if layer == 3 else 0
+        version = {1: 3, 2: 2, 2.5: 0}[theirs.version]
+        kind = (version, layer, theirs.sample_rate, mono)
+        assert mpeg.frame_header(bytes(head)) == mpeg.Frame(size, samples, kind, side_info)
+        n_frames += 1
+    assert n_frames == n_expected
+
+
 @pytest.mark.parametrize(
     ("stated", "n", "cut", "missing", "note"),
     [
@@ -215,6 +239,62 @@ def test_the_frames_of_an_mp3_are_compared_with_its_header(stated, n, cut, missi
     link = mpeg.Link(mpeg.frame_header(b"\xff\xfb\x90\x00"), stated, frames=n, cut=cut)
     part = mpeg.make_part(link)
     assert (part.missing, part.note) == (missing, note)
+
+
+def test_a_tag_between_two_mp3_of_the_same_kind_separates_them_whatever_it_holds():
+    frame = b"\xff\xfb\x90\x00" + bytes(413)
+    tag = b"ID3\4\0\0" + bytes([0, 0, len(3 * frame) >> 7, len(3 * frame) & 127]) + 3 * frame
+    content = 3 * frame + tag + 2 * frame
+    links = mpeg.FrameWalk(FileView(io.BytesIO(content), 0, len(content))).run()
+    assert [(link.frames, link.gaps) for link in links] == [(3, 0), (2, 0)]
+
+
+def page(flags, serial, number, content):
+    """A page of an Ogg file."""
+    sizes = bytes([255] * (len(content) // 255) + [len(content) % 255])
+    return struct.pack("<4s2BqI2IB", b"OggS", 0, flags, 0, serial, number, 0, len(sizes)) + sizes + content
+
+
+def test_the_recordings_of_an_ogg_file_are_found_by_their_first_pages():
+    """One whose content looks like a page, and one that lacks its second page, beside pages of a picture."""
+    first = [page(2, 7, 0, b"OpusHead"), page(0, 7, 1, 300 * b"x"), page(0, 7, 2, b"..OggS.."), page(4, 7, 3, b"end")]
+    pictures = [page(2, 9, 0, b"fishead"), page(0, 9, 1, b""), page(4, 9, 5, b"")]
+    second = [page(2, 8, 0, b"\x01vorbis"), pictures[0], page(0, 8, 2, b"y"), *pictures[1:], page(4, 8, 3, b"")]
+    content, n = b"".join([*first, *second]), len(b"".join(first))
+    assert scan.scan_ogg(FileView(io.BytesIO(content), 0, n)) == []
+    assert scan.scan_ogg(FileView(io.BytesIO(content), 0, len(content))) == [
+        Part((range(n),)), Part((range(n, len(content)),), missing="1 pages of its Ogg stream are missing")
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("chunks", "found"),
+    [
+        (b"", b""), (b"data\4\0\0\0\1\0\1\0", b""), (b"fmt \4\0\0\0\1\0\1\0data\0\0\0\0", b"\1\0\1\0"),
+        (b"note\2\0\0\0hifmt \4\0\0\0\1\0\2\0", b"\1\0\2\0"),
+    ],
+)  # fmt: skip
+def test_the_format_chunk_of_a_wav_is_the_one_before_its_samples(tmp_path, chunks, found):
+    (tmp_path / "a.wav").write_bytes(b"RIFF\xff\xff\xff\x7fWAVE" + chunks)
+    assert wav_format(tmp_path / "a.wav") == found
+
+
+def test_no_more_than_ten_thousand_chunks_are_read():
+    content = b"RIFF\xff\xff\xff\x7fWAVE" + 10_001 * b"note\0\0\0\0"
+    assert len(list(read_chunks(FileView(io.BytesIO(content), 0, len(content))))) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("place", "header", "stated"),
+    [
+        (36, struct.pack(">4s2I", b"Xing", 3, 77), 77), (36, struct.pack(">4s2I", b"Info", 1, 77), 77),
+        (36, struct.pack(">4s2I", b"Info", 2, 77), 0), (36, struct.pack(">4s10sI", b"VBRI", b"", 77), 77),
+        (36, b"Xing", None), (36, b"VBRI", None), (35, struct.pack(">4s2I", b"Xing", 1, 77), None),
+    ],
+)  # fmt: skip
+def test_the_number_of_frames_is_that_of_a_xing_or_vbri_header(place, header, stated):
+    frame = mpeg.frame_header(b"\xff\xfb\x90\x00")
+    assert mpeg.stated_frames(bytes(place) + header, frame) == stated
 
 
 def test_a_wrong_xing_header_gets_the_counts_of_the_file_and_no_padding():
