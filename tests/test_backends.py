@@ -6,6 +6,8 @@ import math
 import subprocess
 import sys
 import threading
+from concurrent.futures import Future
+from types import SimpleNamespace
 
 import numpy as np
 import onnx
@@ -22,6 +24,7 @@ from segan_cli.backends.export import export
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pretrained import find_onnx, shipped_models
 from segan_cli.backends.pytorch import TorchNetwork
+from segan_cli.backends.thread_pool import ThreadPool
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.plan import Job
@@ -155,6 +158,20 @@ def test_jobs_that_run_at_once_keep_all_cores_busy(threads, jobs, together, monk
         assert torch.get_num_threads() * jobs == together
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_call_of_a_model_may_take_so_many_seconds_of_a_process_at_work():
+    waited, ended = [], []
+
+    class Never(Future):
+        def result(self, timeout=None):
+            waited.append(timeout)
+            raise TimeoutError
+
+    pool = SimpleNamespace(name="mine.onnx", end=lambda: ended.append(True))
+    with pytest.raises(CheckpointError, match=r"mine\.onnx: the model takes more than 3 s"):
+        ThreadPool._result(pool, Never(), 3)
+    assert (waited, ended) == ([1.0, 1.0, 1.0], [True])
 
 
 def test_a_batch_is_for_the_cores_of_a_job_which_has_all_by_default(monkeypatch):

@@ -1,9 +1,11 @@
 """The cache decodes each content once, survives what can happen to it, and gives back what was in the files."""
 
+import errno
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -78,6 +80,19 @@ def test_a_file_with_known_content_is_not_decoded_again(files, tmp_path, decoded
     assert decoded[5:] == ["2.wav"]
     assert len(Cache(tmp_path / "cache", 8_000).read(files[1:])) == 4  # another rate is another matter
     assert len(decoded) == 10
+
+
+def test_a_full_disk_is_reported_as_such_before_anything_is_written(files, tmp_path, monkeypatch):
+    open_any = Path.open
+
+    def full(path, *arguments, **options):
+        if path.suffix == ".i16":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return open_any(path, *arguments, **options)
+
+    monkeypatch.setattr(Path, "open", full)
+    with pytest.raises(CorpusError, match="No space left on device"):
+        Cache(tmp_path / "cache", 16_000).read(files)
 
 
 def test_unreadable_files_are_reported_and_tried_again(files, tmp_path, decoded):

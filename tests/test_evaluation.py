@@ -1,6 +1,7 @@
 """Evaluation: cases from folders, sets, manifests and mixes; scores, statistics and reports."""
 
 import json
+import re
 import shutil
 import sqlite3
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from segan_cli.evaluation.cases import (
     from_mixes,
     from_set,
     match_enhanced,
+    unique_cases,
 )
 from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.page import worst_to_best
@@ -502,3 +504,9 @@ def test_a_report_has_all_measures_of_the_catalogue(pairs):
     result = score_here(from_folders(pairs / "noisy", pairs / "clean"), tuple(WITH_REFERENCE))
     assert set(build_report(result, {})["summary"]["noisy"]) == set(WITH_REFERENCE)
     assert all(isinstance(row, CaseScores) for row in result.cases)
+
+
+def test_a_set_of_which_nothing_can_be_used_names_the_first_file():
+    message = "set: none of its recordings can be used; first: a.wav: broken"
+    with pytest.raises(CorpusError, match=re.escape(message)):
+        unique_cases([], ["a.wav: broken", "b.wav: broken"], Path("set"))

@@ -15,6 +15,7 @@ from conftest import assert_same_sound, hiss, voice
 from segan_cli.audio.ffmpeg import program
 from segan_cli.audio.ffmpeg.encoder import run_encoder
 from segan_cli.audio.sources import open_file
+from segan_cli.audio.wav import Encoding
 from segan_cli.errors import AudioError
 
 SECONDS = 2.0
@@ -177,6 +178,16 @@ def test_ffmpeg_ends_when_what_it_is_to_write_cannot_be_had(path, tmp_path, monk
     samples = ["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", "pipe:0"]
     with pytest.raises(AudioError, match="damaged"), run_encoder(samples, tmp_path / "out.mp3", pytest.fail):
         raise AudioError("damaged")
+
+
+def test_an_impossible_rate_is_refused_in_what_ffmpeg_decodes(path, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", path)
+    monkeypatch.setattr(
+        "segan_cli.audio.ffmpeg.decoder.read_wav_header", lambda *_: (Encoding(10**9, 1, "FLOAT"), None)
+    )
+    ffmpeg(path, "-f", "lavfi", "-i", "sine=duration=0.1", tmp_path / "a.mka")
+    with pytest.raises(AudioError, match="1000000000 Hz"), open_file(tmp_path / "a.mka"):
+        pass
 
 
 def test_the_format_is_recognised_by_content_and_not_by_name(path, tmp_path):

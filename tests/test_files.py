@@ -66,6 +66,14 @@ def test_reading_takes_the_mean_of_the_channels(tmp_path):
         assert sum(block.shape[1] for block in source.blocks) == 8000
 
 
+def test_the_bit_rate_of_a_lossless_input_is_not_that_of_a_lossy_output(tmp_path):
+    soundfile.write(tmp_path / "in.wav", voice(1.0), 16_000)
+    for name, source in (("a.mp3", tmp_path / "in.wav"), ("b.mp3", None)):
+        with open_for_writing(tmp_path / name, PLAIN, source, None, print) as file:
+            file.write(voice(1.0))
+    assert (tmp_path / "a.mp3").read_bytes() == (tmp_path / "b.mp3").read_bytes()
+
+
 @pytest.mark.parametrize("has_ffmpeg", [True, False])
 def test_raw_samples_in_a_file_get_advice(tmp_path, monkeypatch, has_ffmpeg):
     if not has_ffmpeg:

@@ -25,6 +25,7 @@ from segan_cli.backends import onnx as onnx_backend
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.export import export
 from segan_cli.backends.graph import PROGRAM
+from segan_cli.config.budget import check_layers
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.schema import override
 from segan_cli.enhancement.enhancer import Enhancer
@@ -288,6 +289,20 @@ def test_the_cost_estimate_equals_the_weights_of_the_network(name, width):
     assert sum(layer.weights for layer in model.generator.layer_costs(model.segment_length)) == generator
     told = sum(layer.weights for layer in model.discriminator.layer_costs(model.segment_length))
     assert told == pytest.approx(discriminator, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({}, None), ({"channels": (1, 0)}, "channels 0"), ({"channels": (1, 10**7)}, "channels 10000000"),
+        ({"strides": (0, 1)}, "strides 0"), ({"strides": (1, 10**7)}, "strides 10000000"),
+        ({"kernel_size": -1}, "kernel_size -1"), ({"kernel_size": 10**7 + 1}, "kernel_size 10000001"),
+    ],
+)  # fmt: skip
+def test_sizes_of_layers_lie_between_1_and_a_limit(change, field):
+    refused = pytest.raises(ConfigError, match=rf"\Agenerator: {field}; it must lie between 1 and \d+\Z")
+    with refused if field else contextlib.nullcontext():
+        check_layers("generator", **{"channels": (1, 1), "strides": (1, 1), "kernel_size": 1} | change)
 
 
 def test_estimated_operations_and_activations_are_those_of_all_layers():

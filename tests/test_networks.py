@@ -320,12 +320,14 @@ def test_virtual_batch_norm_keeps_examples_independent():
 def test_virtual_batch_norm_uses_the_reference_plus_the_example():
     norm = VirtualBatchNorm(1)
     with torch.no_grad():
-        norm.gain.fill_(1.0)
+        norm.gain.fill_(2.0)
+        norm.shift.fill_(0.5)
     reference, x = torch.tensor([[[0.0, 2.0]], [[4.0, 6.0]]]), torch.tensor([[[9.0, 9.0]]])
     out, ref = norm(x, reference)
     everything = np.array([0.0, 2.0, 4.0, 6.0, 9.0, 9.0])
-    torch.testing.assert_close(out, (x - everything.mean()) / everything.std(), check_dtype=False, rtol=1e-4, atol=0)
-    torch.testing.assert_close(ref, (reference - 3.0) / 5.0**0.5, rtol=1e-4, atol=1e-6)
+    expected = 0.5 + 2 * (x - everything.mean()) / everything.std()
+    torch.testing.assert_close(out, expected, check_dtype=False, rtol=1e-4, atol=0)
+    torch.testing.assert_close(ref, 0.5 + 2 * (reference - 3.0) / 5.0**0.5, rtol=1e-4, atol=1e-6)
 
 
 def test_level_gain_is_the_same_in_training_and_when_enhancing():

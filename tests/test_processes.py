@@ -1,6 +1,7 @@
 """Two gloo processes with half a batch each give the gradients of one with the whole."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,11 +12,13 @@ from torch import distributed, multiprocessing
 
 from segan_cli.backends.pytorch import choose_device
 from segan_cli.config.presets import PRESETS, scaled
+from segan_cli.config.recipe import load_recipe
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.loader import SamplingPlan, batches
 from segan_cli.data.training_data import load_training_data
 from segan_cli.errors import TrainingError
+from segan_cli.training import run
 from segan_cli.training.batch import prepare
 from segan_cli.training.distributed import Processes, open_processes
 from segan_cli.training.state import TrainState
@@ -128,6 +131,17 @@ def test_all_processes_stop_when_one_does_and_their_metrics_are_averaged(monkeyp
     metrics, stop = Processes(0, 2).all_reduce_metrics({"l1": 1.0, "stft": 0.25}, here)
     assert metrics == {"l1": 2.0, "stft": 0.375}
     assert stop == (here or there)
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_the_first_process_of_a_machine_reads_the_data_while_the_others_wait(monkeypatch, tmp_path, rank):
+    done = []
+    monkeypatch.setenv("LOCAL_RANK", str(rank))
+    monkeypatch.setattr(run, "load_training_data", lambda *arguments: done.append(("read", arguments[-1])))
+    processes = SimpleNamespace(barrier=lambda: done.append("barrier"), local_indices=lambda n: range(n), world_size=2)
+    options = SimpleNamespace(run_dir=tmp_path, tensorboard=False, resume=False, cache=tmp_path / "cache")
+    run.open_data(load_recipe("segan-spectral"), options, processes, "progress")
+    assert done == ([("read", "progress"), "barrier"] if rank == 0 else ["barrier", ("read", None)])
 
 
 def test_one_process_needs_no_group():

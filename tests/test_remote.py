@@ -20,6 +20,7 @@ from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import make_plan
 from segan_cli.errors import AudioError, ExistsError, OutputError, SameFileError, SeganError, TruncatedError
 from segan_cli.evaluation.cases import from_folders, from_manifest, from_set
+from segan_cli.storage import remote
 from segan_cli.storage.atomic import atomically, check_place, write_whole
 from segan_cli.storage.remote import RemotePath, as_path, download, find_files, is_remote, is_url, upload
 
@@ -166,6 +167,10 @@ def test_a_remote_file_is_read_as_a_local_one(memory, tmp_path):
             assert remote.info == local.info
             assert not remote.live
             assert np.array_equal(np.concatenate(list(remote.blocks), 1), np.concatenate(list(local.blocks), 1))
+
+
+def test_a_call_of_s3_is_tried_again_by_botocore_rather_than_by_s3fs():
+    assert remote._filesystem(as_path("s3://bucket/a.wav"))[0].retries == remote.S3_TRIES == 2
 
 
 def test_a_truncated_remote_file_is_refused(memory):

@@ -150,6 +150,13 @@ def test_a_format_that_cannot_be_checked_is_refused(format, subtype, tmp_path):
         read(tmp_path / "a.snd")
 
 
+def test_a_format_that_cannot_be_checked_is_named_where_there_is_no_ffmpeg(tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "find_ffmpeg", lambda: None)
+    soundfile.write(tmp_path / "a.snd", voice(1.0), 16_000, "PCM_16", format="AVR")
+    with pytest.raises(AudioError, match="AVR files cannot be checked for missing sound; convert it"):
+        read(tmp_path / "a.snd")
+
+
 def test_a_resource_fork_beside_an_mp3_is_ignored(tmp_path):
     (tmp_path / "a.mp3").write_bytes(whole("mp3"))
     before, _ = read(tmp_path / "a.mp3")
@@ -262,6 +269,10 @@ def test_the_recordings_of_an_ogg_file_are_found_by_their_first_pages():
     second = [page(2, 8, 0, b"\x01vorbis"), pictures[0], page(0, 8, 2, b"y"), *pictures[1:], page(4, 8, 3, b"")]
     content, n = b"".join([*first, *second]), len(b"".join(first))
     assert scan.scan_ogg(FileView(io.BytesIO(content), 0, n)) == []
+    unended = range(n - len(first[-1]))
+    assert scan.scan_ogg(FileView(io.BytesIO(content), 0, unended.stop)) == [
+        Part((unended,), missing="its Ogg stream has no end")
+    ]
     assert scan.scan_ogg(FileView(io.BytesIO(content), 0, len(content))) == [
         Part((range(n),)), Part((range(n, len(content)),), missing="1 pages of its Ogg stream are missing")
     ]  # fmt: skip
