@@ -14,6 +14,7 @@ import onnx
 import pytest
 import soundfile
 import torch
+from click.testing import CliRunner
 from commands import complaint, segan, wait_until
 from conftest import Identity, hiss, voice
 
@@ -25,6 +26,7 @@ from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pretrained import find_onnx, shipped_models
 from segan_cli.backends.pytorch import TorchNetwork
 from segan_cli.backends.thread_pool import ThreadPool
+from segan_cli.cli import segan as command_line
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.enhancement.batch import run_job
 from segan_cli.enhancement.plan import Job
@@ -79,6 +81,21 @@ def test_a_half_precision_export_is_smaller_and_nearly_equal(model, tmp_path):
     export(model, tmp_path / "whole.onnx")
     assert export(model, tmp_path / "half.onnx", half=True) < 5e-3
     assert (tmp_path / "half.onnx").stat().st_size < 0.75 * (tmp_path / "whole.onnx").stat().st_size
+
+
+def test_the_command_halves_the_precision_only_when_it_is_asked_to(tmp_path, monkeypatch):
+    asked = []
+
+    def note(model, output, half):
+        asked.append(half)
+        output.write_bytes(b"")
+        return 0.0
+
+    monkeypatch.setattr("segan_cli.backends.export.export", note)
+    for words in ((), ("--half",)):
+        path = str(tmp_path / f"{len(words)}.onnx")
+        CliRunner().invoke(command_line, ["export", "segan-live", "-o", path, *words], catch_exceptions=False)
+    assert asked == [False, True]
 
 
 @pytest.mark.parametrize("half", [False, True])
