@@ -407,7 +407,7 @@ def test_the_loss_of_a_b_format_layout_is_reported(tmp_path):
     b_format = bytes.fromhex("00002107d3118644c8c1ca000000")
     (tmp_path / "in.wav").write_bytes(content.replace(guid, b_format, 1))
     (line,) = enhanced(tmp_path / "in.wav", tmp_path / "out.wav")
-    assert line.startswith("its channels are ambisonic (B-format)")
+    assert line.startswith("its channel layout (ambisonic (B-format)) is lost")
 
 
 @pytest.mark.parametrize(
