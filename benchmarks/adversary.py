@@ -116,7 +116,8 @@ def main() -> None:
     if results.pop("mixes", None) != arguments.mixes:
         results = {}
     with worker_pool() as pool:
-        results.setdefault(NOISY, score(pairs, [noisy for noisy, _ in pairs], pool))
+        if NOISY not in results:
+            results[NOISY] = score(pairs, [noisy for noisy, _ in pairs], pool)
         for name, enhancer in enhancers.items():
             results[name] = score(pairs, [enhancer.enhance(noisy, RATE_HZ) for noisy, _ in pairs], pool)
             report.save("adversary", {"mixes": arguments.mixes, **results})
