@@ -213,6 +213,23 @@ def test_mirrored_segments_extend_a_recording_as_enhancement_does(folder, speech
     assert source.draw(rng, None).mirrored == 0  # whole utterances are there to be scored
 
 
+def test_onsets_begin_in_the_pause_before_an_utterance(folder):
+    source = sources(folder, MixingConfig(onset_probability=0.5, reverb_probability=0.0)).training
+    rng, pauses = np.random.default_rng(0), []
+    for _ in range(200):
+        spec = source.draw(rng, 4_000)
+        if (offset := spec.speech.offset) < 0:
+            clean = source.render(spec)[1]
+            speech = source.render(dataclasses.replace(spec, speech=dataclasses.replace(spec.speech, offset=0)))[1]
+            assert not clean[:-offset].any()
+            followed = speech[:offset]
+            np.testing.assert_allclose(clean[-offset:] * followed.std(), followed * clean[-offset:].std(), atol=1e-4)
+            pauses.append(-offset)
+    assert len(pauses) == pytest.approx(100, abs=25)
+    assert max(pauses) < 2_000 and np.mean(pauses) == pytest.approx(1_000, abs=150)
+    assert source.draw(rng, None).speech.offset >= 0
+
+
 def test_reverberation_of_earlier_speech_is_kept_at_other_speeds(folder):
     source = sources(folder, MixingConfig(reverb_probability=1.0)).training
     spec = dataclasses.replace(source.draw(np.random.default_rng(1), 4_000), speeds=(1.1, 0.9))

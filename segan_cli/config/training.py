@@ -38,6 +38,7 @@ class MixingConfig:
     speed_probability: float = 0.0  # speed perturbation of speech and recorded noise, each; not in validation
     speed: tuple[float, float] = (0.85, 1.18)  # factor, which also changes the pitch (Ko et al., Interspeech 2015)
     mirrored_probability: float = 0.0  # segments padded by mirroring, as at the ends of a recording; not in validation
+    onset_probability: float = 0.0  # segments that begin in the pause before an utterance; not in validation
     shaping_probability: float = 0.0  # random second-order filters for speech and noise (arXiv 1709.08243)
     reverb_probability: float = 0.3  # reverberant speech, if room responses are given
     target: Literal["early", "dry"] = "early"  # of reverberant speech: early reflections (50 ms) too, or direct sound

@@ -122,6 +122,8 @@ class ExampleSource:
             speech_speed, noise_speed = rng.uniform(*config.speed, 2).tolist()
             spec = replace(spec, speeds=(speech_speed, noise_speed))
         spec = replace(spec, mirrored=draw_mirrored(rng, config, n))
+        if config.onset_probability and rng.random() < config.onset_probability:
+            spec = replace(spec, speech=Excerpt(recording.name, -int(rng.integers(n // 2))))
         if kind < config.clean_probability:
             return replace(spec, noises=(), babble=(), generated=None, rir=None, degradation=Degradation())
         return replace(spec, speechless=kind > 1 - config.speechless_probability)
