@@ -1,6 +1,7 @@
 """Causal models: frames that see no later one, the same samples whole and in blocks, live streams, ONNX."""
 
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,10 +17,11 @@ from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.frame_engine import FrameEngine
 from segan_cli.errors import AudioError, CheckpointError, ConfigError
-from segan_cli.networks.checkpoint import Model
+from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.networks.families import build_generator
-from segan_cli.networks.spectral import LEVEL_DECAY, Memory, running_level
+from segan_cli.networks.spectral import LEVEL_DECAY, Block, Memory, running_level
 
+ROOT = Path(__file__).parents[1]
 HOP = 256  # samples at 16 kHz
 
 
@@ -32,6 +34,8 @@ def model():
     torch.manual_seed(3)
     network = build_generator(generator)
     torch.nn.init.normal_(network.output_conv.weight, std=0.3)
+    for block in network.blocks:
+        torch.nn.init.normal_(block.initial_state, std=0.5)
     return Model(network.eval().requires_grad_(False), config, {})
 
 
@@ -65,6 +69,28 @@ def test_frames_one_by_one_give_the_mask_of_a_segment(model):
     torch.testing.assert_close(torch.cat(parts, 2), whole, atol=1e-5, rtol=0)
     torch.testing.assert_close(state, last_state, atol=1e-5, rtol=1e-5)
     assert whole.std() > 0.1
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_blocks_start_from_their_learned_state(causal):
+    torch.manual_seed(0)
+    sizes = {"embed_dim": 12, "hidden": 6, "bands": 4, "causal": causal, "learned_start": True}
+    block = Block(replace(PRESETS["segan-spectral"].generator, **sizes))
+    torch.nn.init.normal_(block.initial_state)
+    directions = 1 if causal else 2
+    with torch.no_grad():
+        for layer in (block.gru_out, block.attention_out, block.ffn_out):  # the output is that of the GRU
+            layer.weight.zero_(), layer.bias.zero_()
+        block.gru_out.weight.copy_(torch.eye(12)[:, : 6 * directions])
+    x, memory = torch.randn(2, 3, 4, 12), Memory(torch.zeros(2, 4 * 6)) if causal else None  # [B, N, bands, dim]
+    output = block(x, memory) - x
+    for band in range(4):
+        start = block.initial_state[:, band, None].expand(-1, 2, -1).contiguous()
+        expected, latest = block.gru(block.time_norm(x[:, :, band]).transpose(0, 1), start)
+        torch.testing.assert_close(output[:, :, band, : 6 * directions], expected.transpose(0, 1))
+        if causal:
+            kept = memory.next_state().view(2, 4, 6)[:, band]
+            torch.testing.assert_close(kept, latest[0] - block.initial_state[0, band])
 
 
 def test_signal_is_enhanced_as_the_training_enhances_a_segment(model, enhancer):
@@ -181,3 +207,51 @@ def test_a_block_of_another_length_than_the_stream_takes_is_rejected(enhancer):
 def test_live_stream_of_a_block_of_nothing_is_rejected(enhancer):
     with pytest.raises(ConfigError, match="block"):
         enhancer.stream(16_000, live=True, block=0)
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_growing_a_model_keeps_its_output(tmp_path, monkeypatch, causal):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    import grow
+
+    config = PRESETS["segan-live" if causal else "segan-spectral"]
+    small, large = (
+        replace(config, generator=replace(config.generator, channels=8, embed_dim=16, bands=8, **sizes))
+        for sizes in ({"hidden": 6, "blocks": 2}, {"hidden": 10, "blocks": 3})
+    )
+    torch.manual_seed(0)
+    before = build_generator(small.generator)
+    for weight in before.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    save_model(tmp_path / "small.safetensors", Model(before, small, {}))
+    monkeypatch.setitem(grow.PRESETS, "grown", large)
+    monkeypatch.setattr(
+        "sys.argv", ["grow", "grown", *(f"{tmp_path}/{size}.safetensors" for size in ("small", "large"))]
+    )
+    grow.main()
+    after = load_model(tmp_path / "large.safetensors")
+    assert after.config == large
+    segment = torch.from_numpy(noisy())[None, None]
+    torch.testing.assert_close(after.generator(segment), before(segment))
+    assert (before(segment) - segment).abs().max() > 0.01
+    after.generator.requires_grad_(True)(segment).square().sum().backward()
+    assert after.generator.blocks[2].gru_out.weight.grad.any()  # new blocks can be trained
+    assert after.generator.blocks[0].gru_out.weight.grad[:, 6:10].any()  # new units too
+
+
+def test_start_states_are_means_of_the_states_after_noisy_speech(model, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "tools")
+    from start_states import mean_states
+
+    generator, config = model.generator, model.config.generator
+    segments = torch.from_numpy(np.stack([noisy(), noisy(seed=1)]))
+    spectra = torch.stack(generator.stft(segments), 1)
+    _, state = generator.step(spectra, torch.zeros(2, config.state_size()))
+    positions, size = config.frame // 2 // config.freq_stride, config.bands * config.hidden
+    first = 2 + 2 * (3 * config.frame // 2 + config.depth * config.channels * positions)  # after level and convolutions
+    for block, mean in zip(
+        generator.blocks, mean_states(generator, [*generator.blocks], segments[:, None]), strict=True
+    ):
+        expected = block.initial_state + state[:, first : first + size].mean(0).view(block.initial_state.shape)
+        torch.testing.assert_close(mean, expected)
+        first += size

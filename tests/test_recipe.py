@@ -64,7 +64,7 @@ def test_the_presets_of_the_shipped_models_are_these():
         "generator": {
             "channels": 32, "embed_dim": 48, "hidden": 32, "depth": 1, "blocks": 2, "bands": 16, "heads": 4,
             "frame": 512, "freq_stride": 8, "power": 0.3, "max_gain": 4.0, "input_rms": 0.05, "zeroed_bins": 2,
-            "causal": False, "family": "spectral",
+            "causal": False, "learned_start": False, "family": "spectral",
         },
         "discriminator": {
             "channels": [16, 32, 32, 32], "frames": [1024, 512, 256], "kernel_size": 3, "freq_stride": 4, "power": 0.3,

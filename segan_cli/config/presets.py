@@ -48,7 +48,7 @@ SEGAN_SPECTRAL = ModelConfig(  # the default
 )
 SEGAN_LIVE = ModelConfig(  # causal, with a delay of one frame, 32 ms
     "segan-live",
-    replace(SPECTRAL, hidden=64, causal=True),
+    replace(SPECTRAL, hidden=96, blocks=4, causal=True, learned_start=True),
     PATCHES,
     hop=16_384,  # a causal generator runs frame by frame, so segments need not overlap
     pre_emphasis=0.0,

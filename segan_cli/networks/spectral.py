@@ -49,9 +49,7 @@ class SpectralGenerator(Generator):
         self.encoder = nn.ModuleList(Convolution(c, c, 3, 1, causal) for _ in range(config.depth))
         self.to_bands, self.to_embedding = nn.Linear(positions, config.bands), nn.Linear(c, config.embed_dim)
         self.band_embedding = nn.Parameter(torch.zeros(config.bands, config.embed_dim))
-        self.blocks = nn.ModuleList(
-            Block(config.embed_dim, config.hidden, config.heads, causal) for _ in range(config.blocks)
-        )
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.blocks))
         self.from_embedding, self.from_bands = nn.Linear(config.embed_dim, c), nn.Linear(config.bands, positions)
         self.merges = nn.ModuleList(nn.Linear(2 * c, c) for _ in range(config.depth))
         self.decoder = nn.ModuleList(Convolution(c, c, 3, 1, causal) for _ in range(config.depth))
@@ -209,24 +207,36 @@ class Convolution(nn.Module):
 
 
 class Block(nn.Module):
-    """A GRU along time, attention along frequency and a feed-forward layer, each with a residual."""
+    """A GRU along time, attention along frequency and a feed-forward layer, each with a residual.
 
-    def __init__(self, dim: int, hidden: int, heads: int, causal: bool = False) -> None:
+    The memory of a causal block holds the difference between the state of its GRU and the initial one.
+    """
+
+    initial_state: Tensor  # of the GRU, [directions, bands, hidden]
+
+    def __init__(self, config: SpectralConfig) -> None:
         super().__init__()
-        self.heads = heads
+        dim, directions = config.embed_dim, 1 if config.causal else 2
+        self.heads = config.heads
         self.time_norm, self.frequency_norm, self.channel_norm = (nn.LayerNorm(dim) for _ in range(3))
-        self.gru = nn.GRU(dim, hidden, bidirectional=not causal)
-        self.gru_out = nn.Linear(hidden if causal else 2 * hidden, dim)
+        self.gru = nn.GRU(dim, config.hidden, bidirectional=not config.causal)
+        zeros = torch.zeros(directions, config.bands, config.hidden)
+        if config.learned_start:
+            self.initial_state = nn.Parameter(zeros)
+        else:
+            self.register_buffer("initial_state", zeros, persistent=False)
+        self.gru_out = nn.Linear(directions * config.hidden, dim)
         self.attention_in, self.attention_out = nn.Linear(dim, 3 * dim), nn.Linear(dim, dim)
         self.ffn_in, self.ffn_out = nn.Linear(dim, 2 * dim), nn.Linear(2 * dim, dim)
 
     def forward(self, x: Tensor, memory: Memory | None) -> Tensor:
         """[B, N, F, C] → same shape."""
         n_segments, n_frames, n_bands, _ = x.shape
-        earlier = None if memory is None else memory.take(n_bands, self.gru.hidden_size).flatten(0, 1)[None]
-        h, latest = self.gru(self.time_norm(x).transpose(0, 1).flatten(1, 2), earlier)
+        initial = self.initial_state[:, None]
+        state = initial.expand(-1, n_segments, -1, -1) if memory is None else initial + memory.take(*initial.shape[2:])
+        h, latest = self.gru(self.time_norm(x).transpose(0, 1).flatten(1, 2), state.flatten(1, 2))
         if memory is not None:
-            memory.replace(latest.view(n_segments, -1))
+            memory.replace((latest.view_as(state) - initial)[0])
         x = x + self.gru_out(h).view(n_frames, n_segments, n_bands, -1).transpose(0, 1)
         parts = self.attention_in(self.frequency_norm(x)).view(-1, n_bands, 3, self.heads, x.shape[-1] // self.heads)
         query, key, value = parts.permute(2, 0, 3, 1, 4)

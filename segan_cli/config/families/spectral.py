@@ -30,6 +30,7 @@ class SpectralConfig(GeneratorConfig):
     input_rms: float = 0.05  # normalise the level of each segment to this, and restore it after
     zeroed_bins: int = 0  # lowest bins, set to zero
     causal: bool = False  # no frame depends on a later one; `hidden` is then of the only direction of the GRUs
+    learned_start: bool = False  # initial states of the GRUs are learned instead of zero
     family: Literal["spectral"] = "spectral"
 
     module: ClassVar[str] = "segan_cli.networks.spectral:SpectralGenerator"
@@ -67,6 +68,7 @@ class SpectralConfig(GeneratorConfig):
         block = [
             LayerCost(6 * width, 0, width * band_points),
             linear(directions * 3 * hidden, width + hidden, band_points, directions * 6 * hidden),
+            LayerCost(self.learned_start * directions * bands * hidden, 0, 0),
             linear(directions * hidden, width, band_points),
             linear(width, 3 * width, band_points),
             LayerCost(0, 2 * band_points * bands * width, bands * band_points),
