@@ -1,4 +1,4 @@
-"""Move the initial states of a causal model towards those that it has after two seconds of noisy speech.
+"""Move the initial states of a spectral model towards those that it has after two seconds of noisy speech.
 
 python tools/start_states.py --data speech/ --noise noise/ --share 0.5 model.safetensors moved.safetensors
 
@@ -25,14 +25,14 @@ N_MIXES, LENGTH = 128, 32_768  # samples
 
 
 def mean_states(generator: Generator, blocks: list[Block], noisy: Tensor) -> list[Tensor]:
-    """Mean states of the GRU of each block at the end of noisy signals [B, 1, T]: [1, bands, hidden]."""
+    """Mean states of the GRU of each block at the end of noisy signals [B, 1, T]: [directions, bands, hidden]."""
     states: list[Tensor] = []
     for block in blocks:
         block.gru.register_forward_hook(lambda _, __, output: states.append(output[1]))
     with torch.inference_mode():
         generator(noisy)
     shapes = [block.initial_state.shape for block in blocks]
-    return [state.view(-1, *shape[1:]).mean(0, True) for state, shape in zip(states, shapes, strict=True)]
+    return [state.view(shape[0], -1, *shape[1:]).mean(1) for state, shape in zip(states, shapes, strict=True)]
 
 
 def main() -> None:
