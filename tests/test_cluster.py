@@ -58,57 +58,49 @@ def outcomes(path):
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def test_a_cluster_gives_the_same_outputs_as_one_machine(cluster, folder, tmp_path):
-    """From and to an S3 server."""
+@pytest.fixture(scope="module")
+def bucket(cluster, folder):
+    """The recordings in a bucket."""
     for path in (folder / "in").rglob("[rt]*.wav"):
         cluster.fs.put_file(str(path), f"corpus/in/{path.relative_to(folder / 'in')}")
-    enhance = ("enhance", "s3://corpus/in", "-o", "s3://corpus/out", "--ray", cluster.address)
-    result = segan(*enhance, "--json", "--ray-actors", "1:2")
-    assert result.returncode == 1, result.stderr
-    outputs = cluster.fs.find("corpus/out")
-    assert {name.removeprefix("corpus/out/"): cluster.fs.cat(name) for name in outputs} == contents(folder / "out")
-    lines = [json.loads(line) for line in result.stdout.splitlines()]
-    assert Counter(line["error"] is None for line in lines) == {True: N, False: 1}
-    assert set(Counter(line["source"] for line in lines).values()) == {1}
-    assert {(line["error"] is None, line["model"]) for line in lines} == {(True, "default"), (False, None)}
-    assert result.stderr.splitlines()[-1] == f"segan: {N} enhanced (0:12 of sound), 1 failed"
-    assert "segan: s3://corpus/in/text.wav: not a readable audio file" in result.stderr
-    one = ("enhance", folder / "in/0/r0.wav", "-o", tmp_path / "r0.wav", "--ray", cluster.address)
-    (tmp_path / "r0.wav").write_bytes(b"of an earlier run")
-    assert "already exists" in complaint(segan(*one))
-    assert segan(*one, "--skip-existing").returncode == 0
-    assert (tmp_path / "r0.wav").read_bytes() == b"of an earlier run"
+    return cluster.fs
 
 
-def test_no_recording_is_lost_when_a_batch_is_stopped_and_a_node_is_killed(cluster, folder, tmp_path, monkeypatch):
-    """The batch is stopped by a signal, then a node is killed while the batch is run again."""
+def test_a_stopped_batch_continued_with_a_lost_node_gives_the_outputs_of_one_machine(
+    cluster, bucket, folder, tmp_path, monkeypatch
+):
+    """From and to an S3 server: the batch is stopped by a signal, then a node is killed while it continues."""
     monkeypatch.chdir(folder)  # relative names mean the same on the nodes
-    log, out = tmp_path / "log.jsonl", tmp_path / "out"
-    words = ("in", "-o", out, "--ray", cluster.address, "--outcomes", log)
+    log = tmp_path / "log.jsonl"
+    words = ("s3://corpus/in", "-o", "s3://corpus/out", "--ray", cluster.address, "--outcomes", log)
     os.mkfifo(tmp_path / "endless.wav")
     writer = os.open(tmp_path / "endless.wav", os.O_RDWR)  # so that the batch does not end before it is stopped
-    running = Running("enhance", tmp_path / "endless.wav", *words)
+    running = Running("enhance", tmp_path / "endless.wav", *words, "--ray-actors", "1:2")
     running.wait_until(lambda: len(outcomes(log)) >= 3)
     running.send_signal(signal.SIGTERM)
     result = running.end()
     assert result.returncode == 128 + signal.SIGTERM
     assert result.stderr.splitlines()[-1].startswith("segan: stopped")
-    assert not list(tmp_path.rglob("*.part*"))
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.wav")}
+    before = bucket.find("corpus/out", detail=True)
     assert before
+    assert before.keys() <= {f"corpus/out/{name}" for name in contents(folder / "out")}  # no temporary objects
 
-    told = len(outcomes(log))
+    n_written = len(outcomes(log))
     os.close(writer)
-    running = Running("enhance", *words, "--skip-existing")
-    running.wait_until(lambda: len(outcomes(log)) > told + len(before))
+    running = Running("enhance", Path("in") / "0" / os.fsdecode(b"caf\xe9.wav"), *words, "--skip-existing", "--json")
+    running.wait_until(lambda: len(outcomes(log)) > n_written + len(before))
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     result = running.end()
     assert result.returncode == 1, result.stderr
-    again = outcomes(log)[told:]
-    assert set(Counter(line["source"] for line in again).values()) == {1}
-    assert Counter(line["error"] is None for line in again) == {True: N, False: 2}
-    assert contents(out) == contents(folder / "out")
-    assert all(path.stat().st_mtime_ns == then for path, then in before.items())
+    lines = outcomes(log)[n_written:]
+    assert [json.loads(line) for line in result.stdout.splitlines()] == lines
+    assert set(Counter(line["source"] for line in lines).values()) == {1}
+    assert Counter(line["error"] is None for line in lines) == {True: N, False: 2}
+    assert {(line["error"] is None, line["model"]) for line in lines} == {(True, "default"), (True, None), (False, None)}
+    assert "segan: s3://corpus/in/text.wav: not a readable audio file" in result.stderr
+    after = bucket.find("corpus/out", detail=True)
+    assert {name.removeprefix("corpus/out/"): bucket.cat(name) for name in after} == contents(folder / "out")
+    assert all(after[name]["LastModified"] == then["LastModified"] for name, then in before.items())
 
 
 def test_a_machine_without_the_folder_refuses_relative_names(folder):
@@ -153,9 +145,10 @@ def test_an_actor_larger_than_every_node_is_refused(monkeypatch):
         capacity(ActorOptions(cpus=5, gpus=1))
 
 
-def test_a_cluster_gives_the_same_scores_as_one_machine(cluster, folder):
-    words = ("evaluate", "--noisy", folder / "in" / "0", "--clean", folder / "out" / "0", "--model", "default",
+def test_a_cluster_gives_the_same_scores_as_one_machine(cluster, bucket, folder):
+    words = ("evaluate", "--noisy", "s3://corpus/in/0", "--clean", folder / "out" / "0", "--model", "default",
              "--enhanced", folder / "out" / "0", "--align", "--measure", "si_sdr_db", "--json")  # fmt: skip
+    bucket.pipe("corpus/in/0/more.wav", b"no audio")
     here, there = segan(*words, "--no-cache"), segan(*words, "--ray", cluster.address)
     assert here.returncode == there.returncode == 1, there.stderr
     reports = [json.loads(result.stdout) for result in (here, there)]

@@ -79,14 +79,14 @@ def connected(address: str) -> Iterator[None]:
         raise SeganError(f"--ray {address}: cannot connect ({first_line})") from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # its errors are raised, too
-    try:
-        with redirect_stdout(sys.stderr):  # on which Ray reports what it lost
+    with redirect_stdout(sys.stderr):  # on which Ray reports what it lost, also when it is shut down
+        try:
             yield
-    except ray.exceptions.RayError as error:
-        LOG.debug("--ray", exc_info=True)
-        raise SeganError(f"--ray {address}: {_root_cause(error)}") from error
-    finally:
-        ray.shutdown()
+        except ray.exceptions.RayError as error:
+            LOG.debug("--ray", exc_info=True)
+            raise SeganError(f"--ray {address}: {_root_cause(error)}") from error
+        finally:
+            ray.shutdown()
 
 
 def _root_cause(error: BaseException) -> str:
