@@ -319,7 +319,7 @@ def test_scores_do_not_depend_on_workers_or_the_cache(pairs, tmp_path):
     evaluate(Cases(cases.all[:2]), CORE, jobs=1, store=store)
     with sqlite3.connect(store.path) as database:
         assert database.execute("SELECT count(*) FROM scores").fetchone() == (6,)
-    again = evaluate(cases, CORE, {"half": Halved()}, jobs=2, store=store)
+    again = evaluate(cases, CORE, {"half": Halved()}, jobs=1, store=store)
     reports.append(write_json(build_report(again, {})))
     assert reports[0] == reports[1] == reports[2]
 

@@ -29,7 +29,7 @@ from segan_cli.data.training_data import TrainingData
 from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.networks.families import build_generator
 from segan_cli.training.run import TrainingRun
-from segan_cli.training.state import read_state
+from segan_cli.training.state import TrainState, read_state
 
 
 @pytest.fixture
@@ -262,11 +262,9 @@ def test_the_first_lines_describe_the_data_and_both_networks(reporter, capsys):
     splits = {"speakers": (speakers(3, 9), speakers(1, 3)), "rirs": (EMPTY, EMPTY)}
     reporter.on_data(TrainingData(None, None, corpora, ("one speaker",), splits))
     recipe = load_recipe("segan-spectral")
-    training = TrainingRun(
-        SimpleNamespace(step=1, processes=SimpleNamespace(world_size=2, device="cpu")), None, [],
-        SimpleNamespace(run_dir="out"), ["steps: 4 before, 1 now"],
-    )  # fmt: skip
-    reporter.on_start(replace(recipe, training=replace(recipe.training, steps=1)), training)
+    state = TrainState(recipe.model, replace(recipe.training, steps=1))
+    state.step, state.processes = 1, SimpleNamespace(world_size=2, device="cpu")
+    reporter.on_start(TrainingRun(state, None, [], SimpleNamespace(run_dir="out"), ["steps: 4 before, 1 now"]))
     assert capsys.readouterr().err == FIRST_LINES
 
 

@@ -4,6 +4,7 @@ python tools/costs.py   writes segan_cli/config/costs.json
 """
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from segan_cli.networks.summary import macs_per_second, weights
 FILE = Path(__file__).parents[1] / "segan_cli" / "config" / "costs.json"
 
 
+@cache
 def cost(model: ModelConfig) -> dict[str, Any]:
     """Weights, multiply-accumulates per second of audio, and receptive field in samples (None: the segment)."""
     generator, discriminator = weights(model)

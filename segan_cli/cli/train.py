@@ -178,7 +178,7 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
                 reporter.on_data(data)
             training = prepare_run(recipe, options, processes, data)
             if processes.is_main:
-                reporter.on_start(recipe, training)
+                reporter.on_start(training)
             with listening(StopAfterStep()) as stop:
                 finished = training.train(reporter, stop)
         if not processes.is_main:

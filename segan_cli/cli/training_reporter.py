@@ -6,14 +6,15 @@ from collections.abc import Callable
 from rich.progress import Progress, TaskID
 
 from segan_cli.cli.console import say, stderr_console
-from segan_cli.config.training import Recipe, ValidationScore
+from segan_cli.config.training import ValidationScore
 from segan_cli.data.recordings import describe_corpus
 from segan_cli.data.training_data import TrainingData
 from segan_cli.losses.reconstruction import LOSSES
-from segan_cli.networks.summary import weights
+from segan_cli.networks.summary import parameters
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.log import Throughput
 from segan_cli.training.run import TrainingRun
+from segan_cli.training.state import TrainState
 from segan_cli.training.validation import Scores
 
 MAX_LISTED = 3  # skipped files to list; data.json has all
@@ -71,13 +72,14 @@ class TrainingReporter:
         for note in data.notes:
             say(f"note: {note}")
 
-    def on_start(self, recipe: Recipe, training: TrainingRun) -> None:
+    def on_start(self, training: TrainingRun) -> None:
         """Print changed settings, networks, device and run folder, and start the progress bar."""
-        self.best_by = recipe.training.best_by
-        processes, steps, first_step = training.state.processes, recipe.training.steps, training.state.step
+        state = training.state
+        self.best_by = state.training.best_by
+        processes, steps, first_step = state.processes, state.training.steps, state.step
         for line in training.changes:
             say(f"changed since the last start: {line}")
-        for line in describe_networks(recipe):
+        for line in describe_networks(state):
             say(line)
         count = f" with {processes.world_size} processes" if processes.world_size > 1 else ""
         resumed = f", resuming at step {first_step} of {steps}" if first_step else ""
@@ -125,17 +127,17 @@ class TrainingReporter:
         say(f"validation at step {step}: {format_scores(scores)}{', best so far' if best else ''}")
 
 
-def describe_networks(recipe: Recipe) -> list[str]:
+def describe_networks(state: TrainState) -> list[str]:
     """Describe both networks, a line each, and warn of schedules that are longer than the training."""
-    training, model = recipe.training, recipe.model
+    training = state.training
     adversarial, steps = training.adversarial, training.steps
     full_strength = adversarial.start + adversarial.ramp_steps
-    n_generator, n_discriminator = weights(model)
-    lines = [f"generator: {model.preset}, {n_generator:,} weights"]
+    lines = [f"generator: {state.model_config.preset}, {parameters(state.generator):,} weights"]
     if adversarial.weight and adversarial.start < steps:
         ramp = f", at full strength from step {full_strength}" if adversarial.ramp_steps else ""
         lines.append(
-            f"discriminator: {adversarial.objective}, {n_discriminator:,} weights, from step {adversarial.start}{ramp}"
+            f"discriminator: {adversarial.objective}, {parameters(state.discriminator):,} weights,"
+            f" from step {adversarial.start}{ramp}"
         )
     else:
         lines.append("discriminator: none")
