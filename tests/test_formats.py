@@ -1,6 +1,7 @@
 """Every container, rate and channel count comes back as it went in, and at the same time."""
 
 import dataclasses
+from itertools import cycle
 
 import numpy as np
 import pytest
@@ -48,25 +49,25 @@ def write(path, samples, rate_hz, format, subtype):
 def test_length_rate_channels_and_encoding_are_kept(identity, ending, tmp_path):
     format, subtypes = ENCODINGS[ending]
     tried = 0
-    for subtype in subtypes:
-        for rate_hz in RATES_HZ:
-            for channels in CHANNELS:
-                source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
-                samples = 0.5 * np.stack([voice(0.6, rate_hz, seed=s) for s in range(channels)], 1)
-                if not write(source, samples, rate_hz, format, subtype):
-                    continue
-                tried += 1
-                identity.enhance_file(source, target, force=True)
-                before, after = soundfile.info(source), soundfile.info(target)
-                what = f"{subtype} {rate_hz} Hz {channels} channels"
-                assert (after.samplerate, after.channels) == (before.samplerate, before.channels), what
-                assert (after.format, after.subtype) == (before.format, before.subtype), what
-                heard, expected = (soundfile.read(path, always_2d=True)[0] for path in (target, source))
-                assert len(heard) == len(expected), what
-                if subtype not in LOSSY:
-                    assert np.abs(heard - expected).max() <= STEPS.get(subtype, 0.04) * 1.01 + 2e-5, what
-                else:
-                    assert delay(heard[:, 0], expected[:, 0]) == 0, what
+    every = [(subtypes[0], rate_hz, channels) for rate_hz in RATES_HZ for channels in CHANNELS]
+    some = [(subtype, *pair) for subtype in subtypes[1:] for pair in zip(RATES_HZ, cycle(CHANNELS))]
+    for subtype, rate_hz, channels in (*every, *some):
+        source, target = tmp_path / f"in.{ending}", tmp_path / f"out.{ending}"
+        samples = 0.5 * np.stack([voice(0.6, rate_hz, seed=s) for s in range(channels)], 1)
+        if not write(source, samples, rate_hz, format, subtype):
+            continue
+        tried += 1
+        identity.enhance_file(source, target, force=True)
+        before, after = soundfile.info(source), soundfile.info(target)
+        what = f"{subtype} {rate_hz} Hz {channels} channels"
+        assert (after.samplerate, after.channels) == (before.samplerate, before.channels), what
+        assert (after.format, after.subtype) == (before.format, before.subtype), what
+        heard, expected = (soundfile.read(path, always_2d=True)[0] for path in (target, source))
+        assert len(heard) == len(expected), what
+        if subtype not in LOSSY:
+            assert np.abs(heard - expected).max() <= STEPS.get(subtype, 0.04) * 1.01 + 2e-5, what
+        else:
+            assert delay(heard[:, 0], expected[:, 0]) == 0, what
     assert tried >= 6
 
 
