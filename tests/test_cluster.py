@@ -99,6 +99,10 @@ def test_a_stopped_batch_continued_with_a_lost_node_gives_the_outputs_of_one_mac
     assert {line["model"] for line in lines if line["error"] or line["skipped"]} == {None}
     assert {line["model"] for line in lines if not (line["error"] or line["skipped"])} == {"default"}
     assert "segan: s3://corpus/in/text.wav: not a readable audio file" in result.stderr
+    summary = next(line for line in result.stderr.splitlines() if " enhanced" in line)
+    assert summary.startswith(f"segan: {N - len(before)} enhanced (")
+    assert summary.endswith(f"), {len(before)} skipped because their output exists, 2 failed")
+    assert f"{N} of {N + 1} outputs already exist" in segan("enhance", *words).stderr
     after = bucket.find("corpus/out", detail=True)
     assert {name.removeprefix("corpus/out/"): bucket.cat(name) for name in after} == contents(folder / "out")
     assert all(after[name]["LastModified"] == then["LastModified"] for name, then in before.items())
