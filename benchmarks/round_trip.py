@@ -5,8 +5,8 @@ python benchmarks/round_trip.py [--seconds 600] [--buffer 40]
 Noise is played into the left channel of a sink that nobody hears, which is the microphone; `segan live --strength 0`,
 which leaves the sound as it is but runs the model, plays into the right one. A recording of both says what came of the
 noise, and, on the same clock, what segan made of that. A second has a dropout where it does not correlate, or where its
-delay is not that of the second before. As this process does nothing but sleep meanwhile, a sleep that lasts too long
-shows that the machine had no time for anyone.
+delay is not that of the second before. Meanwhile, this process sleeps on each core: where a sleep lasts too long, that
+core had no time for anyone.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 import numpy as np
@@ -58,19 +59,28 @@ def dropouts(lags: Array, peaks: Array) -> set[int]:
 
 
 def play(noise: Array) -> list[float]:
-    """Play noise; returns when this process slept too long, in seconds from the start."""
+    """Play noise; returns when a sleep on a core was too long, in seconds from the start."""
     words = ["pacat", "--device=player", "--channels=1", *FORMAT]
-    pauses, began = [], time.monotonic()
+    pauses: list[float] = []
     with tempfile.TemporaryFile() as file:
         file.write(noise.tobytes())
         file.seek(0)
-        player = subprocess.Popen(words, stdin=file)
-        while player.poll() is None:
-            before = time.monotonic()
-            time.sleep(SLEEP_S)
-            if time.monotonic() - before > PAUSE_S:
-                pauses.append(before - began)
-    return pauses
+        player, began = subprocess.Popen(words, stdin=file), time.monotonic()
+
+        def sleep(core: int) -> None:
+            os.sched_setaffinity(0, {core})  # of this thread
+            while player.poll() is None:
+                before = time.monotonic()
+                time.sleep(SLEEP_S)
+                if time.monotonic() - before > PAUSE_S:
+                    pauses.append(before - began)
+
+        threads = [threading.Thread(target=sleep, args=(core,)) for core in os.sched_getaffinity(0)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    return sorted(pauses)
 
 
 def measure(noise: Array, buffer_ms: float) -> tuple[Array, list[float], list[str]]:

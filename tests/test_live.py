@@ -8,6 +8,7 @@ import subprocess
 import sys
 from threading import Event, Thread
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from click.testing import CliRunner
 from conftest import hiss, voice
 from rich.console import Console
 
-from segan_cli.audio.devices import MAX_BLOCKS, WAITING, BlockQueue, find_device
+from segan_cli.audio.devices import MAX_MORE, NICENESS, BlockQueue, StreamShape, find_device
 from segan_cli.backends.export import export
 from segan_cli.cli import segan
 from segan_cli.cli.live import meter, watch
@@ -28,6 +29,8 @@ from segan_cli.networks.checkpoint import Model
 from segan_cli.networks.families import build_generator
 
 RATE_HZ, BLOCK = 48_000, 768
+SHAPE = StreamShape(RATE_HZ, 1, 4, 0.0)
+WAITING = 3
 UP = "\x1b[1A"  # moves the cursor
 DEVICES = [
     ("Built-in microphone", 2, 0), ("USB Audio", 1, 0), ("Loudspeakers", 0, 2), ("USB Audio out", 0, 2),
@@ -109,6 +112,7 @@ def sounds(monkeypatch):
         OutputStream=lambda **shape: Stream(sounds, **shape),
     )
     monkeypatch.setitem(sys.modules, "sounddevice", library)
+    monkeypatch.setattr("os.setpriority", Mock())
     return sounds
 
 
@@ -254,7 +258,7 @@ def test_time_in_which_the_program_is_stopped_is_not_taken_for_a_device_that_sta
     checks = []
     enhancement = SimpleNamespace(n_blocks=0, ended=SimpleNamespace(wait=checks.append))
     with pytest.raises(AudioError, match="no sound for 3 s"):
-        watch(enhancement, BlockQueue(4, 1), "a to b", None)
+        watch(enhancement, BlockQueue(SHAPE), "a to b", None)
     assert sum(checks) == pytest.approx(3, abs=0.11)  # seconds that were waited for, whatever the clock says
 
 
@@ -263,6 +267,13 @@ def test_an_output_that_plays_nothing_is_reported(sounds, model, monkeypatch):
     sounds.blocks, sounds.plays = iter(np.zeros((3_000, BLOCK, 1), np.float32)), False
     sounds.on_close = lambda: [*sounds.blocks]
     assert "no sound for 0.2 s" in str(live("--model", model).exception)
+
+
+def test_a_higher_priority_is_requested_but_not_required(sounds, model, monkeypatch):
+    request = Mock(side_effect=PermissionError)
+    monkeypatch.setattr("os.setpriority", request)
+    assert "a device has stopped" in str(live("--model", model).exception)
+    request.assert_called_once_with(os.PRIO_PROCESS, 0, NICENESS)
 
 
 def test_devices_that_give_nothing_are_reported(sounds, model, monkeypatch):
@@ -327,7 +338,7 @@ def blocks_of(numbers):
 
 
 def test_silence_is_played_until_enough_blocks_wait_and_after_none_was_there():
-    queue = BlockQueue(4, 1)
+    queue = BlockQueue(SHAPE)
     for start in (1, 10):
         played = []
         for block in blocks_of(range(start, start + WAITING + 1)):
@@ -340,20 +351,32 @@ def test_silence_is_played_until_enough_blocks_wait_and_after_none_was_there():
 
 
 def test_oldest_blocks_are_lost_when_too_many_wait():
-    queue = BlockQueue(4, 1)
+    queue = BlockQueue(SHAPE)
     for block in blocks_of(range(20)):  # before the other device has begun
         queue.push(block)
     assert queue.n_lost == 0
     assert queue.pop()[0, 0] == 20 - WAITING
-    for block in blocks_of(range(20, 20 + MAX_BLOCKS)):  # while it stands still
+    for block in blocks_of(range(20, 20 + WAITING + MAX_MORE)):  # while it stands still
         queue.push(block)
     assert queue.n_lost == 1
-    assert queue.pop()[0, 0] == 20 + MAX_BLOCKS - WAITING
+    assert queue.pop()[0, 0] == 20 + MAX_MORE
+
+
+@pytest.mark.parametrize(("buffer_ms", "n_blocks"), [(5, 3), (40, 3), (48, 3), (49, 4), (100, 7)])
+def test_a_larger_buffer_queues_more_blocks_between_the_devices(buffer_ms, n_blocks):
+    shape = StreamShape(RATE_HZ, 1, BLOCK, buffer_ms / 1e3)
+    queue = BlockQueue(shape)
+    played = []
+    for number in range(1, 12):
+        queue.push(np.full((1, BLOCK), number, np.float32))
+        played.append(queue.pop()[0, 0])
+    assert shape.waiting == n_blocks
+    assert played == [0] * (n_blocks - 1) + list(range(1, 13 - n_blocks))
 
 
 @pytest.mark.parametrize("drift", [-5e-4, 5e-4])
 def test_clocks_that_drift_apart_cause_neither_losses_nor_jumps(drift):
-    queue, size, n_blocks = BlockQueue(64, 1), 64, 20_000
+    queue, size, n_blocks = BlockQueue(StreamShape(RATE_HZ, 1, 64, 0.004)), 64, 20_000
     sound = np.sin(2 * np.pi * np.arange(n_blocks * size) / (10 * size)).astype(np.float32)
     played, ready = [], 0.0
     for block in sound.reshape(-1, 1, size):

@@ -1,8 +1,11 @@
 """Microphones and loudspeakers, through PortAudio."""
 
+import math
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,9 +19,10 @@ from segan_cli.process.stopping import time_limit
 Array = NDArray[np.float32]
 Direction = Literal["input", "output"]
 
-WAITING, MAX_BLOCKS = 3, 8  # blocks between the devices: at first and on average, and at most
+MIN_WAITING, MAX_MORE = 3, 5  # blocks between the devices: waiting at least, and more than wait at most
 SMOOTHING = 0.998  # per block, of their number
 OPEN_S = 60.0  # in which devices open, for which a system may have to ask its user
+NICENESS = -11  # of PulseAudio and PipeWire
 ANSWER_S = 10.0  # in which a sound server does other things
 NO_ANSWER = "the sound server does not respond; restart it, then try again"
 
@@ -47,7 +51,12 @@ class StreamShape:
     rate_hz: int
     channels: int
     block: int  # samples
-    buffer_s: float  # of each device
+    buffer_s: float  # of each device, and between them
+
+    @property
+    def waiting(self) -> int:
+        """Number of blocks between the devices, at first and on average."""
+        return max(MIN_WAITING, math.ceil(self.buffer_s * self.rate_hz / self.block))
 
 
 def load_sounddevice() -> Any:
@@ -115,36 +124,37 @@ def find_device(wanted: str | None, direction: Direction) -> Device:
 class BlockQueue:
     """Blocks between two devices; as their clocks drift apart, two are faded into one, or one is repeated."""
 
-    def __init__(self, block: int, channels: int) -> None:
-        self.silence = self.last = np.zeros((channels, block), np.float32)
+    def __init__(self, shape: StreamShape) -> None:
+        self.waiting = shape.waiting
+        self.silence = self.last = np.zeros((shape.channels, shape.block), np.float32)
         self.blocks: deque[Array] = deque()
-        self.filling = True  # up to WAITING blocks, at first and after there were none
-        self.mean: float = WAITING  # number of blocks, smoothed
+        self.filling = True  # up to `waiting` blocks, at first and after there were none
+        self.mean: float = self.waiting  # number of blocks, smoothed
         self.n_lost = 0  # times that sound was missing, or there was too much of it
         self.n_played = 0  # blocks that the output device has requested
 
     def push(self, block: Array) -> None:
         """Append a block; the oldest ones are lost when there are too many."""
         self.blocks.append(block)
-        if len(self.blocks) > MAX_BLOCKS:
+        if len(self.blocks) > self.waiting + MAX_MORE:
             self.begin_anew()
-        while self.filling and len(self.blocks) > WAITING:
+        while self.filling and len(self.blocks) > self.waiting:
             self.blocks.popleft()
 
     def pop(self) -> Array:
         """Return the next block, or silence until there are enough."""
         self.n_played += 1
-        if len(self.blocks) < (WAITING if self.filling else 1):
+        if len(self.blocks) < (self.waiting if self.filling else 1):
             if not self.filling:
                 self.begin_anew()
             return self.silence
         self.filling = False
         self.mean = SMOOTHING * self.mean + (1 - SMOOTHING) * len(self.blocks)
         block = self.blocks.popleft()
-        if self.mean > WAITING + 1 and self.blocks:
+        if self.mean > self.waiting + 1 and self.blocks:
             self.mean -= 1
             block = fade(block, self.blocks.popleft())
-        elif self.mean < WAITING - 1:
+        elif self.mean < self.waiting - 1:
             self.mean += 1
             self.blocks.appendleft(block)
             block = fade(block, self.last)
@@ -152,9 +162,9 @@ class BlockQueue:
         return block
 
     def begin_anew(self) -> None:
-        """Count a loss, and queue WAITING blocks before the next one is played."""
+        """Count a loss, and queue `waiting` blocks before the next one is played."""
         self.n_lost += 1
-        self.filling, self.mean = True, WAITING
+        self.filling, self.mean = True, self.waiting
 
 
 def fade(first: Array, second: Array) -> Array:
@@ -172,7 +182,8 @@ def open_devices(
     Raises AudioError when a device cannot be opened.
     """
     sounddevice = load_sounddevice()
-    queue = BlockQueue(shape.block, shape.channels)
+    raise_priority()
+    queue = BlockQueue(shape)
 
     def record(samples: Array, _n: int, _time: Any, overflow: Any) -> None:
         queue.n_lost += bool(overflow)
@@ -204,6 +215,13 @@ def open_devices(
     finally:
         with time_limit(ANSWER_S, NO_ANSWER):
             streams.close()
+
+
+def raise_priority() -> None:
+    """Run this thread, and those that it starts, before other programs, if the system allows it."""
+    if sys.platform != "win32":  # PortAudio does it there
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
 
 
 def reason(error: Exception) -> str:

@@ -30,8 +30,12 @@ LOWEST_DB, BAR_WIDTH = -60, 10  # of the meter, which fits into 80 columns
 @click.option("--rate", type=Whole(8_000, 192_000), metavar="HZ", help="Sampling rate.  [default: that of the input]")
 @click.option("--channels", type=Whole(1, 2), default=1, metavar="N", help="1 or 2.  [default: 1]")
 @click.option(
-    "--buffer", type=Finite(5, 1_000), default=40.0, metavar="MS", help="Buffer of each device.  [default: 40]"
-)
+    "--buffer",
+    type=Finite(5, 1_000),
+    default=40.0,
+    metavar="MS",
+    help="Buffer of each device, and between them.  [default: 40]",
+)  # fmt: skip
 @click.option("-q", "--quiet", is_flag=True, help="Hide the level meter.")
 def live(
     source: str | None, target: str | None, list_devices: bool, model: str, strength: float, rate: int | None,
@@ -39,8 +43,8 @@ def live(
 ) -> None:  # fmt: skip
     """Remove noise from a microphone while it records.
 
-    The sound goes to an output device, 80 ms later plus the buffers of both devices. Other programs can record it
-    from a virtual device (docs/live.md). Press Ctrl-C to stop.
+    The sound goes to an output device, about 160 ms later (see --buffer). Other programs can record it from a virtual
+    device (docs/live.md). Press Ctrl-C to stop.
 
     \b
     Examples:
@@ -81,7 +85,7 @@ def run(
     enhancement: "LiveEnhancement", source: "Device", target: "Device", channels: int, buffer_s: float, quiet: bool
 ) -> None:
     """Enhance until Ctrl-C; raises AudioError when a device stops."""
-    from segan_cli.audio.devices import WAITING, StreamShape, open_devices
+    from segan_cli.audio.devices import StreamShape, open_devices
     from segan_cli.cli.console import duration, say, stderr_console
     from segan_cli.errors import AudioError, StoppedError
     from segan_cli.process.standard_streams import without_library_messages
@@ -89,7 +93,7 @@ def run(
 
     names = f"{source.name} to {target.name}"
     shape = StreamShape(enhancement.rate_hz, channels, enhancement.block, buffer_s)
-    delay_s = enhancement.delay_s + WAITING * enhancement.block / enhancement.rate_hz + 2 * buffer_s
+    delay_s = enhancement.delay_s + shape.waiting * enhancement.block / enhancement.rate_hz + 2 * buffer_s
     gc.collect()
     gc.freeze()  # a search of all objects for garbage takes 20 ms, and longer on a busy machine, and stops the sound
     with (
