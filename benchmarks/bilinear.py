@@ -41,14 +41,14 @@ class Slope(nn.Module):
         return (self.y * candidate)[:, 0]
 
 
-def trajectory(simultaneous: bool, game: AdversarialConfig) -> list[tuple[float, float]]:
+def trajectory(simultaneous: bool, game: AdversarialConfig, steps: int = STEPS) -> list[tuple[float, float]]:
     """The points (x, y) of a training, the start included."""
     network, x = Slope(START[1]), nn.Parameter(torch.tensor([[START[0]]]))
     players = torch.optim.SGD(network.parameters(), RATE), torch.optim.SGD([x], RATE)
     adversary = Adversary(network, players[0], game)
     real, condition = torch.zeros(1, 1), torch.zeros(1, 0)
     path = [START]
-    for _ in range(STEPS):
+    for _ in range(steps):
         loss, _ = adversary(real, x.detach(), condition)
         (slope,) = torch.autograd.grad(loss, [network.y])
         before = torch.autograd.grad(adversary.generator_loss(real, x, condition), [x])

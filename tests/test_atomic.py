@@ -40,7 +40,7 @@ def test_outputs_with_a_common_prefix_do_not_overwrite_each_other(tmp_path):
     for name in recordings:
         soundfile.write(tmp_path / name, voice(0.3) + hiss(0.3), 16_000)
     for _ in range(2):
-        result = segan("enhance", tmp_path, "-o", tmp_path / "out", "--jobs", 4, "--force")
+        result = segan("enhance", tmp_path, "-o", tmp_path / "out", "--jobs", 2, "--force")
         assert (result.returncode, names(tmp_path / "out")) == (0, sorted(recordings)), result.stderr
 
 

@@ -33,11 +33,12 @@ def test_the_documentation_shows_the_results(name):
 
 
 def test_only_simultaneous_steps_of_the_bilinear_game_diverge():
-    ends = {name: math.hypot(*bilinear.trajectory(*play)[-1]) for name, play in bilinear.PLAYS.items()}
-    assert ends["simultaneous"] == pytest.approx((1 + bilinear.RATE**2) ** (bilinear.STEPS / 2), rel=1e-3)
+    ends = {name: math.hypot(*bilinear.trajectory(*play, 100)[-1]) for name, play in bilinear.PLAYS.items()}
+    assert ends["simultaneous"] == pytest.approx((1 + bilinear.RATE**2) ** 50, rel=1e-3)
     assert 0.9 < ends["alternating"] < 1.1
-    assert ends["simultaneous, R1 0.5"] < 1e-3
-    assert ends["alternating, unrolled 1"] < 0.1
+    damped = abs(complex(1 - bilinear.RATE / 4, bilinear.RATE * math.sqrt(1 - 1 / 16))) ** 100
+    assert ends["simultaneous, R1 0.5"] == pytest.approx(damped, rel=0.3)
+    assert ends["alternating, unrolled 1"] < 0.7
 
 
 @pytest.mark.parametrize("distance", [0.5, 2.0])
@@ -74,7 +75,7 @@ def test_each_generator_loss_has_the_gradient_of_its_documented_divergence():
 
 def test_a_game_is_reproducible_and_learns_the_modes_of_an_easy_target():
     target = toys.Mixture(torch.tensor([[1.0, 0.0], [-1.0, 0.0]]), 0.3)
-    setting = toys.Setting(toys.AdversarialConfig("non-saturating"), steps=400)
+    setting = toys.Setting(toys.AdversarialConfig("non-saturating"), steps=300)
     scores = [mixtures.measure(target, toys.play(target, setting, seed)) for seed in (0, 0)]
     assert scores[0] == scores[1]
     assert scores[0]["modes"] == 2

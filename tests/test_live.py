@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from conftest import hiss, voice
 from rich.console import Console
 
-from segan_cli.audio.devices import MAX_MORE, NICENESS, BlockQueue, StreamShape, find_device
+from segan_cli.audio.devices import MAX_MORE, REAL_TIME_PRIORITY, BlockQueue, StreamShape, find_device
 from segan_cli.backends.export import export
 from segan_cli.cli import segan
 from segan_cli.cli.live import meter, watch
@@ -112,7 +112,7 @@ def sounds(monkeypatch):
         OutputStream=lambda **shape: Stream(sounds, **shape),
     )
     monkeypatch.setitem(sys.modules, "sounddevice", library)
-    monkeypatch.setattr("os.setpriority", Mock())
+    monkeypatch.setattr("os.sched_setscheduler", Mock())
     return sounds
 
 
@@ -269,11 +269,11 @@ def test_an_output_that_plays_nothing_is_reported(sounds, model, monkeypatch):
     assert "no sound for 0.2 s" in str(live("--model", model).exception)
 
 
-def test_a_higher_priority_is_requested_but_not_required(sounds, model, monkeypatch):
+def test_real_time_scheduling_is_requested_but_not_required(sounds, model, monkeypatch):
     request = Mock(side_effect=PermissionError)
-    monkeypatch.setattr("os.setpriority", request)
+    monkeypatch.setattr("os.sched_setscheduler", request)
     assert "a device has stopped" in str(live("--model", model).exception)
-    request.assert_called_once_with(os.PRIO_PROCESS, 0, NICENESS)
+    request.assert_called_once_with(0, os.SCHED_RR, os.sched_param(REAL_TIME_PRIORITY))
 
 
 def test_devices_that_give_nothing_are_reported(sounds, model, monkeypatch):

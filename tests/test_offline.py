@@ -121,13 +121,18 @@ def test_the_telemetry_variable_is_restored_after_loading(value, monkeypatch):
     assert result.stdout.strip() == f"['1'] {value}"
 
 
-def test_recordings_without_a_reference_get_dnsmos_and_no_other_file_is_written(tmp_path):
+def test_dnsmos_rates_noisy_speech_lower_without_a_reference_and_no_other_file_is_written(tmp_path):
     pytest.importorskip("speechmos")
-    soundfile.write(tmp_path / "in.wav", voice(1.0) + hiss(1.0), 16_000)
+    speech = 0.15 * (voice(3.0) + hiss(3.0, level=3e-3))
+    for name, level in (("clean", 0), ("noisy", 0.03)):
+        soundfile.write(tmp_path / f"{name}.wav", speech + hiss(3.0, seed=1, level=level), 16_000)
     home = tmp_path / "home"
     home.mkdir()
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "ORT_"))}
     words = command("evaluate", "--noisy", tmp_path, "--dnsmos", "--json", "--no-cache", "--jobs", 1)
     result = subprocess.run(words, env=environment | {"HOME": str(home)}, capture_output=True, text=True, check=True)
-    assert set(json.loads(result.stdout)["measures"]) == {"dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"}
+    clean, noisy = (file["scores"]["noisy"] for file in json.loads(result.stdout)["files"])
+    assert set(clean) == set(noisy) == {"dnsmos_sig", "dnsmos_bak", "dnsmos_ovrl", "dnsmos_p808"}
+    assert all(1 <= score <= 5 for score in (*clean.values(), *noisy.values()))
+    assert clean["dnsmos_bak"] > noisy["dnsmos_bak"] + 0.5
     assert list(home.iterdir()) == []

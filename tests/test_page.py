@@ -127,29 +127,39 @@ def browser():
         running.close()
 
 
+@pytest.fixture(scope="module")
+def tabs(browser):
+    """Tabs by their options, each with what it has logged and requested; tests share them, as a new one takes long."""
+    return {}
+
+
 @pytest.fixture
-def open_page(browser):
+def open_page(browser, tabs):
     """A function that opens a file; at the end nothing may have been logged or requested from the network."""
-    contexts, messages, requests = [], [], []
+    used = []
 
     def opened(path, script="", **options):
-        context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
-        contexts.append(context)
-        context.set_default_timeout(PATIENCE_S * 1_000)
-        context.add_init_script(CLOCK + script)
-        page = context.new_page()
-        page.on("console", lambda message: messages.append(message.text))
-        page.on("pageerror", lambda error: messages.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
+        key = json.dumps([script, options])
+        if key not in tabs:
+            context = browser.new_context(**{"viewport": {"width": 1200, "height": 900}, **options})
+            context.set_default_timeout(PATIENCE_S * 1_000)
+            context.add_init_script(CLOCK + script)
+            page, messages, requests = context.new_page(), [], []
+            page.on("console", lambda message: messages.append(message.text))
+            page.on("pageerror", lambda error: messages.append(str(error)))
+            page.on("request", lambda request: requests.append(request.url))
+            tabs[key] = page, messages, requests
+        used.append(tabs[key])
+        page = tabs[key][0]
+        page.goto("about:blank")  # so that nothing of this file is kept
         page.goto(path.as_uri())
         wait_for(page, "player.length > 0")
         return page
 
     yield opened
-    assert messages == []
-    assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
-    for context in contexts:
-        context.close()
+    for _, messages, requests in used:
+        assert messages == []
+        assert [url for url in requests if not url.startswith(("file:", "data:"))] == []
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ Direction = Literal["input", "output"]
 MIN_WAITING, MAX_MORE = 3, 5  # blocks between the devices: waiting at least, and more than wait at most
 SMOOTHING = 0.998  # per block, of their number
 OPEN_S = 60.0  # in which devices open, for which a system may have to ask its user
-NICENESS = -11  # of PulseAudio and PipeWire
+REAL_TIME_PRIORITY = 5  # of PulseAudio
 ANSWER_S = 10.0  # in which a sound server does other things
 NO_ANSWER = "the sound server does not respond; restart it, then try again"
 
@@ -182,7 +182,7 @@ def open_devices(
     Raises AudioError when a device cannot be opened.
     """
     sounddevice = load_sounddevice()
-    raise_priority()
+    request_real_time()
     queue = BlockQueue(shape)
 
     def record(samples: Array, _n: int, _time: Any, overflow: Any) -> None:
@@ -217,11 +217,11 @@ def open_devices(
             streams.close()
 
 
-def raise_priority() -> None:
-    """Run this thread, and those that it starts, before other programs, if the system allows it."""
-    if sys.platform != "win32":  # PortAudio does it there
+def request_real_time() -> None:
+    """Run this thread, and those that it starts, before all other programs, if the system allows it."""
+    if sys.platform == "linux":  # elsewhere, the threads of PortAudio run like this anyway
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+            os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(REAL_TIME_PRIORITY))
 
 
 def reason(error: Exception) -> str:
