@@ -126,6 +126,15 @@ def test_folders_without_usable_pairs_are_refused(pairs, what):
         from_folders(pairs / "noisy", pairs / ("other" if what == "apart" else what))
 
 
+def test_noise_is_labelled_by_its_folder_or_by_the_name_of_its_file(pairs):
+    noise = pairs / "kinds"
+    for name in ("room.1/a.wav", "room.2/b.wav", "hum.wav"):
+        (noise / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(noise / name, hiss(1.0), 16_000)
+    labels = {case.labels["noise"] for case in from_mixes(pairs / "clean", noise, range(20), seed=3).all}
+    assert labels == {"room.1", "room.2", "hum"}
+
+
 def test_mixes_have_the_requested_snr_and_are_reproducible(pairs):
     noise = pairs / "hiss"
     noise.mkdir()

@@ -82,6 +82,14 @@ def whole(recordings, recording, noisy=False):
     return recordings.excerpt(recording.name, 0, recording.length, noisy)
 
 
+def test_pairs_in_a_manifest_of_noise_are_refused(tmp_path):
+    for name in ("a.wav", "b.wav"):
+        soundfile.write(tmp_path / name, hiss(1.0), 16_000)
+    (tmp_path / "m.csv").write_text("path,noisy\na.wav,b.wav\n")
+    with pytest.raises(CorpusError, match=r"a\.wav: noise cannot be a noisy/clean pair; remove `noisy`"):
+        load(tmp_path, noise=[tmp_path / "m.csv"])
+
+
 @pytest.mark.parametrize(
     ("name", "make_row"),
     [("a.json", nemo_row), ("a.csv", table_row), ("a.jsonl", table_row), ("cuts.jsonl.gz", lhotse_cut)],

@@ -1,6 +1,7 @@
 """The reconstruction terms against their formulas."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ import torch
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.recipe import load_recipe, recipe_text
 from segan_cli.config.schema import override
-from segan_cli.config.training import Recipe, TrainingConfig
+from segan_cli.config.training import MIN_LENGTHS, Recipe, TrainingConfig
 from segan_cli.errors import ConfigError
 from segan_cli.losses.reconstruction import L1, LOSSES, CompressedSpectrum, MultiResolutionSTFT, Reconstruction
 from segan_cli.losses.signal import Signal
@@ -112,3 +113,21 @@ def test_a_package_may_register_a_loss(tmp_path, monkeypatch):
 def test_bad_weights_of_plugins_are_refused(assignment, says):
     with pytest.raises(ConfigError, match=says):
         override(Recipe(PRESETS["segan-gated"]), [assignment])
+
+
+@pytest.mark.parametrize(("name", "length"), MIN_LENGTHS.items())
+def test_a_loss_is_refused_for_segments_shorter_than_it_can_use(name, length):
+    def loss(n):
+        clean = torch.randn(2, 1, n, generator=torch.Generator().manual_seed(0))
+        return LOSSES[name]()(Signal(0.9 * clean), Signal(clean))
+
+    assert torch.isfinite(loss(length))
+    with pytest.raises(RuntimeError):
+        loss(length - 1)
+    training = TrainingConfig(**{f"{other}_weight": float(other == name) for other in LOSSES})
+    long_enough, short = (
+        SimpleNamespace(segment_length=n, discriminator=PRESETS["segan"].discriminator) for n in (length, length - 1)
+    )
+    Recipe(long_enough, training)
+    with pytest.raises(ConfigError, match=f"{name}_weight: this loss needs a segment_length of {length} or more"):
+        Recipe(short, training)

@@ -40,7 +40,7 @@ from segan_cli.training.log import Throughput, ThroughputMeter
 from segan_cli.training.metricgan import pesq_quality
 from segan_cli.training.run import explained_errors
 from segan_cli.training.state import PARTS, TrainState, learning_rate_factor, model_of, read_state
-from segan_cli.training.step import train_step
+from segan_cli.training.step import balanced_gradient, train_step
 
 TINY = ModelConfig(
     "tiny",
@@ -665,6 +665,24 @@ def test_keep_limits_the_number_of_step_models(source, tmp_path):
     kept = sorted(path.name for path in (tmp_path / "run").glob("step-*"))
     assert kept == ["step-0000002.safetensors", "step-0000003.safetensors"]
     assert load_model(tmp_path / "run" / kept[0]).provenance["steps"] == 2
+
+
+def test_the_model_of_the_largest_step_is_kept(source, tmp_path):
+    (tmp_path / "run").mkdir()
+    for step in (9_999_999, 10_000_000):
+        (tmp_path / "run" / f"step-{step}.safetensors").touch()
+    train(source, tmp_path / "run", fast(steps=1, validate_every=1, keep=1))
+    assert [path.name for path in (tmp_path / "run").glob("step-*")] == ["step-10000000.safetensors"]
+
+
+def test_small_adversarial_gradients_survive_fp16():
+    state = TrainState(TINY, fast(precision="fp16"))
+    state.generator_scaler = torch.amp.GradScaler("cpu", init_scale=2.0**20)
+    output = torch.linspace(0.1, 1, 8).view(1, 1, 8).requires_grad_()
+    adversarial = 1e-9 * output.half().float().sum()
+    _, norms = balanced_gradient(state, output, output.square().sum(), adversarial)
+    weight = state.training.adversarial.weight
+    assert float(norms["adversarial_gradient"]) == pytest.approx(weight * 1e-9 * 8**0.5, rel=1e-3)
 
 
 def test_a_training_starts_from_a_model_or_a_state(source, tmp_path):

@@ -11,6 +11,7 @@ MAX_WEIGHTS = 400_000_000
 MAX_MACS = 64e9  # multiply-accumulates per second of audio
 MAX_ACTIVATIONS = 2**26  # outputs of a layer per segment
 MAX_LAYERS, MAX_CHANNELS, MAX_TAPS, MAX_STRIDE, MAX_DILATION = 32, 16_384, 1_023, 1_024, 4_096
+RMS_RANGE = 1e-6, 1.0  # of the level that inputs are normalised to
 
 
 @dataclass(frozen=True)
@@ -48,9 +49,3 @@ def check_layers(name: str, channels: Sizes, strides: Sizes, kernel_size: int) -
                 raise ConfigError(f"{name}: {field} {value}; it must lie between 1 and {limit}")
     if kernel_size % 2 == 0:
         raise ConfigError(f"{name}: kernel_size {kernel_size} is even; it must be odd")
-
-
-def check_rms(name: str, input_rms: float | None) -> None:
-    """Raise ConfigError if a normalisation level is out of range."""
-    if input_rms is not None and not 1e-6 <= input_rms <= 1:
-        raise ConfigError(f"{name}: input_rms {input_rms:g}; it must lie between 1e-6 and 1")

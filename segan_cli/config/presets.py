@@ -55,5 +55,7 @@ SEGAN_LIVE = ModelConfig(  # causal, with a delay of one frame, 32 ms
 )
 SEGAN_SLIM = replace(scaled(SEGAN, 0.25), preset="segan-slim")
 
-ALL = SEGAN, SEGAN_SLIM, SEGAN_PLUS, SEGAN_DILATED, SEGAN_GATED, SEGAN_SPECTRAL, SEGAN_LIVE
-PRESETS = {model.preset: model for model in ALL}
+PRESETS = {
+    model.preset: model
+    for model in (SEGAN, SEGAN_SLIM, SEGAN_PLUS, SEGAN_DILATED, SEGAN_GATED, SEGAN_SPECTRAL, SEGAN_LIVE)
+}

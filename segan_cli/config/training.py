@@ -12,6 +12,7 @@ MAX_LEVEL_DB = 200.0  # beyond, amplitudes overflow
 MAX_GAP_MS = 10_000.0
 MAX_LEARNING_RATE = 1e30  # beyond, weights overflow before the loss does
 MAX_WEIGHT = 1e6  # of a loss term
+MIN_LENGTHS = {"spectral": 512, "stft": 1_025, "perceptual": 512, "stoi": 7_936}  # samples that losses need
 
 NoiseKind = Literal["white", "pink", "brown", "hum", "speech-shaped"]
 CodecName = Literal["mu-law", "gsm", "opus", "vorbis", "mp3"]
@@ -231,10 +232,9 @@ class Recipe:
     data: DataConfig = field(default_factory=DataConfig)
 
     def __post_init__(self) -> None:
-        if self.training.perceptual_weight and self.model.segment_length < 512:
-            raise ConfigError("perceptual_weight: PESQ needs a segment_length of 512 or more")
-        if self.training.stoi_weight and self.model.segment_length < 7_000:
-            raise ConfigError("stoi_weight: STOI needs a segment_length of 7000 or more")
+        for name, length in MIN_LENGTHS.items():
+            if self.training.reconstruction()[name] and self.model.segment_length < length:
+                raise ConfigError(f"{name}_weight: this loss needs a segment_length of {length} or more")
         adversarial = self.training.adversarial
         unrolled_penalty = adversarial.unrolled_steps and adversarial.has_gradient_penalty
         if self.model.discriminator.has_batch_norm and unrolled_penalty:

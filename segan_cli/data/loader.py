@@ -28,7 +28,7 @@ class SamplingPlan:
 
     seed: int
     length: int  # samples per segment
-    rounds: int  # batches per step from step `start` on; before it is one
+    rounds: int  # batches per step from step `start` on; earlier steps have one
     start: int
     indices: range  # of the batch, for this process
 

@@ -1,7 +1,7 @@
 """Random streams of a training run: an independent generator for every purpose and place.
 
-Spawn keys keep them apart (numpy.random.SeedSequence). Numbers in the entropy would not, because they are padded with
-zeros. Validation mixes are drawn from the seed without a key.
+Spawn keys keep them apart (numpy.random.SeedSequence). Keys appended to the seed would not: it is padded with zeros, so
+(1,) and (1, 0) would be the same stream. Validation mixes are drawn from the seed without a key.
 """
 
 from enum import IntEnum

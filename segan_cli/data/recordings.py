@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cache, cached_property, lru_cache
 from pathlib import Path
 
@@ -48,16 +48,17 @@ class Recordings:
     """Mono recordings of one sampling rate."""
 
     all: tuple[Recording, ...]
-    indices: dict[str, int] = field(init=False, repr=False)  # by name
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "indices", {recording.name: i for i, recording in enumerate(self.all)})
 
     def __len__(self) -> int:
         return len(self.all)
 
     def __getitem__(self, name: str) -> Recording:
-        return self.all[self.indices[name]]
+        return self.by_name[name]
+
+    @cached_property
+    def by_name(self) -> dict[str, Recording]:
+        """The recordings by name."""
+        return {recording.name: recording for recording in self.all}
 
     def excerpt(self, name: str, offset: int, length: int, noisy: bool = False) -> Array:
         """Samples [length] from `offset` on, full scale 1, zero-padded beyond the ends; of a pair the `noisy` ones."""
@@ -162,9 +163,9 @@ class CorpusSummary:
 class RecordingPool:
     """All recordings for training, or for validation."""
 
-    speech: Recordings = EMPTY  # clean, single or of noisy/clean pairs
-    noise: Recordings = EMPTY
-    rirs: Recordings = EMPTY
+    speech: Recordings  # clean, single or of noisy/clean pairs
+    noise: Recordings
+    rirs: Recordings
 
 
 class CorpusLoader:
@@ -191,7 +192,7 @@ class CorpusLoader:
             else:
                 corpus = scan_speech(path) if kind == "speech" else scan_noise(path)
             recordings += self._decode(corpus, kind, weight, used)
-        return Recordings(tuple(recordings)).where(lambda recording: kind == "speech" or recording.noisy is None)
+        return Recordings(tuple(recordings))
 
     def _decode(self, corpus: Corpus, kind: str, weight: float, used: set[tuple[Content, ...]]) -> list[Recording]:
         """Decode a corpus, select its usable recordings, and add its summary."""
@@ -226,6 +227,8 @@ class CorpusLoader:
 
 def select(utterance: Utterance, entries: dict[Path, CacheEntry | str], is_speech: bool, weight: float) -> Recording:
     """The recording of an utterance; raises CorpusError if it cannot be used."""
+    if len(utterance.files) > 1 and not is_speech:
+        raise CorpusError(f"{utterance.label(utterance.path)}: noise cannot be a noisy/clean pair; remove `noisy`")
     usable: list[CacheEntry] = []
     for path in utterance.files:
         entry = entries[path]

@@ -19,7 +19,7 @@ OTHER_SELECTIONS = re.compile(  # names of columns that select a part too, but i
     r"|from|to|in|out|t[01]|[tx]_?(min|max)|seek|skip|crop|trim|window|region|segments?"
     r"|(time_?)?(spans?|stamps?|intervals?)"
 )
-LENGTHS = re.compile(  # names of columns that select a part beside a start, and tell the length of the file otherwise
+LENGTHS = re.compile(  # columns of a length: beside a start, that of the part, otherwise that of the file
     r"(dur|duration|len|length|(num|n)_(samples|frames))(_?(time|sec|secs|seconds?|s|ms|msec|milli|samples?|frames?))*"
 )
 NUMERIC = tuple("0123456789.+-[{")  # first characters of numbers, lists and objects

@@ -125,7 +125,8 @@ def draw_groups(recordings: Recordings, seed: int) -> Groups:
         sizes[recording.group] = sizes.get(recording.group, 0) + recording.length
     if len(sizes) < 2:
         return frozenset()
-    order = [sorted(sizes)[i] for i in random_stream(seed, Purpose.SPLIT).permutation(len(sizes))]
+    names = sorted(sizes)
+    order = [names[i] for i in random_stream(seed, Purpose.SPLIT).permutation(len(names))]
     wanted, taken = VALIDATION_SHARE * sum(sizes.values()), 0
     drawn: list[str] = []
     for group in order[:-1]:

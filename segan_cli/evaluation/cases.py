@@ -134,9 +134,10 @@ def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) ->
             digest = hashlib.sha256(f"{seed} {name}".encode(errors="surrogateescape")).digest()
             rng = np.random.default_rng(int.from_bytes(digest))
             drawn = noises[int(rng.integers(len(noises)))]
-            kind = composed(drawn.relative_to(noise).parts[0])
+            folder, *rest = drawn.relative_to(noise).parts
+            kind = composed(folder if rest else drawn.stem)
             mix = NoiseMix(path, drawn, snr_db, int(rng.integers(2**31)))
-            cases.append(Case(name, mix, path, labels | {"noise": Path(kind).stem, "snr_db": snr}))
+            cases.append(Case(name, mix, path, labels | {"noise": kind, "snr_db": snr}))
     return unique_cases(cases, (), clean)
 
 

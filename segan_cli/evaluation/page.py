@@ -47,7 +47,7 @@ def fill_template(content: str) -> str:
 
 
 def embed_sounds(result: EvaluationResult, rate_hz: int) -> list[list[dict[str, str]] | None]:
-    """The encoded versions of each recording; None for the recordings that exceed MAX_SOUND_BYTES."""
+    """The encoded versions of each recording; None from the first on that exceeds MAX_SOUND_BYTES."""
     sounds: list[list[dict[str, str]] | None] = [None] * len(result.cases)
     load, total = Loader(result.models), 0
     for i in rank_for_listening(result):

@@ -10,6 +10,7 @@ from segan_cli.measures.score import Score, Undefined, defined
 
 CONFIDENCE = 0.95
 RESAMPLES = 9_999
+BATCH = 100  # resamples at once, for little memory
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,13 @@ def summarise(scores: Sequence[Score]) -> Summary:
     low = high = None
     if len(values) > 1:
         interval = bootstrap(
-            (values,), np.mean, n_resamples=RESAMPLES, confidence_level=CONFIDENCE, method="percentile", rng=0
+            (values,),
+            np.mean,
+            n_resamples=RESAMPLES,
+            batch=BATCH,
+            confidence_level=CONFIDENCE,
+            method="percentile",
+            rng=0,
         ).confidence_interval
         low, high = float(interval.low), float(interval.high)
     undefined = len(scores) - len(values)

@@ -1,1 +1,1 @@
-"""Losses: reconstruction terms on waveforms, adversarial objectives on logits, penalties on the discriminator."""
+"""Losses: reconstruction terms on signals, adversarial objectives on logits, penalties on the discriminator."""

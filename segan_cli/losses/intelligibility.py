@@ -30,13 +30,13 @@ class IntelligibilityDistance(nn.Module):
         self.register_buffer("bands", bands.float(), persistent=False)
 
     def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
-        """Segments [B, 1, T], T at least 7,000 → scalar, the mean over segments."""
+        """Segments [B, 1, T], T at least 7,936 → scalar, the mean over segments."""
         return torch.where(clean.is_active, 1 - self.stoi(enhanced, clean), 0.0).mean()
 
     def stoi(self, enhanced: Signal, clean: Signal) -> Tensor:
         """STOI [B] of segments [B, 1, T]."""
         x, y = (self.envelopes(side) for side in (clean, enhanced))
-        energy = clean.spectrum.power.sum(-1)
+        energy = clean.power.sum(-1)
         active = energy > energy.amax(1, keepdim=True) * 10 ** (-ACTIVE_DB / 10)
         mask = active.unfold(1, CORRELATION_FRAMES, 1)[:, :, None].to(x.dtype)  # [B, S, 1, 30]
         energies = ((side.square() * mask).sum(-1, True) + TINY for side in (x, y))
@@ -47,7 +47,7 @@ class IntelligibilityDistance(nn.Module):
 
     def envelopes(self, side: Signal) -> Tensor:
         """Third-octave magnitudes of every 30 consecutive frames, [B, S, 15, 30]."""
-        return (side.spectrum.power @ self.bands + TINY).sqrt().unfold(1, CORRELATION_FRAMES, 1)
+        return (side.power @ self.bands + TINY).sqrt().unfold(1, CORRELATION_FRAMES, 1)
 
     @staticmethod
     def correlation(x: Tensor, y: Tensor, mask: Tensor) -> Tensor:

@@ -106,7 +106,7 @@ class PerceptualDistance(nn.Module):
 
     def bark(self, side: Signal) -> Tensor:
         """Bark power densities [B, N, 49] of segments [B, 1, T], after level alignment."""
-        power = side.spectrum.power
+        power = side.power
         # |X|² of one side of the spectrum, summed, is half of 512 Σ (w x)², and a Hann window has Σ w² = 0.375 · 512
         in_band = (power * self.speech_band).sum(-1).mean(-1) * 2 / (512 * 512 * 0.375)
         gain = SPEECH_POWER / in_band.clamp_min(1e-12)

@@ -12,6 +12,7 @@ from segan_cli.losses.perceptual import PerceptualDistance
 from segan_cli.losses.signal import Signal
 
 PLUGINS = "segan_cli.losses"  # group of entry points
+EXPONENT, COMPLEX_SHARE = 0.3, 0.3  # of CompressedSpectrum
 
 
 class L1(nn.Module):
@@ -29,19 +30,14 @@ class CompressedSpectrum(nn.Module):
     arXiv 2009.12286).
     """
 
-    def __init__(self, exponent: float = 0.3, complex_share: float = 0.3) -> None:
-        super().__init__()
-        self.exponent, self.complex_share = exponent, complex_share
-
     def compress(self, side: Signal) -> tuple[Tensor, Tensor, Tensor]:
         """Compressed magnitude, real and imaginary part, [B, N, F] each.
 
         Powers are computed by logarithm and exponential, several times as fast as `pow`.
         """
-        spectrum = side.spectrum
-        log_magnitude = 0.5 * (spectrum.power + 1e-8).log()
-        gain = ((self.exponent - 1) * log_magnitude).exp()
-        return (self.exponent * log_magnitude).exp(), spectrum.real * gain, spectrum.imaginary * gain
+        spectrum, log_magnitude = side.spectrum, 0.5 * (side.power + 1e-8).log()
+        gain = ((EXPONENT - 1) * log_magnitude).exp()
+        return (EXPONENT * log_magnitude).exp(), spectrum.real * gain, spectrum.imag * gain
 
     def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
         """Segments [B, 1, T] → scalar."""
@@ -49,7 +45,7 @@ class CompressedSpectrum(nn.Module):
             (ours - theirs).square().mean()
             for ours, theirs in zip(self.compress(enhanced), self.compress(clean), strict=True)
         )
-        return (1 - self.complex_share) * magnitude + self.complex_share * (real + imaginary)
+        return (1 - COMPLEX_SHARE) * magnitude + COMPLEX_SHARE * (real + imaginary)
 
 
 class MultiResolutionSTFT(nn.Module):

@@ -10,30 +10,22 @@ N_FFT, HOP = 512, 256  # samples
 
 
 @dataclass
-class Spectrum:
-    """Short-time spectrum [B, N, 257]: frames of 512 samples every 256, a Hann window, no padding."""
-
-    real: Tensor
-    imaginary: Tensor
-
-    @cached_property
-    def power(self) -> Tensor:
-        """Power |X|², [B, N, 257]."""
-        return self.real.square() + self.imaginary.square()
-
-
-@dataclass
 class Signal:
     """A batch of segments at 16 kHz."""
 
     waveform: Tensor  # [B, 1, T]
 
     @cached_property
-    def spectrum(self) -> Spectrum:
-        """The short-time spectrum; T must be at least 512."""
+    def spectrum(self) -> Tensor:
+        """Complex spectrum [B, N, 257]: frames of 512 samples every 256, a Hann window, no padding; T ≥ 512."""
         window = torch.hann_window(N_FFT, device=self.waveform.device)
-        spectrum = torch.fft.rfft(self.waveform[:, 0].unfold(1, N_FFT, HOP) * window)
-        return Spectrum(spectrum.real, spectrum.imag)
+        spectrum: Tensor = torch.fft.rfft(self.waveform[:, 0].unfold(1, N_FFT, HOP) * window)
+        return spectrum
+
+    @cached_property
+    def power(self) -> Tensor:
+        """Power |X|² of the spectrum, [B, N, 257]."""
+        return self.spectrum.real.square() + self.spectrum.imag.square()
 
     @cached_property
     def is_active(self) -> Tensor:

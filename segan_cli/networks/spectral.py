@@ -209,7 +209,8 @@ class Convolution(nn.Module):
 class Block(nn.Module):
     """A GRU along time, attention along frequency and a feed-forward layer, each with a residual.
 
-    The memory of a causal block holds the difference between the state of its GRU and the initial one.
+    The memory of a causal block holds the difference between the state of its GRU and the initial one, so that zeros
+    mean the initial state.
     """
 
     initial_state: Tensor  # of the GRU, [directions, bands, hidden]

@@ -10,7 +10,7 @@ from segan_cli.networks.families import build_discriminator, build_generator
 
 
 def parameters(network: nn.Module) -> int:
-    """Number of trainable weights."""
+    """Number of weights."""
     return sum(p.numel() for p in network.parameters())
 
 

@@ -101,7 +101,8 @@ class Adversary(nn.Module):
         given, matching = self.condition_for(real, condition), self.config.feature_matching_weight
         of_fake: list[Tensor] = []
         of_real: list[Tensor] = []
-        on_fake = on_real = self.discriminate(add_instance_noise(fake, std), given, weights, of_fake)
+        on_fake = self.discriminate(add_instance_noise(fake, std), given, weights, of_fake)
+        on_real = on_fake  # which other objectives ignore
         if self.objective.relativistic or matching:
             with torch.set_grad_enabled(unrolled):  # only unrolled weights depend on `fake`
                 on_real = self.discriminate(add_instance_noise(real, std), given, weights, of_real)

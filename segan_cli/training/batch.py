@@ -51,7 +51,8 @@ def prepare(state: TrainState, noisy: Tensor, clean: Tensor, keys: Sequence[Key]
 
 def deemphasise(segments: Tensor, pre_emphasis: float) -> Tensor:
     """Inverts the pre-emphasis, [B, 1, T] → same shape, by FFT convolution with its truncated impulse response."""
-    audible = math.log(INAUDIBLE) / math.log(pre_emphasis) if pre_emphasis else 1
-    taps = 1 + FFT_BLOCK * math.ceil(audible / FFT_BLOCK)
+    if not pre_emphasis:
+        return segments
+    taps = 1 + FFT_BLOCK * math.ceil(math.log(INAUDIBLE) / math.log(pre_emphasis) / FFT_BLOCK)
     response = pre_emphasis ** torch.arange(taps, device=segments.device, dtype=segments.dtype)
     return fftconvolve(segments, response[None, None])[..., : segments.shape[-1]]  # type: ignore[no-any-return]

@@ -76,7 +76,7 @@ class Processes:
 
 @contextmanager
 def open_processes(device: str) -> Iterator[Processes]:
-    """The processes of `torchrun`, or this one alone, each on its device; raises ConfigError if there is none."""
+    """The processes of `torchrun`, or this one alone, each on its device; raises ConfigError if it is not available."""
     size, rank = int(os.environ.get("WORLD_SIZE", 1)), int(os.environ.get("RANK", 0))
     chosen = choose_device(device, int(os.environ.get("LOCAL_RANK", 0)))
     if size == 1:

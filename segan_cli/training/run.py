@@ -5,7 +5,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -129,11 +129,12 @@ def lock_run_dir(run_dir: Path) -> Iterator[None]:
             try:
                 yield
             finally:
-                lock.unlink(missing_ok=True)
+                with suppress(OSError):  # Windows does not delete open files; there, the lock deletes it
+                    lock.unlink()
     except Timeout as error:
         raise TrainingError(f"{run_dir}: another training run uses it; name another --run-dir") from error
     finally:
-        if not any(run_dir.iterdir()):
+        with suppress(OSError):  # it is not empty
             run_dir.rmdir()
 
 

@@ -28,9 +28,10 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
     n_undefined = 0
     is_due = state.adversary_is_active() and state.step % adversarial.update_every == 0
     n_updates = adversarial.discriminator_steps if is_due else 0
-    for left in reversed(range(max(1, n_updates))):
+    n_rounds = max(1, n_updates)
+    for round in range(n_rounds):
         batches = next_batch().micro_batches(config.gradient_accumulation_steps)
-        if len(batches) == 1 and not left:  # one pass of the generator serves both networks
+        if len(batches) == 1 and round == n_rounds - 1:  # one pass of the generator serves both networks
             batches[0].enhanced = enhance(state, batches[0])
         if n_updates:
             metrics = discriminator_step(state, batches, metric)
@@ -167,7 +168,9 @@ def balanced_gradient(
     norms = {"reconstruction_gradient": norm(gradient)}
     if adversarial is None:
         return gradient, norms
-    (adversarial_gradient,) = torch.autograd.grad(config.weight * adversarial, output)
+    scale = state.generator_scaler.get_scale()  # in fp16, the gradients of the discriminator would underflow
+    (adversarial_gradient,) = torch.autograd.grad(scale * config.weight * adversarial, output)
+    adversarial_gradient = adversarial_gradient / scale
     norms["adversarial_gradient"] = size = norm(adversarial_gradient)
     if config.gradient_share is not None:
         share = config.gradient_share * norms["reconstruction_gradient"] / size.clamp_min(1e-12)

@@ -75,7 +75,8 @@ class Validation:
             save_model(best_file, model)
         if config.keep:
             save_model(self.run_dir / f"step-{step:07d}.safetensors", model)
-            for old in sorted(self.run_dir.glob("step-*.safetensors"))[: -config.keep]:
+            kept = sorted(self.run_dir.glob("step-*.safetensors"), key=lambda path: (len(path.name), path.name))
+            for old in kept[: -config.keep]:
                 old.unlink()
         if self.log.noisy is None:
             self.log.write({"step": 0, "noisy": means(self.noisy_jobs)})

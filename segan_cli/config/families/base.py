@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-LARGEST_PEAK, LEAST_LEVEL = 0.9, 1e-6  # of segments whose level is normalised; below, they count as this level
+LARGEST_PEAK = 0.9  # which the normalisation of the level does not exceed
+LEAST_LEVEL = 1e-6  # quieter segments are normalised as if they had this level
 
 
 class NetworkConfig(Selected, ABC):

@@ -40,7 +40,7 @@ class ConvolutionalConfig(GeneratorConfig):
         check_int_range("generator", {"latent_channels": self.latent_channels}, 0, budget.MAX_CHANNELS)
         dilations = {f"dilation of layer {i}": dilation for i, dilation in enumerate(self.dilations, 1)}
         check_int_range("generator", dilations, 1, budget.MAX_DILATION)
-        budget.check_rms("generator", self.input_rms)
+        check_bounds("generator", self, input_rms=budget.RMS_RANGE)
         if self.skip_merge == "none" and self.skip_scale != "fixed":
             raise ConfigError(
                 f"generator: skip_scale {self.skip_scale}, but skip_merge none leaves no skips to scale; set skip_scale"

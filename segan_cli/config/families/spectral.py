@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import ClassVar, Literal, Self
 
-from segan_cli.config.budget import MAX_CHANNELS, MAX_LAYERS, LayerCost, check_layers, check_rms
+from segan_cli.config.budget import MAX_CHANNELS, MAX_LAYERS, RMS_RANGE, LayerCost, check_layers
 from segan_cli.config.families.base import DiscriminatorConfig, GeneratorConfig, scale
-from segan_cli.config.schema import check_int_range
+from segan_cli.config.schema import check_bounds, check_int_range
 from segan_cli.errors import ConfigError
 
 MAX_FRAME = 8_192  # samples
@@ -51,7 +51,7 @@ class SpectralConfig(GeneratorConfig):
             raise ConfigError(f"generator: zeroed_bins {self.zeroed_bins}; it must be below {self.frame // 2}")
         if not 0.05 <= self.power <= 1 or not 1 < self.max_gain <= 1_000:
             raise ConfigError("generator: power must lie between 0.05 and 1, max_gain above 1 and up to 1000")
-        check_rms("generator", self.input_rms)
+        check_bounds("generator", self, input_rms=RMS_RANGE)
 
     def layer_costs(self, n_samples: int) -> list[LayerCost]:
         """Cost of each layer for a segment."""
@@ -134,7 +134,7 @@ class SpectralDiscriminatorConfig(DiscriminatorConfig):
         check_int_range("discriminator", {"freq_stride": self.freq_stride}, 2, MAX_FRAME)
         check_int_range("discriminator", {f"frame {i}": frame for i, frame in enumerate(self.frames, 1)}, 2, MAX_FRAME)
         check_int_range("discriminator", {"resolutions": len(self.frames)}, 1, MAX_LAYERS)
-        check_rms("discriminator", self.input_rms)
+        check_bounds("discriminator", self, input_rms=RMS_RANGE)
         if any(frame % 2 for frame in self.frames) or not 0 < self.power <= 1:
             raise ConfigError("discriminator: frames must be even, and power must lie between 0 and 1")
 
