@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from click.testing import CliRunner
 from commands import TINY, command, complaint, segan
 from conftest import hiss, voice
 
@@ -310,3 +311,18 @@ def test_an_error_that_nothing_else_handles_is_told_in_one_line(monkeypatch, cap
     with pytest.raises(SystemExit) as caught:
         cli.main()
     assert (caught.value.code, capsys.readouterr().err) == (1, f"segan: {line}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["enhance", ""], ["enhance", "--files-from", ""], ["enhance", "a.wav", "--model", ""],
+        ["enhance", "a.wav", "--residual", ""], ["enhance", "a.wav", "--outcomes", ""], ["evaluate", "--noisy", ""],
+        ["evaluate", "--enhanced", ""], ["evaluate", "--cache", ""], ["train", "--data", ""],
+        ["train", "--run-dir", ""], ["export", "", "-o", "a.onnx"],
+    ],
+)  # fmt: skip
+def test_an_empty_name_is_not_the_current_folder(arguments):
+    result = CliRunner().invoke(cli.segan, arguments)
+    assert result.exit_code == 2
+    assert "the name is empty; give a file or folder" in result.output

@@ -145,6 +145,8 @@ def test_the_full_band_option_adds_measures_of_the_output_above_8_khz(pairs, tmp
         (("--noisy", "noisy", "--clean", "clean", "--model", "none"), 1, "no such model"),
         (("--noisy", "noisy", "--clean", "clean", "--csv", "none/a.csv"), 1, "cannot be written"),
         (("--compare", "a.json", "b.json"), 1, "a.json: cannot be read"),
+        (("--compare", "a.json", "b.json", "--by", "noise"), 2, "no other options"),
+        (("--data", ".", "--snr", "5"), 2, "--snr needs --noise"),
     ],
 )
 def test_invalid_evaluation_options_get_one_line(pairs, monkeypatch, arguments, code, says):

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 
 import pytest
 import soundfile
-from commands import alone, command, segan
+from commands import alone, command, complaint, segan
 from conftest import hiss, voice
 
 from segan_cli.cli.outcomes import open_outcomes
@@ -334,3 +334,31 @@ def test_random_commands_write_only_their_outputs():
     arguments = [sys.executable, TESTS / "stress_outputs.py", "40", "7"]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False, env=alone())
     assert result.stdout.splitlines()[-1] == "40 commands, 0 of which did what they must not", result.stdout
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [("enhance", ("-o", "out")), ("enhance", ("--outcomes", "out.jsonl")), ("evaluate", ("--cache", "out"))],
+)
+def test_standard_output_is_not_another_output(tmp_path, kind, written):
+    soundfile.write(tmp_path / "n.wav", voice(0.5) + hiss(0.5), 16_000)
+    (tmp_path / "clean").mkdir()
+    soundfile.write(tmp_path / "clean" / "n.wav", voice(0.5), 16_000)
+    inputs = ("n.wav",) if kind == "enhance" else ("--noisy", "clean", "--clean", "clean")
+    if written[0] == "-o":
+        written = ("-o", "out.wav")
+    with (tmp_path / written[1]).open("wb") as out:
+        words = command(kind, *inputs, *written, "--json", *(["--force"] if kind == "enhance" else []))
+        result = subprocess.run(words, cwd=tmp_path, stdout=out, stderr=subprocess.PIPE, text=True, check=False)
+    assert result.returncode != 0
+    assert f"{written[1]}: is standard output itself" in result.stderr
+
+
+def test_the_default_score_cache_is_not_a_report(tmp_path, monkeypatch):
+    (tmp_path / "clean").mkdir()
+    soundfile.write(tmp_path / "clean" / "n.wav", voice(0.5), 16_000)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    words = ("evaluate", "--noisy", tmp_path / "clean", "--clean", tmp_path / "clean", "--measure", "si_sdr_db")
+    report = tmp_path / "segan" / "scores.sqlite"
+    report.parent.mkdir()
+    assert "both --csv and --cache would be written" in complaint(segan(*words, "--csv", report, "--force"))

@@ -152,6 +152,19 @@ def test_names_with_equal_hashes_are_no_conflict(tree, monkeypatch):
         check_paths([Job(Path("in/a.wav"), Path("x.wav")), Job(Path("in/deep/b.flac"), Path("./x.wav"))])
 
 
+def test_a_list_in_utf_16_is_refused():
+    with pytest.raises(AudioError, match="the list is in UTF-16"):
+        list(read_names("one.wav\r\n".encode("utf-16")))
+
+
+def test_names_that_differ_in_case_are_one_file_on_a_mac(tree, monkeypatch):
+    jobs = [Job(Path("in/a.wav"), Path("out/Ä.wav")), Job(Path("in/deep/b.flac"), Path("out/a\u0308.wav"))]
+    check_paths(jobs)
+    monkeypatch.setattr("segan_cli.storage.same_file.IS_MAC", True)
+    with pytest.raises(SameFileError, match="would be written to this file"):
+        check_paths(jobs)
+
+
 def test_local_targets_that_exist_are_known(tree):
     (tree / "out").mkdir()
     (tree / "out" / "a.wav").write_bytes(b"x")

@@ -4,10 +4,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from segan_cli.cli.sections import (
     DECIBELS,
     MODEL,
+    NAME,
     PATH,
     PATH_OR_URL,
     SEED,
@@ -36,7 +38,7 @@ from segan_cli.system import require_extra
 @section(
     "Systems",
     option("-m --model [NAME=]MODEL", "Shipped model or file; repeatable.", MODEL, name="models", multiple=True),
-    option("--enhanced [NAME=]FOLDER", "Enhanced recordings; repeatable.", multiple=True),
+    option("--enhanced [NAME=]FOLDER", "Enhanced recordings; repeatable.", NAME, multiple=True),
     flag("--align", "Compensate the constant delay of each system."),
 )
 @section(
@@ -95,8 +97,8 @@ def evaluate(**options: Any) -> None:
         check_cluster_usage(arguments, {"--jobs": arguments.jobs, "--cache": arguments.cache})
         run(arguments)
         return
-    recordings = (arguments.noisy, arguments.clean, arguments.data, arguments.noise)
-    reports = (arguments.as_json, arguments.csv, arguments.markdown, arguments.html)
-    if any((*recordings, arguments.enhanced, arguments.models, *reports)):
+    context = click.get_current_context()
+    given = {name for name in context.params if context.get_parameter_source(name) == ParameterSource.COMMANDLINE}
+    if given - {"compare", "quiet", "debug"}:
         raise click.UsageError("--compare takes two reports and no other options.")
     print_comparison(*arguments.compare)

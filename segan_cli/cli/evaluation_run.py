@@ -84,7 +84,7 @@ def find_cases(arguments: SimpleNamespace) -> Cases:
     raise_first({
         "--data cannot be combined with --noisy, --clean or --noise.": bool(data and (noisy or clean or noise)),
         "--noise needs --clean, and cannot be combined with --noisy.": bool(noise and (noisy or not clean)),
-        "--snr needs --noise.": bool(arguments.snrs and not (noise or data)),
+        "--snr needs --noise.": bool(arguments.snrs and not noise),
         "Nothing to score; use --noisy and --clean, --data, or --clean and --noise.": not (data or noise or noisy),
     })  # fmt: skip
     if data is not None:
@@ -140,12 +140,12 @@ def check_columns(columns: Sequence[str], cases: Cases) -> None:
 
 
 def check_outputs(arguments: SimpleNamespace, cases: Cases, origins: Collection[Path | str]) -> None:
-    """Raise an error for a file, by its option, that exists, cannot be written, or is also read or written twice."""
+    """Check that each report can be written, and is neither an input nor another report."""
     written = [Use(path, f"--{option}", written=True) for option, path in report_files(arguments).items()]
     for use in written:
         check_place(use.path, arguments.force)
-    if arguments.cache is not None:
-        written.append(Use(arguments.cache, "--cache", written=True))
+    if not (arguments.no_cache or arguments.ray):
+        written.append(Use(arguments.cache or default_store(), "--cache", written=True))
     uses = [*files_read(arguments, cases, origins), *written, Use(STREAM, "the report", written=True)]
     check_uses(lambda: uses)
 
@@ -160,7 +160,7 @@ def files_read(arguments: SimpleNamespace, cases: Cases, origins: Collection[Pat
     for place in (arguments.noisy, arguments.clean, arguments.data, arguments.noise, *origins):
         if isinstance(place, str):
             yield from (Use(path, "model") for path in model_files(place))
-        elif place is None or is_remote(place) > remote:
+        elif place is None or (is_remote(place) and not remote):
             continue
         elif place.is_dir():
             yield from (Use(path, "recording") for path in audio_below(place))
@@ -191,10 +191,15 @@ def score(
         )  # fmt: skip
 
 
+def default_store() -> Path:
+    """Return the file of the score cache in the user's cache folder."""
+    return user_cache_path("segan") / "scores.sqlite"
+
+
 def open_store(path: Path | None, quiet: bool) -> ScoreStore | None:
     """Open the score cache; None if the default one cannot be used. Raises SeganError if the user's cannot."""
     try:
-        store = ScoreStore(path or user_cache_path("segan") / "scores.sqlite", own=path is None)
+        store = ScoreStore(path or default_store(), own=path is None)
         notes = list(store.notes)
     except SeganError as error:
         if path is not None:

@@ -84,15 +84,45 @@ def seconds(text: str) -> float:
     return 3600 * int(found[1] or 0) + 60 * int(found[2] or 0) + float(found[3])
 
 
+def refuse_empty(ctx: click.Context | None, param: click.Parameter | None, value: Any) -> None:
+    """Raise BadParameter for an empty name, which would mean the current folder."""
+    if value == "":
+        raise click.BadParameter("the name is empty; give a file or folder", ctx, param)
+
+
+class LocalPath(click.Path):
+    """A path of a file or folder."""
+
+    def __init__(self) -> None:
+        super().__init__(path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert text to a path; fails if it is empty."""
+        refuse_empty(ctx, param, value)
+        return super().convert(value, param, ctx)
+
+
+class Name(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+    """The name of a file or folder, possibly with more before or after it."""
+
+    name = "text"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the text; fails if it is empty."""
+        refuse_empty(ctx, param, value)
+        return value
+
+
 class Place(click.Path):
-    """A path, or unless it must be `local`, - for a standard stream, or a URL such as s3://bucket/folder."""
+    """A path; unless it must be `local`, also - for a standard stream, or a URL such as s3://bucket/folder."""
 
     def __init__(self, local: bool = False) -> None:
         super().__init__(path_type=Path, allow_dash=not local)
         self.local = local
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Convert text to a path; fails if a URL cannot be used."""
+        """Convert text to a path; fails if it is empty, or a URL that cannot be used."""
+        refuse_empty(ctx, param, value)
         if not (isinstance(value, str) and is_url(value)):
             return super().convert(value, param, ctx)
         if self.local:
@@ -103,7 +133,7 @@ class Place(click.Path):
             raise click.ClickException(str(error)) from error
 
 
-class ModelName(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
+class ModelName(Name):
     """The name of a shipped model, or a file."""
 
     name = "model"
@@ -143,7 +173,7 @@ MODEL = ModelName(".safetensors", ".onnx")
 MODEL_TO_TRAIN = ModelName(".safetensors", ".pt")
 SEED, WORKERS = Whole(0, 2**63 - 1), Whole(1, MAX_JOBS)
 DECIBELS = Finite(-MAX_LEVEL_DB, MAX_LEVEL_DB)
-PATH, LOCAL_PATH, PATH_OR_URL = click.Path(path_type=Path), Place(local=True), Place()
+PATH, LOCAL_PATH, PATH_OR_URL, NAME = LocalPath(), Place(local=True), Place(), Name()
 
 
 def option(usage: str, text: str, type: Any = None, **attributes: Any) -> Callable[[F], F]:

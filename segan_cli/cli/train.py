@@ -17,6 +17,7 @@ import click
 from segan_cli.cli.sections import (
     DECIBELS,
     MODEL_TO_TRAIN,
+    NAME,
     PATH,
     SEED,
     Finite,
@@ -59,11 +60,11 @@ RECIPE_OPTIONS = {  # option → field of the recipe
 @click.command(cls=SectionedCommand)
 @section(
     "Data",
-    option("--data PATH[:WEIGHT]", "Speech; repeatable.", multiple=True),
-    option("--noise PATH[:WEIGHT]", "Noise; repeatable.  [default: generated]", multiple=True),
-    option("--rir PATH[:WEIGHT]", "Room impulse responses; repeatable.", multiple=True),
-    option("--valid-data PATH", "Validation speech.  [default: held-out speakers]", multiple=True),
-    option("--valid-noise PATH", "Validation noise.  [default: held-out files]", multiple=True),
+    option("--data PATH[:WEIGHT]", "Speech; repeatable.", NAME, multiple=True),
+    option("--noise PATH[:WEIGHT]", "Noise; repeatable.  [default: generated]", NAME, multiple=True),
+    option("--rir PATH[:WEIGHT]", "Room impulse responses; repeatable.", NAME, multiple=True),
+    option("--valid-data PATH", "Validation speech.  [default: held-out speakers]", NAME, multiple=True),
+    option("--valid-noise PATH", "Validation noise.  [default: held-out files]", NAME, multiple=True),
     option("--snr MIN MAX", "Range of the SNR of mixtures, in dB.", DECIBELS, nargs=2),
     option("--cache FOLDER", "Folder for decoded audio.  [default: cache, next to --run-dir]", PATH),
 )
@@ -78,7 +79,9 @@ RECIPE_OPTIONS = {  # option → field of the recipe
 )
 @section(
     "Model and recipe",
-    option("--recipe RECIPE", f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: that of the preset]"),
+    option(
+        "--recipe RECIPE", f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: that of the preset]", NAME
+    ),
     option("--preset PRESET", "See segan models.  [default: from the recipe]", click.Choice(list(PRESETS))),
     option("--width X", "Multiply all channel counts.", Finite(0, 1_000, min_open=True)),
     option("--batch-size N", "Segments per step, over all processes.", int),

@@ -38,6 +38,8 @@ class Entry(NamedTuple):
 
 def read_names(content: bytes) -> Iterator[Path]:
     """Yield the paths in a list, separated by NUL (`find -print0`) or one per line; unfinished outputs are left out."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise AudioError("--files-from: the list is in UTF-16; save it in UTF-8")
     nul = b"\0" in content
     for found in re.finditer(rb"[^\0]+" if nul else rb"[^\n]+", content.removeprefix(codecs.BOM_UTF8)):
         path = as_path(os.fsdecode(found[0] if nul else found[0].rstrip(b"\r")))
@@ -148,7 +150,7 @@ class Plan:
     def __iter__(self) -> Iterator[Job]:
         places = pairwise(chain([0], self.ends))
         paths = (as_path(self.names[start:end].decode(errors="surrogatepass")) for start, end in places)
-        return map(Job, paths, paths)
+        return map(Job, paths, paths)  # source, target, source, target …
 
     def kept(self, flags: Sequence[int]) -> "Plan":
         """Return the jobs whose flag is not 0."""
@@ -201,21 +203,24 @@ def make_plan(
     inputs, and SameFileError when a file would be written twice, or over one that is read.
     """
     names = iter(names)
-    listed = list(islice(names, 2))
+    listed = list(islice(names, 2))  # enough to know whether there are several
     found = [entry for path in inputs for entry in expand(path, single=len(inputs) + len(listed) == 1)]
     entries = [*found, *map(named, listed)]
     for path in [path for path, is_folder in found if not is_folder] if output is None else [output]:
         check_writable_scheme(path)
     several = "several" if len(entries) > 1 else "a folder" if entries[0].is_folder else None
     targets = Targets(output, choose_folder(output, slash, extension, several), suffix, extension)
-    plan, mine = Plan(targets.folder, [], {}, ()), bytearray()
+    plan, mine, refusal = Plan(targets.folder, [], {}, ()), bytearray(), ""
     for source, relative in find_recordings(chain(entries, map(named, names)), targets.folder, plan.notes):
+        is_mine = shard is None or shard.holds(relative or PurePath(str(source)))
         try:
             plan.append(Job(source, targets.of(source, relative or PurePath(source.name))))
         except AudioError as error:
-            plan.refused[str(source)] = str(error)
+            refusal = refusal or str(error)
+            if is_mine:
+                plan.refused[str(source)] = str(error)
         else:
-            mine.append(shard is None or shard.holds(relative or PurePath(str(source))))
+            mine.append(is_mine)
     if suffix is not None:
         fresh = not_results(plan, suffix)
         plan, mine = plan.kept(fresh), bytearray(compress(mine, fresh))
@@ -223,11 +228,8 @@ def make_plan(
             plan.notes.append(f"{results} result{'s' * (results > 1)} of an earlier run ({suffix}) left out")
     check_paths(plan, others)
     if not len(plan):
-        empty = f"{entries[0].path}: the folder contains no recordings; is it the right one?"
-        raise AudioError(next(iter(plan.refused.values()), empty))
-    plan = plan.kept(mine)
-    plan.refused = {name: why for name, why in plan.refused.items() if shard is None or shard.holds(PurePath(name))}
-    return plan
+        raise AudioError(refusal or f"{entries[0].path}: the folder contains no recordings; is it the right one?")
+    return plan.kept(mine)
 
 
 class Targets(NamedTuple):

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import sys
+import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable
@@ -17,6 +19,7 @@ from segan_cli.errors import SameFileError
 from segan_cli.storage.remote import is_remote
 
 STREAM = Path("-")  # standard input or output
+IS_MAC = sys.platform == "darwin"
 
 
 class Use(NamedTuple):
@@ -40,10 +43,16 @@ def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
     """
     read, written_names, written_files = array("Q"), array("Q"), array("Q")
     folders: dict[str, str] = {}
+    standard_output: list[str] = []
     for use in uses():
         name, file = _identity(use, folders)
+        if use.written and use.path == STREAM:
+            standard_output = file
         (written_names if use.written else read).extend(map(name_key, name))
         (written_files if use.written else read).extend(map(name_key, file))
+    for use in uses() if standard_output else ():
+        if use.written and use.path != STREAM and _identity(use, folders)[1] == standard_output:
+            raise SameFileError(f"{use.path}: is standard output itself; name another output")
     unique = np.unique(written_names)
     if len(unique) == len(written_names) and not np.isin(np.append(unique, written_files), read).any():
         return
@@ -65,6 +74,11 @@ def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
         writers |= dict.fromkeys(name, use.what)
 
 
+def _folded(path: str) -> str:
+    """Return a name that is the same for all names that mean one file on the usual file systems of this system."""
+    return unicodedata.normalize("NFD", path).casefold() if IS_MAC else os.path.normcase(path)
+
+
 def _identity(use: Use, folders: dict[str, str]) -> tuple[list[str], list[str]]:
     """Return the name of a file without links, and what identifies it on the disk under all its names, if it has these.
 
@@ -81,7 +95,7 @@ def _identity(use: Use, folders: dict[str, str]) -> tuple[list[str], list[str]]:
         return [], file
     folder, name = os.path.split(path)
     if name == os.pardir or os.path.islink(path):  # noqa: PTH114  # Path.is_symlink raises for overlong names
-        return [os.path.normcase(os.path.realpath(path))], file
+        return [_folded(os.path.realpath(path))], file
     if folder not in folders:
         folders[folder] = os.path.realpath(folder)
-    return [os.path.normcase(os.path.join(folders[folder], name))], file  # noqa: PTH118
+    return [_folded(os.path.join(folders[folder], name))], file  # noqa: PTH118
