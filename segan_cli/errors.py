@@ -99,7 +99,7 @@ def show_tracebacks() -> None:
     LOG.propagate = False
 
 
-def shown() -> bool:
+def tracebacks_shown() -> bool:
     """Whether tracebacks are printed."""
     return LOG.isEnabledFor(logging.DEBUG)
 

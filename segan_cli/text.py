@@ -6,6 +6,8 @@ import unicodedata
 from collections.abc import Callable
 from typing import Any
 
+LONGEST_LINE = 1_000  # characters of a message
+
 
 def printable(text: str) -> str:
     """Escape control characters, line ends, direction marks and undecodable bytes.
@@ -17,10 +19,10 @@ def printable(text: str) -> str:
     return "".join(character if character.isprintable() else _escape(ord(character)) for character in text)
 
 
-def one_line(text: str, longest: int = 1_000) -> str:
+def one_line(text: str) -> str:
     """Return a message as one printable line of limited length."""
     line = printable(" ".join(part.strip() for part in text.splitlines()))
-    return line if len(line) <= longest else f"{line[:longest]} …"
+    return line if len(line) <= LONGEST_LINE else f"{line[:LONGEST_LINE]} …"
 
 
 def composed(text: str) -> str:

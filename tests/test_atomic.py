@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import stat
 import subprocess
 import sys
 import threading
@@ -284,3 +285,9 @@ def test_a_child_that_inherits_the_lock_leaves_no_lock_file(tmp_path):
     os.close(writer)
     os.waitpid(child, 0)
     assert left == ["a.wav"]
+
+
+def test_a_replaced_file_keeps_its_permissions(tmp_path):
+    (tmp_path / "private.wav").touch(mode=0o600)
+    write_whole(tmp_path / "private.wav", b"new")
+    assert stat.S_IMODE((tmp_path / "private.wav").stat().st_mode) == 0o600

@@ -16,7 +16,7 @@ from segan_cli.audio.ffmpeg import program
 from segan_cli.audio.ffmpeg.encoder import run_encoder
 from segan_cli.audio.sources import open_file
 from segan_cli.audio.wav import Encoding
-from segan_cli.errors import AudioError
+from segan_cli.errors import AudioError, OutputError
 
 SECONDS = 2.0
 PICTURE = ("-f", "lavfi", "-i", f"testsrc=duration={SECONDS}:size=64x48:rate=10")
@@ -214,3 +214,12 @@ def test_ffmpeg_can_write_to_and_read_from_a_pipe(path, tmp_path):
     assert segan("enhance", tmp_path / "in.flac", "-o", tmp_path / "file.flac").returncode == 0
     for name in ("out.flac", "raw.flac"):
         assert_same_sound(tmp_path / name, tmp_path / "file.flac")
+
+
+def test_an_encoder_that_reads_only_a_part_is_an_error_though_its_exit_code_is_0(tmp_path, monkeypatch):
+    monkeypatch.setattr(program, "start", lambda path, *options, **streams: subprocess.Popen(["true"], **streams))
+    with (
+        pytest.raises(OutputError, match="cannot be written"),
+        run_encoder([], tmp_path / "a.mp3", pytest.fail) as pipe,
+    ):
+        pipe.write(bytes(1 << 20))

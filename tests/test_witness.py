@@ -68,3 +68,12 @@ def test_the_witness_reports_when_its_pipe_closes(capfd):
     witness.process.stdin.close()
     witness.process.wait()
     assert "while enhancing: a.wav" in capfd.readouterr().err
+
+
+def test_a_batch_goes_on_when_the_witness_is_killed():
+    with witnessed() as witness:
+        witness.process.kill()
+        witness.process.wait()
+        with witness.following("a.wav"):
+            pass
+    assert witness.n_done == 1

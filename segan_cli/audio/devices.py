@@ -10,16 +10,15 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.errors import AudioError
 from segan_cli.process.standard_streams import without_library_messages
 from segan_cli.process.stopping import time_limit
 
-Array = NDArray[np.float32]
 Direction = Literal["input", "output"]
 
-MIN_WAITING, MAX_MORE = 3, 5  # blocks between the devices: waiting at least, and more than wait at most
+MIN_WAITING, MAX_MORE = 3, 5  # blocks between the devices: least number, and how many more may wait
 SMOOTHING = 0.998  # per block, of their number
 OPEN_S = 60.0  # in which devices open, for which a system may have to ask its user
 REAL_TIME_PRIORITY = 5  # of PulseAudio

@@ -32,14 +32,14 @@ class TargetOptions:
     subtype: str | None = None  # libsndfile's encoding; None: that of the original
     force: bool = False  # overwrite an existing file
     clip: Clip = "limit"  # for samples that the encoding cannot store
-    releveled: bool = False  # whether the level may become another, so that tags about it are left out
+    releveled: bool = False  # whether the level may change, so that tags about it are left out
     warn: Warn = lambda message: None  # gets a message about what could not be kept
 
 
 @contextmanager
 def normalised_peak(peak_db: float, channels: int, write: Write) -> Iterator[Write]:
     """Write samples, when the block ends, with the gain that brings their peak to a level relative to full scale."""
-    with _collected(channels) as (file, collect):
+    with _collected() as (file, collect):
         peak = 0.0
 
         def measure(samples: Array) -> None:
@@ -57,7 +57,7 @@ def normalised_peak(peak_db: float, channels: int, write: Write) -> Iterator[Wri
 @contextmanager
 def normalised_loudness(target_lufs: float, rate_hz: int, channels: int, write: Write, warn: Warn) -> Iterator[Write]:
     """Write samples, when the block ends, at an integrated loudness in LUFS; a limiter keeps true peaks below -1 dB."""
-    with _collected(channels) as (file, collect):
+    with _collected() as (file, collect):
         meter, peaks, peak = LoudnessMeter(rate_hz, channels), TruePeaks(rate_hz, channels), 0.0
 
         def measure(samples: Array, last: bool = False) -> None:
@@ -122,7 +122,7 @@ def full_scale(clip: Clip, rate_hz: int, channels: int, write: Write, warn: Warn
         write(limiter.push(np.zeros((channels, 0), np.float32), last=True))
         done = "limited (--clip scale turns the whole recording down instead, float encodings keep its level)"
     else:
-        with _collected(channels) as (file, collect):
+        with _collected() as (file, collect):
             yield lambda samples: collect(measured(samples))
             for block in _read(file, channels):
                 write(np.clip(block / np.float32(peak), -1, 1))
@@ -133,7 +133,7 @@ def full_scale(clip: Clip, rate_hz: int, channels: int, write: Write, warn: Warn
 
 
 @contextmanager
-def _collected(channels: int) -> Iterator[tuple[IO[bytes], Write]]:
+def _collected() -> Iterator[tuple[IO[bytes], Write]]:
     """Open a temporary file, and return it with what appends samples to it."""
     with tempfile.TemporaryFile() as file:
         yield file, lambda samples: file.write(samples.T.astype(np.float32).tobytes())

@@ -10,7 +10,7 @@ from segan_cli.errors import AudioError
 
 FRAME = 320  # samples, 20 ms at 16 kHz
 ACTIVE_SHARE = 0.05  # of the mean power, -13 dB, from which a frame counts as active
-MIN_NOISE_SHARE = 0.1  # of the level of a whole recording, -20 dB, that an excerpt of it counts as at least
+MIN_NOISE_SHARE = 0.1  # -20 dB: an excerpt below this share of the level of its recording is taken to have it
 
 FRAME_S = 0.032  # of a level
 LOWEST_DB, HIGHEST_DB = -120, 20

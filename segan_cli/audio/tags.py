@@ -37,7 +37,7 @@ GAINS_LEFT_OUT = "its ReplayGain tags are left out, because the level was change
 ENCODER_TAGS = ("encoder", "encodersettings", "tsse")  # names of tags about the encoder of the original
 
 
-def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool = True) -> None:
+def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> None:
     """Copy tags, covers and, between files of one kind, `chapters` from `source` to `target`.
 
     Warns about what the target cannot hold. Raises OutputError when it cannot be written.

@@ -17,7 +17,8 @@ def open_network(
 ) -> Network:  # fmt: skip
     """Open a shipped model or a model file on a backend.
 
-    Backend "auto" is ONNX Runtime on the CPU, if it is installed and the model exists as ONNX, and torch otherwise.
+    Backend "auto" is torch if the machine seems to have a GPU and torch is installed, or if the model does not exist as
+    ONNX or the arguments need torch, and ONNX Runtime otherwise.
     `threads` are for each of the `jobs` that call the network at once; by default they share all cores. A file is
     tested on noise first. Raises CheckpointError when there is no such model or it fails the test, ConfigError when the
     backend does not support the arguments.
@@ -27,9 +28,8 @@ def open_network(
     file = find_onnx(name)
     supported = device in ("auto", "cpu") and precision == "fp32"
     use_onnx = backend == "onnx" or Path(name).suffix == ".onnx"  # torch cannot read it
-    if backend == "auto" and not use_onnx:
-        use_onnx = supported and file is not None and find_spec("onnxruntime") is not None
-        use_onnx = use_onnx and (device == "cpu" or not has_accelerator())
+    if backend == "auto" and supported and file is not None:
+        use_onnx = use_onnx or device == "cpu" or find_spec("torch") is None or not has_accelerator()
     if not use_onnx:
         require_extra("train", f"{name}: torch")
         from segan_cli.backends.pytorch import TorchNetwork
@@ -46,8 +46,6 @@ def open_network(
         raise ConfigError("backend onnx: supports only device cpu and precision fp32; leave out the others")
     if file is None:
         raise ConfigError(f"{find_model(name)}: has no ONNX file; make one with segan export, or use backend torch")
-    if find_spec("onnxruntime") is None:
-        raise ConfigError("backend onnx: onnxruntime is not installed; pip install onnxruntime, or use backend torch")
     from segan_cli.backends.onnx import OnnxNetwork
 
     return OnnxNetwork(file, threads, jobs, trusted=is_shipped(name))

@@ -85,8 +85,6 @@ class Graph:
         """Return outputs by name, which must have the shapes of the arrays that are given for them."""
         try:
             results: list[Any] = self.session.run([*outputs], inputs, self.running)
-        except SeganError:  # a signal came meanwhile
-            raise
         except Exception as error:
             raise CheckpointError(f"{self.name}: the model cannot be run ({brief(error)})") from error
         for result, like in zip(results, outputs.values(), strict=True):

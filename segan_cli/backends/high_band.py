@@ -4,12 +4,10 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.backends.pretrained import find_high_band
 from segan_cli.runtime import SILENT, load_onnxruntime
-
-Array = NDArray[np.float32]
 
 
 class HighBandNetwork:

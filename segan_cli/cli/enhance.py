@@ -64,8 +64,8 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
     option("--max-attenuation DB", "Reduce noise by at most this many dB.", Finite(0)),
     option(
         "--channels MODE",
-        "linked keeps the stereo image; independent is for separate microphones. With --raw, also their number."
-        "  [default: linked]",
+        "linked keeps the stereo image; independent is for separate microphones. With --raw, also the number of"
+        " channels of standard input.  [default: linked]",
         multiple=True,
     ),
     choice("--high-band", ("denoise", "keep", "drop"), "What to do with sound above 8 kHz."),
@@ -84,8 +84,10 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 )
 @section(
     "Performance",
-    option("-j --jobs N", "Recordings to enhance at once.  [default: one per core, at most 4]", WORKERS),
-    option("--threads N", "Threads per recording.  [default: all cores]", WORKERS),
+    option(
+        "-j --jobs N", "Recordings to enhance at once.  [default: one per core, at most 4; with --threads, 1]", WORKERS
+    ),
+    option("--threads N", "Threads per recording.  [default: all cores, divided by --jobs]", WORKERS),
     option("-d --device", "auto, cpu, cuda or mps.", default="auto", show_default=True),
     choice("--backend", ("auto", "onnx", "torch"), "Runtime for the network; auto is onnx on the CPU."),
     choice("--precision", ("fp32", "bf16"), "Precision of the network."),

@@ -45,7 +45,7 @@ def enhance_inputs(arguments: SimpleNamespace) -> None:
         return
     remove_scratch()
     run = (prepare_here if arguments.ray is None else prepare_cluster)(plan, arguments)
-    with open_outcomes(arguments.outcomes, arguments.force or arguments.skip_existing) as record:
+    with open_outcomes(arguments.outcomes, arguments.force) as record:
         reporter = BatchReporter(
             len(plan) + len(plan.refused), as_json=arguments.as_json, to_stream=arguments.output == "-",
             quiet=arguments.quiet, verbose=arguments.verbose, record=record,
@@ -64,7 +64,7 @@ def plan_jobs(arguments: SimpleNamespace) -> Plan:
     """Plan the jobs; raises UsageError when options do not apply to them."""
     files_from, output, suffix, force = arguments.files_from, arguments.output, arguments.suffix, arguments.force
     listed = b"" if files_from is None else standard_input().read() if files_from == STREAM else files_from.read_bytes()
-    if not arguments.inputs and not any(True for _ in read_names(listed)):
+    if not arguments.inputs and next(iter(read_names(listed)), None) is None:
         raise click.UsageError("Nothing to enhance; the list is empty.")
     extension = f".{arguments.extension.lstrip('.')}" if arguments.extension else None
     plan = make_plan(
@@ -74,7 +74,7 @@ def plan_jobs(arguments: SimpleNamespace) -> Plan:
         shard=None if arguments.shard is None else Shard(*arguments.shard),
     )  # fmt: skip
     if arguments.outcomes is not None:
-        check_outcome_file(arguments.outcomes, force or arguments.skip_existing)
+        check_outcome_file(arguments.outcomes, force)
     single = arguments.residual is not None or arguments.plot is not None
     whole = arguments.normalize is not None or arguments.loudness is not None or arguments.clip == "scale"
     raise_first({

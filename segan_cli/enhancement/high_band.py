@@ -7,9 +7,9 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.enhancement.overlap_add import mirrored
 
-Array = NDArray[np.float32]
 Spectra = NDArray[np.complex64]
 # features [C, n, 2 * FEATURES] and state (None: the first) → gains [C, n, N_HIGH] and the next state
 Network = Callable[[Array, Array | None], tuple[Array, Array]]

@@ -3,12 +3,10 @@
 from threading import Event
 
 import numpy as np
-from numpy.typing import NDArray
 
+from segan_cli.arrays import Array
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.frame_engine import frame_hop
-
-Array = NDArray[np.float32]
 
 SMOOTHING = 0.9  # per block, of the levels
 SILENCE = 1e-10  # power of the lowest level, -100 dB

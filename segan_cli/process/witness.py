@@ -3,7 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Lock
 
 from segan_cli.process.stopping import WITNESSES
@@ -30,20 +30,21 @@ class Witness:
     @contextmanager
     def following(self, name: str) -> Iterator[None]:
         """Note that a recording is being enhanced while the block runs."""
-        self._note(name, 0)
+        self._note(name, done=False)
         yield
-        self._note(name, 1)
+        self._note(name, done=True)
 
-    def _note(self, name: str, n_done: int) -> None:
+    def _note(self, name: str, done: bool) -> None:
         with self.lock:
-            self.n_done += n_done
-            if n_done:
+            self.n_done += done
+            if done:
                 self.running.pop(name, None)
             else:
                 self.running[name] = None
             assert self.process.stdin is not None
-            self.process.stdin.write(f"{utf8(self.last_line())}\n".encode())
-            self.process.stdin.flush()
+            with suppress(OSError):  # the second process was killed
+                self.process.stdin.write(f"{utf8(self.last_line())}\n".encode())
+                self.process.stdin.flush()
 
     def last_line(self) -> str:
         """Return the line for a crash at this moment."""

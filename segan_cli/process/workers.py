@@ -13,7 +13,7 @@ from multiprocessing.process import BaseProcess
 from threading import Thread, Timer
 from types import FrameType
 
-from segan_cli.errors import SeganError, show_tracebacks, shown
+from segan_cli.errors import SeganError, show_tracebacks, tracebacks_shown
 from segan_cli.process.stopping import STOPS
 from segan_cli.system import cpu_count
 
@@ -25,7 +25,8 @@ GRACE_S = 20.0  # after a signal to all processes, in which a worker still serve
 def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
     """Open a pool of worker processes, by default one per core; raises SeganError when one dies."""
     _start_tracker()  # the pool would start it with a warning
-    pool = ProcessPoolExecutor(jobs or cpu_count(), _Context(), initializer=init_worker, initargs=(0, shown()))
+    context, arguments = _Context(), (0, tracebacks_shown())
+    pool = ProcessPoolExecutor(jobs or cpu_count(), context, initializer=init_worker, initargs=arguments)
     try:
         yield pool
     except BrokenProcessPool as error:
@@ -34,8 +35,8 @@ def worker_pool(jobs: int | None = None) -> Iterator[Executor]:
         pool.shutdown(cancel_futures=True)
 
 
-def init_worker(number: int = 0, debug: bool = False) -> None:
-    """Initialise a worker process, whatever its number; `debug` prints tracebacks."""
+def init_worker(_worker_id: int = 0, debug: bool = False) -> None:
+    """Initialise a worker process, also of torch's DataLoader, which gives its number; `debug` prints tracebacks."""
     for number in STOPS:
         signal.signal(number, _leave_later if number == signal.SIGTERM else signal.SIG_IGN)
     if sys.platform != "win32":

@@ -54,6 +54,8 @@ def atomically(path: Path, force: bool = False) -> Iterator[Path]:
             with _new_file(path.with_name(name), 0o666) as temporary:
                 yield temporary
                 check_target(path, force)
+                with suppress(FileNotFoundError):
+                    temporary.chmod(stat.S_IMODE(path.stat().st_mode))
                 temporary.replace(path)
 
 
@@ -206,13 +208,13 @@ def _locked(path: Path) -> Iterator[None]:
     OutputError when another writer holds the lock.
     """
     lock_path = _lock_path(path)
-    lock = None
+    lock, existed, is_locked = None, False, False
     try:
         while lock is None:
             existed = os.path.lexists(lock_path)
-            lock = _acquire(lock_path, path)
+            lock, is_locked = _acquire(lock_path, path)
         UNFINISHED.add(lock_path)
-        if existed and _flock(lock):
+        if existed and is_locked:
             for part in path.parent.glob(f"{_prefix(path)}-*{PART}*"):
                 part.unlink(missing_ok=True)
         yield
@@ -220,7 +222,7 @@ def _locked(path: Path) -> Iterator[None]:
         UNFINISHED.discard(lock_path)
         if lock is not None:
             _remove_lock(lock_path, lock)
-        else:
+        else:  # a signal or an error came after the file was created
             with suppress(OSError):  # another writer holds it, or has removed it
                 lock = os.open(lock_path, os.O_RDWR | NOFOLLOW)
                 try:
@@ -233,25 +235,30 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _remove_lock(lock_path: Path, lock: int) -> None:
     """Remove a lock file while it is locked, as a process that was just forked may hold it a little longer."""
-    with suppress(OSError):  # Windows does not delete open files
+    if sys.platform == "win32":  # which does not delete open files
+        os.close(lock)
+        with suppress(OSError):  # another writer has opened it
+            lock_path.unlink()
+        return
+    with suppress(OSError):
         lock_path.unlink()
     os.close(lock)
 
 
-def _acquire(lock_path: Path, path: Path) -> int | None:
-    """Open and lock the lock file; None if its last holder has just removed it."""
+def _acquire(lock_path: Path, path: Path) -> tuple[int | None, bool]:
+    """Open the lock file, None if its last holder has just removed it, and lock it if the file system has locks."""
     lock = os.open(lock_path, os.O_RDWR | os.O_CREAT | NOFOLLOW, 0o666)
     try:
-        _flock(lock)
+        is_locked = _flock(lock)
         if os.path.samestat(os.fstat(lock), lock_path.lstat()):
-            return lock
+            return lock, is_locked
     except FileNotFoundError:
         pass
     except BlockingIOError as error:
         os.close(lock)
         raise OutputError(f"{path}: is being written by another process; wait until it ends") from error
     os.close(lock)
-    return None
+    return None, False
 
 
 def _flock(lock: int) -> bool:

@@ -176,13 +176,12 @@ def encoders(ffmpeg: str) -> frozenset[str]:
 
 @contextmanager
 def open_encoder(
-    target: Path, encoding: Encoding, original: Path | None, how: TargetOptions, chapters: bool = True
+    target: Path, encoding: Encoding, original: Path | None, how: TargetOptions, chapters: bool
 ) -> Iterator[tuple[IO[bytes], bool]]:
     """Open a stream of samples that become the audio of `target`; its other streams and tags are those of `original`.
 
     Returns it, and whether samples are stored as floats. Codec, bit rate and depth are those of the original if the
-    container can hold them. Raises OutputError, with ffmpeg's message,
-    when it fails; `target` is then incomplete.
+    container can hold them. Raises OutputError, with ffmpeg's message, when it fails; `target` is then incomplete.
     """
     program.executable(target)  # raises an error that names it
     n_channels, warn = encoding.channels, how.warn
@@ -224,13 +223,14 @@ def run_encoder(options: list[str], target: Path, warn: Warn) -> Iterator[IO[byt
     with tempfile.TemporaryFile() as log:
         process = program.start(target, *options, f"file:{target}", stdin=subprocess.PIPE, stderr=log)
         assert process.stdin is not None
+        failed = 0
         try:
             try:
                 yield process.stdin
                 process.stdin.close()
             except BrokenPipeError:
-                pass  # the exit code and the log give the reason
-            failed = process.wait()
+                failed = 1  # the log gives the reason
+            failed |= process.wait()
             text = program.read_log(log)
             if failed:
                 first = (program.messages(text, program.ERRORS) or ["ffmpeg gives no reason"])[0]  # the cause
