@@ -151,6 +151,14 @@ def test_a_pipe_gives_the_same_samples_as_a_file(tmp_path):
     np.testing.assert_allclose(flac, expected, atol=1e-3)
 
 
+def test_an_incomplete_last_sample_of_a_pipe_is_reported(tmp_path):
+    words = command("enhance", "-", "-o", tmp_path / "out.wav", "--raw", "--rate", 16_000, "--channels", 3)
+    samples = np.zeros(3 * 8_000, "<i2").tobytes() + b"12345"
+    result = subprocess.run(words, input=samples, capture_output=True, check=True)
+    assert b"segan: -: its last sample is incomplete and left out" in result.stderr
+    assert soundfile.info(tmp_path / "out.wav").frames == 8_000
+
+
 def test_raw_samples_of_a_file_have_the_requested_rate(tmp_path):
     soundfile.write(tmp_path / "in.wav", voice(0.2), 16_000)
     arguments = command("enhance", tmp_path / "in.wav", "-o", "-", "--raw", "--rate", "8000", "--encoding", "u8", "-q")
