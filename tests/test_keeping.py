@@ -108,6 +108,16 @@ def test_tags_and_covers_reach_other_formats(tmp_path, ending):
     assert lost or "One" in text
 
 
+@pytest.mark.parametrize("ending", ["au", "w64", "flac"])
+def test_tags_that_a_format_cannot_store_are_reported(tmp_path, ending):
+    with soundfile.SoundFile(tmp_path / "in.wav", "w", RATE, 1, "PCM_16") as file:
+        file.title, file.comment, file.software = "T", "C", "S"
+        file.write(voice(0.5))
+    warnings = enhanced(tmp_path / "in.wav", tmp_path / f"out.{ending}")
+    lost = [f"left out, because .{ending} cannot store them: title, comment"]
+    assert warnings == ([] if ending == "flac" else lost)
+
+
 def test_a_flac_keeps_comments_pictures_and_foreign_blocks(tmp_path):
     source = tmp_path / "in.flac"
     soundfile.write(source, voice(0.5), RATE, "PCM_24")

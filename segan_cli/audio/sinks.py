@@ -4,7 +4,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from typing import IO
@@ -89,9 +89,7 @@ def _open_with_libsndfile(
         with open_for_writing(path, info, source, options.subtype, warn) as file:
             format, encoding = file.format, file.subtype
             same_kind = source is not None and container(source) == CONTAINERS.get(format, "none")
-            for tag, text in {} if same_kind else info.tags.items():
-                with suppress(soundfile.LibsndfileError):  # not every format has every tag
-                    setattr(file, tag, text)
+            tags_left_out = [] if same_kind else write_tags(file, info.tags)
 
             def write(samples: Array) -> None:
                 nonlocal n_written
@@ -117,6 +115,19 @@ def _open_with_libsndfile(
             warn(f"left out, because {path.suffix} cannot store them: {', '.join(sorted(other_chunks))}")
         if not container(source) or chunk_names(source) & ID3_CHUNKS:
             copy_tags(source, path, warn, original.first is None)
+        elif tags_left_out:
+            warn(f"left out, because {path.suffix} cannot store them: {', '.join(tags_left_out)}")
+
+
+def write_tags(file: soundfile.SoundFile, tags: dict[str, str]) -> list[str]:
+    """Write tags that the format has; returns the names of the others, without that of the original's encoder."""
+    left_out = []
+    for tag, text in tags.items():
+        try:
+            setattr(file, tag, text)
+        except soundfile.LibsndfileError:
+            left_out.append(tag)
+    return [tag for tag in left_out if tag != "software"]
 
 
 def in_range(floats: bool, clip: Clip, info: AudioInfo, write: Write, warn: Warn) -> AbstractContextManager[Write]:
