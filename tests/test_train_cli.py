@@ -24,7 +24,7 @@ from segan_cli.cli import main
 from segan_cli.cli.training_reporter import TrainingReporter
 from segan_cli.config.recipe import load_recipe
 from segan_cli.data.cache import CacheEntry
-from segan_cli.data.recordings import EMPTY, CorpusSummary, Recording, Recordings
+from segan_cli.data.recordings import CorpusSummary, Recording, Recordings
 from segan_cli.data.training_data import TrainingData
 from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.networks.families import build_generator
@@ -259,7 +259,7 @@ def test_the_first_lines_describe_the_data_and_both_networks(reporter, capsys):
                       ("it has no licence",)),
         CorpusSummary("hum", "audio files", "noise", 3, 360.0, 3, False, {44_100: 3}, (), 1.0, unit="recordings"),
     )  # fmt: skip
-    splits = {"speakers": (speakers(3, 9), speakers(1, 3)), "rirs": (EMPTY, EMPTY)}
+    splits = {"speakers": (speakers(3, 9), speakers(1, 3)), "rirs": (Recordings(()), Recordings(()))}
     reporter.on_data(TrainingData(None, None, corpora, ("one speaker",), splits))
     recipe = load_recipe("segan-spectral")
     state = TrainState(recipe.model, replace(recipe.training, steps=1))

@@ -26,7 +26,7 @@ from segan_cli.backends.pretrained import pretrained_dir
 from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.mixing import ExampleSource
-from segan_cli.data.recordings import EMPTY, CorpusLoader
+from segan_cli.data.recordings import CorpusLoader, Recordings
 from segan_cli.enhancement.high_band import (
     FEATURES,
     FLOOR,
@@ -233,7 +233,7 @@ def main() -> None:
     loader = CorpusLoader(Cache(arguments.cache, RATE_HZ), None)
     pool = loader.load(tuple(arguments.speech), tuple(arguments.noise), (), "train")
     if not mixes.exists():
-        source = ExampleSource(pool.speech, pool.noise, EMPTY, MIXING, RATE_HZ)
+        source = ExampleSource(pool.speech, pool.noise, Recordings(()), MIXING, RATE_HZ)
         features, ratios = render(source, arguments.mixes, arguments.seed)
         np.savez(mixes, features=features, ratios=ratios)
     with np.load(mixes) as arrays:

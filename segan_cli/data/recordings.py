@@ -92,9 +92,6 @@ class Recordings:
         return {recording.group for recording in self.all}
 
 
-EMPTY = Recordings(())
-
-
 def load_samples(entry: CacheEntry) -> NDArray[np.int16]:
     """All samples of a cache entry, decoded again if its shard was deleted; raises CorpusError if it has changed."""
     try:

@@ -54,7 +54,7 @@ def atomically(path: Path, force: bool = False) -> Iterator[Path]:
             with _new_file(path.with_name(name), 0o666) as temporary:
                 yield temporary
                 check_target(path, force)
-                with suppress(FileNotFoundError):
+                with suppress(OSError):  # there is none yet, or its file system has no modes
                     temporary.chmod(stat.S_IMODE(path.stat().st_mode))
                 temporary.replace(path)
 
