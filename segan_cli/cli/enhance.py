@@ -10,8 +10,8 @@ import click
 
 from segan_cli.arrays import MAX_CHANNELS, RATES_HZ
 from segan_cli.cli.sections import (
-    LOCAL_PATH,
     MODEL,
+    PATH,
     PATH_OR_URL,
     WORKERS,
     Finite,
@@ -53,8 +53,8 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
     option("--normalize DB", "Scale to this peak level (0 is full scale).", Finite(-120, 0)),
     option("--loudness LUFS", "Scale to this loudness, e.g. -16, and limit true peaks to -1 dB.", Finite(-70, 0)),
     choice("--clip", CLIP, "Above full scale: turn down the peaks, turn down the whole recording, or clip."),
-    option("--residual FILE", "Write the removed sound to a file.", LOCAL_PATH),
-    option("--plot PNG", "Plot waveform and spectrogram before and after.", LOCAL_PATH),
+    option("--residual FILE", "Write the removed sound to a file.", PATH),
+    option("--plot PNG", "Plot waveform and spectrogram before and after.", PATH),
 )
 @section(
     "Enhancement",

@@ -84,33 +84,14 @@ def seconds(text: str) -> float:
     return 3600 * int(found[1] or 0) + 60 * int(found[2] or 0) + float(found[3])
 
 
-def refuse_empty(ctx: click.Context | None, param: click.Parameter | None, value: Any) -> None:
-    """Raise BadParameter for an empty name, which would mean the current folder."""
-    if value == "":
-        raise click.BadParameter("the name is empty; give a file or folder", ctx, param)
-
-
-class LocalPath(click.Path):
-    """A path of a file or folder."""
-
-    def __init__(self) -> None:
-        super().__init__(path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Convert text to a path; fails if it is empty."""
-        refuse_empty(ctx, param, value)
-        return super().convert(value, param, ctx)
-
-
 class Name(click.ParamType):  # type: ignore[type-arg]  # not generic before click 8.4
     """The name of a file or folder, possibly with more before or after it."""
 
     name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return the text; fails if it is empty."""
-        refuse_empty(ctx, param, value)
-        return value
+        """Return the text; fails if it is empty, which would mean the current folder."""
+        return value if value != "" else self.fail("the name is empty; give a file or folder", param, ctx)
 
 
 class Place(click.Path):
@@ -122,7 +103,7 @@ class Place(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Convert text to a path; fails if it is empty, or a URL that cannot be used."""
-        refuse_empty(ctx, param, value)
+        NAME.convert(value, param, ctx)
         if not (isinstance(value, str) and is_url(value)):
             return super().convert(value, param, ctx)
         if self.local:
@@ -173,7 +154,7 @@ MODEL = ModelName(".safetensors", ".onnx")
 MODEL_TO_TRAIN = ModelName(".safetensors", ".pt")
 SEED, WORKERS = Whole(0, 2**63 - 1), Whole(1, MAX_JOBS)
 DECIBELS = Finite(-MAX_LEVEL_DB, MAX_LEVEL_DB)
-PATH, LOCAL_PATH, PATH_OR_URL, NAME = LocalPath(), Place(local=True), Place(), Name()
+NAME, PATH, PATH_OR_URL = Name(), Place(local=True), Place()
 
 
 def option(usage: str, text: str, type: Any = None, **attributes: Any) -> Callable[[F], F]:
