@@ -35,7 +35,7 @@ LOWEST_DB, BAR_WIDTH = -60, 10  # of the meter, which fits into 80 columns
     default=40.0,
     metavar="MS",
     help="Buffer of each device, and between them.  [default: 40]",
-)  # fmt: skip
+)
 @click.option("-q", "--quiet", is_flag=True, help="Hide the level meter.")
 def live(
     source: str | None, target: str | None, list_devices: bool, model: str, strength: float, rate: int | None,
