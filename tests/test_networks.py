@@ -1,5 +1,6 @@
 """The published shapes and sizes, and what the parts of the networks promise."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -13,7 +14,7 @@ from segan_cli.enhancement import segment_engine
 from segan_cli.errors import ConfigError
 from segan_cli.networks.convolutional import ConvolutionalDiscriminator, ConvolutionalGenerator
 from segan_cli.networks.families import build_generator
-from segan_cli.networks.layers import VirtualBatchNorm, level_gain, phase_shuffle
+from segan_cli.networks.layers import HighPass, VirtualBatchNorm, level_gain, phase_shuffle
 from segan_cli.networks.summary import macs_per_second, parameters
 from segan_cli.networks.summary import weights as weights_of
 
@@ -235,6 +236,52 @@ def test_without_skips_costs_are_those_of_the_narrower_decoder():
     assert weights_of(model)[0] == encoder + decoder == sum(layer.weights for layer in costs)
     macs = 32 * 1 * 4 * 5 + 8 * 4 * 8 * 5 + 8 * (8 + 3) * 4 * 5 + 32 * 4 * 1 * 5  # outputs x inputs x channels x taps
     assert macs_per_second(model) == macs * 16_000 / 32 == sum(layer.macs for layer in costs) * 500
+
+
+def test_the_high_pass_filter_halves_its_cutoff_and_keeps_what_is_above():
+    times = torch.arange(16_384, dtype=torch.float64) / 16_000
+    gains = {}
+    for hz in (0, 20, 48, 75, 100, 1_000):
+        x = torch.cos(2 * math.pi * hz * times)[None, None]
+        y = HighPass(0.003).double()(x)
+        x, y = x[..., 1_000:-1_000], y[..., 1_000:-1_000]
+        if hz >= 75:
+            torch.testing.assert_close(y, x, atol=0.005, rtol=0)  # without a delay
+        gains[hz] = float(y.square().mean() / x.square().mean()) ** 0.5
+    assert gains[0] < 0.001
+    assert gains[20] < 0.01
+    assert gains[48] == pytest.approx(0.5, abs=0.02)
+
+
+def test_a_generator_with_a_high_pass_filter_neither_receives_nor_produces_low_frequencies():
+    torch.manual_seed(0)
+    config = ConvolutionalConfig((4, 8), (4, 4), (1, 1), 31, 0, high_pass=0.003)
+    generator = ConvolutionalGenerator(config).eval()
+    torch.nn.init.constant_(generator.decoder[-1].bias, 0.3)
+    noise = 0.1 * torch.randn(1, 1, 16_384)
+    rumble = 0.1 * torch.cos(2 * math.pi * 20 / 16_000 * torch.arange(16_384))
+    clean, rumbling = generator(noise, None).detach(), generator(noise + rumble, None).detach()
+    assert float(clean.mean().abs()) < 0.001
+    assert float((rumbling - clean).square().mean().sqrt()) < 0.02 * float(clean.square().mean().sqrt())
+
+
+@pytest.mark.parametrize(("cutoff", "bound"), [(0.0009, "0.001 or more"), (0.11, "0.1 or less"), (-0.1, "0.001 or")])
+def test_cutoffs_of_high_pass_filters_have_bounds(cutoff, bound):
+    with pytest.raises(ConfigError, match=f"generator: high_pass {cutoff}; it must be {bound}"):
+        ConvolutionalConfig((4, 8), (4, 4), (1, 1), 31, 0, high_pass=cutoff)
+
+
+def test_a_high_pass_filter_fits_into_a_segment_and_is_counted():
+    preset = PRESETS["segan-gated"]
+    lower = dataclasses.replace(preset, generator=dataclasses.replace(preset.generator, high_pass=0.0025))
+    with pytest.raises(ConfigError, match="generator: frames of 2449 samples do not fit a segment_length of 1024"):
+        dataclasses.replace(lower, segment_length=1_024, hop=512)
+    model = dataclasses.replace(preset, segment_length=2_048, hop=2_048)
+    costs = model.generator.layer_costs(2_048)
+    plain = dataclasses.replace(model.generator, high_pass=0.0).layer_costs(2_048)
+    assert sum(layer.macs for layer in costs) - sum(layer.macs for layer in plain) == 4 * 1_021 * 2_048 // 64
+    generator = ConvolutionalGenerator(model.generator)
+    assert generator(torch.randn(2, 1, 2_048), None).shape == (2, 1, 2_048)
 
 
 @pytest.mark.parametrize("scale", ["learned", "gated"])

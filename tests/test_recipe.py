@@ -77,7 +77,7 @@ def test_the_presets_of_the_shipped_models_are_these():
         "generator": {
             "channels": [16, 32, 64, 128, 256], "strides": [4, 4, 4, 4, 4], "dilations": [1, 1, 1, 1, 1],
             "kernel_size": 31, "latent_channels": 0, "latent": "normal", "skip_merge": "concat", "skip_scale": "gated",
-            "input_rms": 0.05, "family": "convolutional",
+            "input_rms": 0.05, "high_pass": 0.003, "family": "convolutional",
         },
         "discriminator": {
             "channels": [8, 16, 32, 64, 64], "strides": [4, 4, 4, 4, 4], "kernel_size": 31, "leaky_slope": 0.3,

@@ -67,7 +67,7 @@ def test_a_worker_that_gets_sigterm_serves_for_a_while_unless_it_is_done(monkeyp
     workers._leave_later(signal.SIGTERM, None)
     (timer,) = [thread for thread in threading.enumerate() if thread not in before]
     timer.cancel()
-    assert (timer.interval, timer.function, timer.args) == (20.0, os._exit, (143,))
+    assert (timer.interval, timer.function, timer.args) == (600.0, os._exit, (143,))
     assert timer.daemon
 
 

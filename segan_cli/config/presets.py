@@ -34,7 +34,9 @@ SEGAN_DILATED = ModelConfig(  # half the kernel size, a receptive field larger t
 )
 SEGAN_GATED = ModelConfig(  # faster than segan-slim, and trains sooner
     "segan-gated",
-    ConvolutionalConfig((16, 32, 64, 128, 256), (4,) * 5, (1,) * 5, 31, 0, skip_scale="gated", input_rms=0.05),
+    ConvolutionalConfig(
+        (16, 32, 64, 128, 256), (4,) * 5, (1,) * 5, 31, 0, skip_scale="gated", input_rms=0.05, high_pass=0.003
+    ),
     ConvolutionalDiscriminatorConfig((8, 16, 32, 64, 64), (4,) * 5, 31),
 )
 SPECTRAL = SpectralConfig(channels=32, embed_dim=48, hidden=32, freq_stride=8, zeroed_bins=2)

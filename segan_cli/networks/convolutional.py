@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
 from segan_cli.networks.families import Discriminator, Generator
 from segan_cli.networks.layers import (
+    HighPass,
     VirtualBatchNorm,
     downsampling,
     initialise,
@@ -25,7 +26,8 @@ class ConvolutionalGenerator(Generator):
     Strided convolutions with PReLU compress the segment to the thought vector c, the latent z is concatenated to it,
     and a decoder of transposed convolutions mirrors the encoder. The output of each encoder layer, taken before its
     PReLU as in the authors' code, joins the activation of its mirror as `skip_merge` specifies; without skips the
-    thought vector alone carries the input to the decoder. The last activation is tanh.
+    thought vector alone carries the input to the decoder. The last activation is tanh. The high-pass filter of
+    `high_pass` is applied to input and output.
     """
 
     def __init__(self, config: ConvolutionalConfig) -> None:
@@ -46,6 +48,7 @@ class ConvolutionalGenerator(Generator):
         self.decoder_activations = nn.ModuleList(nn.PReLU(c, slope) for c in mirrored)
         if config.skip_scale == "learned":
             self.skip_weights = nn.ParameterList(torch.ones(c, 1) for c in mirrored)
+        self.high_pass = HighPass(config.high_pass) if config.high_pass else nn.Identity()
         initialise(self)
         if config.input_rms is not None:  # all layers except the last, which starts near silence
             for layer in (*self.encoder, *self.decoder[:-1]):
@@ -53,7 +56,7 @@ class ConvolutionalGenerator(Generator):
 
     def forward(self, noisy: Tensor, z: Tensor | None) -> Tensor:
         """noisy [B, 1, T], T a multiple of the stride, and z [B, C, T / stride] or None → enhanced [B, 1, T]."""
-        h, skips = noisy / self.unit, []
+        h, skips = self.high_pass(noisy) / self.unit, []
         for convolution, activation in zip(self.encoder, self.encoder_activations, strict=True):
             h = convolution(h)
             skips.append(h)
@@ -68,7 +71,7 @@ class ConvolutionalGenerator(Generator):
             elif self.config.skip_scale == "learned":
                 skip = skip * self.skip_weights[i]
             h = self.merge(activation(h), skip)
-        return torch.tanh(self.unit * self.decoder[-1](h))
+        return self.high_pass(torch.tanh(self.unit * self.decoder[-1](h)))
 
     def merge(self, h: Tensor, skip: Tensor) -> Tensor:
         """A decoder activation [B, C, L] with its skip [B, C, L] → [B, 2 C, L] by concatenation, else [B, C, L]."""

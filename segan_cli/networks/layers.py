@@ -4,8 +4,12 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import conv1d, conv_transpose1d, pad
 
 from segan_cli.config.families.base import LARGEST_PEAK, LEAST_LEVEL
+from segan_cli.config.families.convolutional import high_pass_size
+
+SINC_CUTOFF = 1.13  # of the windowed sinc, relative to the cutoff of the high-pass filter made of it
 
 
 def downsampling(n_in: int, n_out: int, kernel_size: int, stride: int, dilation: int = 1) -> nn.Conv1d:
@@ -52,6 +56,33 @@ def phase_shuffle(x: Tensor, max_shift: int) -> Tensor:
 def at_least_float32(x: Tensor) -> Tensor:
     """x in single precision, or in double if it is; undoes the half precision of autocast."""
     return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+class HighPass(nn.Module):
+    """High-pass filter with linear phase: it subtracts the low frequencies, computed at a lower sample rate.
+
+    Both decimation and interpolation use a windowed sinc.
+    """
+
+    response: Tensor
+
+    def __init__(self, cutoff: float) -> None:
+        """At `cutoff`, relative to the sample rate, half of the amplitude remains."""
+        super().__init__()
+        taps, self.stride = high_pass_size(cutoff)
+        self.margin = taps - 1
+        times = torch.arange(taps, dtype=torch.float64) - taps // 2
+        window = torch.hamming_window(taps, periodic=False, dtype=torch.float64)
+        response = window * torch.sinc(2 * SINC_CUTOFF * cutoff * times)
+        self.register_buffer("response", (response / response.sum()).float()[None, None], persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [B, 1, T], T at least the number of taps → the same shape."""
+        x = at_least_float32(x)
+        with torch.autocast("cpu", enabled=False):  # half precision is slow there with one channel
+            low = conv1d(pad(x, (self.margin, self.margin), mode="reflect"), self.response, stride=self.stride)
+            low = conv_transpose1d(low, self.stride * self.response, stride=self.stride)
+        return x - low[..., self.margin : self.margin + x.shape[-1]]
 
 
 class VirtualBatchNorm(nn.Module):

@@ -14,6 +14,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+HIGH_PASS_RANGE = 0.001, 0.1
+
+
+def high_pass_size(cutoff: float) -> tuple[int, int]:
+    """Taps of the filter that computes what a high-pass filter removes, and the stride at which it does so."""
+    return 2 * round(1.53 / cutoff) + 1, 2 ** math.floor(math.log2(0.2 / cutoff))
+
 
 @dataclass(frozen=True)
 class ConvolutionalConfig(GeneratorConfig):
@@ -30,6 +37,7 @@ class ConvolutionalConfig(GeneratorConfig):
         "fixed"  # factor: 1, a weight per channel, or a decoder's sigmoid
     )
     input_rms: float | None = None  # normalise the level of each segment to this, and restore it after
+    high_pass: float = 0.0  # cutoff, relative to the sample rate, below which input and output are removed; 0: none
     family: Literal["convolutional"] = "convolutional"
 
     module: ClassVar[str] = "segan_cli.networks.convolutional:ConvolutionalGenerator"
@@ -41,6 +49,8 @@ class ConvolutionalConfig(GeneratorConfig):
         dilations = {f"dilation of layer {i}": dilation for i, dilation in enumerate(self.dilations, 1)}
         check_int_range("generator", dilations, 1, budget.MAX_DILATION)
         check_bounds("generator", self, input_rms=budget.RMS_RANGE)
+        if self.high_pass:
+            check_bounds("generator", self, high_pass=HIGH_PASS_RANGE)
         if self.skip_merge == "none" and self.skip_scale != "fixed":
             raise ConfigError(
                 f"generator: skip_scale {self.skip_scale}, but skip_merge none leaves no skips to scale; set skip_scale"
@@ -78,6 +88,9 @@ class ConvolutionalConfig(GeneratorConfig):
             slopes = (1 + (self.skip_scale == "learned")) * n_out if len(layers) < 2 * len(channels) - 1 else 0
             weights = n_in * n_out * taps + n_out + slopes
             layers.append(budget.LayerCost(weights, n_in * n_out * taps * before, n_out * after))
+        if self.high_pass:
+            taps, stride = high_pass_size(self.high_pass)
+            layers.append(budget.LayerCost(0, 4 * taps * n_samples // stride, n_samples))
         return layers
 
     def scaled(self, width: float) -> Self:
@@ -88,6 +101,10 @@ class ConvolutionalConfig(GeneratorConfig):
     def total_stride(self) -> int:
         """Samples per frame of the thought vector."""
         return math.prod(self.strides)
+
+    def longest_frame(self) -> int:
+        """Samples that an output of the high-pass filter depends on."""
+        return 2 * high_pass_size(self.high_pass)[0] - 1 if self.high_pass else 0
 
     def draw_latent(self, rng: "np.random.Generator", n_segments: int, n_samples: int) -> "NDArray[np.float32] | None":
         """A random z [B, C, T / stride], mean 0, deviation 1; None without a latent."""
