@@ -71,7 +71,8 @@ class ConvolutionalGenerator(Generator):
             elif self.config.skip_scale == "learned":
                 skip = skip * self.skip_weights[i]
             h = self.merge(activation(h), skip)
-        return self.high_pass(torch.tanh(self.unit * self.decoder[-1](h)))
+        enhanced: Tensor = self.high_pass(torch.tanh(self.unit * self.decoder[-1](h)))
+        return enhanced
 
     def merge(self, h: Tensor, skip: Tensor) -> Tensor:
         """A decoder activation [B, C, L] with its skip [B, C, L] → [B, 2 C, L] by concatenation, else [B, C, L]."""
