@@ -123,7 +123,7 @@ def band_powers(samples: Array) -> Array:
     above, pooling, _ = frequency_response(RATE_HZ, MODEL_HZ)
     stage = HighBand(None, RATE_HZ, MODEL_HZ, 1, True)
     padded = np.pad(samples, (stage.hop, 2 * stage.hop))
-    frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * stage.hop)[:: stage.hop] * stage.window
+    frames = np.lib.stride_tricks.sliding_window_view(padded, 2 * stage.hop)[:: stage.hop] * stage.frames.window
     return np.asarray(power(np.fft.rfft(frames).astype(np.complex64) * above) @ pooling[:, N_LOW:])
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from segan_cli.arrays import Array, SampleQueue
 from segan_cli.backends.network import Network, is_bounded
 from segan_cli.config.model import ModelConfig
+from segan_cli.enhancement.frames import FrameAdder, FrameCutter
 from segan_cli.enhancement.linked_channels import downmix_mid
 from segan_cli.enhancement.settings import Settings
 from segan_cli.errors import AudioError
@@ -30,43 +31,33 @@ class FrameEngine:
         self.linked, self.policy = settings.channels == "linked" and channels > 1, settings.high_band
         model_frame = network.config.generator.longest_frame()
         self.hop = frame_hop(network.config, rate_hz)
-        self.window = np.sin(np.pi * np.arange(2 * self.hop) / (2 * self.hop)).astype(np.float32)
+        window = np.sin(np.pi * np.arange(2 * self.hop) / (2 * self.hop)).astype(np.float32)
+        self.frames, self.adder = FrameCutter((channels,), window), FrameAdder(channels, window)
         self.n_bins = model_frame // 2 + 1  # of the model
         self.n_highest = round(HIGHEST_HZ * model_frame / network.config.sample_rate_hz)
         self.scale = np.float32((model_frame / 2 / self.hop) ** 0.5)  # from spectra of frames to those of the model's
         self.state = np.zeros((1 if self.linked else channels, network.config.generator.state_size()), np.float32)
         self.pending = SampleQueue(channels)  # input whose output is not final
-        self.signal: Array = np.zeros((channels, self.hop), np.float32)  # from the first frame that is not complete
-        self.overlap: Array = np.zeros((channels, self.hop), np.float32)  # second half of the latest frame
-        self.ahead = self.hop  # samples of the output that come before the first of the signal
 
     def push(self, block: Array, last: bool) -> tuple[Array, Array]:
         """Add a block [channels, n]; return what is final now, original and change, [channels, m] each."""
         self.pending.push(block)
-        self.signal = np.concatenate((self.signal, block), axis=1)
+        self.frames.push(block)
         if last:
-            missing = -self.signal.shape[1] % self.hop + self.hop
-            self.signal = np.pad(self.signal, ((0, 0), (0, missing)))
-        n_frames = self.signal.shape[1] // self.hop - 1
-        parts = [self._enhance(min(MAX_FRAMES, n_frames - first)) for first in range(0, n_frames, MAX_FRAMES)]
-        enhanced = np.concatenate((self.overlap[:, :0], *parts), axis=1)
-        cut = min(self.ahead, enhanced.shape[1])
-        self.ahead -= cut
-        n = min(enhanced.shape[1] - cut, len(self.pending))
-        original = self.pending.pop(n)
-        return original, enhanced[:, cut : cut + n] - original
+            self.frames.push(np.zeros((self.channels, self.frames.n_missing() + self.hop), np.float32))
+        parts = [np.zeros((self.channels, 0), np.float32)]
+        while n := self.frames.n_complete():
+            parts.append(self._enhance(self.frames.pop(min(MAX_FRAMES, n))))
+        enhanced = np.concatenate(parts, axis=1)[:, : len(self.pending)]
+        original = self.pending.pop(enhanced.shape[1])
+        return original, enhanced - original
 
-    def _enhance(self, n_frames: int) -> Array:
-        """Return the samples that the next frames make final, [channels, n_frames * hop]."""
-        view = np.lib.stride_tricks.sliding_window_view(self.signal, 2 * self.hop, axis=1)
-        frames = view[:, : n_frames * self.hop : self.hop] * self.window  # [channels, n, 2 * hop]
-        self.signal = self.signal[:, n_frames * self.hop :]
+    def _enhance(self, frames: Array) -> Array:
+        """Return the samples that the next frames [channels, n, 2 * hop] make final, [channels, m]."""
         spectra = fourier(frames)
-        heard = fourier(downmix_mid(frames.swapaxes(0, 1))).swapaxes(0, 1) if self.linked else spectra
-        pieces = np.fft.irfft(spectra * self._mask(heard), 2 * self.hop, norm="ortho").astype(np.float32) * self.window
-        second: Array = np.concatenate((self.overlap[:, None], pieces[:, :, self.hop :]), axis=1)
-        self.overlap = second[:, -1]
-        return np.asarray((pieces[:, :, : self.hop] + second[:, :-1]).reshape(self.channels, -1), np.float32)
+        mixed = fourier(downmix_mid(frames.swapaxes(0, 1))).swapaxes(0, 1) if self.linked else spectra
+        masked = spectra * self._mask(mixed)
+        return self.adder.push(np.fft.irfft(masked, 2 * self.hop, norm="ortho"))
 
     def _mask(self, spectra: Spectra) -> NDArray[Any]:
         """Return the complex gains of all bins for spectra [C, n, F]; same shape."""

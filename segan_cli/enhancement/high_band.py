@@ -8,6 +8,7 @@ import soxr
 from numpy.typing import NDArray
 
 from segan_cli.arrays import Array
+from segan_cli.enhancement.frames import FrameAdder, FrameCutter
 from segan_cli.enhancement.overlap_add import mirrored
 
 Spectra = NDArray[np.complex64]
@@ -42,17 +43,14 @@ class HighBand:
         """Without a network, all sound above the band is removed. `linked` channels get the same gains."""
         self.network, self.linked = network, linked
         self.hop = hop_of(rate_hz)
-        self.window = np.sin(np.pi * (np.arange(2 * self.hop) + 0.5) / (2 * self.hop))
+        window = np.sin(np.pi * (np.arange(2 * self.hop) + 0.5) / (2 * self.hop))
+        self.frames, self.adder = FrameCutter((2, channels), window), FrameAdder(channels, window)
         self.above, self.pooling, self.spreading = frequency_response(rate_hz, model_hz)
         self.features = Features(self.pooling)
         self.pending = np.zeros((1 if linked else channels, 0, FEATURES), np.float32)  # features without gains
         self.state: Array | None = None  # of the network
-        start = np.zeros((2, channels, self.hop), np.float32)
-        self.signals = start  # original and change, from the first frame that is not analysed
-        self.kept = start[:, :, :0]  # the same from the first sample that is not final
+        self.pending_signals = np.zeros((2, channels, 0), np.float32)  # original and change that are not final
         self.spectra = np.zeros((channels, 0, self.hop + 1), np.complex64)  # above the band, of frames without gains
-        self.overlap: Array = np.zeros((channels, self.hop), np.float32)  # second half of the latest frame
-        self.ahead = self.hop  # samples that are still to be ignored: they are before the first
 
     def push(self, original: Array, change: Array, last: bool) -> tuple[Array, Array]:
         """Add samples of a recording and of the model's change, [channels, n]; return what is final of both.
@@ -60,34 +58,27 @@ class HighBand:
         The results are [channels, m]; the second has the change above the band too.
         """
         block = np.stack((original, change))
-        self.kept = np.concatenate((self.kept, block), axis=2)
-        self.signals = np.concatenate((self.signals, block), axis=2)
+        self.pending_signals = np.concatenate((self.pending_signals, block), axis=2)
+        self.frames.push(block)
         if last:
-            missing = -self.signals.shape[2] % self.hop + (LOOK_AHEAD + BLOCK + 1) * self.hop
-            self.signals = mirrored(self.signals, 0, missing)
-        n_frames = max(0, self.signals.shape[2] // self.hop - 1) // BLOCK * BLOCK
+            missing = self.frames.n_missing() + (LOOK_AHEAD + BLOCK + 1) * self.hop
+            self.frames.push(mirrored(self.frames.signals, 0, missing)[:, :, -missing:])
+        n_frames = self.frames.n_complete() // BLOCK * BLOCK
         step = MAX_BLOCKS * BLOCK
-        parts = [self._change(min(step, n_frames - first)) for first in range(0, n_frames, step)]
-        high = np.concatenate((self.overlap[:, :0], *parts), axis=1)
-        cut = min(self.ahead, high.shape[1])
-        self.ahead -= cut
-        n = min(high.shape[1] - cut, self.kept.shape[2])
-        (original, change), self.kept = self.kept[:, :, :n], self.kept[:, :, n:]
-        return original, change + high[:, cut : cut + n]
+        parts = [np.zeros((block.shape[1], 0), np.float32)]
+        parts += [self._change(min(step, n_frames - first)) for first in range(0, n_frames, step)]
+        high = np.concatenate(parts, axis=1)[:, : self.pending_signals.shape[2]]
+        n = high.shape[1]
+        (original, change), self.pending_signals = np.split(self.pending_signals, [n], axis=2)
+        return original, change + high
 
     def _change(self, n_frames: int) -> Array:
-        """Return the change above the band that the next frames make final, [channels, k]."""
-        view = np.lib.stride_tricks.sliding_window_view(self.signals, 2 * self.hop, axis=2)
-        frames = view[:, :, : n_frames * self.hop : self.hop] * self.window
-        self.signals = self.signals[:, :, n_frames * self.hop :]
-        spectra: Spectra = np.fft.rfft(frames).astype(np.complex64)  # of float64, for which NumPy is faster
+        """Return the change above the band that the next frames make final, [channels, m]."""
+        spectra: Spectra = np.fft.rfft(self.frames.pop(n_frames)).astype(np.complex64)  # faster in NumPy from float64
         self.spectra = np.concatenate((self.spectra, spectra[0] * self.above), axis=1)
         gains = self._gains(spectra)
         done, self.spectra = np.split(self.spectra, [gains.shape[1]], axis=1)
-        halves = np.fft.irfft(done * ((gains - 1) @ self.spreading)) * self.window.astype(np.float32)
-        second: Array = np.concatenate((self.overlap[:, None], halves[:, :, self.hop :]), axis=1)
-        self.overlap = second[:, -1]
-        return np.asarray((halves[:, :, : self.hop] + second[:, :-1]).reshape(len(halves), -1), np.float32)
+        return self.adder.push(np.fft.irfft(done * ((gains - 1) @ self.spreading)))
 
     def _gains(self, spectra: Spectra) -> Array:
         """Return the gains that are known after n more frames, [channels or 1, m, N_HIGH].
