@@ -14,6 +14,8 @@ import soundfile
 from commands import Running, alone, command, complaint, segan
 from conftest import hiss, voice
 
+from segan_cli.audio.files import AudioInfo
+from segan_cli.audio.sinks import open_target
 from segan_cli.errors import OutputError
 from segan_cli.storage.atomic import atomically, check_place, write_whole
 
@@ -43,6 +45,20 @@ def test_outputs_with_a_common_prefix_do_not_overwrite_each_other(tmp_path):
     for _ in range(2):
         result = segan("enhance", tmp_path, "-o", tmp_path / "out", "--jobs", 2, "--force")
         assert (result.returncode, names(tmp_path / "out")) == (0, sorted(recordings)), result.stderr
+
+
+def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, monkeypatch):
+    flushed, target, flush = [], tmp_path / "out.wav", os.fsync
+
+    def seen(descriptor):
+        flush(descriptor)
+        flushed.append((os.fstat(descriptor).st_size, target.exists()))
+
+    monkeypatch.setattr("os.fsync", seen)
+    with open_target(target, AudioInfo(16_000, 1, 1_000, "WAV", "PCM_16")) as write:
+        write(np.zeros((1, 1_000), np.float32))
+    assert flushed == [(2_044, False)]
+    assert target.stat().st_size == 2_044
 
 
 def test_a_temporary_file_of_another_writer_is_kept(tmp_path):

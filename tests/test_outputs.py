@@ -39,6 +39,9 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+CAN_MOUNT = not subprocess.run(["sh", "-c", "unshare -rm mount -t tmpfs none /mnt"], check=False).returncode
+
+
 def contents(folder):
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -273,6 +276,19 @@ def test_temporary_files_of_killed_processes_are_removed_later(place, tmp_path, 
         assert segan("enhance", "a.wav", TMPDIR=str(tmp_path)).returncode == 0
         assert sorted(tmp_path.glob("segan-*")) == sorted([other, living])
     assert list(tmp_path.glob("segan-*")) == [other]
+
+
+@pytest.mark.skipif(not CAN_MOUNT, reason="cannot mount a small disk here")
+@pytest.mark.parametrize(
+    "words", ["- -o b.wav < a.flac", "a.flac -o b.wav --normalize 0", "a.flac -o memory://b/b.wav"]
+)
+def test_a_full_temporary_folder_is_named(place, words):
+    Path("small").mkdir()
+    soundfile.write("a.flac", voice(2.0) + hiss(2.0), 16_000)
+    line = f"unshare -rm bash -c 'mount -t tmpfs -o size=8k none small && SEGAN enhance {words}'"
+    result = shell(line, TMPDIR=str(place / "small"))
+    assert complaint(result) == f"segan: {place / 'small'}: the temporary folder is full; set TMPDIR to another one"
+    assert not Path("b.wav").exists()
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """Levels of outputs: normalisation, and what happens to samples above full scale."""
 
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from segan_cli.arrays import Array
 from segan_cli.audio.filters import Limiter, TruePeaks, peak_levels
 from segan_cli.audio.meter import LoudnessMeter
+from segan_cli.storage.atomic import scratch_file
 
 Write = Callable[[Array], object]  # takes the next samples [channels, n]
 Warn = Callable[[str], None]  # takes a message about something that could not be kept
@@ -135,7 +135,7 @@ def full_scale(clip: Clip, rate_hz: int, channels: int, write: Write, warn: Warn
 @contextmanager
 def _collected() -> Iterator[tuple[IO[bytes], Write]]:
     """Open a temporary file, and return it with what appends samples to it."""
-    with tempfile.TemporaryFile() as file:
+    with scratch_file() as path, path.open("w+b") as file:
         yield file, lambda samples: file.write(samples.T.astype(np.float32).tobytes())
 
 

@@ -4,6 +4,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 import sys
 import tempfile
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from segan_cli.errors import ERRNO_MESSAGES, ExistsError, OutputError
+from segan_cli.errors import ERRNO_MESSAGES, ExistsError, OutputError, SeganError
 from segan_cli.process.stopping import UNFINISHED
 from segan_cli.storage.remote import check_writable_scheme, find_kind, is_remote, upload
 
@@ -21,6 +22,7 @@ STEM_LENGTH = 40  # characters of the name of the file in the names of its unfin
 MAX_SUFFIX = 16
 SCRATCH = "segan-"  # at the start of the names of files in the system's temporary folder
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # which Windows does not have
+FULL_BYTES = 1 << 16  # left on a disk that counts as full
 NEW_S = 60.0  # age below which a file may not be locked yet
 LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 KINDS = (
@@ -33,7 +35,7 @@ KINDS = (
 
 @contextmanager
 def atomically(path: Path, force: bool = False) -> Iterator[Path]:
-    """Create a temporary file beside `path` that replaces it when the block ends without an error.
+    """Create a temporary file beside `path`, flushed to disk to replace it when the block ends without an error.
 
     A remote file is made in the system's temporary folder and then uploaded. Raises OutputError when it cannot be
     written, another process is writing it, or `path` is not a regular file, and ExistsError when `path` exists and
@@ -54,6 +56,8 @@ def atomically(path: Path, force: bool = False) -> Iterator[Path]:
             with _new_file(path.with_name(name), 0o666) as temporary:
                 yield temporary
                 check_target(path, force)
+                with temporary.open("r+b") as file:
+                    os.fsync(file.fileno())
                 with suppress(OSError):  # there is none yet, or its file system has no modes
                     temporary.chmod(stat.S_IMODE(path.stat().st_mode))
                 temporary.replace(path)
@@ -70,10 +74,18 @@ def writing(path: Path) -> Iterator[None]:
 
 @contextmanager
 def scratch_file(suffix: str = "") -> Iterator[Path]:
-    """Create an empty, locked file in the system's temporary folder; it is removed when the block ends."""
+    """Create an empty, locked file in the system's temporary folder; it is removed when the block ends.
+
+    Raises OutputError, which names the folder, when the block fails and the folder is full.
+    """
     path = Path(tempfile.gettempdir(), f"{SCRATCH}{secrets.token_hex(8)}{suffix}")
     with _new_file(path, 0o600), _held(path):
-        yield path
+        try:
+            yield path
+        except (OSError, SeganError) as error:
+            if shutil.disk_usage(path.parent).free >= FULL_BYTES:
+                raise
+            raise OutputError(f"{path.parent}: the temporary folder is full; set TMPDIR to another one") from error
 
 
 def remove_scratch() -> None:
@@ -99,11 +111,9 @@ def remove_scratch() -> None:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write or replace a file and flush it to disk; raises OutputError when that fails, and an existing file stays."""
-    with atomically(path, force=True) as temporary, temporary.open("r+b") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    """Write or replace a file; raises OutputError when that fails, and an existing file stays."""
+    with atomically(path, force=True) as temporary:
+        temporary.write_bytes(content)
 
 
 def check_target(path: Path, force: bool) -> None:
