@@ -30,6 +30,11 @@ def composed(text: str) -> str:
     return unicodedata.normalize("NFC", text)
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number and its noun: 1 file, 2 files."""
+    return f"{n} {noun}{'s' * (n != 1)}"
+
+
 def utf8(text: str) -> str:
     """Escape undecodable bytes as `\\xe9`, so that the text can be encoded as UTF-8."""
     return "".join(_escape(ord(one)) if "\ud800" <= one <= "\udfff" else one for one in text)

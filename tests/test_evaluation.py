@@ -308,7 +308,7 @@ def test_a_damaged_score_is_computed_again(tmp_path, damage):
         database.execute(f"UPDATE scores SET score = {value} || substr(score, 4) WHERE key = 'k1'")
     database.close()
     assert store.get({"stoi": "k1", "lsd_db": "k2"}) == {"lsd_db": Undefined("silent signal")}
-    assert "discarded 1 damaged scores" in ScoreStore(tmp_path / "scores").notes[0]
+    assert "discarded 1 damaged score," in ScoreStore(tmp_path / "scores").notes[0]
 
 
 def test_the_score_of_a_copy_is_cached(tmp_path):

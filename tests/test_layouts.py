@@ -174,7 +174,7 @@ def test_sampling_probability_is_proportional_to_weight(tmp_path):
         (lambda root: root.write_text("a file"), "is a file"),
         (lambda root: [(root / side).mkdir(parents=True) for side in ("clean", "noisy")], "no audio files"),
         (lambda root: speak(root / "only.wav", 0), "a single recording cannot be split"),
-        (lambda root: (root.mkdir(), (root / "a.wav").write_text("x")), "none of its 1 files can be used"),
+        (lambda root: (root.mkdir(), (root / "a.wav").write_text("x")), "none of its files can be used"),
         (
             lambda root: [speak(root / side / f"{side}.wav", 0) for side in ("clean", "noisy")],
             "no noisy file has a clean one of the same name",
@@ -195,7 +195,7 @@ def test_a_folder_without_training_data_is_refused_in_one_line(prepare, message,
         ("a.csv", "", "no rows"),
         ("a.jsonl", '{"clean": "x.wav"}\nnonsense\n', "line 2: not JSON"),
         ("a.jsonl", '["x.wav"]\n', "line 1: not an object"),
-        ("a.csv", "clean\nnone.wav\n", "none of its 1 rows"),
+        ("a.csv", "clean\nnone.wav\n", "none of its rows"),
         ("b.csv", None, "cannot be read"),
     ],
 )
@@ -290,7 +290,7 @@ def test_only_the_second_microphone_of_vctk_is_left_out_of_a_plain_folder(tmp_pa
     speak(tmp_path / "only_mic2" / "p225_001_mic2.wav", 0)
     mixed, second = (scan_speech(str(tmp_path / name)) for name in ("mixed", "only_mic2"))
     assert [utterance.path.name for utterance in mixed.utterances] == ["p225_001_mic1.wav", "talk_mic2.wav"]
-    assert mixed.notes == (f"{tmp_path / 'mixed'}: 1 files of the second microphone, not used",)
+    assert mixed.notes == (f"{tmp_path / 'mixed'}: 1 file of the second microphone, not used",)
     assert [utterance.path.name for utterance in second.utterances] == ["p225_001_mic2.wav"]
     assert second.notes == ()
 

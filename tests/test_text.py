@@ -25,7 +25,7 @@ from segan_cli.evaluation.cases import from_manifest
 from segan_cli.evaluation.compare import load_report
 from segan_cli.evaluation.report import csv_text, escape_markdown
 from segan_cli.evaluation.scoring import ScoreStore
-from segan_cli.text import one_line, printable, read_json, utf8, write_json
+from segan_cli.text import counted, one_line, printable, read_json, utf8, write_json
 from segan_cli.training.log import truncate_after
 
 BAD = os.fsdecode(b"caf\xe9")  # no UTF-8
@@ -458,7 +458,7 @@ def test_a_damaged_score_is_removed_from_the_cache(tmp_path, bad):
         database.execute("UPDATE scores SET score = ? WHERE key = 'k1'", (bad,))
     store = ScoreStore(tmp_path / "scores")
     assert store.get(KEYS) == {"pesq_wb": 2.5}
-    assert store.notes == (f"{tmp_path / 'scores'}: discarded 1 damaged scores; they are computed again",)
+    assert store.notes == (f"{tmp_path / 'scores'}: discarded 1 damaged score, to be computed again",)
     assert ScoreStore(tmp_path / "scores").notes == ()
 
 
@@ -517,3 +517,7 @@ def test_a_long_name_does_not_hide_the_numbers_of_a_progress_bar():
     assert line.startswith("interview-with-a-")
     assert "… " in line
     assert "1:40 / 8:00" in line
+
+
+def test_a_number_agrees_with_its_noun():
+    assert [counted(n, "other file") for n in (0, 1, 2)] == ["0 other files", "1 other file", "2 other files"]

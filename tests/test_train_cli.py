@@ -227,8 +227,8 @@ vctk: VCTK 0.92, 12 files, 1.50 h of speech, 4 speakers, 16 and 48 kHz, 5 skippe
   skipped: b
   skipped: c
   skipped: 2 more, see data.json
-hum: audio files, 3 recordings, 0.10 h of noise, 44.1 kHz
-speakers: 3 in 9 recordings for training, 1 in 3 recordings for validation
+hum: audio files, 1 recording, 0.10 h of noise, 44.1 kHz
+speakers: 3 in 9 recordings for training, 1 in 1 recording for validation
 note: one speaker
 changed since the last start: steps: 4 before, 1 now
 generator: segan-spectral, 115,472 weights
@@ -257,9 +257,9 @@ def test_the_first_lines_describe_the_data_and_both_networks(reporter, capsys):
     corpora = (
         CorpusSummary("vctk", "VCTK 0.92", "speech", 12, 5_400.0, 4, True, rates_hz, tuple("abcde"), 2.0,
                       ("it has no licence",)),
-        CorpusSummary("hum", "audio files", "noise", 3, 360.0, 3, False, {44_100: 3}, (), 1.0, unit="recordings"),
+        CorpusSummary("hum", "audio files", "noise", 1, 360.0, 1, False, {44_100: 1}, (), 1.0, unit="recording"),
     )  # fmt: skip
-    splits = {"speakers": (speakers(3, 9), speakers(1, 3)), "rirs": (Recordings(()), Recordings(()))}
+    splits = {"speakers": (speakers(3, 9), speakers(1, 1)), "rirs": (Recordings(()), Recordings(()))}
     reporter.on_data(TrainingData(None, None, corpora, ("one speaker",), splits))
     recipe = load_recipe("segan-spectral")
     state = TrainState(recipe.model, replace(recipe.training, steps=1))
@@ -367,7 +367,7 @@ def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
             "weight is 0 in this recipe; add --set training",
         ),
         (("--data", "pairs", "--resume", "--run-dir", "none"), "no training to resume"),
-        (("--data", "pairs", "--run-dir", "file"), "is a file"),
+        (("--data", "pairs", "--run-dir", "file"), "is not a folder"),
         (("--data", "pairs", "--run-dir", "file/run"), "file"),
         (("--data", "pairs", "--device", "cuda"), "device cuda: not available"),
         (("--data", "pairs", "--device", "abacus"), "device abacus: unknown"),

@@ -11,6 +11,7 @@ from segan_cli.arrays import Array
 from segan_cli.audio.filters import Limiter, TruePeaks, peak_levels
 from segan_cli.audio.meter import LoudnessMeter
 from segan_cli.storage.atomic import scratch_file
+from segan_cli.text import counted
 
 Write = Callable[[Array], object]  # takes the next samples [channels, n]
 Warn = Callable[[str], None]  # takes a message about something that could not be kept
@@ -128,8 +129,8 @@ def full_scale(clip: Clip, rate_hz: int, channels: int, write: Write, warn: Warn
                 write(np.clip(block / np.float32(peak), -1, 1))
         done = "the whole recording is turned down by that much"
     if n_over:
-        samples = f"{n_over} sample{'s' * (n_over > 1)}"
-        warn(f"{samples} above full scale, by {20 * np.log10(peak):.1f} dB at most: {done}")
+        above = f"{counted(n_over, 'sample')} above full scale"
+        warn(f"{above}, by {20 * np.log10(peak):.1f} dB at most: {done}")
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import click
 
 from segan_cli.cli.sections import MODEL, Finite, Whole
 from segan_cli.system import require_extra
+from segan_cli.text import counted
 
 if TYPE_CHECKING:
     from rich.status import Status
@@ -152,4 +153,4 @@ def meter(enhancement: "LiveEnhancement") -> str:
 
 def lost(queue: "BlockQueue") -> str:
     """Say how often sound was lost between the devices."""
-    return "nothing was lost" if not queue.n_lost else f"sound was lost {queue.n_lost} time{'s' * (queue.n_lost > 1)}"
+    return "nothing was lost" if not queue.n_lost else f"sound was lost {counted(queue.n_lost, 'time')}"

@@ -11,6 +11,7 @@ from segan_cli.data.recordings import describe_corpus
 from segan_cli.data.training_data import TrainingData
 from segan_cli.losses.reconstruction import LOSSES
 from segan_cli.networks.summary import parameters
+from segan_cli.text import counted
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.log import Throughput
 from segan_cli.training.run import TrainingRun
@@ -66,8 +67,8 @@ class TrainingReporter:
         for kind, (training, validation) in data.splits.items():
             if len(training) + len(validation):
                 say(
-                    f"{kind}: {len(training.groups())} in {len(training)} recordings for training,"
-                    f" {len(validation.groups())} in {len(validation)} recordings for validation"
+                    f"{kind}: {len(training.groups())} in {counted(len(training), 'recording')} for training,"
+                    f" {len(validation.groups())} in {counted(len(validation), 'recording')} for validation"
                 )
         for note in data.notes:
             say(f"note: {note}")

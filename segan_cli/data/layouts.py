@@ -25,6 +25,7 @@ from segan_cli.data.folders import (
 )
 from segan_cli.data.spans import Span
 from segan_cli.errors import CorpusError
+from segan_cli.text import counted
 
 LJSPEECH = re.compile(r"LJ\d{3}-\d+$")
 NOT_SPEECH = re.compile(r"^(noises?|rirs?|(room_)?impulse_responses?)$", re.IGNORECASE)  # names of folders
@@ -64,10 +65,10 @@ class Corpus:
 
     @property
     def unit(self) -> str:
-        """What the utterances are: files, pairs, or rows of a manifest."""
+        """What an utterance is: a file, a pair, or a row of a manifest."""
         if self.layout == "manifest":
-            return "rows"
-        return "files" if self.utterances[0].noisy is None else "pairs"
+            return "row"
+        return "file" if self.utterances[0].noisy is None else "pair"
 
 
 def scan_speech(path: str) -> Corpus:
@@ -99,7 +100,7 @@ def scan_noise(path: str) -> Corpus:
 def note_microphones(root: Path, files: Sequence[Path], used: Sequence[Path]) -> tuple[str, ...]:
     """A line on the files of the second microphone, if there are any."""
     n = len(files) - len(used)
-    return (f"{root}: {n} files of the second microphone, not used",) if n else ()
+    return (f"{root}: {counted(n, 'file')} of the second microphone, not used",) if n else ()
 
 
 def _training_sets(names: Sequence[str]) -> set[str]:
@@ -156,7 +157,7 @@ def _libri(path: str, root: Path) -> Corpus | None:
     used_subsets = _training_sets(sorted(set(subsets.values())))
     used = [(file, match) for file, match in matches if subsets[file] in used_subsets]
     notes = [
-        f"{subset}: {n} files of an official test or development set, not used for training"
+        f"{subset}: {counted(n, 'file')} of an official test or development set, not used for training"
         for subset, n in sorted(Counter(subsets.values()).items())
         if subset not in used_subsets
     ]
@@ -206,5 +207,5 @@ def _common_voice(path: str, root: Path) -> Corpus | None:
             skipped.append(f"{root / 'clips' / name}: listed in {table.name}, but missing")
     if not utterances:
         raise CorpusError(f"{table}: none of its files is in {root / 'clips'}")
-    notes = (f"{root / 'clips'}: {len(clips)} files not listed in {table.name}, not used",) if clips else ()
+    notes = (f"{root / 'clips'}: {counted(len(clips), 'file')} not listed in {table.name}, not used",) if clips else ()
     return Corpus(path, "Common Voice", tuple(utterances), tuple(skipped), notes=notes)

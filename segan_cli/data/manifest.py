@@ -58,7 +58,7 @@ def read_manifest(path: str, split: str, needs_speaker: bool) -> Corpus:
         except CorpusError as error:
             skipped.append(str(error))
     if not utterances:
-        raise CorpusError(f"{path}: none of its {len(used)} rows can be used; first: {skipped[0]}")
+        raise CorpusError(f"{path}: none of its rows can be used; first: {skipped[0]}")
     speakers_known = not needs_speaker or all(row.get("speaker") for _, row in used)
     unknown = [name for name in columns if name not in (column, *OTHER_COLUMNS, *SPAN_COLUMNS)]
     notes = [f"{path}: ignoring unknown columns {join_columns(unknown)}"] if unknown else []

@@ -18,6 +18,7 @@ from segan_cli.data.layouts import Corpus, Utterance, scan_noise, scan_speech
 from segan_cli.data.manifest import is_manifest, read_manifest
 from segan_cli.data.spans import Span
 from segan_cli.errors import CorpusError
+from segan_cli.text import counted
 
 MIN_LENGTH_S = 0.1
 SILENCE_LEVEL = 1e-4  # active level, -80 dB relative to full scale
@@ -153,7 +154,7 @@ class CorpusSummary:
     skipped: tuple[str, ...]  # a line for each
     weight: float
     notes: tuple[str, ...] = ()
-    unit: str = "files"  # what the utterances are
+    unit: str = "file"  # what an utterance is
 
 
 @dataclass(frozen=True)
@@ -210,8 +211,7 @@ class CorpusLoader:
                 recordings.append(recording)
         if not recordings:
             raise CorpusError(
-                f"{corpus.path}: {corpus.layout}, but none of its {len(corpus.utterances)} {corpus.unit} can be used;"
-                f" first: {skipped[0]}"
+                f"{corpus.path}: {corpus.layout}, but none of its {corpus.unit}s can be used; first: {skipped[0]}"
             )
         found, pairs = Recordings(tuple(recordings)), any(recording.noisy is not None for recording in recordings)
         seconds, rates_hz = found.n_samples() / self.cache.rate_hz, Counter(r.entry.rate_hz for r in recordings)
@@ -259,9 +259,10 @@ def parse_weight(entry: str) -> tuple[str, float]:
 
 def describe_corpus(summary: CorpusSummary) -> str:
     """One line on the content of a corpus."""
-    parts = [summary.layout, f"{summary.utterances} {summary.unit}, {summary.seconds / 3600:.2f} h of {summary.kind}"]
+    n_utterances = counted(summary.utterances, summary.unit)
+    parts = [summary.layout, f"{n_utterances}, {summary.seconds / 3600:.2f} h of {summary.kind}"]
     if summary.kind in ("speech", "pairs"):
-        parts.append(f"{summary.groups} speakers" if summary.speakers_known else "speakers unknown")
+        parts.append(counted(summary.groups, "speaker") if summary.speakers_known else "speakers unknown")
     parts.append(" and ".join(f"{rate / 1000:g}" for rate in sorted(summary.rates_hz)) + " kHz")
     if summary.skipped:
         parts.append(f"{len(summary.skipped)} skipped")

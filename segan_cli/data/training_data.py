@@ -13,7 +13,7 @@ from segan_cli.data.random_streams import Purpose, random_stream
 from segan_cli.data.recordings import CorpusLoader, CorpusSummary, RecordingPool, Recordings
 from segan_cli.errors import CorpusError
 from segan_cli.storage.atomic import write_whole
-from segan_cli.text import read_json
+from segan_cli.text import counted, read_json
 
 VALIDATION_SHARE = 0.05  # target fraction of the samples
 LARGE_SHARE = 5 * VALIDATION_SHARE  # fraction of the speech in validation that deserves a note
@@ -70,13 +70,13 @@ def split_pool(
         if not len(speech):
             raise CorpusError("validation has all speakers of --data; choose another --valid-data, or omit it")
         if n := len(pool.speech) - len(speech):
-            notes.append(f"excluded {n} recordings from training: validation has the same speaker or file")
+            notes.append(f"excluded {counted(n, 'recording')} from training: validation has the same speaker or file")
     else:
         speech, held_out_speech = hold_out_speakers(pool.speech, seed, previous.get("speakers", NO_GROUPS), notes)
     if len(named.noise):
         noise, held_out_noise = exclude(pool.noise, named.noise), named.noise
         if n := len(pool.noise) - len(noise):
-            notes.append(f"excluded {n} noises from training: validation has the same recordings")
+            notes.append(f"excluded {counted(n, 'noise')} from training: validation has the same recordings")
     else:
         noise, held_out_noise = hold_out(pool.noise, seed, previous.get("noise", NO_GROUPS))
         if len(noise) and not len(held_out_noise):

@@ -15,7 +15,7 @@ from segan_cli.evaluation.signals import NoiseMix
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.measures.catalog import MEASURES, rate_for
 from segan_cli.measures.score import Score, Undefined, defined
-from segan_cli.text import printable, utf8
+from segan_cli.text import counted, printable, utf8
 
 FORMAT = 2  # version of the report
 FORMULA_PREFIXES = tuple("=+-@\t\r\n＝＋－＠")  # a spreadsheet evaluates cells that start with one of these
@@ -172,7 +172,7 @@ def to_markdown(report: Report) -> str:
     """Format a report as Markdown tables: means, differences and breakdowns."""
     headings = [measure_label(report, name) for name in report["measures"]]
     parts = [
-        f"Means over {report['recordings']} recordings, with 95 % bootstrap intervals.",
+        f"Means over {counted(report['recordings'], 'recording')}, with 95 % bootstrap intervals.",
         markdown_table(
             ["system", *headings], [[s, *format_cells(report["summary"][s], BOUNDS)] for s in report["systems"]]
         ),
@@ -242,17 +242,17 @@ def input_notes(report: Report) -> list[str]:
     rate_hz = rate_for(report["measures"])
     rates = {rate: n for rate, n in inputs["rates_hz"].items() if rate != str(rate_hz)}
     if rates:
-        counts = ", ".join(f"{n} files at {rate} Hz" for rate, n in rates.items())
+        counts = ", ".join(f"{counted(n, 'file')} at {rate} Hz" for rate, n in rates.items())
         lines.append(f"resampled to {rate_hz // 1000} kHz: {counts}")
     multichannel = sum(n for channels, n in inputs["channels"].items() if channels != "1")
     if multichannel:
-        lines.append(f"downmixed to mono: {multichannel} files")
+        lines.append(f"downmixed to mono: {counted(multichannel, 'file')}")
     if inputs["truncated"]:
-        lines.append(f"truncated to the shorter signal: {inputs['truncated']} pairs")
+        lines.append(f"truncated to the shorter signal: {counted(inputs['truncated'], 'pair')}")
     for system, delay in inputs["delays"].items():
         direction = "late" if delay > 0 else "early"
         action = "compensated before scoring" if inputs["aligned"] else "not compensated; use --align"
-        lines.append(f"{system} is {abs(delay)} samples ({abs(delay) / 16:.2f} ms) {direction}: {action}")
+        lines.append(f"{system} is {counted(abs(delay), 'sample')} ({abs(delay) / 16:.2f} ms) {direction}: {action}")
     for system, summaries in report["summary"].items():
         labels: dict[str, list[str]] = {}
         for name, summary in summaries.items():

@@ -26,7 +26,7 @@ from segan_cli.measures.catalog import (
     resample,
 )
 from segan_cli.measures.score import RATE_HZ, Score, Undefined
-from segan_cli.text import read_json
+from segan_cli.text import counted, read_json
 
 TABLE = "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score TEXT) WITHOUT ROWID"
 MAGIC = b"SQLite format 3\0"
@@ -76,7 +76,7 @@ class ScoreStore:
             invalid = [(key, key) for key, content in rows if parse_score(key, content) is None]
             database.executemany("DELETE FROM scores WHERE key IN (CAST(? AS TEXT), ?)", invalid)
         if invalid:
-            self.notes += (f"{self.path}: discarded {len(invalid)} damaged scores; they are computed again",)
+            self.notes += (f"{self.path}: discarded {counted(len(invalid), 'damaged score')}, to be computed again",)
 
     def measure(self, pair: SignalPair, names: tuple[str, ...]) -> dict[str, Score]:
         """Take scores from the file, and compute and store the missing ones."""

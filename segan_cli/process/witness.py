@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 
 from segan_cli.process.stopping import WITNESSES
-from segan_cli.text import one_line, utf8
+from segan_cli.text import counted, one_line, utf8
 
 PROGRAM = """
 import signal, sys
@@ -48,7 +48,7 @@ class Witness:
 
     def last_line(self) -> str:
         """Return the line for a crash at this moment."""
-        done = f"{self.n_done} recording{'s' * (self.n_done != 1)}"
+        done = counted(self.n_done, "recording")
         return one_line(
             f"segan: crashed or was killed after {done}, while enhancing: {', '.join(self.running)};"
             " leave out the file that it fails on, and add --skip-existing to continue"

@@ -17,6 +17,7 @@ from segan_cli.audio.levels import TargetOptions, Warn
 from segan_cli.audio.tags import GAIN, GAINS_LEFT_OUT, copy_tags
 from segan_cli.audio.wav import Encoding
 from segan_cli.errors import OutputError
+from segan_cli.text import counted
 
 MATROSKA = (".mkv", ".mka")
 MP4 = (".mp4", ".m4v", ".mov", ".m4a", ".m4b")
@@ -256,7 +257,7 @@ def plan_tracks(target: Path, original: Path, media: program.MediaInfo, warn: Wa
         tracks = sorted([*tracks, Track(enhanced)], key=lambda track: track.stream.index)
     n_other = sum(track.stream.kind == "Audio" for track in tracks) - 1
     if n_other:
-        warn(f"only its first audio track is enhanced; {n_other} other{'s' * (n_other > 1)} kept unchanged")
+        warn(f"only its first audio track is enhanced; {counted(n_other, 'other')} kept unchanged")
     return tracks, keeps_codec
 
 

@@ -15,6 +15,7 @@ import soundfile
 from segan_cli.audio.files import LARGEST_WAV, STANDARD, AudioInfo, output_format, write_mask
 from segan_cli.audio.wav import BYTES
 from segan_cli.errors import ERRNO_MESSAGES, OutputError
+from segan_cli.text import counted
 
 MP3_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 OPUS_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
@@ -40,8 +41,8 @@ class Limits:
     def complaint(self, rate_hz: int, channels: int) -> str | None:
         """Return which limit a recording exceeds, and what to do; None if it fits."""
         if channels > self.channels:
-            most = f"at most {self.channels} channel{'s' * (self.channels > 1)}"
-            return f"{self.name} supports {most}, not {channels}; choose another --format"
+            most = counted(int(self.channels), "channel")
+            return f"{self.name} supports at most {most}, not {channels}; choose another --format"
         rates, step = self.rates_hz, FLAC_STEP_HZ
         if rates and rate_hz not in rates:
             supported = f"{', '.join(map(str, rates[:-1]))} and {rates[-1]} Hz"

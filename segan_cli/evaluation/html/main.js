@@ -99,7 +99,7 @@ $("pictures").setAttribute("aria-pressed", String(matchMedia("(min-width: 60rem)
 new ResizeObserver(() => document.documentElement.style.setProperty("--bar", `${$("player").offsetHeight}px`))
   .observe($("player"));
 
-$("about").textContent = `${files.length} recordings · ${systems.join(", ")}`;
+$("about").textContent = `${files.length} recording${files.length === 1 ? "" : "s"} · ${systems.join(", ")}`;
 $("toolbar").append(select("measure", "Measure", measures, label));
 if (enhanced.length > 1) $("toolbar").append(select("system", "System", enhanced, name => name));
 const pairs = report.differences.filter(one => one.against !== noisy);
