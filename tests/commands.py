@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from multiprocessing.context import ForkContext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
+
+import pytest
 
 from segan_cli.backends import onnx
 from segan_cli.cli import main
@@ -59,6 +62,16 @@ validation_mixes = 1
 def segan(*arguments, **environment):
     """`segan` with arguments, to its end."""
     return Running(*arguments, **environment).end()
+
+
+def unprivileged(*arguments):
+    """`segan` in a process to which the permissions of files apply, even if root starts it."""
+    words = command(*arguments)
+    if os.geteuid() == 0:
+        if shutil.which("setpriv") is None:
+            pytest.skip("no setpriv on this machine")
+        words = ["setpriv", "--bounding-set=-dac_override,-dac_read_search", *words]
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=alone(), timeout=PATIENCE_S)
 
 
 class Running:

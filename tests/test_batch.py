@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from commands import Running, alone, command, complaint, segan
+from commands import Running, alone, command, complaint, segan, unprivileged
 from conftest import assert_same_sound, hiss, voice, write_hours
 
 from segan_cli.cli.outcomes import BatchReporter, open_outcomes
@@ -59,6 +59,46 @@ def test_a_folder_is_enhanced_except_its_broken_files(folder, tmp_path):
     done = [line for line in lines if line["error"] is None]
     assert all(line["seconds"] == 0.2 and line["rate_hz"] == 16_000 and line["channels"] == 1 for line in done)
     assert np.mean([line["noise_reduction_db"] for line in done]) > 1
+
+
+def test_files_and_folders_without_permission_do_not_stop_the_others(tmp_path):
+    place, out = tmp_path / "in", tmp_path / "out"
+    for name in ("a.wav", "secret.wav", "locked/b.wav", "closed/c.wav"):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(place / name, voice(0.2), 16_000)
+    for name, mode in (("secret.wav", 0), ("locked", 0), ("closed", 0o444)):
+        (place / name).chmod(mode)
+    result = unprivileged("enhance", place, "-o", out, "--jobs", 1)
+    assert result.stderr.splitlines() == [
+        f"segan: {place}/locked: cannot be searched (Permission denied)",
+        f"segan: {place}/secret.wav: Permission denied",
+        f"segan: {place}/closed/c.wav: Permission denied",
+        "segan: 1 enhanced (0.2 s of sound), 3 failed",
+    ]
+    assert result.returncode == 1
+    assert list(results(out)) == ["a.wav"]
+    (place / "a.wav").unlink()
+    (place / "secret.wav").unlink()
+    for result in (unprivileged("enhance", place / "locked"), unprivileged("evaluate", "--noisy", place, "--dnsmos")):
+        assert complaint(result) == f"segan: {place}/locked: cannot be searched (Permission denied)"
+        assert result.returncode == 1
+
+
+def test_links_that_lead_nowhere_are_missing_files(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", voice(0.2), 16_000)
+    Path("loop.wav").symlink_to("loop.wav")
+    Path("gone.wav").symlink_to("nowhere.wav")
+    Path("loop").symlink_to("loop")
+    result = segan("enhance", ".", "-o", "out")
+    assert result.stderr.splitlines() == [
+        "segan: .: 1 other file (1 without extension) left out",
+        "segan: gone.wav: no such file; it is a link that leads nowhere",
+        "segan: loop.wav: no such file; it is a link that leads nowhere",
+        "segan: 1 enhanced (0.2 s of sound), 2 failed",
+    ]
+    assert "loop/a.wav: cannot be written (loop is not a folder)" in segan("enhance", ".", "-o", "loop/").stderr
+    assert complaint(segan("evaluate", "--noisy", "out", "--dnsmos", "--enhanced", "loop")).startswith("segan: loop: ")
 
 
 def test_a_killed_batch_continues_with_skip_existing(folder, tmp_path):
@@ -353,6 +393,11 @@ def test_a_dry_run_lists_and_writes_nothing(folder, tmp_path):
     assert json.loads(line) == {
         "source": f"{folder}/1/deep/r1.flac", "target": f"{tmp_path}/r1.flac", "exists": True
     }  # fmt: skip
+    (tmp_path / "list").write_text(f"{tmp_path}/none.flac\n{folder}/1/deep/r1.flac\n")
+    result = segan("enhance", "--files-from", tmp_path / "list", "-o", tmp_path / "out", "--dry-run")
+    assert (result.returncode, len(result.stdout.splitlines())) == (1, 1)
+    assert f"segan: {tmp_path}/none.flac: no such file; " in result.stderr
+    assert result.stderr.endswith("segan: 1 recording, 1 refused; nothing was enhanced (--dry-run)\n")
 
 
 def test_shards_share_a_folder(folder, tmp_path):

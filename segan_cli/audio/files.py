@@ -1,5 +1,6 @@
 """Audio files: extensions and formats, channel layouts, and properties, which the content may contradict."""
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -11,6 +12,7 @@ from segan_cli.arrays import MAX_CHANNELS, RATES_HZ, Array
 from segan_cli.audio.containers.chunks import wav_format
 from segan_cli.errors import AudioError, OutputError, TruncatedError
 from segan_cli.storage.atomic import check_place
+from segan_cli.text import counted
 
 STANDARD = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # of FLAC, Vorbis and Opus
 XIPH = {  # by channels: index in WAV order of each channel of Vorbis and Opus
@@ -103,9 +105,8 @@ def channel_order(channels: int, before: str, after: str) -> tuple[int, ...] | N
 
 def count_others(extensions: Counter[str]) -> str:
     """Describe files that are not audio by their extensions: `3 other files (2 .txt, 1 .jpg)`."""
-    n = extensions.total()
     kinds = ", ".join(f"{times} {extension or 'without extension'}" for extension, times in extensions.most_common(5))
-    return f"{n} other file{'s' * (n > 1)} ({kinds}{', …' * (len(extensions) > 5)})"
+    return f"{counted(extensions.total(), 'other file')} ({kinds}{', …' * (len(extensions) > 5)})"
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,8 @@ def suggestion(missing: Path) -> str:
     """Suggest the file in the same folder whose name is closest to that of a missing file."""
     from difflib import get_close_matches  # only needed for an error
 
+    if os.path.islink(missing):  # noqa: PTH114  # Path.is_symlink raises for overlong names
+        return "it is a link that leads nowhere"
     try:
         names = [path.name for path in missing.parent.iterdir() if path.name[0] != "."]
     except OSError:

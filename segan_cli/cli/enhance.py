@@ -31,7 +31,7 @@ from segan_cli.storage.remote import is_url
 from segan_cli.storage.same_file import STREAM
 from segan_cli.system import MAX_BATCH, MAX_SEED
 
-TARGET = click.Path(allow_dash=True)  # a string, as a trailing slash means a folder
+TARGET = click.Path(readable=False, allow_dash=True)  # a string, as a trailing slash means a folder
 CLIP = ("limit", "scale", "clip")
 ENCODINGS = {"s8": "PCM_S8", "u8": "PCM_U8", "s16": "PCM_16", "s24": "PCM_24", "s32": "PCM_32", "f32": "FLOAT"}
 ENCODINGS |= {"f64": "DOUBLE", "alaw": "ALAW", "ulaw": "ULAW"}

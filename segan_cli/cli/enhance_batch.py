@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from segan_cli.audio.files import suggestion
 from segan_cli.audio.wav import Encoding
 from segan_cli.backends.pretrained import model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_line, say
@@ -27,7 +28,7 @@ from segan_cli.storage.atomic import check_place, remove_leftovers, remove_scrat
 from segan_cli.storage.remote import as_path, find_files, is_remote
 from segan_cli.storage.same_file import STREAM, Use
 from segan_cli.system import cpu_count, require_extra
-from segan_cli.text import write_json
+from segan_cli.text import counted, write_json
 
 SUFFIX = "-clean"  # of outputs, if neither --output nor --suffix is given
 END_OF_ACTORS_S = 5.0
@@ -115,7 +116,7 @@ def note_earlier_results(jobs: Iterable[Job]) -> list[str]:
     results = {job.source for job in jobs if job.source.stem.endswith(SUFFIX)}
     of_inputs = {result.with_stem(result.stem.removesuffix(SUFFIX) or result.stem): result for result in results}
     found = [of_inputs[job.source] for job in jobs if job.source in of_inputs] if results else []
-    return [f"{min(found)}: {len(found)} inputs look like earlier results and are enhanced again"] if found else []
+    return [f"{min(found)}: {counted(len(found), 'earlier result')} among the inputs, enhanced again"] if found else []
 
 
 def output_options(arguments: SimpleNamespace) -> OutputOptions:
@@ -141,17 +142,21 @@ def enhancer_arguments(arguments: SimpleNamespace) -> dict[str, Any]:
 
 def print_plan(plan: Plan, arguments: SimpleNamespace) -> None:
     """Print each input with its output, and the number of them; raises SeganError when some are refused."""
-    existing = ExistingTargets(plan.folder)
+    existing, refused = ExistingTargets(plan.folder), dict(plan.refused)
     for job in plan:
         source, target, exists = str(job.source), str(job.target), job.target in existing
+        here = not (arguments.ray or is_remote(job.source) or job.source == STREAM)
+        if here and not os.path.exists(job.source):  # noqa: PTH110  # Path.exists raises for overlong names
+            refused[source] = f"{source}: no such file; {suggestion(job.source)}"
+            continue
         if arguments.as_json:
             print_json(write_json({"source": source, "target": target, "exists": exists}))
         else:
             print_line(f"{source} -> {target}{' (exists)' * exists}")
-    for why in plan.refused.values():
+    for why in refused.values():
         say(f"segan: {why}")
-    refused = f", {len(plan.refused)} refused" if plan.refused else ""
-    summary = f"{len(plan)} recording{'s' * (len(plan) != 1)}{refused}; nothing was enhanced (--dry-run)"
+    n_jobs, n_refused = len(plan) + len(plan.refused) - len(refused), f", {len(refused)} refused" * bool(refused)
+    summary = f"{counted(n_jobs, 'recording')}{n_refused}; nothing was enhanced (--dry-run)"
     if refused:
         raise SeganError(summary)
     if not arguments.quiet:

@@ -1,5 +1,6 @@
 """The work of `segan evaluate`: finding and scoring cases and systems, here or on a cluster, and reporting."""
 
+import os
 import shlex
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -41,7 +42,7 @@ from segan_cli.storage.atomic import check_place, remove_scratch, write_whole
 from segan_cli.storage.remote import as_path, is_remote
 from segan_cli.storage.same_file import STREAM, Use, check_uses
 from segan_cli.system import cpu_count, require_extra
-from segan_cli.text import composed, write_json
+from segan_cli.text import composed, counted, write_json
 
 DEFAULT_SNRS_DB = (0.0, 10.0)
 FILES_PER_WORKER = 4  # open files of this process for a worker process
@@ -107,7 +108,7 @@ def name_systems(arguments: SimpleNamespace) -> dict[str, Path | str]:
 
     for name, place in map(split_name, arguments.enhanced):
         folder = as_path(place)
-        add(name or folder.resolve().name, folder, "--enhanced")
+        add(name or Path(os.path.realpath(str(folder))).name, folder, "--enhanced")
     for name, model in map(split_name, arguments.models):
         add(name or (model if model == "default" else find_model(model).stem), model, "--model")
     return systems
@@ -227,7 +228,7 @@ def cluster_runner(arguments: SimpleNamespace, systems: Mapping[str, Path | Enha
 def print_report(report: Report) -> None:
     """Print means and differences by measure and system, then the breakdowns of the first measures."""
     systems, names = report["systems"], list(report["measures"])
-    title = f"Means over {report['recordings']} recordings (mean ± half-width of the 95 % CI)"
+    title = f"Means over {counted(report['recordings'], 'recording')} (mean ± half-width of the 95 % CI)"
     print_by_measure(report, title, {system: report["summary"][system] for system in systems})
     if report["differences"]:
         gains = {f"{d['system']} - {d['against']}": d["measures"] for d in report["differences"]}
@@ -276,7 +277,7 @@ def print_comparison(first: Path, second: Path) -> None:
     scores = [{composed(file["name"]): file["scores"]["noisy"] for file in report["files"]} for report in reports]
     common = [name for name in scores[0] if name in scores[1]]
     say(
-        f"{len(common)} recordings in both reports, {len(scores[0]) - len(common)} only in {first.name},"
+        f"{counted(len(common), 'recording')} in both reports, {len(scores[0]) - len(common)} only in {first.name},"
         f" {len(scores[1]) - len(common)} only in {second.name}"
     )
     n_different = sum(scores[0][name] != scores[1][name] for name in common)

@@ -98,7 +98,7 @@ class Place(click.Path):
     """A path; unless it must be `local`, also - for a standard stream, or a URL such as s3://bucket/folder."""
 
     def __init__(self, local: bool = False) -> None:
-        super().__init__(path_type=Path, allow_dash=not local)
+        super().__init__(path_type=Path, readable=False, allow_dash=not local)
         self.local = local
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:

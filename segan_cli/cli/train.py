@@ -150,8 +150,8 @@ def check_init(init: str) -> None:
 
 def check_run_folder(run_dir: Path, resume: bool) -> None:
     """Raise TrainingError if the run folder is a file, or contains files of a training run that is not resumed."""
-    if run_dir.exists() and not run_dir.is_dir():
-        raise TrainingError(f"{run_dir}: is a file; give a folder")
+    if os.path.lexists(run_dir) and not run_dir.is_dir():
+        raise TrainingError(f"{run_dir}: is not a folder; give another --run-dir")
     if resume or int(os.environ.get("RANK", 0)) != 0:
         return
     if (run_dir / "recipe.toml").exists():

@@ -58,9 +58,13 @@ def is_audio(path: PurePath) -> bool:
 
 
 def walk(folder: Path) -> Iterator[Path]:
-    """All files below a folder except hidden ones; follows links, and visits each folder once."""
+    """All files below a folder except hidden ones; follows links, and visits each folder once. Raises CorpusError."""
+
+    def refuse(error: OSError) -> None:
+        raise CorpusError(f"{error.filename}: cannot be searched ({error.strerror})") from error
+
     visited = set()
-    for current, folders, files in os.walk(folder, followlinks=True):
+    for current, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(current)
         if real in visited:
             folders.clear()

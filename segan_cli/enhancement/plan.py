@@ -25,6 +25,7 @@ from segan_cli.storage.remote import (
     join,
 )
 from segan_cli.storage.same_file import STREAM, Use, check_uses, name_key
+from segan_cli.text import counted
 
 Found = tuple[Path, PurePath | None]  # a recording or STREAM, and its name in the folder that was searched, if one was
 
@@ -71,32 +72,43 @@ def expand(path: Path, single: bool) -> list[Entry]:
     return [Entry(path, is_folder=False)]
 
 
-def find_recordings(entries: Iterable[Entry], output: Path | None, notes: list[str]) -> Iterator[Found]:
-    """Yield the recordings of files and folders, but not those in `output`; `notes` gets lines on other files."""
+def find_recordings(entries: Iterable[Entry], plan: "Plan") -> Iterator[Found]:
+    """Yield the recordings of files and folders, but not those in the folder of the plan.
+
+    The plan gets notes on other files; folders that cannot be searched are refused.
+    """
     for path, is_folder in entries:
         if not is_folder:
             yield path, None
             continue
         others: Counter[str] = Counter()
-        yield from find_remote(path, output, others) if is_remote(path) else find_local(path, output, others, notes)
+        try:
+            yield from find_remote(path, plan.folder, others) if is_remote(path) else find_local(path, plan, others)
+        except AudioError as error:
+            plan.refused[str(path)] = str(error)
         if others:
-            notes.append(f"{path}: {count_others(others)} left out")
+            plan.notes.append(f"{path}: {count_others(others)} left out")
 
 
-def find_local(folder: Path, output: Path | None, others: Counter[str], notes: list[str]) -> Iterator[Found]:
+def find_local(folder: Path, plan: "Plan", others: Counter[str]) -> Iterator[Found]:
     """Yield the recordings below a local folder, and count the other files by extension."""
-    excluded = output.resolve() if output is not None and not is_remote(output) else None
-    for current, folders, names in os.walk(folder, onerror=raise_unreadable):
+
+    def refuse(error: OSError) -> None:
+        plan.refused[error.filename] = f"{error.filename}: cannot be searched ({error.strerror})"
+
+    excluded = os.path.realpath(plan.folder) if plan.folder is not None and not is_remote(plan.folder) else None
+    for current, folders, names in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if name[0] != ".")
-        notes += [
+        plan.notes += [
             f"{Path(current, name)}: is a link to a folder, which is not followed; give it as an input"
             for name in folders
             if Path(current, name).is_symlink()
         ]
-        folders[:] = [name for name in folders if Path(current, name).resolve() != excluded]
+        folders[:] = [name for name in folders if os.path.realpath(Path(current, name)) != excluded]
         for name in sorted(name for name in names if name[0] != "."):
             source = Path(current, name)
-            if source.suffix.lower() in MEDIA and source.is_file():
+            is_special = os.path.exists(source) and not os.path.isfile(source)  # noqa: PTH110, PTH113  # Path's may raise
+            if source.suffix.lower() in MEDIA and not is_special:
                 yield source, source.relative_to(folder)
             else:
                 others[source.suffix.lower()] += 1
@@ -116,11 +128,6 @@ def find_remote(folder: Path, output: Path | None, others: Counter[str]) -> Iter
             others[relative.suffix.lower()] += 1
 
 
-def raise_unreadable(error: OSError) -> None:
-    """Raise AudioError for a folder that cannot be searched."""
-    raise AudioError(f"{error.filename}: cannot be searched ({error.strerror})") from error
-
-
 class Job(NamedTuple):
     """One recording to enhance."""
 
@@ -134,7 +141,7 @@ class Plan:
     def __init__(self, folder: Path | None, notes: list[str], refused: dict[str, str], jobs: Iterable[Job]) -> None:
         """`folder` holds all targets, None if they are beside their sources; `notes` are on files that are left out."""
         self.names, self.ends, self.folder, self.notes = bytearray(), array("Q"), folder, notes
-        self.refused = refused  # recordings that can have no output, and why
+        self.refused = refused  # recordings that can have no output and folders that cannot be searched, and why
         for job in jobs:
             self.append(job)
 
@@ -211,7 +218,7 @@ def make_plan(
     several = "several" if len(entries) > 1 else "a folder" if entries[0].is_folder else None
     targets = Targets(output, choose_folder(output, slash, extension, several), suffix, extension)
     plan, mine, refusal = Plan(targets.folder, [], {}, ()), bytearray(), ""
-    for source, relative in find_recordings(chain(entries, map(named, names)), targets.folder, plan.notes):
+    for source, relative in find_recordings(chain(entries, map(named, names)), plan):
         is_mine = shard is None or shard.holds(relative or PurePath(str(source)))
         try:
             plan.append(Job(source, targets.of(source, relative or PurePath(source.name))))
@@ -225,10 +232,11 @@ def make_plan(
         fresh = not_results(plan, suffix)
         plan, mine = plan.kept(fresh), bytearray(compress(mine, fresh))
         if results := fresh.count(0):
-            plan.notes.append(f"{results} result{'s' * (results > 1)} of an earlier run ({suffix}) left out")
+            plan.notes.append(f"{counted(results, 'result')} of an earlier run ({suffix}) left out")
     check_paths(plan, others)
     if not len(plan):
-        raise AudioError(refusal or f"{entries[0].path}: the folder contains no recordings; is it the right one?")
+        empty = f"{entries[0].path}: the folder contains no recordings; is it the right one?"
+        raise AudioError(refusal or next(iter(plan.refused.values()), empty))
     return plan.kept(mine)
 
 

@@ -22,6 +22,7 @@ from segan_cli.audio.wav import Encoding
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement.plan import Job
 from segan_cli.errors import AudioError, OutputError
+from segan_cli.storage.atomic import writing
 from segan_cli.storage.remote import is_remote
 from segan_cli.storage.same_file import STREAM
 
@@ -218,7 +219,8 @@ def open_job_target(
     if job.target == STREAM:
         return open_output(sys.stdout.buffer, info, how, options.raw.subtype if options.raw else None)
     if not is_remote(job.target):
-        job.target.parent.mkdir(parents=True, exist_ok=True)
+        with writing(job.target):
+            job.target.parent.mkdir(parents=True, exist_ok=True)
     check_writable(job.target, options.force)
     return open_target(job.target, info, original, how)
 

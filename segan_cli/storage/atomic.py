@@ -154,9 +154,16 @@ def reason(path: Path, error: OSError) -> str:
     """Explain why a file cannot be written."""
     if not is_remote(path) and path.is_dir():
         return "it is a folder; name a file in it"
+    if error.errno in ERRNO_MESSAGES:
+        return ERRNO_MESSAGES[error.errno]
     if not is_remote(path) and not path.parent.is_dir():
-        return f"the folder {path.parent} does not exist; create it first"
-    return ERRNO_MESSAGES.get(error.errno or 0) or error.strerror or str(error)
+        is_other = os.path.lexists(path.parent)
+        return (
+            f"{path.parent} is not a folder"
+            if is_other
+            else f"the folder {path.parent} does not exist; create it first"
+        )
+    return error.strerror or str(error)
 
 
 def is_unfinished(name: str) -> bool:
