@@ -16,6 +16,7 @@ FRAME_S = 0.032  # of a level
 LOWEST_DB, HIGHEST_DB = -120, 20
 PAUSE_SHARE = 0.1  # of the frames: the quietest are the pauses
 LOW_HZ, HIGH_HZ = 8_000, 8_500  # end of the lower band and start of the upper one, where nothing of the lower is left
+MIN_FRAMES = 60  # of sound, two seconds: the pauses of less are a few frames, whose levels say little
 AUDIBLE_DB = -90  # in the pauses of the upper band; below is what rounding to 16 bits leaves
 CHUNK_S, BLOCK_S, WARM_UP_S = 60.0, 0.4, 1.0  # measured at a time; a block of the standard; until the filters settle
 ABSOLUTE_GATE_LUFS, RELATIVE_GATE_LU = -70.0, -10.0
@@ -80,17 +81,16 @@ class LevelMeter:
         before, after = decibels(self.energy / max(1, self.n))
         return float(before), float(after)
 
-    def noise_reduction_db(self) -> float:
-        """Return by how much the power of the pauses fell; 0 if there are none."""
-        before, after = decibels(self._pauses()[:, 0])
-        return float(before - after)
+    def noise_reductions_db(self) -> tuple[float | None, float | None, float | None]:
+        """Return by how much the power of the pauses fell, in all and below and above 8 kHz.
 
-    def band_reductions_db(self) -> tuple[float, float] | tuple[None, None]:
-        """Return by how much it fell below and above 8 kHz; None where the original has nothing above."""
-        before, after = decibels(self._pauses()[:, 1:])
-        if before[1] < AUDIBLE_DB:
-            return None, None
-        return float(before[0] - after[0]), float(before[1] - after[1])
+        All are None for less than two seconds of sound, the last two if nothing is above 8 kHz.
+        """
+        if self.n_frames[1:].sum() < MIN_FRAMES:
+            return None, None, None
+        before, after = decibels(self._pauses())
+        fell, low, high = (before - after).tolist()
+        return (fell, None, None) if before[2] < AUDIBLE_DB else (fell, low, high)
 
     def _pauses(self) -> NDArray[np.float64]:
         """Return the power of the pauses, [side, all or band]."""

@@ -117,7 +117,7 @@ class Outcome:
         channels: number of channels.
         level_db: RMS level of the input relative to full scale.
         enhanced_level_db: RMS level after enhancement, before --normalize or --loudness.
-        noise_reduction_db: reduction of the power of the pauses, the quietest tenth of the frames.
+        noise_reduction_db: reduction of the power of the pauses, the quietest tenth of the frames of 2 s or more.
         noise_reduction_low_db: the same below 8 kHz, if there is sound above.
         noise_reduction_high_db: the same above 8 kHz.
         real_time_factor: processing time over duration.
@@ -186,10 +186,10 @@ def enhance_recording(
         if not done:
             raise AudioError(f"{noisy.name}: holds no samples; nothing was recorded in it")
     seconds, (level_db, enhanced_level_db) = done / info.rate_hz, meter.levels_db()
-    low_db, high_db = meter.band_reductions_db()
+    reduction_db, low_db, high_db = meter.noise_reductions_db()
     return Outcome(
         str(job.source), str(job.target), seconds=seconds, rate_hz=info.rate_hz, channels=info.channels,
-        level_db=level_db, enhanced_level_db=enhanced_level_db, noise_reduction_db=meter.noise_reduction_db(),
+        level_db=level_db, enhanced_level_db=enhanced_level_db, noise_reduction_db=reduction_db,
         noise_reduction_low_db=low_db, noise_reduction_high_db=high_db,
         real_time_factor=(time.monotonic() - started) / seconds, warnings=[*noisy.warnings, *warnings],
     )  # fmt: skip
