@@ -114,7 +114,7 @@ def test_tags_that_a_format_cannot_store_are_reported(tmp_path, ending):
         file.title, file.comment, file.software = "T", "C", "S"
         file.write(voice(0.5))
     warnings = enhanced(tmp_path / "in.wav", tmp_path / f"out.{ending}")
-    lost = [f"left out, because .{ending} cannot store them: title, comment"]
+    lost = [f"left out, because segan cannot write them to .{ending}: title, comment"]
     assert warnings == ([] if ending == "flac" else lost)
 
 
@@ -211,8 +211,35 @@ def test_a_time_code_is_converted_with_the_rate(tmp_path):
 
 def test_chunks_that_another_format_cannot_hold_are_named(tmp_path):
     warnings = enhanced(timed(tmp_path / "in.wav"), tmp_path / "out.flac")
-    assert warnings == ["left out, because .flac cannot store them: bext, cue, iXML"]
+    assert warnings == ["left out, because segan cannot write them to .flac: bext, cue, iXML"]
     assert mutagen.File(tmp_path / "out.flac")["title"] == ["abc"]
+
+
+def test_texts_of_au_and_8svx_are_reported_as_lost(tmp_path):
+    plain, au, svx = (tmp_path / name for name in ("plain.au", "in.au", "in.svx"))
+    soundfile.write(plain, voice(0.5), RATE, "PCM_16")
+    assert enhanced(plain, tmp_path / "out.wav") == []
+    header, samples = plain.read_bytes()[:24], plain.read_bytes()[24:]
+    au.write_bytes(header[:4] + struct.pack(">I", 32) + header[8:] + b"Stella\0\0" + samples)
+    soundfile.write(svx, voice(0.5), RATE, "PCM_S8", format="SVX")
+    for source, names in ((au, "annotation"), (svx, "ANNO, NAME")):
+        for ending in (source.suffix, ".flac"):
+            target = tmp_path / f"{source.suffix[1:]}{ending}"
+            assert enhanced(source, target) == [f"left out, because segan cannot write them to {ending}: {names}"]
+    assert enhanced(plain, tmp_path / "a.svx") == enhanced(plain, tmp_path / "b.svx") == []
+    assert (tmp_path / "a.svx").read_bytes() == (tmp_path / "b.svx").read_bytes()  # without their names
+
+
+def test_an_rf64_is_written_for_a_recording_with_tags_or_of_unknown_length(tmp_path):
+    with soundfile.SoundFile(tmp_path / "in.flac", "w", RATE, 1) as file:
+        file.title = "T"
+        file.write(voice(0.5))
+    lost = "tags other than title, artist and the like are left out, because .rf64 cannot store them"
+    assert enhanced(tmp_path / "in.flac", tmp_path / "a.rf64") == [lost]
+    ffmpeg("-i", tmp_path / "in.flac", "-map_metadata", "-1", tmp_path / "in.mka")
+    enhanced(tmp_path / "in.mka", tmp_path / "b.rf64")
+    for name in ("a.rf64", "b.rf64"):
+        assert (tmp_path / name).read_bytes()[:4] == b"RF64"
 
 
 @pytest.mark.parametrize("layout", MASKS)

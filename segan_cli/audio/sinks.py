@@ -111,12 +111,13 @@ def _open_with_libsndfile(
             rate = Fraction(info.rate_hz, original.info.rate_hz)
             copy_chunks(source, path, rate, warn, original.first, options.releveled)
             return
-        if other_chunks := chunk_names(source) - TAG_CHUNKS:
-            warn(f"left out, because {path.suffix} cannot store them: {', '.join(sorted(other_chunks))}")
-        if not container(source) or chunk_names(source) & ID3_CHUNKS:
+        names, kind = chunk_names(source), container(source)
+        if lost := names - TAG_CHUNKS if kind in CONTAINERS.values() else names:
+            warn(f"left out, because segan cannot write them to {path.suffix}: {', '.join(sorted(lost))}")
+        if not kind or names & ID3_CHUNKS:
             copy_tags(source, path, warn, original.first is None)
         elif tags_left_out:
-            warn(f"left out, because {path.suffix} cannot store them: {', '.join(tags_left_out)}")
+            warn(f"left out, because segan cannot write them to {path.suffix}: {', '.join(tags_left_out)}")
 
 
 def write_tags(file: soundfile.SoundFile, tags: dict[str, str]) -> list[str]:
@@ -146,8 +147,6 @@ def open_output(stream: IO[bytes], info: AudioInfo, options: TargetOptions, raw:
 
     The header of the WAV gives no length in a pipe; in a file it is completed at the end.
     """
-    if options.subtype not in (None, *SUBTYPES.values()):
-        raise OutputError(f"standard output: WAV does not support {options.subtype}; choose another --subtype")
     subtype = raw or options.subtype or (info.subtype if info.subtype in SUBTYPES.values() else "PCM_16")
     encoding = Encoding(info.rate_hz, info.channels, subtype, info.mask)
     order, n_bytes = channel_order(info.channels, info.format, "WAV"), 0

@@ -55,9 +55,12 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> None:
         return
     try:
         after = mutagen.File(target)
-        if after is None:
-            warn(f"tags other than title, artist and the like are left out, because {target.suffix} cannot store them")
-            return
+    except broken:  # RF64
+        after = None
+    if after is None:
+        warn(f"tags other than title, artist and the like are left out, because {target.suffix} cannot store them")
+        return
+    try:
         if after.tags is None:
             after.add_tags()
         if family(before.tags) == family(after.tags):

@@ -176,6 +176,8 @@ def read_chunks(view: View, start: int = 0) -> Iterator[Chunk]:
     if magic in AU:
         if len(head := head + view.at(start + 12, 12)) == 24:
             offset, size = struct.unpack_from(AU[magic] + AU[magic][1], head, 4)
+            if offset > len(head) and view.at(start + len(head), 1) != b"\0":
+                yield Chunk(b"annotation", start + len(head), offset - len(head), start + 4, AU[magic])
             if offset >= len(head):
                 yield Chunk(magic, start + offset, size, start + 8, AU[magic], is_data=True)
         return
@@ -206,15 +208,16 @@ def wav_format(path: Path) -> bytes:
     """Return the format chunk of a WAV file, without its size; nothing for other files."""
     with path.open("rb") as file:
         view = FileView(file, 0, path.stat().st_size)
-        if wav_or_aiff(view) != "WAV":
+        if kind_of(view) != "WAV":
             return b""
         found = next((chunk for chunk in read_chunks(view) if chunk.is_data or chunk.name == b"fmt "), None)
         return b"" if found is None or found.is_data else view.at(found.start, min(found.size, 64))
 
 
-def wav_or_aiff(view: FileView) -> str:
-    """Return "WAV" for a WAV file with little-endian sizes, "AIFF" for AIFF and AIFC, and "" for others."""
+def kind_of(view: FileView) -> str:
+    """Return "WAV" for a WAV file with little-endian sizes, "AIFF", "SVX" or "AU", and "" for others."""
     head = view.at(0, 12)
     if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE":
         return "WAV"
-    return "AIFF" if head[:4] == b"FORM" and head[8:] in (b"AIFF", b"AIFC") else ""
+    kinds = {b"AIFF": "AIFF", b"AIFC": "AIFF", b"8SVX": "SVX", b"16SV": "SVX"}
+    return "AU" if head[:4] in AU else kinds.get(head[8:], "") if head[:4] == b"FORM" else ""

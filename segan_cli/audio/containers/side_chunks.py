@@ -8,13 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
-from segan_cli.audio.containers.chunks import LONG_SIZE, Chunk, FileView, read_chunks, wav_or_aiff
+from segan_cli.audio.containers.chunks import AU, LONG_SIZE, Chunk, FileView, kind_of, read_chunks
 
 SAMPLE_CHUNKS = {  # chunks about the samples of one file, and padding
     b"fmt ", b"data", b"ds64", b"fact", b"PEAK", b"levl", b"JUNK", b"junk", b"PAD ", b"FLLR", b"wavl",
-    b"COMM", b"SSND", b"FVER", b"CHAN", b"chan",
+    b"COMM", b"SSND", b"FVER", b"CHAN", b"chan", b"VHDR", b"BODY", *AU,
 }  # fmt: skip
-TAG_CHUNKS = frozenset(("LIST", "id3", "ID3", "NAME", "AUTH", "ANNO", "(c)"))  # copied to other formats as tags
+TAG_CHUNKS = frozenset(("LIST", "id3", "ID3", "NAME", "AUTH", "ANNO", "(c)"))  # of WAV and AIFF: copied as tags
 ID3_CHUNKS = frozenset(("id3", "ID3"))
 MARKER_CHUNKS = (b"cue ", b"smpl", b"plst", b"MARK", b"INST")  # chunks that refer to samples by index
 TIME_REFERENCE = slice(338, 346)  # of a bext chunk (EBU Tech 3285): its time code, in samples since midnight
@@ -24,16 +24,16 @@ COPY_BYTES = 1 << 20
 
 
 def container(path: Path) -> str:
-    """Return "WAV" or "AIFF", or "" for other files."""
+    """Return "WAV", "AIFF", "SVX" or "AU", or "" for other files."""
     with path.open("rb") as file:
-        return wav_or_aiff(FileView(file, 0, path.stat().st_size))
+        return kind_of(FileView(file, 0, path.stat().st_size))
 
 
 def chunk_names(path: Path) -> frozenset[str]:
-    """Return the names of the chunks of a WAV or AIFF file that are not samples; none for other files."""
+    """Return the names of the chunks that are not samples of a file of a known kind; none for other files."""
     with path.open("rb") as file:
         view = FileView(file, 0, path.stat().st_size)
-        chunks = [chunk.name for chunk in read_chunks(view)] if wav_or_aiff(view) else []
+        chunks = [chunk.name for chunk in read_chunks(view)] if kind_of(view) else []
     names = {name.decode("ascii", "replace").strip() for name in chunks if name not in SAMPLE_CHUNKS}
     return frozenset(name for name in names if name.isprintable())
 

@@ -169,15 +169,16 @@ def open_for_writing(
 
 
 def _open(path: Path, info: AudioInfo, format: str, subtype: str, settings: dict[str, Any]) -> soundfile.SoundFile:
-    n_samples = info.n_samples
+    n_samples, is_wav = info.n_samples, format == "WAV"
     large = n_samples is None or n_samples * info.channels * BYTES.get(subtype, 1) > LARGEST_WAV
-    if format == "WAV" and large and soundfile.check_format("RF64", subtype):
+    if is_wav and large and soundfile.check_format("RF64", subtype):
         format = "RF64"  # WAV with 64-bit sizes …
-    elif format == "WAV" and (info.mask or info.format == "WAVEX") and soundfile.check_format("WAVEX", subtype):
+    elif is_wav and (info.mask or info.format == "WAVEX") and soundfile.check_format("WAVEX", subtype):
         format = "WAVEX"
-    name = path if os.name == "nt" else os.fsencode(path)
-    file = soundfile.SoundFile(name, "w", info.rate_hz, info.channels, subtype, format=format, **settings)
-    if format == "RF64" and n_samples is None:  # … if they turn out to be needed
+    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC
+    target = path if os.name == "nt" else os.open(path, flags, 0o666)  # without a name, which 8SVX would store
+    file = soundfile.SoundFile(target, "w", info.rate_hz, info.channels, subtype, format=format, **settings)
+    if is_wav and n_samples is None:  # … if they turn out to be needed
         soundfile._snd.sf_command(file._file, RF64_AUTO_DOWNGRADE, soundfile._ffi.NULL, 1)
     return file
 
