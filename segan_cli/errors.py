@@ -22,7 +22,9 @@ ERRNO_MESSAGES = {
 
 
 class SeganError(Exception):
-    """Base of all errors that the command line prints as one line; the exit code is 1, or 2 for wrong usage."""
+    """Base of all errors that the command line prints as one line."""
+
+    exit_code = 1  # 2 if options are wrong, whatever the files hold
 
 
 class HintedError(SeganError):
@@ -54,7 +56,9 @@ class OutputError(SeganError):
 
 
 class SameFileError(OutputError):
-    """A file would be written over one that the same command reads or writes, which is wrong usage."""
+    """A file would be written over one that the same command reads or writes."""
+
+    exit_code = 2
 
 
 class ExistsError(HintedError, OutputError):
@@ -68,7 +72,15 @@ class CorpusError(SeganError):
 
 
 class ConfigError(SeganError):
-    """A configuration has unknown, missing or contradictory values."""
+    """Options or a configuration have unknown, missing or contradictory values."""
+
+    exit_code = 2
+
+
+class RecipeError(ConfigError):
+    """A recipe file cannot be read or is not valid."""
+
+    exit_code = 1
 
 
 class CheckpointError(SeganError):

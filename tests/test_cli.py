@@ -11,17 +11,19 @@ import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner
-from commands import TINY, command, complaint, segan
+from commands import TINY, command, complaint, segan, without
 from conftest import hiss, voice
 
 from segan_cli import cli
 from segan_cli.config.presets import PRESETS
 
+PNG = (Path(__file__).parents[1] / "docs" / "figures" / "adversary.png").read_bytes()
+
 
 @pytest.fixture
 def noisy(tmp_path):
     path = tmp_path / "noisy.wav"
-    soundfile.write(path, voice(1.5) + hiss(1.5), 16_000)
+    soundfile.write(path, voice(2.0) + hiss(2.0), 16_000)
     return path
 
 
@@ -47,7 +49,7 @@ def test_every_command_has_help_with_an_example(command):
 def test_enhance_writes_a_file_of_the_same_shape(noisy, tmp_path):
     result = segan("enhance", noisy, "-o", tmp_path / "clean.wav")
     assert (result.returncode, result.stdout) == (0, "")
-    line = r"clean\.wav: 1\.5 s, \d+ × real time, noise in pauses reduced by \d+ dB\n"
+    line = r"clean\.wav: 2\.0 s, \d+ × real time, noise in pauses reduced by \d+ dB\n"
     assert re.fullmatch(f".*{line}", result.stderr)
     before, after = soundfile.info(noisy), soundfile.info(tmp_path / "clean.wav")
     assert (after.frames, after.samplerate, after.channels) == (before.frames, before.samplerate, before.channels)
@@ -194,6 +196,49 @@ def test_wrong_usage_gets_one_line_and_exit_code_2(noisy):
     result = segan("enhance", noisy, "-o", "x.wav", "--no-such-option")
     assert result.returncode == 2
     assert "segan enhance --help" in complaint(result)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("enhance noisy.wav --format xyz", 2, "Invalid value for --format: xyz; give wav, flac, ogg or mp3."),
+        ("enhance noisy.wav -o - --format flac", 2, "Standard output is WAV, or samples with --raw; give -o FILE"),
+        ("enhance noisy.wav -o x.flac --format mp3", 2, "x.flac: --format mp3 contradicts this name"),
+        ("enhance noisy.wav noisy.wav -o out", 2, "noisy.wav: is given twice; give it once"),
+        ("enhance noisy.wav other.wav -o -", 2, "-o -: standard output takes one recording"),
+        ("enhance -", 2, "-: standard input has no name for the output; give -o FILE"),
+        ("enhance noisy.wav -o x.wav --plot p.jpg", 2, "--plot: the file name must end in .png"),
+        ("enhance noisy.wav -o x.wav --residual -", 2, "- is a standard stream; give a file or folder"),
+        ("enhance noisy.wav -o x.wav --outcomes x.txt", 2, "must end in .jsonl or .parquet"),
+        ("enhance noisy.wav -o x.wav -d foo", 2, "device foo: unknown; use auto, cpu, cuda or mps"),
+        ("enhance file://noisy.wav -o x.wav", 1, "is not an absolute path"),
+        ("enhance --files-from empty -o out", 1, "empty: the list is empty"),
+        ("enhance picture.png -o x.wav", 1, "not a recording in a format that segan reads; if it is one, convert it"),
+        ("enhance noisy.wav -o x.wav --model m.onnx --backend torch", 1, "m.onnx: torch does not read ONNX; give the"),
+        ("export m.onnx -o x.onnx", 1, "m.onnx: torch does not read ONNX; give the model that it was exported from"),
+        ("export default -o x.txt", 2, "x.txt: the file name must end in .onnx"),
+        ("export none.onnx -o x.onnx", 1, "none.onnx: no such file"),
+        ("evaluate --noisy . --dnsmos --csv -", 2, "- is a standard stream; give a file or folder"),
+        ("evaluate --noisy . --dnsmos --csv /dev/full", 1, "/dev/full: is a device, not a file; name a file"),
+    ],
+)
+def test_wrong_options_give_exit_code_2_and_wrong_files_1(noisy, monkeypatch, words, code, says):
+    monkeypatch.chdir(noisy.parent)
+    for name, content in (("empty", b""), ("m.onnx", b"x"), ("other.wav", b"x"), ("picture.png", PNG)):
+        Path(name).write_bytes(content)
+    before = sorted(noisy.parent.iterdir())
+    result = segan(*words.split())
+    assert says in complaint(result)
+    assert result.stderr.count("\n") == 1
+    assert (result.returncode, sorted(noisy.parent.iterdir())) == (code, before)
+
+
+def test_wrong_names_are_reported_before_missing_packages(noisy, tmp_path):
+    result = without({"torch"}, "enhance", noisy, "-o", tmp_path / "out.wav", "--device", "gpu")
+    assert complaint(result) == "segan: device gpu: unknown; use auto, cpu, cuda or mps"
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    exported = without({"torch", "onnx"}, "export", tmp_path / "m.onnx", "-o", tmp_path / "n.onnx")
+    assert "m.onnx: torch does not read ONNX" in complaint(exported)
 
 
 def test_an_unknown_model_is_named_with_the_known_ones(noisy, tmp_path):

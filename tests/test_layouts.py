@@ -13,7 +13,7 @@ from segan_cli.data.cache import Cache
 from segan_cli.data.layouts import scan_noise, scan_speech
 from segan_cli.data.recordings import parse_weight
 from segan_cli.data.training_data import load_split, load_training_data, save_split
-from segan_cli.errors import CorpusError
+from segan_cli.errors import ConfigError, CorpusError
 
 
 def open_all(tmp_path, before=None, seed=0, **data):
@@ -146,7 +146,7 @@ def test_a_number_after_a_colon_is_a_weight_unless_the_whole_names_a_folder(tmp_
         ("talks:2", 1.0), ("talks", 3.0), ("talks", 0.5), ("talks", 1.0), ("C:talks", 1.0), (":3", 1.0)
     ]  # fmt: skip
     for weight in ("0", "-1", "inf", "nan"):
-        with pytest.raises(CorpusError, match=f"talks:{weight}: weight {weight}; it must be above 0"):
+        with pytest.raises(ConfigError, match=f"talks:{weight}: weight {weight}; it must be above 0"):
             parse_weight(f"talks:{weight}")
 
 
@@ -162,7 +162,7 @@ def test_sampling_probability_is_proportional_to_weight(tmp_path):
     }
     share = sum("/one/" in name for name in drawn) / len(drawn)
     assert share == pytest.approx(3 * seconds["one"] / (3 * seconds["one"] + seconds["two"]), abs=0.04)
-    with pytest.raises(CorpusError, match="weight -1; it must be above 0"):
+    with pytest.raises(ConfigError, match="weight -1; it must be above 0"):
         open_all(tmp_path, speech=[f"{tmp_path}/one:-1"])
 
 

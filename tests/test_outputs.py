@@ -193,9 +193,11 @@ def test_evaluate_never_overwrites_its_inputs(place, arguments, says):
 
 
 def test_export_never_overwrites_its_model(place):
-    result = segan("export", "m.onnx", "-o", "./m.onnx", "-y")
-    assert (result.returncode, result.stderr) == (2, "segan: m.onnx: is the model itself; name another output\n")
-    assert Path("m.onnx").read_bytes() == b"model"
+    Path("m.safetensors").write_bytes(bytes(8) + b"{}")
+    Path("n.onnx").hardlink_to("m.safetensors")
+    result = segan("export", "m.safetensors", "-o", "n.onnx", "-y")
+    assert (result.returncode, result.stderr) == (2, "segan: n.onnx: is the model itself; name another output\n")
+    assert Path("m.safetensors").read_bytes() == bytes(8) + b"{}"
 
 
 @pytest.mark.parametrize("name", ["best.safetensors", "step-0000010.safetensors", "log.jsonl", "last.pt", "data.json"])

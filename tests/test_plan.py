@@ -7,8 +7,8 @@ import pytest
 
 from segan_cli.cli.enhance_batch import ExistingTargets
 from segan_cli.enhancement.plan import Job, Shard, check_paths, make_plan, read_names
-from segan_cli.errors import AudioError, OutputError, SameFileError
-from segan_cli.storage.same_file import STREAM, Use
+from segan_cli.errors import AudioError, ConfigError, SameFileError
+from segan_cli.storage.same_file import STREAM, Use, check_uses
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_plots_residuals_and_lists_never_share_a_file_with_recordings(tree):
     check_paths(jobs, [Use(Path("rest.wav"), "--residual", written=True), Use(Path("list"), "list")])
     for names in (["in/a.wav"], ["out.wav"], ["p.png", "./p.png"], ["in/deep/../a.wav"]):
         with pytest.raises(SameFileError, match=r"input itself|would be written to this file"):
-            check_paths(jobs, [Use(Path(name), "--plot", written=True) for name in names])
+            check_paths(jobs, [Use(Path(name), f"--{i}", written=True) for i, name in enumerate(names)])
     with pytest.raises(SameFileError, match=r"^out.wav: is the list itself; name another output$"):
         check_paths(jobs, [Use(Path("./out.wav"), "list")])
 
@@ -78,7 +78,7 @@ def test_a_missing_file_stays_in_the_plan_and_fails_later(tree):
 
 
 def test_a_format_that_contradicts_the_name_of_the_output_is_refused(tree):
-    with pytest.raises(OutputError, match="contradicts"):
+    with pytest.raises(ConfigError, match="contradicts"):
         make_plan([Path("in/a.wav")], Path("x.flac"), None, ".wav")
     assert next(iter(make_plan([Path("in/a.wav")], Path("x.flac"), None, ".flac"))).target == Path("x.flac")
 
@@ -103,6 +103,7 @@ def test_globs_and_lists_are_expanded(tree):
         (["in/.hidden/none"], "out", None, None, "contains no recordings"),
         (["in"], "-", None, None, "takes one recording"),
         (["in/a.wav", "in/deep/../a.wav"], "out", None, None, "would be written to this file"),
+        (["in", "in/a.wav"], None, "-clean", None, "in/a.wav: is given twice; give it once"),
         (["one.mp4"], "one.mp4", None, None, "is the input itself"),
         (["in/a.wav"], "link.wav", None, None, "is the input itself"),
     ],
@@ -110,7 +111,7 @@ def test_globs_and_lists_are_expanded(tree):
 def test_impossible_plans_are_refused(tree, inputs, output, suffix, ending, complaint):
     (tree / "in" / ".hidden" / "none").mkdir()
     (tree / "link.wav").symlink_to(tree / "in" / "a.wav")
-    with pytest.raises((AudioError, OutputError), match=complaint):
+    with pytest.raises((AudioError, ConfigError, SameFileError), match=complaint):
         make_plan([Path(entry) for entry in inputs], Path(output) if output else None, suffix, ending)
 
 
@@ -143,6 +144,21 @@ def test_shards_of_a_list_depend_on_whole_names_in_any_order():
     assert sorted(path for shard in shards for path in shard) == sorted(names)
     assert [held(names[::-1], i) for i in range(1, 5)] == shards
     assert min(map(len, shards)) > 5
+
+
+def test_files_are_listed_once_if_there_is_no_conflict(tmp_path, capfd):
+    """Standard output, which is a file here, too."""
+    listings = []
+
+    def uses():
+        listings.append(1)
+        yield from (Use(tmp_path / "in", "input"), Use(tmp_path / "out", "in", written=True))
+        yield Use(STREAM, "the report", written=True)
+
+    check_uses(uses)
+    assert len(listings) == 1
+    with pytest.raises(SameFileError, match="is standard output itself"):
+        check_uses(lambda: [*uses(), Use(Path("/dev/fd/1"), "out", written=True)])
 
 
 def test_names_with_equal_hashes_are_no_conflict(tree, monkeypatch):

@@ -356,37 +356,46 @@ def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("arguments", "code", "says"),
     [
-        ((), "no speech to train on; give a folder with --data"),
-        (("--data", "none"), "none: no such folder"),
-        (("--data", "pairs", "--noise", "pairs/noisy"), "omit --noise"),
-        (("--data", "pairs", "--resume"), "give its folder with --run-dir"),
+        ((), 2, "no speech to train on; give a folder with --data"),
+        (("--data", "none"), 1, "none: no such folder"),
+        (("--data", "pairs:0"), 2, "pairs:0: weight 0; it must be above 0"),
+        (("--data", "pairs", "--noise", "pairs/noisy"), 1, "omit --noise"),
+        (("--data", "pairs", "--resume"), 2, "--resume: give the folder of the training with --run-dir"),
         (
             ("--data", "pairs", "--adversarial", "hinge", "--set", "training.adversarial.weight=0"),
+            2,
             "weight is 0 in this recipe; add --set training",
         ),
-        (("--data", "pairs", "--resume", "--run-dir", "none"), "no training to resume"),
-        (("--data", "pairs", "--run-dir", "file"), "is not a folder"),
-        (("--data", "pairs", "--run-dir", "file/run"), "file"),
-        (("--data", "pairs", "--device", "cuda"), "device cuda: not available"),
-        (("--data", "pairs", "--device", "abacus"), "device abacus: unknown"),
-        (("--data", "pairs", "--recipe", "none"), "none: no such recipe"),
-        (("--data", "pairs", "--recipe", "wrong.toml"), "wrong.toml: training.step: no such key; did you mean steps?"),
-        (("--data", "pairs", "--recipe", "broken.toml"), "broken.toml: not a TOML file"),
-        (("--data", "pairs", "--cache", "file"), "the cache cannot be used"),
+        (("--data", "pairs", "--resume", "--run-dir", "none"), 1, "none: contains no training to resume"),
+        (("--data", "pairs", "--run-dir", "file"), 1, "is not a folder"),
+        (("--data", "pairs", "--run-dir", "file/run"), 1, "file"),
+        (("--data", "pairs", "--device", "cuda"), 2, "device cuda: not available"),
+        (("--data", "pairs", "--device", "abacus"), 2, "device abacus: unknown"),
+        (("--data", "pairs", "--recipe", "none"), 1, "none: cannot be read (No such file or directory); give a TOML"),
+        (("--data", "pairs", "--recipe", "wrong.toml"), 1, "wrong.toml: training.step: no such key; did you mean st"),
+        (("--data", "pairs", "--recipe", "broken.toml"), 1, "broken.toml: not a TOML file"),
+        (("--data", "pairs", "--cache", "file"), 1, "the cache cannot be used"),
+        (("--data", "pairs", "--init", "m.onnx"), 1, "m.onnx: torch does not read ONNX; give the model that it was"),
+        (("--resume", "--run-dir", "old", "--init", "default"), 2, "--init has no effect, because old/last.pt holds"),
     ],
 )
-def test_invalid_training_options_get_one_line(pairs, tmp_path, complain, arguments, says):
+def test_invalid_training_options_get_one_line(pairs, tmp_path, complain, arguments, code, says):
     if torch.cuda.is_available() and "cuda" in arguments:
         pytest.skip("this machine has a GPU")
     (tmp_path / "file").write_text("in the way")
     (tmp_path / "wrong.toml").write_text('[model]\npreset = "segan"\n[training]\nstep = 3\n')
     (tmp_path / "broken.toml").write_text("[model\n")
-    line, _, n = complain("train", *arguments)
+    (tmp_path / "m.onnx").write_bytes(b"x")
+    (tmp_path / "old").mkdir()
+    for name in ("recipe.toml", "last.pt"):
+        (tmp_path / "old" / name).touch()
+    line, ended, n = complain("train", *arguments)
     assert says in line
-    assert n == 1
-    assert not (tmp_path / "runs" / "segan-gated").exists()
+    assert (ended, n) == (code, 1)
+    left = [path.name for path in tmp_path.glob("runs/*")]
+    assert left == ["cache"] * (tmp_path / "runs").exists()  # of decoded audio; no empty folder
 
 
 def test_a_loss_that_is_not_finite_ends_in_one_line(pairs, tmp_path, recipe):

@@ -5,7 +5,7 @@ import platform
 from importlib.util import find_spec
 from pathlib import Path
 
-from segan_cli.backends.network import BackendName, Network, Precision, check_network
+from segan_cli.backends.network import BackendName, Network, Precision, check_device, check_network
 from segan_cli.backends.pretrained import check_model, find_model, find_onnx, is_shipped
 from segan_cli.errors import ConfigError
 from segan_cli.system import require_extra
@@ -24,7 +24,8 @@ def open_network(
     backend does not support the arguments.
     """
     name = str(model)
-    check_model(name)
+    check_model(name, onnx=backend != "torch")
+    check_device(device)
     file = find_onnx(name)
     supported = device in ("auto", "cpu") and precision == "fp32"
     use_onnx = backend == "onnx" or Path(name).suffix == ".onnx"  # torch cannot read it
@@ -40,8 +41,6 @@ def open_network(
         if not is_shipped(name):
             check_network(name, network)
         return network
-    if backend == "torch":
-        raise ConfigError(f"{name}: torch does not read ONNX; give the model that it was exported from")
     if not supported:
         raise ConfigError("backend onnx: supports only device cpu and precision fp32; leave out the others")
     if file is None:

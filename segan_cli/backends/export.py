@@ -16,7 +16,7 @@ from segan_cli.backends.network import example_frames, example_segments, run_on_
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pytorch import TorchNetwork
 from segan_cli.config.modelfile import FORMAT
-from segan_cli.errors import ConfigError
+from segan_cli.errors import CheckpointError
 from segan_cli.networks.checkpoint import Model
 from segan_cli.networks.families import Generator
 from segan_cli.storage.atomic import write_whole
@@ -33,7 +33,7 @@ def export(model: Model, path: Path, half: bool = False) -> float:
     Causal models have the inputs `spectra` [n, 2, N, F] of N frames and `state` [n, S], and the outputs `mask`
     [n, 2, N, F] and `next_state` [n, S]. `half` stores large weights as float16 and computes in float32.
 
-    Raises ConfigError when the difference is more than 1e-4, with `half` 1e-2; an existing file then stays.
+    Raises CheckpointError when the difference is more than 1e-4, with `half` 1e-2; an existing file then stays.
     """
     import onnx
 
@@ -67,7 +67,7 @@ def export(model: Model, path: Path, half: bool = False) -> float:
         outputs_on_noise = map(run_on_noise, (OnnxNetwork(trial, trusted=True), TorchNetwork(model, "cpu")))
         difference = float(np.abs(np.subtract(*outputs_on_noise)).max())
     if not difference <= (HALF_PARITY if half else PARITY):  # also when it is NaN
-        raise ConfigError(f"{path}: cannot be exported: the output would differ from torch by {difference:.1e}")
+        raise CheckpointError(f"{path}: cannot be exported: the output would differ from torch by {difference:.1e}")
     write_whole(path, written)
     return difference
 

@@ -1,5 +1,6 @@
 """The interface of the backends."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal, Protocol
@@ -8,11 +9,12 @@ import numpy as np
 
 from segan_cli.arrays import Array
 from segan_cli.config.model import ModelConfig
-from segan_cli.errors import CheckpointError
+from segan_cli.errors import CheckpointError, ConfigError
 
 BackendName = Literal["auto", "torch", "onnx"]
 Precision = Literal["fp32", "bf16"]
 
+DEVICES = re.compile(r"auto|cpu|mps|cuda(:[0-9]{1,2})?")
 MAX_OUTPUT = 1e9  # a thousand times the largest input
 TEST_BATCH, TEST_FRAMES = 2, 3  # segments or signals, and frames; a graph must support more than one
 
@@ -46,6 +48,12 @@ class Network(Runner, Protocol):
 
     def start(self, noisy: Array, z: Array | None) -> Callable[[], Array]:
         """Start on segments, asynchronously if possible; return a function that waits for the result."""
+
+
+def check_device(name: str) -> None:
+    """Raise ConfigError unless a name is that of a device, which this machine need not have."""
+    if not DEVICES.fullmatch(name):
+        raise ConfigError(f"device {name}: unknown; use auto, cpu, cuda or mps")
 
 
 def check_network(name: str, network: Runner) -> None:

@@ -32,8 +32,11 @@ def find_model(name: str) -> Path:
     return Path(name) if entry is None else _checked(entry)
 
 
-def check_model(name: str) -> None:
-    """Raise CheckpointError unless a name is that of a shipped model, or of a file that looks like a model."""
+def check_model(name: str, onnx: bool = True) -> None:
+    """Raise CheckpointError unless a name is that of a shipped model, or of a file that looks like a model.
+
+    Without `onnx`, the model must be one that torch reads.
+    """
     if is_shipped(name):
         return
     path = Path(name)
@@ -48,6 +51,8 @@ def check_model(name: str) -> None:
         raise CheckpointError(f"{name}: is {what}, not a model; {advice}")
     if not path.is_file():
         raise CheckpointError(f"{name}: is a device or pipe, not a model; give a file")
+    if path.suffix == ".onnx" and not onnx:
+        raise CheckpointError(f"{name}: torch does not read ONNX; give the model that it was exported from")
     if path.suffix != ".onnx" and not _is_safetensors(path):
         kind = "a readable safetensors file" if path.suffix == ".safetensors" else "a model"
         raise CheckpointError(f"{name}: not {kind}; give a .safetensors file from segan train, or an .onnx file")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from segan_cli.arrays import Array
-from segan_cli.backends.network import Network, Precision
+from segan_cli.backends.network import Network, Precision, check_device
 from segan_cli.errors import ConfigError
 from segan_cli.networks.checkpoint import Model
 from segan_cli.system import cpu_count
@@ -83,10 +83,8 @@ def choose_device(name: str, number: int = 0) -> torch.device:
     available = ["cpu"] + ["mps"] * torch.backends.mps.is_available() + ["cuda"] * torch.cuda.is_available()
     if name == "auto":
         name = available[-1]
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ConfigError(f"device {name}: unknown; use auto, {', '.join(available)}") from error
+    check_device(name)
+    device = torch.device(name)
     if device.type not in available:
         raise ConfigError(f"device {name}: not available; use auto, {', '.join(available)}")
     if device.type != "cuda":

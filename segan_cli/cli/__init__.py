@@ -6,7 +6,7 @@ import click
 
 from segan_cli import __version__
 from segan_cli.cli.sections import CommandGroup
-from segan_cli.errors import LOG, SameFileError, SeganError, StoppedError, in_words, show_tracebacks
+from segan_cli.errors import LOG, SeganError, StoppedError, in_words, show_tracebacks
 from segan_cli.process.standard_streams import prepare_streams
 from segan_cli.process.stopping import BROKEN_PIPE, exit_on_signals_silently, remove_unfinished
 from segan_cli.system import extra_of, install_command
@@ -42,7 +42,7 @@ def segan() -> None:
 
 
 def main() -> None:
-    """Run the command line; the exit code is 0 for success, 1 when something failed, 2 for wrong usage."""
+    """Run the command line; the exit code is 0 for success, 1 when something failed, 2 for wrong options."""
     prepare_streams()
     try:
         segan.main(prog_name="segan", standalone_mode=False)
@@ -62,7 +62,7 @@ def main() -> None:
         _fail("there is not enough memory", 1)
     except SeganError as error:
         LOG.debug("", exc_info=True)
-        _fail(str(error), 2 if isinstance(error, SameFileError) else 1)
+        _fail(str(error), error.exit_code)
     except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         sys.exit(2)

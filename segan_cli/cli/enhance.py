@@ -12,6 +12,7 @@ from segan_cli.arrays import MAX_CHANNELS, RATES_HZ
 from segan_cli.cli.sections import (
     MODEL,
     PATH,
+    PATH_OR_STREAM,
     PATH_OR_URL,
     WORKERS,
     Finite,
@@ -40,7 +41,7 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("inputs", nargs=-1, type=PATH_OR_URL, metavar="NOISY...")
+@click.argument("inputs", nargs=-1, type=PATH_OR_STREAM, metavar="NOISY...")
 @section(
     "Output",
     option("-o --output", "File, folder (no extension), URL, or - for stdout.", TARGET),
@@ -72,7 +73,7 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 )
 @section(
     "Input",
-    option("--files-from LIST", "Read input names from a file or -, one per line or NUL-separated.", PATH_OR_URL),
+    option("--files-from LIST", "Read input names from a file or -, one per line or NUL-separated.", PATH_OR_STREAM),
     option("--start TIME", "Start of an excerpt, in seconds or MM:SS.", seconds),
     option("--duration TIME", "Length of the excerpt.  [default: until the end]", seconds),
     option("--shard I/N", "Enhance only part I of N of the inputs, chosen by name.", shard_number),
@@ -139,9 +140,9 @@ def check_usage(arguments: SimpleNamespace) -> None:
         "--output and --suffix both name the output; give one of them.": None not in (output, suffix),
         "Invalid value for --output: the name is empty; give a file, a folder or -": output == "",
         "Standard output is a terminal; redirect it, or give -o FILE.": output == "-" and os.isatty(1),
+        "Standard output is WAV, or samples with --raw; give -o FILE for another format.":
+            output == "-" and (extension is not None or arguments.subtype in ("vorbis", "opus")),
         "Invalid value for --suffix: give text without a slash, such as -clean": suffix == "" or "/" in (suffix or ""),
-        f"Invalid value for --format: {extension}; give wav, flac, ogg, mp3 …":
-            extension is not None and not extension.strip(".").isalnum(),
         "--files-from - and the input - both read standard input.":
             STREAM in inputs and arguments.files_from == STREAM,
         "--strength and --max-attenuation both limit the change; give one of them.":

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from segan_cli.audio.files import suggestion
+from segan_cli.audio.files import MEDIA, suggestion
 from segan_cli.audio.wav import Encoding
 from segan_cli.backends.pretrained import model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_line, say
@@ -21,7 +21,7 @@ from segan_cli.enhancement.batch import run_batch, run_job
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job, Plan, Shard, make_plan, read_names
 from segan_cli.enhancement.recording import Excerpt, OnProgress, Outcome, OutputOptions, standard_input
-from segan_cli.errors import ExistsError, SeganError, StoppedError
+from segan_cli.errors import AudioError, ExistsError, SeganError, StoppedError
 from segan_cli.process.stopping import RaiseOnSignal, listening
 from segan_cli.process.witness import witnessed
 from segan_cli.storage.atomic import check_place, remove_leftovers, remove_scratch
@@ -66,8 +66,10 @@ def plan_jobs(arguments: SimpleNamespace) -> Plan:
     files_from, output, suffix, force = arguments.files_from, arguments.output, arguments.suffix, arguments.force
     listed = b"" if files_from is None else standard_input().read() if files_from == STREAM else files_from.read_bytes()
     if not arguments.inputs and next(iter(read_names(listed)), None) is None:
-        raise click.UsageError("Nothing to enhance; the list is empty.")
-    extension = f".{arguments.extension.lstrip('.')}" if arguments.extension else None
+        raise AudioError(f"{files_from}: the list is empty; nothing to enhance")
+    extension = None if arguments.extension is None else f".{arguments.extension.lstrip('.').lower()}"
+    if extension not in (None, *MEDIA):
+        raise click.BadParameter(f"{arguments.extension}; give wav, flac, ogg or mp3", param_hint="--format")
     plan = make_plan(
         arguments.inputs, None if output is None else as_path(output),
         SUFFIX if output is None and suffix is None else suffix, extension, read_names(listed),
@@ -82,6 +84,8 @@ def plan_jobs(arguments: SimpleNamespace) -> Plan:
         "--raw is for standard input and output; give - as input or output.": arguments.raw and not plan.has_stream,
         "--subtype is for files and WAV; for samples without a header, give --encoding.":
             arguments.raw and arguments.subtype is not None and any(job.target == STREAM for job in plan),
+        "Invalid value for --plot: the file name must end in .png":
+            arguments.plot is not None and arguments.plot.suffix.lower() != ".png",
         "--residual and --plot support only one recording.": single and (len(plan) != 1 or arguments.shard is not None),
         "--normalize, --loudness and --clip scale read the whole recording before they write; give -o FILE.":
             whole and any(job.target == STREAM for job in plan),
@@ -155,8 +159,8 @@ def print_plan(plan: Plan, arguments: SimpleNamespace) -> None:
             print_line(f"{source} -> {target}{' (exists)' * exists}")
     for why in refused.values():
         say(f"segan: {why}")
-    n_jobs, n_refused = len(plan) + len(plan.refused) - len(refused), f", {len(refused)} refused" * bool(refused)
-    summary = f"{counted(n_jobs, 'recording')}{n_refused}; nothing was enhanced (--dry-run)"
+    listed = counted(len(plan) + len(plan.refused) - len(refused), "recording")
+    summary = f"{listed}{f', {len(refused)} refused' * bool(refused)}; nothing was enhanced (--dry-run)"
     if refused:
         raise SeganError(summary)
     if not arguments.quiet:

@@ -30,7 +30,7 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
     """
     from segan_cli.backends.pretrained import check_model, find_model, model_files
 
-    check_model(model)
+    check_model(model, onnx=False)
     require_extra("export", "segan export")
     if output.suffix != ".onnx":
         raise ConfigError(f"{output}: the file name must end in .onnx")

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 from click.shell_completion import CompletionItem
 
-from segan_cli.errors import SeganError
 from segan_cli.storage.remote import as_path, is_url
 from segan_cli.system import MAX_JOBS
 
@@ -95,23 +94,22 @@ class Name(click.ParamType):  # type: ignore[type-arg]  # not generic before cli
 
 
 class Place(click.Path):
-    """A path; unless it must be `local`, also - for a standard stream, or a URL such as s3://bucket/folder."""
+    """A path; unless it must be `local`, also a URL such as s3://bucket/folder; - may be a standard `stream`."""
 
-    def __init__(self, local: bool = False) -> None:
-        super().__init__(path_type=Path, readable=False, allow_dash=not local)
-        self.local = local
+    def __init__(self, local: bool = False, stream: bool = False) -> None:
+        super().__init__(path_type=Path, readable=False)
+        self.local, self.stream = local, stream
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Convert text to a path; fails if it is empty, or a URL that cannot be used."""
+        """Convert text to a path; fails if it is empty or means a stream or URL that cannot be used."""
         NAME.convert(value, param, ctx)
+        if value == "-" and not self.stream:
+            self.fail("- is a standard stream; give a file or folder", param, ctx)
         if not (isinstance(value, str) and is_url(value)):
             return super().convert(value, param, ctx)
         if self.local:
             self.fail(f"{value} is a URL; give a local file", param, ctx)
-        try:
-            return as_path(value)
-        except SeganError as error:
-            raise click.ClickException(str(error)) from error
+        return as_path(value)
 
 
 class ModelName(Name):
@@ -154,7 +152,7 @@ MODEL = ModelName(".safetensors", ".onnx")
 MODEL_TO_TRAIN = ModelName(".safetensors", ".pt")
 SEED, WORKERS = Whole(0, 2**63 - 1), Whole(1, MAX_JOBS)
 DECIBELS = Finite(-MAX_LEVEL_DB, MAX_LEVEL_DB)
-NAME, PATH, PATH_OR_URL = Name(), Place(local=True), Place()
+NAME, PATH, PATH_OR_URL, PATH_OR_STREAM = Name(), Place(local=True), Place(), Place(stream=True)
 
 
 def option(usage: str, text: str, type: Any = None, **attributes: Any) -> Callable[[F], F]:

@@ -120,14 +120,11 @@ def train(**options: Any) -> None:
     if init is not None:
         check_init(init)
     require_extra("train", "segan train")
-    if resume and (run_dir is None or not (run_dir / "recipe.toml").is_file()):
-        raise TrainingError(f"{run_dir or '--resume'}: no training to resume; give its folder with --run-dir")
-    try:
-        base = str(run_dir / "recipe.toml") if run_dir and resume and given.recipe is None else given.recipe
-        of_recipe, model = {name: options[name] for name in RECIPE_OPTIONS}, None if base else init
-        recipe = resolve_recipe(base, given.preset, given.width, model, of_recipe, given.assignments)
-    except ConfigError as error:
-        raise click.UsageError(str(error)) from error
+    if resume:
+        check_resumable(run_dir, init)
+    base = str(run_dir / "recipe.toml") if run_dir and resume and given.recipe is None else given.recipe
+    of_recipe, model = {name: options[name] for name in RECIPE_OPTIONS}, None if base else init
+    recipe = resolve_recipe(base, given.preset, given.width, model, of_recipe, given.assignments)
     run_dir = run_dir or unused_folder(Path("runs"), recipe.model.preset)
     check_run_folder(run_dir, resume)
 
@@ -143,9 +140,19 @@ def check_init(init: str) -> None:
     from segan_cli.backends.pretrained import check_model
 
     if Path(init).suffix != ".pt":
-        check_model(init)
+        check_model(init, onnx=False)
     elif not Path(init).is_file():
         raise CheckpointError(f"{init}: no such file; {suggestion(Path(init))}")
+
+
+def check_resumable(run_dir: Path | None, init: str | None) -> None:
+    """Raise ConfigError if options do not allow to resume, TrainingError if the run folder contains no training."""
+    if run_dir is None:
+        raise ConfigError("--resume: give the folder of the training with --run-dir")
+    if not (run_dir / "recipe.toml").is_file():
+        raise TrainingError(f"{run_dir}: contains no training to resume")
+    if init is not None and (run_dir / "last.pt").exists():
+        raise ConfigError(f"--init has no effect, because {run_dir / 'last.pt'} holds the weights; leave it out")
 
 
 def check_run_folder(run_dir: Path, resume: bool) -> None:

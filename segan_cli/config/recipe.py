@@ -9,7 +9,7 @@ from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.schema import from_dict, merge, none_as_text, short_repr, to_dict
 from segan_cli.config.training import Recipe
-from segan_cli.errors import ConfigError
+from segan_cli.errors import ConfigError, RecipeError
 
 DEFAULT = "segan-spectral"
 
@@ -32,30 +32,30 @@ def recipe_for(model: ModelConfig) -> str:
 
 
 def load_recipe(name: str) -> Recipe:
-    """Load a shipped recipe by name, or a TOML file; raises ConfigError, with file and key, if it is invalid."""
+    """Load a shipped recipe by name, or a TOML file; raises RecipeError, with file and key, if it is invalid."""
     shipped = name in shipped_recipes()
     path = recipes_dir() / f"{name}.toml" if shipped else Path(name)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))  # paths may be any bytes
     except OSError as error:
         known = ", ".join(shipped_recipes())
-        raise ConfigError(f"{name}: no such recipe ({error.strerror}); give a TOML file or one of: {known}") from error
+        raise RecipeError(f"{name}: cannot be read ({error.strerror}); give a TOML file or one of: {known}") from error
     except RecursionError as error:
-        raise ConfigError(f"{name}: nested too deeply") from error
+        raise RecipeError(f"{name}: nested too deeply") from error
     except ValueError as error:  # invalid TOML, or an integer too long for Python
-        raise ConfigError(f"{name}: not a TOML file ({str(error).partition(';')[0]})") from error
+        raise RecipeError(f"{name}: not a TOML file ({str(error).partition(';')[0]})") from error
     model = values.get("model")
     if not isinstance(model, dict) or "preset" not in model:
-        raise ConfigError(f"{name}: model.preset: missing; give one of {', '.join(PRESETS)}")
+        raise RecipeError(f"{name}: model.preset: missing; give one of {', '.join(PRESETS)}")
     if not isinstance(model["preset"], str):
-        raise ConfigError(f"{name}: model.preset: {short_repr(model['preset'])}; give one of {', '.join(PRESETS)}")
+        raise RecipeError(f"{name}: model.preset: {short_repr(model['preset'])}; give one of {', '.join(PRESETS)}")
     preset = PRESETS.get(model["preset"])
     if preset is not None:
         values["model"] = merge(dataclasses.asdict(preset), model)
     try:
         return from_dict(Recipe, renamed_recipe(values))
     except ConfigError as error:
-        raise ConfigError(f"{name}: {error}") from error
+        raise RecipeError(f"{name}: {error}") from error
 
 
 def recipe_text(recipe: Recipe) -> str:

@@ -17,7 +17,7 @@ from segan_cli.data.folders import is_folder
 from segan_cli.data.layouts import Corpus, Utterance, scan_noise, scan_speech
 from segan_cli.data.manifest import is_manifest, read_manifest
 from segan_cli.data.spans import Span
-from segan_cli.errors import CorpusError
+from segan_cli.errors import ConfigError, CorpusError
 from segan_cli.text import counted
 
 MIN_LENGTH_S = 0.1
@@ -244,7 +244,7 @@ def select(utterance: Utterance, entries: dict[Path, CacheEntry | str], is_speec
 
 
 def parse_weight(entry: str) -> tuple[str, float]:
-    """Split PATH or PATH:WEIGHT into path and weight; raises CorpusError if the weight is not positive."""
+    """Split PATH or PATH:WEIGHT into path and weight; raises ConfigError if the weight is not positive."""
     path, colon, text = entry.rpartition(":")
     if not colon or not path or os.path.exists(entry):  # noqa: PTH110  # Path.exists raises for overlong names
         return entry, 1.0
@@ -253,7 +253,7 @@ def parse_weight(entry: str) -> tuple[str, float]:
     except ValueError:
         return entry, 1.0
     if not 0 < weight < float("inf"):
-        raise CorpusError(f"{entry}: weight {text}; it must be above 0")
+        raise ConfigError(f"{entry}: weight {text}; it must be above 0")
     return path, weight
 
 

@@ -11,7 +11,7 @@ from segan_cli.data.cache import Cache, Progress
 from segan_cli.data.mixing import ExampleSource
 from segan_cli.data.random_streams import Purpose, random_stream
 from segan_cli.data.recordings import CorpusLoader, CorpusSummary, RecordingPool, Recordings
-from segan_cli.errors import CorpusError
+from segan_cli.errors import ConfigError, CorpusError
 from segan_cli.storage.atomic import write_whole
 from segan_cli.text import counted, read_json
 
@@ -38,9 +38,9 @@ def load_training_data(
     data: DataConfig, mixing: MixingConfig, seed: int, cache: Cache, previous: Split | None = None,
     progress: Callable[[str], Progress] | None = None,
 ) -> TrainingData:  # fmt: skip
-    """Load all corpora and split them, as the `previous` start did; raises CorpusError if there is no speech."""
+    """Load all corpora and split them, as the `previous` start did; raises ConfigError without speech, CorpusError."""
     if not data.speech:
-        raise CorpusError("no speech to train on; give a folder with --data")
+        raise ConfigError("no speech to train on; give a folder with --data")
     loader = CorpusLoader(cache, progress)
     pool = loader.load(data.speech, data.noise, data.rirs, "training")
     named = loader.load(data.valid_speech, data.valid_noise, (), "validation")

@@ -13,7 +13,7 @@ from pathlib import Path, PurePath, PurePosixPath
 from typing import NamedTuple
 
 from segan_cli.audio.files import MEDIA, count_others, suggestion
-from segan_cli.errors import AudioError, OutputError
+from segan_cli.errors import AudioError, ConfigError
 from segan_cli.storage.atomic import is_unfinished
 from segan_cli.storage.remote import (
     as_path,
@@ -197,7 +197,7 @@ def make_plan(
     inputs: Sequence[Path],  # paths and globs
     output: Path | None,  # a file, STREAM, or a folder, where the tree of the inputs is mirrored
     suffix: str | None,  # without `output`, targets are beside their sources, with this before the extension
-    extension: str | None,  # replaces that of the source
+    extension: str | None,  # in lower case, replaces that of the source
     names: Iterable[Path] = (),  # further inputs that are not globs, from a list; read once
     *,
     slash: bool = False,  # `output` was given with a slash at its end, so it is a folder
@@ -206,7 +206,7 @@ def make_plan(
 ) -> Plan:
     """Find the recordings of files, folders (searched recursively), globs and STREAM, in order, and name their outputs.
 
-    Raises AudioError when an input is missing or all are refused, OutputError when the output cannot be that of the
+    Raises AudioError when an input is missing or all are refused, ConfigError when the output cannot be that of the
     inputs, and SameFileError when a file would be written twice, or over one that is read.
     """
     names = iter(names)
@@ -250,30 +250,30 @@ class Targets(NamedTuple):
 
     def of(self, source: Path, relative: PurePath) -> Path:
         """Return where a recording goes; raises AudioError for a name that does not stay in the folder."""
-        ending = self.extension.lower() if self.extension and source != STREAM else relative.suffix
+        ending = self.extension if self.extension and source != STREAM else relative.suffix
         if self.folder is not None:
             inner = join(self.folder, relative)
             return inner.with_name(f"{inner.stem}{ending}")
         if self.output is None and source == STREAM:
-            raise AudioError("-: standard input has no name for the output; give -o FILE or -o -")
+            raise ConfigError("-: standard input has no name for the output; give -o FILE or -o -")
         return self.output or source.with_name(f"{relative.stem}{self.suffix}{ending}")
 
 
 def choose_folder(output: Path | None, slash: bool, extension: str | None, several: str | None) -> Path | None:
     """Return the folder of all targets; None if they are beside their sources, or `output` is the only one.
 
-    Raises OutputError when it is no folder, but must be one for `several` inputs, or is a file of another extension.
+    Raises ConfigError when it is no folder, but must be one for `several` inputs, or is a file of another extension.
     """
     if output is None:
         return None
     if not (several or is_folder(output, slash)):
-        if extension and output.suffix.lower() != extension.lower():
-            raise OutputError(f"{output}: --format {extension[1:]} contradicts this name; give one of them")
+        if extension and output.suffix.lower() != extension:
+            raise ConfigError(f"{output}: --format {extension[1:]} contradicts this name; give one of them")
         return None
     if output == STREAM:
-        raise OutputError("-o -: standard output takes one recording; give -o FOLDER for several")
+        raise ConfigError("-o -: standard output takes one recording; give -o FOLDER for several")
     if not is_folder(output, slash):
-        raise OutputError(f"{output}: one file cannot hold {several}; name a folder, or end the name with a slash")
+        raise ConfigError(f"{output}: one file cannot hold {several}; name a folder, or end the name with a slash")
     return output
 
 

@@ -133,7 +133,7 @@ def check_target(path: Path, force: bool) -> None:
         raise OutputError(f"{path}: cannot be written (it is a folder; name a file in it)")
     for is_kind, kind in KINDS:
         if is_kind(mode):
-            raise OutputError(f"{path}: is {kind}, not a file; name a file, or write to standard output with -o -")
+            raise OutputError(f"{path}: is {kind}, not a file; name a file")
     if not force:
         raise ExistsError(f"{path}: already exists")
 
@@ -157,12 +157,9 @@ def reason(path: Path, error: OSError) -> str:
     if error.errno in ERRNO_MESSAGES:
         return ERRNO_MESSAGES[error.errno]
     if not is_remote(path) and not path.parent.is_dir():
-        is_other = os.path.lexists(path.parent)
-        return (
-            f"{path.parent} is not a folder"
-            if is_other
-            else f"the folder {path.parent} does not exist; create it first"
-        )
+        if os.path.lexists(path.parent):
+            return f"{path.parent} is not a folder"
+        return f"the folder {path.parent} does not exist; create it first"
     return error.strerror or str(error)
 
 

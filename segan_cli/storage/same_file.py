@@ -41,20 +41,19 @@ def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
     Files are compared without links, and by what identifies them on the disk. There may be millions: they are compared
     by hashes, and `uses` is called again to name files whose hashes are equal. Raises SameFileError.
     """
-    read, written_names, written_files = array("Q"), array("Q"), array("Q")
-    folders: dict[str, str] = {}
-    standard_output: list[str] = []
+    read, written_names, written_files, streams = array("Q"), array("Q"), array("Q"), array("Q")
+    folders, standard_output = dict[str, str](), list[str]()
     for use in uses():
         name, file = _identity(use, folders)
         if use.written and use.path == STREAM:
             standard_output = file
+            streams.extend(map(name_key, file))
+            continue
         (written_names if use.written else read).extend(map(name_key, name))
         (written_files if use.written else read).extend(map(name_key, file))
-    for use in uses() if standard_output else ():
-        if use.written and use.path != STREAM and _identity(use, folders)[1] == standard_output:
-            raise SameFileError(f"{use.path}: is standard output itself; name another output")
     unique = np.unique(written_names)
-    if len(unique) == len(written_names) and not np.isin(np.append(unique, written_files), read).any():
+    safe = len(unique) == len(written_names) and not np.isin(np.append(unique, written_files), read).any()
+    if safe and not np.isin(streams, np.append(read, written_files)).any():
         return
     readers, n, writers = dict[str, str](), Counter[str](), dict[str, str]()
     for use in uses():
@@ -66,8 +65,11 @@ def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
             continue
         shown = "standard output" if use.path == STREAM else use.path
         name, file = _identity(use, folders)
+        if file and file == standard_output and use.path != STREAM:
+            raise SameFileError(f"{shown}: is standard output itself; name another output")
         if other := next(filter(None, map(writers.get, name)), None):
-            raise SameFileError(f"{shown}: both {other} and {use.what} would be written to this file")
+            both = f"{shown}: both {other} and {use.what} would be written to this file"
+            raise SameFileError(f"{other}: is given twice; give it once" if other == use.what else both)
         if what := next(filter(None, map(readers.get, [*name, *file])), None):
             which = f"the {what} itself" if n[what] == 1 else f"one of the {what}s"
             raise SameFileError(f"{shown}: is {which}; name another output")

@@ -121,7 +121,8 @@ def default_workers(device: torch.device) -> int:
 
 @contextmanager
 def lock_run_dir(run_dir: Path) -> Iterator[None]:
-    """Lock a run folder, removed if it is empty at the end; raises TrainingError if another training uses it."""
+    """Lock a run folder; raises TrainingError if another training uses it. Folders made here are removed if empty."""
+    made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
     run_dir.mkdir(parents=True, exist_ok=True)
     lock = run_dir / ".lock"
     try:
@@ -134,8 +135,9 @@ def lock_run_dir(run_dir: Path) -> Iterator[None]:
     except Timeout as error:
         raise TrainingError(f"{run_dir}: another training run uses it; name another --run-dir") from error
     finally:
-        with suppress(OSError):  # it is not empty
-            run_dir.rmdir()
+        with suppress(OSError):  # not empty
+            for folder in made:
+                folder.rmdir()
 
 
 def validation_mixes(data: TrainingData, training: TrainingConfig, path: Path) -> list[NoisyClean]:

@@ -265,7 +265,7 @@ def compare(media: MediaInfo, log: str, seconds: float, rate_hz: int) -> tuple[s
 def unreadable(log: str) -> str:
     """Explain why ffmpeg does not read a file."""
     if "Format not on whitelist" in log:
-        return "this format is not supported, because it may name other files or hide missing sound; convert it to WAV"
+        return "not a recording in a format that segan reads; if it is one, convert it to WAV"
     if "matches no streams" in log:
         return "no audio track"
     if "Invalid data found" in log:
