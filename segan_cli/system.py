@@ -15,7 +15,7 @@ PACKAGES = {  # extra → packages, by the names they are imported by
     "evaluate": ("scipy", "pesq", "pystoi", "platformdirs"),
     "export": ("torch", "safetensors", "onnx"),
     "plot": ("matplotlib",),
-    "dnsmos": ("speechmos", "librosa", "requests"),
+    "dnsmos": ("speechmos",),
     "loudness": ("pyloudnorm",),
     "live": ("sounddevice",),
     "tensorboard": ("tensorboard",),

@@ -11,9 +11,10 @@ from scipy.signal import lfilter
 
 from segan_cli.measures.catalog import CORE, FULL_BAND, MEASURES, WITH_REFERENCE, measure_all
 from segan_cli.measures.composite import frames, llr_frames, ssnr_frames_db, wss_frames
+from segan_cli.measures.dnsmos import dnsmos, mel_spectrogram
 from segan_cli.measures.high_band import HighBand
 from segan_cli.measures.score import Undefined, mean
-from segan_cli.measures.standard import dnsmos, lsd_db, pesq_wb, si_sdr_db, stoi
+from segan_cli.measures.standard import lsd_db, pesq_wb, si_sdr_db, stoi
 
 CLEAN = 0.5 * (voice(3.0) + hiss(3.0, seed=9, level=3e-3))
 GOLDEN = Path(__file__).parent / "golden" / "measures.json"
@@ -145,13 +146,49 @@ def test_every_measure_has_its_range_and_a_source():
     assert all(measure.source for measure in MEASURES.values())
 
 
-def test_only_samples_up_to_full_scale_and_a_second_or_more_are_rated(monkeypatch):
-    monkeypatch.setattr("speechmos.dnsmos.run", lambda samples, rate_hz: {"ovrl_mos": len(samples) / rate_hz})
+@pytest.fixture
+def rated(monkeypatch):
+    """The parts of recordings that the networks of DNSMOS get, by their first samples; each is rated with that."""
+    parts = []
+
+    def rate(part):
+        assert len(part) == 144_160
+        parts.append(float(part[0]))
+        return [part[0]] * 4
+
+    monkeypatch.setattr("segan_cli.measures.dnsmos._rate", rate)
+    return parts
+
+
+@pytest.mark.usefixtures("rated")
+def test_only_samples_up_to_full_scale_and_a_second_or_more_are_rated():
     full = np.ones(16_000, np.float32)
-    assert dnsmos(full) == {"ovrl_mos": 1.0}
+    assert dnsmos(full) == dict.fromkeys(("sig_mos", "bak_mos", "ovrl_mos", "p808_mos"), 1.0)
     assert set(dnsmos(1.001 * full).values()) == {Undefined("samples above full scale")}
     assert set(dnsmos(full[1:]).values()) == {Undefined("shorter than 1 s")}
     assert set(dnsmos(0 * full).values()) == {Undefined("silent signal")}
+
+
+def test_the_parts_that_are_rated_are_those_of_the_reference_program(rated):
+    """It repeats short recordings, and the rounding of floats leaves out parts of long ones."""
+    ramp = np.arange(1, 16_000 * 26 + 5, dtype=np.float32) / 2**20
+    scores = dnsmos(ramp)
+    assert [round(first * 2**20) // 16_000 for first in rated] == list(range(7))
+    assert scores["p808_mos"] == pytest.approx(np.mean(rated))
+    for seconds, n in ((1.0, 7), (6.25, 3), (9.01, 1), (10.99, 1), (11.0, 2), (40.0, 14)):
+        rated.clear()
+        dnsmos(hiss(seconds))
+        assert len(rated) == n, seconds
+
+
+def test_the_mel_spectrogram_of_dnsmos_equals_that_of_librosa():
+    """melspectrogram(n_fft=321, hop_length=160, n_mels=120), power_to_db(ref=max)."""
+    levels = mel_spectrogram(np.append(CLEAN[:16_000], np.zeros(800, np.float32)))
+    assert levels.shape == (105, 120)
+    assert (levels.max(), levels.min()) == (1.0, -1.0)
+    assert levels[[0, 20, 50, 99], [3, 40, 80, 119]] == pytest.approx(
+        [0.666744, -0.877162, -0.36863, -0.361662], abs=1e-5
+    )
 
 
 # The band above 8 kHz

@@ -12,6 +12,7 @@ import soxr
 from segan_cli.arrays import Array
 from segan_cli.config.training import ValidationScore
 from segan_cli.measures import composite, standard
+from segan_cli.measures.dnsmos import dnsmos
 from segan_cli.measures.high_band import HighBand
 from segan_cli.measures.score import RATE_HZ, Score, Undefined
 
@@ -43,7 +44,7 @@ class SignalPair:
     @cached_property
     def dnsmos(self) -> dict[str, Score]:
         """DNSMOS of the degraded signal."""
-        return standard.dnsmos(self.degraded)
+        return dnsmos(self.degraded)
 
     def ssnr_db(self) -> Score:
         """Segmental SNR in dB."""

@@ -1,4 +1,4 @@
-"""Measures of two signals at 16 kHz: PESQ, STOI, SI-SDR and LSD, and DNSMOS, which needs only one."""
+"""Measures of two signals at 16 kHz: PESQ, STOI, SI-SDR and LSD."""
 
 import warnings
 from functools import partial
@@ -11,14 +11,11 @@ from scipy.signal.windows import hann
 
 from segan_cli.arrays import Array
 from segan_cli.measures.score import RATE_HZ, Score, Undefined
-from segan_cli.runtime import load_onnxruntime
 
 Double = NDArray[np.float64]
 
 FRAME, HOP = 512, 128  # 32 ms, 75 % overlap
 RANGE_DB = 80.0  # floor of the log spectra, below the loudest bin of the clean signal
-MIN_LENGTH_S = 1.0
-SCORES = ("sig_mos", "bak_mos", "ovrl_mos", "p808_mos")
 
 
 def si_sdr_db(clean: Array, degraded: Array) -> Score:
@@ -92,23 +89,3 @@ def stoi(clean: Array, degraded: Array, extended: bool = False) -> Score:
 
 pesq_wb, pesq_nb = partial(pesq, band="wb"), partial(pesq, band="nb")
 estoi = partial(stoi, extended=True)
-
-
-def dnsmos(samples: Array) -> dict[str, Score]:
-    """P.835 ratings of signal, background and overall quality, and the P.808 rating, 1 … 5, of [n] at 16 kHz.
-
-    The model takes 9 s at a time; shorter recordings are repeated. Source: arXiv 2110.01763, arXiv 2010.15258.
-    """
-    load_onnxruntime()
-    from speechmos import dnsmos as package
-
-    reason = None
-    if not samples.any():
-        reason = "silent signal"
-    elif len(samples) < MIN_LENGTH_S * RATE_HZ:
-        reason = "shorter than 1 s"
-    elif np.abs(samples).max() > 1:
-        reason = "samples above full scale"
-    if reason is not None:
-        return dict.fromkeys(SCORES, Undefined(reason))
-    return {name: float(score) for name, score in package.run(samples, RATE_HZ).items()}
