@@ -11,7 +11,6 @@ import math
 from dataclasses import replace
 from typing import Any
 
-import matplotlib.pyplot as plt
 import report
 import torch
 from torch import Tensor, nn
@@ -70,6 +69,8 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 def main() -> None:
     """Play, write results, figure and table."""
+    import matplotlib.pyplot as plt
+
     paths = {name: trajectory(*play) for name, play in PLAYS.items()}
     theory = {  # the eigenvalues of one step, to the power of the steps
         "simultaneous": f"{(1 + RATE**2) ** (STEPS / 2):.3g}",

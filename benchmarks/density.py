@@ -9,7 +9,6 @@ import argparse
 from dataclasses import replace
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import report
 import torch
@@ -95,6 +94,8 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 def draw(results: dict[str, Any]) -> None:
     """Target density, generated density and σ(D) at each moment."""
+    import matplotlib.pyplot as plt
+
     figure, axes = plt.subplots(
         len(PLAYS), len(MOMENTS), figsize=(3.2 * len(MOMENTS), 2.3 * len(PLAYS)), sharey=True, layout="constrained"
     )

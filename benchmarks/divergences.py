@@ -11,7 +11,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import report
 import torch
@@ -203,6 +202,8 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 def draw(results: dict[str, Any]) -> None:
     """Divergences and the slopes of generator losses against the distance."""
+    import matplotlib.pyplot as plt
+
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
     fine = np.linspace(0, DISTANCES[-1], 301)
     for number, (name, label) in enumerate(

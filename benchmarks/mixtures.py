@@ -12,7 +12,6 @@ from dataclasses import replace
 from multiprocessing import get_context
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import report
 import torch
@@ -136,6 +135,8 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 def draw(results: dict[str, Any]) -> None:
     """Modes covered by every row on both targets: a bar for the mean, a dot per seed, darker for better samples."""
+    import matplotlib.pyplot as plt
+
     names = list(ROWS)[::-1]
     figure, axes = plt.subplots(1, 2, figsize=(9, 0.22 * len(names) + 0.8), sharey=True, layout="constrained")
     for axis, (target, make) in zip(axes, TARGETS.items(), strict=True):

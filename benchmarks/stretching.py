@@ -9,7 +9,6 @@ docs/figures/stretching.png and the table in docs/adversarial.md; minutes.
 from collections.abc import Callable
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import report
 import torch
@@ -94,6 +93,8 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
 
 def draw(seen: dict[str, Any]) -> None:
     """The map, its slope beside the one that would be perfect, and both densities."""
+    import matplotlib.pyplot as plt
+
     figure, (left, middle, right) = plt.subplots(1, 3, figsize=(9.6, 2.9), layout="constrained")
     x = np.array(seen["x"])
     left.plot(seen["z"], x)

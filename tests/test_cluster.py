@@ -6,6 +6,7 @@ import pickle
 import re
 import signal
 from collections import Counter
+from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,9 +16,6 @@ from cluster import ray_cluster, s3_server
 from commands import Running, complaint, segan
 from conftest import hiss, voice
 
-pytest.importorskip("ray", reason="needs ray")
-pytest.importorskip("s3fs", reason="needs s3fs")
-
 from segan_cli.backends.pretrained import find_onnx
 from segan_cli.cli.sections import actor_options
 from segan_cli.cluster.enhance import EnhancingActor
@@ -26,6 +24,7 @@ from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import OutputOptions
 from segan_cli.errors import SeganError
 
+pytestmark = pytest.mark.skipif(not (find_spec("ray") and find_spec("s3fs")), reason="needs ray and s3fs")
 N = 24
 
 
