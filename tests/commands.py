@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,7 @@ WARM.set_forkserver_preload(
         "segan_cli.cli.enhance", "segan_cli.cli.enhance_batch", "segan_cli.cli.outcomes", "segan_cli.cli.train",
         "segan_cli.cli.training_reporter", "segan_cli.cli.evaluate", "segan_cli.enhancement.batch",
         "segan_cli.enhancement.plan", "segan_cli.backends.onnx", "segan_cli.training.run", "segan_cli.evaluation.run",
-        "torch._dynamo",
+        "torch._dynamo", "s3fs",
     ]
 )  # fmt: skip
 
@@ -59,9 +60,9 @@ validation_mixes = 1
 """
 
 
-def segan(*arguments, **environment):
+def segan(*arguments, **options):
     """`segan` with arguments, to its end."""
-    return Running(*arguments, **environment).end()
+    return Running(*arguments, **options).end()
 
 
 def unprivileged(*arguments):
@@ -77,12 +78,13 @@ def unprivileged(*arguments):
 class Running:
     """`segan` at work, in a process of its own that need not load the libraries first."""
 
-    def __init__(self, *arguments, **environment):
+    def __init__(self, *arguments, memory=None, **environment):
+        """Start it, with a limit on the addresses it may use in bytes, if given."""
         self.words = command(*arguments)
         self.folder = TemporaryDirectory()
         self.streams = [Path(self.folder.name, name) for name in ("stdout", "stderr")]
         place = (Path.cwd(), alone(**environment), self.streams)
-        self.process = WARM.Process(target=_segan, args=(self.words[2:], *place))
+        self.process = WARM.Process(target=_segan, args=(self.words[2:], *place, memory))
         self.process.start()
 
     def wait_until(self, reached):
@@ -97,9 +99,11 @@ class Running:
         """Its standard error until now."""
         return self.streams[1].read_text() if self.streams[1].exists() else ""
 
-    def send_signal(self, number):
-        with suppress(ProcessLookupError):  # it may have ended
-            os.kill(self.process.pid, number)
+    def send_signal(self, number, to_children=False):
+        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
+        for pid in (*(children.read_text().split() if to_children else ()), self.process.pid):
+            with suppress(ProcessLookupError):  # it may have ended
+                os.kill(int(pid), number)
 
     def end(self, timeout_s=PATIENCE_S):
         """Wait for the end of it: exit code and what it said."""
@@ -112,7 +116,9 @@ class Running:
         return subprocess.CompletedProcess(self.words, self.process.exitcode, *said)
 
 
-def _segan(words, folder, environment, streams):
+def _segan(words, folder, environment, streams, memory):
+    if memory is not None:
+        resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as in a terminal, also where the tests run under nohup …
     signal.signal(signal.SIGINT, signal.default_int_handler)  # … or in the background of a script
     for number, path in enumerate((os.devnull, *streams)):

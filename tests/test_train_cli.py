@@ -1,7 +1,6 @@
 """`segan train` as a user meets it: real processes, real signals, real corpora in small."""
 
 import json
-import os
 import random
 import shlex
 import signal
@@ -82,7 +81,7 @@ def test_training_on_vctk_alone_improves_the_scores(tmp_path, recipe, monkeypatc
     vctk80(tmp_path / "vctk")
     monkeypatch.chdir(tmp_path)
     result = segan(
-        "train", "--data", "vctk/", "--recipe", recipe, "--steps", 75, "--batch-size", 4, "--learning-rate", 0.004,
+        "train", "--data", "vctk/", "--recipe", recipe, "--steps", 50, "--batch-size", 4, "--learning-rate", 0.004,
         "--set", "training.validate_every=25", "--set", "training.validation_mixes=2",
         "--set", "training.log_every=25",
     )  # fmt: skip
@@ -90,9 +89,9 @@ def test_training_on_vctk_alone_improves_the_scores(tmp_path, recipe, monkeypatc
     assert "vctk/: VCTK 0.80, 9 files, 0.00 h of speech, 3 speakers, 48 kHz" in result.stderr
     run = tmp_path / "runs" / "segan-gated"
     scores = [line["validation"] for line in lines(run) if "validation" in line]
-    assert len(scores) == 3
+    assert len(scores) == 2
     assert scores[-1]["pesq_wb"] > scores[0]["pesq_wb"]
-    assert scores[-1]["si_sdr_db"] > scores[0]["si_sdr_db"] + 1
+    assert scores[-1]["si_sdr_db"] > scores[0]["si_sdr_db"] + 0.5
     assert scores[-1]["stoi"] > scores[0]["stoi"]
     use = next(line for line in result.stderr.splitlines() if line.startswith("use it:"))
     arguments = shlex.split(use.replace("noisy.wav", str(tmp_path / "vctk/VCTK-Corpus/wav48/p225/p225_000.wav")))[3:]
@@ -154,7 +153,7 @@ def test_a_training_interrupted_by_signals_ends_with_the_same_weights_and_scores
     """Stopped by two signals, each at a random step, and resumed."""
     make_pairs(tmp_path / "pairs")
     run, whole, cache = tmp_path / "run", tmp_path / "whole", tmp_path / "cache"
-    options = ["--steps", 30, "--set", "training.validate_every=10", "--workers", 0, "--cache", cache]
+    options = ["--steps", 20, "--set", "training.validate_every=10", "--workers", 0, "--cache", cache]
     arguments = ["train", "--data", tmp_path / "pairs", "--recipe", recipe, *options, "--run-dir"]
     uninterrupted = segan(*arguments, whole)
     assert uninterrupted.returncode == 0, uninterrupted.stderr
@@ -165,7 +164,7 @@ def test_a_training_interrupted_by_signals_ends_with_the_same_weights_and_scores
     for number in signals:
         running = Running(*(resume if cuts else [*arguments, run]))
         cuts.append(count(run) + draws.randint(1, 6))
-        running.wait_until(lambda: count(run) >= min(cuts[-1], 30))
+        running.wait_until(lambda: count(run) >= min(cuts[-1], 20))
         running.send_signal(number)
         ended = running.end()
         said = ended.stderr
@@ -181,12 +180,12 @@ def test_a_training_interrupted_by_signals_ends_with_the_same_weights_and_scores
     result = segan(*resume)
     assert result.returncode == 0, (result.stderr, cuts)
     (ours, step), (theirs, their_step) = tensors(run / "last.pt"), tensors(whole / "last.pt")
-    assert step == their_step == 30
+    assert step == their_step == 20
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours), cuts
     validations = [[line for line in lines(folder) if "validation" in line] for folder in (run, whole)]
     assert validations[0] == validations[1]
-    assert len(validations[0]) == 3
+    assert len(validations[0]) == 2
     best = [load_model(folder / "best.safetensors") for folder in (run, whole)]
     assert best[0].provenance["steps"] == best[1].provenance["steps"]
     assert all(map(torch.equal, *(model.generator.state_dict().values() for model in best)))
@@ -417,14 +416,10 @@ def test_a_loss_that_is_not_finite_ends_in_one_line(pairs, tmp_path, recipe):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="the driver alone takes more addresses")
 def test_memory_that_runs_out_ends_in_one_line(pairs, tmp_path, recipe):
     """An address space too small for the network's activations, for real."""
-    words = command(
+    result = segan(
         "train", "--data", pairs, "--run-dir", tmp_path / "run", "--recipe", recipe, "--workers", 0,
-        "--batch-size", 128,
-        "--set", "model.generator.channels=[4096,16]", "--set", "model.generator.strides=[1,32]",
-    )  # fmt: skip
-    result = subprocess.run(
-        ["bash", "-c", f"ulimit -v 8000000; exec {shlex.join(words)}"],
-        capture_output=True, text=True, env=alone(), check=False,
+        "--batch-size", 128, "--set", "model.generator.channels=[4096,16]", "--set", "model.generator.strides=[1,32]",
+        memory=8_000_000_000,
     )  # fmt: skip
     assert "cpu ran out of memory with batch_size 128" in complaint(result)
     assert "training.gradient_accumulation_steps=2" in complaint(result)
@@ -456,33 +451,56 @@ def test_a_training_killed_before_its_first_validation_resumes_from_its_initial_
     assert all(map(torch.equal, init.state_dict().values(), ours.state_dict().values()))
 
 
-@pytest.mark.parametrize("how", ["group", "torchrun"])
-def test_a_signal_to_all_processes_saves_the_state(tmp_path, pairs, recipe, how):
-    """As torchrun and batch systems send it: to the workers as well."""
-    words = command(
-        "train", "--data", pairs, "--recipe", recipe, "--run-dir", tmp_path / "run", "--steps", 100000,
-        "--set", "training.validate_every=100000", "--workers", 1 if how == "group" else 0,
-    )  # fmt: skip
-    if how == "torchrun":
-        words[1:2] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
-    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=alone(), start_new_session=True)
-    wait_until(lambda: process.poll() is not None or count(tmp_path / "run") >= 2)
-    (os.killpg if how == "group" else os.kill)(process.pid, signal.SIGTERM)
-    _, said = process.communicate(timeout=PATIENCE_S)
-    assert "last.pt; to resume: " in said
-    assert process.returncode in (143, 1), said
-    assert tensors(tmp_path / "run" / "last.pt")[1] == count(tmp_path / "run") >= 2
-
-
-def test_two_processes_train_like_one(pairs, tmp_path, recipe):
-    """In the environment that torchrun gives them, with half the batch each: one writer, the same numbers."""
-    both = ["train", "--data", pairs, "--recipe", recipe, "--batch-size", 4, "--steps", 3, "--workers", 0]
-    assert segan(*both, "--run-dir", tmp_path / "one").returncode == 0
+def start_two(*words):
+    """Two processes of a training, in the environment that torchrun gives them."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         group = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
-    options = ("--run-dir", tmp_path / "two", "--cache", tmp_path / "cache2")
-    processes = [Running(*both, *options, RANK=rank, LOCAL_RANK=rank, **group) for rank in "01"]
+    return [Running(*words, RANK=rank, LOCAL_RANK=rank, **group) for rank in "01"]
+
+
+@pytest.fixture
+def endless(pairs, tmp_path, recipe):
+    """The words of a training that goes on until it is stopped."""
+    return (
+        "train", "--data", pairs, "--recipe", recipe, "--run-dir", tmp_path / "run", "--steps", 100000,
+        "--set", "training.validate_every=100000", "--workers",
+    )  # fmt: skip
+
+
+def assert_saved(said, run):
+    assert "last.pt; to resume: " in said
+    assert tensors(run / "last.pt")[1] == count(run) >= 2
+
+
+def test_a_signal_to_all_processes_saves_the_state(tmp_path, endless):
+    """As batch systems send it: to both ranks, and to the workers that prepare segments."""
+    processes = start_two(*endless, 1)
+    processes[0].wait_until(lambda: count(tmp_path / "run") >= 2)
+    for process in processes:
+        process.send_signal(signal.SIGTERM, to_children=True)
+    results = [process.end() for process in processes]
+    assert [result.returncode for result in results] == [143, 0], results
+    assert results[1].stderr == ""
+    assert_saved(results[0].stderr, tmp_path / "run")
+
+
+def test_a_signal_to_torchrun_saves_the_state(tmp_path, endless):
+    words = command(*endless, 0)
+    words[1:2] = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "1", "-m"]
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=alone(), start_new_session=True)
+    wait_until(lambda: process.poll() is not None or count(tmp_path / "run") >= 2)
+    process.terminate()
+    _, said = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 1, said
+    assert_saved(said, tmp_path / "run")
+
+
+def test_two_processes_train_like_one(pairs, tmp_path, recipe):
+    """With half the batch each: one writer, the same numbers."""
+    both = ["train", "--data", pairs, "--recipe", recipe, "--batch-size", 4, "--steps", 3, "--workers", 0]
+    assert segan(*both, "--run-dir", tmp_path / "one").returncode == 0
+    processes = start_two(*both, "--run-dir", tmp_path / "two", "--cache", tmp_path / "cache2")
     results = [process.end() for process in processes]
     assert [result.returncode for result in results] == [0, 0], results
     assert "use it:" in results[0].stderr

@@ -180,30 +180,30 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
         listening(RaiseOnSignal()),
         open_processes(device) as processes,
         lock_run_dir(run_dir) if processes.is_main else nullcontext(),
+        progress_bar(processes.is_main) as bar,
     ):
-        with progress_bar(processes.is_main) as bar:
-            reporter = TrainingReporter(bar)
-            data = open_data(recipe, options, processes, reporter.on_reading)
-            if processes.is_main:
-                reporter.on_data(data)
-            training = prepare_run(recipe, options, processes, data)
-            if processes.is_main:
-                reporter.on_start(training)
-            with listening(StopAfterStep()) as stop:
-                finished = training.train(reporter, stop)
-        if not processes.is_main:
-            return
-        if not finished:
-            command = shlex.join(["segan", "train", "--run-dir", str(run_dir), "--resume"])
-            raise StoppedError(
-                f"stopped at step {training.state.step}, saved {run_dir / 'last.pt'}; to resume: {command}",
-                stop.signal_number,
-            )
-        model = shlex.quote(str(run_dir / "best.safetensors"))
-        if reporter.is_worse_than_noisy:
-            say("warning: the best model scores below the noisy input; train longer")
-        say(f"best model: {reporter.best_line or 'unchanged since the last start'}")
-        say(f"use it:     segan enhance noisy.wav -o clean.wav --model {model}")
+        reporter = TrainingReporter(bar)
+        data = open_data(recipe, options, processes, reporter.on_reading)
+        if processes.is_main:
+            reporter.on_data(data)
+        training = prepare_run(recipe, options, processes, data)
+        if processes.is_main:
+            reporter.on_start(training)
+        with listening(StopAfterStep()) as stop:
+            finished = training.train(reporter, stop)
+    if not processes.is_main:
+        return
+    if not finished:  # raised after the other processes have left, too
+        command = shlex.join(["segan", "train", "--run-dir", str(run_dir), "--resume"])
+        raise StoppedError(
+            f"stopped at step {training.state.step}, saved {run_dir / 'last.pt'}; to resume: {command}",
+            stop.signal_number,
+        )
+    model = shlex.quote(str(run_dir / "best.safetensors"))
+    if reporter.is_worse_than_noisy:
+        say("warning: the best model scores below the noisy input; train longer")
+    say(f"best model: {reporter.best_line or 'unchanged since the last start'}")
+    say(f"use it:     segan enhance noisy.wav -o clean.wav --model {model}")
 
 
 def resolve_recipe(
