@@ -66,13 +66,18 @@ class Identity(torch.nn.Module):
         return noisy
 
 
-@pytest.fixture
-def pairs(tmp_path):
-    """A folder with clean/ and noisy/: four pairs of two seconds."""
+def write_pairs(folder):
+    """Make a folder with clean/ and noisy/: four pairs of two seconds."""
     for side in ("clean", "noisy"):
-        (tmp_path / "pairs" / side).mkdir(parents=True)
+        (folder / side).mkdir(parents=True)
     for i in range(4):
         clean = voice(2.0, seed=i)
-        soundfile.write(tmp_path / "pairs" / "clean" / f"u{i}.wav", clean, 16_000)
-        soundfile.write(tmp_path / "pairs" / "noisy" / f"u{i}.wav", clean + hiss(2.0, seed=i), 16_000)
-    return tmp_path / "pairs"
+        soundfile.write(folder / "clean" / f"u{i}.wav", clean, 16_000)
+        soundfile.write(folder / "noisy" / f"u{i}.wav", clean + hiss(2.0, seed=i), 16_000)
+    return folder
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """A folder with pairs."""
+    return write_pairs(tmp_path / "pairs")
