@@ -24,6 +24,8 @@ def folders(pairs, tmp_path):
 
 
 def test_every_report_shows_systems_side_by_side(pairs, folders, tmp_path):
+    for path in pairs.glob("*/u[23].wav"):
+        path.unlink()
     files = {kind: tmp_path / f"report.{kind}" for kind in ("csv", "markdown", "html")}
     outputs = [part for kind, path in files.items() for part in (f"--{kind}", path)]
     systems = ("--enhanced", f"itself={pairs / 'clean'}", "--enhanced", f"same={pairs / 'noisy'}")
@@ -35,10 +37,10 @@ def test_every_report_shows_systems_side_by_side(pairs, folders, tmp_path):
         "itself, in all recordings: SI-SDR undefined: no distortion, as for any copy of the clean recordings",
         "itself, in all recordings: LSD: the lowest possible value, as for any copy of the clean recordings",
     ]
-    for words in ("Means over 4 recordings", "PESQ-WB", "4.644", "itself - noisy", "COVL"):
+    for words in ("Means over 2 recordings", "PESQ-WB", "4.644", "itself - noisy", "COVL"):
         assert words in result.stdout, words
     assert all(path.stat().st_size > 200 for path in files.values())
-    assert files["csv"].read_text().count("\n") == 5
+    assert files["csv"].read_text().count("\n") == 3
     again = complaint(segan("evaluate", *folders, "--csv", files["csv"]))
     assert "--force" in again
 

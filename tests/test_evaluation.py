@@ -319,18 +319,15 @@ def test_the_score_of_a_copy_is_cached(tmp_path):
 
 
 def test_scores_do_not_depend_on_workers_or_the_cache(pairs, tmp_path):
-    """One worker, two, and a run that goes on after half of its scores were kept."""
-    cases = from_folders(pairs / "noisy", pairs / "clean")
-    reports = []
-    for jobs in (1, 2):
-        reports.append(write_json(build_report(evaluate(cases, CORE, {"half": Halved()}, jobs=jobs), {})))
+    """In this process, and in two workers, which go on after half of the scores were kept."""
+    cases, half = from_folders(pairs / "noisy", pairs / "clean"), {"half": Halved()}
     store = ScoreStore(tmp_path / "scores.sqlite")
-    evaluate(Cases(cases.all[:2]), CORE, jobs=1, store=store)
+    score_here(Cases(cases.all[:2]), CORE, store=store)
     with sqlite3.connect(store.path) as database:
         assert database.execute("SELECT count(*) FROM scores").fetchone() == (6,)
-    again = evaluate(cases, CORE, {"half": Halved()}, jobs=1, store=store)
-    reports.append(write_json(build_report(again, {})))
-    assert reports[0] == reports[1] == reports[2]
+    results = score_here(cases, CORE, half), evaluate(cases, CORE, half, jobs=2, store=store)
+    here, there = (write_json(build_report(result, {})) for result in results)
+    assert here == there
 
 
 # Full-band recordings
