@@ -130,7 +130,7 @@ def run_on_actors(
     import ray
 
     size = max(1, min(MAX_BLOCK, n // (BLOCKS_PER_ACTOR * (actors.max_actors or capacity(actors)))))
-    blocks = [ray.put(block) for block in pickled_blocks(items, size)]
+    blocks = [*pickled_blocks(items, size)]
     if not blocks:
         return
     if ray.util.client.ray.is_connected():  # Ray Data does not run in a client
@@ -159,7 +159,7 @@ def _results(blocks: list[Any], actor: type, arguments: tuple[Any, ...], actors:
 
     ray.data.DataContext.get_current().enable_progress_bars = False
     pool = ray.data.ActorPoolStrategy(min_size=actors.min_actors, max_size=actors.max_actors or capacity(actors))
-    results = ray.data.from_arrow_refs(blocks).map_batches(
+    results = ray.data.from_blocks(blocks).map_batches(  # whose metadata need no tasks on the cluster
         actor, fn_constructor_args=arguments, batch_size=None, compute=pool, num_cpus=actors.cpus, num_gpus=actors.gpus
     )
     for batch in results.iter_batches(batch_size=None, prefetch_batches=0):
