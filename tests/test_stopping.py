@@ -199,6 +199,20 @@ def test_a_signal_in_training_is_kept_until_the_step_ends():
     assert [signal.getsignal(number) for number in STOPS] == before
 
 
+def test_a_signal_sent_twice_at_once_stops_a_training_like_one(monkeypatch):
+    """As by `timeout`, to the process and to its group; a later one ends it."""
+    now_s, ended = [50.0], []
+    monkeypatch.setattr("segan_cli.process.stopping.time.monotonic", lambda: now_s[0])
+    monkeypatch.setattr("segan_cli.process.stopping.exit_now", lambda number, frame: ended.append(number))
+    stop = StopAfterStep()
+    for now_s[0] in (50.0, 50.9):
+        stop.handle(signal.SIGTERM, None)
+    assert (stop.signal_number, ended) == (signal.SIGTERM, [])
+    now_s[0] = 51.0
+    stop.handle(signal.SIGINT, None)
+    assert ended == [signal.SIGINT]
+
+
 def test_commands_answer_random_signals_correctly():
     """A few of them; tests/stress_signals.py sends more."""
     assert stress_signals.main(3, seed=5) == 0

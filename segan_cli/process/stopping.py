@@ -4,6 +4,7 @@ import atexit
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,16 +21,18 @@ Listener = TypeVar("Listener", "StopAfterStep", "RaiseOnSignal")
 
 STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__)
 BROKEN_PIPE = getattr(signal, "SIGPIPE", signal.SIGTERM)  # Windows has no SIGPIPE
+REPEAT_S = 1.0  # in which a signal is the first one again: `timeout` and batch systems send it twice
 RESEND_S = 0.01  # delay before a signal whose error was lost is sent again
 UNFINISHED: set[Path] = set()  # temporary files of outputs that are being written
 WITNESSES: set["Popen[bytes]"] = set()  # processes that would take an immediate end for a crash
 
 
 class StopAfterStep:
-    """Remembers the first signal; the second ends the process immediately."""
+    """Remembers the first signal; another one, a second or more later, ends the process immediately."""
 
     def __init__(self) -> None:
         self.signal_number = 0  # none yet
+        self.received_s = 0.0
 
     def __call__(self) -> bool:
         """Whether a signal was received."""
@@ -38,8 +41,10 @@ class StopAfterStep:
     def handle(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal."""
         if self():
-            exit_now(number, frame)
-        self.signal_number = number
+            if time.monotonic() - self.received_s >= REPEAT_S:
+                exit_now(number, frame)
+            return
+        self.signal_number, self.received_s = number, time.monotonic()
         if os.isatty(2):
             os.write(2, b"\nsegan: stopping after this step; press again to quit at once\n")
 
