@@ -138,6 +138,18 @@ def test_a_single_noise_recording_is_validated_on_generated_noises(tmp_path):
     assert sources.validation.draw(np.random.default_rng(1), 1000).noises == ()
 
 
+def test_validation_noise_that_leaves_none_for_training_is_refused(tmp_path):
+    plain(tmp_path / "corpus")
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        soundfile.write(tmp_path / name / "hum.wav", hiss(1.0, seed=ord(name)), 16_000)
+    noise = [tmp_path / "a"]
+    with pytest.raises(CorpusError, match="validation has all recordings of --noise; choose another --valid-noise"):
+        open_all(tmp_path, speech=[tmp_path / "corpus"], noise=noise, valid_noise=noise)
+    sources = open_all(tmp_path, speech=[tmp_path / "corpus"], noise=noise, valid_noise=[tmp_path / "b"])
+    assert [len(side) for side in sources.splits["noise"]] == [1, 1]
+
+
 def test_a_number_after_a_colon_is_a_weight_unless_the_whole_names_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "talks:2").mkdir()
@@ -145,8 +157,9 @@ def test_a_number_after_a_colon_is_a_weight_unless_the_whole_names_a_folder(tmp_
     assert [parse_weight(entry) for entry in entries] == [
         ("talks:2", 1.0), ("talks", 3.0), ("talks", 0.5), ("talks", 1.0), ("C:talks", 1.0), (":3", 1.0)
     ]  # fmt: skip
-    for weight in ("0", "-1", "inf", "nan"):
-        with pytest.raises(ConfigError, match=f"talks:{weight}: weight {weight}; it must be above 0"):
+    assert [parse_weight(f"talks:{weight}")[1] for weight in ("0.001", "1000")] == [0.001, 1000]
+    for weight in ("0", "-1", "inf", "nan", "0.00099", "1001", "1e308"):
+        with pytest.raises(ConfigError, match=f"talks:{weight}: weight {weight}; it must lie between 0.001 and 1000"):
             parse_weight(f"talks:{weight}")
 
 
@@ -162,7 +175,7 @@ def test_sampling_probability_is_proportional_to_weight(tmp_path):
     }
     share = sum("/one/" in name for name in drawn) / len(drawn)
     assert share == pytest.approx(3 * seconds["one"] / (3 * seconds["one"] + seconds["two"]), abs=0.04)
-    with pytest.raises(ConfigError, match="weight -1; it must be above 0"):
+    with pytest.raises(ConfigError, match="weight -1; it must lie between"):
         open_all(tmp_path, speech=[f"{tmp_path}/one:-1"])
 
 

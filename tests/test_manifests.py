@@ -345,3 +345,21 @@ def test_rows_of_a_manifest_are_used_by_their_split(tmp_path, split, used):
     corpus = read_manifest(str(tmp_path / "a.csv"), split, needs_speaker=False)
     assert [utterance.path.stem for utterance in corpus.utterances] == [name or "none" for name in used]
     assert corpus.notes == (f"{tmp_path / 'a.csv'}: 4 of its 7 rows belong to other splits",)
+
+
+@pytest.mark.parametrize("split", ["training", "validation"])
+def test_a_manifest_with_several_other_sets_is_not_used_as_a_whole(tmp_path, split):
+    """The test set would be trained on."""
+    for name in "ab":
+        (tmp_path / f"{name}.wav").touch()
+    names = {"training": "train", "validation": "valid"}
+    others = [mark for key, mark in names.items() if key != split]
+    rows = [{"path": "a.wav", "split": others[0]}, {"path": "b.wav", "split": "test"}]
+    write_manifest(tmp_path / "a.csv", rows)
+    with pytest.raises(CorpusError, match=f"no row of the {split} set; split has {others[0]}, test, expected"):
+        read_manifest(str(tmp_path / "a.csv"), split, needs_speaker=False)
+    write_manifest(tmp_path / "a.csv", [rows[0] | {"split": names[split].upper()}, rows[1]])
+    corpus = read_manifest(str(tmp_path / "a.csv"), split, needs_speaker=False)
+    assert [utterance.path.stem for utterance in corpus.utterances] == ["a"]
+    write_manifest(tmp_path / "a.csv", [{"path": f"{name}.wav", "split": "test"} for name in "ab"])
+    assert len(read_manifest(str(tmp_path / "a.csv"), split, needs_speaker=False).utterances) == 2

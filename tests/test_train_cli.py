@@ -359,8 +359,9 @@ def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
     [
         ((), 2, "no speech to train on; give a folder with --data"),
         (("--data", "none"), 1, "none: no such folder"),
-        (("--data", "pairs:0"), 2, "pairs:0: weight 0; it must be above 0"),
+        (("--data", "pairs:0"), 2, "pairs:0: weight 0; it must lie between 0.001"),
         (("--data", "pairs", "--noise", "pairs/noisy"), 1, "omit --noise"),
+        (("--data", "pairs", "--rir", "pairs/noisy"), 1, "already contains noisy/clean pairs; omit --rir"),
         (("--data", "pairs", "--resume"), 2, "--resume: give the folder of the training with --run-dir"),
         (
             ("--data", "pairs", "--adversarial", "hinge", "--set", "training.adversarial.weight=0"),

@@ -39,8 +39,8 @@ def read_manifest(path: str, split: str, needs_speaker: bool) -> Corpus:
     """Read a manifest whose paths are relative to its folder.
 
     The columns are `clean` (or `path`), `noisy` for pairs, `speaker` or `recording`, `split`, and the part of the file
-    in seconds. If some rows are marked as part of the split ("training" or "validation"), only those are used. Raises
-    CorpusError, with file and line, if the manifest cannot be read or has no usable row.
+    in seconds. If the column `split` has several values, only the rows of `split` ("training" or "validation") are
+    used. Raises CorpusError, with file and line, if the manifest cannot be read or has no usable row.
     """
     rows = read_rows(Path(path))
     columns = columns_of(rows)
@@ -48,9 +48,13 @@ def read_manifest(path: str, split: str, needs_speaker: bool) -> Corpus:
     if column is None:
         expected = ", ".join(PATH_COLUMNS)
         raise CorpusError(f"{path}: no column with paths; found {join_columns(columns)}, expected one of {expected}")
-    used = rows
-    if "split" in columns and any(row.get("split", "") in SPLITS[split] for _, row in rows):
-        used = [(line, row) for line, row in rows if row.get("split", "") in SPLITS[split]]
+    marks = dict.fromkeys(row.get("split", "") for _, row in rows)
+    used = [(line, row) for line, row in rows if row.get("split", "").lower() in SPLITS[split]]
+    if not used and len(marks) > 1:
+        raise CorpusError(
+            f"{path}: no row of the {split} set; split has {join_columns([*marks])}, expected {SPLITS[split][0]}"
+        )
+    used = used or rows  # of one set, which the user has named for this
     utterances, skipped = [], []
     for line, row in used:
         try:
@@ -85,7 +89,7 @@ def columns_of(rows: list[tuple[int, Row]]) -> list[str]:
 
 
 def join_columns(columns: list[str]) -> str:
-    """Column names for a message, shortened if there are many."""
+    """Names of columns, or values, for a message, shortened if there are many."""
     more = f" and {len(columns) - MAX_LISTED} more" if len(columns) > MAX_LISTED else ""
     return ", ".join(columns[:MAX_LISTED]) + more
 

@@ -24,6 +24,7 @@ MIN_LENGTH_S = 0.1
 SILENCE_LEVEL = 1e-4  # active level, -80 dB relative to full scale
 MAX_CLIPPED = 1e-3  # fraction of clipped samples that clean speech may have
 MAX_LENGTH_DIFFERENCE_S = 0.05  # of a noisy/clean pair; the longer file is truncated
+MIN_WEIGHT, MAX_WEIGHT = 1e-3, 1e3  # babble is drawn until the speaker is another one: not for ever
 MAX_DECODED_AGAIN = 64  # recordings kept in memory after their shard was deleted
 
 
@@ -244,7 +245,7 @@ def select(utterance: Utterance, entries: dict[Path, CacheEntry | str], is_speec
 
 
 def parse_weight(entry: str) -> tuple[str, float]:
-    """Split PATH or PATH:WEIGHT into path and weight; raises ConfigError if the weight is not positive."""
+    """Split PATH or PATH:WEIGHT into path and weight; raises ConfigError for a weight that is not usable."""
     path, colon, text = entry.rpartition(":")
     if not colon or not path or os.path.exists(entry):  # noqa: PTH110  # Path.exists raises for overlong names
         return entry, 1.0
@@ -252,8 +253,8 @@ def parse_weight(entry: str) -> tuple[str, float]:
         weight = float(text)
     except ValueError:
         return entry, 1.0
-    if not 0 < weight < float("inf"):
-        raise ConfigError(f"{entry}: weight {text}; it must be above 0")
+    if not MIN_WEIGHT <= weight <= MAX_WEIGHT:
+        raise ConfigError(f"{entry}: weight {text}; it must lie between {MIN_WEIGHT:g} and {MAX_WEIGHT:g}")
     return path, weight
 
 

@@ -44,8 +44,9 @@ def load_training_data(
     loader = CorpusLoader(cache, progress)
     pool = loader.load(data.speech, data.noise, data.rirs, "training")
     named = loader.load(data.valid_speech, data.valid_noise, (), "validation")
-    if data.noise and all(recording.noisy is not None for recording in pool.speech.all):
-        raise CorpusError(f"{data.speech[0]}: already contains noisy/clean pairs; omit --noise")
+    unused = [option for option, given in (("--noise", data.noise), ("--rir", data.rirs)) if given]
+    if unused and all(recording.noisy is not None for recording in pool.speech.all):
+        raise CorpusError(f"{data.speech[0]}: already contains noisy/clean pairs; omit {' and '.join(unused)}")
     training, validation, notes = split_pool(pool, named, seed, previous or {})
     return TrainingData(
         ExampleSource(training.speech, training.noise, training.rirs, mixing, cache.rate_hz),
@@ -75,6 +76,8 @@ def split_pool(
         speech, held_out_speech = hold_out_speakers(pool.speech, seed, previous.get("speakers", NO_GROUPS), notes)
     if len(named.noise):
         noise, held_out_noise = exclude(pool.noise, named.noise), named.noise
+        if len(pool.noise) and not len(noise):
+            raise CorpusError("validation has all recordings of --noise; choose another --valid-noise, or omit it")
         if n := len(pool.noise) - len(noise):
             notes.append(f"excluded {counted(n, 'noise')} from training: validation has the same recordings")
     else:
