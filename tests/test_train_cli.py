@@ -147,6 +147,13 @@ def test_a_run_folder_has_all_files_and_resumes_without_other_options(tmp_path, 
     assert "use --resume" in complain("train", "--data", tmp_path / "corpus", "--run-dir", run)[0]
     other = complain("train", "--run-dir", run, "--resume", "--preset", "segan-slim", "--width", 0.1)
     assert "another model" in other[0]
+    line, _, n = complain("train", "--run-dir", run, "--resume", "--steps", 5)
+    assert f"{run}: is at step 6 already, beyond --steps 5; give the total number" in line
+    assert (n, load_recipe(str(run / "recipe.toml")).training.steps) == (1, 6)
+    log = lines(run)
+    (run / "last.pt").unlink()
+    assert "contains no training to resume (last.pt is missing)" in complain("train", "--run-dir", run, "--resume")[0]
+    assert lines(run) == log
 
 
 def test_a_training_interrupted_by_signals_ends_with_the_same_weights_and_scores(tmp_path, recipe):
@@ -326,7 +333,11 @@ def test_init_default_starts_from_the_weights_of_the_shipped_model(pairs, tmp_pa
         assert torch.equal(ours.generator.state_dict()[name], weights), name
     assert ours.provenance["runs"][:-1] == shipped.provenance["runs"]
     start = ("train", "--data", pairs, "--run-dir", tmp_path / "b", "--init")
-    assert "another network" in complain(*start, "default", "--preset", "segan", "--width", 0.1)[0]
+    line, _, n = complain(*start, "default", "--preset", "segan", "--width", 0.1)
+    assert line.endswith(
+        "default: weights of another network; omit --preset, --width and --recipe to train its network"
+    )
+    assert n == 1  # no data were read
     assert "no such model" in complain(*start, "none")[0]
 
 

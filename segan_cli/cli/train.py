@@ -149,9 +149,10 @@ def check_resumable(run_dir: Path | None, init: str | None) -> None:
     """Raise ConfigError if options do not allow to resume, TrainingError if the run folder contains no training."""
     if run_dir is None:
         raise ConfigError("--resume: give the folder of the training with --run-dir")
-    if not (run_dir / "recipe.toml").is_file():
-        raise TrainingError(f"{run_dir}: contains no training to resume")
-    if init is not None and (run_dir / "last.pt").exists():
+    for name in ("recipe.toml", "last.pt"):
+        if not (run_dir / name).is_file():
+            raise TrainingError(f"{run_dir}: contains no training to resume ({name} is missing)")
+    if init is not None:
         raise ConfigError(f"--init has no effect, because {run_dir / 'last.pt'} holds the weights; leave it out")
 
 
@@ -173,7 +174,7 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
     from segan_cli.cli.training_reporter import TrainingReporter
     from segan_cli.process.stopping import RaiseOnSignal, StopAfterStep, listening
     from segan_cli.training.distributed import open_processes
-    from segan_cli.training.run import lock_run_dir, open_data, prepare_run
+    from segan_cli.training.run import lock_run_dir, open_data, open_state, prepare_run
 
     run_dir = options.run_dir
     with (
@@ -183,10 +184,11 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
         progress_bar(processes.is_main) as bar,
     ):
         reporter = TrainingReporter(bar)
+        state, changes = open_state(recipe, options, processes)
         data = open_data(recipe, options, processes, reporter.on_reading)
         if processes.is_main:
             reporter.on_data(data)
-        training = prepare_run(recipe, options, processes, data)
+        training = prepare_run(recipe, options, state, changes, data)
         if processes.is_main:
             reporter.on_start(training)
         with listening(StopAfterStep()) as stop:

@@ -46,8 +46,6 @@ def train(
     metric = pesq_quality(pool) if state.adversary.objective.metric else None
     if state.step == 0:
         set_reference(state, source, plan)
-        if is_main:
-            state.save(run_dir / "last.pt")  # from which a training that stops before its first validation resumes
     if is_main:
         log = TrainingLog(run_dir, state.step, tensorboard, config.log_segments)
         validation = Validation(config, pairs, pool, run_dir, log, callback.on_validation)

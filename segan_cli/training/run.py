@@ -21,7 +21,6 @@ from segan_cli.data.mixing import NoisyClean, draw_utterances, spec_from_dict
 from segan_cli.data.recordings import describe_corpus
 from segan_cli.data.training_data import TrainingData, load_split, load_training_data, save_split
 from segan_cli.errors import ConfigError, CorpusError, TrainingError
-from segan_cli.losses.reconstruction import Reconstruction
 from segan_cli.process.workers import worker_pool
 from segan_cli.storage.atomic import write_whole
 from segan_cli.system import cpu_count, require_extra
@@ -67,13 +66,29 @@ class TrainingRun:
             )
 
 
+def open_state(recipe: Recipe, options: RunOptions, processes: Processes) -> tuple[TrainState, list[str]]:
+    """Create or load the state; returns a line for each changed setting too. Raises CheckpointError, TrainingError."""
+    run_dir, training = options.run_dir, recipe.training
+    with explained_errors(training, processes.device, run_dir):
+        state = TrainState(recipe.model, training, processes)
+    if not options.resume:
+        if options.init is not None:
+            state.start_from(options.init)
+        return state, []
+    changes = state.load(run_dir / "last.pt")
+    if state.step > training.steps:
+        raise TrainingError(
+            f"{run_dir}: is at step {state.step} already, beyond --steps {training.steps}; give the total number"
+        )
+    return state, changes
+
+
 def open_data(
     recipe: Recipe, options: RunOptions, processes: Processes, progress: Callable[[str], Progress]
 ) -> TrainingData:
     """Open the data, which one process of each machine decodes; raises ConfigError, CorpusError, TrainingError."""
     training, run_dir = recipe.training, options.run_dir
     sampling_plan(training, recipe.model.segment_length, processes)  # fails before any data is read
-    Reconstruction(training.reconstruction())  # as does this, for a loss that is not installed
     check_mixes(run_dir / "validation.jsonl", training.validation_mixes)
     if options.tensorboard:
         require_extra("tensorboard", "--tensorboard")
@@ -91,20 +106,18 @@ def open_data(
     return data
 
 
-def prepare_run(recipe: Recipe, options: RunOptions, processes: Processes, data: TrainingData) -> TrainingRun:
-    """Create or load the state, and write the run folder; raises CorpusError, CheckpointError, TrainingError."""
-    run_dir, changes = options.run_dir, []
-    with explained_errors(recipe.training, processes.device, run_dir):
-        state = TrainState(recipe.model, recipe.training, processes)
-    if options.resume and (run_dir / "last.pt").exists():
-        changes = state.load(run_dir / "last.pt")
-    elif options.init is not None:
-        state.start_from(options.init)
+def prepare_run(
+    recipe: Recipe, options: RunOptions, state: TrainState, changes: list[str], data: TrainingData
+) -> TrainingRun:
+    """Write the run folder; raises CorpusError."""
+    run_dir = options.run_dir
     command = shlex.join(["segan", *sys.argv[1:]])
     corpora = [*map(describe_corpus, data.corpora)]
     state.history.append({"command": command, "data": corpora, "from_step": state.step, "segan": __version__})
     mixes: list[NoisyClean] = []
-    if processes.is_main:
+    if state.processes.is_main:
+        if not options.resume:
+            state.save(run_dir / "last.pt")  # from which a training that stops before its first validation resumes
         write_text(run_dir / "recipe.toml", recipe_text(recipe))
         write_text(run_dir / "data.json", json.dumps([asdict(corpus) for corpus in data.corpora], indent=1) + "\n")
         save_split(run_dir / "split.json", data.splits)

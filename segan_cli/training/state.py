@@ -149,7 +149,9 @@ class TrainState:
             if "discriminator" in parts:
                 self.discriminator.load_state_dict(parts["discriminator"])
         except RuntimeError as error:
-            raise CheckpointError(f"--init: weights of another network; {' '.join(str(error).split())}") from error
+            raise CheckpointError(
+                f"--init {init}: weights of another network; omit --preset, --width and --recipe to train its network"
+            ) from error
         self.history = list(history)
 
 
