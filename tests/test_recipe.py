@@ -135,7 +135,8 @@ def test_a_recipe_with_names_of_format_1_is_read(tmp_path):
         ),
         ('[model]\npreset = "segan"\n[trainings]\n', "trainings: no such key; did you mean training"),
         ('[model]\npreset = "segan"\n[data]\nspeech = "vctk"\n', r"data\.speech: 'vctk'; it must be a list"),
-        ('[model]\npreset = "new"\n', "missing"),
+        ('[model]\npreset = "segan-spektral"\n', "no preset 'segan-spektral'; give one of segan, .*segan-spectral"),
+        ('[model]\npreset = "new"\n[model.generator]\nfamily = "spectral"\n', "discriminator: missing"),
         ("steps = ", "not a TOML file"),
     ],
 )

@@ -9,8 +9,11 @@ import os
 import pickle
 import signal
 from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partialmethod
 from pathlib import Path
+from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -31,14 +34,16 @@ from segan_cli.data.training_data import load_training_data
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import CheckpointError, OutputError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
-from segan_cli.measures.catalog import measure_all
+from segan_cli.measures.catalog import CORE, measure_all
+from segan_cli.measures.score import Undefined
 from segan_cli.networks.checkpoint import load_model
 from segan_cli.process.workers import worker_pool
+from segan_cli.system import cpu_count
 from segan_cli.training import loop
 from segan_cli.training.batch import Batch, deemphasise, prepare
-from segan_cli.training.log import Throughput, ThroughputMeter
+from segan_cli.training.log import Throughput, ThroughputMeter, TrainingLog
 from segan_cli.training.metricgan import pesq_quality
-from segan_cli.training.run import explained_errors
+from segan_cli.training.run import RunOptions, TrainingRun, explained_errors
 from segan_cli.training.state import PARTS, TrainState, learning_rate_factor, model_of, read_state
 from segan_cli.training.step import balanced_gradient, train_step
 
@@ -661,6 +666,21 @@ def test_the_best_model_is_chosen_by_the_configured_score(source, tmp_path):
         assert load_model(run / "best.safetensors").provenance["steps"] == max(scores, key=scores.get)
 
 
+def test_without_any_score_the_latest_model_is_the_best(source, tmp_path, monkeypatch):
+    """As for utterances that are too short for PESQ."""
+    undefined = dict.fromkeys(CORE, Undefined("too short"))
+    monkeypatch.setattr("segan_cli.training.validation.measure_all", lambda clean, degraded: undefined)
+    train(source, tmp_path / "run", fast(steps=3, validate_every=1))
+    assert load_model(tmp_path / "run" / "best.safetensors").provenance["steps"] == 3
+
+
+@pytest.mark.filterwarnings("error")
+def test_more_workers_than_cores_are_no_reason_for_a_warning(source):
+    plan = SamplingPlan(0, 1024, 1, 0, range(2))
+    ours, alone = (next(batches(source, plan, 0, workers)) for workers in (cpu_count() + 1, 0))
+    assert torch.equal(ours[0], alone[0])
+
+
 def test_keep_limits_the_number_of_step_models(source, tmp_path):
     train(source, tmp_path / "run", fast(steps=3, validate_every=1, keep=2))
     kept = sorted(path.name for path in (tmp_path / "run").glob("step-*"))
@@ -749,6 +769,28 @@ def test_tensorboard_gets_scalars_audio_and_images(source, tmp_path):
     assert board.Scalars("validation/si_sdr_db")[1].value == pytest.approx(
         scores[1]["validation"]["si_sdr_db"], rel=1e-5
     )
+
+
+def test_an_error_in_training_says_that_the_state_is_kept(source, tmp_path, monkeypatch):
+    """A full disk, and a worker that was killed while it scored."""
+    state = TrainState(TINY, fast())
+    state.save(tmp_path / "last.pt")
+    training = TrainingRun(state, SimpleNamespace(training=source), [], RunOptions(tmp_path, tmp_path), [])
+    for error, says in (
+        (OutputError("log.jsonl: cannot be written (the disk is full)"), "the disk is full"),
+        (BrokenProcessPool(), "a worker process died"),
+    ):
+        monkeypatch.setattr("segan_cli.training.run.train", Mock(side_effect=error))
+        with pytest.raises(TrainingError, match=rf"{says}.*; .*last\.pt keeps the last good state"):
+            training.train(Silent(), lambda: False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_log_on_a_full_disk_is_named(tmp_path):
+    log = TrainingLog(tmp_path, 0)
+    log.path = log.segments = Path("/dev/full")
+    with pytest.raises(OutputError, match=r"/dev/full: cannot be written \(the disk is full\)"):
+        log.write({"step": 1})
 
 
 def test_out_of_memory_is_one_line_with_a_remedy(source, tmp_path):

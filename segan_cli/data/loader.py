@@ -5,6 +5,7 @@ therefore be rendered again, a resumed training sees the segments it would have 
 index.
 """
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
@@ -53,10 +54,13 @@ def batches(
     source: ExampleSource, plan: SamplingPlan, first_step: int, workers: int, pin: bool = False
 ) -> Iterator[tuple[Tensor, Tensor, list[Key]]]:
     """Endless batches from a step on: noisy [B, 1, length], clean [B, 1, length] and their keys."""
-    return iter(DataLoader(
-        MixtureDataset(source, plan), batch_sampler=keys_from(plan, first_step), num_workers=workers, pin_memory=pin,
-        collate_fn=collate, worker_init_fn=init_worker, prefetch_factor=PREFETCH if workers else None,
-    ))  # fmt: skip
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the user's choice
+        return iter(DataLoader(
+            MixtureDataset(source, plan), batch_sampler=keys_from(plan, first_step), num_workers=workers,
+            pin_memory=pin, collate_fn=collate, worker_init_fn=init_worker,
+            prefetch_factor=PREFETCH if workers else None,
+        ))  # fmt: skip
 
 
 def keys_from(plan: SamplingPlan, first_step: int) -> Iterator[list[Key]]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from segan_cli.arrays import Array
 from segan_cli.config.schema import to_dict
 from segan_cli.data.loader import Key, MixtureDataset
-from segan_cli.storage.atomic import write_whole
+from segan_cli.storage.atomic import write_whole, writing
 from segan_cli.text import read_json, write_json
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class TrainingLog:
     def write(self, line: dict[str, Any]) -> None:
         """Append a line; its numbers become TensorBoard scalars."""
         self.lines.append(line)
-        with self.path.open("a", encoding="utf-8") as file:
+        with writing(self.path), self.path.open("a", encoding="utf-8") as file:
             file.write(write_json(line) + "\n")
         if self.board is not None:
             for name, value in {**line, **line.get("validation", {})}.items():
@@ -64,7 +64,7 @@ class TrainingLog:
 
     def write_specs(self, dataset: MixtureDataset, keys: Sequence[Key]) -> None:
         """Write the specs that the segments of a batch are rendered from to `segments.jsonl`."""
-        with self.segments.open("a", encoding="utf-8") as file:
+        with writing(self.segments), self.segments.open("a", encoding="utf-8") as file:
             for key in keys:
                 file.write(json.dumps({"step": key[0] + 1, "key": key, **to_dict(dataset.spec(key))}) + "\n")
 

@@ -20,7 +20,7 @@ from segan_cli.data.cache import Cache, Progress
 from segan_cli.data.mixing import NoisyClean, draw_utterances, spec_from_dict
 from segan_cli.data.recordings import describe_corpus
 from segan_cli.data.training_data import TrainingData, load_split, load_training_data, save_split
-from segan_cli.errors import ConfigError, CorpusError, TrainingError
+from segan_cli.errors import ConfigError, CorpusError, SeganError, TrainingError
 from segan_cli.process.workers import worker_pool
 from segan_cli.storage.atomic import write_whole
 from segan_cli.system import cpu_count, require_extra
@@ -60,7 +60,7 @@ class TrainingRun:
         """Train to the last step, or until `stop` returns true; returns whether it was reached."""
         state, options, run_dir = self.state, self.options, self.options.run_dir
         workers = default_workers(state.device) if options.workers is None else options.workers
-        with worker_pool() as pool, explained_errors(state.training, state.device, run_dir, state):
+        with explained_errors(state.training, state.device, run_dir, state), worker_pool() as pool:
             return train(
                 state, self.data.training, self.mixes, run_dir, pool, callback, workers, options.tensorboard, stop
             )
@@ -189,11 +189,11 @@ def explained_errors(
     """Raise errors of the block as TrainingError with a remedy, or unchanged if they are bugs."""
     try:
         yield
-    except (TrainingError, RuntimeError, MemoryError) as error:
+    except (SeganError, RuntimeError, MemoryError) as error:
         reason = explain(error, config, device)
         if reason is None:
             raise
-        when = "" if isinstance(error, TrainingError) else f"step {state.step + 1}: " if state else "at the start: "
+        when = "" if isinstance(error, SeganError) else f"step {state.step + 1}: " if state else "at the start: "
         kept = f"; {run_dir / 'last.pt'} keeps the last good state" if (run_dir / "last.pt").exists() else ""
         raise TrainingError(f"{when}{reason}{kept}") from error
 
@@ -201,7 +201,7 @@ def explained_errors(
 def explain(error: Exception, config: TrainingConfig, device: torch.device) -> str | None:
     """What went wrong in training, and what to do; None for a bug."""
     text = " ".join(str(error).split())
-    if isinstance(error, TrainingError):
+    if isinstance(error, SeganError):
         return str(error)
     if "DataLoader worker" in text:
         return (

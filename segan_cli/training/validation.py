@@ -1,5 +1,6 @@
 """Validation on fixed utterances, scored in worker processes while training continues."""
 
+import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -70,7 +71,8 @@ class Validation:
         self.model, config, step = None, self.config, model.provenance["steps"]
         scores = model.provenance["validation"] = means(self.jobs)
         score, best_file = scores[config.best_by], self.run_dir / "best.safetensors"
-        best = (score is not None and score > self.log.best(config.best_by)) or not best_file.exists()
+        none_yet = self.log.best(config.best_by) == -math.inf  # until one has a score, the latest model is the best
+        best = none_yet or (score is not None and score > self.log.best(config.best_by)) or not best_file.exists()
         if best:
             save_model(best_file, model)
         if config.keep:
