@@ -108,6 +108,13 @@ def test_unreadable_files_are_reported_and_tried_again(files, tmp_path, decoded)
     assert decoded.count("1.wav") == 2
 
 
+def test_a_truncated_file_is_reported_without_advice_for_enhancing(files, tmp_path):
+    files[0].write_bytes(files[0].read_bytes()[:-1000])
+    reason = Cache(tmp_path / "cache", 16_000).read(files)[0]
+    assert "cut short" in reason
+    assert "--allow-truncated" not in reason
+
+
 def test_samples_missing_from_a_truncated_shard_are_decoded_again(files, tmp_path, decoded):
     cache = Cache(tmp_path / "cache", 16_000)
     first = cache.read(files)

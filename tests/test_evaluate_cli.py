@@ -134,14 +134,17 @@ def test_the_full_band_option_adds_measures_of_the_output_above_8_khz(pairs, tmp
     [
         ((), 2, "Nothing to score"),
         (("--data", "set", "--noisy", "x"), 2, "--data cannot be combined with"),
-        (("--data", "none"), 1, "no such folder"),
+        (("--data", "none"), 1, "none: no such folder; give a folder with noisy and clean files, or a manifest"),
+        (("--data", "mixed.txt"), 1, "mixed.txt: is a file; give a folder with noisy and clean files, or a manifest"),
+        (("--noisy", "mixed.txt", "--clean", "clean"), 1, "mixed.txt: is a file; give a folder of audio files"),
+        (("--data", "mixed.csv", "--measure", "stoi"), 2, "stoi needs a clean recording, but noisy/u1 has none"),
         (("--noise", "x"), 2, "--noise needs --clean"),
         (("--noisy", "noisy", "--clean", "clean", "--snr", "3"), 2, "--snr needs --noise"),
         (("--noisy", "noisy", "--clean", "clean", "--measure", "mos"), 2, "choose from pesq_wb"),
         (("--noisy", "noisy"), 2, "only DNSMOS is available"),
         (("--noisy", "noisy", "--measure", "stoi"), 2, "stoi needs --clean"),
         (("--noisy", "noisy", "--full-band"), 2, "high_lsd_db needs --clean"),
-        (("--noisy", "noisy", "--clean", "empty"), 1, "no audio files"),
+        (("--noisy", "noisy", "--clean", "empty"), 1, "no audio files found, such as .wav, .flac, .mp3 or .opus"),
         (("--noisy", "noisy", "--clean", "clean", "--enhanced", "clean", "--enhanced", "clean"), 2, "NAME="),
         (("--noisy", "noisy", "--clean", "clean", "--enhanced", "none"), 1, "none: no such folder"),
         (("--noisy", "noisy", "--clean", "clean", "--model", "none"), 1, "no such model"),
@@ -153,6 +156,8 @@ def test_the_full_band_option_adds_measures_of_the_output_above_8_khz(pairs, tmp
 )
 def test_invalid_evaluation_options_get_one_line(pairs, monkeypatch, arguments, code, says):
     (pairs / "empty").mkdir()
+    for name in ("mixed.csv", "mixed.txt"):
+        (pairs / name).write_text("noisy,clean\nnoisy/u0.wav,clean/u0.wav\nnoisy/u1.wav,\n")
     monkeypatch.chdir(pairs)
     result = segan("evaluate", *arguments)
     assert says in complaint(result)

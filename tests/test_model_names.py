@@ -30,6 +30,8 @@ def folder(tmp_path, monkeypatch):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         Path(name).write_text("<html>")
     os.mkfifo("pipe")
+    Path("broken").mkdir()
+    Path("broken/lost.onnx").symlink_to("nowhere.onnx")
     return tmp_path
 
 
@@ -40,6 +42,7 @@ WRONG = [
     ("segan-plus", f"no such model, but a preset of segan train; {CHOICE}"),
     ("run/bets.safetensors", "no such file; did you mean run/best.safetensors?"),
     ("q.onnx", "no such file; check the path"),
+    ("broken/lots.onnx", "no such file; check the path"),
     ("none/x.onnx", "no such file; check the path"),
     ("run", "is a folder, not a model; use run/best.safetensors"),
     ("empty", "is a folder, not a model; give a .safetensors or .onnx file"),

@@ -36,7 +36,7 @@ from segan_cli.errors import CheckpointError, OutputError, TrainingError
 from segan_cli.losses.adversarial import OBJECTIVES
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import Undefined
-from segan_cli.networks.checkpoint import load_model
+from segan_cli.networks.checkpoint import load_model, save_model
 from segan_cli.process.workers import worker_pool
 from segan_cli.system import cpu_count
 from segan_cli.training import loop
@@ -664,6 +664,18 @@ def test_the_best_model_is_chosen_by_the_configured_score(source, tmp_path):
         train(source, run, fast(steps=4, validate_every=1, best_by=measure, generator_learning_rate=0.02))
         scores = {line["step"]: line["validation"][measure] for line in lines(run, "validation")}
         assert load_model(run / "best.safetensors").provenance["steps"] == max(scores, key=scores.get)
+
+
+def test_the_best_model_is_kept_though_its_line_in_the_log_is_lost(source, tmp_path):
+    run = tmp_path / "run"
+    train(source, run, fast(steps=2, validate_every=1))
+    best = load_model(run / "best.safetensors")
+    best.provenance["validation"]["pesq_wb"] = 4.0
+    best.provenance["steps"] = 1
+    save_model(run / "best.safetensors", best)
+    (run / "log.jsonl").write_text("")
+    train(source, run, fast(steps=3, validate_every=1))
+    assert load_model(run / "best.safetensors").provenance["steps"] == 1
 
 
 def test_without_any_score_the_latest_model_is_the_best(source, tmp_path, monkeypatch):

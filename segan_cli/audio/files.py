@@ -141,7 +141,7 @@ def suggestion(missing: Path) -> str:
     if os.path.islink(missing):  # noqa: PTH114  # Path.is_symlink raises for overlong names
         return "it is a link that leads nowhere"
     try:
-        names = [path.name for path in missing.parent.iterdir() if path.name[0] != "."]
+        names = [path.name for path in missing.parent.iterdir() if path.name[0] != "." and path.exists()]
     except OSError:
         return "check the path"
     close = get_close_matches(missing.name, names, 1)

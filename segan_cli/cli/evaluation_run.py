@@ -119,11 +119,13 @@ def select_measures(arguments: SimpleNamespace, cases: Cases) -> tuple[str, ...]
     for name in arguments.measures:
         if name not in MEASURES:
             raise click.BadParameter(f"{name}; choose from {', '.join(MEASURES)}", param_hint="--measure")
-    with_reference = all(case.clean is not None for case in cases.all)
+    without_clean = next((case.name for case in cases.all if case.clean is None), None)
+    with_reference = without_clean is None
     selected = set(arguments.measures or (WITH_REFERENCE if with_reference else ()))
     selected |= {*(FULL_BAND if arguments.full_band else ()), *(DNSMOS if arguments.dnsmos else ())}
     if not with_reference and selected - DNSMOS.keys():
-        raise click.UsageError(f"{min(selected - DNSMOS.keys())} needs --clean.")
+        where = f"a clean recording, but {without_clean} has none" if arguments.data else "--clean"
+        raise click.UsageError(f"{min(selected - DNSMOS.keys())} needs {where}.")
     if not selected:
         raise click.UsageError("Without --clean only DNSMOS is available; add --dnsmos.")
     if selected & DNSMOS.keys():

@@ -193,6 +193,7 @@ def run_training(recipe: Recipe, options: "RunOptions", device: str) -> None:
             reporter.on_start(training)
         with listening(StopAfterStep()) as stop:
             finished = training.train(reporter, stop)
+            processes.barrier()  # a process that leaves while others still use the group may abort
     if not processes.is_main:
         return
     if not finished:  # raised after the other processes have left, too

@@ -51,7 +51,7 @@ def load_recipe(name: str) -> Recipe:
         raise RecipeError(f"{name}: model.preset: {short_repr(model['preset'])}; give one of {', '.join(PRESETS)}")
     preset = PRESETS.get(model["preset"])
     if preset is None and "generator" not in model:
-        raise ConfigError(f"{name}: model.preset: no preset {model['preset']!r}; give one of {', '.join(PRESETS)}")
+        raise RecipeError(f"{name}: model.preset: no preset {model['preset']!r}; give one of {', '.join(PRESETS)}")
     if preset is not None:
         values["model"] = merge(dataclasses.asdict(preset), model)
     try:

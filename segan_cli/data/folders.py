@@ -30,13 +30,18 @@ def corpus_root(path: str) -> Path:
         raise CorpusError(f"{path}: segan train reads local files only; copy the corpus to a local disk")
     root = Path(path)
     if not is_folder(root):
-        problem = "is a file" if os.path.exists(root) else "no such folder"  # noqa: PTH110  # as in is_folder
-        raise CorpusError(f"{path}: {problem}; give a folder of audio files, or a manifest (.csv or .jsonl)")
+        raise CorpusError(no_folder(root, "of audio files, or a manifest (.csv or .jsonl)"))
     while len(inner := folders_in(root)) == 1 and not any(map(is_audio, root.iterdir())):
         if EVALUATION_SET.search(inner[0].name) or inner[0].name in AUDIO_FOLDERS:
             break
         root = inner[0]
     return root
+
+
+def no_folder(path: Path, expected: str) -> str:
+    """The message that a path is not that of a folder."""
+    problem = "is a file" if os.path.exists(path) else "no such folder"  # noqa: PTH110  # as in is_folder
+    return f"{path}: {problem}; give a folder {expected}"
 
 
 def is_folder(path: Path) -> bool:
@@ -87,9 +92,9 @@ def audio_below(folder: Path) -> list[Path]:
     elif is_folder(folder):
         paths = sorted(filter(is_audio, walk(folder)))
     else:
-        raise CorpusError(f"{folder}: no such folder; give a folder of audio files")
+        raise CorpusError(no_folder(folder, "of audio files"))
     if not paths:
-        raise CorpusError(f"{folder}: no audio files found; expected {', '.join(sorted(MEDIA))}")
+        raise CorpusError(f"{folder}: no audio files found, such as .wav, .flac, .mp3 or .opus")
     return paths
 
 

@@ -8,7 +8,15 @@ from pathlib import Path
 
 import numpy as np
 
-from segan_cli.data.folders import audio_below, find_pair_folders, group_speakers, is_folder, match_names, relative_name
+from segan_cli.data.folders import (
+    audio_below,
+    find_pair_folders,
+    group_speakers,
+    is_folder,
+    match_names,
+    no_folder,
+    relative_name,
+)
 from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_columns, read_rows
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import Part, span_of
@@ -81,7 +89,7 @@ def from_set(root: Path) -> Cases:
     if is_manifest(root) and not is_folder(root):
         return from_manifest(root)
     if not is_folder(root):
-        raise CorpusError(f"{root}: no such folder; give a folder with noisy and clean files, or a manifest")
+        raise CorpusError(no_folder(root, "with noisy and clean files, or a manifest"))
     pairs = find_pair_folders(root)
     for word in PREFERRED_SETS:
         for name, (clean, noisy) in pairs.items():

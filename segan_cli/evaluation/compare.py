@@ -92,5 +92,5 @@ def score_from_json(scores: dict[str, Any], system: str, measure: str) -> Score:
     """One score of a file, back from its JSON form."""
     score = scores.get(system, {}).get(measure)
     if score is None:
-        return Undefined("no file")
+        return Undefined("skipped")
     return Undefined(score["undefined"]) if isinstance(score, dict) else float(score)

@@ -101,7 +101,7 @@ def explain(scores: Sequence[Score], bounds: tuple[float, float], all_copies: bo
     values, copies = defined(scores), ", as for any copy of the clean recordings" * all_copies
     if not values:
         reasons = sorted({score.reason for score in scores if isinstance(score, Undefined)})
-        return f"{', '.join(reasons)}{copies}"
+        return f"{', '.join(reasons)}{copies * (reasons == ['no distortion'])}"
     for bound, side in zip(bounds, ("lowest", "highest"), strict=True):
         if all(abs(value - bound) <= LIMIT_TOLERANCE for value in values):
             return f"the {side} possible value{copies}"

@@ -100,8 +100,8 @@ def constant_delays(outcomes: Mapping[str, Outcomes], systems: Sequence[str]) ->
 
 
 def scores_of(cases: Sequence[CaseScores], system: str, measure: str) -> list[Score]:
-    """One measure of one system over all cases; undefined where the system has no file."""
-    return [case.results[system].scores[measure] if system in case.results else Undefined("no file") for case in cases]
+    """One measure of one system over all cases; undefined where the system's signal was skipped."""
+    return [case.results[system].scores[measure] if system in case.results else Undefined("skipped") for case in cases]
 
 
 class Scorer:

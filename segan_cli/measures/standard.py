@@ -16,6 +16,7 @@ Double = NDArray[np.float64]
 
 FRAME, HOP = 512, 128  # 32 ms, 75 % overlap
 RANGE_DB = 80.0  # floor of the log spectra, below the loudest bin of the clean signal
+MIN_PESQ_S = 0.25  # below which the library refuses a signal
 
 
 def si_sdr_db(clean: Array, degraded: Array) -> Score:
@@ -60,6 +61,8 @@ def pesq(clean: Array, degraded: Array, band: Literal["wb", "nb"]) -> Score:
 
     if not clean.any() or not degraded.any():
         return Undefined("silent signal")
+    if len(clean) < MIN_PESQ_S * RATE_HZ:
+        return Undefined(f"shorter than {MIN_PESQ_S:g} s")
     try:
         return float(measure(RATE_HZ, clean, degraded, band))
     except NoUtterancesError:

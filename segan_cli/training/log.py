@@ -1,7 +1,6 @@
 """The training log, `log.jsonl` and, optionally, TensorBoard event files; and the throughput."""
 
 import json
-import math
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -44,11 +43,6 @@ class TrainingLog:
     def noisy(self) -> dict[str, float | None] | None:
         """The scores of the noisy validation utterances, or None if they are not in the log yet."""
         return next((line["noisy"] for line in self.lines if "noisy" in line), None)
-
-    def best(self, measure: str) -> float:
-        """The highest validation score of a measure so far."""
-        scores = [line["validation"].get(measure) for line in self.lines if "validation" in line]
-        return max((score for score in scores if score is not None), default=-math.inf)
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line; its numbers become TensorBoard scalars."""

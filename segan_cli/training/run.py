@@ -173,7 +173,7 @@ def check_mixes(path: Path, n_wanted: int) -> None:
     if n_drawn != n_wanted:
         raise TrainingError(
             f"{path}: has {n_drawn} mixes, not {n_wanted}; scores of different numbers of mixes cannot be compared, so"
-            f" keep validation_mixes={n_drawn}, or remove {path.name} and log.jsonl"
+            f" keep validation_mixes={n_drawn}, or move {path.name}, log.jsonl and best.safetensors away"
         )
 
 

@@ -1,6 +1,5 @@
 """Validation on fixed utterances, scored in worker processes while training continues."""
 
-import math
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -70,11 +69,9 @@ class Validation:
             return
         self.model, config, step = None, self.config, model.provenance["steps"]
         scores = model.provenance["validation"] = means(self.jobs)
-        score, best_file = scores[config.best_by], self.run_dir / "best.safetensors"
-        none_yet = self.log.best(config.best_by) == -math.inf  # until one has a score, the latest model is the best
-        best = none_yet or (score is not None and score > self.log.best(config.best_by)) or not best_file.exists()
+        best = is_better(scores, self.run_dir / "best.safetensors", config.best_by)
         if best:
-            save_model(best_file, model)
+            save_model(self.run_dir / "best.safetensors", model)
         if config.keep:
             save_model(self.run_dir / f"step-{step:07d}.safetensors", model)
             kept = sorted(self.run_dir.glob("step-*.safetensors"), key=lambda path: (len(path.name), path.name))
@@ -88,6 +85,16 @@ class Validation:
         self.log.show(step, sounds, model.config.sample_rate_hz)
         self.candidate.unlink(missing_ok=True)
         self.on_scores(step, scores, self.log.noisy or {}, best)
+
+
+def is_better(scores: Scores, best_file: Path, measure: str) -> bool:
+    """Whether scores are better than those of the best model, or that has none, as in utterances too short for PESQ."""
+    try:
+        best = load_model(best_file).provenance.get("validation", {}).get(measure)
+    except CheckpointError:
+        return True
+    score = scores[measure]
+    return best is None or (score is not None and score > best)
 
 
 def attempt(enhancer: Enhancer, noisy: Array, rate_hz: int) -> Array:

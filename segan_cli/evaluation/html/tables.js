@@ -59,7 +59,7 @@ function bestOf(values, name) {  // the best value as shown; null where there is
 }
 function scoreCell(value, name, best = null, ...below) {
   if (!number(value)) {
-    const reason = value?.undefined ?? (value === undefined ? "no file" : "undefined");
+    const reason = value?.undefined ?? (value === undefined ? "skipped" : "undefined");
     return make("td", {title: reason}, make("small", {}, value === undefined ? "–" : "undefined"), ...below);
   }
   const text = shown(value, name), top = text === best;
