@@ -13,7 +13,7 @@ from segan_cli.config.modelfile import parse_metadata
 from segan_cli.config.recipe import load_recipe
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
 from segan_cli.data.degradation import Degradation
-from segan_cli.data.mixing import ExampleSpec, Excerpt, spec_from_dict
+from segan_cli.data.mixing import ExampleSpec, Position, spec_from_dict
 from segan_cli.data.training_data import load_split
 from segan_cli.training.state import TrainState
 
@@ -164,7 +164,7 @@ FORMER_SPEC = """{"length": 16000, "speech": {"name": "a.wav", "offset": 5}, "pa
 
 def test_a_validation_mix_with_room_and_damage_is_read():
     assert spec_from_dict(json.loads(FORMER_SPEC)) == ExampleSpec(
-        16_000, Excerpt("a.wav", 5), False, -20.5, 3.5, (Excerpt("n.wav", 7),), rir="r.wav",
+        16_000, Position("a.wav", 5), False, -20.5, 3.5, (Position("n.wav", 7),), rir="r.wav",
         degradation=Degradation(band_hz=4_000.0, codec="gsm", gaps=((1, 2),)),
     )  # fmt: skip
 

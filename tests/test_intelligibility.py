@@ -7,7 +7,7 @@ from conftest import hiss, voice
 from pystoi import stoi
 
 from segan_cli.losses.intelligibility import IntelligibilityDistance
-from segan_cli.losses.signal import Signal
+from segan_cli.losses.segments import Segments
 
 
 def wave(samples):
@@ -16,7 +16,7 @@ def wave(samples):
 
 def distance(enhanced, clean):
     """STOI's distance of waveforms [B, 1, T]."""
-    return IntelligibilityDistance()(Signal(enhanced), Signal(clean))
+    return IntelligibilityDistance()(Segments(enhanced), Segments(clean))
 
 
 @pytest.mark.parametrize("level", [1e-3, 1e-2, 3e-2, 0.1, 0.3])

@@ -12,7 +12,7 @@ from scipy.signal import lfilter
 from segan_cli.measures.catalog import CORE, FULL_BAND, MEASURES, WITH_REFERENCE, measure_all
 from segan_cli.measures.composite import frames, llr_frames, ssnr_frames_db, wss_frames
 from segan_cli.measures.dnsmos import dnsmos, mel_spectrogram
-from segan_cli.measures.high_band import HighBand
+from segan_cli.measures.high_band import HighBandSignals
 from segan_cli.measures.score import Undefined, mean
 from segan_cli.measures.standard import lsd_db, pesq_wb, si_sdr_db, stoi
 
@@ -212,7 +212,7 @@ def talk(rate_hz=WIDE_HZ, pause=0.005, gain=1.0, gain_from_hz=8_100):
 
 
 def high(clean, degraded, rate_hz=WIDE_HZ, recorded_hz=None):
-    pair = HighBand(clean, degraded, rate_hz, recorded_hz or (rate_hz, rate_hz))
+    pair = HighBandSignals(clean, degraded, rate_hz, recorded_hz or (rate_hz, rate_hz))
     return pair.lsd_db(), pair.lsd_db(speech=True), pair.pause_db()
 
 

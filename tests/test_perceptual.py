@@ -10,7 +10,7 @@ from pesq import pesq
 from scipy.signal import lfilter
 
 from segan_cli.losses.perceptual import PerceptualDistance, smoothed
-from segan_cli.losses.signal import Signal
+from segan_cli.losses.segments import Segments
 
 
 def wave(samples):
@@ -19,7 +19,7 @@ def wave(samples):
 
 def distance(enhanced, clean):
     """PESQ's distance of waveforms [B, 1, T]."""
-    return PerceptualDistance()(Signal(enhanced), Signal(clean))
+    return PerceptualDistance()(Segments(enhanced), Segments(clean))
 
 
 def as_pesq(distance):

@@ -12,12 +12,12 @@ from segan_cli.config.schema import override
 from segan_cli.config.training import MIN_LENGTHS, Recipe, TrainingConfig
 from segan_cli.errors import ConfigError
 from segan_cli.losses.reconstruction import L1, LOSSES, CompressedSpectrum, MultiResolutionSTFT, Reconstruction
-from segan_cli.losses.signal import Signal
+from segan_cli.losses.segments import Segments
 
 
 def apply(term, enhanced, clean):
     """A term of waveforms [B, 1, T]."""
-    return term(Signal(enhanced), Signal(clean))
+    return term(Segments(enhanced), Segments(clean))
 
 
 def test_l1_is_the_mean_absolute_difference():
@@ -36,7 +36,7 @@ def test_compressed_spectrum_of_a_scaled_signal_is_exact():
     """|aX|^0.3 = a^0.3 |X|^0.3: a factor a costs (1 - a^0.3)^2 of the mean |X|^0.6, a turned sign 4 times its share."""
     torch.manual_seed(0)
     loss, clean = CompressedSpectrum(), torch.randn(1, 1, 8192)
-    whole = loss.compress(Signal(clean))[0].square().mean()
+    whole = loss.compress(Segments(clean))[0].square().mean()
     assert float(apply(loss, 0.5 * clean, clean)) == pytest.approx(float((1 - 0.5**0.3) ** 2 * whole), rel=1e-3)
     assert float(apply(loss, -clean, clean)) == pytest.approx(float(0.3 * 4 * whole), rel=1e-3)
 
@@ -119,7 +119,7 @@ def test_bad_weights_of_plugins_are_refused(assignment, says):
 def test_a_loss_is_refused_for_segments_shorter_than_it_can_use(name, length):
     def loss(n):
         clean = torch.randn(2, 1, n, generator=torch.Generator().manual_seed(0))
-        return LOSSES[name]()(Signal(0.9 * clean), Signal(clean))
+        return LOSSES[name]()(Segments(0.9 * clean), Segments(clean))
 
     assert torch.isfinite(loss(length))
     with pytest.raises(RuntimeError):

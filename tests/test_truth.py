@@ -243,8 +243,8 @@ def test_every_frame_header_of_mpeg_audio_is_read_as_mutagen_reads_it():
     ],
 )
 def test_the_frames_of_an_mp3_are_compared_with_its_header(stated, n, cut, missing, note):
-    link = mpeg.Link(mpeg.frame_header(b"\xff\xfb\x90\x00"), stated, frames=n, cut=cut)
-    part = mpeg.make_part(link)
+    recording = mpeg.MpegRecording(mpeg.frame_header(b"\xff\xfb\x90\x00"), stated, frames=n, cut=cut)
+    part = mpeg.make_part(recording)
     assert (part.missing, part.note) == (missing, note)
 
 
@@ -252,8 +252,8 @@ def test_a_tag_between_two_mp3_of_the_same_kind_separates_them_whatever_it_holds
     frame = b"\xff\xfb\x90\x00" + bytes(413)
     tag = b"ID3\4\0\0" + bytes([0, 0, len(3 * frame) >> 7, len(3 * frame) & 127]) + 3 * frame
     content = 3 * frame + tag + 2 * frame
-    links = mpeg.FrameWalk(FileView(io.BytesIO(content), 0, len(content))).run()
-    assert [(link.frames, link.gaps) for link in links] == [(3, 0), (2, 0)]
+    recordings = mpeg.FrameWalk(FileView(io.BytesIO(content), 0, len(content))).run()
+    assert [(recording.frames, recording.gaps) for recording in recordings] == [(3, 0), (2, 0)]
 
 
 def page(flags, serial, number, content):
@@ -312,11 +312,13 @@ def test_a_wrong_xing_header_gets_the_counts_of_the_file_and_no_padding():
     before = bytearray(b"\xff\xfb\x90\x00" + bytes(range(100, 256)) + bytes(range(157)))
     before[36:52] = struct.pack(">4s3I", b"Xing", 15, 9, 9_999)
     before[178:180] = b"\xab\xcd"
-    link = mpeg.Link(mpeg.frame_header(bytes(before[:4])), 9, bytes(before), [range(1_000, 3_000)], frames=5)
+    recording = mpeg.MpegRecording(
+        mpeg.frame_header(bytes(before[:4])), 9, bytes(before), [range(1_000, 3_000)], frames=5
+    )
     expected = bytearray(before)
     expected[44:52] = struct.pack(">2I", 5, len(before) + 2_000)
     expected[178:180] = b"\xa0\0"
-    assert mpeg.correct_header(link) == bytes(expected)
+    assert mpeg.correct_header(recording) == bytes(expected)
 
 
 @pytest.mark.parametrize(
@@ -329,7 +331,7 @@ def test_a_wrong_xing_header_gets_the_counts_of_the_file_and_no_padding():
     ],
 )
 def test_an_ogg_stream_must_have_an_end_and_all_pages(cut, ended, missing_pages, missing):
-    assert scan.ogg_part(scan.Link(0, ended=ended, missing_pages=missing_pages), cut).missing == missing
+    assert scan.ogg_part(scan.OggLink(0, ended=ended, missing_pages=missing_pages), cut).missing == missing
 
 
 def test_mp2_and_mp3_in_wav_are_read_whole(tmp_path, ffmpeg):

@@ -18,7 +18,7 @@ from segan_cli.backends.pretrained import find_model, model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_table, progress_bar, say
 from segan_cli.cli.sections import actor_options, raise_first, split_name
 from segan_cli.data.folders import audio_below
-from segan_cli.data.spans import Part
+from segan_cli.data.spans import FilePart
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import CorpusError, SeganError
 from segan_cli.evaluation.cases import NOISE_LOG, Cases, from_folders, from_mixes, from_set
@@ -158,7 +158,7 @@ def files_read(arguments: SimpleNamespace, cases: Cases, origins: Collection[Pat
     for case in cases.all:
         for side in (case.noisy.noise if isinstance(case.noisy, NoiseMix) else case.noisy, case.clean):
             if side is not None:
-                yield Use(side.path if isinstance(side, Part) else side, "recording")
+                yield Use(side.path if isinstance(side, FilePart) else side, "recording")
     remote = any(map(is_remote, report_files(arguments).values()))
     for place in (arguments.noisy, arguments.clean, arguments.data, arguments.noise, *origins):
         if isinstance(place, str):

@@ -33,8 +33,8 @@ PEAK = 0.99  # of full scale; examples are scaled down to this, noisy and clean 
 
 
 @dataclass(frozen=True)
-class Excerpt:
-    """A position in a recording."""
+class Position:
+    """A position in a recording, from which an excerpt is read."""
 
     name: str
     offset: int  # samples
@@ -46,7 +46,7 @@ class GeneratedNoise:
 
     kind: NoiseKind
     seed: int
-    shape: Excerpt  # speech that gives speech-shaped noise its spectrum
+    shape: Position  # speech that gives speech-shaped noise its spectrum
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,12 @@ class ExampleSpec:
     """All random choices for one example: a mixture, or an excerpt of a recorded pair."""
 
     length: int  # samples
-    speech: Excerpt
+    speech: Position
     paired: bool  # the noisy signal is a recording
     level_db: float  # active speech level of a mixture, or gain of a pair
     snr_db: float = 0.0
-    noises: tuple[Excerpt, ...] = ()  # of noise recordings
-    babble: tuple[Excerpt, ...] = ()  # of other speakers
+    noises: tuple[Position, ...] = ()  # of noise recordings
+    babble: tuple[Position, ...] = ()  # of other speakers
     generated: GeneratedNoise | None = None
     rir: str | None = None
     degradation: Degradation = field(default_factory=Degradation)
@@ -93,15 +93,15 @@ class ExampleSource:
         paired = not len(self.speech) or (len(self.pairs) > 0 and rng.random() < self.pair_share)
         recording = (self.pairs if paired else self.speech).draw(rng)
         n = length or min(recording.length, round(MAX_UTTERANCE_S * self.rate_hz))
-        excerpt = Excerpt(recording.name, int(rng.integers(max(1, recording.length - n + 1))))
+        position = Position(recording.name, int(rng.integers(max(1, recording.length - n + 1))))
         if not paired:
-            return self._draw_mixture(rng, recording, excerpt, n, whole=length is None)
+            return self._draw_mixture(rng, recording, position, n, whole=length is None)
         gain_db = float(rng.uniform(*self.config.pair_gain_db))
-        spec = ExampleSpec(n, excerpt, True, gain_db, degradation=draw_degradation(rng, self.config, n, self.rate_hz))
+        spec = ExampleSpec(n, position, True, gain_db, degradation=draw_degradation(rng, self.config, n, self.rate_hz))
         return spec if length is None else replace(spec, mirrored=draw_mirrored(rng, self.config, n))
 
     def _draw_mixture(
-        self, rng: np.random.Generator, recording: Recording, speech: Excerpt, n: int, whole: bool
+        self, rng: np.random.Generator, recording: Recording, speech: Position, n: int, whole: bool
     ) -> ExampleSpec:
         """Draw noise, room response, SNR, level and degradations."""
         config = self.config
@@ -123,14 +123,14 @@ class ExampleSource:
             spec = replace(spec, speeds=(speech_speed, noise_speed))
         spec = replace(spec, mirrored=draw_mirrored(rng, config, n))
         if config.onset_probability and rng.random() < config.onset_probability:
-            spec = replace(spec, speech=Excerpt(recording.name, -int(rng.integers(n // 2))))
+            spec = replace(spec, speech=Position(recording.name, -int(rng.integers(n // 2))))
         if kind < config.clean_probability:
             return replace(spec, noises=(), babble=(), generated=None, rir=None, degradation=Degradation())
         return replace(spec, speechless=kind > 1 - config.speechless_probability)
 
     def _draw_noise(
         self, rng: np.random.Generator, speech: Recording
-    ) -> tuple[tuple[Excerpt, ...], tuple[Excerpt, ...], GeneratedNoise | None]:
+    ) -> tuple[tuple[Position, ...], tuple[Position, ...], GeneratedNoise | None]:
         """Draw noise recordings, babble or generated noise; two of the three are empty."""
         config = self.config
         if rng.random() < config.babble_probability and self.multi_speaker:
@@ -139,15 +139,15 @@ class ExampleSource:
         if not len(self.noise) or rng.random() < config.generated_probability:
             kind = config.generated[int(rng.integers(len(config.generated)))]
             seed = int(rng.integers(2**31))
-            return (), (), GeneratedNoise(kind, seed, draw_excerpt(rng, self.speech.draw(rng)))
+            return (), (), GeneratedNoise(kind, seed, draw_position(rng, self.speech.draw(rng)))
         count = 2 if rng.random() < config.second_noise_probability else 1
-        return tuple(draw_excerpt(rng, self.noise.draw(rng)) for _ in range(count)), (), None
+        return tuple(draw_position(rng, self.noise.draw(rng)) for _ in range(count)), (), None
 
-    def _draw_other_speaker(self, rng: np.random.Generator, speech: Recording) -> Excerpt:
-        """Draw an excerpt of another speaker."""
+    def _draw_other_speaker(self, rng: np.random.Generator, speech: Recording) -> Position:
+        """Draw a position in the speech of another speaker."""
         while (other := self.speech.draw(rng)).group == speech.group:
             pass
-        return draw_excerpt(rng, other)
+        return draw_position(rng, other)
 
     def render(self, spec: ExampleSpec) -> NoisyClean:
         """Render a spec as noisy [n] and clean [n]; deterministic."""
@@ -197,10 +197,10 @@ class ExampleSource:
         """The sum of all noises, each at active level 1."""
         speed = spec.speeds[1]
         noise = np.zeros(spec.length, np.float32)
-        for recordings, excerpts in ((self.noise, spec.noises), (self.speech, spec.babble)):
-            for excerpt in excerpts:
-                samples = speed_perturb(speed, partial(read_looped, recordings, excerpt), spec.length)
-                noise += samples / recordings[excerpt.name].entry.level
+        for recordings, positions in ((self.noise, spec.noises), (self.speech, spec.babble)):
+            for position in positions:
+                samples = speed_perturb(speed, partial(read_looped, recordings, position), spec.length)
+                noise += samples / recordings[position.name].entry.level
         if spec.generated is not None:
             generated = spec.generated
             speech = read_looped(self.speech, generated.shape, round(SHAPE_S * self.rate_hz))
@@ -230,17 +230,17 @@ def apply_filter(coefficients: Sequence[float], samples: Array) -> Array:
     return filtered * np.float32(np.sqrt(float(np.mean(np.square(samples))) / power))
 
 
-def draw_excerpt(rng: np.random.Generator, recording: Recording) -> Excerpt:
+def draw_position(rng: np.random.Generator, recording: Recording) -> Position:
     """Draw a position in a recording."""
-    return Excerpt(recording.name, int(rng.integers(recording.length)))
+    return Position(recording.name, int(rng.integers(recording.length)))
 
 
-def read_looped(recordings: Recordings, excerpt: Excerpt, length: int) -> Array:
-    """Samples [length] from an excerpt on, looping the recording at its end."""
-    n = recordings[excerpt.name].length
-    parts = [recordings.excerpt(excerpt.name, excerpt.offset, min(length, n - excerpt.offset))]
+def read_looped(recordings: Recordings, position: Position, length: int) -> Array:
+    """Samples [length] from a position on, looping the recording at its end."""
+    n = recordings[position.name].length
+    parts = [recordings.excerpt(position.name, position.offset, min(length, n - position.offset))]
     while (missing := length - sum(map(len, parts))) > 0:
-        parts.append(recordings.excerpt(excerpt.name, 0, min(missing, n)))
+        parts.append(recordings.excerpt(position.name, 0, min(missing, n)))
     return np.concatenate(parts)
 
 

@@ -46,7 +46,7 @@ class Span:
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """A file of which only a part is used."""
 
     path: Path

@@ -19,7 +19,7 @@ from segan_cli.data.folders import (
 )
 from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_columns, read_rows
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
-from segan_cli.data.spans import Part, span_of
+from segan_cli.data.spans import FilePart, span_of
 from segan_cli.errors import CorpusError
 from segan_cli.evaluation.signals import Denoiser, NoiseMix, Output, Recorded, Source
 from segan_cli.text import composed
@@ -36,7 +36,7 @@ class Case:
 
     name: str
     noisy: Recorded
-    clean: Path | Part | None  # None: only measures without a reference
+    clean: Path | FilePart | None  # None: only measures without a reference
     labels: dict[str, str] = field(default_factory=dict)  # column → value: speaker, noise, SNR, manifest columns
     enhanced: dict[str, Source] = field(default_factory=dict)  # by system
 
@@ -127,8 +127,8 @@ def case_of(manifest: Path, row: Row, place: str) -> Case:
     span = span_of(row, place)
     if span is None:
         return Case(name, noisy, clean, labels)
-    part = Part(clean, span) if clean else None
-    return Case(name if row.get("name") else f"{name} {span}", Part(noisy, span), part, labels)
+    part = FilePart(clean, span) if clean else None
+    return Case(name if row.get("name") else f"{name} {span}", FilePart(noisy, span), part, labels)
 
 
 def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) -> Cases:
@@ -181,7 +181,7 @@ def add_systems(cases: Sequence[Case], systems: Mapping[str, Path | Denoiser]) -
     return [replace(case, enhanced=enhanced) for case, enhanced in zip(cases, added, strict=True)], skipped
 
 
-def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path | Part], list[str]]:
+def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path | FilePart], list[str]]:
     """Find a system's enhanced file for each case, by the name of the case or of its noisy file.
 
     If the case is a part of its noisy file, the same part of a file with the name of the noisy file is used. Returns
@@ -191,16 +191,16 @@ def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path 
     files: dict[str, list[Path]] = {}
     for path in audio_below(folder):
         files.setdefault(relative_name(folder, path), []).append(path)
-    matched: dict[str, Path | Part] = {}
+    matched: dict[str, Path | FilePart] = {}
     skipped = []
     for case in cases:
-        span = case.noisy.span if isinstance(case.noisy, Part) else None
-        noisy = case.noisy.path if isinstance(case.noisy, Part) else case.noisy
+        span = case.noisy.span if isinstance(case.noisy, FilePart) else None
+        noisy = case.noisy.path if isinstance(case.noisy, FilePart) else case.noisy
         stem = case.name if isinstance(noisy, NoiseMix) else composed(noisy.stem)
         name = case.name if case.name in files else stem
         paths = files.get(name, [])
         if len(paths) == 1:
-            matched[case.name] = Part(paths[0], span) if span is not None and name == stem else paths[0]
+            matched[case.name] = FilePart(paths[0], span) if span is not None and name == stem else paths[0]
         else:
             skipped.append(f"{folder}: {'several files' if paths else 'no file'} for {case.name}")
     if not matched:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from segan_cli.data.spans import Part
+from segan_cli.data.spans import FilePart
 from segan_cli.errors import CorpusError, SeganError
 from segan_cli.evaluation.cases import NOISY, Case, Cases, add_systems
 from segan_cli.evaluation.scoring import ScoreStore, ScoringResult, score
@@ -124,7 +124,7 @@ class Scorer:
             yield name, by, future.result()
 
     def submit(
-        self, clean: Path | Part | None, source: Source, measures: tuple[str, ...], shift: int
+        self, clean: Path | FilePart | None, source: Source, measures: tuple[str, ...], shift: int
     ) -> "Future[ScoringResult | str]":
         """Start to score a signal, after running its model if it is an output."""
         try:

@@ -13,7 +13,7 @@ from scipy.signal import correlate, correlation_lags
 from segan_cli import __version__
 from segan_cli.arrays import Array
 from segan_cli.data.recordings import MAX_LENGTH_DIFFERENCE_S
-from segan_cli.data.spans import Part
+from segan_cli.data.spans import FilePart
 from segan_cli.errors import SeganError, in_words
 from segan_cli.evaluation.signals import Recorded, Signal, load
 from segan_cli.measures.catalog import (
@@ -183,7 +183,7 @@ def estimate_delay(clean: Array, degraded: Array) -> int | None:
 
 
 def score(
-    clean: Path | Part | None, degraded: Recorded | Signal, measures: tuple[str, ...], shift: int = 0,
+    clean: Path | FilePart | None, degraded: Recorded | Signal, measures: tuple[str, ...], shift: int = 0,
     store: ScoreStore | None = None,
 ) -> ScoringResult | str:  # fmt: skip
     """Score a pair after a `shift` in samples at 16 kHz, or return why not; without measures, only the delay."""

@@ -11,7 +11,7 @@ import numpy as np
 from segan_cli.arrays import Array
 from segan_cli.audio.meter import active_level, noise_gain
 from segan_cli.audio.sources import read_mono
-from segan_cli.data.spans import Part
+from segan_cli.data.spans import FilePart
 from segan_cli.errors import AudioError, SeganError, in_words
 from segan_cli.measures.catalog import resample
 from segan_cli.measures.score import RATE_HZ
@@ -38,7 +38,7 @@ class NoiseMix:
         return str(self.noise)
 
 
-Recorded = Path | Part | NoiseMix
+Recorded = Path | FilePart | NoiseMix
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ def load(source: Recorded | Signal, rate_hz: int) -> Signal:
     try:
         if isinstance(source, NoiseMix):
             return mix_noise(load(source.clean, rate_hz), load(source.noise, rate_hz), source, rate_hz)
-        if not isinstance(source, Part):
+        if not isinstance(source, FilePart):
             return read(source, rate_hz)
         whole = read_once(source.path, rate_hz)
         return replace(whole, samples=whole.samples[source.span.samples(len(whole.samples), rate_hz)])

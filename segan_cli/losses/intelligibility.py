@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from segan_cli.losses.signal import N_FFT, Signal
+from segan_cli.losses.segments import N_FFT, Segments
 
 N_BANDS, LOWEST_HZ = 15, 150.0  # third octaves
 CORRELATION_FRAMES = 30  # 496 ms here, 384 ms in the paper
@@ -29,11 +29,11 @@ class IntelligibilityDistance(nn.Module):
         bands = (hz >= centres * 2 ** (-1 / 6)) & (hz < centres * 2 ** (1 / 6))
         self.register_buffer("bands", bands.float(), persistent=False)
 
-    def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
+    def forward(self, enhanced: Segments, clean: Segments) -> Tensor:
         """Segments [B, 1, T], T at least 7,936 → scalar, the mean over segments."""
         return torch.where(clean.is_active, 1 - self.stoi(enhanced, clean), 0.0).mean()
 
-    def stoi(self, enhanced: Signal, clean: Signal) -> Tensor:
+    def stoi(self, enhanced: Segments, clean: Segments) -> Tensor:
         """STOI [B] of segments [B, 1, T]."""
         x, y = (self.envelopes(side) for side in (clean, enhanced))
         energy = clean.power.sum(-1)
@@ -45,7 +45,7 @@ class IntelligibilityDistance(nn.Module):
         counted = (mask.sum(-1)[..., 0] >= MIN_ACTIVE_FRAMES).to(x.dtype)
         return (correlation * counted).sum(1) / counted.sum(1).clamp_min(1.0)
 
-    def envelopes(self, side: Signal) -> Tensor:
+    def envelopes(self, side: Segments) -> Tensor:
         """Third-octave magnitudes of every 30 consecutive frames, [B, S, 15, 30]."""
         return (side.power @ self.bands + TINY).sqrt().unfold(1, CORRELATION_FRAMES, 1)
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-from segan_cli.losses.signal import Signal
+from segan_cli.losses.segments import Segments
 
 # The 49 Bark bands of ITU-T P.862.2 at 16 kHz: number of bins of a 512-point FFT, centre and width in Bark, power
 # density correction, absolute hearing threshold (power).
@@ -81,11 +81,11 @@ class PerceptualDistance(nn.Module):
         for name, values in {**buffers, "speech_band": speech_band}.items():
             self.register_buffer(name, torch.as_tensor(np.array(values), dtype=torch.float32), persistent=False)
 
-    def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
+    def forward(self, enhanced: Segments, clean: Segments) -> Tensor:
         """Segments [B, 1, T], T at least 512 → scalar, the mean over segments."""
         return torch.where(clean.is_active, self.distance(enhanced, clean), 0.0).mean()
 
-    def distance(self, enhanced: Signal, clean: Signal) -> Tensor:
+    def distance(self, enhanced: Segments, clean: Segments) -> Tensor:
         """Segments [B, 1, T] → [B]."""
         degraded, reference = self.bark(enhanced), self.bark(clean)
         reference = reference * self.transfer_ratio(degraded, reference)
@@ -104,7 +104,7 @@ class PerceptualDistance(nn.Module):
         asymmetric = (scaled * asymmetry[..., 1:]).sum(-1)
         return 0.1 * pooled(symmetric * weight) + 0.0309 * pooled(asymmetric * weight)
 
-    def bark(self, side: Signal) -> Tensor:
+    def bark(self, side: Segments) -> Tensor:
         """Bark power densities [B, N, 49] of segments [B, 1, T], after level alignment."""
         power = side.power
         # |X|² of one side of the spectrum, summed, is half of 512 Σ (w x)², and a Hann window has Σ w² = 0.375 · 512

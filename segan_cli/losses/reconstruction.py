@@ -9,7 +9,7 @@ from torchaudio.transforms import Spectrogram
 from segan_cli.errors import ConfigError
 from segan_cli.losses.intelligibility import IntelligibilityDistance
 from segan_cli.losses.perceptual import PerceptualDistance
-from segan_cli.losses.signal import Signal
+from segan_cli.losses.segments import Segments
 
 PLUGINS = "segan_cli.losses"  # group of entry points
 EXPONENT, COMPLEX_SHARE = 0.3, 0.3  # of CompressedSpectrum
@@ -18,7 +18,7 @@ EXPONENT, COMPLEX_SHARE = 0.3, 0.3  # of CompressedSpectrum
 class L1(nn.Module):
     """Mean absolute error of the waveform (arXiv 1703.09452, equation 5)."""
 
-    def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
+    def forward(self, enhanced: Segments, clean: Segments) -> Tensor:
         """Segments [B, 1, T] → scalar."""
         return (enhanced.waveform - clean.waveform).abs().mean()
 
@@ -30,7 +30,7 @@ class CompressedSpectrum(nn.Module):
     arXiv 2009.12286).
     """
 
-    def compress(self, side: Signal) -> tuple[Tensor, Tensor, Tensor]:
+    def compress(self, side: Segments) -> tuple[Tensor, Tensor, Tensor]:
         """Compressed magnitude, real and imaginary part, [B, N, F] each.
 
         Powers are computed by logarithm and exponential, several times as fast as `pow`.
@@ -39,7 +39,7 @@ class CompressedSpectrum(nn.Module):
         gain = ((EXPONENT - 1) * log_magnitude).exp()
         return (EXPONENT * log_magnitude).exp(), spectrum.real * gain, spectrum.imag * gain
 
-    def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
+    def forward(self, enhanced: Segments, clean: Segments) -> Tensor:
         """Segments [B, 1, T] → scalar."""
         magnitude, real, imaginary = (
             (ours - theirs).square().mean()
@@ -64,7 +64,7 @@ class MultiResolutionSTFT(nn.Module):
             for n_fft, win_length, hop_length in ((1024, 600, 120), (2048, 1200, 240), (512, 240, 50))
         )
 
-    def forward(self, enhanced: Signal, clean: Signal) -> Tensor:
+    def forward(self, enhanced: Segments, clean: Segments) -> Tensor:
         """Segments [B, 1, T] → scalar."""
         total = torch.zeros(())
         for spectrogram in self.spectrograms:
@@ -103,7 +103,7 @@ class Reconstruction(nn.Module):
 
         The names of losses of other packages begin with plugin_.
         """
-        ours, theirs = Signal(enhanced), Signal(clean)
+        ours, theirs = Segments(enhanced), Segments(clean)
         values = {name: term(ours, theirs) for name, term in zip(self.weights, self.terms, strict=True)}
         weighted = [self.weights[name] * value for name, value in values.items()]
         values = {name if name in LOSSES else f"plugin_{name}": value for name, value in values.items()}

@@ -13,7 +13,7 @@ from segan_cli.arrays import Array
 from segan_cli.config.training import ValidationScore
 from segan_cli.measures import composite, standard
 from segan_cli.measures.dnsmos import dnsmos
-from segan_cli.measures.high_band import HighBand
+from segan_cli.measures.high_band import HighBandSignals
 from segan_cli.measures.score import RATE_HZ, Score, Undefined
 
 FULL_BAND_HZ = 48_000  # of signals whose high band is measured
@@ -28,7 +28,7 @@ class SignalPair:
         self, clean: Array, degraded: Array, rate_hz: int = RATE_HZ, recorded_hz: tuple[int, int] | None = None
     ) -> None:
         """Resample signals at `rate_hz`, whose recordings have the rates `recorded_hz`, by default the same."""
-        self.high_band = HighBand(clean, degraded, rate_hz, recorded_hz or (rate_hz, rate_hz))
+        self.high_band = HighBandSignals(clean, degraded, rate_hz, recorded_hz or (rate_hz, rate_hz))
         self.clean, self.degraded = resample(clean, rate_hz), resample(degraded, rate_hz)
 
     @cached_property

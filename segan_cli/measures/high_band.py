@@ -32,7 +32,7 @@ class Spectra:
 
 
 @dataclass(frozen=True)
-class HighBand:
+class HighBandSignals:
     """A clean and a degraded signal [n], and the sample rates at which they were recorded."""
 
     clean: Array

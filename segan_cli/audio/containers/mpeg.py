@@ -56,7 +56,7 @@ def frame_header(head: bytes) -> Frame | None:
 
 
 @dataclass
-class Link:
+class MpegRecording:
     """One recording of a file."""
 
     first: Frame
@@ -80,7 +80,7 @@ class FrameWalk:
     """Walks a file from frame to frame."""
 
     def __init__(self, view: FileView) -> None:
-        self.view, self.links = view, list[Link]()
+        self.view, self.recordings = view, list[MpegRecording]()
         self.block, self.base = b"", 0
         self.tagged = False  # whether an ID3 tag, which begins a recording, came since the last frame
 
@@ -91,34 +91,34 @@ class FrameWalk:
             self.block, self.base, offset = self.view.at(position, BLOCK), position, 0
         return self.block[offset : offset + n]
 
-    def run(self) -> list[Link]:
+    def run(self) -> list[MpegRecording]:
         """Find all recordings."""
         position, end, after_gap = self.view.start, self.view.end, True
         while position + 4 <= end:
             frame = frame_header(self.at(position, 4))
-            same = bool(self.links) and frame is not None and frame.kind == self.links[-1].first.kind
+            same = bool(self.recordings) and frame is not None and frame.kind == self.recordings[-1].first.kind
             if frame is None or ((after_gap or not same) and not self.is_followed(position, frame)):
                 position, after_gap = self.skip(position), True
             elif position + frame.size > end:
-                self.links[-1].cut = True
+                self.recordings[-1].cut = True
                 break
             else:
                 self.add(position, frame, same, after_gap)
                 position, after_gap = position + frame.size, False
-        return self.links
+        return self.recordings
 
     def add(self, position: int, frame: Frame, same: bool, after_gap: bool) -> None:
         """Add a frame to the current recording, or begin another with it."""
         content = self.at(position, frame.size)
         if frame.kind[1] == 3 and (stated := stated_frames(content, frame)) is not None:
-            self.links.append(Link(frame, stated, content))
+            self.recordings.append(MpegRecording(frame, stated, content))
             self.tagged = False
             return
-        if not same or (self.tagged and self.links[-1].frames):
-            self.links.append(Link(frame))
+        if not same or (self.tagged and self.recordings[-1].frames):
+            self.recordings.append(MpegRecording(frame))
         self.tagged = False
-        self.links[-1].gaps += after_gap and self.links[-1].frames > 0
-        self.links[-1].append(position, position + frame.size)
+        self.recordings[-1].gaps += after_gap and self.recordings[-1].frames > 0
+        self.recordings[-1].append(position, position + frame.size)
 
     def is_followed(self, position: int, frame: Frame) -> bool:
         """Whether a frame is followed by another of its kind, a tag or the end of the file."""
@@ -162,45 +162,45 @@ def stated_frames(content: bytes, frame: Frame) -> int | None:
 
 def scan_mpeg(view: FileView) -> list[Part]:
     """Find the recordings of an MP3 file; none for a single one whose header is right, or if there are no frames."""
-    links = [link for link in FrameWalk(view).run() if link.frames]
-    if len(links) == 1 and links[0].stated_frames == links[0].frames and not links[0].gaps:
+    recordings = [recording for recording in FrameWalk(view).run() if recording.frames]
+    if len(recordings) == 1 and recordings[0].stated_frames == recordings[0].frames and not recordings[0].gaps:
         return []
-    return [make_part(link) for link in links]
+    return [make_part(recording) for recording in recordings]
 
 
-def make_part(link: Link) -> Part:
+def make_part(recording: MpegRecording) -> Part:
     """Return a recording as a file of its own whose header is right, and how it disagreed."""
-    stated, n = link.stated_frames, link.frames
+    stated, n = recording.stated_frames, recording.frames
     missing = note = None
-    if stated and (n < stated - 1 or (n < stated and link.cut)):  # some writers count the header frame
+    if stated and (n < stated - 1 or (n < stated and recording.cut)):  # some writers count the header frame
         missing = f"its header specifies {stated} frames, but the file has {n}"
-    elif link.cut and not stated:
+    elif recording.cut and not stated:
         missing = "it ends within a frame"
     elif stated and n > stated:
         note = f"its header specifies {stated} frames, but {n} are read"
-    elif link.gaps:
-        note = f"there is other data between its frames in {link.gaps} places"
-    has_xing = link.header[4 + link.first.side_info :][:4] in (b"Xing", b"Info") and bool(stated)
-    pieces: tuple[Piece, ...] = (correct_header(link), *link.ranges) if has_xing else padded(link)
-    return Part(pieces, None if has_xing else n * link.first.samples, missing, note)
+    elif recording.gaps:
+        note = f"there is other data between its frames in {recording.gaps} places"
+    has_xing = recording.header[4 + recording.first.side_info :][:4] in (b"Xing", b"Info") and bool(stated)
+    pieces: tuple[Piece, ...] = (correct_header(recording), *recording.ranges) if has_xing else padded(recording)
+    return Part(pieces, None if has_xing else n * recording.first.samples, missing, note)
 
 
-def correct_header(link: Link) -> bytes:
+def correct_header(recording: MpegRecording) -> bytes:
     """Return the Xing header of a recording with the real number of frames."""
-    content, offset = bytearray(link.header), 4 + link.first.side_info
-    if link.stated_frames != link.frames:
-        struct.pack_into(">I", content, offset + 8, link.frames)
+    content, offset = bytearray(recording.header), 4 + recording.first.side_info
+    if recording.stated_frames != recording.frames:
+        struct.pack_into(">I", content, offset + 8, recording.frames)
         if content[offset + 7] & HAS_BYTES:
-            struct.pack_into(">I", content, offset + 12, len(content) + sum(map(len, link.ranges)))
+            struct.pack_into(">I", content, offset + 12, len(content) + sum(map(len, recording.ranges)))
         if content[offset + 7] & 15 == 15 and len(content) >= offset + 144:  # LAME's padding of the last frame: none
             content[offset + 142 : offset + 144] = bytes((content[offset + 142] & 0xF0, 0))
     return bytes(content)
 
 
-def padded(link: Link) -> tuple[Piece, ...]:
+def padded(recording: MpegRecording) -> tuple[Piece, ...]:
     """Return the frames of a recording in a file that seems long enough.
 
     Without a Xing header libmpg123 estimates the length from the file size and would stop too early. It reads the last
     128 bytes first.
     """
-    return *link.ranges, range(BEYOND_END, BEYOND_END + link.frames * LARGEST_FRAME), bytes(128)
+    return *recording.ranges, range(BEYOND_END, BEYOND_END + recording.frames * LARGEST_FRAME), bytes(128)

@@ -28,7 +28,7 @@ MP3_FORMAT_TAG = b"\x55\0"
 
 
 @dataclass
-class Link:
+class OggLink:
     """One recording of a chain."""
 
     start: int
@@ -42,7 +42,7 @@ class Link:
 
 def scan_ogg(view: FileView) -> list[Part]:
     """Find the recordings of an Ogg file; none for a single complete one."""
-    links: list[Link] = []
+    links: list[OggLink] = []
     position, cut = view.start, False
     while len(head := view.at(position, PAGE_HEADER + 255)) >= PAGE_HEADER:
         n_segments = head[PAGE_HEADER - 1]
@@ -62,7 +62,7 @@ def scan_ogg(view: FileView) -> list[Part]:
                 links[-1].missing_pages += 1
             continue
         if head[5] & FIRST_PAGE and (not links or not links[-1].only_headers):
-            links.append(Link(position))
+            links.append(OggLink(position))
         if links:
             add_page(links[-1], view, head, content, stop)
         position = stop
@@ -72,7 +72,7 @@ def scan_ogg(view: FileView) -> list[Part]:
     return [] if len(parts) == 1 and parts[0].missing is None else parts
 
 
-def add_page(link: Link, view: FileView, head: bytes, content: int, stop: int) -> None:
+def add_page(link: OggLink, view: FileView, head: bytes, content: int, stop: int) -> None:
     """Add a page with its header, the position of its content and its end to a recording."""
     flags, serial, page = head[5], *struct.unpack_from("<II", head, 14)
     if flags & FIRST_PAGE:
@@ -87,7 +87,7 @@ def add_page(link: Link, view: FileView, head: bytes, content: int, stop: int) -
     link.stop = stop
 
 
-def ogg_part(link: Link, cut: bool) -> Part:
+def ogg_part(link: OggLink, cut: bool) -> Part:
     """Return a recording of a chain as a file of its own, and what is missing."""
     pieces = (range(link.start, link.stop),)
     if cut or not link.ended:

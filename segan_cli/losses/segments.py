@@ -1,4 +1,4 @@
-"""A segment and its spectrum, computed once for all reconstruction losses."""
+"""Segments and their spectrum, computed once for all reconstruction losses."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,7 +10,7 @@ N_FFT, HOP = 512, 256  # samples
 
 
 @dataclass
-class Signal:
+class Segments:
     """A batch of segments at 16 kHz."""
 
     waveform: Tensor  # [B, 1, T]
