@@ -31,7 +31,7 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
         first, fine = ":first_pts=0" * media.has_pictures, FINE * media.on_timeline
         silence = ("-af", f"aresample=async=1{first}{fine}")
     samples = ("-map", "0:a:0", *silence, *NO_METADATA, "-f", "wav", "-c:a", "pcm_f32le", "-")
-    options = (*LOG_OPTIONS, *absolute, *program.file_input(path), *samples)
+    options = (*LOG_OPTIONS, *absolute, *program.file_input(path), *samples, *media.common_start(0))
     with tempfile.TemporaryFile() as log:
 
         def blocks(stream: IO[bytes], encoding: Encoding) -> Iterator[Array]:

@@ -35,6 +35,7 @@ OWN = {  # names of tags that describe the file itself
 }  # fmt: skip
 OWN_DATA = ("cpb", "cpb properties")
 LOG_OPTIONS = ("-nostats", "-v", "level+info")
+ALL_TIMES = ("-fflags", "+genpts")  # of packets without one, as in MPEG program streams, which Matroska needs
 ENCODERS = {  # codec → encoder, where the names differ
     "opus": "libopus", "vorbis": "libvorbis", "mp3": "libmp3lame", "speex": "libspeex", "gsm": "libgsm", "dts": "dca",
     "amr_nb": "libopencore_amrnb", "amr_wb": "libvo_amrwbenc",
@@ -188,11 +189,12 @@ def open_encoder(
     n_channels, warn = encoding.channels, how.warn
     mask = encoding.mask or (STANDARD[n_channels] if n_channels in (3, 4) else 0)  # which ffmpeg would misread
     media = program.probe_media(original) if original is not None else None
-    options, tracks = ["-map", "0:a"], list[Track]()
+    options, tracks, common_start = ["-map", "0:a"], list[Track](), tuple[str, ...]()
     with tempfile.TemporaryDirectory() as folder:
         if original is not None and media is not None and media.of("Audio"):
             tracks, keeps_codec = plan_tracks(target, original, media, warn)
-            options = [*program.file_input(original), *track_options(target, tracks, media)]
+            options = [*ALL_TIMES, *program.file_input(original), *track_options(target, tracks, media)]
+            common_start = media.common_start(1)
             if media.on_timeline and target.suffix.lower() in (*MATROSKA, *MP4, *WEBM):  # their times are kept
                 options += ["-copyts", *(["-filter:a:0", f"asetpts=PTS+{media.offset_s}/TB"] if media.offset_s else [])]
             options += codec_options(target, media, keeps_codec, warn)
@@ -210,7 +212,8 @@ def open_encoder(
             mask = moved if moved == STANDARD.get(n_channels) else mask  # for codecs that have no others
         layout = ["-channel_layout", hex(mask)] if mask else []
         samples = ["-f", "f32le", "-ar", str(encoding.rate_hz), "-ac", str(n_channels), *layout, "-i", "pipe:0"]
-        with run_encoder([*LOG_OPTIONS, "-y", *samples, *options], target, warn) as stream:
+        options = [*LOG_OPTIONS, "-y", *samples, *options, f"file:{target}", *common_start]
+        with run_encoder(options, target, warn) as stream:
             yield stream, stores_floats(target, options)
     if original is not None and target.suffix.lower() in MUTAGEN_EXTENSIONS and APPLE_TAGS[0] not in options:
         copy_tags(original, target, warn, chapters)
@@ -222,7 +225,7 @@ def open_encoder(
 def run_encoder(options: list[str], target: Path, warn: Warn) -> Iterator[IO[bytes]]:
     """Run ffmpeg with a stream of samples as its first input; raises OutputError, with its message, when it fails."""
     with tempfile.TemporaryFile() as log:
-        process = program.start(target, *options, f"file:{target}", stdin=subprocess.PIPE, stderr=log)
+        process = program.start(target, *options, stdin=subprocess.PIPE, stderr=log)
         assert process.stdin is not None
         failed = 0
         try:

@@ -167,6 +167,15 @@ class MediaInfo:
         """Whether it has moving pictures."""
         return any(not stream.is_cover for stream in self.of("Video"))
 
+    def common_start(self, index: int) -> tuple[str, ...]:
+        """Return the options that let times of an input count from its first picture or sound, though not all are used.
+
+        Without them, ffmpeg takes the first stream in use as the start of a transport or program stream.
+        """
+        if not self.has_pictures or self.on_timeline:
+            return ()
+        return "-map", f"{index}:V", "-map", f"{index}:a", "-c", "copy", "-f", "null", "-"
+
     @property
     def subtype(self) -> str:
         """libsndfile's encoding with the depth of the audio; 24 bits for lossy codecs, whose samples have no depth."""
