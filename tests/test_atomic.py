@@ -197,7 +197,7 @@ def test_an_output_that_is_not_a_regular_file_is_refused_and_kept(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("output", "says"), [("/dev/full", "audio format"), ("/dev/null", "audio format"), ("", "is empty")]
+    ("output", "says"), [("/dev/full", "is not a file"), ("/dev/null", "is not a file"), ("", "is empty")]
 )
 def test_a_device_or_empty_name_as_output_is_refused(tmp_path, output, says):
     soundfile.write(tmp_path / "in.wav", voice(0.3), 16_000)

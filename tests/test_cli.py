@@ -219,6 +219,7 @@ def test_wrong_usage_gets_one_line_and_exit_code_2(noisy):
         ("export default -o x.txt", 2, "x.txt: the file name must end in .onnx"),
         ("export none.onnx -o x.onnx", 1, "none.onnx: no such file"),
         ("evaluate --noisy . --dnsmos --csv -", 2, "- is a standard stream; give a file or folder"),
+        ("enhance noisy.wav -o /dev/stdout", 2, "/dev/stdout: is not a file; give one, or -o - for standard output"),
         ("evaluate --noisy . --dnsmos --csv /dev/full", 1, "/dev/full: is a device, not a file; name a file"),
     ],
 )

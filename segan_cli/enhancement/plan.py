@@ -27,6 +27,7 @@ from segan_cli.storage.remote import (
 from segan_cli.storage.same_file import STREAM, Use, check_uses, name_key
 from segan_cli.text import counted
 
+DEVICE_FOLDERS = ("/dev", "/dev/fd", "/proc/self/fd")
 Found = tuple[Path, PurePath | None]  # a recording or STREAM, and its name in the folder that was searched, if one was
 
 
@@ -266,6 +267,8 @@ def choose_folder(output: Path | None, slash: bool, extension: str | None, sever
     """
     if output is None:
         return None
+    if str(output.parent) in DEVICE_FOLDERS:
+        raise ConfigError(f"{output}: is not a file; give one, or -o - for standard output")
     if not (several or is_folder(output, slash)):
         if extension and output.suffix.lower() != extension:
             raise ConfigError(f"{output}: --format {extension[1:]} contradicts this name; give one of them")
