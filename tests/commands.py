@@ -129,6 +129,7 @@ def _segan(words, folder, environment, streams, memory):
     sys.argv = words
     sys.modules["__main__"] = ModuleType("__main__")  # what workers would load once more
     workers._Context = ForkContext  # nor need workers load the libraries; those of `command` do
+    multiprocessing.set_start_method("fork", force=True)  # nor those of a DataLoader
     main()
 
 
