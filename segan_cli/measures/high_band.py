@@ -33,7 +33,7 @@ class Spectra:
 
 @dataclass(frozen=True)
 class HighBandSignals:
-    """A clean and a degraded signal [n], and the sample rates at which they were recorded."""
+    """A clean and a degraded signal [n], and the sampling rates at which they were recorded."""
 
     clean: Array
     degraded: Array

@@ -59,7 +59,7 @@ def at_least_float32(x: Tensor) -> Tensor:
 
 
 class HighPass(nn.Module):
-    """High-pass filter with linear phase: it subtracts the low frequencies, computed at a lower sample rate.
+    """High-pass filter with linear phase: it subtracts the low frequencies, computed at a lower sampling rate.
 
     Both decimation and interpolation use a windowed sinc.
     """
@@ -67,7 +67,7 @@ class HighPass(nn.Module):
     response: Tensor
 
     def __init__(self, cutoff: float) -> None:
-        """At `cutoff`, relative to the sample rate, half of the amplitude remains."""
+        """At `cutoff`, relative to the sampling rate, half of the amplitude remains."""
         super().__init__()
         taps, self.stride = high_pass_size(cutoff)
         self.margin = taps - 1

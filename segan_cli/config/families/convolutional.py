@@ -37,7 +37,7 @@ class ConvolutionalConfig(GeneratorConfig):
         "fixed"  # factor: 1, a weight per channel, or a decoder's sigmoid
     )
     input_rms: float | None = None  # normalise the level of each segment to this, and restore it after
-    high_pass: float = 0.0  # cutoff, relative to the sample rate, below which input and output are removed; 0: none
+    high_pass: float = 0.0  # cutoff of a high-pass filter on input and output, relative to the sampling rate; 0: none
     family: Literal["convolutional"] = "convolutional"
 
     module: ClassVar[str] = "segan_cli.networks.convolutional:ConvolutionalGenerator"
