@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from segan_cli.backends.pretrained import find_model, shipped_models
 from segan_cli.config.training import MixingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.mixing import ExampleSource, draw_excerpt, draw_utterances, read_looped
+from segan_cli.data.mixing import ExampleSource, draw_position, draw_utterances, read_looped
 from segan_cli.data.recordings import CorpusLoader, Recordings
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.measures.catalog import CORE, measure_all
@@ -95,7 +95,8 @@ def attenuation(enhancer: Enhancer, kinds: dict[str, Recordings]) -> dict[str, f
         rng, before, after = np.random.default_rng(zlib.crc32(kind.encode())), 0.0, 0.0
         for _ in range(N_UTTERANCES):
             recording = noise.draw(rng)
-            sound = read_looped(noise, draw_excerpt(rng, recording), NOISE_S * RATE_HZ) * (0.03 / recording.entry.level)
+            position = draw_position(rng, recording)
+            sound = read_looped(noise, position, NOISE_S * RATE_HZ) * (0.03 / recording.entry.level)
             before += float(np.sum(np.square(sound)))
             after += float(np.sum(np.square(enhancer.enhance(sound, RATE_HZ))))
         result[kind] = 10 * np.log10(before / max(after, 1e-12))

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from types import SimpleNamespace
 
 import pytest
-from commands import PATIENCE_S
 
 KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_DEFAULT_REGION": "us-east-1"}
 HEAD = {"num_cpus": 1, "include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
@@ -43,8 +42,7 @@ def s3_server(bucket):
             endpoint = f"http://127.0.0.1:{server.stdout.readline().strip()}"
             for name, value in {**KEYS, "AWS_ENDPOINT_URL": endpoint}.items():
                 patch.setenv(name, value)
-            for name in ("connect_timeout", "read_timeout"):
-                patch.setattr(S3FileSystem, name, PATIENCE_S)
+            S3FileSystem.clear_instance_cache()  # of servers of other tests
             fs = fsspec.filesystem("s3", skip_instance_cache=True, use_listings_cache=False)
             fs.mkdir(bucket)
             yield fs

@@ -26,7 +26,7 @@ from segan_cli.errors import SeganError
 from segan_cli.evaluation.cases import from_manifest
 from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.report import csv_text, escape_markdown
-from segan_cli.evaluation.scoring import ScoreStore
+from segan_cli.evaluation.scoring import ScoreCache
 from segan_cli.text import one_line, printable, utf8
 
 LONGEST_S = 20  # of processor time, for one input
@@ -139,7 +139,7 @@ def scores(place, rng):
     """A cache of scores."""
     path = place / "scores"
     path.unlink(missing_ok=True)
-    ScoreStore(path).put(KEYS, {"stoi": 0.5, "pesq_wb": 2.5})
+    ScoreCache(path).put(KEYS, {"stoi": 0.5, "pesq_wb": 2.5})
     if rng.random() < 0.5:
         path.write_bytes(damaged(path.read_bytes(), rng))
     else:
@@ -147,10 +147,10 @@ def scores(place, rng):
             value = damaged(b"0.5", rng)
             database.execute("UPDATE scores SET score = ?", (value if rng.random() < 0.5 else value.decode("latin-1"),))
         database.close()
-    store = ScoreStore(path)
-    found = store.get(KEYS)
-    store.put(KEYS, found)
-    return list(store.notes)
+    cache = ScoreCache(path)
+    found = cache.get(KEYS)
+    cache.put(KEYS, found)
+    return list(cache.notes)
 
 
 KINDS = (manifest, recipe, report, names, scores)

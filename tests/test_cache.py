@@ -1,6 +1,7 @@
 """The cache decodes each content once, survives what can happen to it, and gives back what was in the files."""
 
 import errno
+import io
 import sqlite3
 import subprocess
 import sys
@@ -18,7 +19,8 @@ from segan_cli.audio.meter import active_level
 from segan_cli.data import cache as module
 from segan_cli.data.cache import Cache, CacheEntry, count_clipped, to_int16
 from segan_cli.data.recordings import Recording, Recordings, map_shard
-from segan_cli.errors import CorpusError
+from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.errors import AudioError, CorpusError
 
 
 @pytest.fixture
@@ -106,6 +108,20 @@ def test_unreadable_files_are_reported_and_tried_again(files, tmp_path, decoded)
     soundfile.write(files[2], voice(0.5), 16_000)
     assert isinstance(cache.read(files)[2], CacheEntry)
     assert decoded.count("1.wav") == 2
+
+
+def test_a_flac_file_without_frames_is_reported_as_too_short(tmp_path):
+    """As of a recorder that was killed at once: its header has no length, too."""
+    content = io.BytesIO()
+    soundfile.write(content, voice(0.5), 16_000, format="FLAC")
+    header = bytearray(content.getvalue()[:42])  # the mark, and a last block: STREAMINFO
+    header[4], header[21:] = 0x80, bytes([header[21] & 0xF0]) + bytes(20)
+    path = tmp_path / "a.flac"
+    path.write_bytes(header)
+    (entry,) = Cache(tmp_path / "cache", 16_000).read([path])
+    assert (entry.length, entry.clipped) == (0, 0.0)
+    with pytest.raises(AudioError, match=r"a\.flac: holds no samples"):
+        Enhancer()(path)
 
 
 def test_a_truncated_file_is_reported_without_advice_for_enhancing(files, tmp_path):

@@ -105,6 +105,14 @@ def test_a_bad_output_gets_one_line_and_leaves_nothing(noisy, tmp_path, output, 
     assert noisy.read_bytes() == content
 
 
+def test_a_file_named_like_a_standard_stream_is_read_by_its_path(noisy, monkeypatch):
+    monkeypatch.chdir(noisy.parent)
+    noisy.rename(noisy.with_name("-"))
+    result = segan("enhance", "./-", "-o", "./out.wav")
+    assert result.returncode == 0, result.stderr
+    assert Path("out.wav").exists()
+
+
 def test_a_full_disk_gets_one_line_and_keeps_the_old_file(noisy, tmp_path):
     """The size limit of the process stands in for the disk: writing fails in the middle, for real."""
     target = tmp_path / "out.wav"

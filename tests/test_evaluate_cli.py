@@ -174,27 +174,27 @@ def test_a_resumed_evaluation_gives_the_same_scores(tmp_path):
         soundfile.write(tmp_path / "clean" / f"{i}.wav", clean, 16_000)
         soundfile.write(tmp_path / "noisy" / f"{i}.wav", clean + hiss(2.0, seed=i), 16_000)
     folders = ("--noisy", tmp_path / "noisy", "--clean", tmp_path / "clean", "--json")
-    store = tmp_path / "scores"
-    running = Running("evaluate", *folders, "--cache", store, "--jobs", 1)
-    running.wait_until(lambda: store.exists() and kept(store) > 0)
+    cache = tmp_path / "scores"
+    running = Running("evaluate", *folders, "--cache", cache, "--jobs", 1)
+    running.wait_until(lambda: cache.exists() and kept(cache) > 0)
     running.send_signal(signal.SIGKILL)
     running.end()
-    resumed = segan("evaluate", *folders, "--cache", store)
+    resumed = segan("evaluate", *folders, "--cache", cache)
     whole = segan("evaluate", *folders, "--no-cache", "--jobs", 2)
     assert resumed.returncode == whole.returncode == 0, resumed.stderr
     reports = [json.loads(result.stdout) for result in (resumed, whole)]
     for report in reports:
         del report["command"]
     assert reports[0] == reports[1]
-    assert kept(store) == N * len(WITH_REFERENCE)
+    assert kept(cache) == N * len(WITH_REFERENCE)
     assert np.isfinite(reports[0]["summary"]["noisy"]["covl"]["mean"])
 
 
-def kept(store):
+def kept(cache):
     import sqlite3
 
     try:
-        with sqlite3.connect(store) as database:
+        with sqlite3.connect(cache) as database:
             return database.execute("SELECT count(*) FROM scores").fetchone()[0]
     except sqlite3.Error:
         return 0

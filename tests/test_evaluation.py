@@ -30,7 +30,7 @@ from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.page import worst_to_best
 from segan_cli.evaluation.report import build_report, measure_label, to_csv, to_markdown
 from segan_cli.evaluation.run import CaseScores, Scorer, evaluate, scores_of
-from segan_cli.evaluation.scoring import ScoreStore, estimate_delay, score
+from segan_cli.evaluation.scoring import ScoreCache, estimate_delay, score
 from segan_cli.evaluation.signals import NoiseMix, load
 from segan_cli.evaluation.statistics import differences, summarise
 from segan_cli.measures.catalog import CORE, FULL_BAND, WITH_REFERENCE, measure_all, resample
@@ -47,11 +47,11 @@ class Halved:
         return noisy / 2
 
 
-def score_here(cases, measures, systems=MappingProxyType({}), store=None, **options):
+def score_here(cases, measures, systems=MappingProxyType({}), cache=None, **options):
     """Evaluate in this process."""
     models = {name: system for name, system in systems.items() if not isinstance(system, Path)}
     with ThreadPoolExecutor(1) as pool:
-        return evaluate(cases, measures, systems, runner=Scorer(pool, models, store), **options)
+        return evaluate(cases, measures, systems, runner=Scorer(pool, models, cache), **options)
 
 
 def run(pairs, systems=None, **options):
@@ -279,53 +279,53 @@ def test_a_mix_does_not_depend_on_the_other_mixes(pairs):
 
 
 def test_scores_are_cached_by_signals_measure_and_versions(pairs, tmp_path, monkeypatch):
-    store = ScoreStore(tmp_path / "scores.sqlite")
-    first = run(pairs, store=store)
-    task = (pairs / "clean" / "u0.wav", pairs / "noisy" / "u0.wav", QUICK, 0, store)
+    cache = ScoreCache(tmp_path / "scores.sqlite")
+    first = run(pairs, cache=cache)
+    task = (pairs / "clean" / "u0.wav", pairs / "noisy" / "u0.wav", QUICK, 0, cache)
     monkeypatch.setattr("segan_cli.evaluation.scoring.measure_pair", lambda *_: pytest.fail("measured again"))
     assert score(*task).scores == first.cases[0].scores["noisy"]
     rewrite(pairs / "noisy" / "u0.wav", lambda x: 0.5 * x)
     with pytest.raises(pytest.fail.Exception, match="measured again"):
         score(*task)
-    other = ScoreStore(tmp_path / "scores.sqlite")
+    other = ScoreCache(tmp_path / "scores.sqlite")
     other.versions["pystoi"] = "another"
     with pytest.raises(pytest.fail.Exception, match="measured again"):
-        score(pairs / "clean" / "u1.wav", pairs / "noisy" / "u1.wav", QUICK, store=other)
+        score(pairs / "clean" / "u1.wav", pairs / "noisy" / "u1.wav", QUICK, cache=other)
 
 
 def test_a_file_that_is_not_a_score_cache_is_refused(tmp_path):
     (tmp_path / "file").write_text("no database, and long enough that it cannot be taken for one" * 20)
     with pytest.raises(SeganError, match="--cache"):
-        ScoreStore(tmp_path / "file")
+        ScoreCache(tmp_path / "file")
 
 
 @pytest.mark.parametrize("damage", ["0.9", '"loud"', "NULL", "-5", "CAST(x'ff' AS TEXT)", "x'00'", "1e300"])
 def test_a_damaged_score_is_computed_again(tmp_path, damage):
-    store = ScoreStore(tmp_path / "scores")
-    store.put({"stoi": "k1", "lsd_db": "k2"}, {"stoi": 0.5, "lsd_db": Undefined("silent signal")})
+    cache = ScoreCache(tmp_path / "scores")
+    cache.put({"stoi": "k1", "lsd_db": "k2"}, {"stoi": 0.5, "lsd_db": Undefined("silent signal")})
     value = damage if damage == "NULL" or "x'" in damage else f"'{damage}'"
     with sqlite3.connect(tmp_path / "scores") as database:
         database.execute(f"UPDATE scores SET score = {value} || substr(score, 4) WHERE key = 'k1'")
     database.close()
-    assert store.get({"stoi": "k1", "lsd_db": "k2"}) == {"lsd_db": Undefined("silent signal")}
-    assert "discarded 1 damaged score," in ScoreStore(tmp_path / "scores").notes[0]
+    assert cache.get({"stoi": "k1", "lsd_db": "k2"}) == {"lsd_db": Undefined("silent signal")}
+    assert "discarded 1 damaged score," in ScoreCache(tmp_path / "scores").notes[0]
 
 
 def test_the_score_of_a_copy_is_cached(tmp_path):
-    store = ScoreStore(tmp_path / "scores")
+    cache = ScoreCache(tmp_path / "scores")
     scores = measure_all(voice(2.0), voice(2.0), ("pesq_wb", "pesq_nb"))
-    store.put({"pesq_wb": "k1", "pesq_nb": "k2"}, scores)
-    assert store.get({"pesq_wb": "k1", "pesq_nb": "k2"}) == scores
+    cache.put({"pesq_wb": "k1", "pesq_nb": "k2"}, scores)
+    assert cache.get({"pesq_wb": "k1", "pesq_nb": "k2"}) == scores
 
 
 def test_scores_do_not_depend_on_workers_or_the_cache(pairs, tmp_path):
     """In this process, and in two workers, which go on after half of the scores were kept."""
     cases, half = from_folders(pairs / "noisy", pairs / "clean"), {"half": Halved()}
-    store = ScoreStore(tmp_path / "scores.sqlite")
-    score_here(Cases(cases.all[:2]), CORE, store=store)
-    with sqlite3.connect(store.path) as database:
+    cache = ScoreCache(tmp_path / "scores.sqlite")
+    score_here(Cases(cases.all[:2]), CORE, cache=cache)
+    with sqlite3.connect(cache.path) as database:
         assert database.execute("SELECT count(*) FROM scores").fetchone() == (6,)
-    results = score_here(cases, CORE, half), evaluate(cases, CORE, half, jobs=2, store=store)
+    results = score_here(cases, CORE, half), evaluate(cases, CORE, half, jobs=2, cache=cache)
     here, there = (write_json(build_report(result, {})) for result in results)
     assert here == there
 
@@ -425,14 +425,14 @@ def test_a_recording_of_a_low_rate_has_no_scores_above_8_khz(wide):
 
 
 def test_the_cache_is_shared_by_evaluations_with_and_without_the_high_band(wide, monkeypatch):
-    cases, store = from_folders(wide / "noisy", wide / "clean"), ScoreStore(wide / "scores")
-    first = score_here(cases, QUICK, store=store)
-    second = score_here(cases, HIGH, store=store)
-    with sqlite3.connect(store.path) as database:
+    cases, cache = from_folders(wide / "noisy", wide / "clean"), ScoreCache(wide / "scores")
+    first = score_here(cases, QUICK, cache=cache)
+    second = score_here(cases, HIGH, cache=cache)
+    with sqlite3.connect(cache.path) as database:
         assert database.execute("SELECT count(*) FROM scores").fetchone() == (2 * len(HIGH),)
     monkeypatch.setattr("segan_cli.evaluation.scoring.measure_pair", lambda *_: pytest.fail("measured again"))
     for names, result in ((QUICK, first), (HIGH, second)):
-        found = score(wide / "clean" / "0.wav", wide / "noisy" / "0.wav", names, store=store)
+        found = score(wide / "clean" / "0.wav", wide / "noisy" / "0.wav", names, cache=cache)
         assert found.scores == result.cases[0].scores["noisy"]
 
 
@@ -501,6 +501,12 @@ def test_two_reports_are_compared_file_by_file(pairs, tmp_path):
     for path, says in ((tmp_path / "other.json", "not a report"), (tmp_path / "none.json", "cannot be read")):
         with pytest.raises(CorpusError, match=says):
             load_report(path)
+    measures = {name: {**about, "unit": None} for name, about in first["measures"].items()}
+    files = [{**file, "scores": {"a": file["scores"]["a"]}} for file in first["files"]]
+    for key, value in (("measures", measures), ("files", files)):
+        (tmp_path / "damaged.json").write_text(json.dumps({**first, key: value}))
+        with pytest.raises(CorpusError, match=f"damaged.json: invalid {key}"):
+            load_report(tmp_path / "damaged.json")
     nothing = {**second, "files": []}
     with pytest.raises(CorpusError, match="in common"):
         compare_reports(first, nothing)

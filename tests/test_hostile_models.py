@@ -5,6 +5,7 @@ import dataclasses
 import json
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import onnx
 import pytest
 import soundfile
 import torch
-from commands import PATIENCE_S, Running, complaint, segan, wait_until
+from commands import PATIENCE_S, Running, alone, complaint, segan, wait_until
 from conftest import Identity, hiss, voice
 from onnx import TensorProto, helper, numpy_helper
 from safetensors.torch import load_file, save_file
@@ -25,6 +26,7 @@ from segan_cli.backends import onnx as onnx_backend
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.export import export
 from segan_cli.backends.graph import PROGRAM
+from segan_cli.backends.pretrained import find_onnx
 from segan_cli.config.budget import check_layers
 from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.schema import override
@@ -145,6 +147,29 @@ def test_a_graph_for_segments_of_another_length_is_refused(tmp_path):
         open_network(path)
     with pytest.raises(CheckpointError, match=r"wants\.onnx: the model cannot be run"):
         open_network(graph(tmp_path / "wants.onnx", [node("Add", "noisy", "z")], inputs=("noisy", "z")))
+
+
+def test_python_files_in_the_current_folder_are_not_run(pairs):
+    """By the process that tests a model, and by worker processes."""
+    shutil.copy(find_onnx("default"), pairs / "m.onnx")
+    for name in ("typing", "multiprocessing", "numpy"):
+        (pairs / f"{name}.py").write_text(f"open('{name} ran', 'w')\nraise SystemExit(0)\n")
+    words = (
+        "evaluate",
+        "--noisy",
+        "noisy",
+        "--clean",
+        "clean",
+        "--model",
+        "m.onnx",
+        "--measure",
+        "lsd_db",
+        "--no-cache",
+    )
+    program = Path(sys.executable).with_name("segan")  # not python -m, which runs them itself
+    result = subprocess.run([program, *words], cwd=pairs, capture_output=True, text=True, check=False, env=alone())
+    assert result.returncode == 0, result.stderr
+    assert not list(pairs.glob("* ran"))
 
 
 def test_a_graph_that_does_not_end_is_stopped(tmp_path, monkeypatch):

@@ -137,10 +137,10 @@ def test_a_stopped_evaluation_reports_it(tmp_path):
         for i in range(40):
             noise = hiss(4.0, seed=i, level=0.01 * (side == "noisy"))
             soundfile.write(tmp_path / side / f"{i}.wav", voice(4.0) + noise, 16_000)
-    store = tmp_path / "scores"
+    cache = tmp_path / "scores"
     folders = ("--noisy", tmp_path / "noisy", "--clean", tmp_path / "clean")
-    running = Running("evaluate", *folders, "--jobs", 1, "--cache", store, "--csv", tmp_path / "a.csv")
-    running.wait_until(lambda: store.exists() and store.stat().st_size > 8_192)
+    running = Running("evaluate", *folders, "--jobs", 1, "--cache", cache, "--csv", tmp_path / "a.csv")
+    running.wait_until(lambda: cache.exists() and cache.stat().st_size > 8_192)
     running.send_signal(signal.SIGHUP)
     ended = running.end()
     assert ended.returncode == 128 + signal.SIGHUP

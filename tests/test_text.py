@@ -24,7 +24,7 @@ from segan_cli.errors import ConfigError, CorpusError
 from segan_cli.evaluation.cases import from_manifest
 from segan_cli.evaluation.compare import load_report
 from segan_cli.evaluation.report import csv_text, escape_markdown
-from segan_cli.evaluation.scoring import ScoreStore
+from segan_cli.evaluation.scoring import ScoreCache
 from segan_cli.text import counted, one_line, printable, read_json, utf8, write_json
 from segan_cli.training.log import truncate_after
 
@@ -453,18 +453,18 @@ KEYS, SCORES = {"stoi": "k1", "pesq_wb": "k2"}, {"stoi": 0.5, "pesq_wb": 2.5}
 
 @pytest.mark.parametrize("bad", ["NaN", "[1]", "{", b"\xff", None, "1e300", "[" * 100_000, "9" * 5_000])
 def test_a_damaged_score_is_removed_from_the_cache(tmp_path, bad):
-    ScoreStore(tmp_path / "scores").put(KEYS, SCORES)
+    ScoreCache(tmp_path / "scores").put(KEYS, SCORES)
     with sqlite3.connect(tmp_path / "scores") as database:
         database.execute("UPDATE scores SET score = ? WHERE key = 'k1'", (bad,))
-    store = ScoreStore(tmp_path / "scores")
-    assert store.get(KEYS) == {"pesq_wb": 2.5}
-    assert store.notes == (f"{tmp_path / 'scores'}: discarded 1 damaged score, to be computed again",)
-    assert ScoreStore(tmp_path / "scores").notes == ()
+    cache = ScoreCache(tmp_path / "scores")
+    assert cache.get(KEYS) == {"pesq_wb": 2.5}
+    assert cache.notes == (f"{tmp_path / 'scores'}: discarded 1 damaged score, to be computed again",)
+    assert ScoreCache(tmp_path / "scores").notes == ()
 
 
 def test_a_cached_score_out_of_range_is_measured_again(tmp_path):
-    ScoreStore(tmp_path / "scores").put(KEYS, {"stoi": 77.5, "pesq_wb": 2.5})
-    assert ScoreStore(tmp_path / "scores").get(KEYS) == {"pesq_wb": 2.5}
+    ScoreCache(tmp_path / "scores").put(KEYS, {"stoi": 77.5, "pesq_wb": 2.5})
+    assert ScoreCache(tmp_path / "scores").get(KEYS) == {"pesq_wb": 2.5}
 
 
 def test_a_damaged_score_cache_is_rebuilt_and_reported_once(tmp_path):
@@ -480,15 +480,15 @@ def test_a_damaged_score_cache_is_rebuilt_and_reported_once(tmp_path):
         database.execute("CREATE TABLE scores (key, value)")
     for bad in (content[:100] + bytes(len(content) - 100), other.read_bytes()):
         (tmp_path / "scores").write_bytes(bad)
-        assert "created a new one" in ScoreStore(tmp_path / "scores").notes[0]
-        assert ScoreStore(tmp_path / "scores").notes == ()
+        assert "created a new one" in ScoreCache(tmp_path / "scores").notes[0]
+        assert ScoreCache(tmp_path / "scores").notes == ()
 
 
 def test_a_score_cache_damaged_while_open_is_ignored(tmp_path):
-    store = ScoreStore(tmp_path / "scores")
+    cache = ScoreCache(tmp_path / "scores")
     (tmp_path / "scores").write_bytes(b"x" * 9_000)
-    assert store.get({"stoi": "key"}) == {}
-    store.put({"stoi": "key"}, {"stoi": 0.5})
+    assert cache.get({"stoi": "key"}) == {}
+    cache.put({"stoi": "key"}, {"stoi": 0.5})
 
 
 def test_commands_work_without_a_writable_home(tmp_path):

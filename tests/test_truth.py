@@ -153,7 +153,7 @@ def test_a_format_that_cannot_be_checked_is_refused(format, subtype, tmp_path):
 def test_a_format_that_cannot_be_checked_is_named_where_there_is_no_ffmpeg(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "find_ffmpeg", lambda: None)
     soundfile.write(tmp_path / "a.snd", voice(1.0), 16_000, "PCM_16", format="AVR")
-    with pytest.raises(AudioError, match="AVR files cannot be checked for missing sound; convert it"):
+    with pytest.raises(AudioError, match="AVR files cannot be checked for missing sound; convert it to WAV"):
         read(tmp_path / "a.snd")
 
 
@@ -369,8 +369,14 @@ def test_a_pipe_that_ends_before_its_declared_length_fails():
 
 
 @pytest.mark.parametrize("behind", [b"", b"LIST\4\0\0\0INFO"])
-def test_joined_recordings_in_a_pipe_are_read(behind):
-    with io.BytesIO(2 * (whole("wav") + behind)) as stream, open_stream(io.BufferedReader(stream)) as source:
+@pytest.mark.parametrize("formats", [("WAV", "WAV"), ("WAV", "RF64"), ("RF64", "RF64"), ("RF64", "WAV")])
+def test_joined_recordings_in_a_pipe_are_read(formats, behind):
+    content = b""
+    for format in formats:
+        file = io.BytesIO()
+        soundfile.write(file, voice(SECONDS), 16_000, format=format)
+        content += file.getvalue() + behind
+    with io.BytesIO(content) as stream, open_stream(io.BufferedReader(stream)) as source:
         assert sum(block.shape[1] for block in source.blocks) == 2 * N
         assert source.warnings == ["holds several recordings, read one after the other"]
 

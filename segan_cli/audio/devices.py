@@ -20,9 +20,9 @@ Direction = Literal["input", "output"]
 
 MIN_WAITING, MAX_MORE = 3, 5  # blocks between the devices: least number, and how many more may wait
 SMOOTHING = 0.998  # per block, of their number
-OPEN_S = 60.0  # in which devices open, for which a system may have to ask its user
+OPEN_S = 60.0  # time limit for opening devices; the system may have to ask its user
 REAL_TIME_PRIORITY = 5  # of PulseAudio
-ANSWER_S = 10.0  # in which a sound server does other things
+ANSWER_S = 10.0  # time limit for other calls of a sound server
 NO_ANSWER = "the sound server does not respond; restart it, then try again"
 
 

@@ -99,7 +99,7 @@ class Limiter:
     def __init__(self, rate_hz: int, channels: int, ceiling: float = 1.0, true_peak: bool = False) -> None:
         self.ceiling = ceiling
         self.peaks = TruePeaks(rate_hz, channels) if true_peak else None
-        self.half = max(1, round(ATTACK_S / 2 * rate_hz))
+        self.half = round(ATTACK_S / 2 * rate_hz)
         self.attack = 2 * self.half - 1  # samples of the window, a triangle
         self.release_db = RELEASE_DB_PER_S / rate_hz  # per sample
         self.waiting = np.zeros((channels, 0), np.float32)  # samples that were not returned yet
@@ -135,8 +135,7 @@ class Limiter:
     def _smooth(self, needed_db: NDArray[np.float64], held: NDArray[np.float64]) -> NDArray[np.float64]:
         """Return the attenuation with a slow release, averaged over the window."""
         ramp = self.release_db * np.arange(1, len(needed_db) + 1)
-        start = held[-1] if len(held) else 0.0
-        released = np.maximum(np.maximum.accumulate(needed_db + ramp), start) - ramp
+        released = np.maximum(np.maximum.accumulate(needed_db + ramp), held[-1]) - ramp
         held = np.concatenate((held, np.maximum(released, 0.0)))
         self.held = held[len(held) - self.attack + 1 :]
         return running_mean(running_mean(held, self.half), self.half)

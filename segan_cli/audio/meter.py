@@ -10,7 +10,7 @@ from segan_cli.errors import AudioError
 
 FRAME = 320  # samples, 20 ms at 16 kHz
 ACTIVE_SHARE = 0.05  # of the mean power, -13 dB, from which a frame counts as active
-MIN_NOISE_SHARE = 0.1  # -20 dB: an excerpt below this share of the level of its recording is taken to have it
+MIN_NOISE_SHARE = 0.1  # -20 dB: a quieter excerpt counts as having this share of the level of its recording
 
 FRAME_S = 0.032  # of a level
 LOWEST_DB, HIGHEST_DB = -120, 20
@@ -45,7 +45,7 @@ class LevelMeter:
     """Measures levels before and after enhancement, and noise reduction in pauses, the quietest tenth of the frames."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
-        self.rate_hz, self.frame = rate_hz, max(1, round(FRAME_S * rate_hz))
+        self.rate_hz, self.frame = rate_hz, round(FRAME_S * rate_hz)
         self.partial = np.zeros((2, channels, 0), np.float32)  # samples of an unfinished frame, before and after
         self.energy, self.n = np.zeros(2), 0
         n_bins = HIGHEST_DB - LOWEST_DB + 1  # of 1 dB, by the level of the original

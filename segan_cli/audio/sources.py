@@ -13,7 +13,7 @@ import numpy as np
 import soxr
 
 from segan_cli.arrays import Array
-from segan_cli.audio.containers.chunks import Part
+from segan_cli.audio.containers.chunks import RIFF_FORMS, Part
 from segan_cli.audio.containers.scan import scan_file
 from segan_cli.audio.ffmpeg.decoder import decoding
 from segan_cli.audio.ffmpeg.program import find_ffmpeg, is_playlist
@@ -42,10 +42,8 @@ class Source:
 
     def part(self, first: int, end: int | None) -> "Source":
         """Return the samples from `first` to before `end`, or to the end; those before are not read if it can seek."""
-        seeks = self.blocks_from is not None and first > 0
-        blocks = self.blocks_from(first) if self.blocks_from is not None and seeks else self.blocks
-        blocks = cut(blocks, 0 if seeks else first, None if end is None else end - first)
-        return replace(self, blocks=blocks)
+        skip, blocks = (0, self.blocks_from(first)) if self.blocks_from is not None and first else (first, self.blocks)
+        return replace(self, blocks=cut(blocks, skip, None if end is None else end - first))
 
 
 @contextmanager
@@ -119,7 +117,7 @@ def open_stream(
     if raw is None and not head:
         raise AudioError(f"{name}: is empty; pipe a recording into it")
     stream = io.BufferedReader(PrependedStream(head, stream))
-    if raw or (head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:12] == b"WAVE"):
+    if raw or (head[:4] in RIFF_FORMS and head[8:12] == b"WAVE"):
         encoding, n_bytes = (raw, None) if raw else read_wav_header(stream, name)
         check_shape(name, encoding.rate_hz, encoding.channels)
         n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from segan_cli.arrays import Array
-from segan_cli.audio.containers.chunks import read_chunks
+from segan_cli.audio.containers.chunks import RIFF_FORMS, read_chunks
 from segan_cli.audio.files import IntegrityCheck, nontrivial
 from segan_cli.errors import AudioError
 
@@ -154,7 +154,7 @@ def read_samples(
 def skip_trailing_chunks(stream: IO[bytes], padding: int) -> bytes:
     """Skip the chunks after the samples of a WAV stream; return the first bytes of other data, if any."""
     stream.read(padding)
-    while len(head := stream.read(8)) == 8 and head[:4] != b"RIFF" and head[:4].strip(b"\0"):
+    while len(head := stream.read(8)) == 8 and head[:4] not in RIFF_FORMS and head[:4].strip(b"\0"):
         if not all(32 <= letter < 127 for letter in head[:4]):
             return head
         remaining = int.from_bytes(head[4:], "little")
@@ -191,7 +191,7 @@ def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, chec
         yield from check.check_length(blocks, n_samples, encoding.rate_hz)
         if n_bytes is None or not (head := skip_trailing_chunks(stream, n_bytes % 2)):
             return
-        if not head.startswith(b"RIFF"):
+        if not head.startswith(RIFF_FORMS):
             return check.warn("data after its samples is neither a chunk nor another recording; it is ignored")
         stream = io.BufferedReader(PrependedStream(head, stream))
         following, n_bytes = read_wav_header(stream, check.name)

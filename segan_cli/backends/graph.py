@@ -115,7 +115,7 @@ def check_in_process(path: Path, name: str, timeout_s: float) -> None:
     """Test a file on noise in another process, if there is a Python; raises CheckpointError when it fails."""
     if not sys.executable:
         return
-    words = [sys.executable, "-c", PROGRAM, str(path), name, str(os.getpid())]
+    words = [sys.executable, "-P", "-c", PROGRAM, str(path), name, str(os.getpid())]
     try:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:

@@ -59,7 +59,7 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 )
 @section(
     "Enhancement",
-    option("-m --model MODEL", "Shipped model or model file.  [default: default]", MODEL),
+    option("-m --model MODEL", "Shipped model or model file.  [default: segan-spectral]", MODEL),
     flag("--live", "Causal model segan-live; delays pipes by at most 37 ms."),
     option("--strength S", "Amount of enhancement, 0 to 1; 0.8 sounds more natural.  [default: 1]", Finite(0, 1)),
     option("--max-attenuation DB", "Reduce noise by at most this many dB.", Finite(0)),
@@ -90,7 +90,7 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
     ),
     option("--threads N", "Threads per recording.  [default: all cores, divided by --jobs]", WORKERS),
     option("-d --device", "auto, cpu, cuda or mps.", default="auto", show_default=True),
-    choice("--backend", ("auto", "onnx", "torch"), "Runtime for the network; auto is onnx on the CPU."),
+    choice("--backend", ("auto", "onnx", "torch"), "Runtime; auto is onnx on the CPU if there is an ONNX file."),
     choice("--precision", ("fp32", "bf16"), "Precision of the network."),
     option("--batch-size N", "Segments per call of the network.", Whole(1, MAX_BATCH), name="batch"),
     option("--seed N", "Seed, for models with a latent z.  [default: 0]", Whole(0, MAX_SEED), default=0),

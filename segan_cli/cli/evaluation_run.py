@@ -34,7 +34,7 @@ from segan_cli.evaluation.report import (
     to_markdown,
 )
 from segan_cli.evaluation.run import EvaluationResult, ScoreCases, evaluate
-from segan_cli.evaluation.scoring import ScoreStore
+from segan_cli.evaluation.scoring import ScoreCache
 from segan_cli.evaluation.signals import NoiseMix
 from segan_cli.measures.catalog import DNSMOS, FULL_BAND, MEASURES, WITH_REFERENCE, package_versions
 from segan_cli.process.stopping import RaiseOnSignal, listening
@@ -148,7 +148,7 @@ def check_outputs(arguments: SimpleNamespace, cases: Cases, origins: Collection[
     for use in written:
         check_place(use.path, arguments.force)
     if not (arguments.no_cache or arguments.ray):
-        written.append(Use(arguments.cache or default_store(), "--cache", written=True))
+        written.append(Use(arguments.cache or default_cache(), "--cache", written=True))
     uses = [*files_read(arguments, cases, origins), *written, Use(STREAM, "the report", written=True)]
     check_uses(lambda: uses)
 
@@ -182,35 +182,35 @@ def score(
 ) -> EvaluationResult:
     """Run the evaluation here or on a cluster, with a progress bar."""
     quiet = arguments.quiet
-    store = None if arguments.no_cache or arguments.ray else open_store(arguments.cache, quiet)
+    cache = None if arguments.no_cache or arguments.ray else open_cache(arguments.cache, quiet)
     jobs = limit_jobs(arguments.jobs or cpu_count(), FILES_PER_WORKER, quiet)
     for note in () if quiet else cases.notes:
         say(f"note: {note}")
     with cluster_runner(arguments, systems) as runner, progress_bar(not quiet) as bar:
         task = bar.add_task("scoring", total=None, note="")
         return evaluate(
-            cases, measures, systems, align=arguments.align, jobs=jobs, store=store, runner=runner,
+            cases, measures, systems, align=arguments.align, jobs=jobs, cache=cache, runner=runner,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )  # fmt: skip
 
 
-def default_store() -> Path:
+def default_cache() -> Path:
     """Return the file of the score cache in the user's cache folder."""
     return user_cache_path("segan") / "scores.sqlite"
 
 
-def open_store(path: Path | None, quiet: bool) -> ScoreStore | None:
+def open_cache(path: Path | None, quiet: bool) -> ScoreCache | None:
     """Open the score cache; None if the default one cannot be used. Raises SeganError if the user's cannot."""
     try:
-        store = ScoreStore(path or default_store(), own=path is None)
-        notes = list(store.notes)
+        cache = ScoreCache(path or default_cache(), own=path is None)
+        notes = list(cache.notes)
     except SeganError as error:
         if path is not None:
             raise
-        store, notes = None, [f"{error}; scores are not cached"]
+        cache, notes = None, [f"{error}; scores are not cached"]
     for note in () if quiet else notes:
         say(f"note: {note}")
-    return store
+    return cache
 
 
 @contextmanager

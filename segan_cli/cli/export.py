@@ -21,7 +21,8 @@ def export(model: str, output: Path, half: bool, force: bool) -> None:
 
     MODEL is a shipped model or a file written by segan train. The graph maps `noisy` [n, 1, 16384] at 16 kHz to
     `enhanced` of the same shape. It does not include pre-emphasis and de-emphasis (pre_emphasis) or the level
-    normalisation of each segment (input_rms); their values are in the config in the metadata.
+    normalisation of each segment (input_rms); their values are in the config in the metadata. The graph of a causal
+    model such as segan-live maps `spectra` and `state` to `mask` and `next_state`, frame by frame.
 
     \b
     Example:

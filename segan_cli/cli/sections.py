@@ -15,7 +15,8 @@ import click
 from click.shell_completion import CompletionItem
 
 from segan_cli.storage.remote import as_path, is_url
-from segan_cli.system import MAX_JOBS
+from segan_cli.storage.same_file import STREAM
+from segan_cli.system import MAX_JOBS, MAX_LEVEL_DB
 
 if TYPE_CHECKING:
     from segan_cli.cluster.pipeline import ActorOptions
@@ -24,7 +25,6 @@ MAX_FOLDERS = 1_000  # that are searched for files to complete a name
 DEPTH = 2  # of the search: folders within folders of the one that was typed
 MAX_ACTORS = 100_000
 MAX_SHARDS = 10**9 - 1
-MAX_LEVEL_DB = 200.0
 TIME = re.compile(r"(?:(?:(\d{1,4}):)?(\d{1,6}):)?(\d{1,9}(?:\.\d{0,9})?)", re.ASCII)
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -106,7 +106,8 @@ class Place(click.Path):
         if value == "-" and not self.stream:
             self.fail("- is a standard stream; give a file or folder", param, ctx)
         if not (isinstance(value, str) and is_url(value)):
-            return super().convert(value, param, ctx)
+            path = super().convert(value, param, ctx)
+            return path.absolute() if path == STREAM and value != "-" else path  # such as ./-
         if self.local:
             self.fail(f"{value} is a URL; give a local file", param, ctx)
         return as_path(value)
@@ -207,7 +208,7 @@ def cluster_section(function: F) -> F:
 
 
 def check_cluster_usage(arguments: SimpleNamespace, here: Mapping[str, object], streams: bool = False) -> None:
-    """Raise UsageError for options that contradict --ray or need it; those of `here` only work without."""
+    """Raise UsageError for options that contradict --ray or need it; `here` are options that do not work with --ray."""
     needing = {"--ray-actors": arguments.ray_actors, "--ray-cpus": arguments.ray_cpus}
     needing["--ray-gpus"] = arguments.ray_gpus or None
     if arguments.ray is None:

@@ -72,7 +72,7 @@ RECIPE_OPTIONS = {  # option → field of the recipe
     "Run",
     option("--run-dir FOLDER", "Output folder.  [default: runs/PRESET]", PATH),
     flag("--resume", "Resume the training in --run-dir."),
-    option("--init MODEL", "Start from the weights of a shipped model or a model file.", MODEL_TO_TRAIN),
+    option("--init MODEL", "Start from the weights of a shipped model, a model file or a last.pt.", MODEL_TO_TRAIN),
     option("--steps N", "Number of training steps.", int),
     option("--seed N", "Random seed.", SEED),
     flag("--tensorboard", "Write TensorBoard logs to --run-dir."),
@@ -259,7 +259,7 @@ def check_adversary(training: TrainingConfig) -> None:
 
 
 def unused_folder(parent: Path, name: str) -> Path:
-    """A path in a folder that does not exist yet, numbered if necessary, of safe characters only."""
+    """A path in `parent` that does not exist yet: the name in safe characters, numbered if necessary."""
     safe = re.sub(r"[^\w-]", "_", name, flags=re.ASCII)[:MAX_RUN_NAME] or "run"
     folder, number = parent / safe, 1
     while folder.exists():

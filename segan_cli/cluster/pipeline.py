@@ -108,7 +108,9 @@ def capacity(options: ActorOptions) -> int:
         n += min(cpus, int(gpus / options.gpus)) if options.gpus else cpus
     if not n:
         need = f"{options.cpus} CPUs" + (f" and {options.gpus:g} GPUs" if options.gpus else "")
-        raise SeganError(f"no machine in the cluster has {need} for an actor; if it can grow, give --ray-actors")
+        raise SeganError(
+            f"no machine in the cluster has {need} for an actor; if the cluster can grow, give --ray-actors"
+        )
     return n
 
 

@@ -7,8 +7,8 @@ from typing import Literal
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.schema import check_bounds, check_ranges, short_repr
 from segan_cli.errors import ConfigError
+from segan_cli.system import MAX_LEVEL_DB
 
-MAX_LEVEL_DB = 200.0  # beyond, amplitudes overflow
 MAX_GAP_MS = 10_000.0
 MAX_LEARNING_RATE = 1e30  # beyond, weights overflow before the loss does
 MAX_WEIGHT = 1e6  # of a loss term

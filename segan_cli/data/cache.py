@@ -94,14 +94,14 @@ class Cache:
         digests: list[str] = []
         for start in range(0, len(paths), CHUNK):
             chunk = paths[start : start + CHUNK]
-            unchanged = {path: unchanged_digest(path, indexed) for path in chunk}
-            changed = [path for path, digest in unchanged.items() if digest is None]
+            digest_of = {path: unchanged_digest(path, indexed) for path in chunk}
+            changed = [path for path, digest in digest_of.items() if digest is None]
             hashed = dict(zip(changed, pool.map(hash_file, changed), strict=True))
-            results = [hashed.get(path) or (str(unchanged[path]), None) for path in chunk]
-            digests += [digest for digest, _ in results]
-            new = {digest: path for path, (digest, _) in zip(chunk, results, strict=True) if digest not in entries}
+            digest_of |= {path: digest for path, (digest, _) in hashed.items()}
+            digests += [str(digest_of[path]) for path in chunk]
+            new = {str(digest): path for path, digest in digest_of.items() if digest not in entries}
             entries |= self._add(index, pool, new)
-            rows = [row for _, row in results if row]
+            rows = [row for _, row in hashed.values() if row]
             with index:
                 write_rows(index, "files", rows)
             if progress is not None:
@@ -244,7 +244,8 @@ def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, fl
         return in_words(error, str(path))
     parts.append(to_int16(resampler.push(np.zeros((1, 0), np.float32), last=True)))
     samples = np.concatenate(parts)
-    return samples, (active_level(samples.astype(np.float32) / np.float32(FULL_SCALE)), clipped / n, info.rate_hz)
+    level = active_level(samples.astype(np.float32) / np.float32(FULL_SCALE))
+    return samples, (level, clipped / max(1, n), info.rate_hz)
 
 
 def to_int16(samples: Array) -> NDArray[np.int16]:

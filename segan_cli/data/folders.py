@@ -8,7 +8,7 @@ from pathlib import Path, PurePath, PurePosixPath
 
 from segan_cli.audio.files import MEDIA, count_others
 from segan_cli.errors import CorpusError
-from segan_cli.storage.remote import find_files, find_folders, is_remote, is_url
+from segan_cli.storage.remote import find_files, find_folders, is_remote
 from segan_cli.text import composed
 
 DNS_PAIR = re.compile(r"fileid_(\d+)$")
@@ -26,8 +26,6 @@ MICROPHONE = re.compile(r"[-_ ]?(ch|mic)_?\d{1,2}$", re.IGNORECASE)  # channel o
 
 def corpus_root(path: str) -> Path:
     """The folder, or the only folder in it if it has no audio files itself; raises CorpusError if it is no folder."""
-    if is_url(path):
-        raise CorpusError(f"{path}: segan train reads local files only; copy the corpus to a local disk")
     root = Path(path)
     if not is_folder(root):
         raise CorpusError(no_folder(root, "of audio files, or a manifest (.csv or .jsonl)"))

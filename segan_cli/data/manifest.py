@@ -24,7 +24,7 @@ PATH_COLUMNS = ("clean", "path", "audio_filepath", "file")  # of clean speech or
 OTHER_COLUMNS = ("noisy", "speaker", "recording", "split")
 SPLITS = {"training": ("train", "training", ""), "validation": ("valid", "validation", "dev")}
 MAX_LISTED = 12  # columns to list in a message
-
+LOCAL_ONLY = "segan train reads local files only; copy the corpus to a local disk"
 SCALARS = (str, int, float)  # JSON values that become text; others count as empty
 
 Row = dict[str, str]  # column → value, "" if empty
@@ -78,7 +78,7 @@ def utterance_of(manifest: Path, row: Row, column: str, place: str) -> Utterance
     clean = file_in(manifest, row[column], place)
     noisy = file_in(manifest, row["noisy"], place) if row.get("noisy") else None
     if any(is_remote(file) for file in (clean, noisy) if file):
-        raise CorpusError(f"{place}: segan train reads local files only; copy the corpus to a local disk")
+        raise CorpusError(f"{place}: {LOCAL_ONLY}")
     group = composed(row.get("speaker") or row.get("recording") or row[column])
     return Utterance(clean, f"{manifest.parent.resolve()}:{group}", noisy, span_of(row, place))
 

@@ -117,16 +117,17 @@ class ExampleSource:
             spec = replace(spec, shaping=tuple(shaping.tolist()))
         if whole:  # for validation, without the options below
             return spec
-        kind = rng.random()
+        chance = rng.random()
         if rng.random() < config.speed_probability:
             speech_speed, noise_speed = rng.uniform(*config.speed, 2).tolist()
             spec = replace(spec, speeds=(speech_speed, noise_speed))
         spec = replace(spec, mirrored=draw_mirrored(rng, config, n))
+        # no draw if it is 0, so that the random numbers of earlier trainings stay the same
         if config.onset_probability and rng.random() < config.onset_probability:
             spec = replace(spec, speech=Position(recording.name, -int(rng.integers(n // 2))))
-        if kind < config.clean_probability:
+        if chance < config.clean_probability:
             return replace(spec, noises=(), babble=(), generated=None, rir=None, degradation=Degradation())
-        return replace(spec, speechless=kind > 1 - config.speechless_probability)
+        return replace(spec, speechless=chance > 1 - config.speechless_probability)
 
     def _draw_noise(
         self, rng: np.random.Generator, speech: Recording

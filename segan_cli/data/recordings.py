@@ -15,9 +15,10 @@ from segan_cli.audio.meter import active_level
 from segan_cli.data.cache import FULL_SCALE, Cache, CacheEntry, Content, Progress, decode, hash_file
 from segan_cli.data.folders import is_folder
 from segan_cli.data.layouts import Corpus, Utterance, scan_noise, scan_speech
-from segan_cli.data.manifest import is_manifest, read_manifest
+from segan_cli.data.manifest import LOCAL_ONLY, is_manifest, read_manifest
 from segan_cli.data.spans import Span
 from segan_cli.errors import ConfigError, CorpusError
+from segan_cli.storage.remote import is_url
 from segan_cli.text import counted
 
 MIN_LENGTH_S = 0.1
@@ -186,6 +187,8 @@ class CorpusLoader:
         used: set[tuple[Content, ...]] = set()
         for entry in entries:
             path, weight = parse_weight(entry)
+            if is_url(path):
+                raise CorpusError(f"{path}: {LOCAL_ONLY}")
             if is_manifest(Path(path)) and not is_folder(Path(path)):
                 corpus = read_manifest(path, split, needs_speaker=kind == "speech")
             else:

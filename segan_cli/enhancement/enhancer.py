@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 
 from segan_cli import __version__
 from segan_cli.arrays import MAX_CHANNELS, Array
-from segan_cli.audio.files import check_writable
+from segan_cli.audio.files import NO_SAMPLES, check_writable
 from segan_cli.audio.sources import Source, open_copied, open_file
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network, Precision
@@ -62,7 +62,7 @@ class Enhancer:
             channels: "linked" filters all channels alike and keeps the stereo image; "independent" filters each alone.
             high_band: for sound above the band of the model, 8 kHz: "denoise", "keep" or "drop".
             device: "auto", "cpu", "cuda" or "mps".
-            backend: "onnx", "torch" or "auto", which is ONNX Runtime on the CPU.
+            backend: "onnx", "torch" or "auto", which is ONNX Runtime on the CPU if the model is available as ONNX.
             precision: of the layers of the network, "fp32" or "bf16".
             threads: threads of the network per job; by default the jobs share all cores. The torch backend sets this
                 for the whole process.
@@ -123,6 +123,8 @@ class Enhancer:
         except TruncatedError as error:
             raise error.with_hint("enhance_file reads it with allow_truncated=True") from error
         samples = np.concatenate(blocks, axis=1)
+        if not samples.size:
+            raise AudioError(f"{source.name}: {NO_SAMPLES}")
         return (samples[0] if len(samples) == 1 else samples), source.info.rate_hz
 
     def enhance(self, noisy: ArrayLike, rate_hz: int) -> Array:
@@ -140,9 +142,9 @@ class Enhancer:
             ConfigError: the rate is not a whole number between 1000 and 768000.
         """
         samples = as_samples(noisy)
-        axis = channel_axis(samples.shape) if samples.size else 0
         if not samples.size:
             return samples
+        axis = channel_axis(samples.shape)
         channels_first = np.moveaxis(samples, axis, 0) if samples.ndim == 2 else samples[None]
         stream = EnhancerStream(self.network, self.settings, rate_hz, len(channels_first), AHEAD)
         enhanced = np.concatenate((stream.push(channels_first), stream.flush()), axis=1)

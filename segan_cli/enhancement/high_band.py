@@ -13,23 +13,24 @@ from segan_cli.enhancement.overlap_add import mirrored
 
 Spectra = NDArray[np.complex64]
 # features [C, n, 2 * FEATURES] and state (None: the first) → gains [C, n, N_HIGH] and the next state
-Network = Callable[[Array, Array | None], tuple[Array, Array]]
+GainNetwork = Callable[[Array, Array | None], tuple[Array, Array]]
 
 HOP_S, HOP_STEP = 0.016, 48  # between frames, which overlap by half; in samples a multiple of 48, for a fast transform
 LOW_EDGES_HZ = np.array((100, 300, 510, 770, 1_080, 1_480, 2_000, 2_700, 3_700, 5_300, 7_400))  # Bark, two by two
 N_HIGH, HIGHEST_HZ = 16, 24_000  # bands above, each wider than the one below it by the same factor
 HIGH_EDGES_HZ = LOW_EDGES_HZ[-1] * (HIGHEST_HZ / LOW_EDGES_HZ[-1]) ** (np.arange(N_HIGH + 1) / N_HIGH)
 N_LOW = len(LOW_EDGES_HZ) - 1
-N_TOP = 2  # of these bands, from 3.7 kHz on, whose mean gain is the largest above
+N_TOP = 2  # highest low bands, 3.7 to 7.4 kHz; no gain above exceeds their mean gain
 FEATURES = 2 * N_LOW + 2 * N_HIGH
-LOOK_AHEAD, BLOCK = 8, 8  # frames: from that of a gain to the latest one the network sees, and per call
+LOOK_AHEAD = 8  # frames after its own that the network uses for a gain
+BLOCK = 8  # frames per call of the network
 MIN_GAIN = 0.1  # -20 dB, so that what is left of a noise is even
-MAX_BLOCKS = 8  # that are transformed at once, so that they stay in the cache
-PEAK_DECAY = 0.9995  # per frame, of the power that levels are relative to
+MAX_BLOCKS = 8  # transformed at once, so that they stay in the cache of the processor
+PEAK_DECAY = 0.9995  # per frame, of the peak power, to which levels are relative
 SMOOTHING = 0.7  # per frame, of the powers from which the noise floor is taken
 FLOOR_RISE = 1.02  # per frame, of the noise floor: 5 dB/s
-FLOOR = 1e-9  # power relative to that peak below which there is silence
-MIN_POWER = 1e-12  # of that peak, so that digital silence has a level
+FLOOR = 1e-9  # power relative to the peak below which there is silence
+MIN_POWER = 1e-12  # of the peak, so that digital silence has a level
 
 
 class HighBand:
@@ -39,7 +40,7 @@ class HighBand:
     its highest bands: the network could take a short noise that the model removes there for a fricative.
     """
 
-    def __init__(self, network: Network | None, rate_hz: int, model_hz: int, channels: int, linked: bool) -> None:
+    def __init__(self, network: GainNetwork | None, rate_hz: int, model_hz: int, channels: int, linked: bool) -> None:
         """Without a network, all sound above the band is removed. `linked` channels get the same gains."""
         self.network, self.linked = network, linked
         self.hop = hop_of(rate_hz)

@@ -12,7 +12,7 @@ from segan_cli.audio.sources import open_file
 from segan_cli.storage.atomic import atomically
 from segan_cli.text import printable
 
-Frame = tuple[Array, int]
+NewSamples = tuple[Array, int]
 
 MAX_COLUMNS = 1_200  # of a spectrogram, however long the recording
 FRAME = 1_024
@@ -74,7 +74,7 @@ def analyse(before: Path, after: Path) -> list[Picture]:
     return pictures
 
 
-def frames(path: Path, hop: int) -> Iterator[Frame]:
+def frames(path: Path, hop: int) -> Iterator[NewSamples]:
     """Yield the mean of the channels from every `hop` samples on, a frame at least, and how many of these are new."""
     pending = np.zeros(0, np.float32)
     with open_file(path, allow_truncated=True) as source:
@@ -88,13 +88,13 @@ def frames(path: Path, hop: int) -> Iterator[Frame]:
         pending = pending[hop:]
 
 
-def subtracted(first: Frame, second: Frame) -> Frame:
+def subtracted(first: NewSamples, second: NewSamples) -> NewSamples:
     """Return the difference of two frames."""
     n = min(len(first[0]), len(second[0]))
     return first[0][:n] - second[0][:n], min(first[1], second[1])
 
 
-def to_picture(found: Iterable[Frame], rate_hz: int, hop: int) -> Picture:
+def to_picture(found: Iterable[NewSamples], rate_hz: int, hop: int) -> Picture:
     """Compute the envelope and the spectrogram of frames, a column for each."""
     window = np.hanning(FRAME).astype(np.float32)
     lows, highs, spectra = zip(*(to_column(samples, n, window) for samples, n in found), strict=True)

@@ -12,7 +12,7 @@ from typing import BinaryIO
 import numpy as np
 
 from segan_cli.arrays import Array
-from segan_cli.audio.files import VIDEO, AudioInfo, check_writable
+from segan_cli.audio.files import NO_SAMPLES, VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.levels import Clip, TargetOptions, Warn, Write, normalised_loudness, normalised_peak
 from segan_cli.audio.meter import LevelMeter
@@ -184,7 +184,7 @@ def enhance_recording(
         if not done and excerpt is not None and excerpt.start_s:
             raise AudioError(f"{noisy.name}: ends before second {excerpt.start_s:g}; start earlier")
         if not done:
-            raise AudioError(f"{noisy.name}: holds no samples; nothing was recorded in it")
+            raise AudioError(f"{noisy.name}: {NO_SAMPLES}")
     seconds, (level_db, enhanced_level_db) = done / info.rate_hz, meter.levels_db()
     reduction_db, low_db, high_db = meter.noise_reductions_db()
     return Outcome(

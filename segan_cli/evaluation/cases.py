@@ -21,7 +21,7 @@ from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import FilePart, span_of
 from segan_cli.errors import CorpusError
-from segan_cli.evaluation.signals import Denoiser, NoiseMix, Output, Recorded, Source
+from segan_cli.evaluation.signals import Denoiser, NoiseMix, Output, Recorded, SignalSource
 from segan_cli.text import composed
 
 NO_LABELS = ("name", "noisy", "clean", *SPAN_COLUMNS)  # columns of a manifest that are not labels
@@ -38,10 +38,10 @@ class Case:
     noisy: Recorded
     clean: Path | FilePart | None  # None: only measures without a reference
     labels: dict[str, str] = field(default_factory=dict)  # column → value: speaker, noise, SNR, manifest columns
-    enhanced: dict[str, Source] = field(default_factory=dict)  # by system
+    enhanced: dict[str, SignalSource] = field(default_factory=dict)  # by system
 
     @property
-    def signals(self) -> dict[str, Source]:
+    def signals(self) -> dict[str, SignalSource]:
         """The signal of every system, that of the noisy input first."""
         return {NOISY: self.noisy, **self.enhanced}
 
@@ -168,7 +168,7 @@ def read_noise_log(folder: Path) -> dict[str, dict[str, str]]:
 def add_systems(cases: Sequence[Case], systems: Mapping[str, Path | Denoiser]) -> tuple[list[Case], list[str]]:
     """Add the signals of systems to cases, with a line for each that is missing; raises CorpusError if all are."""
     skipped: list[str] = []
-    found: dict[str, Mapping[str, Source]] = {}
+    found: dict[str, Mapping[str, SignalSource]] = {}
     for system, origin in systems.items():
         if isinstance(origin, Denoiser):
             found[system] = {case.name: Output(case.name, system, case.noisy) for case in cases}

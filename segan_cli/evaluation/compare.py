@@ -44,7 +44,7 @@ VALIDATORS: dict[str, Callable[[Any], bool]] = {
     "systems": lambda names: isinstance(names, list) and bool(names) and all(isinstance(name, str) for name in names),
     "measures": lambda measures: all(
         isinstance(each["label"], str)
-        and isinstance(each.get("unit"), str | None)
+        and isinstance(each["unit"], str)
         and isinstance(each["higher_is_better"], bool | None)
         for each in measures.values()
     ),
@@ -52,6 +52,7 @@ VALIDATORS: dict[str, Callable[[Any], bool]] = {
         isinstance(files, list)
         and all(
             isinstance(file["name"], str)
+            and "noisy" in file["scores"]
             and all(is_score(score) for scores in file["scores"].values() for score in scores.values())
             for file in files
         )

@@ -11,7 +11,7 @@ import soundfile
 from segan_cli.evaluation.cases import NOISY
 from segan_cli.evaluation.report import Report, input_notes
 from segan_cli.evaluation.run import CaseScores, EvaluationResult, scores_of
-from segan_cli.evaluation.signals import Loader, Source
+from segan_cli.evaluation.signals import Loader, SignalSource
 from segan_cli.evaluation.statistics import differences
 from segan_cli.measures.catalog import MEASURES, rate_for
 from segan_cli.measures.score import Undefined
@@ -81,7 +81,7 @@ def worst_to_best(result: EvaluationResult, system: str) -> list[int]:
 
 def encode_versions(scored: CaseScores, load: Loader, rate_hz: int) -> list[dict[str, str]]:
     """Name and audio of each version of a recording: noisy, every system that has scores for it, clean."""
-    sources: dict[str, Source | None] = {name: scored.case.signals[name] for name in scored.results}
+    sources: dict[str, SignalSource | None] = {name: scored.case.signals[name] for name in scored.results}
     sources["clean"] = scored.case.clean
     versions = []
     for name, source in sources.items():

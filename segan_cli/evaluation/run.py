@@ -15,13 +15,13 @@ import numpy as np
 from segan_cli.data.spans import FilePart
 from segan_cli.errors import CorpusError, SeganError
 from segan_cli.evaluation.cases import NOISY, Case, Cases, add_systems
-from segan_cli.evaluation.scoring import ScoreStore, ScoringResult, score
-from segan_cli.evaluation.signals import Denoiser, Loader, Output, Source
+from segan_cli.evaluation.scoring import ScoreCache, ScoringResult, score
+from segan_cli.evaluation.signals import Denoiser, Loader, Output, SignalSource
 from segan_cli.measures.catalog import rate_for
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.process.workers import worker_pool
 
-Outcomes = dict[str, ScoringResult | str]  # system → result, or the reason why there is none
+Results = dict[str, ScoringResult | str]  # system → result, or the reason why there is none
 
 DELAY_AGREEMENT = 0.8  # fraction of a system's files that must share a delay
 DELAY_TOLERANCE = 1  # samples by which shared delays may differ
@@ -57,7 +57,7 @@ class EvaluationResult:
     models: Mapping[str, Denoiser]  # those of the systems that are models
 
 
-def collect(cases: Sequence[Case], outcomes: Mapping[str, Outcomes]) -> tuple[list[CaseScores], list[str]]:
+def collect(cases: Sequence[Case], outcomes: Mapping[str, Results]) -> tuple[list[CaseScores], list[str]]:
     """The cases whose noisy signal could be scored, and a line for each signal that could not.
 
     If a noisy signal fails, the outputs of models for it are not listed too.
@@ -86,7 +86,7 @@ def summarise_inputs(scored: Sequence[CaseScores]) -> dict[str, Any]:
     return {"rates_hz": rates_hz, "channels": channels, "truncated": truncated}
 
 
-def constant_delays(outcomes: Mapping[str, Outcomes], systems: Sequence[str]) -> dict[str, int]:
+def constant_delays(outcomes: Mapping[str, Results], systems: Sequence[str]) -> dict[str, int]:
     """The delay that nearly all signals of a system share, by system; none for a system without such a delay."""
     delays = {}
     for system in systems:
@@ -107,8 +107,8 @@ def scores_of(cases: Sequence[CaseScores], system: str, measure: str) -> list[Sc
 class Scorer:
     """Scores the signals of cases: models run in this process, everything else in the processes of a pool."""
 
-    def __init__(self, pool: Executor, models: Mapping[str, Denoiser], store: ScoreStore | None = None) -> None:
-        self.pool, self.load, self.store = pool, Loader(models), store
+    def __init__(self, pool: Executor, models: Mapping[str, Denoiser], cache: ScoreCache | None = None) -> None:
+        self.pool, self.load, self.cache = pool, Loader(models), cache
 
     def __call__(self, cases: Sequence[Case], measures: tuple[str, ...], shifts: Shifts) -> Scored:
         """Yield case, system and result of every signal, in order; without measures, results have only the delay."""
@@ -124,7 +124,7 @@ class Scorer:
             yield name, by, future.result()
 
     def submit(
-        self, clean: Path | FilePart | None, source: Source, measures: tuple[str, ...], shift: int
+        self, clean: Path | FilePart | None, source: SignalSource, measures: tuple[str, ...], shift: int
     ) -> "Future[ScoringResult | str]":
         """Start to score a signal, after running its model if it is an output."""
         try:
@@ -133,7 +133,7 @@ class Scorer:
             failed: Future[ScoringResult | str] = Future()
             failed.set_result(str(error))
             return failed
-        return self.pool.submit(score, clean, degraded, measures, shift, self.store)
+        return self.pool.submit(score, clean, degraded, measures, shift, self.cache)
 
 
 def evaluate(
@@ -143,7 +143,7 @@ def evaluate(
     *,
     align: bool = False,  # compensate the constant delay of each system before scoring
     jobs: int | None = None,  # worker processes; None: one per core
-    store: ScoreStore | None = None,
+    cache: ScoreCache | None = None,
     progress: Progress = lambda done, total: None,
     runner: ScoreCases | None = None,  # scores the cases, instead of worker processes
 ) -> EvaluationResult:
@@ -156,15 +156,15 @@ def evaluate(
     names, models = (NOISY, *systems), {name: model for name, model in systems.items() if isinstance(model, Denoiser)}
     steps, total = count(1), sum(len(case.signals) for case in table) * (1 + align)
 
-    def score_all(run: ScoreCases, measures: tuple[str, ...], shifts: Shifts) -> dict[str, Outcomes]:
-        outcomes: dict[str, Outcomes] = {case.name: {} for case in table}
+    def score_all(run: ScoreCases, measures: tuple[str, ...], shifts: Shifts) -> dict[str, Results]:
+        outcomes: dict[str, Results] = {case.name: {} for case in table}
         for name, system, outcome in run(table, measures, shifts):
             outcomes[name][system] = outcome
             progress(next(steps), total)
         return outcomes
 
     with ExitStack() as stack:
-        run = runner or Scorer(stack.enter_context(worker_pool(jobs)), models, store)
+        run = runner or Scorer(stack.enter_context(worker_pool(jobs)), models, cache)
         delays = constant_delays(score_all(run, (), {}), names) if align else {}
         outcomes = score_all(run, measures, delays)
     scored, failed = collect(table, outcomes)

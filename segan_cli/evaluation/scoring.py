@@ -37,7 +37,7 @@ MAX_DELAY_S = 1.0  # search range of the delay estimate
 MIN_CORRELATION = 0.3  # normalised correlation that a delay must reach to count
 
 
-class ScoreStore:
+class ScoreCache:
     """Scores in a SQLite file that several processes may share; damaged content is discarded."""
 
     def __init__(self, path: Path, own: bool = False) -> None:
@@ -177,20 +177,20 @@ def estimate_delay(clean: Array, degraded: Array) -> int | None:
         return None
     correlation = correlate(degraded, clean, method="fft")
     lags = correlation_lags(len(degraded), len(clean))
-    in_range = np.abs(lags) <= MAX_DELAY_S * RATE_HZ
-    best = int(np.argmax(np.abs(correlation[in_range])))
-    return int(lags[in_range][best]) if abs(correlation[in_range][best]) > MIN_CORRELATION * power else None
+    searched = np.abs(lags) <= MAX_DELAY_S * RATE_HZ
+    best = int(np.argmax(np.abs(correlation[searched])))
+    return int(lags[searched][best]) if abs(correlation[searched][best]) > MIN_CORRELATION * power else None
 
 
 def score(
     clean: Path | FilePart | None, degraded: Recorded | Signal, measures: tuple[str, ...], shift: int = 0,
-    store: ScoreStore | None = None,
+    cache: ScoreCache | None = None,
 ) -> ScoringResult | str:  # fmt: skip
     """Score a pair after a `shift` in samples at 16 kHz, or return why not; without measures, only the delay."""
     try:
         rate_hz = rate_for(measures)
         signals = load(degraded, rate_hz), None if clean is None else load(clean, rate_hz)
-        return _score(*signals, measures, shift * rate_hz // RATE_HZ, store)
+        return _score(*signals, measures, shift * rate_hz // RATE_HZ, cache)
     except SeganError as error:
         return str(error)
     except Exception as error:
@@ -198,7 +198,7 @@ def score(
 
 
 def _score(
-    degraded: Signal, clean: Signal | None, measures: tuple[str, ...], shift: int, store: ScoreStore | None
+    degraded: Signal, clean: Signal | None, measures: tuple[str, ...], shift: int, cache: ScoreCache | None
 ) -> ScoringResult | str:
     rate_hz, original, delay = rate_for(measures), clean or degraded, None
     if clean is not None:
@@ -213,7 +213,7 @@ def _score(
     n = min(len(signal), len(reference))
     signal, reference = signal[:n], reference[:n]
     pair = SignalPair(reference, signal, rate_hz, (original.recorded_hz, degraded.recorded_hz))
-    scores = store.measure(pair, measures) if store else measure_pair(pair, measures)
+    scores = cache.measure(pair, measures) if cache else measure_pair(pair, measures)
     formats = (clean.format if clean is not None else None, degraded.format)
     is_copy = clean is not None and np.array_equal(reference, signal)
     return ScoringResult(scores, delay, formats, truncated=difference > 0 and shift == 0, is_copy=is_copy)

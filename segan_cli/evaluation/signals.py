@@ -53,7 +53,7 @@ class Output:
         return f"{self.case} by {self.system}"
 
 
-Source = Recorded | Output
+SignalSource = Recorded | Output
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Loader:
     def __init__(self, models: Mapping[str, Denoiser]) -> None:
         self.models, self.load_noisy = models, lru_cache(1)(load)
 
-    def __call__(self, source: Source, rate_hz: int) -> Signal:
+    def __call__(self, source: SignalSource, rate_hz: int) -> Signal:
         """Read a recording, or run a model; raises SeganError if that fails."""
         if not isinstance(source, Output):
             return load(source, rate_hz)

@@ -21,10 +21,10 @@ Listener = TypeVar("Listener", "StopAfterStep", "RaiseOnSignal")
 
 STOPS = tuple(signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__)
 BROKEN_PIPE = getattr(signal, "SIGPIPE", signal.SIGTERM)  # Windows has no SIGPIPE
-REPEAT_S = 1.0  # in which a signal is the first one again: `timeout` and batch systems send it twice
+REPEAT_S = 1.0  # after the first signal, in which another counts as the same: `timeout` and batch systems send two
 RESEND_S = 0.01  # delay before a signal whose error was lost is sent again
 UNFINISHED: set[Path] = set()  # temporary files of outputs that are being written
-WITNESSES: set["Popen[bytes]"] = set()  # processes that would take an immediate end for a crash
+WITNESSES: set["Popen[bytes]"] = set()  # processes that would mistake an immediate exit for a crash
 
 
 class StopAfterStep:

@@ -18,7 +18,7 @@ from segan_cli.process.stopping import STOPS
 from segan_cli.system import cpu_count
 
 WARNING_FILTER = "ignore:resource_tracker"
-GRACE_S = 600.0  # after SIGTERM to all processes, in which a worker serves the main process: longer than a validation
+GRACE_S = 600.0  # for which a worker still serves the main process after SIGTERM; longer than a validation
 
 
 @contextmanager

@@ -23,7 +23,7 @@ WINDOWS_RESERVED = re.compile(
     r"""[\0-\x1f<>:"|?*\\]|[. ]$|^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[\d¹²³]) *(\.|$)""", re.IGNORECASE
 )
 S3_TRIES = 2  # by s3fs, of a call that botocore tries five times each
-SILENT_S = 30.0  # of a web server, which is asked twice before a download
+SILENT_S = 30.0  # time limit for an answer of a web server
 
 
 class RemotePath:

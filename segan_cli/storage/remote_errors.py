@@ -11,7 +11,7 @@ from segan_cli.errors import LOG, SeganError
 T = TypeVar("T")
 
 WAITS_S = (0.5, 1.0, 2.0)  # before a call is repeated
-PATIENCE_S = 20.0  # after the first call, in which the last one begins
+PATIENCE_S = 20.0  # no call is repeated later than this after the first
 TOO_MANY = 429
 MISSING = (404, 410)
 STATUSES = {401: "access denied, credentials are needed", 403: "access denied"}

@@ -64,7 +64,7 @@ class Adversary(nn.Module):
     ) -> tuple[Tensor, Logits]:  # fmt: skip
         """The discriminator's loss, penalties included, and its logits: on one side of a separable loss, or on both.
 
-        From the network's own weights or from the `weights` given.
+        Uses `weights` if given, otherwise those of the network.
         """
         config, objective, logits = self.config, self.objective, Logits()
         noised, given = add_instance_noise(real, std), self.condition_for(real, condition)

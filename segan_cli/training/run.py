@@ -189,6 +189,8 @@ def explained_errors(
     """Raise errors of the block as TrainingError with a remedy, or unchanged if they are bugs."""
     try:
         yield
+    except ConfigError:  # of an option, before the training
+        raise
     except (SeganError, RuntimeError, MemoryError) as error:
         reason = explain(error, config, device)
         if reason is None:

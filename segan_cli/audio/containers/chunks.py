@@ -159,9 +159,10 @@ class ChunkFormat:
         return -(-n // self.alignment) * self.alignment
 
 
+RIFF_FORMS = (b"RIFF", b"RF64", b"BW64")  # at the start of WAV files
 CHUNK_FORMATS = {  # by the first four bytes of a file
     b"RIFX": ChunkFormat(12, 4, ">I"),
-    **dict.fromkeys((b"RIFF", b"RF64", b"BW64"), ChunkFormat(12, 4, "<I")),
+    **dict.fromkeys(RIFF_FORMS, ChunkFormat(12, 4, "<I")),
     b"FORM": ChunkFormat(12, 4, ">I", (b"SSND", b"BODY")),
     b"riff": ChunkFormat(40, 16, "<Q", alignment=8, size_includes_header=True),
     b"caff": ChunkFormat(8, 4, ">Q", alignment=1),
@@ -217,7 +218,7 @@ def wav_format(path: Path) -> bytes:
 def kind_of(view: FileView) -> str:
     """Return "WAV" for a WAV file with little-endian sizes, "AIFF", "SVX" or "AU", and "" for others."""
     head = view.at(0, 12)
-    if head[:4] in (b"RIFF", b"RF64", b"BW64") and head[8:] == b"WAVE":
+    if head[:4] in RIFF_FORMS and head[8:] == b"WAVE":
         return "WAV"
     kinds = {b"AIFF": "AIFF", b"AIFC": "AIFF", b"8SVX": "SVX", b"16SV": "SVX"}
     return "AU" if head[:4] in AU else kinds.get(head[8:], "") if head[:4] == b"FORM" else ""

@@ -15,7 +15,7 @@ import soundfile
 
 from segan_cli.arrays import Array
 from segan_cli.audio.containers.chunks import Part, PiecewiseFile, wav_format
-from segan_cli.audio.files import CHECKED, NO_HEADER, check_shape, suggestion
+from segan_cli.audio.files import CHECKED, NO_HEADER, NO_SAMPLES, check_shape, suggestion
 from segan_cli.errors import AudioError
 
 MPEG = "MPEG_LAYER"  # in libsndfile's subtypes that libmpg123 decodes
@@ -99,9 +99,9 @@ def open_audio(path: Path, part: Part | None = None) -> Iterator[soundfile.Sound
             message = f"not a readable audio file ({reason.strip().rstrip('.')})"
             raise AudioError(f"{path}: {NO_HEADER.get(path.suffix.lower(), message)}") from error
         if file.frames == 0:
-            raise AudioError(f"{path}: the file holds no samples; nothing was recorded in it")
+            raise AudioError(f"{path}: {NO_SAMPLES}")
         if file.format not in CHECKED:
-            raise AudioError(f"{path}: {file.format} files cannot be checked for missing sound; convert it")
+            raise AudioError(f"{path}: {file.format} files cannot be checked for missing sound; convert it to WAV")
         check_shape(str(path), file.samplerate, file.channels)
         yield file
 

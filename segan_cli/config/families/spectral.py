@@ -136,7 +136,7 @@ class SpectralDiscriminatorConfig(DiscriminatorConfig):
         check_int_range("discriminator", {"resolutions": len(self.frames)}, 1, MAX_LAYERS)
         check_bounds("discriminator", self, input_rms=RMS_RANGE)
         if any(frame % 2 for frame in self.frames) or not 0 < self.power <= 1:
-            raise ConfigError("discriminator: frames must be even, and power must lie between 0 and 1")
+            raise ConfigError("discriminator: frames must be even, and power must be above 0 and at most 1")
 
     def layer_costs(self, n_samples: int) -> list[LayerCost]:
         """Cost of each layer for a segment; the spectrograms of an overlapping STFT have twice as many values."""
