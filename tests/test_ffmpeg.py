@@ -203,7 +203,7 @@ def test_a_damaged_video_leaves_no_output(path, tmp_path):
 def test_ffmpeg_ends_when_what_it_is_to_write_cannot_be_had(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", path)
     monkeypatch.setattr(subprocess.Popen, "wait", partialmethod(subprocess.Popen.wait, timeout=20.0))
-    samples = ["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", "pipe:0"]
+    samples = ["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", "pipe:0", str(tmp_path / "out.mp3")]
     with pytest.raises(AudioError, match="damaged"), run_encoder(samples, tmp_path / "out.mp3", pytest.fail):
         raise AudioError("damaged")
 

@@ -1,6 +1,7 @@
 """What a video or another container holds beside the sound that is enhanced: streams, tags, chapters, times."""
 
 import os
+import re
 from pathlib import Path
 
 import imageio_ffmpeg
@@ -11,8 +12,8 @@ from commands import complaint, segan
 from conftest import voice
 from test_keeping import enhanced, ffmpeg
 
-from segan_cli.audio.ffmpeg.encoder import is_wanted
 from segan_cli.audio.ffmpeg.program import Stream, probe_media
+from segan_cli.audio.ffmpeg.tracks import is_wanted
 from segan_cli.audio.sources import open_file
 
 RATE = 16_000
@@ -125,6 +126,110 @@ def test_a_codec_that_a_container_cannot_hold_is_named(tmp_path):
     warnings = enhanced(tmp_path / "in.mkv", tmp_path / "out.webm")
     assert warnings[0] == ".webm files cannot hold aac sound; it is written in their default codec"
     assert probe_media(tmp_path / "out.webm").of("Audio")[0].codec in ("opus", "vorbis")
+
+
+CODECS = {
+    "mpeg4": "mpeg4", "vp8": "libvpx", "theora": "libtheora", "mpeg2video": "mpeg2video", "wmv2": "wmv2",
+    "h264": "libx264", "vorbis": "libvorbis",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "video", "before", "after"),
+    [
+        ("in.mkv", "out.ts", "mpeg2video", "flac", "mp2"),  # ffmpeg would write flac that it cannot read
+        ("in.mkv", "out.mpg", "h264", "flac", "mp2"),
+        ("in.mkv", "out.avi", "h264", "mp3", "mp3"),
+        ("in.mp4", "out.mpg", "h264", "aac", "mp2"),  # at a bit rate that MP2 has
+        ("in.ogv", "out.ogv", "theora", "vorbis", "vorbis"),
+        ("in.ogv", "out.mkv", "theora", "vorbis", "vorbis"),
+    ],
+)
+def test_pictures_and_sound_can_be_read_in_other_containers(tmp_path, source, target, video, before, after):
+    soundfile.write(tmp_path / "s.wav", np.stack([0.3 * voice(1.0, 48_000)] * 2, 1), 48_000)
+    inputs = ("-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=25", "-i", tmp_path / "s.wav")
+    ffmpeg(*inputs, "-pix_fmt", "yuv420p", "-c:v", CODECS[video], "-c:a", CODECS.get(before, before), tmp_path / source)
+    warnings = enhanced(tmp_path / source, tmp_path / target)
+    message = f"{Path(target).suffix} files cannot hold {before} sound; it is written in their default codec"
+    assert warnings == [message] * (before != after)
+    assert {s.kind: s.codec for s in probe_media(tmp_path / target).streams} == {"Video": video, "Audio": after}
+    pictures = ffmpeg("-i", tmp_path / target, "-map", "0:v", "-f", "framemd5", "-").splitlines()
+    assert sum(not line.startswith(b"#") for line in pictures) >= 23
+
+
+@pytest.mark.parametrize("target", ["out.ts", "out.mpg"])
+def test_video_that_ffmpeg_would_write_but_not_read_is_refused(tmp_path, target):
+    soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
+    ffmpeg("-i", tmp_path / "s.wav", *PICTURE, "-c:a", "libopus", "-c:v", "libvpx", tmp_path / "in.webm")
+    line = complaint(segan("enhance", tmp_path / "in.webm", "-o", tmp_path / target))
+    assert f"{target}: {target[3:]} files cannot hold vp8 video; name an .mkv file" in line
+
+
+@pytest.mark.parametrize(
+    ("ending", "video", "sound", "says"),
+    [
+        ("avi", "mpeg4", "pcm_s16le", "its header specifies"),
+        ("wmv", "wmv2", "wmav2", "its header specifies"),
+        ("mxf", "mpeg2video", "pcm_s16le", "its container specifies"),
+    ],
+)
+def test_a_truncated_video_is_refused(tmp_path, ending, video, sound, says):
+    soundfile.write(tmp_path / "s.wav", 0.3 * voice(6.0, 48_000), 48_000)
+    inputs = ("-f", "lavfi", "-i", "testsrc=duration=6:size=64x48:rate=25", "-i", tmp_path / "s.wav")
+    ffmpeg(*inputs, "-pix_fmt", "yuv420p", "-c:v", video, "-c:a", sound, tmp_path / f"in.{ending}")
+    content = (tmp_path / f"in.{ending}").read_bytes()
+    (tmp_path / f"cut.{ending}").write_bytes(content[: len(content) // 2])
+    line = complaint(segan("enhance", tmp_path / f"cut.{ending}", "-o", tmp_path / "out.wav"))
+    assert "cut short" in line
+    assert says in line or "Packet corrupt" in line  # if the cut is in a packet
+    if says == "its header specifies":
+        assert says in line
+    assert enhanced(tmp_path / f"in.{ending}", tmp_path / "whole.wav") == []
+
+
+def test_pictures_that_go_on_after_the_sound_are_no_reason_to_refuse_a_video(tmp_path):
+    soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
+    pictures = ("-f", "lavfi", "-i", "testsrc=duration=4:size=64x48:rate=25")
+    ffmpeg("-i", tmp_path / "s.wav", *pictures, "-c:a", "mp2", "-c:v", "mpeg2video", tmp_path / "in.ts")
+    (warning,) = enhanced(tmp_path / "in.ts", tmp_path / "out.ts")
+    assert re.fullmatch(r"its container specifies 4\.\d\d s, but its sound lasts 1\.\d\d s", warning)
+
+
+@pytest.mark.parametrize("target", ["out.flac", "out.mp3", "out.wav"])
+@pytest.mark.parametrize("source", ["in.mkv", "in.avi"])
+def test_titles_of_videos_reach_sound_files_and_the_rest_is_named(tmp_path, source, target):
+    soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
+    chapters = ";FFMETADATA1\ntitle=A talk\nartist=Me\n[CHAPTER]\nTIMEBASE=1/1000\nSTART=0\nEND=900\ntitle=One\n"
+    (tmp_path / "c.txt").write_text(chapters)
+    ffmpeg(
+        "-i", tmp_path / "s.wav", "-i", tmp_path / "c.txt", "-map_metadata", 1, "-c:a", "pcm_s16le", tmp_path / source
+    )
+    named = f"left out, because segan cannot write them to {Path(target).suffix}: chapters"
+    assert enhanced(tmp_path / source, tmp_path / target) == [named] * (source == "in.mkv")
+    tags = probe_media(tmp_path / target).tags
+    assert (tags["title"], tags["artist"]) == ("A talk", "Me")
+
+
+@pytest.mark.parametrize(("ending", "muxer"), [("weba", "webm"), ("m4r", "ipod")])
+def test_extensions_that_ffmpeg_does_not_know_are_written(tmp_path, ending, muxer):
+    soundfile.write(tmp_path / "s.wav", 0.3 * voice(1.0), RATE)
+    ffmpeg("-i", tmp_path / "s.wav", "-f", muxer, tmp_path / f"in.{ending}")
+    assert enhanced(tmp_path / f"in.{ending}", tmp_path / f"out.{ending}") == []
+    codecs = [probe_media(tmp_path / f"{name}.{ending}").of("Audio")[0].codec for name in ("in", "out")]
+    assert codecs[0] == codecs[1]
+
+
+@pytest.mark.parametrize(
+    ("target", "subtype", "says"),
+    [
+        ("out.mka", "float", "ffmpeg chooses the encoding of .mka files; omit --subtype"),
+        ("out.m4a", "pcm16", "ffmpeg chooses the encoding of .m4a files; omit --subtype"),
+        ("out.opus", "vorbis", ".opus files hold Opus; choose another --subtype"),
+    ],
+)
+def test_an_encoding_that_would_have_no_effect_is_refused(tmp_path, target, subtype, says):
+    soundfile.write(tmp_path / "s.wav", voice(0.2), RATE)
+    assert says in complaint(segan("enhance", tmp_path / "s.wav", "-o", tmp_path / target, "--subtype", subtype))
 
 
 @pytest.mark.parametrize("ending", ["mov", "mp4"])

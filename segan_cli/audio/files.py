@@ -169,6 +169,8 @@ def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None
     if format is None:
         raise OutputError(f"{path}: no audio format has this extension; use .wav, .flac, .ogg or .mp3")
     if subtype is not None:
+        if extension == ".opus" and subtype != "OPUS":
+            raise OutputError(f"{path}: .opus files hold Opus; choose another --subtype")
         subtype = "PCM_S8" if subtype == "PCM_U8" and format in SIGNED_8_BIT else subtype
         if not soundfile.check_format(format, subtype):
             raise OutputError(f"{path}: {format} does not support {subtype}; choose another --subtype")

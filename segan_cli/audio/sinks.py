@@ -27,7 +27,7 @@ from segan_cli.audio.levels import FLOATS, Clip, TargetOptions, Warn, Write, ful
 from segan_cli.audio.libsndfile.reader import open_audio, read_blocks
 from segan_cli.audio.libsndfile.writer import error_message, open_for_writing
 from segan_cli.audio.sources import Source
-from segan_cli.audio.tags import copy_tags, remove_gains
+from segan_cli.audio.tags import copy_tags, copy_video_tags, remove_gains
 from segan_cli.audio.wav import SUBTYPES, Encoding, wav_header
 from segan_cli.errors import AudioError, OutputError
 from segan_cli.storage.atomic import atomically
@@ -50,6 +50,8 @@ def open_target(
     with atomically(path, options.force) as temporary:
         try:
             by_ffmpeg = path.suffix.lower() in FFMPEG_EXTENSIONS
+            if by_ffmpeg and options.subtype is not None:
+                raise OutputError(f"{path}: ffmpeg chooses the encoding of {path.suffix} files; omit --subtype")
             if not by_ffmpeg:
                 output_format(path, info, options.subtype)  # raises an error that names `path`
             opener = _open_with_ffmpeg if by_ffmpeg else _open_with_libsndfile
@@ -115,7 +117,9 @@ def _open_with_libsndfile(
         if lost := names - TAG_CHUNKS if kind in CONTAINERS.values() else names:
             warn(f"left out, because segan cannot write them to {path.suffix}: {', '.join(sorted(lost))}")
         if not kind or names & ID3_CHUNKS:
-            copy_tags(source, path, warn, original.first is None)
+            known = copy_tags(source, path, warn, original.first is None)
+            if not known and source.suffix.lower() in FFMPEG_EXTENSIONS:
+                copy_video_tags(source, path, warn)
         elif tags_left_out:
             warn(f"left out, because segan cannot write them to {path.suffix}: {', '.join(tags_left_out)}")
 

@@ -136,7 +136,7 @@ def open_copied(stream: IO[bytes], name: str, allow_truncated: bool = False) -> 
         with path.open("wb") as file:
             try:
                 shutil.copyfileobj(stream, file)
-            except TypeError as error:
+            except (TypeError, UnicodeDecodeError) as error:
                 raise AudioError(f"{name}: is open as text; open it in binary mode, 'rb'") from error
 
     return open_copy(save, "", name, allow_truncated)

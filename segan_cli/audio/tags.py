@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from segan_cli.audio.ffmpeg import program
+from segan_cli.audio.ffmpeg.tracks import OWN
 from segan_cli.audio.levels import Warn
 from segan_cli.errors import OutputError
 
@@ -28,38 +30,38 @@ OTHER = {  # of APE and ASF
     "wm/albumartist": "albumartist", "album artist": "albumartist", "wm/genre": "genre", "wm/composer": "composer",
     "wm/tracknumber": "tracknumber", "wm/publisher": "publisher", "description": "comment",
 }  # fmt: skip
+VIDEO_NAMES = {"album_artist": "albumartist", "track": "tracknumber", "disc": "discnumber"}  # of ffmpeg
 PICTURES = "metadata_block_picture"  # name of the Vorbis comment that holds a picture
 MASK = "waveformatextensible_channel_mask"
 CHAPTER_FRAMES = ("CHAP", "CTOC", "ETCO", "SYLT", "SYTC", "MLLT", "POSS")  # of ID3: what refers to times
 GAPLESS = "----:com.apple.iTunes:iTunSMPB"  # how many samples the former encoder added
 GAIN = re.compile(r"(?:.*:)?(?:replaygain_\w+|r128_\w+|itunnorm|rva2|rvad)(?::.*)?", re.IGNORECASE)  # for players
 GAINS_LEFT_OUT = "its ReplayGain tags are left out, because the level was changed"
+DAMAGED = (ValueError, LookupError, TypeError, AttributeError, struct.error)  # errors of mutagen for damaged tags
 ENCODER_TAGS = ("encoder", "encodersettings", "tsse")  # names of tags about the encoder of the original
 
 
-def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> None:
+def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
     """Copy tags, covers and, between files of one kind, `chapters` from `source` to `target`.
 
-    Warns about what the target cannot hold. Raises OutputError when it cannot be written.
+    Warns about what the target cannot hold. Returns False if `source` is of a kind that mutagen does not read. Raises
+    OutputError when the target cannot be written.
     """
     import mutagen
 
-    broken = (mutagen.MutagenError, ValueError, LookupError, TypeError, AttributeError, struct.error)
+    broken = (mutagen.MutagenError, *DAMAGED)
     try:
-        before = mutagen.File(source)
+        before = None if is_avi(source) else mutagen.File(source)
         texts, covers = ({}, []) if before is None else (read_texts(before.tags), list(read_covers(before)))
     except broken as error:
         warn(f"its tags are left out, because they are damaged ({error})")
-        return
+        return True
     if before is None or not (texts or covers or before.tags):
-        return
-    try:
-        after = mutagen.File(target)
-    except broken:  # RF64
-        after = None
+        return before is not None
+    after = open_tags(target)
     if after is None:
         warn(f"tags other than title, artist and the like are left out, because {target.suffix} cannot store them")
-        return
+        return True
     try:
         if after.tags is None:
             after.add_tags()
@@ -76,6 +78,39 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> None:
         after.save(**({"v2_version": 3} if is_id3_v23(before.tags, after.tags) else {}))
     except broken as error:
         raise OutputError(f"{target}: its tags cannot be written ({error})") from error
+    return True
+
+
+def copy_video_tags(source: Path, target: Path, warn: Warn) -> None:
+    """Copy the text tags of a file that only ffmpeg reads, such as Matroska, and warn about covers and chapters."""
+    media, after = program.probe_media(source), open_tags(target)
+    texts = {VIDEO_NAMES.get(name, name): [text] for name, text in media.tags.items() if name not in OWN}
+    lost = ["chapters"] * bool(media.n_chapters) + ["cover"] * any(stream.is_cover for stream in media.streams)
+    if texts and after is None:
+        lost.append(f"tags ({', '.join(sorted(texts))})")
+    elif texts:
+        if after.tags is None:
+            after.add_tags()
+        write_texts(after.tags, texts)
+        after.save()
+    if lost:
+        warn(f"left out, because segan cannot write them to {target.suffix}: {', '.join(lost)}")
+
+
+def open_tags(path: Path) -> Any:
+    """Open the tags of a new file; None if mutagen cannot read its format."""
+    import mutagen
+
+    try:
+        return mutagen.File(path)
+    except (mutagen.MutagenError, *DAMAGED):  # RF64
+        return None
+
+
+def is_avi(path: Path) -> bool:
+    """Whether a file is an AVI, which mutagen mistakes for a damaged WAV."""
+    with path.open("rb") as file:
+        return file.read(12)[8:] == b"AVI "
 
 
 def remove_gains(path: Path, warn: Warn) -> None:

@@ -76,15 +76,20 @@ def expand(path: Path, single: bool) -> list[Entry]:
 def find_recordings(entries: Iterable[Entry], plan: "Plan") -> Iterator[Found]:
     """Yield the recordings of files and folders, but not those in the folder of the plan.
 
-    The plan gets notes on other files; folders that cannot be searched are refused.
+    The plan gets notes on other files; folders that cannot be searched or contain no recordings are refused.
     """
     for path, is_folder in entries:
         if not is_folder:
             yield path, None
             continue
         others: Counter[str] = Counter()
+        found = find_remote(path, plan.folder, others) if is_remote(path) else find_local(path, plan, others)
         try:
-            yield from find_remote(path, plan.folder, others) if is_remote(path) else find_local(path, plan, others)
+            if (first := next(found, None)) is not None:
+                yield from chain([first], found)
+            else:
+                empty = f"{path}: the folder contains no recordings; is it the right one?"
+                plan.refused.setdefault(str(path), empty)
         except AudioError as error:
             plan.refused[str(path)] = str(error)
         if others:
@@ -142,7 +147,9 @@ class Plan:
     def __init__(self, folder: Path | None, notes: list[str], refused: dict[str, str], jobs: Iterable[Job]) -> None:
         """`folder` holds all targets, None if they are beside their sources; `notes` are on files that are left out."""
         self.names, self.ends, self.folder, self.notes = bytearray(), array("Q"), folder, notes
-        self.refused = refused  # recordings that can have no output and folders that cannot be searched, and why
+        self.refused = (
+            refused  # recordings that can have no output and folders without recordings that can be found, and why
+        )
         for job in jobs:
             self.append(job)
 
@@ -236,8 +243,7 @@ def make_plan(
             plan.notes.append(f"{counted(results, 'result')} of an earlier run ({suffix}) left out")
     check_paths(plan, others)
     if not len(plan):
-        empty = f"{entries[0].path}: the folder contains no recordings; is it the right one?"
-        raise AudioError(refusal or next(iter(plan.refused.values()), empty))
+        raise AudioError(refusal or next(iter(plan.refused.values())))
     return plan.kept(mine)
 
 

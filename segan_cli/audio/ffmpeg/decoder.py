@@ -9,6 +9,7 @@ from typing import IO
 
 from segan_cli.arrays import Array
 from segan_cli.audio.ffmpeg import program
+from segan_cli.audio.ffmpeg.integrity import compare
 from segan_cli.audio.files import NO_HEADER, AudioInfo, IntegrityCheck, check_shape
 from segan_cli.audio.wav import Encoding, block_length, read_samples, read_wav_header
 from segan_cli.errors import AudioError
@@ -40,9 +41,9 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
                 n += block.shape[1]
                 yield block
             if process.wait():
-                raise AudioError(f"{path}: damaged ({program.last_error(program.read_log(log))})")
+                raise AudioError(f"{path}: damaged ({program.first_error(program.read_log(log))})")
             seconds = n / encoding.rate_hz
-            check.report(*program.compare(media, program.read_log(log, path), seconds, encoding.rate_hz))
+            check.report(*compare(path, media, program.read_log(log, path), seconds, encoding.rate_hz))
 
         process = program.start(path, *options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None

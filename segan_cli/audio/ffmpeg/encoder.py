@@ -3,170 +3,41 @@
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
 from typing import IO
 
 from segan_cli.audio.ffmpeg import program
-from segan_cli.audio.files import BACK, SIDE, STANDARD, VIDEO
+from segan_cli.audio.ffmpeg.tracks import (
+    ALL_TIMES,
+    APPLE_TAGS,
+    MATROSKA,
+    MP4,
+    WEBM,
+    Track,
+    attach_covers,
+    choose_tracks,
+    track_options,
+    warn_of_losses,
+)
+from segan_cli.audio.files import BACK, SIDE, STANDARD
 from segan_cli.audio.levels import TargetOptions, Warn
 from segan_cli.audio.tags import GAIN, GAINS_LEFT_OUT, copy_tags
 from segan_cli.audio.wav import Encoding
 from segan_cli.errors import OutputError
 from segan_cli.text import counted
 
-MATROSKA = (".mkv", ".mka")
-MP4 = (".mp4", ".m4v", ".mov", ".m4a", ".m4b")
-WEBM = (".webm", ".weba")
-REGENERATED = ("text", "tmcd")  # tags of data streams that ffmpeg writes itself: chapters, time code
-SUBTITLES = ("subrip", "ass", "ssa", "mov_text", "webvtt", "text")  # codecs of text
-SUBTITLE_ENCODER = dict.fromkeys(MATROSKA, "srt") | dict.fromkeys(MP4, "mov_text") | dict.fromkeys(WEBM, "webvtt")
-STALE = ("BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_TAGS")  # mkvmerge's figures about the old sound
-COVERS = {"mjpeg": "jpeg", "png": "png"}  # codec → MIME type
-APPLE_TAGS = ("-movflags", "use_metadata_tags")  # tags by names such as com.apple.quicktime.make, not by iTunes' names
-BRANDS = ("major_brand", "minor_version", "compatible_brands")
-OWN = {  # names of tags that describe the file itself
-    "encoder", "duration", "handler_name", "vendor_id", "creation_time", "mimetype", "filename", "software", "itunsmpb",
-    *BRANDS,
-}  # fmt: skip
-OWN_DATA = ("cpb", "cpb properties")
 LOG_OPTIONS = ("-nostats", "-v", "level+info")
-ALL_TIMES = ("-fflags", "+genpts")  # of packets without one, as in MPEG program streams, which Matroska needs
 ENCODERS = {  # codec → encoder, where the names differ
     "opus": "libopus", "vorbis": "libvorbis", "mp3": "libmp3lame", "speex": "libspeex", "gsm": "libgsm", "dts": "dca",
     "amr_nb": "libopencore_amrnb", "amr_wb": "libvo_amrwbenc",
 }  # fmt: skip
+MPEG_KBPS = (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)  # bit rates that all encoders allow
 MUTAGEN_EXTENSIONS = (".m4a", ".m4b", ".m4v", ".mp4", ".mov", ".wma", ".wmv", ".asf", ".wv", ".ape", ".tta")
-
-
-@dataclass(frozen=True)
-class Track:
-    """A stream of the output: a stream of the original and how it is encoded."""
-
-    stream: program.Stream
-    codec: str = "copy"
-
-
-def choose_tracks(target: Path, original: Path, media: program.MediaInfo) -> list[Track]:
-    """Choose the streams that the container of `target` can hold, in their order, by letting ffmpeg try.
-
-    The first audio stream is among them if its codec can be kept. Raises OutputError if moving pictures do not fit.
-    """
-    tracks = [Track(stream) for stream in media.streams if is_wanted(target, stream)]
-    if fits(target, original, tracks):
-        return tracks
-    kept: list[Track] = []
-    for track in tracks:
-        stream, codecs = track.stream, ["copy"]
-        if stream.kind == "Subtitle" and stream.codec in SUBTITLES and target.suffix.lower() in SUBTITLE_ENCODER:
-            codecs.append(SUBTITLE_ENCODER[target.suffix.lower()])
-        for codec in codecs:
-            if fits(target, original, [*kept, Track(stream, codec)]):
-                kept.append(Track(stream, codec))
-                break
-        else:
-            if stream.kind == "Video" and not stream.is_cover:
-                suffix = target.suffix
-                raise OutputError(f"{target}: {suffix} files cannot hold {stream.codec} video; name an .mkv file")
-    return kept
-
-
-def is_wanted(target: Path, stream: program.Stream) -> bool:
-    """Whether a stream belongs in a file of the kind of `target`, if its container can hold it."""
-    extension = target.suffix.lower()
-    if stream.is_cover:
-        return extension in MP4  # to others they are attachments
-    if stream.kind == "Data" and any(f"({tag} /" in stream.details for tag in REGENERATED):
-        return False
-    return extension in VIDEO or stream.kind in ("Audio", "Attachment")
-
-
-def fits(target: Path, original: Path, tracks: list[Track]) -> bool:
-    """Whether ffmpeg can begin a file with these streams; it is written to `target`, and overwritten later."""
-    options: list[str] = []
-    for index, track in enumerate(tracks):
-        options += ["-map", f"0:{track.stream.index}", f"-c:{index}", track.codec]
-    options += ["-strict", "experimental", "-fs", "1", f"file:{target}"]
-    return not tracks or not program.run(target, "-y", *program.file_input(original), *options)[0]
-
-
-def track_options(target: Path, tracks: list[Track], media: program.MediaInfo) -> list[str]:
-    """Return ffmpeg's options that put these streams of input 1, the first sound from input 0, into a file."""
-    enhanced, options = media.of("Audio")[0], []
-    for index, track in enumerate(tracks):
-        if track.stream is enhanced:
-            flags = "+".join(flag.replace(" ", "_") for flag in enhanced.flags)
-            options += ["-map", "0:a", f"-disposition:{index}", flags or "0"]
-            options += [option for name in STALE for option in (f"-metadata:s:{index}", f"{name}=")]
-        else:
-            options += ["-map", f"1:{track.stream.index}", f"-c:{index}", track.codec]
-        options += [f"-map_metadata:s:{index}", f"1:s:{track.stream.index}"]
-        if (title := track.stream.tags.get("name")) is not None:  # of MP4
-            options += [f"-metadata:s:{index}", f"title={title}"]
-    options += ["-map_metadata", "1:s:a:0" if "ogg" in media.containers else "1", "-map_chapters", "1"]
-    if target.suffix.lower() in MP4 and any(name.startswith("com.") for name in media.tags):
-        options += [option for name in BRANDS for option in ("-metadata", f"{name}=")]
-        options += APPLE_TAGS
-        if "creation_time" in media.tags:  # an earlier output of ffmpeg has it twice
-            options += ["-metadata", f"creation_time={media.tags['creation_time'].partition(';')[0]}"]
-    return options
-
-
-def attach_covers(target: Path, original: Path, media: program.MediaInfo, n_tracks: int, folder: Path) -> list[str]:
-    """Save the covers of an original in a folder; return ffmpeg's options that attach them to a Matroska file."""
-    options: list[str] = []
-    covers = [stream for stream in media.streams if stream.is_cover and stream.codec in COVERS]
-    for index, stream in enumerate(covers if target.suffix.lower() in MATROSKA else (), n_tracks):
-        kind, picture = COVERS[stream.codec], folder / str(index)
-        copied = ("-map", f"0:{stream.index}", "-c", "copy", "-f", "image2pipe", f"file:{picture}")
-        if program.run(target, *program.file_input(original), *copied)[0] == 0:
-            name = stream.tags.get("filename", f"cover.{'jpg' if kind == 'jpeg' else kind}")
-            tags = (f"-metadata:s:{index}", f"mimetype=image/{kind}", f"-metadata:s:{index}", f"filename={name}")
-            options += ["-attach", f"{picture}", *tags]
-    return options
-
-
-def warn_of_losses(target: Path, tracks: list[Track], before: program.MediaInfo, warn: Callable[[str], None]) -> None:
-    """Compare what ffmpeg says of both files, and warn in one line about what the target does not have."""
-    after = program.probe_media(target)
-    kept = [track.stream for track in tracks]
-    wanted = [stream for stream in before.streams if is_wanted(target, stream) and not stream.is_cover]
-    lost = [describe(stream) for stream in wanted if stream not in kept]
-    n_covers = [sum(stream.is_cover for stream in media.streams) for media in (before, after)]
-    if n_covers[0] > n_covers[1]:
-        lost.append("cover")
-    pairs = zip(*([s for s in streams if not s.is_cover] for streams in (kept, after.streams)), strict=False)
-    for stream, written in pairs:  # chapters and time codes have further streams of their own
-        lost += [f"{what} of {describe(stream)}" for what in differences(stream, written, target)]
-    if before.n_chapters > after.n_chapters:
-        lost.append("chapters")
-    tags = sorted(before.tags.keys() - after.tags.keys() - OWN)
-    lost += [f"tags ({', '.join(tags)})"] if tags else []
-    if lost:
-        warn(f"left out, because {target.suffix} files cannot hold it: {'; '.join(lost)}")
-
-
-def describe(stream: program.Stream) -> str:
-    """Describe a stream to a user."""
-    name = stream.tags.get("title") or stream.tags.get("filename") or stream.codec
-    return f"{stream.kind.lower()} track {stream.index} ({name})"
-
-
-def differences(before: program.Stream, after: program.Stream, target: Path) -> list[str]:
-    """Return what a stream has lost."""
-    own = {*OWN, *(name.lower() for name in STALE), "name"}
-    if target.suffix.lower() in MP4:
-        own.add("title")  # written, though not every ffmpeg reads it
-    lost = sorted(before.tags.keys() - after.tags.keys() - own)
-    if before.language not in ("", "und", after.language):
-        lost.append("language")
-    lost += sorted(set(before.flags) - set(after.flags) - {"default"})
-    lost_data = before.side_data.keys() - after.side_data.keys() - set(OWN_DATA)
-    return lost + sorted("rotation" if "matrix" in name else name for name in lost_data)
 
 
 @lru_cache(maxsize=1)
@@ -212,7 +83,7 @@ def open_encoder(
             mask = moved if moved == STANDARD.get(n_channels) else mask  # for codecs that have no others
         layout = ["-channel_layout", hex(mask)] if mask else []
         samples = ["-f", "f32le", "-ar", str(encoding.rate_hz), "-ac", str(n_channels), *layout, "-i", "pipe:0"]
-        options = [*LOG_OPTIONS, "-y", *samples, *options, f"file:{target}", *common_start]
+        options = [*LOG_OPTIONS, "-y", *samples, *options, *program.file_output(target), *common_start]
         with run_encoder(options, target, warn) as stream:
             yield stream, stores_floats(target, options)
     if original is not None and target.suffix.lower() in MUTAGEN_EXTENSIONS and APPLE_TAGS[0] not in options:
@@ -237,9 +108,8 @@ def run_encoder(options: list[str], target: Path, warn: Warn) -> Iterator[IO[byt
             failed |= process.wait()
             text = program.read_log(log)
             if failed:
-                first = (program.messages(text, program.ERRORS) or ["ffmpeg gives no reason"])[0]  # the cause
                 advice = "" if "Output #0" in text else "; choose another --format or --rate"  # nothing was written yet
-                raise OutputError(f"{target}: cannot be written ({first}{advice})")
+                raise OutputError(f"{target}: cannot be written ({program.first_error(text)}{advice})")
             for change in program.changes(text):
                 warn(change)
         finally:
@@ -268,6 +138,8 @@ def codec_options(target: Path, media: program.MediaInfo, keeps_codec: bool, war
     """Return ffmpeg's options for the codec, bit rate and depth of the audio of an original."""
     audio = media.of("Audio")[0]
     codec, kbps = audio.codec, media.kbps
+    if not keeps_codec and kbps:
+        kbps = min(MPEG_KBPS, key=lambda allowed: abs(allowed - kbps))
     rate = ["-b:a:0", f"{kbps}k"] if kbps and not audio.is_lossless else []
     if not keeps_codec:
         return rate
@@ -276,7 +148,7 @@ def codec_options(target: Path, media: program.MediaInfo, keeps_codec: bool, war
         warn(f"ffmpeg cannot encode {codec}; the audio is written in the default codec of {target.suffix} files")
         return rate
     depth = audio.sample_format if codec in program.LOSSLESS else None
-    return ["-c:a:0", encoder, "-strict", "experimental", *(["-sample_fmt:a:0", depth] if depth else rate)]
+    return ["-c:a:0", encoder, *(["-sample_fmt:a:0", depth] if depth else rate)]
 
 
 def stores_floats(target: Path, options: list[str]) -> bool:

@@ -18,6 +18,7 @@ DEMUXERS = (  # demuxers of single files: no playlists, scripts, devices or netw
     "tak,truehd,tta,voc,vqf,w64,wav,wsd,wtv,wv,xwma"
 )
 FILES_ONLY = ("-protocol_whitelist", "file,pipe", "-format_whitelist", DEMUXERS)  # for every input of a user
+FORMATS = {".weba": "webm", ".m4r": "ipod", ".mp1": "mp2", ".awb": "amr"}  # extensions that ffmpeg does not know
 PLAYLIST = re.compile(
     rb"\s*(\xef\xbb\xbf)?\s*(#EXTM3U|ffconcat version|\[playlist\]|v=0\r?\n|<(\?xml[^>]*>\s*<)?(MPD|smil|asx)\b)",
     re.IGNORECASE,
@@ -45,13 +46,6 @@ SHORT_S = 0.1
 MESSAGE = re.compile(r"^(?:\[[^\]]* @ \w+\] )*\[(\w+)\] (.*)$", re.MULTILINE)  # of a log with levels
 ERRORS = ("error", "fatal")
 PROBLEMS = ("warning", *ERRORS, "panic")
-DECODED = re.compile(r"Input stream #0:\d+ \(audio\): .*\((\d+) samples\)")
-ESTIMATED = "Estimating duration from bitrate"
-TOLERANCE_S, TOLERANCE = 0.2, 0.001  # of the duration: codec frames, rounding
-MISSING = re.compile(  # messages about missing content, and the stream if given
-    r"partial file|File ended prematurely|Error submitting packet to decoder|Error during demuxing"
-    r"|Error reading from|corrupt input packet in stream (?P<stream>\d+)|Packet corrupt \(stream = (?P<other>\d+)"
-)
 WRITTEN = re.compile(r"Audio: (\w+).*?, (\d+) Hz, ([^,]+),")
 MULTIMEDIA = (*TIMELINES, "avi", "asf", "flv", "mpegts", "mpeg", "mxf", "nut")  # their packets have times
 
@@ -93,6 +87,12 @@ def run(path: Path, *options: str) -> tuple[int, bytes]:
 def file_input(path: Path) -> tuple[str, ...]:
     """Return the options that make a file of a user an input."""
     return *FILES_ONLY, "-i", f"file:{path}"
+
+
+def file_output(path: Path) -> tuple[str, ...]:
+    """Return the options that make a file the output, with any of ffmpeg's codecs."""
+    format = FORMATS.get(path.suffix.lower())
+    return "-strict", "experimental", *(("-f", format) if format else ()), f"file:{path}"
 
 
 def is_playlist(path: Path) -> bool:
@@ -160,7 +160,7 @@ class MediaInfo:
     @property
     def is_multimedia(self) -> bool:
         """Whether it is in a container of several streams, whose packets have times."""
-        return not set(MULTIMEDIA).isdisjoint(self.containers)
+        return self.has_pictures or not set(MULTIMEDIA).isdisjoint(self.containers)
 
     @property
     def has_pictures(self) -> bool:
@@ -244,31 +244,9 @@ def messages(log: str, levels: tuple[str, ...]) -> list[str]:
     return [found[2].strip().rstrip(".") for found in MESSAGE.finditer(log) if found[1] in levels]
 
 
-def last_error(log: str) -> str:
-    """Return the last error in a log, or its last line."""
-    lines = [MESSAGE.sub(r"\2", line).strip().rstrip(".") for line in log.strip().splitlines()]
-    return (messages(log, ERRORS) or lines or [""])[-1]
-
-
-def compare(media: MediaInfo, log: str, seconds: float, rate_hz: int) -> tuple[str | None, str | None]:
-    """Compare what was decoded with its description and the log; return what is missing, and what else disagrees."""
-    problems, track = messages(log, PROBLEMS), media.of("Audio")[0].index
-    for message in problems:
-        if found := MISSING.search(message):
-            stream = found["stream"] or found["other"]
-            if stream is None or int(stream) == track:
-                return f"ffmpeg reports: {message}", None
-    if decoded := DECODED.search(log):
-        n_read = round(seconds * rate_hz)
-        if int(decoded[1]) - n_read > TOLERANCE_S * rate_hz:
-            return f"{decoded[1]} samples were decoded, but their timestamps leave only {n_read}", None
-    duration_s = media.duration_s
-    if duration_s is None or any(ESTIMATED in message for message in problems):
-        return None, None
-    if seconds + media.offset_s > duration_s - max(TOLERANCE_S, TOLERANCE * duration_s):
-        return None, None
-    message = f"its container specifies {duration_s:.2f} s, but its sound lasts {seconds:.2f} s"
-    return (None, message) if media.has_pictures else (message, None)
+def first_error(log: str) -> str:
+    """Return the first error in a log, which is the cause of others."""
+    return (messages(log, ERRORS) or ["ffmpeg gives no reason"])[0]
 
 
 def unreadable(log: str) -> str:
@@ -279,7 +257,7 @@ def unreadable(log: str) -> str:
         return "no audio track"
     if "Invalid data found" in log:
         return "not a readable audio file (not audio, or damaged)"
-    return f"not a readable audio file ({last_error(log)})"
+    return f"not a readable audio file ({first_error(log)})"
 
 
 def changes(log: str) -> list[str]:

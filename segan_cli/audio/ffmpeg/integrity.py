@@ -1,0 +1,79 @@
+"""Checks that what ffmpeg decoded is all that a file should hold."""
+
+import re
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+from segan_cli.audio.ffmpeg import program
+
+DECODED = re.compile(r"Input stream #0:\d+ \(audio\): .*\((\d+) samples\)")
+ESTIMATED = "Estimating duration from bitrate"
+TOLERANCE_S, TOLERANCE = 0.2, 0.001  # of the duration: codec frames, rounding
+PICTURES_TOLERANCE_S = 1.0  # of the end of the pictures, the last of which may be shown for long
+MISSING = re.compile(  # messages about missing content, and the stream if given
+    r"partial file|File ended prematurely|Error submitting packet to decoder|Error during demuxing"
+    r"|Error reading from|corrupt input packet in stream (?P<stream>\d+)|Packet corrupt \(stream = (?P<other>\d+)"
+)
+MAX_HEADER = 1 << 16  # bytes that are searched for the size of a file
+ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")  # identifiers at the start of a file …
+FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # … and of the object with its size
+
+
+def compare(
+    path: Path, media: program.MediaInfo, log: str, seconds: float, rate_hz: int
+) -> tuple[str | None, str | None]:
+    """Compare what was decoded with its description and the log; return what is missing, and what else disagrees."""
+    stated, n_bytes = stated_size(path), path.stat().st_size
+    if stated is not None and n_bytes < stated:
+        return f"its header specifies {stated} bytes, but the file has {n_bytes}", None
+    problems, track = program.messages(log, program.PROBLEMS), media.of("Audio")[0].index
+    for message in problems:
+        if found := MISSING.search(message):
+            stream = found["stream"] or found["other"]
+            if stream is None or int(stream) == track:
+                return f"ffmpeg reports: {message}", None
+    if decoded := DECODED.search(log):
+        n_read = round(seconds * rate_hz)
+        if int(decoded[1]) - n_read > TOLERANCE_S * rate_hz:
+            return f"{decoded[1]} samples were decoded, but their timestamps leave only {n_read}", None
+    duration_s = media.duration_s
+    if duration_s is None or any(ESTIMATED in message for message in problems):
+        return None, None
+    if seconds + media.offset_s > duration_s - max(TOLERANCE_S, TOLERANCE * duration_s):
+        return None, None
+    message = f"its container specifies {duration_s:.2f} s, but its sound lasts {seconds:.2f} s"
+    goes_on = media.has_pictures and pictures_end_s(path) - media.start_s > duration_s - PICTURES_TOLERANCE_S
+    return (None, message) if goes_on else (message, None)
+
+
+def pictures_end_s(path: Path) -> float:
+    """Return the time of the last picture of a file."""
+    listing = (*program.file_input(path), "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-")
+    with program.start(
+        path, "-nostdin", "-copyts", *listing, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    ) as process:
+        assert process.stdout is not None
+        unit, last = Fraction(0), 0
+        try:
+            for line in process.stdout:
+                if line.startswith(b"#tb "):
+                    unit = Fraction(line.rpartition(b" ")[2].decode())
+                elif line[:1].isdigit():
+                    last = int(line.split(b",")[1])
+        finally:
+            process.kill()  # after a signal
+    return float(last * unit)
+
+
+def stated_size(path: Path) -> int | None:
+    """Return the size in bytes that the header of an AVI or ASF file specifies; None if it specifies none."""
+    with path.open("rb") as file:
+        head = file.read(MAX_HEADER)
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        size = int.from_bytes(head[4:8], "little")
+        return size + 8 if 0 < size < 2**32 - 1 else None
+    place = head.find(FILE_PROPERTIES) if head.startswith(ASF) else -1
+    if place < 0 or head[place + 88 : place + 89] != b"\2":  # seekable, not a broadcast
+        return None
+    return int.from_bytes(head[place + 40 : place + 48], "little")
