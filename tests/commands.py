@@ -26,7 +26,7 @@ WARM.set_forkserver_preload(
         "segan_cli.cli.enhance", "segan_cli.cli.enhance_batch", "segan_cli.cli.outcomes", "segan_cli.cli.train",
         "segan_cli.cli.training_reporter", "segan_cli.cli.evaluate", "segan_cli.enhancement.batch",
         "segan_cli.enhancement.plan", "segan_cli.backends.onnx", "segan_cli.training.run", "segan_cli.evaluation.run",
-        "torch._dynamo", "s3fs",
+        "torch._dynamo", "s3fs", "pytest",
     ]
 )  # fmt: skip
 
