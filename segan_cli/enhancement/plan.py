@@ -24,10 +24,9 @@ from segan_cli.storage.remote import (
     is_remote,
     join,
 )
-from segan_cli.storage.same_file import STREAM, Use, check_uses, name_key
+from segan_cli.storage.same_file import DEVICE_FOLDERS, STREAM, Use, check_uses, name_key
 from segan_cli.text import counted
 
-DEVICE_FOLDERS = ("/dev", "/dev/fd", "/proc/self/fd")
 Found = tuple[Path, PurePath | None]  # a recording or STREAM, and its name in the folder that was searched, if one was
 
 
@@ -74,10 +73,7 @@ def expand(path: Path, single: bool) -> list[Entry]:
 
 
 def find_recordings(entries: Iterable[Entry], plan: "Plan") -> Iterator[Found]:
-    """Yield the recordings of files and folders, but not those in the folder of the plan.
-
-    The plan gets notes on other files; folders that cannot be searched or contain no recordings are refused.
-    """
+    """Yield the recordings of files and folders, but not those in the folder of the plan, which notes what is left."""
     for path, is_folder in entries:
         if not is_folder:
             yield path, None
@@ -85,11 +81,10 @@ def find_recordings(entries: Iterable[Entry], plan: "Plan") -> Iterator[Found]:
         others: Counter[str] = Counter()
         found = find_remote(path, plan.folder, others) if is_remote(path) else find_local(path, plan, others)
         try:
-            if (first := next(found, None)) is not None:
-                yield from chain([first], found)
-            else:
-                empty = f"{path}: the folder contains no recordings; is it the right one?"
-                plan.refused.setdefault(str(path), empty)
+            first = next(found, None)
+            yield from () if first is None else chain([first], found)
+            if first is None:
+                plan.refused.setdefault(str(path), f"{path}: the folder contains no recordings; is it the right one?")
         except AudioError as error:
             plan.refused[str(path)] = str(error)
         if others:
@@ -147,9 +142,7 @@ class Plan:
     def __init__(self, folder: Path | None, notes: list[str], refused: dict[str, str], jobs: Iterable[Job]) -> None:
         """`folder` holds all targets, None if they are beside their sources; `notes` are on files that are left out."""
         self.names, self.ends, self.folder, self.notes = bytearray(), array("Q"), folder, notes
-        self.refused = (
-            refused  # recordings that can have no output and folders without recordings that can be found, and why
-        )
+        self.refused = refused  # recordings that can have no output, folders without recordings, and why
         for job in jobs:
             self.append(job)
 
