@@ -154,10 +154,12 @@ def test_an_actor_larger_than_every_node_is_refused(monkeypatch):
         capacity(ActorOptions(cpus=5, gpus=1))
 
 
-def test_a_cluster_gives_the_same_scores_as_one_machine(cluster, bucket, folder, monkeypatch, capsys):
-    words = ("evaluate", "--noisy", "s3://corpus/in/0", "--clean", folder / "out" / "0", "--model", "default",
+def test_a_cluster_gives_the_same_scores_as_one_machine(cluster, folder, monkeypatch, capsys):
+    for path in (folder / "in" / "0").glob("r*.wav"):
+        cluster.fs.put_file(str(path), f"corpus/noisy/{path.name}")
+    words = ("evaluate", "--noisy", "s3://corpus/noisy", "--clean", folder / "out" / "0", "--model", "default",
              "--enhanced", folder / "out" / "0", "--align", "--measure", "si_sdr_db", "--json")  # fmt: skip
-    bucket.pipe("corpus/in/0/more.wav", b"no audio")
+    cluster.fs.pipe("corpus/noisy/more.wav", b"no audio")
     here = segan(*words, "--no-cache")
     monkeypatch.setattr("sys.argv", ["segan", *map(str, words), "--ray", cluster.address, "--ray-actors", "1"])
     with pytest.raises(SystemExit) as there:  # in this process, which has loaded Ray
