@@ -140,6 +140,12 @@ def test_the_full_band_option_adds_measures_of_the_output_above_8_khz(pairs, tmp
         (("--data", "mixed.csv", "--measure", "stoi"), 2, "stoi needs a clean recording, but noisy/u1 has none"),
         (("--noise", "x"), 2, "--noise needs --clean"),
         (("--noisy", "noisy", "--clean", "clean", "--snr", "3"), 2, "--snr needs --noise"),
+        (("--noisy", "noisy", "--clean", "clean", "--seed", "3"), 2, "--seed needs --noise"),
+        (
+            ("--noisy", "noisy", "--clean", "clean", "--cache", "a", "--no-cache"),
+            2,
+            "--cache cannot be combined",
+        ),
         (("--noisy", "noisy", "--clean", "clean", "--measure", "mos"), 2, "choose from pesq_wb"),
         (("--noisy", "noisy"), 2, "only DNSMOS is available"),
         (("--noisy", "noisy", "--measure", "stoi"), 2, "stoi needs --clean"),

@@ -7,7 +7,8 @@ import sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from conftest import hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from segan_cli.errors import CorpusError, SeganError
+from segan_cli.errors import AudioError, CorpusError, SeganError
 from segan_cli.evaluation.cases import (
     Cases,
     from_folders,
@@ -27,7 +28,7 @@ from segan_cli.evaluation.cases import (
     unique_cases,
 )
 from segan_cli.evaluation.compare import compare_reports, load_report
-from segan_cli.evaluation.page import worst_to_best
+from segan_cli.evaluation.page import to_html, worst_to_best
 from segan_cli.evaluation.report import build_report, measure_label, to_csv, to_markdown
 from segan_cli.evaluation.run import CaseScores, Scorer, evaluate, scores_of
 from segan_cli.evaluation.scoring import ScoreCache, estimate_delay, score
@@ -487,6 +488,35 @@ def test_a_report_goes_to_every_format(pairs):
     assert float(lines[1].split(",")[2]) == report["files"][0]["scores"]["noisy"]["si_sdr_db"]
     page = to_markdown(report)
     assert f"| noisy | {report['summary']['noisy']['stoi']['mean']:.3f} [" in page
+
+
+def test_a_file_whose_name_is_that_of_several_recordings_is_used_for_none(pairs):
+    for side in ("noisy", "clean"):
+        for folder in "ab":
+            (pairs / "set" / side / folder).mkdir(parents=True)
+            shutil.copy(pairs / side / f"u{'ab'.index(folder)}.wav", pairs / "set" / side / folder / "x.wav")
+        shutil.copy(pairs / side / "u2.wav", pairs / "set" / side / "y.wav")
+    (pairs / "out").mkdir()
+    for name, source in (("x", "u0"), ("y", "u2")):
+        shutil.copy(pairs / "clean" / f"{source}.wav", pairs / "out" / f"{name}.wav")
+    matched, skipped = match_enhanced(pairs / "out", from_folders(pairs / "set" / "noisy", pairs / "set" / "clean").all)
+    assert matched == {"y": pairs / "out" / "y.wav"}
+    assert skipped == [
+        f"{pairs / 'out' / 'x.wav'}: matches several noisy files, such as that of {name}" for name in ("a/x", "b/x")
+    ]
+
+
+def test_a_signal_that_is_not_finite_is_silent_in_the_page(pairs):
+    samples, rate_hz = soundfile.read(pairs / "noisy" / "u0.wav", dtype="float32")
+    samples[5] = np.nan
+    soundfile.write(pairs / "noisy" / "u0.wav", samples, rate_hz, "FLOAT")
+    result = run(pairs, {"half": Halved()})
+    content = build_report(result, {"command": "segan evaluate"})
+    assert content["summary"]["noisy"]["stoi"]["undefined"] == 1
+    assert "u0" in to_html(content, result)
+    failing = SimpleNamespace(enhance=Mock(side_effect=AudioError("some samples are NaN")))
+    skipped = run(pairs, {"failing": failing}).inputs["skipped"]
+    assert skipped[0] == "u0 by failing: some samples are NaN"
 
 
 def test_two_reports_are_compared_file_by_file(pairs, tmp_path):

@@ -1,6 +1,7 @@
 """Every corpus is recognised for what it is, down to the last broken file, and no voice is on both sides of a split."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,10 +90,10 @@ def test_named_validation_data_is_excluded_from_training(tmp_path):
     (tmp_path / "mine" / "copy.wav").write_bytes((subset / "19" / "7" / "19-7-0000.flac").read_bytes())
     sources = open_all(tmp_path, speech=[tmp_path / "libri"], valid_speech=[subset / "26", tmp_path / "mine"])
     groups, digests, names = held(sources, "speakers", 0)
-    assert groups == {"librivox:19", "librivox:27"}
-    assert len(names) == 7  # eight of the two, less the copy
+    assert groups == {"librivox:27"}  # the copy is of a voice that is in validation, too
+    assert len(names) == 4
     assert not digests & held(sources, "speakers", 1)[1]
-    assert "5 recordings" in sources.notes[0]
+    assert "8 recordings" in sources.notes[0]
     with pytest.raises(CorpusError, match="all speakers"):
         open_all(tmp_path, speech=[subset / "26"], valid_speech=[subset])
 
@@ -117,6 +118,57 @@ def test_a_split_is_kept_when_data_is_added(tmp_path):
     (tmp_path / "split.json").write_text("[]")
     with pytest.raises(CorpusError, match=r"split\.json"):
         load_split(tmp_path / "split.json")
+
+
+def test_a_split_is_kept_when_one_speaker_becomes_two(tmp_path):
+    """The first start held out recordings of the only speaker."""
+    rows = [f"{name}{i}.wav,{name}" for name in ("ann", "bob") for i in range(4)]
+    for i, row in enumerate(rows):
+        speak(tmp_path / row.partition(",")[0], i)
+    (tmp_path / "m.csv").write_text("\n".join(["path,speaker", *rows[:4]]) + "\n")
+    first = open_all(tmp_path, speech=[tmp_path / "m.csv"])
+    save_split(tmp_path / "split.json", first.splits)
+    (tmp_path / "m.csv").write_text("\n".join(["path,speaker", *rows]) + "\n")
+    again = open_all(tmp_path, load_split(tmp_path / "split.json"), speech=[tmp_path / "m.csv"])
+    assert held(again, "speakers", 1)[1] == held(first, "speakers", 1)[1]
+    assert len(held(again, "speakers", 0)[2]) == len(held(first, "speakers", 0)[2]) + 4
+
+
+def test_recordings_of_a_training_never_move_to_validation(tmp_path):
+    noises(tmp_path / "noise")
+    plain(tmp_path / "corpus")
+    data = {"speech": [tmp_path / "corpus"], "noise": [tmp_path / "noise"]}
+    first = open_all(tmp_path, **data)
+    save_split(tmp_path / "split.json", first.splits)
+    for name in held(first, "noise", 1)[2]:
+        Path(name).unlink()
+    soundfile.write(tmp_path / "noise" / "new.wav", hiss(1.0, seed=90), 16_000)
+    with pytest.raises(CorpusError, match="none of this run's noise for validation are in its data any more"):
+        open_all(tmp_path, load_split(tmp_path / "split.json"), **data)
+    for path in [*(tmp_path / "noise").rglob("*.wav")][1:]:
+        path.unlink()
+    alone = open_all(tmp_path, **data)  # all of a single recording is for training …
+    save_split(tmp_path / "split.json", alone.splits)
+    for i in range(3):
+        soundfile.write(tmp_path / "noise" / f"more{i}.wav", hiss(1.0, seed=91 + i), 16_000)
+    again = open_all(tmp_path, load_split(tmp_path / "split.json"), **data)  # … and stays so
+    assert [len(side) for side in again.splits["noise"]] == [4, 0]
+
+
+@pytest.mark.parametrize("rows", [("a.wav,one,0,1", "a.wav,two,1,2"), ("a.wav,one,0,1", "./a.wav,two,1,2")])
+def test_parts_of_one_noise_file_stay_on_one_side(tmp_path, rows):
+    plain(tmp_path / "corpus")
+    (tmp_path / "noise").mkdir()
+    for i, name in enumerate("abc"):
+        soundfile.write(tmp_path / "noise" / f"{name}.wav", hiss(2.0, seed=i), 16_000)
+    table = ["path,recording,start,end", *rows, "b.wav,three,0,1"]
+    (tmp_path / "noise" / "m.csv").write_text("\n".join(table) + "\n")
+    for seed in range(4):
+        data = {"speech": [tmp_path / "corpus"], "noise": [tmp_path / "noise" / "m.csv", tmp_path / "noise"]}
+        sources = open_all(tmp_path, seed=seed, **data)
+        digests = [held(sources, "noise", side)[1] for side in (0, 1)]
+        assert digests[1]
+        assert not digests[0] & digests[1]
 
 
 def test_noises_cut_from_one_recording_share_a_group(tmp_path):
@@ -318,5 +370,5 @@ def test_float_files_beyond_full_scale_are_left_out(tmp_path):
 
 def test_a_split_whose_speakers_are_gone_is_an_error(tmp_path):
     plain(tmp_path / "corpus")
-    with pytest.raises(CorpusError, match="validation speakers are in its data"):
+    with pytest.raises(CorpusError, match="speakers for validation are in its data"):
         open_all(tmp_path, {"speakers": frozenset({"gone"})}, speech=[tmp_path / "corpus"])

@@ -373,6 +373,12 @@ def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
         (("--data", "pairs:0"), 2, "pairs:0: weight 0; it must lie between 0.001"),
         (("--data", "pairs", "--noise", "pairs/noisy"), 1, "omit --noise"),
         (("--data", "pairs", "--rir", "pairs/noisy"), 1, "already contains noisy/clean pairs; omit --rir"),
+        (
+            ("--data", "pairs", "--valid-noise", "pairs/noisy"),
+            1,
+            "already contains noisy/clean pairs; omit --valid",
+        ),
+        (("--resume", "--run-dir", "old", "--width", "0.5"), 2, "--width has no effect with --resume"),
         (("--data", "s3://b/m.csv"), 1, "s3://b/m.csv: segan train reads local files only"),
         (("--data", "s3://b/in"), 1, "s3://b/in: segan train reads local files only"),
         (("--data", "pairs", "--set", "training.plugin_weights.none=1"), 2, "none"),

@@ -86,6 +86,8 @@ def find_cases(arguments: SimpleNamespace) -> Cases:
         "--data cannot be combined with --noisy, --clean or --noise.": bool(data and (noisy or clean or noise)),
         "--noise needs --clean, and cannot be combined with --noisy.": bool(noise and (noisy or not clean)),
         "--snr needs --noise.": bool(arguments.snrs and not noise),
+        "--seed needs --noise.": bool(arguments.seed and not noise),
+        "--cache cannot be combined with --no-cache.": bool(arguments.cache and arguments.no_cache),
         "Nothing to score; use --noisy and --clean, --data, or --clean and --noise.": not (data or noise or noisy),
     })  # fmt: skip
     if data is not None:

@@ -122,6 +122,8 @@ def train(**options: Any) -> None:
     require_extra("train", "segan train")
     if resume:
         check_resumable(run_dir, init)
+    if resume and given.width is not None and given.preset is None and given.recipe is None:
+        raise ConfigError("--width has no effect with --resume, which keeps the network; leave it out")
     base = str(run_dir / "recipe.toml") if run_dir and resume and given.recipe is None else given.recipe
     of_recipe, model = {name: options[name] for name in RECIPE_OPTIONS}, None if base else init
     recipe = resolve_recipe(base, given.preset, given.width, model, of_recipe, given.assignments)

@@ -20,7 +20,6 @@ LARGE_SHARE = 5 * VALIDATION_SHARE  # fraction of the speech in validation that 
 
 Groups = frozenset[str]
 Split = dict[str, Groups]  # "speakers", "noise", "rirs" → groups in validation
-NO_GROUPS: Groups = frozenset()
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,16 @@ def load_training_data(
     pool = loader.load(data.speech, data.noise, data.rirs, "training")
     named = loader.load(data.valid_speech, data.valid_noise, (), "validation")
     unused = [option for option, given in (("--noise", data.noise), ("--rir", data.rirs)) if given]
+    if data.valid_noise and all(recording.noisy is not None for recording in named.speech.all):
+        unused.append("--valid-noise")
     if unused and all(recording.noisy is not None for recording in pool.speech.all):
         raise CorpusError(f"{data.speech[0]}: already contains noisy/clean pairs; omit {' and '.join(unused)}")
-    training, validation, notes = split_pool(pool, named, seed, previous or {})
+    previous = previous or {}
+    speech = merge_groups(pool.speech, named.speech, previous.get("speakers"))
+    noise = merge_groups(pool.noise, named.noise, previous.get("noise"))
+    rirs = merge_groups(pool.rirs, named.rirs, previous.get("rirs"))
+    pool, named = (RecordingPool(*side) for side in zip(speech, noise, rirs, strict=True))
+    training, validation, notes = split_pool(pool, named, seed, previous)
     return TrainingData(
         ExampleSource(training.speech, training.noise, training.rirs, mixing, cache.rate_hz),
         ExampleSource(validation.speech, validation.noise, validation.rirs, mixing, cache.rate_hz),
@@ -73,7 +79,7 @@ def split_pool(
         if n := len(pool.speech) - len(speech):
             notes.append(f"excluded {counted(n, 'recording')} from training: validation has the same speaker or file")
     else:
-        speech, held_out_speech = hold_out_speakers(pool.speech, seed, previous.get("speakers", NO_GROUPS), notes)
+        speech, held_out_speech = hold_out_speakers(pool.speech, seed, previous.get("speakers"), notes)
     if len(named.noise):
         noise, held_out_noise = exclude(pool.noise, named.noise), named.noise
         if len(pool.noise) and not len(noise):
@@ -81,42 +87,44 @@ def split_pool(
         if n := len(pool.noise) - len(noise):
             notes.append(f"excluded {counted(n, 'noise')} from training: validation has the same recordings")
     else:
-        noise, held_out_noise = hold_out(pool.noise, seed, previous.get("noise", NO_GROUPS))
+        noise, held_out_noise = hold_out(pool.noise, "noise", seed, previous.get("noise"))
         if len(noise) and not len(held_out_noise):
             notes.append("there is only one noise recording, so validation uses generated noise")
-    rirs, held_out_rirs = hold_out(pool.rirs, seed, previous.get("rirs", NO_GROUPS))
+    rirs, held_out_rirs = hold_out(pool.rirs, "rirs", seed, previous.get("rirs"))
     validation = RecordingPool(held_out_speech, held_out_noise, held_out_rirs)
     return RecordingPool(speech, noise, rirs), validation, notes
 
 
 def exclude(training: Recordings, validation: Recordings) -> Recordings:
-    """The training recordings that share neither a group nor their content with validation."""
-    groups, digests = validation.groups(), {recording.entry.digest for recording in validation.all}
-    return training.where(lambda recording: recording.group not in groups and recording.entry.digest not in digests)
+    """The training recordings whose group is not in validation."""
+    groups = validation.groups()
+    return training.where(lambda recording: recording.group not in groups)
 
 
 def hold_out_speakers(
-    speech: Recordings, seed: int, previous: Groups, notes: list[str]
+    speech: Recordings, seed: int, previous: Groups | None, notes: list[str]
 ) -> tuple[Recordings, Recordings]:
-    """Hold out the `previous` or new speakers, or recordings if there is only one; adds notes for the user."""
-    speech = merge_groups(speech)
-    if len(speech.groups()) < 2:
+    """Hold out the `previous` or new speakers, or recordings if there is or was only one; adds notes for the user."""
+    held_out_recordings = previous is not None and previous <= {recording.name for recording in speech.all}
+    if len(speech.groups()) < 2 or (previous and held_out_recordings):
         if len(speech) < 2:
             raise CorpusError("a single recording cannot be split for validation; add more, or use --valid-data")
         speech = Recordings(tuple(replace(recording, group=recording.name) for recording in speech.all))
         notes.append("there is only one speaker, so validation holds out recordings: its scores are for a known voice")
-    if previous and not previous & speech.groups():
-        raise CorpusError("none of this run's validation speakers are in its data any more; restore them")
-    training, validation = hold_out(speech, seed, previous)
+    training, validation = hold_out(speech, "speakers", seed, previous)
     share = validation.n_samples() / speech.n_samples()
     if share > LARGE_SHARE:
         notes.append(f"validation holds {share:.0%} of the speech (the smallest speaker); see --valid-data")
     return training, validation
 
 
-def hold_out(recordings: Recordings, seed: int, previous: Groups) -> tuple[Recordings, Recordings]:
-    """Recordings for training, and those whose groups validated before, or whose groups are newly drawn."""
-    groups = previous & recordings.groups() or draw_groups(recordings, seed)
+def hold_out(recordings: Recordings, kind: str, seed: int, previous: Groups | None) -> tuple[Recordings, Recordings]:
+    """Recordings for training, and those whose groups validated before or, if there was no start, are drawn now."""
+    groups = draw_groups(recordings, seed) if previous is None else previous & recordings.groups()
+    if previous and not groups:
+        raise CorpusError(
+            f"none of this run's {kind} for validation are in its data any more; restore their folders and names"
+        )
     validation = recordings.where(lambda recording: recording.group in groups)
     return recordings.where(lambda recording: recording.group not in groups), validation
 
@@ -146,8 +154,10 @@ def draw_groups(recordings: Recordings, seed: int) -> Groups:
     return frozenset(drawn)
 
 
-def merge_groups(recordings: Recordings) -> Recordings:
-    """The same recordings, with groups merged that contain the same file."""
+def merge_groups(
+    training: Recordings, validation: Recordings, previous: Groups | None
+) -> tuple[Recordings, Recordings]:
+    """The same recordings, with groups merged that contain the same file; names of `previous` groups are kept."""
     parent: dict[str, str] = {}
 
     def root(group: str) -> str:
@@ -157,11 +167,16 @@ def merge_groups(recordings: Recordings) -> Recordings:
         return group
 
     first_group: dict[str, str] = {}  # by digest
-    for recording in recordings.all:
+    for recording in (*training.all, *validation.all):
         group = root(recording.group)
         other = root(first_group.setdefault(recording.entry.digest, group))
-        parent[max(group, other)] = min(group, other)
-    return Recordings(tuple(replace(recording, group=root(recording.group)) for recording in recordings.all))
+        kept, merged = sorted((group, other), key=lambda name: (name not in (previous or ()), name))
+        parent[merged] = kept
+    first, second = (
+        Recordings(tuple(replace(recording, group=root(recording.group)) for recording in side.all))
+        for side in (training, validation)
+    )
+    return first, second
 
 
 def save_split(path: Path, splits: dict[str, tuple[Recordings, Recordings]]) -> None:

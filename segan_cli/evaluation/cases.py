@@ -191,15 +191,18 @@ def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path 
     files: dict[str, list[Path]] = {}
     for path in audio_below(folder):
         files.setdefault(relative_name(folder, path), []).append(path)
+    noisy_paths = [case.noisy.path if isinstance(case.noisy, FilePart) else case.noisy for case in cases]
+    n_recordings = Counter(composed(path.stem) for path in set(noisy_paths) if isinstance(path, Path))  # by stem
     matched: dict[str, Path | FilePart] = {}
     skipped = []
-    for case in cases:
+    for case, noisy in zip(cases, noisy_paths, strict=True):
         span = case.noisy.span if isinstance(case.noisy, FilePart) else None
-        noisy = case.noisy.path if isinstance(case.noisy, FilePart) else case.noisy
         stem = case.name if isinstance(noisy, NoiseMix) else composed(noisy.stem)
         name = case.name if case.name in files else stem
         paths = files.get(name, [])
-        if len(paths) == 1:
+        if paths and name != case.name and n_recordings[stem] > 1:
+            skipped.append(f"{paths[0]}: matches several noisy files, such as that of {case.name}")
+        elif len(paths) == 1:
             matched[case.name] = FilePart(paths[0], span) if span is not None and name == stem else paths[0]
         else:
             skipped.append(f"{folder}: {'several files' if paths else 'no file'} for {case.name}")

@@ -87,6 +87,6 @@ def encode_versions(scored: CaseScores, load: Loader, rate_hz: int) -> list[dict
     for name, source in sources.items():
         if source is not None:
             samples, content = load(source, rate_hz).samples[: round(MAX_SOUND_S * rate_hz)], io.BytesIO()
-            soundfile.write(content, np.clip(samples, -1.0, 1.0), rate_hz, "PCM_16", format="FLAC")
+            soundfile.write(content, np.clip(np.nan_to_num(samples), -1.0, 1.0), rate_hz, "PCM_16", format="FLAC")
             versions.append({"name": printable(name), "audio": base64.b64encode(content.getvalue()).decode()})
     return versions

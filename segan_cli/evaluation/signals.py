@@ -122,5 +122,7 @@ class Loader:
         noisy = self.load_noisy(source.noisy, rate_hz)
         try:
             return Signal(str(source), self.models[source.system].enhance(noisy.samples, rate_hz), noisy.recorded_hz)
+        except SeganError as error:
+            raise AudioError(f"{source}: {error}") from error
         except Exception as error:
             raise AudioError(in_words(error, str(source))) from error

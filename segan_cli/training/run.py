@@ -29,6 +29,7 @@ from segan_cli.training.distributed import Processes
 from segan_cli.training.loop import TrainingCallback, sampling_plan, train
 from segan_cli.training.state import TrainState
 
+NEW_MIXES = "move validation.jsonl, log.jsonl and best.safetensors away to draw new mixes"
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's messages
 MAX_WORKERS = 8  # processes that render segments by default, measured to suffice for one GPU (docs/training.md)
 LOCAL_RANK, LOCAL_WORLD_SIZE = "LOCAL_RANK", "LOCAL_WORLD_SIZE"  # environment variables of torchrun
@@ -164,7 +165,7 @@ def validation_mixes(data: TrainingData, training: TrainingConfig, path: Path) -
         return [data.validation.render(spec) for spec in specs]
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         reason = f"needs {error.args[0]}, which the data no longer holds" if isinstance(error, KeyError) else str(error)
-        raise CorpusError(f"{path}: {reason}; restore it, or remove {path.name} to draw new mixes") from error
+        raise CorpusError(f"{path}: {reason}; restore it, or {NEW_MIXES}") from error
 
 
 def check_mixes(path: Path, n_wanted: int) -> None:
@@ -173,7 +174,7 @@ def check_mixes(path: Path, n_wanted: int) -> None:
     if n_drawn != n_wanted:
         raise TrainingError(
             f"{path}: has {n_drawn} mixes, not {n_wanted}; scores of different numbers of mixes cannot be compared, so"
-            f" keep validation_mixes={n_drawn}, or move {path.name}, log.jsonl and best.safetensors away"
+            f" keep validation_mixes={n_drawn}, or {NEW_MIXES}"
         )
 
 
