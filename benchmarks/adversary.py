@@ -84,9 +84,9 @@ def draw(results: dict[str, dict[str, float | None]]) -> None:
     first, *others = (name for name in results if name != NOISY)
     figure, panels = plt.subplots(1, len(GAINS), figsize=(11, 4), layout="constrained")
     for panel, (name, label) in zip(panels, GAINS.items(), strict=True):
-        for system in (first, *others):
+        for i, system in enumerate((first, *others)):
             x, y = (results[system][column] - results[first][column] for column in ("pesq_wb", name))  # type: ignore[operator]
-            panel.plot(x, y, "o", label=system)
+            panel.plot(x, y, "os^"[i // 10], label=system)  # there are ten colours
         panel.set(xlabel="change of PESQ-WB", ylabel=label)
         panel.margins(0.1)
         panel.grid(alpha=0.3)
