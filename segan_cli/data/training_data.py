@@ -105,8 +105,7 @@ def hold_out_speakers(
     speech: Recordings, seed: int, previous: Groups | None, notes: list[str]
 ) -> tuple[Recordings, Recordings]:
     """Hold out the `previous` or new speakers, or recordings if there is or was only one; adds notes for the user."""
-    held_out_recordings = previous is not None and previous <= {recording.name for recording in speech.all}
-    if len(speech.groups()) < 2 or (previous and held_out_recordings):
+    if len(speech.groups()) < 2 or (previous and previous <= speech.by_name.keys()):
         if len(speech) < 2:
             raise CorpusError("a single recording cannot be split for validation; add more, or use --valid-data")
         speech = Recordings(tuple(replace(recording, group=recording.name) for recording in speech.all))
