@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from multiprocessing import forkserver
 from multiprocessing.context import ForkContext
+from multiprocessing.forkserver import ForkServer
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -20,15 +22,17 @@ from segan_cli.backends import onnx
 from segan_cli.cli import main
 from segan_cli.process import workers
 
-WARM = multiprocessing.get_context("forkserver")  # has the libraries loaded; its children begin where `segan` begins
-WARM.set_forkserver_preload(
-    [
-        "segan_cli.cli.enhance", "segan_cli.cli.enhance_batch", "segan_cli.cli.outcomes", "segan_cli.cli.train",
-        "segan_cli.cli.training_reporter", "segan_cli.cli.evaluate", "segan_cli.enhancement.batch",
-        "segan_cli.enhancement.plan", "segan_cli.backends.onnx", "segan_cli.training.run", "segan_cli.evaluation.run",
-        "torch._dynamo", "s3fs", "pytest",
-    ]
-)  # fmt: skip
+LIBRARIES = [
+    "segan_cli.cli.enhance", "segan_cli.cli.enhance_batch", "segan_cli.cli.outcomes", "segan_cli.cli.train",
+    "segan_cli.cli.evaluate", "segan_cli.enhancement.batch", "segan_cli.enhancement.plan", "segan_cli.backends.onnx",
+    "segan_cli.evaluation.run", "s3fs", "pytest",
+]  # fmt: skip
+TORCH = ["segan_cli.cli.training_reporter", "segan_cli.training.run", "torch._dynamo"]
+
+LIGHT, HEAVY = ForkServer(), ForkServer()  # without and with torch, whose processes take longer to fork and to end
+LIGHT.set_forkserver_preload(LIBRARIES)
+HEAVY.set_forkserver_preload(LIBRARIES + TORCH)
+WARM = multiprocessing.get_context("forkserver")  # its processes begin where `segan` begins, with libraries loaded
 
 PATIENCE_S = 1_200  # after which a process hangs; a busy machine must not reach it
 onnx.TEST_TIMEOUT_S = onnx.CALL_TIMEOUT_S = PATIENCE_S
@@ -85,6 +89,9 @@ class Running:
         self.streams = [Path(self.folder.name, name) for name in ("stdout", "stderr")]
         place = (Path.cwd(), alone(**environment), self.streams)
         self.process = WARM.Process(target=_segan, args=(self.words[2:], *place, memory))
+        needs_torch = any(word in ("train", "export") or word.endswith(".safetensors") for word in self.words)
+        server = HEAVY if needs_torch else LIGHT
+        forkserver.connect_to_new_process = server.connect_to_new_process
         self.process.start()
 
     def wait_until(self, reached):

@@ -283,6 +283,16 @@ def test_reconstruction_losses_are_computed_after_deemphasis(batch):
     assert float((seen[0] - expected).norm() / expected.norm()) < 1e-2
 
 
+def test_the_reconstruction_loss_gets_the_enhanced_side_first(batch):
+    """Losses of perception are not symmetric."""
+    state = state_of(game={"weight": 0.0})
+    enhanced, calls, reconstruction = enhanced_by(state, batch), [], state.reconstruction
+    state.reconstruction = lambda *sides: calls.append(sides) or reconstruction(*sides)
+    train_step(state, lambda: batch)
+    torch.testing.assert_close(calls[0][0].detach(), enhanced)
+    torch.testing.assert_close(calls[0][1], batch.clean)
+
+
 def test_two_micro_batches_have_the_generator_gradient_of_the_whole(batch):
     found = []
     for gradient_accumulation_steps in (1, 2):
