@@ -160,6 +160,9 @@ def test_an_m4a_keeps_free_tags_cover_and_chapters(tmp_path):
     assert after["----:com.apple.iTunes:MOOD"] == [b"calm"]
     assert bytes(after["covr"][0]) == PNG
     assert "Chapter #0:0" in told(tmp_path / "out.m4a")
+    lost = ["chapters are left out, because .flac cannot store them"]
+    assert enhanced(source, tmp_path / "out.flac") == lost
+    assert FLAC(tmp_path / "out.flac").pictures[0].data == PNG
 
 
 def chunk(name, content):
