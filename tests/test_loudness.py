@@ -50,6 +50,11 @@ def true_peak_db(sound):
     return 20 * np.log10(np.abs(resample_poly(sound, 4, 1, axis=-1)).max())
 
 
+def test_sound_too_short_for_a_loudness_stays_as_it_is():
+    sound = 0.1 * (voice(0.2) + hiss(0.2))[None]
+    assert np.array_equal(normalised(sound, -23, 16_000)[0], sound)
+
+
 def test_low_peaks_are_not_limited():
     sound = 0.1 * (voice(4.0) + hiss(4.0))[None]
     scaled, warnings = normalised(sound, -36, 16_000)

@@ -272,6 +272,7 @@ def test_temporary_files_of_killed_processes_are_removed_later(place, tmp_path, 
     assert left.exists()  # as new as a file that is not locked yet
     other = tmp_path / "segan-notes-of-mine.wav"
     with scratch_file() as living:
+        assert living.stat().st_mode & 0o777 == 0o600
         for path in (left, other, living):
             path.touch()
             os.utime(path, (time.time() - 3_600,) * 2)

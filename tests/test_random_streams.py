@@ -76,6 +76,10 @@ def test_the_split_of_a_seed_stays_the_same_between_versions(seed, groups):
     assert draw_groups(SPEECH, seed) == groups
 
 
+def test_of_two_large_groups_the_smaller_is_held_out():
+    assert draw_groups(recordings("s", [25_000, 25_000, 20_000, 20_000]), 0) == {"s1"}
+
+
 @pytest.mark.parametrize(
     ("seed", "drawn"),
     [

@@ -274,8 +274,15 @@ def test_the_recordings_of_an_ogg_file_are_found_by_their_first_pages():
         Part((unended,), missing="its Ogg stream has no end")
     ]
     assert scan.scan_ogg(FileView(io.BytesIO(content), 0, len(content))) == [
-        Part((range(n),)), Part((range(n, len(content)),), missing="1 pages of its Ogg stream are missing")
+        Part((range(n),)), Part((range(n, len(content)),), missing="its Ogg stream lacks 1 page")
     ]  # fmt: skip
+
+
+def test_an_ogg_page_that_is_cut_counts_once():
+    pages = [page(2, 7, 0, b"OpusHead"), *(page(4 * (n == 3), 7, n, 400 * b"x") for n in (1, 2, 3))]
+    content = b"".join([*pages[:2], pages[2][:100], pages[3]])
+    (part,) = scan.scan_ogg(FileView(io.BytesIO(content), 0, len(content)))
+    assert part.missing == "its Ogg stream lacks 1 page"
 
 
 @pytest.mark.parametrize(
@@ -327,7 +334,7 @@ def test_a_wrong_xing_header_gets_the_counts_of_the_file_and_no_padding():
         (False, True, 0, None),
         (True, True, 0, "its Ogg stream has no end"),
         (False, False, 0, "its Ogg stream has no end"),
-        (False, True, 2, "2 pages of its Ogg stream are missing"),
+        (False, True, 2, "its Ogg stream lacks 2 pages"),
     ],
 )
 def test_an_ogg_stream_must_have_an_end_and_all_pages(cut, ended, missing_pages, missing):

@@ -41,7 +41,6 @@ from segan_cli.enhancement.high_band import (
     power,
 )
 from segan_cli.enhancement.segment_engine import SegmentEngine
-from segan_cli.enhancement.settings import Settings
 from segan_cli.networks.high_band import HighBandGenerator
 
 Array = NDArray[np.float32]
@@ -129,13 +128,13 @@ def band_powers(samples: Array) -> Array:
 
 def render(source: ExampleSource, n_mixes: int, seed: int) -> tuple[Array, Array]:
     """Features [mixes, frames, FEATURES], and the ratio of clean to noisy powers [mixes, frames, bands]."""
-    rng, enhancer = np.random.default_rng(seed), Enhancer(threads=1)
+    rng, enhancer = np.random.default_rng(seed), Enhancer(high_band="keep", threads=1)
     all_features, ratios = [], []
     for i in range(n_mixes):
         noisy, clean = source.render(source.draw(rng, SECONDS * RATE_HZ))
         clean, noise = vary(rng, clean, noisy - clean)
         noisy = clean + noise
-        engine, recorder = SegmentEngine(enhancer.network, Settings(high_band="keep"), RATE_HZ, 1), Recorder()
+        engine, recorder = SegmentEngine(enhancer.network, enhancer.settings, RATE_HZ, 1), Recorder()
         engine.high_band = HighBand(recorder, RATE_HZ, MODEL_HZ, 1, True)
         engine.push(noisy[None], last=True)
         features = np.concatenate(recorder.features)[: SECONDS * RATE_HZ // hop_of(RATE_HZ)]

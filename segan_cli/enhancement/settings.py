@@ -16,12 +16,12 @@ HighBandPolicy = Literal["denoise", "keep", "drop"]
 class Settings:
     """Settings of the enhancement."""
 
-    strength: float = 1.0  # from 0, the input, to 1, the output of the model
-    channels: Channels = "linked"  # "linked": all get the transfer function of their mean; "independent": each its own
-    high_band: HighBandPolicy = "denoise"  # for sound above the band of the model
-    precision: Precision = "fp32"  # of the layers of the network
-    batch: int | None = None  # segments per call of the network; None: chosen by the backend
-    seed: int = 0  # for the latents of every signal
+    strength: float  # from 0, the input, to 1, the output of the model
+    channels: Channels  # "linked": all get the transfer function of their mean; "independent": each its own
+    high_band: HighBandPolicy  # for sound above the band of the model
+    precision: Precision  # of the layers of the network
+    batch: int | None  # segments per call of the network; None: chosen by the backend
+    seed: int  # for the latents of every signal
 
     def __post_init__(self) -> None:
         if not isinstance(self.strength, int | float) or not 0 <= self.strength <= 1:

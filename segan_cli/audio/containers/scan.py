@@ -18,6 +18,7 @@ from segan_cli.audio.containers.chunks import (
     read_chunks,
 )
 from segan_cli.audio.containers.mpeg import ID3, TAG_MAGICS, frame_header, scan_mpeg, skip_id3
+from segan_cli.text import counted
 
 MAGIC = b"OggS"
 PAGE_HEADER = 27  # bytes before the segment table
@@ -57,9 +58,7 @@ def scan_ogg(view: FileView) -> list[Part]:
             cut = True
             break
         if view.at(stop, 4) not in (MAGIC, b"") and 0 < (following := view.find(MAGIC, position + 4)) < stop:
-            position = following  # this page is cut: another begins within it
-            if links:
-                links[-1].missing_pages += 1
+            position = following  # this page is cut: another begins within it, whose number tells what is missing
             continue
         if head[5] & FIRST_PAGE and (not links or not links[-1].only_headers):
             links.append(OggLink(position))
@@ -92,7 +91,7 @@ def ogg_part(link: OggLink, cut: bool) -> Part:
     pieces = (range(link.start, link.stop),)
     if cut or not link.ended:
         return Part(pieces, missing="its Ogg stream has no end")
-    missing = f"{link.missing_pages} pages of its Ogg stream are missing" if link.missing_pages else None
+    missing = f"its Ogg stream lacks {counted(link.missing_pages, 'page')}" if link.missing_pages else None
     return Part(pieces, missing=missing)
 
 
