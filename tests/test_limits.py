@@ -46,7 +46,8 @@ def test_the_table_of_limits_agrees_with_libsndfile(tmp_path):
     """In a process of its own, which may crash."""
     program = PROGRAM.format(pairs=PAIRS, rates=RATES_HZ, channels=CHANNELS, path=tmp_path / "file")
     words = [sys.executable, "-c", program]
-    run = subprocess.run(words, capture_output=True, text=True, env=alone(), check=False, timeout=PATIENCE_S)
+    environment = alone(TMPDIR=str(tmp_path))  # where libsndfile leaves files of ALAC
+    run = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=PATIENCE_S)
     assert (run.returncode, run.stderr) == (0, "")
 
 
