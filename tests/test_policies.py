@@ -18,6 +18,7 @@ from scipy.signal import butter, sosfiltfilt
 from segan_cli import Enhancer
 from segan_cli.audio.meter import LevelMeter
 from segan_cli.cli.outcomes import describe
+from segan_cli.enhancement import plot
 from segan_cli.enhancement.linked_channels import downmix_mid, stft
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, ConfigError, OutputError
@@ -234,6 +235,14 @@ def test_a_picture_shows_before_and_after(recording, tmp_path):
     assert picture.shape[:2] == (700, 1_950)
     before, after, removed = np.split(picture[:, 60:1_800, :3], 3, axis=1)
     assert min(np.abs(a - b).mean() for a, b in ((before, after), (after, removed), (before, removed))) > 0.01
+
+
+def test_a_column_of_a_picture_has_the_level_of_a_tone():
+    tone = 0.5 * np.sin(2 * np.pi * 100 / plot.FRAME * np.arange(plot.FRAME)).astype(np.float32)
+    low, high, level = plot.to_column(tone, 512, np.hanning(plot.FRAME).astype(np.float32))
+    assert (low, high) == pytest.approx((-0.5, 0.5), abs=1e-3)
+    assert level[100] == pytest.approx(20 * np.log10(0.5), abs=0.1)
+    assert level[400] < -90
 
 
 @pytest.mark.parametrize("ending", ["flac", "mp3", "wav"])

@@ -41,7 +41,7 @@ from segan_cli.process.workers import worker_pool
 from segan_cli.system import cpu_count
 from segan_cli.training import loop
 from segan_cli.training.batch import Batch, deemphasise, prepare
-from segan_cli.training.log import Throughput, ThroughputMeter, TrainingLog
+from segan_cli.training.log import Throughput, ThroughputMeter, TrainingLog, spectrogram_image
 from segan_cli.training.metricgan import pesq_quality
 from segan_cli.training.run import RunOptions, TrainingRun, explained_errors
 from segan_cli.training.state import PARTS, TrainState, learning_rate_factor, model_of, read_state
@@ -886,3 +886,14 @@ def test_compiled_networks_have_the_same_gradients(source, monkeypatch):
         state = TrainState(small, fast(compile=compiled))
         results.append(gradients(state, one_batch(source, state)))
     assert all(relative(a, b) < 1e-3 for a, b in zip(results[0][0], results[1][0], strict=True))
+
+
+def test_the_image_of_a_spectrogram_goes_from_the_floor_to_the_loudest_bin():
+    tone = np.sin(2 * np.pi * 1_000 * np.arange(8_000) / 16_000).astype(np.float32)
+    image = spectrogram_image(tone + 1e-2 * np.sin(2 * np.pi * 4_000 * np.arange(8_000) / 16_000).astype(np.float32))
+    column = image[0, ::-1, image.shape[2] // 2]  # from 0 Hz on
+    bins = len(column) - 1  # of 8 kHz
+    assert int(np.argmax(column)) == bins // 8
+    assert column[bins // 8] == pytest.approx(1, abs=0.01)
+    assert column[bins // 2] == pytest.approx(1 - 40 / 80, abs=0.01)
+    assert column[bins * 3 // 4] == 0
