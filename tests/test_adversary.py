@@ -396,12 +396,17 @@ def test_the_config_knows_the_properties_of_every_objective():
     assert [*SEPARABLE] == separable
 
 
-@pytest.mark.parametrize("objective", SEPARABLE)
-@pytest.mark.parametrize("options", [{}, {"mismatched_share": 0.25}, {"r1_weight": 2.0}, {"label_smoothing": 0.1}])
+@pytest.mark.parametrize(
+    ("objective", "options"),
+    [
+        (objective, options)
+        for objective in SEPARABLE
+        for options in ({}, {"mismatched_share": 0.25}, {"r1_weight": 2.0}, {"label_smoothing": 0.1})
+        if objective != "hinge" or "label_smoothing" not in options  # which has no label to smooth
+    ],
+)
 def test_real_and_fake_terms_of_a_separable_loss_add_up_to_the_joint_loss(objective, options):
     torch.manual_seed(0)
-    if objective == "hinge" and "label_smoothing" in options:
-        pytest.skip("no label to smooth")
     judge = adversary(small(norm="none").double(), objective=objective, separate_steps=True, **options)
     for parameter in judge.network.parameters():  # large enough for every term to count
         nn.init.normal_(parameter, std=0.3)

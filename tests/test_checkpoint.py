@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from segan_cli.backends.pretrained import find_model, pretrained_dir
 from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
 from segan_cli.config.model import ModelConfig
+from segan_cli.config.modelfile import check_size
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.schema import from_dict
 from segan_cli.config.training import TrainingConfig
@@ -140,3 +141,11 @@ def test_a_model_of_another_format_is_refused_in_one_line(saved, tmp_path):
     save_file(load_file(path), tmp_path / "later.safetensors", metadata=changed)
     with pytest.raises(CheckpointError, match=r"later\.safetensors: model format 99 is not supported"):
         load_model(tmp_path / "later.safetensors")
+
+
+def test_a_file_larger_than_a_model_may_be_is_refused(tmp_path):
+    path = tmp_path / "m.safetensors"
+    with path.open("wb") as file:
+        file.truncate((2 << 30) + (1 << 20))  # a hole
+    with pytest.raises(CheckpointError, match=r"^mine: 2049 MiB; the limit for models is 2048 MiB$"):
+        check_size(path, "mine")
