@@ -187,6 +187,19 @@ def test_a_truncated_video_is_refused(tmp_path, ending, video, sound, says):
     assert enhanced(tmp_path / f"in.{ending}", tmp_path / "whole.wav") == []
 
 
+def test_an_avi_file_whose_second_part_is_truncated_is_refused(tmp_path):
+    soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
+    ffmpeg("-i", tmp_path / "s.wav", "-c:a", "pcm_s16le", tmp_path / "in.avi")
+    content = (tmp_path / "in.avi").read_bytes()
+    part = b"RIFF" + (104).to_bytes(4, "little") + b"AVIXJUNK" + (92).to_bytes(4, "little") + bytes(92)
+    (tmp_path / "whole.avi").write_bytes(content + part)
+    assert enhanced(tmp_path / "whole.avi", tmp_path / "whole.wav") == []
+    (tmp_path / "cut.avi").write_bytes(content + part[:-10])
+    line = complaint(segan("enhance", tmp_path / "cut.avi", "-o", tmp_path / "out.wav"))
+    n = len(content) + 112
+    assert f"cut short: its header specifies {n} bytes, but the file has {n - 10}" in line
+
+
 def test_pictures_that_go_on_after_the_sound_are_no_reason_to_refuse_a_video(tmp_path):
     soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
     pictures = ("-f", "lavfi", "-i", "testsrc=duration=4:size=64x48:rate=25")

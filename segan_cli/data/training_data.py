@@ -43,10 +43,11 @@ def load_training_data(
     loader = CorpusLoader(cache, progress)
     pool = loader.load(data.speech, data.noise, data.rirs, "training")
     named = loader.load(data.valid_speech, data.valid_noise, (), "validation")
+    only_pairs = all(recording.noisy is not None for recording in pool.speech.all)
     unused = [option for option, given in (("--noise", data.noise), ("--rir", data.rirs)) if given]
     if data.valid_noise and all(recording.noisy is not None for recording in named.speech.all):
         unused.append("--valid-noise")
-    if unused and all(recording.noisy is not None for recording in pool.speech.all):
+    if unused and only_pairs:
         raise CorpusError(f"{data.speech[0]}: already contains noisy/clean pairs; omit {' and '.join(unused)}")
     previous = previous or {}
     speech = merge_groups(pool.speech, named.speech, previous.get("speakers"))
@@ -54,6 +55,8 @@ def load_training_data(
     rirs = merge_groups(pool.rirs, named.rirs, previous.get("rirs"))
     pool, named = (RecordingPool(*side) for side in zip(speech, noise, rirs, strict=True))
     training, validation, notes = split_pool(pool, named, seed, previous)
+    if only_pairs:
+        notes.append("all speech is in noisy/clean pairs: nothing is mixed, so --snr has no effect")
     return TrainingData(
         ExampleSource(training.speech, training.noise, training.rirs, mixing, cache.rate_hz),
         ExampleSource(validation.speech, validation.noise, validation.rirs, mixing, cache.rate_hz),

@@ -4,6 +4,7 @@ import re
 import subprocess
 from fractions import Fraction
 from pathlib import Path
+from typing import BinaryIO
 
 from segan_cli.audio.ffmpeg import program
 
@@ -70,10 +71,20 @@ def stated_size(path: Path) -> int | None:
     """Return the size in bytes that the header of an AVI or ASF file specifies; None if it specifies none."""
     with path.open("rb") as file:
         head = file.read(MAX_HEADER)
-    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
-        size = int.from_bytes(head[4:8], "little")
-        return size + 8 if 0 < size < 2**32 - 1 else None
+        if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+            return riff_end(file)
     place = head.find(FILE_PROPERTIES) if head.startswith(ASF) else -1
     if place < 0 or head[place + 88 : place + 89] != b"\2":  # seekable, not a broadcast
         return None
     return int.from_bytes(head[place + 40 : place + 48], "little")
+
+
+def riff_end(file: BinaryIO) -> int | None:
+    """Return where the RIFF parts of an AVI file end, one for each gigabyte; None if a size was not written."""
+    end = file.seek(0)
+    while (head := file.read(12))[:4] == b"RIFF" and head[8:] in (b"AVI ", b"AVIX"):
+        size = int.from_bytes(head[4:8], "little")
+        if not 0 < size < 2**32 - 1:
+            return None
+        end = file.seek(end + 8 + size)
+    return end
