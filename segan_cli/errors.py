@@ -3,7 +3,6 @@
 import errno
 import logging
 import sys
-from typing import Self
 
 from segan_cli.text import printable
 
@@ -24,21 +23,21 @@ ERRNO_MESSAGES = {
 class SeganError(Exception):
     """Base of all errors that the command line prints as one line."""
 
-    exit_code = 1  # 2 if options are wrong, whatever the files hold
+    exit_code = 1  # 2 if options are wrong, regardless of what the files contain
+
+    @property
+    def message(self) -> str:
+        """What is wrong and where, without the hint."""
+        return str(self.args[0])
 
 
 class HintedError(SeganError):
-    """An error whose last part, the advice, differs between the command line and Python."""
+    """An error with a hint, which differs between the command line and Python."""
 
-    default_hint: str
+    hint: str
 
-    def __init__(self, message: str, hint: str | None = None) -> None:
-        self.message = message
-        super().__init__(f"{message}; {hint or self.default_hint}")
-
-    def with_hint(self, hint: str) -> Self:
-        """Return the same error with other advice."""
-        return type(self)(self.message, hint)
+    def __str__(self) -> str:
+        return f"{self.message}; {self.hint}"
 
 
 class AudioError(SeganError):
@@ -48,7 +47,7 @@ class AudioError(SeganError):
 class TruncatedError(HintedError, AudioError):
     """A recording has less content than its header specifies."""
 
-    default_hint = "segan enhance --allow-truncated reads what is left"
+    hint = "segan enhance --allow-truncated reads what is left"
 
 
 class OutputError(SeganError):
@@ -64,7 +63,7 @@ class SameFileError(OutputError):
 class ExistsError(HintedError, OutputError):
     """A file exists and is not to be overwritten."""
 
-    default_hint = "add --force to overwrite it"
+    hint = "add --force to overwrite it"
 
 
 class CorpusError(SeganError):

@@ -64,6 +64,14 @@ def rewrite(path, change):
     soundfile.write(path, change(samples), rate_hz)
 
 
+def test_all_workers_are_busy(pairs):
+    pool = Mock()
+    score_all = Scorer(pool, {}, workers=20)
+    cases = from_folders(pairs / "noisy", pairs / "clean").all * 40
+    next(score_all(cases, QUICK, {}))
+    assert pool.submit.call_count > 20
+
+
 # What is compared
 
 
@@ -177,6 +185,11 @@ def test_rates_channels_and_lengths_are_unified_and_reported(pairs):
     assert inputs["truncated"] == 1
     assert len(inputs["skipped"]) == 1
     assert "u3.wav: 1.750 s but 2.000 s" in inputs["skipped"][0]
+    cut = pairs / "noisy" / "u0.wav"
+    cut.write_bytes(cut.read_bytes()[:-1_000])
+    (line,) = set(run(pairs).inputs["skipped"]) - set(inputs["skipped"])
+    assert line.startswith(f"{cut}: cut short")
+    assert "segan enhance" not in line
     for row, other in zip(result.cases, before.cases, strict=False):
         assert row.scores["noisy"] == pytest.approx(other.scores["noisy"], abs=0.02)
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from functools import partialmethod
+from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
@@ -216,6 +217,15 @@ def test_an_impossible_rate_is_refused_in_what_ffmpeg_decodes(path, tmp_path, mo
     ffmpeg(path, "-f", "lavfi", "-i", "sine=duration=0.1", tmp_path / "a.mka")
     with pytest.raises(AudioError, match="1000000000 Hz"), open_file(tmp_path / "a.mka"):
         pass
+
+
+def test_a_short_name_does_not_change_what_is_read_from_the_log(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ffmpeg(path, "-f", "lavfi", "-i", "sine=duration=0.5", tmp_path / "a.mka")
+    for name in ("e", "a", "0", "Audio"):
+        (tmp_path / name).write_bytes((tmp_path / "a.mka").read_bytes())
+        with open_file(Path(name)) as source:
+            assert (source.info.rate_hz, source.info.channels) == (44_100, 1)
 
 
 def test_the_format_is_recognised_by_content_and_not_by_name(path, tmp_path):

@@ -19,8 +19,9 @@ from mutagen.mp3 import MP3
 from mutagen.mp4 import MP4Tags
 
 from segan_cli.audio.libsndfile.writer import bit_rate
-from segan_cli.audio.sources import open_file
-from segan_cli.audio.tags import write_covers
+from segan_cli.audio.sources import open_file, open_stream
+from segan_cli.audio.tags import remove_gains, write_covers
+from segan_cli.errors import OutputError
 
 RATE = 16_000
 PNG = bytes.fromhex("89504e470d0a1a0a0000000d4948445200000001000000010802000000907753de") + b"\0" * 30
@@ -182,6 +183,7 @@ def found(path):
 
 BEXT = b"Z" * 338 + struct.pack("<Q", 12_345_678) + bytes(256)
 BESIDE = {b"bext": BEXT, b"iXML": b"<x>odd</x>!", b"LIST": b"INFOINAM\4\0\0\0abc\0", b"cue ": struct.pack("<I", 0)}
+LABELS = b"adtllabl" + struct.pack("<II", 8, 1) + b"one\0"  # of markers
 
 
 def timed(path, before=True):
@@ -205,8 +207,13 @@ def test_a_wav_keeps_the_chunks_around_its_samples(tmp_path, before):
 
 
 def test_a_time_code_is_converted_with_the_rate(tmp_path):
-    warnings = enhanced(timed(tmp_path / "in.wav"), tmp_path / "out.wav", "--rate", 24_000)
+    content = timed(tmp_path / "in.wav").read_bytes()[8:] + chunk(b"LIST", LABELS)
+    (tmp_path / "in.wav").write_bytes(chunk(b"RIFF", content))
+    assert enhanced(tmp_path / "in.wav", tmp_path / "same.wav") == []
+    assert LABELS in (tmp_path / "same.wav").read_bytes()
+    warnings = enhanced(tmp_path / "in.wav", tmp_path / "out.wav", "--rate", 24_000)
     assert warnings == ["markers are left out: the sampling rate changed"]
+    assert LABELS not in (tmp_path / "out.wav").read_bytes()
     chunks = found(tmp_path / "out.wav")
     assert struct.unpack_from("<Q", chunks[b"bext"], 338) == (12_345_678 // 2,)
     assert b"cue " not in chunks
@@ -413,6 +420,13 @@ def test_tags_about_the_level_are_kept_until_it_changes(tmp_path, before, after)
     assert kept_tags(target) == (True, False)
 
 
+def test_a_full_disk_while_gains_are_removed_is_an_error_of_the_output(tmp_path, monkeypatch):
+    with_gains(tmp_path / "a.flac")
+    monkeypatch.setattr(FLAC, "save", lambda self: (_ for _ in ()).throw(mutagen.MutagenError("disk full")))
+    with pytest.raises(OutputError, match=r"a\.flac: its tags cannot be written \(disk full\)"):
+        remove_gains(tmp_path / "a.flac", print)
+
+
 def test_the_loudness_in_a_bext_chunk_is_kept_unless_the_level_changes(tmp_path):
     bext = struct.pack("<346sH64s5h180s", b"Interview", 2, b"", -2300, 600, -100, -2000, -2100, b"")
     soundfile.write(tmp_path / "in.wav", voice(0.5), RATE)
@@ -450,6 +464,8 @@ def test_the_loss_of_a_b_format_layout_is_reported(tmp_path):
     (tmp_path / "in.wav").write_bytes(content.replace(guid, b_format, 1))
     (line,) = enhanced(tmp_path / "in.wav", tmp_path / "out.wav")
     assert line.startswith("its channel layout (ambisonic (B-format)) is lost")
+    with (tmp_path / "in.wav").open("rb") as stream, open_stream(stream) as source:
+        assert source.warnings == [line]
 
 
 @pytest.mark.parametrize(

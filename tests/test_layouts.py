@@ -360,6 +360,14 @@ def test_only_the_second_microphone_of_vctk_is_left_out_of_a_plain_folder(tmp_pa
     assert second.notes == ()
 
 
+@pytest.mark.parametrize("folder", ["recordings", "vctk/wav48_silence_trimmed"])
+def test_files_of_the_second_microphone_are_used_if_there_are_no_others(tmp_path, folder):
+    speak(tmp_path / folder / "p225" / "p225_001_mic2.wav", 0)
+    corpus = scan_speech(str(tmp_path / folder))
+    assert [utterance.path.name for utterance in corpus.utterances] == ["p225_001_mic2.wav"]
+    assert corpus.notes == ()
+
+
 def test_float_files_beyond_full_scale_are_left_out(tmp_path):
     for i in range(3):
         speak(tmp_path / "d" / f"s{i}" / "0.wav", i)

@@ -101,6 +101,9 @@ def test_outputs_have_the_requested_loudness(tmp_path):
         segan("enhance", tmp_path / "in.wav", "-o", tmp_path / "b.wav", "--loudness", -16, "--normalize", 0)
     )
     assert "give one" in line
+    soundfile.write(tmp_path / "six.wav", np.zeros((1_600, 6)), 16_000)
+    line = complaint(segan("enhance", tmp_path / "six.wav", "-o", tmp_path / "b.wav", "--loudness", -16))
+    assert "six.wav: --loudness supports up to 5 channels, not 6" in line
 
 
 def test_the_channels_of_quad_have_the_same_weight_left_and_right():

@@ -127,6 +127,7 @@ def test_the_result_line_has_both_bands_of_a_wide_recording():
     outcome = Outcome("a.wav", "b.wav", seconds=12.0, real_time_factor=0.1, noise_reduction_db=21.4)
     line = "b.wav: 0:12, 10 × real time, noise in pauses reduced by 21 dB"
     assert describe(outcome) == line
+    assert ", 0.25 × real time" in describe(replace(outcome, real_time_factor=4.0))
     wide = replace(outcome, noise_reduction_low_db=30.2, noise_reduction_high_db=15.9)
     assert describe(wide) == f"{line} (below 8 kHz by 30 dB, above by 16 dB)"
 

@@ -160,12 +160,14 @@ def test_enhance_file_returns_a_summary(enhancer, noisy, tmp_path):
 
 def test_errors_in_python_name_arguments_and_not_options(enhancer, noisy, tmp_path):
     noisy.write_bytes(noisy.read_bytes()[:-5_000])
-    with pytest.raises(TruncatedError, match=r"pass allow_truncated=True"):
+    with pytest.raises(TruncatedError, match=r"pass allow_truncated=True") as caught:
         enhancer.enhance_file(noisy, tmp_path / "clean.wav")
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     with pytest.raises(TruncatedError, match=r"allow_truncated=True"):
         enhancer(noisy)
     with pytest.warns(UserWarning, match="cut short"):
         enhancer.enhance_file(noisy, tmp_path / "clean.wav", allow_truncated=True)
+    assert Enhancer(strength=np.float32(0.5)).settings.strength == 0.5
     with pytest.raises(ConfigError, match="strength 2"):
         Enhancer(strength=2)
     with pytest.raises(ConfigError, match="model None; give a name, a path or a loaded model"):

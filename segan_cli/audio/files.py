@@ -76,7 +76,12 @@ def unkept_layout(path: Path) -> str | None:
         family = head[opus + 18]
         kind = "ambisonic" if family in AMBISONIC_OPUS else "without positions"
         return f"{kind} (Opus channel mapping family {family})"
-    return "ambisonic (B-format)" if AMBISONIC_WAV in wav_format(path) else None
+    return ambisonic_layout(wav_format(path))
+
+
+def ambisonic_layout(wav_format: bytes) -> str | None:
+    """Describe the layout of a WAV format chunk if it is ambisonic."""
+    return "ambisonic (B-format)" if AMBISONIC_WAV in wav_format else None
 
 
 def write_mask(file: soundfile.SoundFile, mask: int) -> bool:

@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.arrays import Array
-from segan_cli.errors import AudioError
 
 FRAME = 320  # samples, 20 ms at 16 kHz
 ACTIVE_SHARE = 0.05  # of the mean power, -13 dB, from which a frame counts as active
@@ -108,11 +107,8 @@ class LoudnessMeter:
     """Measures a recording block by block, by pyloudnorm in chunks of a minute, so that the memory does not grow."""
 
     def __init__(self, rate_hz: int, channels: int) -> None:
-        """Raises AudioError for more than five channels, for which the standard has no weights."""
         import pyloudnorm
 
-        if channels > MAX_LOUDNESS_CHANNELS:
-            raise AudioError(f"--loudness supports up to {MAX_LOUDNESS_CHANNELS} channels, not {channels}")
         self.rate_hz = rate_hz
         self.meter: Any = pyloudnorm.Meter(rate_hz)
         self.is_quad = channels == 4  # FL FR BL BR; pyloudnorm takes the third channel for the centre

@@ -20,7 +20,7 @@ from segan_cli.audio.ffmpeg.program import find_ffmpeg, is_playlist
 from segan_cli.audio.files import FFMPEG_EXTENSIONS, MPEG_AUDIO, AudioInfo, IntegrityCheck, check_shape, unkept_layout
 from segan_cli.audio.libsndfile.reader import is_native, open_audio, read_blocks
 from segan_cli.audio.wav import Encoding, PrependedStream, block_length, read_stream, read_wav_header
-from segan_cli.errors import AudioError, TruncatedError
+from segan_cli.errors import AudioError
 from segan_cli.storage.atomic import scratch_file
 from segan_cli.storage.remote import download, is_remote
 
@@ -123,6 +123,7 @@ def open_stream(
         n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes
         info = AudioInfo(encoding.rate_hz, encoding.channels, n_samples, "WAV", encoding.subtype, mask=encoding.mask)
         check = IntegrityCheck(name, allow_truncated, [])
+        info = check.without_layout(info, encoding.layout)
         yield Source(name, info, read_stream(stream, encoding, n_bytes, check), live=True, warnings=check.warnings)
         return
     with open_copied(stream, name, allow_truncated) as source:
@@ -151,8 +152,7 @@ def open_copy(save: Callable[[Path], None], suffix: str, name: str, allow_trunca
             with open_file(copy, allow_truncated) as source:
                 yield replace(source, name=name)
         except AudioError as error:
-            message = getattr(error, "message", str(error)).replace(str(copy), name)
-            raise (TruncatedError if isinstance(error, TruncatedError) else AudioError)(message) from error
+            raise type(error)(error.message.replace(str(copy), name)) from error
 
 
 def needs_ffmpeg(path: Path, parts: Sequence[Part]) -> bool:

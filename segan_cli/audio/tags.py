@@ -4,6 +4,7 @@ import base64
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,10 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
     """
     import mutagen
 
-    broken = (mutagen.MutagenError, *DAMAGED)
     try:
         before = None if is_avi(source) else mutagen.File(source)
         texts, covers = ({}, []) if before is None else (read_texts(before.tags), list(read_covers(before)))
-    except broken as error:
+    except (mutagen.MutagenError, *DAMAGED) as error:
         warn(f"its tags are left out, because they are damaged ({error})")
         return True
     if before is None or not (texts or covers or before.tags):
@@ -62,7 +62,7 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
     if after is None:
         warn(f"tags other than title, artist and the like are left out, because {target.suffix} cannot store them")
         return True
-    try:
+    with writing_tags(target):
         if after.tags is None:
             after.add_tags()
         if family(before.tags) == family(after.tags):
@@ -76,8 +76,6 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
         if not write_covers(after, covers):
             warn(f"its cover is left out, because {target.suffix} cannot store it")
         after.save(**({"v2_version": 3} if is_id3_v23(before.tags, after.tags) else {}))
-    except broken as error:
-        raise OutputError(f"{target}: its tags cannot be written ({error})") from error
     return True
 
 
@@ -89,12 +87,24 @@ def copy_video_tags(source: Path, target: Path, warn: Warn) -> None:
     if texts and after is None:
         lost.append(f"tags ({', '.join(sorted(texts))})")
     elif texts:
-        if after.tags is None:
-            after.add_tags()
-        write_texts(after.tags, texts)
-        after.save()
+        with writing_tags(target):
+            if after.tags is None:
+                after.add_tags()
+            write_texts(after.tags, texts)
+            after.save()
     if lost:
         warn(f"left out, because segan cannot write them to {target.suffix}: {', '.join(lost)}")
+
+
+@contextmanager
+def writing_tags(target: Path) -> Iterator[None]:
+    """Raise OutputError for mutagen's errors."""
+    import mutagen
+
+    try:
+        yield
+    except (mutagen.MutagenError, *DAMAGED) as error:
+        raise OutputError(f"{target}: its tags cannot be written ({error})") from error
 
 
 def open_tags(path: Path) -> Any:
@@ -123,9 +133,10 @@ def remove_gains(path: Path, warn: Warn) -> None:
         return
     names = [name for name in (getattr(file, "tags", None) or {}).keys() if GAIN.fullmatch(name)]  # noqa: SIM118
     if names:
-        for name in names:
-            del file.tags[name]
-        file.save(**({"v2_version": 3} if is_id3_v23(file.tags, file.tags) else {}))
+        with writing_tags(path):
+            for name in names:
+                del file.tags[name]
+            file.save(**({"v2_version": 3} if is_id3_v23(file.tags, file.tags) else {}))
         warn(GAINS_LEFT_OUT)
 
 

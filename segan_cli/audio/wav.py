@@ -11,7 +11,7 @@ import soundfile
 
 from segan_cli.arrays import Array
 from segan_cli.audio.containers.chunks import RIFF_FORMS, read_chunks
-from segan_cli.audio.files import IntegrityCheck, nontrivial
+from segan_cli.audio.files import IntegrityCheck, ambisonic_layout, nontrivial
 from segan_cli.errors import AudioError
 
 BLOCK_S = 10.0  # of the longest block
@@ -35,6 +35,7 @@ class Encoding:
     channels: int
     subtype: str  # libsndfile's, one of BYTES
     mask: int = 0  # channel mask as in WAV; 0: not specified
+    layout: str | None = None  # one that no output keeps
 
     @property
     def frame_bytes(self) -> int:
@@ -88,7 +89,7 @@ def read_format(content: bytes, name: str) -> Encoding:
     subtype = SUBTYPES.get((tag, bits))
     if subtype is None:
         raise AudioError(f"{name}: WAV encoding {tag} with {bits} bits is not supported; convert the file to PCM")
-    encoding = Encoding(rate_hz, channels, subtype, nontrivial(channels, mask))
+    encoding = Encoding(rate_hz, channels, subtype, nontrivial(channels, mask), ambisonic_layout(content))
     if not channels or frame != encoding.frame_bytes:
         raise AudioError(f"{name}: the WAV stream's header contradicts itself ({channels} channels, frames of {frame})")
     return encoding

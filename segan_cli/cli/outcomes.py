@@ -108,7 +108,7 @@ class BatchReporter:
 def describe(outcome: Outcome) -> str:
     """Describe an enhanced recording in one line."""
     seconds, factor, reduction = outcome.seconds or 0.0, outcome.real_time_factor, outcome.noise_reduction_db
-    speed = f", {1 / factor:.0f} × real time" if factor else ""
+    speed = f", {1 / factor:{'.0f' if factor < 0.1 else '.2g'}} × real time" if factor else ""
     noise = f", noise in pauses reduced by {reduction:.0f} dB" if reduction is not None else ""
     low, high = outcome.noise_reduction_low_db, outcome.noise_reduction_high_db
     bands = "" if low is None or high is None else f" (below 8 kHz by {low:.0f} dB, above by {high:.0f} dB)"

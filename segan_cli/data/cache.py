@@ -23,7 +23,7 @@ from segan_cli.arrays import Array
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.meter import active_level
 from segan_cli.audio.sources import open_file
-from segan_cli.errors import AudioError, CorpusError, TruncatedError, in_words
+from segan_cli.errors import AudioError, CorpusError, in_words
 from segan_cli.process.stopping import UNFINISHED
 from segan_cli.system import cpu_count
 from segan_cli.text import utf8
@@ -236,10 +236,8 @@ def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, fl
                 clipped += count_clipped(mono[0])
                 n += mono.shape[1]
                 parts.append(to_int16(resampler.push(mono)))
-    except TruncatedError as error:
-        return error.message
     except AudioError as error:
-        return str(error)
+        return error.message
     except Exception as error:  # from any decoder; other files can still be used
         return in_words(error, str(path))
     parts.append(to_int16(resampler.push(np.zeros((1, 0), np.float32), last=True)))

@@ -83,7 +83,7 @@ def scan_speech(path: str) -> Corpus:
         raise CorpusError(f"{path}: contains {other.name} besides speech; give the speech folder, and use --noise")
     files = audio_below(root)
     second = {file for file in files if file.stem.endswith("_mic2") and VCTK.match(file.stem)}  # microphone, of VCTK
-    used = files if root.name.endswith("_mic2") else [file for file in files if file not in second]
+    used = files if root.name.endswith("_mic2") else [file for file in files if file not in second] or files
     groups, known = group_speakers(root, used)
     utterances = (Utterance(file, group) for file, group in zip(used, groups, strict=True))
     notes = (*note_microphones(root, files, used), *other_files(root))
@@ -141,7 +141,7 @@ def _vctk(path: str, root: Path) -> Corpus | None:
         folder = root if root.name == name else root / name
         if folder.is_dir():
             files = audio_below(folder)
-            used = [file for file in files if not file.stem.endswith("_mic2")]
+            used = [file for file in files if not file.stem.endswith("_mic2")] or files
             utterances = (Utterance(file, f"vctk:{file.relative_to(folder).parts[0]}") for file in used)
             return Corpus(path, layout, tuple(utterances), notes=note_microphones(folder, files, used))
     return None

@@ -6,6 +6,7 @@ import warnings
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast, overload
 
@@ -121,7 +122,8 @@ class Enhancer:
             with open_recording(cast(Recording, noisy)) as source:
                 blocks = [enhanced for _, enhanced in self.enhance_source(source)]
         except TruncatedError as error:
-            raise error.with_hint("enhance_file reads it with allow_truncated=True") from error
+            error.hint = "enhance_file reads it with allow_truncated=True"
+            raise
         samples = np.concatenate(blocks, axis=1)
         if not samples.size:
             raise AudioError(f"{source.name}: {NO_SAMPLES}")
@@ -191,9 +193,11 @@ class Enhancer:
             options = OutputOptions(force=force, allow_truncated=allow_truncated)
             outcome = enhance_recording(self.enhance_source, self.network.config, job, options)
         except TruncatedError as error:
-            raise error.with_hint("pass allow_truncated=True to read what is left") from error
+            error.hint = "pass allow_truncated=True to read what is left"
+            raise
         except ExistsError as error:
-            raise error.with_hint("pass force=True to overwrite it") from error
+            error.hint = "pass force=True to overwrite it"
+            raise
         for line in outcome.warnings:
             warnings.warn(f"{source}: {line}", stacklevel=2)
         return self.add_provenance(outcome)
@@ -202,14 +206,14 @@ class Enhancer:
         """Yield original and enhanced blocks [channels, n] of a recording; raises AudioError."""
         ahead = 0 if source.live else AHEAD
         stream = EnhancerStream(self.network, self.settings, source.info.rate_hz, source.info.channels, ahead)
-        for block in source.blocks:
+        end = np.zeros((source.info.channels, 0), np.float32)
+        for block in chain(source.blocks, [end]):
             try:
-                original, enhanced = stream.step(block)
+                original, enhanced = stream.step(block, last=block is end)
             except AudioError as error:
                 raise AudioError(f"{source.name}: {error}") from error
-            if enhanced.shape[1]:
+            if enhanced.shape[1] or block is end:
                 yield original, enhanced
-        yield stream.step(np.zeros((source.info.channels, 0), np.float32), last=True)
 
     @cached_property
     def model_sha256(self) -> str | None:

@@ -15,7 +15,7 @@ from segan_cli.arrays import Array
 from segan_cli.audio.files import NO_SAMPLES, VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.levels import Clip, TargetOptions, Warn, Write, normalised_loudness, normalised_peak
-from segan_cli.audio.meter import LevelMeter
+from segan_cli.audio.meter import MAX_LOUDNESS_CHANNELS, LevelMeter
 from segan_cli.audio.sinks import open_output, open_target
 from segan_cli.audio.sources import Source, cut, open_file, open_stream
 from segan_cli.audio.wav import Encoding
@@ -167,7 +167,7 @@ def enhance_recording(
             noisy = replace(noisy, first=excerpt.first(info.rate_hz))
         output_info = info.at(options.rate_hz or info.rate_hz)
         write = stack.enter_context(open_job_target(job, output_info, noisy, options, warn))
-        write = stack.enter_context(normalised(options, output_info, write, warn))
+        write = stack.enter_context(normalised(options, noisy.name, output_info, write, warn))
         path = options.residual
         write_residual = None if path is None else stack.enter_context(open_residual(path, info, options, warn))
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
@@ -195,11 +195,15 @@ def enhance_recording(
     )  # fmt: skip
 
 
-def normalised(options: OutputOptions, info: AudioInfo, write: Write, warn: Warn) -> AbstractContextManager[Write]:
-    """Write samples at the peak level or the loudness that is asked for, if one is."""
+def normalised(
+    options: OutputOptions, name: str, info: AudioInfo, write: Write, warn: Warn
+) -> AbstractContextManager[Write]:
+    """Write samples at the wanted peak level or loudness, if one is wanted; raises AudioError for many channels."""
     if options.normalize_db is not None:
         return normalised_peak(options.normalize_db, info.channels, write)
     if options.loudness_lufs is not None:
+        if info.channels > MAX_LOUDNESS_CHANNELS:
+            raise AudioError(f"{name}: --loudness supports up to {MAX_LOUDNESS_CHANNELS} channels, not {info.channels}")
         return normalised_loudness(options.loudness_lufs, info.rate_hz, info.channels, write, warn)
     return nullcontext(write)
 

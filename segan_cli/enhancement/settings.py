@@ -1,6 +1,7 @@
 """Settings of the enhancement."""
 
 from dataclasses import dataclass
+from numbers import Real
 from typing import Literal, get_args
 
 from segan_cli.backends.network import Precision
@@ -24,7 +25,7 @@ class Settings:
     seed: int  # for the latents of every signal
 
     def __post_init__(self) -> None:
-        if not isinstance(self.strength, int | float) or not 0 <= self.strength <= 1:
+        if not isinstance(self.strength, Real) or not 0 <= self.strength <= 1:
             raise ConfigError(f"strength {short_repr(self.strength)}; it must lie between 0 and 1")
         for name, kind in (("channels", Channels), ("high_band", HighBandPolicy), ("precision", Precision)):
             if getattr(self, name) not in get_args(kind):

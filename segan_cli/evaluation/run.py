@@ -20,6 +20,7 @@ from segan_cli.evaluation.signals import Denoiser, Loader, Output, SignalSource
 from segan_cli.measures.catalog import rate_for
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.process.workers import worker_pool
+from segan_cli.system import cpu_count
 
 Results = dict[str, ScoringResult | str]  # system → result, or the reason why there is none
 
@@ -107,8 +108,10 @@ def scores_of(cases: Sequence[CaseScores], system: str, measure: str) -> list[Sc
 class Scorer:
     """Scores the signals of cases: models run in this process, everything else in the processes of a pool."""
 
-    def __init__(self, pool: Executor, models: Mapping[str, Denoiser], cache: ScoreCache | None = None) -> None:
-        self.pool, self.load, self.cache = pool, Loader(models), cache
+    def __init__(
+        self, pool: Executor, models: Mapping[str, Denoiser], cache: ScoreCache | None = None, workers: int = 1
+    ) -> None:
+        self.pool, self.load, self.cache, self.workers = pool, Loader(models), cache, workers
 
     def __call__(self, cases: Sequence[Case], measures: tuple[str, ...], shifts: Shifts) -> Scored:
         """Yield case, system and result of every signal, in order; without measures, results have only the delay."""
@@ -117,7 +120,7 @@ class Scorer:
             for system, source in case.signals.items():
                 future = self.submit(case.clean, source, measures, shifts.get(system, 0))
                 queue.append((case.name, system, future))
-                if len(queue) > MAX_QUEUED:
+                if len(queue) > self.workers + MAX_QUEUED:
                     name, by, future = queue.popleft()
                     yield name, by, future.result()
         for name, by, future in queue:
@@ -131,7 +134,7 @@ class Scorer:
             degraded = self.load(source, rate_for(measures)) if isinstance(source, Output) else source
         except SeganError as error:
             failed: Future[ScoringResult | str] = Future()
-            failed.set_result(str(error))
+            failed.set_result(error.message)
             return failed
         return self.pool.submit(score, clean, degraded, measures, shift, self.cache)
 
@@ -164,7 +167,8 @@ def evaluate(
         return outcomes
 
     with ExitStack() as stack:
-        run = runner or Scorer(stack.enter_context(worker_pool(jobs)), models, cache)
+        workers = jobs or cpu_count()
+        run = runner or Scorer(stack.enter_context(worker_pool(workers)), models, cache, workers)
         delays = constant_delays(score_all(run, (), {}), names) if align else {}
         outcomes = score_all(run, measures, delays)
     scored, failed = collect(table, outcomes)

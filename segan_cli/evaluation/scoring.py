@@ -192,7 +192,7 @@ def score(
         signals = load(degraded, rate_hz), None if clean is None else load(clean, rate_hz)
         return _score(*signals, measures, shift * rate_hz // RATE_HZ, cache)
     except SeganError as error:
-        return str(error)
+        return error.message
     except Exception as error:
         return in_words(error, str(degraded))
 

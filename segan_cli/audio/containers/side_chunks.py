@@ -17,6 +17,7 @@ SAMPLE_CHUNKS = {  # chunks about the samples of one file, and padding
 TAG_CHUNKS = frozenset(("LIST", "id3", "ID3", "NAME", "AUTH", "ANNO", "(c)"))  # of WAV and AIFF: copied as tags
 ID3_CHUNKS = frozenset(("id3", "ID3"))
 MARKER_CHUNKS = (b"cue ", b"smpl", b"plst", b"MARK", b"INST")  # chunks that refer to samples by index
+LABELS = b"adtl"  # start of the LIST chunk with the names of markers
 TIME_REFERENCE = slice(338, 346)  # of a bext chunk (EBU Tech 3285): its time code, in samples since midnight
 VERSION, LOUDNESS = slice(346, 348), slice(412, 422)  # of a bext chunk: its version and, from version 2 on, loudness
 UNKNOWN_LOUDNESS = b"\xff\x7f" * 5  # in place of a loudness
@@ -51,7 +52,8 @@ def copy_chunks(
         view = FileView(before, 0, source.stat().st_size)
         chunks = [chunk for chunk in read_chunks(view) if chunk.name not in SAMPLE_CHUNKS]
         found = [replace(chunk, size=n) for chunk in chunks if (n := min(chunk.size, view.end - chunk.start))]
-        lost = [chunk for chunk in found if chunk.name in MARKER_CHUNKS and (rate != 1 or first is not None)]
+        markers = [chunk for chunk in found if chunk.name in MARKER_CHUNKS or view.at(chunk.start, 4) == LABELS]
+        lost = markers if rate != 1 or first is not None else []
         if lost:
             warn(f"markers are left out: {'the sampling rate changed' if first is None else 'this is an excerpt'}")
         found = [chunk for chunk in found if chunk not in lost]

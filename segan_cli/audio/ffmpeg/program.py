@@ -230,7 +230,7 @@ def parse_media(log: str) -> MediaInfo:
 def without_name(log: bytes, path: Path) -> str:
     """Decode a log without the name of a file, which may have lines that look like ffmpeg's."""
     name = bytes(b if b >= 32 or 8 <= b <= 13 else ord("?") for b in os.fsencode(path))  # as ffmpeg prints it
-    return log.replace(name, b"").decode("utf-8", "replace")
+    return log.replace(b"file:" + name, b"").decode("utf-8", "replace")
 
 
 def read_log(file: IO[bytes], path: Path | None = None) -> str:
