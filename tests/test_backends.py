@@ -185,7 +185,7 @@ def test_a_call_of_a_model_may_take_so_many_seconds_of_a_process_at_work():
             raise TimeoutError
 
     pool = SimpleNamespace(name="mine.onnx", end=lambda: ended.append(True))
-    with pytest.raises(CheckpointError, match=r"mine\.onnx: the model takes more than 3 s"):
+    with pytest.raises(CheckpointError, match=r"mine\.onnx: it takes more than 3 s"):
         ThreadPool._result(pool, Never(), 3)
     assert (waited, ended) == ([1.0, 1.0, 1.0], [True])
 

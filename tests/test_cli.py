@@ -167,7 +167,7 @@ def test_inputs_that_look_like_earlier_results_are_reported(tmp_path):
         soundfile.write(tmp_path / name, voice(0.2), 16_000)
     result = segan("enhance", tmp_path, "-o", tmp_path / "out")
     assert result.returncode == 0
-    assert f"{tmp_path / 'a-clean.wav'}: 1 earlier result among the inputs, enhanced again" in result.stderr
+    assert f"{tmp_path / 'a-clean.wav'}: enhancing 1 earlier result again" in result.stderr
     one = segan("enhance", tmp_path / "b-clean.wav", "-o", tmp_path / "out" / "b-clean.wav", "--skip-existing")
     assert one.stderr == f"{tmp_path / 'out' / 'b-clean.wav'}: exists, skipped\n"
 

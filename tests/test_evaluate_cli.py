@@ -53,7 +53,7 @@ def test_unusable_files_are_skipped_and_the_rest_is_scored(pairs, folders):
     assert json.loads(result.stdout)["recordings"] == 2
     lines = result.stderr.splitlines()
     assert sum(line.startswith("skipped: ") for line in lines) == 2
-    assert lines[-1] == "segan: files of 2 of 4 recordings were skipped; --json lists all"
+    assert lines[-1] == "segan: 2 of 4 recordings had skipped files; --json lists all"
 
 
 def test_a_file_that_one_system_lacks_is_counted_once(pairs, folders, tmp_path):
@@ -64,7 +64,7 @@ def test_a_file_that_one_system_lacks_is_counted_once(pairs, folders, tmp_path):
     result = segan("evaluate", *folders, *systems, "--measure", "lsd_db", "--json")
     assert result.returncode == 1
     assert json.loads(result.stdout)["recordings"] == 4
-    assert result.stderr.splitlines()[-1] == "segan: files of 1 of 4 recordings were skipped; --json lists all"
+    assert result.stderr.splitlines()[-1] == "segan: 1 of 4 recordings had skipped files; --json lists all"
 
 
 def test_existing_files_and_folders_may_have_an_equals_sign_in_their_names(pairs, folders, tmp_path, monkeypatch):

@@ -162,7 +162,7 @@ def test_the_time_code_of_an_excerpt_is_moved_to_its_start(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (("--start", "9"), 1, "noisy.wav: lasts 2.00 s; start before its end"),
+        (("--start", "9"), 1, "noisy.wav: --start 9 is beyond its end (2.00 s)"),
         (("--start", "x"), 2, "x; give seconds, MM:SS or HH:MM:SS, such as 90 or 1:30"),
         (("--start", "-1"), 2, "-1; give seconds"),
         (("--duration", "0"), 2, "the excerpt is empty"),
@@ -186,5 +186,5 @@ def test_a_pipe_that_ends_before_the_excerpt_is_refused_in_one_line(tmp_path):
         input=source.read_bytes()[:40] + b"\xff\xff\xff\xff" + source.read_bytes()[44:], capture_output=True,
     )  # fmt: skip
     assert result.returncode == 1
-    assert result.stderr.decode() == "segan: standard input: ends before second 60; start earlier\n"
+    assert result.stderr.decode() == "segan: standard input: --start 60 is beyond its end\n"
     assert not (tmp_path / "x.flac").exists()

@@ -137,7 +137,7 @@ def test_an_output_that_is_not_a_float_array_is_refused(tmp_path, kind, nodes, s
 def test_a_graph_that_crashes_the_runtime_is_refused(tmp_path):
     """It divides by the number of groups, which ends in a signal and in no error."""
     nodes = [node("ConvTranspose", "noisy", "taps", group=0, kernel_shape=[1])]
-    with pytest.raises(CheckpointError, match=r"m\.onnx: the model crashes ONNX Runtime"):
+    with pytest.raises(CheckpointError, match=r"m\.onnx: it crashes ONNX Runtime"):
         open_network(graph(tmp_path / "m.onnx", nodes, [constant("taps", [[[1.0]]])]))
 
 
@@ -174,7 +174,7 @@ def test_python_files_in_the_current_folder_are_not_run(pairs):
 
 def test_a_graph_that_does_not_end_is_stopped(tmp_path, monkeypatch):
     monkeypatch.setattr(onnx_backend, "TEST_TIMEOUT_S", 1)
-    with pytest.raises(CheckpointError, match=r"loop\.onnx: the model takes more than 1 s"):
+    with pytest.raises(CheckpointError, match=r"loop\.onnx: it takes more than 1 s"):
         open_network(graph(tmp_path / "loop.onnx", [endless()], [TRUE]))
     monkeypatch.undo()
     nodes, constants = late()
@@ -234,7 +234,7 @@ def test_a_broken_model_stops_a_folder_in_one_line(tmp_path):
         soundfile.write(tmp_path / "in" / f"{i}.wav", voice(1.0), 16_000)
     path = graph(tmp_path / "nan.onnx", [node("Div", "noisy", "zero")], [constant("zero", 0)])
     said = complaint(segan("enhance", tmp_path / "in", "-o", tmp_path / "out", "--model", path))
-    assert said == f"segan: {path}: the output of the model is not finite; use another"
+    assert said == f"segan: {path}: the output of the model is not finite; use another model"
     assert not (tmp_path / "out").exists()
 
 

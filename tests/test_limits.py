@@ -54,7 +54,7 @@ def test_the_table_of_limits_agrees_with_libsndfile(tmp_path):
 @pytest.mark.parametrize(
     ("name", "rate_hz", "channels", "line"),
     [
-        ("a.ogg", 400_000, 1, "Vorbis supports at most 200000 Hz, not 400000; add a lower --rate"),
+        ("a.ogg", 400_000, 1, "Vorbis supports at most 200000 Hz, not 400000; use a lower --rate"),
         ("a.opus", 44_100, 1, "Opus supports 8000, 12000, 16000, 24000 and 48000 Hz, not 44100; add --rate 48000"),
         ("a.mp3", 96_000, 2, "32000, 44100 and 48000 Hz, not 96000; add --rate 48000"),
         ("a.mp3", 5_000, 1, "not 5000; add --rate 8000"),

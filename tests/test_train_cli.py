@@ -152,7 +152,9 @@ def test_a_run_folder_has_all_files_and_resumes_without_other_options(tmp_path, 
     assert (n, load_recipe(str(run / "recipe.toml")).training.steps) == (1, 6)
     log = lines(run)
     (run / "last.pt").unlink()
-    assert "contains no training to resume (last.pt is missing)" in complain("train", "--run-dir", run, "--resume")[0]
+    assert (
+        "contains no training run to resume (last.pt is missing)" in complain("train", "--run-dir", run, "--resume")[0]
+    )
     assert lines(run) == log
 
 
@@ -388,7 +390,7 @@ def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
             2,
             "weight is 0 in this recipe; add --set training",
         ),
-        (("--data", "pairs", "--resume", "--run-dir", "none"), 1, "none: contains no training to resume"),
+        (("--data", "pairs", "--resume", "--run-dir", "none"), 1, "none: contains no training run to resume"),
         (("--data", "pairs", "--run-dir", "file"), 1, "is not a folder"),
         (("--data", "pairs", "--run-dir", "file/run"), 1, "file"),
         (("--data", "pairs", "--device", "cuda"), 2, "device cuda: not available"),

@@ -45,7 +45,7 @@ FFMPEG_EXTENSIONS = VIDEO | MPEG_AUDIO | {
 }  # fmt: skip
 MEDIA = FFMPEG_EXTENSIONS | set(FORMATS)  # extensions that a folder is searched for
 CHECKED = {*FORMATS.values(), "WAVEX", "MPEG"}  # formats whose length is checked against the content
-NO_SAMPLES = "holds no samples; nothing was recorded in it"
+NO_SAMPLES = "contains no samples"
 NO_HEADER = {".raw": "raw samples have no header; pipe them in with --raw --rate HZ"}  # extension → what to do
 UNKNOWN_LENGTH = 1 << 62  # numbers of frames from here on mean that libsndfile does not know it
 SIGNED_8_BIT = ("FLAC", "AIFF", "CAF", "AU")  # formats whose 8-bit samples are signed
@@ -228,7 +228,7 @@ class IntegrityCheck:
         """Warn about a layout, if there is one, that no output keeps, and return the properties without it."""
         if layout is None:
             return info
-        self.warn(f"its channel layout ({layout}) is lost: players will treat them as loudspeaker channels")
+        self.warn(f"its channel layout ({layout}) is lost: players will treat its channels as loudspeaker channels")
         return replace(info, format="discrete", mask=0)  # not in loudspeaker order
 
     def check_length(

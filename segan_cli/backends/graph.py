@@ -120,12 +120,12 @@ def check_in_process(path: Path, name: str, timeout_s: float) -> None:
         done = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, timeout=timeout_s, check=False)
     except subprocess.TimeoutExpired as error:
         raise CheckpointError(
-            f"{name}: the model takes more than {timeout_s:g} s for a short test; use another"
+            f"{name}: it takes more than {timeout_s:g} s for a short test; use another model"
         ) from error
     if done.returncode == 1:
         raise CheckpointError(done.stdout.decode(errors="replace").strip() or f"{name}: the test of the model failed")
     if done.returncode:
-        raise CheckpointError(f"{name}: the model crashes ONNX Runtime (exit code {done.returncode}); use another")
+        raise CheckpointError(f"{name}: it crashes ONNX Runtime (exit code {done.returncode}); use another model")
 
 
 def main() -> None:

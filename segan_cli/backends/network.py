@@ -59,7 +59,7 @@ def check_device(name: str) -> None:
 def check_network(name: str, network: Runner) -> None:
     """Run a network on noise; raises CheckpointError when its output is not finite."""
     if not is_bounded(run_on_noise(network)):
-        raise CheckpointError(f"{name}: the output of the model is not finite; use another")
+        raise CheckpointError(f"{name}: the output of the model is not finite; use another model")
 
 
 def run_on_noise(network: Runner) -> Array:

@@ -46,7 +46,7 @@ class ThreadPool:
             for _ in range(timeout_s):
                 with suppress(TimeoutError):
                     return future.result(1.0)
-            raise CheckpointError(f"{self.name}: the model takes more than {timeout_s} s for a batch; use another")
+            raise CheckpointError(f"{self.name}: it takes more than {timeout_s} s for a batch; use another model")
         finally:
             if not future.done():
                 self.end()

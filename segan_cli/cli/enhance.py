@@ -48,7 +48,7 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
     option("--suffix TEXT", "Write next to each input, with this suffix.  [default: -clean]"),
     flag("--skip-existing", "Skip recordings whose output exists."),
     flag("-y --force", "Overwrite existing outputs."),
-    option("--format EXT", "wav, flac, ogg, mp3 …  [default: same as input]", name="extension"),
+    option("--format EXT", "Output format: wav, flac, ogg, mp3 …  [default: same as input]", name="extension"),
     option("--subtype", "Encoding.  [default: same as input]", click.Choice(list(SUBTYPES))),
     option("--rate HZ", "Sampling rate; with --raw, also of the input.  [default: same as input]", Whole(*RATES_HZ)),
     option("--normalize DB", "Scale to this peak level (0 is full scale).", Finite(-120, 0)),
@@ -60,7 +60,7 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 @section(
     "Enhancement",
     option("-m --model MODEL", "Shipped model or model file.  [default: segan-spectral]", MODEL),
-    flag("--live", "Causal model segan-live; delays pipes by at most 37 ms."),
+    flag("--live", "Use the causal model segan-live, which delays a stream by at most 37 ms."),
     option("--strength S", "Amount of enhancement, 0 to 1; 0.8 sounds more natural.  [default: 1]", Finite(0, 1)),
     option("--max-attenuation DB", "Reduce noise by at most this many dB.", Finite(0)),
     option(
@@ -180,6 +180,6 @@ def channel_options(arguments: SimpleNamespace) -> tuple[str, int]:
         elif value.isdecimal() and arguments.raw and 1 <= int(value) <= MAX_CHANNELS:
             n = int(value)
         else:
-            message = f"{value}; give linked or independent, and with --raw a number"
+            message = f"{value}; give linked or independent or, with --raw, a number"
             raise click.BadParameter(message, param_hint="--channels")
     return mode, n

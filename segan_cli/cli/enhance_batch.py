@@ -120,7 +120,7 @@ def note_earlier_results(jobs: Iterable[Job]) -> list[str]:
     results = {job.source for job in jobs if job.source.stem.endswith(SUFFIX)}
     of_inputs = {result.with_stem(result.stem.removesuffix(SUFFIX) or result.stem): result for result in results}
     found = [of_inputs[job.source] for job in jobs if job.source in of_inputs] if results else []
-    return [f"{min(found)}: {counted(len(found), 'earlier result')} among the inputs, enhanced again"] if found else []
+    return [f"{min(found)}: enhancing {counted(len(found), 'earlier result')} again"] if found else []
 
 
 def output_options(arguments: SimpleNamespace) -> OutputOptions:

@@ -266,7 +266,7 @@ def check_skipped(report: Report, quiet: bool) -> None:
             say(f"skipped: {line}")
         n_found, n_systems = report["inputs"]["found"], len(report["systems"])
         n_complete = sum(len(file["scores"]) == n_systems for file in report["files"])
-        raise CorpusError(f"files of {n_found - n_complete} of {n_found} recordings were skipped; --json lists all")
+        raise CorpusError(f"{n_found - n_complete} of {n_found} recordings had skipped files; --json lists all")
 
 
 def print_comparison(first: Path, second: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from segan_cli.cli.sections import MODEL, PATH
+from segan_cli.cli.sections import MODEL, PATH, flag, option
 from segan_cli.errors import ConfigError
 from segan_cli.storage.atomic import check_place
 from segan_cli.storage.same_file import Use, check_uses
@@ -13,9 +13,9 @@ from segan_cli.system import require_extra
 
 @click.command()
 @click.argument("model", type=MODEL)
-@click.option("-o", "--output", required=True, type=PATH, metavar="FILE.onnx", help="File to write.")
-@click.option("--half", is_flag=True, help="Store large weights as float16 to halve the file size.")
-@click.option("-y", "--force", is_flag=True, help="Overwrite an existing file.")
+@option("-o --output FILE.onnx", "File to write.", PATH, required=True)
+@flag("--half", "Store large weights as float16 to halve the file size.")
+@flag("-y --force", "Overwrite an existing file.")
 def export(model: str, output: Path, half: bool, force: bool) -> None:
     """Export a model to ONNX.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segan_cli.cli.sections import MODEL, Finite, Whole
+from segan_cli.cli.sections import MODEL, Finite, Whole, flag, option
 from segan_cli.system import require_extra
 from segan_cli.text import counted
 
@@ -23,21 +23,15 @@ LOWEST_DB, BAR_WIDTH = -60, 10  # of the meter, which fits into 80 columns
 
 
 @click.command()
-@click.option("--input", "source", metavar="DEVICE", help="Number, or part of the name.  [default: system default]")
-@click.option("--output", "target", metavar="DEVICE", help="Number, or part of the name.  [default: system default]")
-@click.option("--list-devices", is_flag=True, help="List sound devices.")
-@click.option("-m", "--model", type=MODEL, default="segan-live", show_default=True, help="Causal model.")
-@click.option("--strength", type=Finite(0, 1), default=1.0, metavar="S", help="0 to 1.  [default: 1]")
-@click.option("--rate", type=Whole(8_000, 192_000), metavar="HZ", help="Sampling rate.  [default: that of the input]")
-@click.option("--channels", type=Whole(1, 2), default=1, metavar="N", help="1 or 2.  [default: 1]")
-@click.option(
-    "--buffer",
-    type=Finite(5, 1_000),
-    default=40.0,
-    metavar="MS",
-    help="Buffer of each device, and between them.  [default: 40]",
-)
-@click.option("-q", "--quiet", is_flag=True, help="Hide the level meter.")
+@option("--input DEVICE", "Input device: its number or part of its name.  [default: that of the system]", name="source")
+@option("--output DEVICE", "Output device, likewise.", name="target")
+@flag("--list-devices", "List sound devices.")
+@option("-m --model MODEL", "Causal model.  [default: segan-live]", MODEL, default="segan-live")
+@option("--strength S", "0 to 1.  [default: 1]", Finite(0, 1), default=1.0)
+@option("--rate HZ", "Sampling rate.  [default: that of the input]", Whole(8_000, 192_000))
+@option("--channels N", "1 or 2.  [default: 1]", Whole(1, 2), default=1)
+@option("--buffer MS", "Buffer of each device, and between them.  [default: 40]", Finite(5, 1_000), default=40.0)
+@flag("-q --quiet", "Hide the level meter.")
 def live(
     source: str | None, target: str | None, list_devices: bool, model: str, strength: float, rate: int | None,
     channels: int, buffer: float, quiet: bool,

@@ -39,7 +39,7 @@ def models(as_json: bool) -> None:
         tables[each["shipped"]].append([each["name"] + " *" * each["default"], *cost, *shown])
     print_table("Shipped models", ["model"], ["weights", "MACs/s", "PESQ-WB", "STOI", "SI-SDR (dB)"], tables[True])
     print_table("Presets", ["preset"], ["weights", "MACs/s", "receptive field"], tables[False])
-    say(f"* is the default. Scores are on {', '.join(sorted({each['benchmark'] for each in summaries} - {None}))}.")
+    say(f"* is the default. Scores are for {', '.join(sorted({each['benchmark'] for each in summaries} - {None}))}.")
 
 
 def summarise_models() -> list[dict[str, Any]]:

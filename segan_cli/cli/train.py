@@ -153,7 +153,7 @@ def check_resumable(run_dir: Path | None, init: str | None) -> None:
         raise ConfigError("--resume: give the folder of the training with --run-dir")
     for name in ("recipe.toml", "last.pt"):
         if not (run_dir / name).is_file():
-            raise TrainingError(f"{run_dir}: contains no training to resume ({name} is missing)")
+            raise TrainingError(f"{run_dir}: contains no training run to resume ({name} is missing)")
     if init is not None:
         raise ConfigError(f"--init has no effect, because {run_dir / 'last.pt'} holds the weights; leave it out")
 

@@ -108,7 +108,7 @@ def decode_again(entry: CacheEntry) -> NDArray[np.int16]:
     """Decode the file of a cache entry whose samples are no longer in the cache."""
     result = decode(entry.path, entry.to_hz)
     if isinstance(result, str):
-        raise CorpusError(f"{result}; and its samples are no longer in the cache")
+        raise CorpusError(f"{result}, and its samples are no longer in the cache")
     if hash_file(entry.path)[0] != entry.digest:
         raise CorpusError(f"{entry.path}: has changed, and its samples are no longer in the cache; start again")
     return result[0][entry.first : entry.first + entry.length]

@@ -78,7 +78,7 @@ def split_pool(
     if len(named.speech):
         speech, held_out_speech = exclude(pool.speech, named.speech), named.speech
         if not len(speech):
-            raise CorpusError("validation has all speakers of --data; choose another --valid-data, or omit it")
+            raise CorpusError("validation contains all speakers of --data; choose another --valid-data, or omit it")
         if n := len(pool.speech) - len(speech):
             notes.append(f"excluded {counted(n, 'recording')} from training: validation has the same speaker or file")
     else:
@@ -86,7 +86,7 @@ def split_pool(
     if len(named.noise):
         noise, held_out_noise = exclude(pool.noise, named.noise), named.noise
         if len(pool.noise) and not len(noise):
-            raise CorpusError("validation has all recordings of --noise; choose another --valid-noise, or omit it")
+            raise CorpusError("validation contains all recordings of --noise; choose another --valid-noise, or omit it")
         if n := len(pool.noise) - len(noise):
             notes.append(f"excluded {counted(n, 'noise')} from training: validation has the same recordings")
     else:

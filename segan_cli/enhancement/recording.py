@@ -57,7 +57,8 @@ class Excerpt:
             return info
         left = info.n_samples - self.first(info.rate_hz)
         if left <= 0:
-            raise AudioError(f"{name}: lasts {info.n_samples / info.rate_hz:.2f} s; start before its end")
+            end_s = info.n_samples / info.rate_hz
+            raise AudioError(f"{name}: --start {self.start_s:g} is beyond its end ({end_s:.2f} s)")
         return replace(info, n_samples=left if wanted is None else min(left, wanted))
 
 
@@ -182,7 +183,7 @@ def enhance_recording(
                 on_progress(done / info.rate_hz, None if info.n_samples is None else info.n_samples / info.rate_hz)
         write(resampler.push(np.zeros((info.channels, 0), np.float32), last=True))
         if not done and excerpt is not None and excerpt.start_s:
-            raise AudioError(f"{noisy.name}: ends before second {excerpt.start_s:g}; start earlier")
+            raise AudioError(f"{noisy.name}: --start {excerpt.start_s:g} is beyond its end")
         if not done:
             raise AudioError(f"{noisy.name}: {NO_SAMPLES}")
     seconds, (level_db, enhanced_level_db) = done / info.rate_hz, meter.levels_db()

@@ -25,7 +25,7 @@ class _Output(io.FileIO):
         except OSError as error:
             self.failed = True
             if isinstance(error, BrokenPipeError):
-                raise StoppedError("nobody reads standard output any more", BROKEN_PIPE) from error
+                raise StoppedError("the reader of standard output has closed it", BROKEN_PIPE) from error
             why = ERRNO_MESSAGES.get(error.errno or 0) or error.strerror
             raise OutputError(f"standard output: cannot be written ({why})") from error
 

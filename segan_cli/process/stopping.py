@@ -46,7 +46,7 @@ class StopAfterStep:
             return
         self.signal_number, self.received_s = number, time.monotonic()
         if os.isatty(2):
-            os.write(2, b"\nsegan: stopping after this step; press again to quit at once\n")
+            os.write(2, b"\nsegan: stopping after this step; press Ctrl-C again to quit immediately\n")
 
     def resend(self) -> None:
         """Do nothing, as no error was raised that could be lost."""

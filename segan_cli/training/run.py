@@ -24,7 +24,7 @@ from segan_cli.errors import ConfigError, CorpusError, SeganError, TrainingError
 from segan_cli.process.workers import worker_pool
 from segan_cli.storage.atomic import write_whole
 from segan_cli.system import cpu_count, require_extra
-from segan_cli.text import read_json
+from segan_cli.text import counted, read_json
 from segan_cli.training.distributed import Processes
 from segan_cli.training.loop import TrainingCallback, sampling_plan, train
 from segan_cli.training.state import TrainState
@@ -218,6 +218,6 @@ def explain(error: Exception, config: TrainingConfig, device: torch.device) -> s
     more = [n for n in range(n_parts + 1, config.batch_size + 1) if config.batch_size % n == 0]
     hint = f"training.gradient_accumulation_steps={more[0]} or " if more else ""
     return (
-        f"{device} ran out of memory with batch_size {config.batch_size} in {n_parts} parts; set {hint}a smaller"
-        " training.batch_size"
+        f"{device} ran out of memory with batch_size {config.batch_size} in {counted(n_parts, 'part')};"
+        f" set {hint}a smaller training.batch_size"
     )

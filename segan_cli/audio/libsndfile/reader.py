@@ -90,7 +90,7 @@ def open_audio(path: Path, part: Part | None = None) -> Iterator[soundfile.Sound
     if not path.is_file():
         raise AudioError(f"{path}: is a device or socket; give an audio file, or pipe it in")
     if path.stat().st_size == 0:
-        raise AudioError(f"{path}: the file is empty; nothing was recorded in it")
+        raise AudioError(f"{path}: the file is empty")
     with ExitStack() as stack:
         try:
             file = _open(path, part, stack)

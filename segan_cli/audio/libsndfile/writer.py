@@ -46,15 +46,15 @@ class Limits:
         rates, step = self.rates_hz, FLAC_STEP_HZ
         if rates and rate_hz not in rates:
             supported = f"{', '.join(map(str, rates[:-1]))} and {rates[-1]} Hz"
-            advice = f"--rate {next((rate for rate in rates if rate >= rate_hz), rates[-1])}"
+            advice = f"add --rate {next((rate for rate in rates if rate >= rate_hz), rates[-1])}"
         elif rate_hz > self.largest_hz:
-            supported, advice = f"at most {self.largest_hz} Hz", "a lower --rate"
+            supported, advice = f"at most {self.largest_hz} Hz", "use a lower --rate"
         elif self.name == "FLAC" and rate_hz > FLAC_LARGEST_HZ and rate_hz % step:
             supported = f"only multiples of {step} Hz above {FLAC_LARGEST_HZ} Hz"
-            advice = f"--rate {rate_hz // step * step}"
+            advice = f"add --rate {rate_hz // step * step}"
         else:
             return None
-        return f"{self.name} supports {supported}, not {rate_hz}; add {advice}, or choose another --format"
+        return f"{self.name} supports {supported}, not {rate_hz}; {advice}, or choose another --format"
 
 
 FORMAT_LIMITS = {"FLAC": Limits("FLAC", 8, largest_hz=655_350), "SVX": Limits("8SVX", 1, largest_hz=65_535)}
