@@ -165,6 +165,8 @@ def test_the_time_code_of_an_excerpt_is_moved_to_its_start(tmp_path):
         (("--start", "9"), 1, "noisy.wav: --start 9 is beyond its end (2.00 s)"),
         (("--start", "x"), 2, "x; give seconds, MM:SS or HH:MM:SS, such as 90 or 1:30"),
         (("--start", "-1"), 2, "-1; give seconds"),
+        (("--start", "1:60"), 2, "1:60; give seconds"),
+        (("--start", "1:60:00"), 2, "1:60:00; give seconds"),
         (("--duration", "0"), 2, "the excerpt is empty"),
         (("--duration", "1", "--plot", "p.png"), 2, "--plot shows whole recordings"),
         (("--start", "1", "-o", "part.mp4"), 1, "part.mp4: pictures cannot be cut; add --format wav"),

@@ -205,7 +205,7 @@ def test_ffmpeg_ends_when_what_it_is_to_write_cannot_be_had(path, tmp_path, monk
     monkeypatch.setenv("PATH", path)
     monkeypatch.setattr(subprocess.Popen, "wait", partialmethod(subprocess.Popen.wait, timeout=20.0))
     samples = ["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", "pipe:0", str(tmp_path / "out.mp3")]
-    with pytest.raises(AudioError, match="damaged"), run_encoder(samples, tmp_path / "out.mp3", pytest.fail):
+    with pytest.raises(AudioError, match="damaged"), run_encoder(samples, tmp_path / "out.mp3", False, pytest.fail):
         raise AudioError("damaged")
 
 
@@ -258,6 +258,6 @@ def test_an_encoder_that_reads_only_a_part_is_an_error_though_its_exit_code_is_0
     monkeypatch.setattr(program, "start", lambda path, *options, **streams: subprocess.Popen(["true"], **streams))
     with (
         pytest.raises(OutputError, match="cannot be written"),
-        run_encoder([], tmp_path / "a.mp3", pytest.fail) as pipe,
+        run_encoder([], tmp_path / "a.mp3", False, pytest.fail) as pipe,
     ):
         pipe.write(bytes(1 << 20))

@@ -20,14 +20,14 @@ ENCODINGS = {  # ending → libsndfile's format and encodings to try
     "rf64": ("RF64", ("PCM_16", "FLOAT")),
     "flac": ("FLAC", ("PCM_S8", "PCM_16", "PCM_24")),
     "aiff": ("AIFF", ("PCM_16", "FLOAT")),
-    "caf": ("CAF", ("PCM_16", "ALAC_16")),
+    "caf": ("CAF", ("PCM_16", "PCM_24")),
     "au": ("AU", ("PCM_16", "ULAW")),
     "ogg": ("OGG", ("VORBIS",)),
     "opus": ("OGG", ("OPUS",)),
     "mp3": ("MP3", ("MPEG_LAYER_III",)),
 }
 LOSSY = ("VORBIS", "OPUS", "MPEG_LAYER_III")
-STEPS = {"PCM_U8": 2**-7, "PCM_S8": 2**-7, "PCM_16": 2**-15, "ALAC_16": 2**-15, "PCM_24": 2**-23, "PCM_32": 1e-6}
+STEPS = {"PCM_U8": 2**-7, "PCM_S8": 2**-7, "PCM_16": 2**-15, "PCM_24": 2**-23, "PCM_32": 1e-6}
 
 
 @pytest.fixture(scope="module")

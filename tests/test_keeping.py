@@ -11,16 +11,18 @@ import numpy as np
 import pytest
 import soundfile
 from commands import command, segan
+from conftest import hiss
 from conftest import voice as full_voice
 from mutagen import id3
 from mutagen._vorbis import VComment
+from mutagen.apev2 import APEBinaryValue, APEv2
 from mutagen.flac import FLAC, Picture
 from mutagen.mp3 import MP3
 from mutagen.mp4 import MP4Tags
 
 from segan_cli.audio.libsndfile.writer import bit_rate
 from segan_cli.audio.sources import open_file, open_stream
-from segan_cli.audio.tags import remove_gains, write_covers
+from segan_cli.audio.tags import read_texts, remove_gains, write_covers
 from segan_cli.errors import OutputError
 
 RATE = 16_000
@@ -223,6 +225,42 @@ def test_chunks_that_another_format_cannot_hold_are_named(tmp_path):
     warnings = enhanced(timed(tmp_path / "in.wav"), tmp_path / "out.flac")
     assert warnings == ["left out, because segan cannot write them to .flac: bext, cue, iXML"]
     assert mutagen.File(tmp_path / "out.flac")["title"] == ["abc"]
+
+
+def test_a_wav_whose_size_was_never_written_is_not_copied_as_a_chunk(tmp_path):
+    whole = timed(tmp_path / "in.wav").read_bytes()
+    data = whole.index(b"data") + 4
+    (tmp_path / "in.wav").write_bytes(whole[:4] + bytes(4) + whole[8:data] + bytes(4) + whole[data + 4 :])
+    assert enhanced(tmp_path / "in.wav", tmp_path / "out.wav") == [
+        "its header was never completed; it is read to its end"
+    ]
+    assert found(tmp_path / "out.wav").keys() == {b"fmt ", b"data", *BESIDE}
+
+
+def test_chunks_behind_samples_without_a_pad_byte_are_kept(tmp_path):
+    soundfile.write(tmp_path / "in.wav", voice(0.3)[:4_001], RATE, "PCM_U8")
+    content = (tmp_path / "in.wav").read_bytes()[8:].removesuffix(b"\0")
+    (tmp_path / "in.wav").write_bytes(chunk(b"RIFF", content + chunk(b"LIST", BESIDE[b"LIST"])))
+    assert enhanced(tmp_path / "in.wav", tmp_path / "out.wav") == []
+    assert found(tmp_path / "out.wav")[b"LIST"] == BESIDE[b"LIST"]
+
+
+@pytest.mark.parametrize("format", ["W64", "CAF"])
+def test_chunks_of_w64_and_caf_are_reported_as_lost(tmp_path, format):
+    source = tmp_path / f"in.{format.lower()}"
+    soundfile.write(source, voice(0.3), RATE)
+    assert enhanced(source, tmp_path / f"same{source.suffix}") == []
+    name = b"bext" + bytes(12) + struct.pack("<Q", 32) if format == "W64" else b"mark" + struct.pack(">Q", 8)
+    source.write_bytes(source.read_bytes() + name + bytes(8))
+    what = {"W64": "bext", "CAF": "mark"}[format]
+    target = tmp_path / f"out{source.suffix}"
+    assert enhanced(source, target) == [f"left out, because segan cannot write them to {source.suffix}: {what}"]
+
+
+def test_a_big_endian_wav_has_no_damaged_tags(tmp_path):
+    soundfile.write(tmp_path / "in.wav", voice(0.3), RATE, endian="BIG")
+    assert (tmp_path / "in.wav").read_bytes()[:4] == b"RIFX"
+    assert enhanced(tmp_path / "in.wav", tmp_path / "out.wav") == []
 
 
 def test_texts_of_au_and_8svx_are_reported_as_lost(tmp_path):
@@ -481,3 +519,68 @@ def test_sound_that_ffmpeg_reads_keeps_its_depth_in_a_wav(tmp_path, codec, conta
     ffmpeg("-f", "lavfi", "-i", "sine=d=0.5:r=16000", "-c:a", codec, tmp_path / f"in.{container}")
     assert enhanced(tmp_path / f"in.{container}", tmp_path / "out.wav") == []
     assert soundfile.info(tmp_path / "out.wav").subtype == subtype
+
+
+@pytest.mark.parametrize(("rate_hz", "kbps"), [(16_000, 24), (8_000, 16), (44_100, 48), (48_000, 128)])
+def test_mp3_of_a_low_constant_bit_rate_keeps_its_length_and_timing(tmp_path, rate_hz, kbps):
+    soundfile.write(tmp_path / "in.wav", voice(2.0, rate_hz) + hiss(2.0, rate_hz), rate_hz)
+    ffmpeg("-i", tmp_path / "in.wav", "-c:a", "libmp3lame", "-b:a", f"{kbps}k", tmp_path / "in.mp3")
+    enhanced(tmp_path / "in.mp3", tmp_path / "out.mp3")
+    before, after = (soundfile.read(tmp_path / name)[0] for name in ("in.mp3", "out.mp3"))
+    assert len(after) == len(before)
+    lags = [float(after[max(0, lag) : len(after) + min(0, lag)] @ before[max(0, -lag) : len(before) - max(0, lag)])
+            for lag in range(-1_200, 1_201)]  # fmt: skip
+    assert np.argmax(lags) == 1_200
+    assert MP3(tmp_path / "out.mp3").info.bitrate == pytest.approx(1_000 * kbps, rel=0.15)
+
+
+def test_lossless_sound_that_becomes_lossy_in_the_same_container_is_reported(tmp_path):
+    ffmpeg("-f", "lavfi", "-i", "sine=d=1:r=16000", "-c:a", "flac", tmp_path / "in.oga")
+    (line,) = enhanced(tmp_path / "in.oga", tmp_path / "out.oga")
+    assert line == "the encoding became Vorbis, because OGG cannot be written as Signed 16 bit PCM"
+
+
+def test_alac_is_not_written_by_libsndfile_which_damages_the_last_samples(tmp_path):
+    soundfile.write(tmp_path / "in.caf", np.stack([voice(0.3)] * 2, 1)[:4_103], RATE, "ALAC_24")
+    (line,) = enhanced(tmp_path / "in.caf", tmp_path / "out.caf")
+    assert line == "the encoding became Signed 24 bit PCM, because CAF cannot be written as 24 bit ALAC"
+    samples, expected = (soundfile.read(tmp_path / name)[0] for name in ("out.caf", "in.caf"))
+    np.testing.assert_allclose(samples, expected, atol=2**-22)
+
+
+@pytest.mark.parametrize("ending", ["flac", "ogg"])
+def test_tags_stay_in_their_order(tmp_path, ending):
+    soundfile.write(tmp_path / f"in.{ending}", voice(0.5), RATE)
+    file = mutagen.File(tmp_path / f"in.{ending}")
+    names = [f"name{number}" for number in (3, 1, 4, 5, 9, 2, 6)]
+    for name in names:
+        file.tags[name] = [f"of {name}", "again"]
+    file.save()
+    enhanced(tmp_path / f"in.{ending}", tmp_path / f"out.{ending}")
+    tags = [pair for pair in mutagen.File(tmp_path / f"out.{ending}").tags if pair[0].lower() in names]
+    assert [(key.lower(), text) for key, text in tags] == [
+        (name, text) for name in names for text in (f"of {name}", "again")
+    ]
+
+
+@pytest.mark.parametrize("ending", ["mp3", "flac"])
+def test_ape_tags_of_an_mp3_are_kept(tmp_path, ending):
+    source = tagged_mp3(tmp_path / "in.mp3")
+    tags = APEv2()
+    tags.update({"Title": "other", "Conductor": "C. K.", "REPLAYGAIN_TRACK_GAIN": "-3 dB", "MP3GAIN_UNDO": "+1,+1,N"})
+    tags["Cover Art (Front)"] = APEBinaryValue(b"front.jpg\0\xff\xd8")
+    tags.save(source)
+    enhanced(source, tmp_path / f"out.{ending}")
+    texts = read_texts(mutagen.File(tmp_path / f"out.{ending}").tags)
+    assert texts["title"] == read_texts(MP3(source).tags)["title"] != ["other"]
+    assert (texts["conductor"], texts["replaygain_track_gain"]) == (["C. K."], ["-3 dB"])
+    assert not any("mp3gain" in name or "cover" in name for name in texts)
+
+
+@pytest.mark.parametrize(("layout", "became"), [("4.0", "quad"), ("2.1", "3.0"), ("5.1", None)])
+def test_a_layout_that_vorbis_in_matroska_cannot_store_is_named(tmp_path, layout, became):
+    noise = f"anoisesrc=d=0.5:r=48000:a=0.1,aformat=channel_layouts={layout}"
+    ffmpeg("-f", "lavfi", "-i", noise, "-c:a", "pcm_s16le", tmp_path / "in.wav")
+    lines = enhanced(tmp_path / "in.wav", tmp_path / "out.mka")
+    wanted = f"the channels became {became}, because vorbis in .mka files cannot store {layout}"
+    assert [line for line in lines if "channels" in line] == [wanted] * (became is not None)

@@ -37,7 +37,7 @@ for format, subtype in {pairs}:
 """
 PAIRS = [
     ("FLAC", "PCM_16"), ("OGG", "VORBIS"), ("OGG", "OPUS"), ("MP3", "MPEG_LAYER_III"), ("SVX", "PCM_16"),
-    ("CAF", "ALAC_16"), ("WAV", "IMA_ADPCM"), ("WAV", "MS_ADPCM"), ("WAV", "GSM610"), ("AU", "G723_24"),
+    ("WAV", "IMA_ADPCM"), ("WAV", "MS_ADPCM"), ("WAV", "GSM610"), ("AU", "G723_24"),
     ("WAV", "PCM_16"), ("WAV", "NMS_ADPCM_16"), ("AIFF", "PCM_24"),
 ]  # fmt: skip
 
@@ -46,8 +46,7 @@ def test_the_table_of_limits_agrees_with_libsndfile(tmp_path):
     """In a process of its own, which may crash."""
     program = PROGRAM.format(pairs=PAIRS, rates=RATES_HZ, channels=CHANNELS, path=tmp_path / "file")
     words = [sys.executable, "-c", program]
-    environment = alone(TMPDIR=str(tmp_path))  # where libsndfile leaves files of ALAC
-    run = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=PATIENCE_S)
+    run = subprocess.run(words, capture_output=True, text=True, env=alone(), check=False, timeout=PATIENCE_S)
     assert (run.returncode, run.stderr) == (0, "")
 
 

@@ -5,6 +5,7 @@ import io
 import itertools
 import json
 import os
+import re
 import shutil
 import struct
 import subprocess
@@ -21,10 +22,11 @@ from mutagen.mp3 import HeaderNotFoundError, MPEGFrame
 from mutagen.mp3._util import XingHeader
 
 from segan_cli.audio import sources
-from segan_cli.audio.containers import mpeg, scan
+from segan_cli.audio.containers import mpeg, scan, vorbis
 from segan_cli.audio.containers.chunks import FileView, Part, read_chunks, wav_format
 from segan_cli.audio.libsndfile.reader import MESSAGES
 from segan_cli.audio.sources import open_file, open_stream
+from segan_cli.audio.wav import read_wav_header
 from segan_cli.data.cache import Cache, CacheEntry
 from segan_cli.data.recordings import Recording, Recordings, map_shard
 from segan_cli.errors import AudioError, CorpusError
@@ -338,7 +340,8 @@ def test_a_wrong_xing_header_gets_the_counts_of_the_file_and_no_padding():
     ],
 )
 def test_an_ogg_stream_must_have_an_end_and_all_pages(cut, ended, missing_pages, missing):
-    assert scan.ogg_part(scan.OggLink(0, ended=ended, missing_pages=missing_pages), cut).missing == missing
+    view, link = FileView(io.BytesIO(), 0, 0), scan.OggLink(0, ended=ended, missing_pages=missing_pages)
+    assert scan.ogg_part(view, link, cut).missing == missing
 
 
 def test_mp2_and_mp3_in_wav_are_read_whole(tmp_path, ffmpeg):
@@ -589,3 +592,73 @@ def test_silence_at_the_declared_end_does_not_end_the_recording(tmp_path):
         samples, notes = read(tmp_path / "b.wav")
         assert len(samples) == len(sound)
         assert notes
+
+
+def large_wav(path, kept=0, name=b"data", size=2_200_000_000):
+    """A sparse WAV file of more than 2 GiB, with a chunk behind its samples, of which `kept` bytes are missing."""
+    tail = b"iXML" + struct.pack("<I", 600) + b"x" * 600
+    head = b"WAVEfmt " + struct.pack("<IHHIIHH", 16, 1, 8, 96_000, 96_000 * 16, 16, 16) + name + struct.pack("<I", size)
+    with path.open("wb") as file:
+        file.write(b"RIFF" + struct.pack("<I", len(head) + size + len(tail)) + head)
+        file.seek(size, os.SEEK_CUR)
+        file.write(tail)
+        file.truncate(file.tell() - kept)
+
+
+def test_a_wav_of_more_than_2_gib_ends_where_its_header_says(tmp_path):
+    large_wav(tmp_path / "a.wav")
+    assert scan.scan_file(tmp_path / "a.wav") == []
+    with (tmp_path / "a.wav").open("rb") as stream:
+        encoding, n_bytes = read_wav_header(stream, "a.wav")
+    assert (encoding.channels, n_bytes) == (8, 2_200_000_000)
+    large_wav(tmp_path / "cut.wav", kept=1_000_000)
+    (part,) = scan.scan_file(tmp_path / "cut.wav")
+    assert part.missing == "its header specifies 2200000000 bytes of samples, but the file has 2199000608"
+
+
+def test_only_the_first_of_two_data_chunks_is_read_and_this_is_reported(tmp_path):
+    content = whole("wav")
+    data = content.index(b"data")
+    (tmp_path / "a.wav").write_bytes(content + content[data : data + 4] + struct.pack("<I", 1_000) + bytes(1_000))
+    with open_file(tmp_path / "a.wav") as source:
+        assert sum(block.shape[1] for block in source.blocks) == N
+        assert source.warnings == ["only the first of its data chunks is read"]
+
+
+@pytest.mark.parametrize("behind", [b"TAG" + bytes(125), bytes(1), bytes(3_000)])
+def test_other_data_behind_a_complete_flac_are_ignored_and_reported(tmp_path, behind):
+    (tmp_path / "a.flac").write_bytes(whole("flac") + behind)
+    with open_file(tmp_path / "a.flac") as source:
+        assert sum(block.shape[1] for block in source.blocks) == N
+        assert source.warnings == ["other data follow its samples; they are ignored"]
+
+
+@pytest.mark.parametrize("start", ["0.7", "1.34"])
+def test_a_vorbis_file_that_was_cut_without_encoding_keeps_its_end(tmp_path, ffmpeg, start):
+    sound = 0.3 * (voice(3.0) + hiss(3.0))
+    soundfile.write(tmp_path / "in.wav", sound, 16_000)
+    ffmpeg("-i", tmp_path / "in.wav", "-c:a", "libvorbis", tmp_path / "in.ogg")
+    ffmpeg("-ss", start, "-i", tmp_path / "in.ogg", "-c", "copy", tmp_path / "cut.ogg")
+    assert scan.scan_file(tmp_path / "in.ogg") == []
+    with open_file(tmp_path / "cut.ogg") as source:
+        samples = np.concatenate(list(source.blocks), axis=1)[0]
+        (note,) = source.warnings
+    kept = 48_000 - round(float(start) * 16_000) + int(re.match(r"its first (\d+) samples", note)[1])
+    assert len(samples) == kept
+    np.testing.assert_allclose(samples[-8_000:], sound[-8_000:], atol=0.2)
+    assert np.corrcoef(samples[-8_000:], sound[-8_000:])[0, 1] > 0.9
+
+
+@pytest.mark.parametrize(("rate_hz", "n", "level"), [(8_000, 100, 0.5), (44_100, 5_000, 0.1), (48_000, 90_000, 0.9)])
+def test_a_vorbis_file_begins_at_time_0(tmp_path, rate_hz, n, level):
+    soundfile.write(tmp_path / "a.ogg", hiss(2.0)[:n], rate_hz, compression_level=level)
+    assert scan.scan_file(tmp_path / "a.ogg") == []
+    setup = b"".join(packet for packet, _, _ in itertools.islice(packets_of(tmp_path / "a.ogg"), 2, 3))
+    assert vorbis.long_modes(setup) in ([False, True], [False])
+    assert vorbis.long_modes(setup[:-9]) == []
+
+
+def packets_of(path):
+    with path.open("rb") as file:
+        view = FileView(file, 0, path.stat().st_size)
+        yield from vorbis.read_packets(view, 0, int.from_bytes(view.at(14, 4), "little"))

@@ -49,8 +49,13 @@ NO_SAMPLES = "contains no samples"
 NO_HEADER = {".raw": "raw samples have no header; pipe them in with --raw --rate HZ"}  # extension → what to do
 UNKNOWN_LENGTH = 1 << 62  # numbers of frames from here on mean that libsndfile does not know it
 SIGNED_8_BIT = ("FLAC", "AIFF", "CAF", "AU")  # formats whose 8-bit samples are signed
-DEEP = {"ALAC_20": ("PCM_24",), "ALAC_24": ("PCM_24",), "PCM_24": ("PCM_24", "ALAC_24")}  # subtype → alternatives
-DEEP |= dict.fromkeys(("PCM_32", "ALAC_32", "FLOAT", "DOUBLE"), ("PCM_32", "ALAC_32", "PCM_24", "ALAC_24"))
+ALAC = "ALAC"  # in subtypes of CAF, whose encoder in libsndfile damages the end of some recordings
+DEEP: dict[str, tuple[str, ...]] = {
+    "ALAC_16": ("PCM_16",),
+    "ALAC_20": ("PCM_24",),
+    "ALAC_24": ("PCM_24",),
+}  # subtype → alternatives
+DEEP |= dict.fromkeys(("PCM_32", "ALAC_32", "FLOAT", "DOUBLE"), ("PCM_32", "PCM_24"))
 COMMON = ("PCM_", "FLOAT", "DOUBLE")  # subtypes that most formats have
 LARGEST_WAV = 2**32 - 2**20  # bytes of samples
 
@@ -177,7 +182,7 @@ def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None
         if extension == ".opus" and subtype != "OPUS":
             raise OutputError(f"{path}: .opus files hold Opus; choose another --subtype")
         subtype = "PCM_S8" if subtype == "PCM_U8" and format in SIGNED_8_BIT else subtype
-        if not soundfile.check_format(format, subtype):
+        if not soundfile.check_format(format, subtype) or subtype.startswith(ALAC):
             raise OutputError(f"{path}: {format} does not support {subtype}; choose another --subtype")
         return format, subtype
     if extension == ".opus":
@@ -185,7 +190,8 @@ def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None
     candidates: list[str] = []
     if like is not None:
         same = ("WAV" if like.format == "WAVEX" else like.format) == format
-        candidates += [like.subtype] if same or like.subtype.startswith(COMMON) else []
+        keeps = (same and not like.subtype.startswith(ALAC)) or like.subtype.startswith(COMMON)
+        candidates += [like.subtype] if keeps else []
         candidates += DEEP.get(like.subtype, ()) if like.format in soundfile.available_formats() else ()
     supported = (candidate for candidate in candidates if soundfile.check_format(format, candidate))
     return format, next(supported, soundfile.default_subtype(format))
@@ -243,7 +249,10 @@ class IntegrityCheck:
         except AudioError as error:
             if n == first:
                 raise
-            self.on_missing(str(error).removeprefix(f"{self.name}: "))
+            if n_samples is None or n < n_samples:
+                self.on_missing(str(error).removeprefix(f"{self.name}: "))
+            else:
+                self.warn("other data follow its samples; they are ignored")
             return
         if n_samples is not None and n < n_samples:
             self.on_missing(f"its header specifies {n_samples / rate_hz:.2f} s, but the file has {n / rate_hz:.2f} s")

@@ -32,7 +32,7 @@ from segan_cli.audio.wav import SUBTYPES, Encoding, wav_header
 from segan_cli.errors import AudioError, OutputError
 from segan_cli.storage.atomic import atomically
 
-COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when they are closed, as does ALAC
+COMPRESSED = ("FLAC", "OGG", "MP3")  # formats that write their last frames when they are closed
 CONTAINERS = {"WAV": "WAV", "WAVEX": "WAV", "RF64": "WAV", "AIFF": "AIFF"}
 
 
@@ -105,8 +105,7 @@ def _open_with_libsndfile(
                 yield bounded
     except soundfile.LibsndfileError as error:
         raise OutputError(f"{path}: cannot be written ({error_message(None, error)})") from error
-    fails_silently = format in COMPRESSED or encoding.startswith("ALAC")
-    if fails_silently and count_samples(path) < n_written:
+    if format in COMPRESSED and count_samples(path) < n_written:
         raise OutputError(f"{path}: cannot be written completely; is the disk full?")
     if original is not None and source is not None:
         if same_kind:

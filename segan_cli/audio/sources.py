@@ -159,7 +159,7 @@ def needs_ffmpeg(path: Path, parts: Sequence[Part]) -> bool:
     """Whether a file is read by ffmpeg: by its extension, or because libsndfile does not read it and ffmpeg exists."""
     if not path.is_file() or path.stat().st_size == 0:
         return False
-    if path.suffix.lower() in FFMPEG_EXTENSIONS - MPEG_AUDIO:
+    if path.suffix.lower() in FFMPEG_EXTENSIONS - MPEG_AUDIO or any(part.needs_ffmpeg for part in parts):
         return True
     return not is_native(path, parts[0] if parts else None) and find_ffmpeg() is not None
 

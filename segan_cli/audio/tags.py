@@ -51,11 +51,13 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
     import mutagen
 
     try:
-        before = None if is_avi(source) else mutagen.File(source)
+        before = None if is_mistaken(source) else mutagen.File(source)
         texts, covers = ({}, []) if before is None else (read_texts(before.tags), list(read_covers(before)))
+        beside = {name: values for name, values in read_ape_texts(before).items() if name not in texts}
     except (mutagen.MutagenError, *DAMAGED) as error:
         warn(f"its tags are left out, because they are damaged ({error})")
         return True
+    texts |= beside
     if before is None or not (texts or covers or before.tags):
         return before is not None
     after = open_tags(target)
@@ -67,6 +69,7 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
             after.add_tags()
         if family(before.tags) == family(after.tags):
             copy_all(before, after, chapters)
+            write_texts(after.tags, beside)
         else:
             write_texts(after.tags, texts if chapters else {n: t for n, t in texts.items() if not is_chapter(n)})
             if chapters and has_chapters(before) and family(after.tags) != "MP4Tags":  # ffmpeg has copied these
@@ -117,10 +120,11 @@ def open_tags(path: Path) -> Any:
         return None
 
 
-def is_avi(path: Path) -> bool:
-    """Whether a file is an AVI, which mutagen mistakes for a damaged WAV."""
+def is_mistaken(path: Path) -> bool:
+    """Whether a file is an AVI or a big-endian WAV, which mutagen mistakes for a damaged WAV."""
     with path.open("rb") as file:
-        return file.read(12)[8:] == b"AVI "
+        head = file.read(12)
+    return head[8:] == b"AVI " or head[:4] == b"RIFX"
 
 
 def remove_gains(path: Path, warn: Warn) -> None:
@@ -163,6 +167,8 @@ def has_chapters(file: Any) -> bool:
 
 def read_texts(tags: Any) -> TextTags:
     """Return the text tags of any tag format."""
+    from mutagen import apev2
+
     texts: TextTags = {}
     kind = family(tags)
     if kind == "ID3Tags":
@@ -180,9 +186,24 @@ def read_texts(tags: Any) -> TextTags:
     else:
         for key in tags.keys() if tags else ():  # Vorbis comments give pairs
             value = tags[key]
+            if getattr(value, "kind", apev2.TEXT) != apev2.TEXT:  # a picture
+                continue
             short = [str(one) for one in (value if isinstance(value, list) else [value]) if len(str(one)) < 1 << 16]
             texts[OTHER.get(key.lower(), key.lower())] = short
     return {name: values for name, values in texts.items() if name not in (*ENCODER_TAGS, PICTURES, MASK)}
+
+
+def read_ape_texts(file: Any) -> TextTags:
+    """Return the texts of the APE tags that an MP3 may have beside ID3, without those about its encoding."""
+    from mutagen import apev2, mp3
+
+    if not isinstance(file, mp3.MP3):
+        return {}
+    try:
+        texts = read_texts(apev2.APEv2(file.filename))
+    except apev2.error:  # there are none
+        return {}
+    return {name: values for name, values in texts.items() if not name.startswith("mp3gain")}
 
 
 def as_text(value: Any) -> str:
@@ -203,8 +224,9 @@ def write_texts(tags: Any, texts: TextTags) -> None:
             if key:
                 tags[key] = values
     elif kind == "MP4Tags":
-        for name in texts.keys() - set(MP4_NAMES.values()):
-            tags[f"----:com.apple.iTunes:{name}"] = [text.encode() for text in texts[name]]
+        for name, values in texts.items():
+            if name not in MP4_NAMES.values():
+                tags[f"----:com.apple.iTunes:{name}"] = [text.encode() for text in values]
     elif kind == "ID3Tags":
         frames = {name: getattr(id3, frame) for frame, name in ID3.items()}
         for name, values in texts.items():
@@ -227,8 +249,8 @@ def copy_all(before: Any, after: Any, chapters: bool) -> None:
                 after.tags.add(frame)
     elif kind == "VComment":
         same = type(before) is type(after)
-        for key in {key.lower() for key, _ in before.tags} - {"encoder", PICTURES}:
-            if (key != MASK or same) and (chapters or not is_chapter(key)):
+        for key in dict.fromkeys(key.lower() for key, _ in before.tags):  # in their order
+            if key not in ("encoder", PICTURES) and (key != MASK or same) and (chapters or not is_chapter(key)):
                 after.tags[key] = before.tags[key]
         if same and hasattr(before, "metadata_blocks"):  # FLAC's application blocks and cue sheet
             rate = chapters and before.info.sample_rate == after.info.sample_rate

@@ -78,7 +78,7 @@ def shard_number(text: str) -> tuple[int, int]:
 def seconds(text: str) -> float:
     """Parse a time in seconds, MM:SS or HH:MM:SS."""
     found = TIME.fullmatch(text)
-    if found is None:
+    if found is None or (found[2] and float(found[3]) >= 60) or (found[1] and int(found[2]) >= 60):
         raise click.BadParameter(f"{text:.40}; give seconds, MM:SS or HH:MM:SS, such as 90 or 1:30")
     return 3600 * int(found[1] or 0) + 60 * int(found[2] or 0) + float(found[3])
 

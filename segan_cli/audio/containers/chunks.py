@@ -10,7 +10,10 @@ from pathlib import Path
 from typing import IO, Protocol
 
 Piece = bytes | range  # literal content, or a range of bytes of the file
-UNKNOWN_SIZE = 0x7FFFF000  # writers that do not know the size of the samples state one from here on
+UNKNOWN_SIZES = (  # that writers state if they do not know the size of the samples: about 2 or 4 GiB
+    range(0x7FFFF000, 0x80000001),
+    range(0xFFFFF000, 0x100000000),
+)
 LONG_SIZE = 0xFFFFFFFF  # size of the samples where a ds64 chunk has the real one
 MAX_CHUNKS = 10_000  # walked in a file
 AU = {b".snd": ">I", b"dns.": "<I"}
@@ -25,6 +28,7 @@ class Part:
     n_samples: int | None = None  # per channel, if its frames were counted
     missing: str | None = None  # what is missing compared with its header
     note: str | None = None  # how header and content disagree, if nothing is missing
+    needs_ffmpeg: bool = False  # whether libsndfile would not read all of it
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,9 @@ class Chunk:
     @property
     def size_is_known(self) -> bool:
         """Whether the writer knew the size."""
-        return 0 < self.size < (UNKNOWN_SIZE if struct.calcsize(self.size_format) == 4 else 1 << 62)
+        if struct.calcsize(self.size_format) == 8:
+            return 0 < self.size < 1 << 62
+        return self.size > 0 and not any(self.size in sizes for sizes in UNKNOWN_SIZES)
 
 
 @dataclass(frozen=True)

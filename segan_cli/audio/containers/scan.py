@@ -18,6 +18,7 @@ from segan_cli.audio.containers.chunks import (
     read_chunks,
 )
 from segan_cli.audio.containers.mpeg import ID3, TAG_MAGICS, frame_header, scan_mpeg, skip_id3
+from segan_cli.audio.containers.vorbis import lead_in
 from segan_cli.text import counted
 
 MAGIC = b"OggS"
@@ -67,8 +68,8 @@ def scan_ogg(view: FileView) -> list[Part]:
         position = stop
     if not links or any(link.serial is None for link in links):
         return []
-    parts = [ogg_part(link, cut and link is links[-1]) for link in links]
-    return [] if len(parts) == 1 and parts[0].missing is None else parts
+    parts = [ogg_part(view, link, cut and link is links[-1]) for link in links]
+    return [] if len(parts) == 1 and parts[0].missing is parts[0].note is None else parts
 
 
 def add_page(link: OggLink, view: FileView, head: bytes, content: int, stop: int) -> None:
@@ -86,13 +87,16 @@ def add_page(link: OggLink, view: FileView, head: bytes, content: int, stop: int
     link.stop = stop
 
 
-def ogg_part(link: OggLink, cut: bool) -> Part:
+def ogg_part(view: FileView, link: OggLink, cut: bool) -> Part:
     """Return a recording of a chain as a file of its own, and what is missing."""
-    pieces = (range(link.start, link.stop),)
+    pieces, missing = (range(link.start, link.stop),), None
     if cut or not link.ended:
-        return Part(pieces, missing="its Ogg stream has no end")
-    missing = f"its Ogg stream lacks {counted(link.missing_pages, 'page')}" if link.missing_pages else None
-    return Part(pieces, missing=missing)
+        missing = "its Ogg stream has no end"
+    elif link.missing_pages:
+        missing = f"its Ogg stream lacks {counted(link.missing_pages, 'page')}"
+    n = lead_in(view, link.start, link.serial or 0)
+    note = f"its first {counted(n, 'sample')} precede its time 0, as after a cut; they are kept" if n else None
+    return Part(pieces, missing=missing, note=note, needs_ffmpeg=n > 0)
 
 
 def scan_file(path: Path) -> list[Part]:
@@ -137,63 +141,84 @@ def scan_mp3_in_wav(view: FileView) -> list[Part]:
     return [*parts[:-1], replace(parts[-1], missing=missing)]
 
 
+@dataclass(frozen=True)
+class SamplesEnd:
+    """Where the samples of a recording really end, and what follows them."""
+
+    position: int
+    chunks: tuple[Chunk, ...] = ()  # after the samples
+    following: int | None = None  # where another recording begins
+
+
 def scan_chunks(view: FileView) -> list[Part]:
     """Find the recordings of a chunked file; none if it is no such file or a single one whose header is right."""
     parts: list[Part] = []
     start: int | None = view.start
     while start is not None and (data := find_data(view, start)) is not None and data.start <= view.end:
-        end, following = find_end(view, data, start)
-        parts.append(make_part(view, data, start, end, following))
-        start = following
+        end = find_end(view, data, start)
+        parts.append(make_part(view, data, start, end))
+        start = end.following
     header_is_right = all(part.missing is None and part.note is None for part in parts)
     return [] if header_is_right and len(parts) <= 1 else parts
 
 
-def find_end(view: FileView, data: Chunk, start: int) -> tuple[int, int | None]:
-    """Return where the samples really end, and where another recording follows, if any."""
+def find_side_chunks(view: FileView) -> list[Chunk]:
+    """Find the chunks of a file around its samples; none if it is no chunked file."""
+    before = list(takewhile(lambda chunk: not chunk.is_data, read_chunks(view)))
+    data = find_data(view)
+    return before if data is None else [*before, *find_end(view, data, 0).chunks]
+
+
+def find_end(view: FileView, data: Chunk, start: int) -> SamplesEnd:
+    """Find where the samples really end."""
     magic, end = view.at(start, 4), data.start + data.size
-    if (data.size != 0 and not data.size_is_known) or end > view.end:
-        return view.end, None
+    if end > view.end:
+        return SamplesEnd(view.end)
     if magic in AU:
         if view.at(end, 4) in CHUNKED:
-            return end, end
-        return end if data.size and view.blank(end) else view.end, None
+            return SamplesEnd(end, following=end)
+        return SamplesEnd(end if data.size and view.blank(end) else view.end)
     chunk_format = CHUNK_FORMATS[magic]
     for position in (chunk_format.align(end - start) + start, end):  # some writers do not pad to an even size
-        valid, following = walk_trailing_chunks(view, position, chunk_format, data.size == 0)
-        if valid:
-            return end, following
+        if (found := walk_trailing_chunks(view, position, chunk_format, data)) is not None:
+            return found
     following = view.find(view.at(start, 8 if magic == b"caff" else 4), end)
     if following >= 0 and find_data(view, following) is not None:
-        return end, following
-    return view.end, None
+        return SamplesEnd(end, following=following)
+    return SamplesEnd(view.end)
 
 
-def walk_trailing_chunks(
-    view: FileView, position: int, chunk_format: ChunkFormat, size_unknown: bool
-) -> tuple[bool, int | None]:
-    """Walk the chunks behind the samples; return whether they are valid, and where another recording begins."""
+def walk_trailing_chunks(view: FileView, position: int, chunk_format: ChunkFormat, data: Chunk) -> SamplesEnd | None:
+    """Walk the chunks after the samples from a position on; None if there are other data."""
+    chunks: list[Chunk] = []
+    end, following = data.start + data.size, None
     for _ in range(MAX_CHUNKS):
         chunk = chunk_format.chunk_at(view, position)
         if chunk is None:
             break
         if not view.at(position, chunk.start - position).strip(b"\0"):
-            return not size_unknown and view.blank(position), None
+            if not data.size_is_known or not view.blank(position):
+                return None
+            break
         if chunk.name in CHUNKED and find_data(view, position) is not None:
-            return True, position
+            following = position
+            break
         if chunk.name[:3] in TAG_MAGICS:  # which writers append
-            return True, None
+            break
         if not all(32 <= letter < 127 for letter in chunk.name) or not 0 <= chunk.size <= view.end - position:
-            return False, None
+            return None
+        chunks.append(chunk)
         position = chunk_format.align(chunk.start + chunk.size - view.start) + view.start
-    return True, None
+    return SamplesEnd(end, tuple(chunks), following)
 
 
-def make_part(view: FileView, data: Chunk, start: int, end: int, following: int | None) -> Part:
+def make_part(view: FileView, data: Chunk, start: int, end: SamplesEnd) -> Part:
     """Return a recording as a file of its own whose header has the real size, and how it disagreed."""
-    stop = view.end if following is None else following
-    n = end - data.start
+    stop = view.end if end.following is None else end.following
+    n = end.position - data.start
     if n == data.size:
+        if any(chunk.is_data for chunk in end.chunks):  # libsndfile would read the last
+            return Part((range(start, end.position),), note="only the first of its data chunks is read")
         return Part((range(start, stop),))
     field_bytes = struct.calcsize(data.size_format)
     field = min(n + data.size_excess, 256**field_bytes - 1)

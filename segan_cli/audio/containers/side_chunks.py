@@ -8,11 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 from typing import IO
 
-from segan_cli.audio.containers.chunks import AU, LONG_SIZE, Chunk, FileView, kind_of, read_chunks
+from segan_cli.audio.containers.chunks import AU, LONG_SIZE, Chunk, FileView, kind_of
+from segan_cli.audio.containers.scan import find_side_chunks
 
 SAMPLE_CHUNKS = {  # chunks about the samples of one file, and padding
     b"fmt ", b"data", b"ds64", b"fact", b"PEAK", b"levl", b"JUNK", b"junk", b"PAD ", b"FLLR", b"wavl",
     b"COMM", b"SSND", b"FVER", b"CHAN", b"chan", b"VHDR", b"BODY", *AU,
+    b"desc", b"kuki", b"pakt", b"free", b"peak", b"info", b"list",
 }  # fmt: skip
 TAG_CHUNKS = frozenset(("LIST", "id3", "ID3", "NAME", "AUTH", "ANNO", "(c)"))  # of WAV and AIFF: copied as tags
 ID3_CHUNKS = frozenset(("id3", "ID3"))
@@ -34,8 +36,8 @@ def chunk_names(path: Path) -> frozenset[str]:
     """Return the names of the chunks that are not samples of a file of a known kind; none for other files."""
     with path.open("rb") as file:
         view = FileView(file, 0, path.stat().st_size)
-        chunks = [chunk.name for chunk in read_chunks(view)] if kind_of(view) else []
-    names = {name.decode("ascii", "replace").strip() for name in chunks if name not in SAMPLE_CHUNKS}
+        found = [chunk.name for chunk in find_side_chunks(view)]
+    names = {name.decode("ascii", "replace").strip() for name in found if name not in SAMPLE_CHUNKS}
     return frozenset(name for name in names if name.isprintable())
 
 
@@ -50,7 +52,7 @@ def copy_chunks(
     """
     with source.open("rb") as before, target.open("r+b") as after:
         view = FileView(before, 0, source.stat().st_size)
-        chunks = [chunk for chunk in read_chunks(view) if chunk.name not in SAMPLE_CHUNKS]
+        chunks = [chunk for chunk in find_side_chunks(view) if chunk.name not in SAMPLE_CHUNKS]
         found = [replace(chunk, size=n) for chunk in chunks if (n := min(chunk.size, view.end - chunk.start))]
         markers = [chunk for chunk in found if chunk.name in MARKER_CHUNKS or view.at(chunk.start, 4) == LABELS]
         lost = markers if rate != 1 or first is not None else []

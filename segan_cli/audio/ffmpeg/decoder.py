@@ -16,6 +16,7 @@ from segan_cli.errors import AudioError
 
 LOG_OPTIONS = ("-nostdin", "-nostats", "-v", "level+verbose")
 NO_METADATA = ("-map_metadata", "-1", "-fflags", "+bitexact")
+OGG_SUBTYPES = {"vorbis": "VORBIS", "opus": "OPUS"}  # codec → subtype of the files that libsndfile writes
 FINE = ":min_hard_comp=0.015"  # seconds from which a gap is filled, for times that are exact; 0.1 for others
 
 
@@ -57,7 +58,10 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
                 raise AudioError(f"{path}: {NO_HEADER.get(path.suffix.lower(), message)}") from error
             check_shape(str(path), encoding.rate_hz, encoding.channels)
             extension, ambisonic = path.suffix[1:].upper(), ", ambisonic " in media.of("Audio")[0].details
-            info = AudioInfo(encoding.rate_hz, encoding.channels, None, extension, media.subtype, mask=encoding.mask)
+            subtype = OGG_SUBTYPES.get(media.of("Audio")[0].codec) if "ogg" in media.containers else None
+            info = AudioInfo(
+                encoding.rate_hz, encoding.channels, None, extension, subtype or media.subtype, mask=encoding.mask
+            )  # fmt: skip
             yield check.without_layout(info, "ambisonic" if ambisonic else None), blocks(process.stdout, encoding)
         finally:
             process.kill()

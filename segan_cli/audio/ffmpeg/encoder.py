@@ -84,7 +84,7 @@ def open_encoder(
         layout = ["-channel_layout", hex(mask)] if mask else []
         samples = ["-f", "f32le", "-ar", str(encoding.rate_hz), "-ac", str(n_channels), *layout, "-i", "pipe:0"]
         options = [*LOG_OPTIONS, "-y", *samples, *options, *program.file_output(target), *common_start]
-        with run_encoder(options, target, warn) as stream:
+        with run_encoder(options, target, bool(mask), warn) as stream:
             yield stream, stores_floats(target, options)
     if original is not None and target.suffix.lower() in MUTAGEN_EXTENSIONS and APPLE_TAGS[0] not in options:
         copy_tags(original, target, warn, chapters)
@@ -93,8 +93,11 @@ def open_encoder(
 
 
 @contextmanager
-def run_encoder(options: list[str], target: Path, warn: Warn) -> Iterator[IO[bytes]]:
-    """Run ffmpeg with a stream of samples as its first input; raises OutputError, with its message, when it fails."""
+def run_encoder(options: list[str], target: Path, has_layout: bool, warn: Warn) -> Iterator[IO[bytes]]:
+    """Run ffmpeg with a stream of samples as its first input; raises OutputError, with its message, when it fails.
+
+    Warns about what the output does not have, also of a channel layout if there is one.
+    """
     with tempfile.TemporaryFile() as log:
         process = program.start(target, *options, stdin=subprocess.PIPE, stderr=log)
         assert process.stdin is not None
@@ -110,7 +113,7 @@ def run_encoder(options: list[str], target: Path, warn: Warn) -> Iterator[IO[byt
             if failed:
                 advice = "" if "Output #0" in text else "; choose another --format or --rate"  # nothing was written yet
                 raise OutputError(f"{target}: cannot be written ({program.first_error(text)}{advice})")
-            for change in program.changes(text):
+            for change in program.changes(text) + (program.stored_layout(target, text) if has_layout else []):
                 warn(change)
         finally:
             process.kill()

@@ -260,6 +260,15 @@ def unreadable(log: str) -> str:
     return f"not a readable audio file ({first_error(log)})"
 
 
+def stored_layout(target: Path, log: str) -> list[str]:
+    """Say how the layout that is read from a file differs from that in the log of its writing."""
+    written = WRITTEN.search(log.partition("Output #0")[2])
+    stored = WRITTEN.search(without_name(run(target, *file_input(target))[1], target))
+    if written is None or stored is None or written[3].replace("(side)", "") == stored[3].replace("(side)", ""):
+        return []
+    return [f"the channels became {stored[3]}, because {stored[1]} in {target.suffix} files cannot store {written[3]}"]
+
+
 def changes(log: str) -> list[str]:
     """Say how the codec of an output changed the sampling rate or the channel layout."""
     inputs, _, outputs = log.partition("Output #0")

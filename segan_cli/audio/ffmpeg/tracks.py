@@ -55,6 +55,8 @@ def choose_tracks(target: Path, original: Path, media: program.MediaInfo) -> lis
                 break
         else:
             if stream.kind == "Video" and not stream.is_cover:
+                if target.suffix.lower() == ".mkv":
+                    raise OutputError(f"{target}: ffmpeg cannot copy the video; enhance its sound with --format wav")
                 suffix = target.suffix
                 raise OutputError(f"{target}: {suffix} files cannot hold {stream.codec} video; name an .mkv file")
     return kept

@@ -22,6 +22,8 @@ OPUS_HZ = (8_000, 12_000, 16_000, 24_000, 48_000)
 FLAC_LARGEST_HZ, FLAC_STEP_HZ = 65_535, 10  # above it, rates are stored in steps
 LOSSY = ("MPEG_LAYER_III", "VORBIS", "OPUS")
 MP3_KBPS = ((32_000, 32, 320), (16_000, 8, 160), (0, 8, 64))  # lowest sampling rate, lowest and highest bit rate
+MPEG_1_HZ = 32_000  # and above
+LAME_FRAME_BYTES = 192  # of a constant bit rate; in shorter ones, LAME does not store the delay of the encoder
 OPUS_BPS = 6_000, 256_000  # per channel
 STEPS = 6  # of the search for the quality of Vorbis
 RF64_AUTO_DOWNGRADE = 0x1210  # sf_command number that soundfile does not name
@@ -65,7 +67,6 @@ ENCODING_LIMITS = {
     "IMA_ADPCM": Limits("IMA ADPCM", 2),
     "MS_ADPCM": Limits("Microsoft ADPCM", 2),
     "GSM610": Limits("GSM 6.10", 1),
-    **dict.fromkeys(("ALAC_16", "ALAC_20", "ALAC_24", "ALAC_32"), Limits("ALAC", 8)),
     **dict.fromkeys(("G721_32", "G723_24", "G723_40"), Limits("G.72x ADPCM", 1)),
     **dict.fromkeys(("NMS_ADPCM_16", "NMS_ADPCM_24", "NMS_ADPCM_32"), Limits("NMS ADPCM", 1)),
 }
@@ -85,6 +86,8 @@ def encoder_settings(original: Path, subtype: str, rate_hz: int, channels: int) 
     if subtype == "MPEG_LAYER_III":
         low, high = next((low, high) for rate, low, high in MP3_KBPS if rate_hz >= rate)
         level = (high - bps / 1000) / (high - low)
+        frame_bytes = (144 if rate_hz >= MPEG_1_HZ else 72) * bps // rate_hz
+        constant = constant and frame_bytes >= LAME_FRAME_BYTES
         return {"compression_level": clamped(level), "bitrate_mode": "CONSTANT" if constant else "AVERAGE"}
     if subtype == "OPUS":
         low, high = OPUS_BPS
@@ -188,8 +191,9 @@ def warn_of_encoding(
 ) -> None:
     """Warn if the encoding was not kept in the same format, or the bit depth in another."""
     same = same_extension or info.format == format or {info.format, format} <= {"WAV", "WAVEX", "RF64"}
+    other = subtype in LOSSY or info.subtype not in BYTES
     shallower = info.format in soundfile.available_formats() and BITS.get(subtype, 64) < BITS.get(info.subtype, 0)
-    if subtype != info.subtype and ((same and info.subtype not in BITS) or shallower):
+    if subtype != info.subtype and ((same and other) or shallower):
         names = soundfile.available_subtypes()
         before, after = (names.get(name, name) for name in (info.subtype, subtype))
         warn(f"the encoding became {after}, because {format} cannot be written as {before}")
