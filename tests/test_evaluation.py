@@ -17,6 +17,7 @@ from conftest import hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segan_cli.audio.meter import active_level
 from segan_cli.errors import AudioError, CorpusError, SeganError
 from segan_cli.evaluation.cases import (
     Cases,
@@ -24,6 +25,7 @@ from segan_cli.evaluation.cases import (
     from_manifest,
     from_mixes,
     from_set,
+    label_speakers,
     match_enhanced,
     unique_cases,
 )
@@ -70,6 +72,36 @@ def test_all_workers_are_busy(pairs):
     cases = from_folders(pairs / "noisy", pairs / "clean").all * 40
     next(score_all(cases, QUICK, {}))
     assert pool.submit.call_count > 20
+
+
+def test_mixes_with_intermittent_noise_have_their_snr(tmp_path):
+    (tmp_path / "clean").mkdir()
+    (tmp_path / "noise").mkdir()
+    for i in range(4):
+        soundfile.write(tmp_path / "clean" / f"{i}.wav", voice(1.0, seed=i), 16_000, "FLOAT")
+    knock = np.concatenate((hiss(0.25), np.zeros(16_000 * 9)))
+    soundfile.write(tmp_path / "noise" / "knock.wav", knock, 16_000, "FLOAT")
+    for case in from_mixes(tmp_path / "clean", tmp_path / "noise", [0.0], 0).all:
+        noisy, clean = (load(signal, 16_000).samples for signal in (case.noisy, case.clean))
+        snr_db = 20 * np.log10(active_level(clean) / np.sqrt(np.mean(np.square(noisy - clean))))
+        assert snr_db == pytest.approx(0, abs=0.01)
+
+
+def test_a_label_named_like_a_score_gets_another_column(pairs):
+    rows = ["noisy,clean,noisy stoi"]
+    rows += [f"noisy/u{i}.wav,clean/u{i}.wav,label {i}" for i in range(2)]
+    (pairs / "m.csv").write_text("\n".join(rows) + "\n")
+    text = to_csv(build_report(score_here(from_manifest(pairs / "m.csv"), ("stoi",)), {}))
+    header, first, _ = text.splitlines()
+    assert header == "name,label noisy stoi,noisy stoi"
+    assert first.split(",")[1] == "label 0"
+
+
+def test_speakers_are_the_whole_names_of_folders(tmp_path):
+    paths = [tmp_path / accent / "a.wav" for accent in ("uk:1", "us:1")]
+    assert label_speakers(tmp_path, paths) == [{"speaker": "uk:1"}, {"speaker": "us:1"}]
+    paths = [tmp_path / f"p22{i}_001.wav" for i in range(2)]
+    assert label_speakers(tmp_path, paths) == [{"speaker": "p220"}, {"speaker": "p221"}]
 
 
 # What is compared

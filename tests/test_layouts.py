@@ -12,7 +12,7 @@ from corpora import LAYOUTS, librispeech, noises, plain, speak, vctk92, voiceban
 from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache
 from segan_cli.data.layouts import scan_noise, scan_speech
-from segan_cli.data.recordings import parse_weight
+from segan_cli.data.recordings import describe_corpus, parse_weight
 from segan_cli.data.training_data import load_split, load_training_data, save_split
 from segan_cli.errors import ConfigError, CorpusError
 
@@ -342,11 +342,95 @@ def test_dns_pairs_are_matched_by_number(tmp_path):
     assert len(scan_speech(str(tmp_path)).utterances) == 6
 
 
-def test_noise_beside_speech_is_not_taken_for_speech(tmp_path):
-    speak(tmp_path / "clean" / "a.wav", 0)
-    noises(tmp_path / "noise")
-    with pytest.raises(CorpusError, match="contains noise besides speech"):
+@pytest.mark.parametrize(
+    ("clean", "other", "message"),
+    [
+        ("clean", "noise", "contains noise besides speech"),
+        ("train/speech", "train/Noise", "contains Noise besides speech"),
+        ("a/speech", "b/noise_train/x", "contains b/noise_train besides speech"),
+        ("a", "NOISY", "contains NOISY; give its clean folder"),
+        ("en/train/clean", "de/train/noisy", "contains de/train/noisy; give its clean folder"),
+        ("en/clean", "de/train_noisy_16k", "contains de/train_noisy_16k; give its clean folder"),
+    ],
+)
+def test_noise_beside_speech_is_not_taken_for_speech(tmp_path, clean, other, message):
+    speak(tmp_path / clean / "a.wav", 0)
+    speak(tmp_path / other / "a.wav", 1)
+    with pytest.raises(CorpusError, match=message):
         scan_speech(str(tmp_path))
+
+
+@pytest.mark.parametrize("names", [("CLEAN", "NOISY"), ("clean", "Noisy"), ("Clean_train", "noisy_TRAIN")])
+def test_pairs_are_found_whatever_the_case_of_their_folders(tmp_path, names):
+    for name in names:
+        for i in range(2):
+            speak(tmp_path / "x" / name / f"{i}.wav", i)
+    corpus = scan_speech(str(tmp_path))
+    assert (corpus.layout, len(corpus.utterances)) == ("noisy/clean pairs", 2)
+    assert corpus.utterances[0].path.parent.name == names[0]
+
+
+@pytest.mark.parametrize("place", ["corpora", "dev_corpora", "x/my-test-data"])
+def test_sets_are_recognised_by_their_own_names_and_not_by_those_above(tmp_path, place):
+    for subset in ("train-clean-100", "dev-clean", "test-clean"):
+        speak(tmp_path / place / subset / "14" / "208" / "14-208-0001.flac", 0)
+    assert [u.path.parts[-4] for u in scan_speech(str(tmp_path / place)).utterances] == ["train-clean-100"]
+    for subset in ("trainset_28spk", "testset"):
+        for side in ("clean", "noisy"):
+            speak(tmp_path / "pairs" / "vb-test" / f"{side}_{subset}_wav" / "p226_001.wav", 0)
+    for top in ("pairs", "pairs/vb-test"):
+        speak(tmp_path / "pairs" / "other" / "p227_001.wav", 1)
+        (pair,) = scan_speech(str(tmp_path / top)).utterances
+        assert pair.path.parts[-2] == "clean_trainset_28spk_wav"
+
+
+def test_parts_and_versions_of_a_file_of_one_speaker_stay_on_one_side(tmp_path):
+    rows = ["clean,speaker,offset,duration"]
+    pairs = ["clean,noisy,speaker"]
+    for i, name in enumerate("abcdef"):
+        speak(tmp_path / f"{name}.wav", i)
+        rows += [f"{name}.wav,anna,{start},0.3" for start in (0, 0.1, 0.2)]
+        for j in range(3):
+            speak(tmp_path / f"{name}_{j}.wav", 10 * i + j, noisy=True)
+            pairs.append(f"{name}.wav,{name}_{j}.wav,anna")
+    for table in (rows, pairs):
+        (tmp_path / "m.csv").write_text("\n".join(table) + "\n")
+        for seed in range(5):
+            sources = open_all(tmp_path, seed=seed, speech=[tmp_path / "m.csv"])
+            ours, theirs = (held(sources, "speakers", side) for side in (0, 1))
+            assert ours[1]
+            assert theirs[1]
+            assert not ours[1] & theirs[1]
+            again = open_all(tmp_path, {"speakers": frozenset(theirs[0])}, speech=[tmp_path / "m.csv"])
+            assert held(again, "speakers", 1) == theirs
+
+
+def test_one_speaker_makes_no_babble(tmp_path):
+    for i in range(8):
+        speak(tmp_path / "LJSpeech" / "wavs" / f"LJ001-{i:04d}.wav", i, 22_050)
+    (tmp_path / "LJSpeech" / "metadata.csv").write_text("LJ001-0000|Printing|Printing\n")
+    source = open_all(tmp_path, speech=[tmp_path / "LJSpeech"]).training
+    rng = np.random.default_rng(0)
+    assert not any(source.draw(rng, 1_000).babble for _ in range(100))
+
+
+def test_a_corpus_of_duplicates_is_skipped_and_does_not_stop(tmp_path):
+    plain(tmp_path / "a")
+    speak(tmp_path / "b" / "copy.wav", 10)
+    second = open_all(tmp_path, speech=[tmp_path / "a", tmp_path / "b"]).corpora[1]
+    assert (second.utterances, len(second.skipped)) == (0, 1)
+    assert "same content as another file" in second.skipped[0]
+    assert describe_corpus(second).endswith("1 skipped")
+
+
+def test_rows_of_common_voice_that_repeat_or_name_nothing_are_listed_as_such(tmp_path):
+    speak(tmp_path / "clips" / "c0.wav", 0)
+    (tmp_path / "train.tsv").write_text("client_id\tpath\na\tc0.wav\nb\tc0.wav\nc\t\n")
+    corpus = scan_speech(str(tmp_path))
+    assert [u.group for u in corpus.utterances] == ["common-voice:a"]
+    assert [line.rpartition("/")[2] for line in corpus.skipped] == [
+        "c0.wav: listed more than once in train.tsv", "clips: listed in train.tsv, but missing"
+    ]  # fmt: skip
 
 
 def test_only_the_second_microphone_of_vctk_is_left_out_of_a_plain_folder(tmp_path):

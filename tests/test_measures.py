@@ -9,6 +9,7 @@ import soxr
 from conftest import hiss, voice
 from scipy.signal import lfilter
 
+from segan_cli.errors import AudioError
 from segan_cli.measures.catalog import CORE, FULL_BAND, MEASURES, WITH_REFERENCE, measure_all
 from segan_cli.measures.composite import frames, llr_frames, ssnr_frames_db, wss_frames
 from segan_cli.measures.dnsmos import dnsmos, mel_spectrogram
@@ -271,3 +272,13 @@ def test_the_band_ends_below_the_nyquist_frequency_of_the_clean_recording(record
     inside, outside = (talk(gain=0.5, gain_from_hz=highest_hz + change_hz) for change_hz in (-200, 200))
     assert high(clean, inside, recorded_hz=(recorded_hz, 48_000))[0] > 0.5
     assert high(clean, outside, recorded_hz=(recorded_hz, 48_000))[0] < 0.05
+
+
+@pytest.mark.parametrize("degraded", [CLEAN[:-1], CLEAN[None], CLEAN[:0]])
+def test_signals_of_other_shapes_are_refused(degraded):
+    with pytest.raises(AudioError, match=r"give two of one shape \[n\]"):
+        measure_all(degraded if not degraded.size else CLEAN, degraded)
+
+
+def test_measures_take_lists():
+    assert measure_all(CLEAN[:8_000].tolist(), CLEAN[:8_000].tolist(), ("si_sdr_db",))

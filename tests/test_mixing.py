@@ -249,6 +249,15 @@ def test_babble_is_of_other_speakers(folder):
         assert source.speech[spec.speech.name].group not in groups
 
 
+def test_babble_is_drawn_even_if_nearly_all_speech_is_of_one_speaker(folder):
+    source = sources(folder, MixingConfig(babble_probability=1.0)).training
+    first, *others = source.speech.all
+    heavy = Recordings((dataclasses.replace(first, weight=1e6), *others))
+    source = ExampleSource(heavy, source.noise, source.rirs, source.config, RATE)
+    babble = {excerpt.name for _ in range(20) for excerpt in source.draw(np.random.default_rng(_), 100).babble}
+    assert babble == {recording.name for recording in others}
+
+
 def test_without_recorded_noise_noises_are_generated(folder):
     both = sources(folder, MixingConfig(), noise=False, rirs=False)
     rng = np.random.default_rng(0)

@@ -168,6 +168,8 @@ def test_errors_in_python_name_arguments_and_not_options(enhancer, noisy, tmp_pa
     with pytest.warns(UserWarning, match="cut short"):
         enhancer.enhance_file(noisy, tmp_path / "clean.wav", allow_truncated=True)
     assert Enhancer(strength=np.float32(0.5)).settings.strength == 0.5
+    with pytest.raises(ConfigError, match="backend 'onxx'; choose auto, torch, onnx"):
+        Enhancer(backend="onxx")
     with pytest.raises(ConfigError, match="strength 2"):
         Enhancer(strength=2)
     with pytest.raises(ConfigError, match="model None; give a name, a path or a loaded model"):

@@ -353,6 +353,7 @@ def test_init_default_starts_from_the_weights_of_the_shipped_model(pairs, tmp_pa
         ("model.generator.embed_dim=9", "embed_dim 9 is not a multiple of the 4 heads"),
         ("model.generator.family=convolutional", "use --preset"),
         ("training=3", "it is a section"),
+        ("model.generator=3", "it is a section"),
         ("training.gradient_accumulation_steps=3", "batch_size 32 is not a multiple of gradient_accumulation_steps 3"),
         ("nonsense", "give SECTION.FIELD=VALUE"),
         ("model.preset=segan", "use --preset"),

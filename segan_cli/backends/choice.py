@@ -4,9 +4,11 @@ import os
 import platform
 from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 from segan_cli.backends.network import BackendName, Network, Precision, check_device, check_network
 from segan_cli.backends.pretrained import check_model, find_model, find_onnx, is_shipped
+from segan_cli.config.schema import short_repr
 from segan_cli.errors import ConfigError
 from segan_cli.system import require_extra
 
@@ -24,6 +26,8 @@ def open_network(
     backend does not support the arguments.
     """
     name = str(model)
+    if backend not in get_args(BackendName):
+        raise ConfigError(f"backend {short_repr(backend)}; choose {', '.join(get_args(BackendName))}")
     check_model(name, onnx=backend != "torch")
     check_device(device)
     file = find_onnx(name)

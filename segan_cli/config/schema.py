@@ -84,11 +84,12 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     arguments = typing.get_args(kind)
     if type(None) in arguments:
         return None if value is None or value == NONE else _convert(arguments[0], value, where)
-    if isinstance(kind, type) and issubclass(kind, Selected) and isinstance(value, dict):
-        kind = kind.of_family(value.get("family"), where)
-    if dataclasses.is_dataclass(kind):
+    selected = isinstance(kind, type) and issubclass(kind, Selected)
+    if selected or dataclasses.is_dataclass(kind):
         if not isinstance(value, dict):
             raise ConfigError(f"{where}: {short_repr(value)}; it is a section; set one of its keys")
+        if selected:
+            kind = kind.of_family(value.get("family"), where)
         return from_dict(typing.cast(type, kind), value, f"{where}.")
     if typing.get_origin(kind) is Literal:
         if not isinstance(value, str) or value not in arguments:

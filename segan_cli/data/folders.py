@@ -12,7 +12,7 @@ from segan_cli.storage.remote import find_files, find_folders, is_remote
 from segan_cli.text import composed
 
 DNS_PAIR = re.compile(r"fileid_(\d+)$")
-EVALUATION_SET = re.compile(r"(^|[\W_])(test|dev|valid)")  # names of official test and development sets
+SET = re.compile(r"(?:^|[\W_])(train|test|dev|valid)", re.IGNORECASE)  # in names of official sets
 AUDIO_FOLDERS = ("wav48", "wav48_silence_trimmed", "wavs", "clips")  # by which a corpus is recognised
 VCTK = re.compile(r"(p\d{3}|s5)_\d+(_mic[12])?$")
 DNS_READER = re.compile(r"reader_(\d+)")
@@ -30,10 +30,16 @@ def corpus_root(path: str) -> Path:
     if not is_folder(root):
         raise CorpusError(no_folder(root, "of audio files, or a manifest (.csv or .jsonl)"))
     while len(inner := folders_in(root)) == 1 and not any(map(is_audio, root.iterdir())):
-        if EVALUATION_SET.search(inner[0].name) or inner[0].name in AUDIO_FOLDERS:
+        if is_evaluation_set(inner[0].name) or inner[0].name in AUDIO_FOLDERS:
             break
         root = inner[0]
     return root
+
+
+def is_evaluation_set(name: str) -> bool:
+    """Whether a path names a test or development set: the last part that says so counts."""
+    words: list[str] = SET.findall(name)
+    return bool(words) and words[-1].lower() != "train"
 
 
 def no_folder(path: Path, expected: str) -> str:
@@ -100,11 +106,11 @@ def find_pair_folders(root: Path) -> dict[str, tuple[Path, Path]]:
     """Folders `clean` and `noisy`, or `clean_NAME` and `noisy_NAME`, at most one level down, by the clean path."""
     sets = {}
     for folder in (root, *folders_in(root)):
-        for clean in (inner for inner in folders_in(folder) if "clean" in inner.name.lower()):
-            for word, counterpart in (("clean", "noisy"), ("Clean", "Noisy")):
-                noisy = folder / clean.name.replace(word, counterpart, 1)
-                if noisy != clean and noisy.is_dir():
-                    sets[clean.relative_to(root).as_posix()] = (clean, noisy)
+        by_name = {inner.name.lower(): inner for inner in folders_in(folder)}
+        for name, clean in by_name.items():
+            noisy = by_name.get(name.replace("clean", "noisy", 1))
+            if "clean" in name and noisy is not None:
+                sets[clean.relative_to(root).as_posix()] = (clean, noisy)
     return sets
 
 

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segan_cli.data.folders import (
-    EVALUATION_SET,
     VCTK,
     audio_below,
     corpus_root,
     find_pair_folders,
-    folders_in,
     group_noise,
     group_speakers,
+    is_evaluation_set,
     match_names,
     other_files,
 )
@@ -28,7 +27,8 @@ from segan_cli.errors import CorpusError
 from segan_cli.text import counted
 
 LJSPEECH = re.compile(r"LJ\d{3}-\d+$")
-NOT_SPEECH = re.compile(r"^(noises?|rirs?|(room_)?impulse_responses?)$", re.IGNORECASE)  # names of folders
+NOT_SPEECH = re.compile(r"noises?([-_](?!free).*)?|rirs?|(room_)?impulse_responses?", re.IGNORECASE)  # names of folders
+NOISY = re.compile(r"(.*[\W_])?noisy([\W_].*)?", re.IGNORECASE)
 LIBRI = re.compile(r"(\d+)[-_](\d+)[-_]\d+([-_]\d+)?$")  # speaker, chapter
 MIN_MATCHING = 0.9  # fraction of files that must follow the naming scheme of a corpus
 
@@ -78,10 +78,12 @@ def scan_speech(path: str) -> Corpus:
         corpus = layout(path, root)
         if corpus is not None:
             return corpus
-    other = next((folder for folder in folders_in(root) if NOT_SPEECH.match(folder.name)), None)
-    if other is not None:
-        raise CorpusError(f"{path}: contains {other.name} besides speech; give the speech folder, and use --noise")
     files = audio_below(root)
+    folders = sorted({parent for file in files for parent in file.relative_to(root).parents if parent.name})
+    if other := next((folder for folder in folders if NOT_SPEECH.fullmatch(folder.name)), None):
+        raise CorpusError(f"{path}: contains {other} besides speech; give the speech folder, and use --noise")
+    if noisy := next((folder for folder in folders if NOISY.fullmatch(folder.name)), None):
+        raise CorpusError(f"{path}: contains {noisy}; give its clean folder, or the folder that has both side by side")
     second = {file for file in files if file.stem.endswith("_mic2") and VCTK.match(file.stem)}  # microphone, of VCTK
     used = files if root.name.endswith("_mic2") else [file for file in files if file not in second] or files
     groups, known = group_speakers(root, used)
@@ -105,7 +107,7 @@ def note_microphones(root: Path, files: Sequence[Path], used: Sequence[Path]) ->
 
 def _training_sets(names: Sequence[str]) -> set[str]:
     """The sets to train on: all but official test and development sets, or all if there are no others."""
-    return {name for name in names if not EVALUATION_SET.search(name)} or set(names)
+    return {name for name in names if not is_evaluation_set(name)} or set(names)
 
 
 def _pairs(path: str, root: Path) -> Corpus | None:
@@ -153,7 +155,7 @@ def _libri(path: str, root: Path) -> Corpus | None:
     matches = [(file, match) for file in files if (match := LIBRI.match(file.stem)) and file.parent.name == match[2]]
     if len(matches) < MIN_MATCHING * len(files):
         return None
-    subsets = {file: "/".join(file.relative_to(root.parent).parts[:-3]) for file, _ in matches}
+    subsets = {file: "/".join(file.relative_to(root).parts[:-3]) for file, _ in matches}
     used_subsets = _training_sets(sorted(set(subsets.values())))
     used = [(file, match) for file, match in matches if subsets[file] in used_subsets]
     notes = [
@@ -197,15 +199,20 @@ def _common_voice(path: str, root: Path) -> Corpus | None:
     if not rows or not {"client_id", "path"} <= set(rows[0]):
         raise CorpusError(f"{table}: no columns client_id and path; not a table of Common Voice")
     clips = {clip.name: clip for clip in audio_below(root / "clips")}
-    utterances, skipped = [], []
+    speakers: dict[str, str] = {}  # by the name of the clip
+    skipped = []
     for row in rows:
         name = row["path"] or ""
         name = name if name.endswith(".mp3") or name in clips else f"{name}.mp3"
-        if name in clips:
-            utterances.append(Utterance(clips.pop(name), f"common-voice:{row['client_id']}"))
+        if name in speakers:
+            skipped.append(f"{root / 'clips' / name}: listed more than once in {table.name}")
+        elif name in clips:
+            speakers[name] = row["client_id"]
         else:
-            skipped.append(f"{root / 'clips' / name}: listed in {table.name}, but missing")
-    if not utterances:
+            skipped.append(f"{root / 'clips' / (row['path'] or '')}: listed in {table.name}, but missing")
+    if not speakers:
         raise CorpusError(f"{table}: none of its files is in {root / 'clips'}")
-    notes = (f"{root / 'clips'}: {counted(len(clips), 'file')} not listed in {table.name}, not used",) if clips else ()
+    utterances = (Utterance(clips[name], f"common-voice:{speaker}") for name, speaker in speakers.items())
+    n_unused = len(clips) - len(speakers)
+    notes = (f"{root / 'clips'}: {counted(n_unused, 'file')} not listed in {table.name}, not used",) if n_unused else ()
     return Corpus(path, "Common Voice", tuple(utterances), tuple(skipped), notes=notes)

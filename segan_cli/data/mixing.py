@@ -27,6 +27,7 @@ NoisyClean = tuple[Array, Array]  # noisy [n], clean [n]
 
 MAX_UTTERANCE_S = 10.0  # of validation mixes
 BABBLE_SPEAKERS = (3, 8)  # fewest and most at once
+MAX_DRAWS = 100  # of another speaker from all speech
 SHAPE_S = 2.0  # of the speech that gives speech-shaped noise its spectrum
 MAX_COEFFICIENT = 3 / 8  # of random filters (arXiv 1709.08243)
 PEAK = 0.99  # of full scale; examples are scaled down to this, noisy and clean alike
@@ -84,7 +85,8 @@ class ExampleSource:
         self.speech = speech.where(lambda recording: recording.noisy is None)
         self.pairs = speech.where(lambda recording: recording.noisy is not None)
         self.noise, self.rirs, self.config, self.rate_hz = noise, rirs, config, rate_hz
-        self.multi_speaker = len(self.speech.groups()) > 1  # so babble can be made
+        self.multi_speaker = len({recording.voice for recording in self.speech.all}) > 1  # so babble can be made
+        self.others: dict[str, Recordings] = {}  # the speech of all other speakers, for speakers with most of it
         n_speech, n_pairs = self.speech.n_samples(weighted=True), self.pairs.n_samples(weighted=True)
         self.pair_share = n_pairs / ((n_speech + n_pairs) or 1.0)
 
@@ -146,9 +148,12 @@ class ExampleSource:
 
     def _draw_other_speaker(self, rng: np.random.Generator, speech: Recording) -> Position:
         """Draw a position in the speech of another speaker."""
-        while (other := self.speech.draw(rng)).group == speech.group:
-            pass
-        return draw_position(rng, other)
+        for _ in range(MAX_DRAWS):
+            if (other := self.speech.draw(rng)).voice != speech.voice:
+                return draw_position(rng, other)
+        if speech.voice not in self.others:
+            self.others[speech.voice] = self.speech.where(lambda recording: recording.voice != speech.voice)
+        return draw_position(rng, self.others[speech.voice].draw(rng))
 
     def render(self, spec: ExampleSpec) -> NoisyClean:
         """Render a spec as noisy [n] and clean [n]; deterministic."""

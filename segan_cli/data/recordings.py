@@ -25,7 +25,7 @@ MIN_LENGTH_S = 0.1
 SILENCE_LEVEL = 1e-4  # active level, -80 dB relative to full scale
 MAX_CLIPPED = 1e-3  # fraction of clipped samples that clean speech may have
 MAX_LENGTH_DIFFERENCE_S = 0.05  # of a noisy/clean pair; the longer file is truncated
-MIN_WEIGHT, MAX_WEIGHT = 1e-3, 1e3  # babble is drawn until the speaker is another one: not for ever
+MIN_WEIGHT, MAX_WEIGHT = 1e-3, 1e3
 MAX_DECODED_AGAIN = 64  # recordings kept in memory after their shard was deleted
 
 
@@ -39,6 +39,12 @@ class Recording:
     length: int  # samples in use
     weight: float = 1.0  # sampling probability per second, relative to other recordings
     noisy: CacheEntry | None = None  # of a pair
+    speaker: str | None = None  # if the group is a file of the only speaker
+
+    @property
+    def voice(self) -> str:
+        """The speaker."""
+        return self.speaker or self.group
 
     @property
     def content(self) -> tuple[Content, ...]:
@@ -201,19 +207,20 @@ class CorpusLoader:
         files = list(dict.fromkeys(path for utterance in corpus.utterances for path in utterance.files))
         entries = dict(zip(files, self.cache.read(files, self.progress and self.progress(corpus.path)), strict=True))
         recordings: list[Recording] = []
-        skipped = []
+        skipped, n_duplicates = [], 0
         for utterance in corpus.utterances:
             try:
                 recording = select(utterance, entries, kind == "speech", weight)
-                if recording.content in used:
-                    what = "file" if utterance.span is None else "row"
-                    raise CorpusError(f"{utterance.label(utterance.path)}: same content as another {what}")
             except CorpusError as error:
                 skipped.append(str(error))
-            else:
-                used.add(recording.content)
-                recordings.append(recording)
-        if not recordings:
+                continue
+            if recording.content in used:
+                what, n_duplicates = "file" if utterance.span is None else "row", n_duplicates + 1
+                skipped.append(f"{utterance.label(utterance.path)}: same content as another {what}")
+                continue
+            used.add(recording.content)
+            recordings.append(recording)
+        if not recordings and not n_duplicates:
             raise CorpusError(
                 f"{corpus.path}: {corpus.layout}, but none of its {corpus.unit}s can be used; first: {skipped[0]}"
             )
@@ -244,7 +251,8 @@ def select(utterance: Utterance, entries: dict[Path, CacheEntry | str], is_speec
         clean_s, noisy_s = (length / usable[0].to_hz for length in lengths)
         raise CorpusError(f"{utterance.label(utterance.path)}: {clean_s:.2f} s clean but {noisy_s:.2f} s noisy")
     name = utterance.label(utterance.files[-1])  # a clean file may be part of several pairs
-    return Recording(name, utterance.group, usable[0], min(lengths), weight, *usable[1:])
+    noisy = usable[1] if len(usable) > 1 else None
+    return Recording(name, utterance.group, usable[0], min(lengths), weight, noisy)
 
 
 def parse_weight(entry: str) -> tuple[str, float]:

@@ -111,7 +111,11 @@ def hold_out_speakers(
     if len(speech.groups()) < 2 or (previous and previous <= speech.by_name.keys()):
         if len(speech) < 2:
             raise CorpusError("a single recording cannot be split for validation; add more, or use --valid-data")
-        speech = Recordings(tuple(replace(recording, group=recording.name) for recording in speech.all))
+        first: dict[str, str] = {}  # recording of each file, by which its parts and noisy versions are grouped
+        speech = Recordings(tuple(
+            replace(recording, group=first.setdefault(recording.entry.digest, recording.name), speaker=recording.voice)
+            for recording in speech.all
+        ))  # fmt: skip
         notes.append("there is only one speaker, so validation holds out recordings: its scores are for a known voice")
     training, validation = hold_out(speech, "speakers", seed, previous)
     share = validation.n_samples() / speech.n_samples()

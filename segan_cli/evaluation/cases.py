@@ -152,8 +152,11 @@ def from_mixes(clean: Path, noise: Path, snrs_db: Sequence[float], seed: int) ->
 def label_speakers(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
     """Label each file with its speaker if the paths identify speakers."""
     speakers, known = group_speakers(root, paths)
-    labelled = known and len(paths) > 1
-    return [{"speaker": speaker.rsplit(":", 1)[-1]} if labelled else {} for speaker in speakers]
+    if not known or len(paths) < 2:
+        return [{} for _ in paths]
+    folder = f"{root.resolve()}:"  # before the speaker, or else the name of a corpus
+    names = (name.removeprefix(folder) if name.startswith(folder) else name.partition(":")[2] for name in speakers)
+    return [{"speaker": name} for name in names]
 
 
 def read_noise_log(folder: Path) -> dict[str, dict[str, str]]:

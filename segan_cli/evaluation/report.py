@@ -152,8 +152,9 @@ def to_csv(report: Report) -> str:
     scores = [(system, measure) for system in report["systems"] for measure in report["measures"]]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    headings = ["name", *columns, *(f"{system} {measure}" for system, measure in scores)]
-    writer.writerow([csv_text(heading) for heading in headings])
+    of_scores = [f"{system} {measure}" for system, measure in scores]
+    of_labels = [f"label {column}" if column in of_scores else column for column in columns]
+    writer.writerow([csv_text(heading) for heading in ("name", *of_labels, *of_scores)])
     for file in report["files"]:
         values = [file["scores"].get(system, {}).get(measure) for system, measure in scores]
         cells = [repr(score) if isinstance(score, float) and math.isfinite(score) else "" for score in values]

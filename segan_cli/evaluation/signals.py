@@ -9,12 +9,14 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from segan_cli.arrays import Array
-from segan_cli.audio.meter import active_level, noise_gain
+from segan_cli.audio.meter import MIN_NOISE_SHARE, active_level, noise_gain
 from segan_cli.audio.sources import read_mono
 from segan_cli.data.spans import FilePart
 from segan_cli.errors import AudioError, SeganError, in_words
 from segan_cli.measures.catalog import resample
 from segan_cli.measures.score import RATE_HZ
+
+MAX_DRAWS = 100  # of an excerpt of noise that is not too quiet
 
 
 @runtime_checkable
@@ -96,15 +98,21 @@ read_once = lru_cache(2)(read)  # the clean and the noisy file that the parts of
 
 
 def mix_noise(clean: Signal, noise: Signal, mix: NoiseMix, rate_hz: int) -> Signal:
-    """Add noise to clean speech, looped from a random position on, with the gain of the same mix at 16 kHz."""
+    """Add noise to clean speech, looped from a random position on, with the gain of the same mix at 16 kHz.
+
+    An excerpt so quiet that its SNR would be higher than asked for is drawn again, up to MAX_DRAWS times.
+    """
     if not noise.samples.any():
         raise AudioError(f"{mix.noise}: noise recording is silent")
-    ratio = rate_hz // RATE_HZ
-    start = ratio * int(np.random.default_rng(mix.seed).integers(-(-len(noise.samples) // ratio)))
-    excerpt = np.resize(np.roll(noise.samples, -start), len(clean.samples))
-    speech, added, whole = (resample(side, rate_hz) for side in (clean.samples, excerpt, noise.samples))
-    rms = float(np.sqrt(np.mean(np.square(added, dtype=np.float64))))
-    gain = noise_gain(active_level(speech), mix.snr_db, rms, active_level(whole))
+    ratio, rng = rate_hz // RATE_HZ, np.random.default_rng(mix.seed)
+    speech, level = resample(clean.samples, rate_hz), active_level(resample(noise.samples, rate_hz))
+    for _ in range(MAX_DRAWS):
+        start = ratio * int(rng.integers(-(-len(noise.samples) // ratio)))
+        excerpt = np.resize(np.roll(noise.samples, -start), len(clean.samples))
+        rms = float(np.sqrt(np.mean(np.square(resample(excerpt, rate_hz), dtype=np.float64))))
+        if rms >= MIN_NOISE_SHARE * level:
+            break
+    gain = noise_gain(active_level(speech), mix.snr_db, rms, level)
     samples = np.asarray(clean.samples + excerpt * np.float32(gain), np.float32)
     return Signal(str(mix), samples, min(clean.recorded_hz, noise.recorded_hz), (rate_hz, 1))
 

@@ -11,6 +11,7 @@ import soxr
 
 from segan_cli.arrays import Array
 from segan_cli.config.training import ValidationScore
+from segan_cli.errors import AudioError
 from segan_cli.measures import composite, standard
 from segan_cli.measures.dnsmos import dnsmos
 from segan_cli.measures.high_band import HighBandSignals
@@ -127,7 +128,13 @@ def rate_for(names: Collection[str]) -> int:
 
 
 def measure_all(clean: Array, degraded: Array, names: Sequence[str] = CORE, rate_hz: int = RATE_HZ) -> dict[str, Score]:
-    """Compute measures by name for signals [n] of equal length; all but those of the high band are of 16 kHz."""
+    """Compute measures by name for signals [n] of equal length; all but those of the high band are of 16 kHz.
+
+    Raises AudioError for signals of other shapes.
+    """
+    clean, degraded = (np.asarray(signal) for signal in (clean, degraded))
+    if clean.ndim != 1 or clean.shape != degraded.shape or not len(clean):
+        raise AudioError(f"signals of shapes {list(clean.shape)} and {list(degraded.shape)}; give two of one shape [n]")
     return measure_pair(SignalPair(clean, degraded, rate_hz), names)
 
 
