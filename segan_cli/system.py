@@ -25,6 +25,13 @@ PACKAGES = {  # extra → packages, by the names they are imported by
 }
 
 
+def data_dir(name: str) -> Path:
+    """A folder of the package's data: in the installed package, or beside it in a source checkout."""
+    package = Path(__file__).parent
+    installed = package / name
+    return installed if installed.is_dir() else package.parent / name
+
+
 def cpu_count() -> int:
     """Number of cores available to this process, respecting its CPU affinity."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from fuzz import at_most
 
-from segan_cli.config.recipe import load_recipe, recipe_text, recipes_dir
+from segan_cli.config.recipe import load_recipe, recipe_text
 from segan_cli.data.layouts import scan_speech
 from segan_cli.data.manifest import read_manifest
 from segan_cli.enhancement.plan import make_plan, read_names
@@ -27,6 +27,7 @@ from segan_cli.evaluation.cases import from_manifest
 from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.report import csv_text, escape_markdown
 from segan_cli.evaluation.scoring import ScoreCache
+from segan_cli.system import data_dir
 from segan_cli.text import one_line, printable, utf8
 
 LONGEST_S = 20  # of processor time, for one input
@@ -96,7 +97,7 @@ def manifest(place, rng):
 
 def recipe(place, rng):
     """A recipe; what is read is written and read back the same."""
-    whole = rng.choice(sorted(recipes_dir().glob("*.toml"))).read_bytes()
+    whole = rng.choice(sorted(data_dir("recipes").glob("*.toml"))).read_bytes()
     path = place / "a.toml"
     path.write_bytes(damaged(whole, rng))
     read = load_recipe(str(path))

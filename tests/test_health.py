@@ -133,3 +133,13 @@ def test_means_are_taken_over_the_last_steps():
     health.observe({"l1": 7.0})
     assert health.means(2) == {"l1": 6.0, "quality_undefined": 5.0}
     assert health.means() == {"l1": 4.0, "quality_undefined": 3.0}
+
+
+@pytest.mark.parametrize(("gradient", "stopped"), [(0.0, True), (1e-9, False)])
+def test_a_generator_whose_gradient_is_0_has_stopped_learning(gradient, stopped):
+    health = Health()
+    health.observe({"generator_gradient": 5.0})
+    for _ in range(10):
+        assert "generator stopped" not in health.diagnose({})
+        health.observe({"generator_gradient": gradient})
+    assert ("generator stopped" in health.diagnose({})) == stopped

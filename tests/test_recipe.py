@@ -8,10 +8,11 @@ import pytest
 
 from segan_cli.config.budget import LayerCost, check_budget
 from segan_cli.config.presets import PRESETS
-from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_text, recipes_dir, shipped_recipes
+from segan_cli.config.recipe import DEFAULT, load_recipe, recipe_text, shipped_recipes
 from segan_cli.config.schema import flatten, from_dict, merge, override, to_dict
 from segan_cli.config.training import AdversarialConfig, DataConfig, Recipe, TrainingConfig
 from segan_cli.errors import ConfigError
+from segan_cli.system import data_dir
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
@@ -34,7 +35,7 @@ def test_every_field_is_equal_after_toml_also_none(preset, tmp_path):
 def test_there_is_a_recipe_for_the_default_model_and_for_the_paper():
     assert set(shipped_recipes()) >= {DEFAULT, "segan-2017"}
     assert load_recipe(DEFAULT).model == PRESETS[DEFAULT]
-    assert all((recipes_dir() / f"{name}.toml").is_file() for name in shipped_recipes())
+    assert all((data_dir("recipes") / f"{name}.toml").is_file() for name in shipped_recipes())
 
 
 def test_the_recipe_segan_2017_has_the_settings_of_the_paper():

@@ -111,7 +111,7 @@ def writing_tags(target: Path) -> Iterator[None]:
 
 
 def open_tags(path: Path) -> Any:
-    """Open the tags of a new file; None if mutagen cannot read its format."""
+    """Open the tags of a new file; None if mutagen cannot read its format, or copied tags that are damaged."""
     import mutagen
 
     try:
@@ -129,12 +129,7 @@ def is_mistaken(path: Path) -> bool:
 
 def remove_gains(path: Path, warn: Warn) -> None:
     """Remove the tags that tell players by how much to change the level of a file, and warn about it."""
-    import mutagen
-
-    try:
-        file = mutagen.File(path)
-    except mutagen.MutagenError:  # damaged tags of the original, which players do not read either
-        return
+    file = open_tags(path)
     names = [name for name in (getattr(file, "tags", None) or {}).keys() if GAIN.fullmatch(name)]  # noqa: SIM118
     if names:
         with writing_tags(path):

@@ -8,15 +8,14 @@ from typing import Any
 
 from segan_cli.errors import CheckpointError
 from segan_cli.storage.remote import is_url
+from segan_cli.system import data_dir
 
 MODEL_EXTENSIONS = (".safetensors", ".onnx")
 
 
 def pretrained_dir() -> Path:
-    """Return the folder of the shipped models: in the installed package, or beside it in a source checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "pretrained"
-    return installed if installed.is_dir() else package.parent / "pretrained"
+    """Return the folder of the shipped models."""
+    return data_dir("pretrained")
 
 
 def shipped_models() -> tuple[str, dict[str, dict[str, Any]]]:

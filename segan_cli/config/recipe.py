@@ -10,20 +10,14 @@ from segan_cli.config.presets import PRESETS
 from segan_cli.config.schema import from_dict, merge, none_as_text, short_repr, to_dict
 from segan_cli.config.training import Recipe
 from segan_cli.errors import ConfigError, RecipeError
+from segan_cli.system import data_dir
 
 DEFAULT = "segan-spectral"
 
 
-def recipes_dir() -> Path:
-    """The folder of shipped recipes, in the installed package or in a source checkout."""
-    package = Path(__file__).parents[1]
-    installed = package / "recipes"
-    return installed if installed.is_dir() else package.parent / "recipes"
-
-
 def shipped_recipes() -> list[str]:
     """Names of the shipped recipes."""
-    return sorted(path.stem for path in recipes_dir().glob("*.toml"))
+    return sorted(path.stem for path in data_dir("recipes").glob("*.toml"))
 
 
 def recipe_for(model: ModelConfig) -> str:
@@ -34,7 +28,7 @@ def recipe_for(model: ModelConfig) -> str:
 def load_recipe(name: str) -> Recipe:
     """Load a shipped recipe by name, or a TOML file; raises RecipeError, with file and key, if it is invalid."""
     shipped = name in shipped_recipes()
-    path = recipes_dir() / f"{name}.toml" if shipped else Path(name)
+    path = data_dir("recipes") / f"{name}.toml" if shipped else Path(name)
     try:
         values = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))  # paths may be any bytes
     except OSError as error:

@@ -54,6 +54,11 @@ class Health:
 
     def _from_history(self) -> dict[str, str]:
         failure_modes = {}
+        if len(self.recent) >= SMOOTHING_STEPS and self.means(SMOOTHING_STEPS).get("generator_gradient", 1.0) == 0:
+            failure_modes["generator stopped"] = (
+                "the generator has stopped learning: its gradient is 0, because its activations are saturated; start"
+                " again with more training.warmup_steps or a lower --learning-rate"
+            )
         if len(self.recent) == HISTORY_STEPS:
             means, push = self.means(), self.means(SMOOTHING_STEPS).get("adversarial_gradient", 0.0)
             real, fake = means.get("d_real_accuracy", 0.0), means.get("d_fake_accuracy", 0.0)
