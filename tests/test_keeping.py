@@ -584,3 +584,21 @@ def test_a_layout_that_vorbis_in_matroska_cannot_store_is_named(tmp_path, layout
     lines = enhanced(tmp_path / "in.wav", tmp_path / "out.mka")
     wanted = f"the channels became {became}, because vorbis in .mka files cannot store {layout}"
     assert [line for line in lines if "channels" in line] == [wanted] * (became is not None)
+
+
+@pytest.mark.parametrize("layout", ["3.0", "quad", "5.0(side)", "5.0", "6.1"])
+@pytest.mark.parametrize("ending", ["webm", "mka"])
+def test_opus_keeps_each_channel_in_its_place(tmp_path, layout, ending):
+    """Each channel has its own level, by which it is found again; that for low effects has none."""
+    n = {"3.0": 3, "quad": 4, "6.1": 7}.get(layout, 5)
+    levels = 0.5 * 0.7 ** np.arange(n)
+    if layout == "6.1":
+        levels[3] = 0
+    (full_voice(1.0, 48_000)[:, None] * levels).astype("<f4").tofile(tmp_path / "in.raw")
+    raw = ("-f", "f32le", "-ar", 48_000, "-ch_layout", layout, "-i", tmp_path / "in.raw")
+    codec = ("-c:a", "libopus", "-mapping_family", 1) if ending == "mka" and layout != "5.0(side)" else ("-c:a", "flac")
+    ffmpeg(*raw, *codec, tmp_path / "in.mka")
+    enhanced(tmp_path / "in.mka", tmp_path / f"out.{ending}")
+    with open_file(tmp_path / f"out.{ending}") as source:
+        heard = np.concatenate(list(source.blocks), axis=1).std(axis=1)
+    np.testing.assert_allclose(heard / heard[0], levels / levels[0], rtol=0.25, atol=0.02)

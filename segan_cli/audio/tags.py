@@ -4,7 +4,7 @@ import base64
 import re
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -194,11 +194,10 @@ def read_ape_texts(file: Any) -> TextTags:
 
     if not isinstance(file, mp3.MP3):
         return {}
-    try:
+    with suppress(apev2.error):  # there are none
         texts = read_texts(apev2.APEv2(file.filename))
-    except apev2.error:  # there are none
-        return {}
-    return {name: values for name, values in texts.items() if not name.startswith("mp3gain")}
+        return {name: values for name, values in texts.items() if not name.startswith("mp3gain")}
+    return {}
 
 
 def as_text(value: Any) -> str:

@@ -81,6 +81,8 @@ def open_encoder(
         if "libopus" in options or target.suffix.lower() == ".webm":
             moved = mask & ~SIDE | BACK if mask & SIDE == SIDE and not mask & BACK else mask
             mask = moved if moved == STANDARD.get(n_channels) else mask  # for codecs that have no others
+            if n_channels > 2:  # without it, ffmpeg 9 confuses the channels of 5.0 and 6.1
+                options += ["-mapping_family:a:0", "1"]
         layout = ["-channel_layout", hex(mask)] if mask else []
         samples = ["-f", "f32le", "-ar", str(encoding.rate_hz), "-ac", str(n_channels), *layout, "-i", "pipe:0"]
         options = [*LOG_OPTIONS, "-y", *samples, *options, *program.file_output(target), *common_start]
