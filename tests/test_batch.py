@@ -17,10 +17,10 @@ from commands import Running, alone, command, complaint, segan, unprivileged
 from conftest import assert_same_sound, hiss, voice, write_hours
 
 from segan_cli.cli.outcomes import BatchReporter, open_outcomes
-from segan_cli.enhancement.batch import run_batch
+from segan_cli.enhancement.batch import run_batch, run_job
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job
-from segan_cli.enhancement.recording import Outcome
+from segan_cli.enhancement.recording import Outcome, OutputOptions
 from segan_cli.errors import SeganError
 
 
@@ -425,3 +425,16 @@ def test_an_overlong_name_does_not_stop_the_others(tmp_path):
     assert result.returncode == 1
     assert (tmp_path / "a-clean.wav").exists()
     assert result.stderr.splitlines()[-1] == "segan: 1 enhanced (0.2 s of sound), 1 failed"
+
+
+def test_an_output_that_appears_meanwhile_is_skipped_with_skip_existing(tmp_path):
+    enhancer = Enhancer(device="cpu", backend="onnx")
+    soundfile.write(tmp_path / "a.wav", hiss(0.2), 16_000)
+    (tmp_path / "b.wav").write_bytes(b"of another process")
+    job = Job(tmp_path / "a.wav", tmp_path / "b.wav")
+    outcome = run_job(enhancer, job, OutputOptions(skip_existing=True), lambda *_: None)
+    assert (outcome.skipped, outcome.error) == (True, None)
+    outcome = run_job(enhancer, job, OutputOptions(), lambda *_: None)
+    assert not outcome.skipped
+    assert "already exists" in outcome.error
+    assert (tmp_path / "b.wav").read_bytes() == b"of another process"

@@ -240,9 +240,11 @@ def test_a_wav_whose_size_was_never_written_is_not_copied_as_a_chunk(tmp_path):
 def test_chunks_behind_samples_without_a_pad_byte_are_kept(tmp_path):
     soundfile.write(tmp_path / "in.wav", voice(0.3)[:4_001], RATE, "PCM_U8")
     content = (tmp_path / "in.wav").read_bytes()[8:].removesuffix(b"\0")
-    (tmp_path / "in.wav").write_bytes(chunk(b"RIFF", content + chunk(b"LIST", BESIDE[b"LIST"])))
+    behind = chunk(b"LIST", BESIDE[b"LIST"]) + chunk(b"iXML", b"<x/>")
+    (tmp_path / "in.wav").write_bytes(chunk(b"RIFF", content + behind))
     assert enhanced(tmp_path / "in.wav", tmp_path / "out.wav") == []
-    assert found(tmp_path / "out.wav")[b"LIST"] == BESIDE[b"LIST"]
+    chunks = found(tmp_path / "out.wav")
+    assert (chunks[b"LIST"], chunks[b"iXML"]) == (BESIDE[b"LIST"], b"<x/>")
 
 
 @pytest.mark.parametrize("format", ["W64", "CAF"])
@@ -258,7 +260,9 @@ def test_chunks_of_w64_and_caf_are_reported_as_lost(tmp_path, format):
 
 
 def test_a_big_endian_wav_has_no_damaged_tags(tmp_path):
-    soundfile.write(tmp_path / "in.wav", voice(0.3), RATE, endian="BIG")
+    with soundfile.SoundFile(tmp_path / "in.wav", "w", RATE, 1, endian="BIG") as file:
+        file.title = "T"
+        file.write(voice(0.3))
     assert (tmp_path / "in.wav").read_bytes()[:4] == b"RIFX"
     assert enhanced(tmp_path / "in.wav", tmp_path / "out.wav") == []
 
@@ -534,6 +538,11 @@ def test_mp3_of_a_low_constant_bit_rate_keeps_its_length_and_timing(tmp_path, ra
     assert MP3(tmp_path / "out.mp3").info.bitrate == pytest.approx(1_000 * kbps, rel=0.15)
 
 
+def test_lossy_sound_in_a_misleading_name_is_not_called_lossless(tmp_path):
+    ffmpeg("-f", "lavfi", "-i", "sine=d=1:r=16000", "-c:a", "aac", "-f", "ipod", tmp_path / "in.mp3")
+    assert enhanced(tmp_path / "in.mp3", tmp_path / "out.mp3") == []
+
+
 def test_lossless_sound_that_becomes_lossy_in_the_same_container_is_reported(tmp_path):
     ffmpeg("-f", "lavfi", "-i", "sine=d=1:r=16000", "-c:a", "flac", tmp_path / "in.oga")
     (line,) = enhanced(tmp_path / "in.oga", tmp_path / "out.oga")
@@ -568,13 +577,25 @@ def test_ape_tags_of_an_mp3_are_kept(tmp_path, ending):
     source = tagged_mp3(tmp_path / "in.mp3")
     tags = APEv2()
     tags.update({"Title": "other", "Conductor": "C. K.", "REPLAYGAIN_TRACK_GAIN": "-3 dB", "MP3GAIN_UNDO": "+1,+1,N"})
+    tags.update({"Mood": "not calm", "Disc": "2/3", "Artist": ["A", "B"]})
     tags["Cover Art (Front)"] = APEBinaryValue(b"front.jpg\0\xff\xd8")
     tags.save(source)
     enhanced(source, tmp_path / f"out.{ending}")
     texts = read_texts(mutagen.File(tmp_path / f"out.{ending}").tags)
     assert texts["title"] == read_texts(MP3(source).tags)["title"] != ["other"]
     assert (texts["conductor"], texts["replaygain_track_gain"]) == (["C. K."], ["-3 dB"])
+    assert (texts["mood"], texts["discnumber"], texts["artist"]) == (["calm"], ["2/3"], ["A", "B"])
     assert not any("mp3gain" in name or "cover" in name for name in texts)
+
+
+def test_ape_tags_of_an_mp3_without_others_reach_m4a(tmp_path):
+    soundfile.write(tmp_path / "in.mp3", voice(1.0), RATE, format="MP3")
+    tags = APEv2()
+    tags.update({"Title": "T", "Artist": "A", "Mood": "calm"})
+    tags.save(tmp_path / "in.mp3")
+    enhanced(tmp_path / "in.mp3", tmp_path / "out.m4a")
+    texts = read_texts(mutagen.File(tmp_path / "out.m4a").tags)
+    assert (texts["title"], texts["artist"], texts["mood"]) == (["T"], ["A"], ["calm"])
 
 
 @pytest.mark.parametrize(("layout", "became"), [("4.0", "quad"), ("2.1", "3.0"), ("5.1", None)])

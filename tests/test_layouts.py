@@ -11,6 +11,7 @@ from corpora import LAYOUTS, librispeech, noises, plain, speak, vctk92, voiceban
 
 from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache
+from segan_cli.data.folders import is_evaluation_set
 from segan_cli.data.layouts import scan_noise, scan_speech
 from segan_cli.data.recordings import describe_corpus, parse_weight
 from segan_cli.data.training_data import load_split, load_training_data, save_split
@@ -350,7 +351,7 @@ def test_dns_pairs_are_matched_by_number(tmp_path):
         ("a/speech", "b/noise_train/x", "contains b/noise_train besides speech"),
         ("a", "NOISY", "contains NOISY; give its clean folder"),
         ("en/train/clean", "de/train/noisy", "contains de/train/noisy; give its clean folder"),
-        ("en/clean", "de/train_noisy_16k", "contains de/train_noisy_16k; give its clean folder"),
+        ("en/clean", "de/train_noisy", "contains de/train_noisy; give its clean folder"),
     ],
 )
 def test_noise_beside_speech_is_not_taken_for_speech(tmp_path, clean, other, message):
@@ -358,6 +359,26 @@ def test_noise_beside_speech_is_not_taken_for_speech(tmp_path, clean, other, mes
     speak(tmp_path / other / "a.wav", 1)
     with pytest.raises(CorpusError, match=message):
         scan_speech(str(tmp_path))
+
+
+@pytest.mark.parametrize("folder", ["noise_reduced", "noise-free", "non_noisy", "less noisy", "my-noisy-life"])
+def test_folders_whose_names_only_mention_noise_are_speech(tmp_path, folder):
+    speak(tmp_path / folder / "a.wav", 0)
+    speak(tmp_path / "raw" / "a.wav", 1)
+    assert len(scan_speech(str(tmp_path)).utterances) == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "is_evaluation"),
+    [
+        ("Devon", False), ("Device1", False), ("Valid Speaker", False), ("contest", False), ("latest_dev", True),
+        ("training_data", False), ("dev-clean", True), ("TEST", True), ("testset_wav", True), ("valid1", True),
+        ("clean_testset_wav", True), ("noisy_trainset_28spk_wav", False), ("test/train", False), ("train/test", True),
+        ("validation", True), ("test-clean", True), ("dev", True),
+    ],
+)  # fmt: skip
+def test_names_of_test_sets_are_told_from_others(name, is_evaluation):
+    assert is_evaluation_set(name) == is_evaluation
 
 
 @pytest.mark.parametrize("names", [("CLEAN", "NOISY"), ("clean", "Noisy"), ("Clean_train", "noisy_TRAIN")])
@@ -405,6 +426,19 @@ def test_parts_and_versions_of_a_file_of_one_speaker_stay_on_one_side(tmp_path):
             assert held(again, "speakers", 1) == theirs
 
 
+def test_parts_of_the_only_file_are_split_and_earlier_splits_are_kept(tmp_path):
+    rows = [f"{name}.wav,anna,{start / 10},0.3" for name in "ab" for start in range(6)]
+    for i, name in enumerate("ab"):
+        speak(tmp_path / f"{name}.wav", i, seconds=1.0)
+    for n_files in (1, 2):
+        (tmp_path / "m.csv").write_text("\n".join(["clean,speaker,offset,duration", *rows[: 6 * n_files]]) + "\n")
+        sources = open_all(tmp_path, speech=[tmp_path / "m.csv"])
+        assert all(len(side) for side in sources.splits["speakers"])
+        names = frozenset(sorted(recording.name for side in sources.splits["speakers"] for recording in side.all)[1:3])
+        again = open_all(tmp_path, {"speakers": names}, speech=[tmp_path / "m.csv"])  # as an earlier version split it
+        assert held(again, "speakers", 1)[2] == names
+
+
 def test_one_speaker_makes_no_babble(tmp_path):
     for i in range(8):
         speak(tmp_path / "LJSpeech" / "wavs" / f"LJ001-{i:04d}.wav", i, 22_050)
@@ -420,7 +454,7 @@ def test_a_corpus_of_duplicates_is_skipped_and_does_not_stop(tmp_path):
     second = open_all(tmp_path, speech=[tmp_path / "a", tmp_path / "b"]).corpora[1]
     assert (second.utterances, len(second.skipped)) == (0, 1)
     assert "same content as another file" in second.skipped[0]
-    assert describe_corpus(second).endswith("1 skipped")
+    assert describe_corpus(second) == f"{tmp_path / 'b'}: folder of speech, all skipped"
 
 
 def test_rows_of_common_voice_that_repeat_or_name_nothing_are_listed_as_such(tmp_path):

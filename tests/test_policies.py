@@ -84,6 +84,19 @@ def test_channels_that_cancel_are_enhanced_by_the_loudest(enhancer):
     assert not enhanced[0].any()
 
 
+@pytest.mark.parametrize("snr_db", [5, 15])
+@pytest.mark.parametrize("same_noise", [False, True])
+def test_a_voice_of_opposite_polarity_is_not_lost_in_noise(enhancer, snr_db, same_noise):
+    clean = voice(3.0)
+    clean = clean / clean.std() * 0.05
+    noise = np.stack([hiss(3.0, seed=0), hiss(3.0, seed=0 if same_noise else 1)])
+    noise *= 10 ** (-snr_db / 20) * 0.05 / noise.std()
+    left, right = enhancer.enhance((np.stack((clean, -clean)) + noise).astype(np.float32), 16_000)
+    alone = enhancer.enhance((clean + noise[0]).astype(np.float32), 16_000)
+    for side in (left, -right):
+        assert 20 * np.log10(side @ clean / (alone @ clean)) == pytest.approx(0, abs=0.3)
+
+
 def test_the_noise_reduction_is_that_of_the_pauses(tmp_path):
     """Known levels: pauses of -40 dB become -52 dB, speech stays, digital silence does not count."""
     rng = np.random.default_rng(0)

@@ -200,6 +200,30 @@ def test_an_avi_file_whose_second_part_is_truncated_is_refused(tmp_path):
     assert f"cut short: its header specifies {n} bytes, but the file has {n - 10}" in line
 
 
+@pytest.mark.parametrize("ending", ["mkv", "mp4", "ts"])
+def test_a_longer_second_track_is_no_reason_to_refuse_the_first(tmp_path, ending):
+    soundfile.write(tmp_path / "s.wav", voice(2.0), RATE)
+    inputs = ("-i", tmp_path / "s.wav", *PICTURE, "-f", "lavfi", "-i", "sine=d=5:r=16000")
+    codecs = ("-c:v", "mpeg2video" if ending == "ts" else "mpeg4", "-c:a", "aac")
+    ffmpeg(*inputs, *[word for n in (0, 1, 2) for word in ("-map", n)], *codecs, tmp_path / f"in.{ending}")
+    lines = enhanced(tmp_path / f"in.{ending}", tmp_path / f"out.{ending}")
+    (first,) = [line for line in lines if "container" in line]
+    assert re.fullmatch(r"its container specifies [45]\.\d\d s, but its sound lasts 2\.\d\d s", first)
+
+
+@pytest.mark.parametrize("target", ["out.mkv", "out.wav"])
+def test_sound_that_would_lose_sync_because_its_format_changes_is_refused(tmp_path, target):
+    for n in (1, 6):
+        ffmpeg("-f", "lavfi", "-i", "sine=d=2:r=48000", "-ac", n, "-c:a", "ac3", tmp_path / f"{n}.ac3")
+    (tmp_path / "both.ac3").write_bytes(b"".join((tmp_path / f"{n}.ac3").read_bytes() for n in (1, 6)))
+    pictures = ("-f", "lavfi", "-i", "testsrc=duration=4:size=64x48:rate=25")
+    ffmpeg(*pictures, "-i", tmp_path / "both.ac3", "-c:v", "mpeg4", "-c:a", "copy", tmp_path / "in.mkv")
+    line = complaint(segan("enhance", tmp_path / "in.mkv", "-o", tmp_path / target))
+    assert "in.mkv: its sound changes to 48000 Hz, 5.1" in line
+    ffmpeg("-i", tmp_path / "in.mkv", "-c:v", "copy", "-ac", 1, "-ar", 48_000, tmp_path / "new.mkv")  # as advised
+    assert enhanced(tmp_path / "new.mkv", tmp_path / target) == []
+
+
 def test_pictures_that_go_on_after_the_sound_are_no_reason_to_refuse_a_video(tmp_path):
     soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
     pictures = ("-f", "lavfi", "-i", "testsrc=duration=4:size=64x48:rate=25")

@@ -634,7 +634,7 @@ def test_other_data_behind_a_complete_flac_are_ignored_and_reported(tmp_path, be
 
 
 @pytest.mark.parametrize("start", ["0.7", "1.34"])
-def test_a_vorbis_file_that_was_cut_without_encoding_keeps_its_end(tmp_path, ffmpeg, start):
+def test_a_vorbis_file_that_was_cut_without_encoding_keeps_its_end(tmp_path, ffmpeg, monkeypatch, start):
     sound = 0.3 * (voice(3.0) + hiss(3.0))
     soundfile.write(tmp_path / "in.wav", sound, 16_000)
     ffmpeg("-i", tmp_path / "in.wav", "-c:a", "libvorbis", tmp_path / "in.ogg")
@@ -643,10 +643,17 @@ def test_a_vorbis_file_that_was_cut_without_encoding_keeps_its_end(tmp_path, ffm
     with open_file(tmp_path / "cut.ogg") as source:
         samples = np.concatenate(list(source.blocks), axis=1)[0]
         (note,) = source.warnings
-    kept = 48_000 - round(float(start) * 16_000) + int(re.match(r"its first (\d+) samples", note)[1])
+    lead_in = int(re.match(r"its first (\d+) samples", note)[1])
+    kept = 48_000 - round(float(start) * 16_000) + lead_in
     assert len(samples) == kept
     np.testing.assert_allclose(samples[-8_000:], sound[-8_000:], atol=0.2)
     assert np.corrcoef(samples[-8_000:], sound[-8_000:])[0, 1] > 0.9
+    monkeypatch.setattr(sources, "find_ffmpeg", lambda: None)
+    with (
+        pytest.raises(AudioError, match=f"without ffmpeg, its last {lead_in} samples cannot be read"),
+        open_file(tmp_path / "cut.ogg"),
+    ):
+        pass
 
 
 @pytest.mark.parametrize(("rate_hz", "n", "level"), [(8_000, 100, 0.5), (44_100, 5_000, 0.1), (48_000, 90_000, 0.9)])

@@ -131,6 +131,7 @@ class AudioInfo:
     subtype: str  # libsndfile's encoding, such as PCM_16
     tags: dict[str, str] = field(default_factory=dict)  # libsndfile's: title, artist …
     mask: int = 0  # channel mask as in WAV; 0: not specified
+    lossy: bool = False  # whether ffmpeg decoded it from a lossy codec
 
     @classmethod
     def of(cls, file: soundfile.SoundFile) -> "AudioInfo":

@@ -23,6 +23,7 @@ from segan_cli.audio.wav import Encoding, PrependedStream, block_length, read_st
 from segan_cli.errors import AudioError
 from segan_cli.storage.atomic import scratch_file
 from segan_cli.storage.remote import download, is_remote
+from segan_cli.text import counted
 
 STDIN = "standard input"
 
@@ -69,6 +70,8 @@ def open_decoded(path: Path, check: IntegrityCheck, parts: Sequence[Part]) -> It
     """Open a file by ffmpeg."""
     for part in parts:
         check.report(part.missing, part.note)
+        if part.lead_in:
+            check.warn(f"its first {counted(part.lead_in, 'sample')} precede its time 0, as after a cut; they are kept")
     with decoding(path, check) as (info, blocks):
         yield Source(str(path), info, blocks, path=path, warnings=check.warnings)
 
@@ -81,6 +84,8 @@ def open_native(path: Path, check: IntegrityCheck, scanned: Sequence[Part]) -> I
     for number, part in enumerate(parts, 1):
         if part is not None:
             check.report(part.missing, part.note)
+            if part.lead_in:
+                check.on_missing(f"without ffmpeg, its last {counted(part.lead_in, 'sample')} cannot be read")
         with open_audio(path, part) as file:
             info = AudioInfo.of(file)
         infos.append(info if part is None or part.n_samples is None else replace(info, n_samples=part.n_samples))
@@ -159,8 +164,10 @@ def needs_ffmpeg(path: Path, parts: Sequence[Part]) -> bool:
     """Whether a file is read by ffmpeg: by its extension, or because libsndfile does not read it and ffmpeg exists."""
     if not path.is_file() or path.stat().st_size == 0:
         return False
-    if path.suffix.lower() in FFMPEG_EXTENSIONS - MPEG_AUDIO or any(part.needs_ffmpeg for part in parts):
+    if path.suffix.lower() in FFMPEG_EXTENSIONS - MPEG_AUDIO:
         return True
+    if len(parts) == 1 and parts[0].lead_in:
+        return find_ffmpeg() is not None
     return not is_native(path, parts[0] if parts else None) and find_ffmpeg() is not None
 
 

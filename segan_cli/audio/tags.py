@@ -12,26 +12,11 @@ from typing import Any
 from segan_cli.audio.ffmpeg import program
 from segan_cli.audio.ffmpeg.tracks import OWN
 from segan_cli.audio.levels import Warn
+from segan_cli.audio.tag_names import ID3, MP4_NAMES, OTHER, VIDEO_NAMES
 from segan_cli.errors import OutputError
 
 TextTags = dict[str, list[str]]  # by the name of the tag in Vorbis comments
 
-ID3 = {
-    "TIT2": "title", "TPE1": "artist", "TALB": "album", "TPE2": "albumartist", "TDRC": "date", "TCON": "genre",
-    "TCOM": "composer", "TRCK": "tracknumber", "TPOS": "discnumber", "TCOP": "copyright", "TPUB": "publisher",
-    "TSRC": "isrc", "TLAN": "language", "TIT1": "grouping", "TIT3": "subtitle", "TPE3": "conductor", "TBPM": "bpm",
-}  # fmt: skip
-MP4_NAMES = {
-    "©nam": "title", "©ART": "artist", "©alb": "album", "aART": "albumartist", "©day": "date", "©gen": "genre",
-    "©wrt": "composer", "trkn": "tracknumber", "disk": "discnumber", "cprt": "copyright", "©cmt": "comment",
-    "©lyr": "lyrics", "desc": "description", "©grp": "grouping", "tmpo": "bpm",
-}  # fmt: skip
-OTHER = {  # of APE and ASF
-    "author": "artist", "year": "date", "track": "tracknumber", "wm/albumtitle": "album", "wm/year": "date",
-    "wm/albumartist": "albumartist", "album artist": "albumartist", "wm/genre": "genre", "wm/composer": "composer",
-    "wm/tracknumber": "tracknumber", "wm/publisher": "publisher", "description": "comment",
-}  # fmt: skip
-VIDEO_NAMES = {"album_artist": "albumartist", "track": "tracknumber", "disc": "discnumber"}  # of ffmpeg
 PICTURES = "metadata_block_picture"  # name of the Vorbis comment that holds a picture
 MASK = "waveformatextensible_channel_mask"
 CHAPTER_FRAMES = ("CHAP", "CTOC", "ETCO", "SYLT", "SYTC", "MLLT", "POSS")  # of ID3: what refers to times
@@ -53,7 +38,8 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
     try:
         before = None if is_mistaken(source) else mutagen.File(source)
         texts, covers = ({}, []) if before is None else (read_texts(before.tags), list(read_covers(before)))
-        beside = {name: values for name, values in read_ape_texts(before).items() if name not in texts}
+        known = {name.lower() for name in texts}
+        beside = {name: values for name, values in read_ape_texts(before).items() if name not in known}
     except (mutagen.MutagenError, *DAMAGED) as error:
         warn(f"its tags are left out, because they are damaged ({error})")
         return True
@@ -183,7 +169,8 @@ def read_texts(tags: Any) -> TextTags:
             value = tags[key]
             if getattr(value, "kind", apev2.TEXT) != apev2.TEXT:  # a picture
                 continue
-            short = [str(one) for one in (value if isinstance(value, list) else [value]) if len(str(one)) < 1 << 16]
+            values = value if isinstance(value, list) or kind == "APEv2" else [value]
+            short = [str(one) for one in values if len(str(one)) < 1 << 16]
             texts[OTHER.get(key.lower(), key.lower())] = short
     return {name: values for name, values in texts.items() if name not in (*ENCODER_TAGS, PICTURES, MASK)}
 
@@ -218,8 +205,11 @@ def write_texts(tags: Any, texts: TextTags) -> None:
             if key:
                 tags[key] = values
     elif kind == "MP4Tags":
+        keys = {name: key for key, name in MP4_NAMES.items() if key not in ("trkn", "disk", "tmpo")}  # texts
         for name, values in texts.items():
-            if name not in MP4_NAMES.values():
+            if name in keys:
+                tags.setdefault(keys[name], values)  # which ffmpeg has written, unless they are APE tags
+            elif name not in MP4_NAMES.values():
                 tags[f"----:com.apple.iTunes:{name}"] = [text.encode() for text in values]
     elif kind == "ID3Tags":
         frames = {name: getattr(id3, frame) for frame, name in ID3.items()}

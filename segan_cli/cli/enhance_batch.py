@@ -130,7 +130,8 @@ def output_options(arguments: SimpleNamespace) -> OutputOptions:
         excerpt = Excerpt(arguments.start or 0.0, arguments.duration)
     if arguments.raw:
         raw = Encoding(arguments.rate, arguments.raw_channels, arguments.encoding or "PCM_16")
-    same = {name: getattr(arguments, name) for name in ("subtype", "clip", "residual", "force", "allow_truncated")}
+    names = ("subtype", "clip", "residual", "force", "skip_existing", "allow_truncated")
+    same = {name: getattr(arguments, name) for name in names}
     levels = {"normalize_db": arguments.normalize, "loudness_lufs": arguments.loudness}
     return OutputOptions(raw, arguments.rate, excerpt=excerpt, **same, **levels)
 

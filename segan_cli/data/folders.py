@@ -12,7 +12,9 @@ from segan_cli.storage.remote import find_files, find_folders, is_remote
 from segan_cli.text import composed
 
 DNS_PAIR = re.compile(r"fileid_(\d+)$")
-SET = re.compile(r"(?:^|[\W_])(train|test|dev|valid)", re.IGNORECASE)  # in names of official sets
+SET = re.compile(  # in names of official sets
+    r"(?:^|[\W_])(train|test|dev|valid)(?:ing|ation|elopment)?(?:sets?)?(?=$|[-_./\d])", re.IGNORECASE
+)
 AUDIO_FOLDERS = ("wav48", "wav48_silence_trimmed", "wavs", "clips")  # by which a corpus is recognised
 VCTK = re.compile(r"(p\d{3}|s5)_\d+(_mic[12])?$")
 DNS_READER = re.compile(r"reader_(\d+)")
@@ -106,10 +108,13 @@ def find_pair_folders(root: Path) -> dict[str, tuple[Path, Path]]:
     """Folders `clean` and `noisy`, or `clean_NAME` and `noisy_NAME`, at most one level down, by the clean path."""
     sets = {}
     for folder in (root, *folders_in(root)):
-        by_name = {inner.name.lower(): inner for inner in folders_in(folder)}
-        for name, clean in by_name.items():
-            noisy = by_name.get(name.replace("clean", "noisy", 1))
-            if "clean" in name and noisy is not None:
+        inner = folders_in(folder)
+        for clean in (path for path in inner if "clean" in path.name.lower()):
+            wanted = clean.name.lower().replace("clean", "noisy", 1)
+            found = [path for path in inner if path.name.lower() == wanted]
+            if found:
+                is_upper = clean.name[0].isupper()
+                noisy = min(found, key=lambda path: path.name[0].isupper() != is_upper)  # used at once
                 sets[clean.relative_to(root).as_posix()] = (clean, noisy)
     return sets
 

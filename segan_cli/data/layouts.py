@@ -27,8 +27,10 @@ from segan_cli.errors import CorpusError
 from segan_cli.text import counted
 
 LJSPEECH = re.compile(r"LJ\d{3}-\d+$")
-NOT_SPEECH = re.compile(r"noises?([-_](?!free).*)?|rirs?|(room_)?impulse_responses?", re.IGNORECASE)  # names of folders
-NOISY = re.compile(r"(.*[\W_])?noisy([\W_].*)?", re.IGNORECASE)
+NOT_SPEECH = re.compile(  # names of folders
+    r"noises?([-_](train|test|dev|valid)\w*)?|rirs?|(room_)?impulse_responses?", re.IGNORECASE
+)
+NOISY = re.compile(r"((train|test|dev|valid)\w*[-_])?noisy([-_](train|test|dev|valid|speech|wav)\w*)?", re.IGNORECASE)
 LIBRI = re.compile(r"(\d+)[-_](\d+)[-_]\d+([-_]\d+)?$")  # speaker, chapter
 MIN_MATCHING = 0.9  # fraction of files that must follow the naming scheme of a corpus
 
@@ -79,7 +81,8 @@ def scan_speech(path: str) -> Corpus:
         if corpus is not None:
             return corpus
     files = audio_below(root)
-    folders = sorted({parent for file in files for parent in file.relative_to(root).parents if parent.name})
+    inner = [folder.relative_to(root) for folder in {file.parent for file in files}]
+    folders = sorted({folder for path in inner for folder in (path, *path.parents) if folder.name})
     if other := next((folder for folder in folders if NOT_SPEECH.fullmatch(folder.name)), None):
         raise CorpusError(f"{path}: contains {other} besides speech; give the speech folder, and use --noise")
     if noisy := next((folder for folder in folders if NOISY.fullmatch(folder.name)), None):

@@ -271,6 +271,8 @@ def parse_weight(entry: str) -> tuple[str, float]:
 
 def describe_corpus(summary: CorpusSummary) -> str:
     """One line on the content of a corpus."""
+    if not summary.utterances:
+        return f"{summary.path}: {summary.layout}, all skipped"
     n_utterances = counted(summary.utterances, summary.unit)
     parts = [summary.layout, f"{n_utterances}, {summary.seconds / 3600:.2f} h of {summary.kind}"]
     if summary.kind in ("speech", "pairs"):

@@ -55,7 +55,7 @@ def load_training_data(
     rirs = merge_groups(pool.rirs, named.rirs, previous.get("rirs"))
     pool, named = (RecordingPool(*side) for side in zip(speech, noise, rirs, strict=True))
     training, validation, notes = split_pool(pool, named, seed, previous)
-    if only_pairs:
+    if only_pairs and all(recording.noisy is not None for recording in named.speech.all):
         notes.append("all speech is in noisy/clean pairs: nothing is mixed, so --snr has no effect")
     return TrainingData(
         ExampleSource(training.speech, training.noise, training.rirs, mixing, cache.rate_hz),
@@ -111,16 +111,19 @@ def hold_out_speakers(
     if len(speech.groups()) < 2 or (previous and previous <= speech.by_name.keys()):
         if len(speech) < 2:
             raise CorpusError("a single recording cannot be split for validation; add more, or use --valid-data")
-        first: dict[str, str] = {}  # recording of each file, by which its parts and noisy versions are grouped
+        first: dict[str, str] = {}  # recording of each file, by which its parts and noisy versions are grouped …
+        groups = [first.setdefault(recording.entry.digest, recording.name) for recording in speech.all]
+        if len(first) < 2 or (previous is not None and not previous <= {*groups}):
+            groups = [recording.name for recording in speech.all]  # … unless all are of one file, or were not before
         speech = Recordings(tuple(
-            replace(recording, group=first.setdefault(recording.entry.digest, recording.name), speaker=recording.voice)
-            for recording in speech.all
+            replace(recording, group=group, speaker=recording.voice)
+            for recording, group in zip(speech.all, groups, strict=True)
         ))  # fmt: skip
         notes.append("there is only one speaker, so validation holds out recordings: its scores are for a known voice")
     training, validation = hold_out(speech, "speakers", seed, previous)
     share = validation.n_samples() / speech.n_samples()
     if share > LARGE_SHARE:
-        notes.append(f"validation holds {share:.0%} of the speech (the smallest speaker); see --valid-data")
+        notes.append(f"validation holds {share:.0%} of the speech (the smallest speaker or file); see --valid-data")
     return training, validation
 
 

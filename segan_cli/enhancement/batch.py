@@ -9,7 +9,7 @@ from threading import Event
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions, enhance_recording
-from segan_cli.errors import LOG, CheckpointError, SeganError, StoppedError, in_words
+from segan_cli.errors import LOG, CheckpointError, ExistsError, SeganError, StoppedError, in_words
 
 QUEUED_PER_THREAD = 4  # jobs that wait, of which there may be millions
 
@@ -25,6 +25,8 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
         return enhancer.add_provenance(enhance_recording(enhancer.enhance_source, config, job, options, on_progress))
     except (StoppedError, CheckpointError):
         raise
+    except ExistsError as error:
+        return replace(failed, skipped=True) if options.skip_existing else replace(failed, error=str(error))
     except SeganError as error:
         LOG.debug(failed.source, exc_info=error)
         return replace(failed, error=str(error))

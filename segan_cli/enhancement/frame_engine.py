@@ -9,7 +9,7 @@ from segan_cli.arrays import Array, SampleQueue
 from segan_cli.backends.network import Network, is_bounded
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement.frames import FrameAdder, FrameCutter
-from segan_cli.enhancement.linked_channels import downmix_mid
+from segan_cli.enhancement.linked_channels import MIN_FRAME_POWER, downmix_mid
 from segan_cli.enhancement.settings import Settings
 from segan_cli.errors import AudioError
 
@@ -55,7 +55,7 @@ class FrameEngine:
     def _enhance(self, frames: Array) -> Array:
         """Return the samples that the next frames [channels, n, 2 * hop] make final, [channels, m]."""
         spectra = fourier(frames)
-        mixed = fourier(downmix_mid(frames.swapaxes(0, 1))).swapaxes(0, 1) if self.linked else spectra
+        mixed = fourier(downmix_mid(frames.swapaxes(0, 1), MIN_FRAME_POWER)).swapaxes(0, 1) if self.linked else spectra
         masked = spectra * self._mask(mixed)
         return self.adder.push(np.fft.irfft(masked, 2 * self.hop, norm="ortho"))
 

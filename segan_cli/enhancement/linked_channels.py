@@ -10,17 +10,26 @@ from segan_cli.arrays import Array
 FRAME, HOP = 1_024, 256  # samples; 64 and 16 ms at 16 kHz
 WINDOW = np.sin(np.pi * np.arange(FRAME) / FRAME) ** 2
 MAX_GAIN = 2.0  # of a bin, as it is unreliable where the mean has little power
-MIN_MID_POWER = 0.1  # power of the mean over that for uncorrelated channels; below, the channels cancel
+SHORT = 512  # samples over which powers are compared, so that speech counts more than the noise in its pauses
+MIN_MID_POWER = 0.5  # power of the mean over that for uncorrelated channels; below, speech may cancel …
+MIN_FRAME_POWER = 0.1  # … in a single frame, in which the noise of uncorrelated channels may cancel by chance
 
 
-def downmix_mid(channels: Array) -> Array:
+def downmix_mid(channels: Array, min_power: float = MIN_MID_POWER) -> Array:
     """Return the mean [N, 1, T] of channels [N, C, T]; the loudest channel where they cancel."""
     mid = channels.mean(1, keepdims=True)
-    power = np.square(channels).mean(2, keepdims=True)
-    loudest = np.take_along_axis(channels, power.argmax(1, keepdims=True), 1)
-    uncorrelated = power.mean(1, keepdims=True) / channels.shape[1]  # power of the mean of uncorrelated channels
-    valid = np.square(mid).mean(2, keepdims=True) >= MIN_MID_POWER * uncorrelated
-    return np.where(valid, mid, loudest)
+    loudest = np.take_along_axis(channels, np.square(channels).sum(2, keepdims=True).argmax(1, keepdims=True), 1)
+    uncorrelated = powers(channels).mean(1) / channels.shape[1]  # powers of the mean of uncorrelated channels
+    valid = (powers(mid)[:, 0] * uncorrelated).sum(1) >= min_power * np.square(uncorrelated).sum(1)
+    return np.where(valid[:, None, None], mid, loudest)
+
+
+def powers(signals: Array) -> Array:
+    """Return the powers [N, C, n] of short parts of signals [N, C, T]."""
+    length = min(SHORT, signals.shape[2])
+    n = signals.shape[2] // length
+    parts = signals[:, :, : n * length].reshape(*signals.shape[:2], n, length)
+    return np.asarray(np.square(parts).mean(3))
 
 
 def apply_transfer_function(channels: Array, mid: Array, enhanced: Array) -> Array:

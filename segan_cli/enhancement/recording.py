@@ -95,6 +95,7 @@ class OutputOptions:
     clip: Clip = "limit"  # for samples above full scale, unless they are stored as floats
     residual: Path | None = None  # file for the removed sound
     force: bool = False  # overwrite existing files
+    skip_existing: bool = False  # an output that appears meanwhile is no error
     allow_truncated: bool = False  # accept recordings that are cut short
     excerpt: Excerpt | None = None  # the part to enhance
 

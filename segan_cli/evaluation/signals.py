@@ -105,10 +105,10 @@ def mix_noise(clean: Signal, noise: Signal, mix: NoiseMix, rate_hz: int) -> Sign
     if not noise.samples.any():
         raise AudioError(f"{mix.noise}: noise recording is silent")
     ratio, rng = rate_hz // RATE_HZ, np.random.default_rng(mix.seed)
+    n, places = len(noise.samples), np.arange(len(clean.samples))
     speech, level = resample(clean.samples, rate_hz), active_level(resample(noise.samples, rate_hz))
     for _ in range(MAX_DRAWS):
-        start = ratio * int(rng.integers(-(-len(noise.samples) // ratio)))
-        excerpt = np.resize(np.roll(noise.samples, -start), len(clean.samples))
+        excerpt = noise.samples[(places + ratio * int(rng.integers(-(-n // ratio)))) % n]
         rms = float(np.sqrt(np.mean(np.square(resample(excerpt, rate_hz), dtype=np.float64))))
         if rms >= MIN_NOISE_SHARE * level:
             break

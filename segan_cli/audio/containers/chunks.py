@@ -11,7 +11,7 @@ from typing import IO, Protocol
 
 Piece = bytes | range  # literal content, or a range of bytes of the file
 UNKNOWN_SIZES = (  # that writers state if they do not know the size of the samples: about 2 or 4 GiB
-    range(0x7FFFF000, 0x80000001),
+    range(0x7FFFF000 - 512, 0x80000001),  # rounded to whole frames
     range(0xFFFFF000, 0x100000000),
 )
 LONG_SIZE = 0xFFFFFFFF  # size of the samples where a ds64 chunk has the real one
@@ -28,7 +28,7 @@ class Part:
     n_samples: int | None = None  # per channel, if its frames were counted
     missing: str | None = None  # what is missing compared with its header
     note: str | None = None  # how header and content disagree, if nothing is missing
-    needs_ffmpeg: bool = False  # whether libsndfile would not read all of it
+    lead_in: int = 0  # samples before time 0; libsndfile reads them and leaves out as many at the end
 
 
 @dataclass(frozen=True)

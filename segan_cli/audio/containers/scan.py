@@ -69,7 +69,7 @@ def scan_ogg(view: FileView) -> list[Part]:
     if not links or any(link.serial is None for link in links):
         return []
     parts = [ogg_part(view, link, cut and link is links[-1]) for link in links]
-    return [] if len(parts) == 1 and parts[0].missing is parts[0].note is None else parts
+    return [] if len(parts) == 1 and parts[0].missing is None and not parts[0].lead_in else parts
 
 
 def add_page(link: OggLink, view: FileView, head: bytes, content: int, stop: int) -> None:
@@ -94,9 +94,7 @@ def ogg_part(view: FileView, link: OggLink, cut: bool) -> Part:
         missing = "its Ogg stream has no end"
     elif link.missing_pages:
         missing = f"its Ogg stream lacks {counted(link.missing_pages, 'page')}"
-    n = lead_in(view, link.start, link.serial or 0)
-    note = f"its first {counted(n, 'sample')} precede its time 0, as after a cut; they are kept" if n else None
-    return Part(pieces, missing=missing, note=note, needs_ffmpeg=n > 0)
+    return Part(pieces, missing=missing, lead_in=lead_in(view, link.start, link.serial or 0))
 
 
 def scan_file(path: Path) -> list[Part]:
@@ -191,7 +189,7 @@ def find_end(view: FileView, data: Chunk, start: int) -> SamplesEnd:
 def walk_trailing_chunks(view: FileView, position: int, chunk_format: ChunkFormat, data: Chunk) -> SamplesEnd | None:
     """Walk the chunks after the samples from a position on; None if there are other data."""
     chunks: list[Chunk] = []
-    end, following = data.start + data.size, None
+    first, end, following = position, data.start + data.size, None
     for _ in range(MAX_CHUNKS):
         chunk = chunk_format.chunk_at(view, position)
         if chunk is None:
@@ -208,7 +206,7 @@ def walk_trailing_chunks(view: FileView, position: int, chunk_format: ChunkForma
         if not all(32 <= letter < 127 for letter in chunk.name) or not 0 <= chunk.size <= view.end - position:
             return None
         chunks.append(chunk)
-        position = chunk_format.align(chunk.start + chunk.size - view.start) + view.start
+        position = first + chunk_format.align(chunk.start + chunk.size - first)
     return SamplesEnd(end, tuple(chunks), following)
 
 

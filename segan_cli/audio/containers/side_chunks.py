@@ -37,7 +37,8 @@ def chunk_names(path: Path) -> frozenset[str]:
     with path.open("rb") as file:
         view = FileView(file, 0, path.stat().st_size)
         found = [chunk.name for chunk in find_side_chunks(view)]
-    names = {name.decode("ascii", "replace").strip() for name in found if name not in SAMPLE_CHUNKS}
+        tags = {b"LIST"} if view.at(0, 4) == b"RIFX" else set()  # which libsndfile copies
+    names = {name.decode("ascii", "replace").strip() for name in found if name not in SAMPLE_CHUNKS | tags}
     return frozenset(name for name in names if name.isprintable())
 
 

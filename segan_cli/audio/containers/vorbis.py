@@ -38,21 +38,22 @@ def lead_in(view: FileView, start: int, serial: int) -> int:
 
 def read_packets(view: FileView, position: int, serial: int) -> Iterator[tuple[bytes, int | None, bool]]:
     """Yield the packets of a stream, each with the time of its page, if it is the last there, and the end of stream."""
-    packet = b""
+    packet = bytearray()
     while len(head := view.at(position, PAGE_HEADER + 255)) > PAGE_HEADER and head[:4] == b"OggS":
         n_segments = head[PAGE_HEADER - 1]
         lacing, place = head[PAGE_HEADER : PAGE_HEADER + n_segments], position + PAGE_HEADER + n_segments
+        content, start = view.at(place, sum(lacing)), 0
         position = place + sum(lacing)
         if int.from_bytes(head[14:18], "little") != serial:
             continue
         last_end = max((index for index, size in enumerate(lacing) if size < 255), default=-1)
         for index, size in enumerate(lacing):
-            packet += view.at(place, size)
-            place += size
+            packet += content[start : start + size]
+            start += size
             if size < 255:
                 time = int.from_bytes(head[6:14], "little", signed=True) if index == last_end else None
-                yield packet, time, bool(head[5] & LAST_PAGE)
-                packet = b""
+                yield bytes(packet), time, bool(head[5] & LAST_PAGE)
+                packet.clear()
 
 
 def long_modes(setup: bytes) -> list[bool]:

@@ -1,5 +1,6 @@
 """Reading other containers and video through ffmpeg."""
 
+import re
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -9,11 +10,12 @@ from typing import IO
 
 from segan_cli.arrays import Array
 from segan_cli.audio.ffmpeg import program
-from segan_cli.audio.ffmpeg.integrity import compare
+from segan_cli.audio.ffmpeg.integrity import compare, is_late
 from segan_cli.audio.files import NO_HEADER, AudioInfo, IntegrityCheck, check_shape
 from segan_cli.audio.wav import Encoding, block_length, read_samples, read_wav_header
 from segan_cli.errors import AudioError
 
+CHANGED = re.compile(r"audio parameters changed to ([^,]+, [^,]+),")
 LOG_OPTIONS = ("-nostdin", "-nostats", "-v", "level+verbose")
 NO_METADATA = ("-map_metadata", "-1", "-fflags", "+bitexact")
 OGG_SUBTYPES = {"vorbis": "VORBIS", "opus": "OPUS"}  # codec → subtype of the files that libsndfile writes
@@ -43,8 +45,15 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
                 yield block
             if process.wait():
                 raise AudioError(f"{path}: damaged ({program.first_error(program.read_log(log))})")
-            seconds = n / encoding.rate_hz
-            check.report(*compare(path, media, program.read_log(log, path), seconds, encoding.rate_hz))
+            seconds, text = n / encoding.rate_hz, program.read_log(log, path)
+            if (changed := CHANGED.search(text)) and is_late(media, seconds):
+                raise AudioError(
+                    f"{path}: its sound changes to {changed[1]} midway; convert it first: ffmpeg -i FILE -c:v copy -ac"
+                    f" {encoding.channels} -ar {encoding.rate_hz} NEW"
+                )
+            if changed:
+                check.warn(f"its sound changes to {changed[1]} midway; all of it is converted to the first format")
+            check.report(*compare(path, media, text, seconds, encoding.rate_hz))
 
         process = program.start(path, *options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
         assert process.stdout is not None
@@ -60,7 +69,8 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
             extension, ambisonic = path.suffix[1:].upper(), ", ambisonic " in media.of("Audio")[0].details
             subtype = OGG_SUBTYPES.get(media.of("Audio")[0].codec) if "ogg" in media.containers else None
             info = AudioInfo(
-                encoding.rate_hz, encoding.channels, None, extension, subtype or media.subtype, mask=encoding.mask
+                encoding.rate_hz, encoding.channels, None, extension, subtype or media.subtype, mask=encoding.mask,
+                lossy=not media.of("Audio")[0].is_lossless,
             )  # fmt: skip
             yield check.without_layout(info, "ambisonic" if ambisonic else None), blocks(process.stdout, encoding)
         finally:

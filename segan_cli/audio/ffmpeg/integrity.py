@@ -11,7 +11,8 @@ from segan_cli.audio.ffmpeg import program
 DECODED = re.compile(r"Input stream #0:\d+ \(audio\): .*\((\d+) samples\)")
 ESTIMATED = "Estimating duration from bitrate"
 TOLERANCE_S, TOLERANCE = 0.2, 0.001  # of the duration: codec frames, rounding
-PICTURES_TOLERANCE_S = 1.0  # of the end of the pictures, the last of which may be shown for long
+OTHERS_TOLERANCE_S = 1.0  # of the end of other streams, whose last packet may have no duration
+TIME_UNIT = re.compile(rb"#tb (\d+): (\S+)")
 MISSING = re.compile(  # messages about missing content, and the stream if given
     r"partial file|File ended prematurely|Error submitting packet to decoder|Error during demuxing"
     r"|Error reading from|corrupt input packet in stream (?P<stream>\d+)|Packet corrupt \(stream = (?P<other>\d+)"
@@ -41,30 +42,41 @@ def compare(
     duration_s = media.duration_s
     if duration_s is None or any(ESTIMATED in message for message in problems):
         return None, None
-    if seconds + media.offset_s > duration_s - max(TOLERANCE_S, TOLERANCE * duration_s):
+    expected_s = duration_s - media.offset_s
+    if seconds > expected_s - max(TOLERANCE_S, TOLERANCE * duration_s):
         return None, None
-    message = f"its container specifies {duration_s:.2f} s, but its sound lasts {seconds:.2f} s"
-    goes_on = media.has_pictures and pictures_end_s(path) - media.start_s > duration_s - PICTURES_TOLERANCE_S
+    message = f"its container specifies {expected_s:.2f} s, but its sound lasts {seconds:.2f} s"
+    start_s = 0.0 if "matroska" in media.containers else media.start_s  # the duration of Matroska counts from 0
+    goes_on = len(media.streams) > 1 and others_end_s(path) - start_s > duration_s - OTHERS_TOLERANCE_S
     return (None, message) if goes_on else (message, None)
 
 
-def pictures_end_s(path: Path) -> float:
-    """Return the time of the last picture of a file."""
-    listing = (*program.file_input(path), "-map", "0:V:0", "-c", "copy", "-f", "framecrc", "-")
+def is_late(media: program.MediaInfo, seconds: float) -> bool:
+    """Whether decoded sound is longer than its file, as ffmpeg inserts silence when the format of the sound changes."""
+    duration_s = media.duration_s
+    return duration_s is not None and seconds + media.offset_s > duration_s + max(TOLERANCE_S, TOLERANCE * duration_s)
+
+
+def others_end_s(path: Path) -> float:
+    """Return when the pictures, subtitles and other audio tracks of a file end."""
+    others = ("-map", "0:V?", "-map", "0:a?", "-map", "0:s?", "-map", "-0:a:0")
+    listing = (*program.file_input(path), *others, "-c", "copy", "-f", "framecrc", "-")
     with program.start(
         path, "-nostdin", "-copyts", *listing, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
     ) as process:
         assert process.stdout is not None
-        unit, last = Fraction(0), 0
+        units: dict[int, Fraction] = {}  # of the times of each stream
+        ends: dict[int, int] = {}
         try:
             for line in process.stdout:
-                if line.startswith(b"#tb "):
-                    unit = Fraction(line.rpartition(b" ")[2].decode())
+                if found := TIME_UNIT.match(line):
+                    units[int(found[1])] = Fraction(found[2].decode())
                 elif line[:1].isdigit():
-                    last = int(line.split(b",")[1])
+                    stream, _, time, duration, *_ = (int(field) for field in line.split(b",")[:4])
+                    ends[stream] = max(ends.get(stream, 0), time + duration)
         finally:
             process.kill()  # after a signal
-    return float(last * unit)
+    return float(max((end * units[stream] for stream, end in ends.items()), default=0))
 
 
 def stated_size(path: Path) -> int | None:

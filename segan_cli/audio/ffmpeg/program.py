@@ -47,6 +47,7 @@ MESSAGE = re.compile(r"^(?:\[[^\]]* @ \w+\] )*\[(\w+)\] (.*)$", re.MULTILINE)  #
 ERRORS = ("error", "fatal")
 PROBLEMS = ("warning", *ERRORS, "panic")
 WRITTEN = re.compile(r"Audio: (\w+).*?, (\d+) Hz, ([^,]+),")
+PLACES = re.compile(r"\((side|back)\)")  # of the surround channels, which few containers distinguish
 MULTIMEDIA = (*TIMELINES, "avi", "asf", "flv", "mpegts", "mpeg", "mxf", "nut")  # their packets have times
 
 
@@ -264,7 +265,7 @@ def stored_layout(target: Path, log: str) -> list[str]:
     """Say how the layout that is read from a file differs from that in the log of its writing."""
     written = WRITTEN.search(log.partition("Output #0")[2])
     stored = WRITTEN.search(without_name(run(target, *file_input(target))[1], target))
-    if written is None or stored is None or written[3].replace("(side)", "") == stored[3].replace("(side)", ""):
+    if written is None or stored is None or PLACES.sub("", written[3]) == PLACES.sub("", stored[3]):
         return []
     return [f"the channels became {stored[3]}, because {stored[1]} in {target.suffix} files cannot store {written[3]}"]
 

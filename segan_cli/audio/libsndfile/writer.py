@@ -23,7 +23,8 @@ FLAC_LARGEST_HZ, FLAC_STEP_HZ = 65_535, 10  # above it, rates are stored in step
 LOSSY = ("MPEG_LAYER_III", "VORBIS", "OPUS")
 MP3_KBPS = ((32_000, 32, 320), (16_000, 8, 160), (0, 8, 64))  # lowest sampling rate, lowest and highest bit rate
 MPEG_1_HZ = 32_000  # and above
-LAME_FRAME_BYTES = 192  # of a constant bit rate; in shorter ones, LAME does not store the delay of the encoder
+# Bytes of a frame, by (MPEG-1, channels), below which LAME stores no delay with a constant bit rate (VbrTag.c).
+LAME_FRAME_BYTES = {(True, 1): 177, (True, 2): 192, (False, 1): 169, (False, 2): 177}
 OPUS_BPS = 6_000, 256_000  # per channel
 STEPS = 6  # of the search for the quality of Vorbis
 RF64_AUTO_DOWNGRADE = 0x1210  # sf_command number that soundfile does not name
@@ -86,8 +87,9 @@ def encoder_settings(original: Path, subtype: str, rate_hz: int, channels: int) 
     if subtype == "MPEG_LAYER_III":
         low, high = next((low, high) for rate, low, high in MP3_KBPS if rate_hz >= rate)
         level = (high - bps / 1000) / (high - low)
-        frame_bytes = (144 if rate_hz >= MPEG_1_HZ else 72) * bps // rate_hz
-        constant = constant and frame_bytes >= LAME_FRAME_BYTES
+        is_mpeg_1 = rate_hz >= MPEG_1_HZ
+        frame_bytes = (144 if is_mpeg_1 else 72) * bps // rate_hz
+        constant = constant and frame_bytes >= LAME_FRAME_BYTES[is_mpeg_1, channels]
         return {"compression_level": clamped(level), "bitrate_mode": "CONSTANT" if constant else "AVERAGE"}
     if subtype == "OPUS":
         low, high = OPUS_BPS
@@ -191,7 +193,7 @@ def warn_of_encoding(
 ) -> None:
     """Warn if the encoding was not kept in the same format, or the bit depth in another."""
     same = same_extension or info.format == format or {info.format, format} <= {"WAV", "WAVEX", "RF64"}
-    other = subtype in LOSSY or info.subtype not in BYTES
+    other = (subtype in LOSSY and not info.lossy) or info.subtype not in BYTES
     shallower = info.format in soundfile.available_formats() and BITS.get(subtype, 64) < BITS.get(info.subtype, 0)
     if subtype != info.subtype and ((same and other) or shallower):
         names = soundfile.available_subtypes()
