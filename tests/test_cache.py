@@ -120,7 +120,7 @@ def test_a_flac_file_without_frames_is_reported_as_too_short(tmp_path):
     path.write_bytes(header)
     (entry,) = Cache(tmp_path / "cache", 16_000).read([path])
     assert (entry.length, entry.clipped) == (0, 0.0)
-    with pytest.raises(AudioError, match=r"a\.flac: holds no samples"):
+    with pytest.raises(AudioError, match=r"a\.flac: contains no samples"):
         Enhancer()(path)
 
 

@@ -10,6 +10,7 @@ from conftest import SAMPLES, Identity, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segan_cli.audio.filters import HoldingResampler
 from segan_cli.backends.pretrained import find_model
 from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.enhancer import Enhancer
@@ -297,3 +298,25 @@ def test_a_constant_offset_is_removed_without_harm_to_speech(name, channels):
     np.testing.assert_array_equal(
         Enhancer(name, device="cpu", strength=0).enhance(noisy + offset, 16_000), noisy + offset
     )
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000])
+def test_an_offset_is_removed_up_to_both_ends(rate_hz):
+    """Without steps at the ends, which resampling the change would make."""
+    enhancer = Enhancer(device="cpu", backend="onnx")
+    noisy = (0.1 + hiss(2.0, rate_hz, level=1e-3)).astype(np.float32)
+    enhanced = enhancer.enhance(noisy, rate_hz)
+    assert enhanced.shape == noisy.shape
+    assert np.abs(enhanced).max() < 0.005
+
+
+@pytest.mark.parametrize(("from_hz", "to_hz"), [(48_000, 16_000), (16_000, 44_100), (44_056, 16_000), (16_000, 8_000)])
+@pytest.mark.parametrize("length", [1, 7, 5_000])
+def test_a_constant_is_resampled_to_a_constant(from_hz, to_hz, length):
+    resampler = HoldingResampler(from_hz, to_hz, 2)
+    signal = np.full((2, length), 0.25, np.float32)
+    blocks = [resampler.push(block) for block in np.array_split(signal, 3, axis=1)]
+    resampled = np.concatenate((*blocks, resampler.push(signal[:, :0], last=True)), axis=1)
+    assert abs(resampled.shape[1] - length * to_hz / from_hz) <= 1
+    np.testing.assert_allclose(resampled, 0.25, atol=1e-4)
+    assert HoldingResampler(from_hz, to_hz, 2).push(signal[:, :0], last=True).shape == (2, 0)

@@ -1,5 +1,6 @@
 """Streaming filters and a limiter: each carries its state from block to block."""
 
+from math import ceil, gcd
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from segan_cli.arrays import Array
 
+HOLD_S = 0.03  # longer than half the filter of a resampler
 CHUNK = 128  # samples that a recursion computes at once
 ATTACK_S = 0.005  # look-ahead of the limiter, in which the gain falls
 RELEASE_DB_PER_S = 200.0  # speed at which it rises again
@@ -27,6 +29,32 @@ class Resampler:
             return block
         resampled: Array = self.stream.resample_chunk(np.ascontiguousarray(block.T), last)
         return resampled.reshape(-1, self.channels).T
+
+
+class HoldingResampler(Resampler):
+    """The same for signals that do not begin and end at zero: their first and last samples continue beyond the ends."""
+
+    def __init__(self, from_hz: int, to_hz: int, channels: int) -> None:
+        super().__init__(from_hz, to_hz, channels)
+        common = gcd(from_hz, to_hz)
+        n = ceil(HOLD_S * common)
+        self.n_in, self.n_out = n * from_hz // common, n * to_hz // common  # samples before the start and after the end
+        self.edge = np.zeros((channels, 0), np.float32)  # the last sample
+        self.n_early = self.n_out  # output from before the start that is still to come
+
+    def push(self, block: Array, last: bool = False) -> Array:
+        """Return the samples that are final after this block; with `last`, all that remain."""
+        if self.stream is None or not (block.size or self.edge.size):
+            return block
+        if not self.edge.size:
+            block = np.concatenate((np.repeat(block[:, :1], self.n_in, axis=1), block), axis=1)
+        self.edge = block[:, -1:] if block.size else self.edge
+        if last:
+            block = np.concatenate((block, np.repeat(self.edge, self.n_in, axis=1)), axis=1)
+        resampled = super().push(block, last)
+        n = min(self.n_early, resampled.shape[1])
+        self.n_early -= n
+        return resampled[:, n : resampled.shape[1] - self.n_out * last]
 
 
 class OnePole:

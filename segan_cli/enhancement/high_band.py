@@ -47,7 +47,7 @@ class HighBand:
         window = np.sin(np.pi * (np.arange(2 * self.hop) + 0.5) / (2 * self.hop))
         self.frames, self.adder = FrameCutter((2, channels), window), FrameAdder(channels, window)
         self.above, self.pooling, self.spreading = frequency_response(rate_hz, model_hz)
-        self.features = Features(self.pooling)
+        self.features, self.has_begun = Features(self.pooling), False
         self.pending = np.zeros((1 if linked else channels, 0, FEATURES), np.float32)  # features without gains
         self.state: Array | None = None  # of the network
         self.pending_signals = np.zeros((2, channels, 0), np.float32)  # original and change that are not final
@@ -60,6 +60,9 @@ class HighBand:
         """
         block = np.stack((original, change))
         self.pending_signals = np.concatenate((self.pending_signals, block), axis=2)
+        if block.size and not self.has_begun:
+            self.frames.signals[:] = block[:, :, :1]  # before the start: no step, which would have high frequencies
+            self.has_begun = True
         self.frames.push(block)
         if last:
             missing = self.frames.n_missing() + (LOOK_AHEAD + BLOCK + 1) * self.hop

@@ -3,7 +3,7 @@
 import numpy as np
 
 from segan_cli.arrays import Array, SampleQueue
-from segan_cli.audio.filters import Emphasis, Resampler
+from segan_cli.audio.filters import Emphasis, HoldingResampler
 from segan_cli.backends.high_band import load_high_band
 from segan_cli.backends.network import Network, is_bounded
 from segan_cli.config.families.base import LARGEST_PEAK, LEAST_LEVEL
@@ -28,13 +28,13 @@ class SegmentEngine:
         config, linked = network.config, settings.channels == "linked"
         self.enhance_segments = SegmentEnhancer(network, linked, settings.seed)
         model_hz = config.sample_rate_hz
-        self.to_model_rate = Resampler(rate_hz, model_hz, channels)
+        self.to_model_rate = HoldingResampler(rate_hz, model_hz, channels)
         self.emphasis = Emphasis(config.pre_emphasis, channels)
         self.config, self.n_in = config, 0  # n_in: input samples so far, at the model's rate
         batch = max(1, (settings.batch or network.batch) // (1 if linked else channels))
         self.segments = OverlapAdd(self._start, channels, config.segment_length, config.hop, batch, ahead)
         self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
-        self.to_signal_rate = Resampler(model_hz, rate_hz, channels)
+        self.to_signal_rate = HoldingResampler(model_hz, rate_hz, channels)
         self.high_band: HighBand | None = None
         if rate_hz > model_hz and settings.high_band != "keep":
             above = load_high_band() if settings.high_band == "denoise" else None
