@@ -161,6 +161,20 @@ def test_except_exception_does_not_catch_a_stop():
         handles_all()
 
 
+def test_a_stop_is_reported_even_if_the_library_that_it_interrupts_fails():
+    def interrupted():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(3_600)
+        finally:
+            raise RuntimeError("cannot release un-acquired lock")
+
+    with pytest.raises(StoppedError, match="unfinished outputs are removed"), listening(RaiseOnSignal()):
+        interrupted()
+    with pytest.raises(RuntimeError, match="lock"), listening(RaiseOnSignal()):
+        raise RuntimeError("cannot release un-acquired lock")
+
+
 def test_a_stop_raised_in_a_finaliser_is_raised_again(capfd):
     class Fragile:
         def __del__(self):

@@ -30,6 +30,8 @@ WITNESSES: set["Popen[bytes]"] = set()  # processes that would mistake an immedi
 class StopAfterStep:
     """Remembers the first signal; another one, a second or more later, ends the process immediately."""
 
+    raised: StoppedError | None = None
+
     def __init__(self) -> None:
         self.signal_number = 0  # none yet
         self.received_s = 0.0
@@ -58,6 +60,7 @@ class RaiseOnSignal:
     def __init__(self) -> None:
         self.signal_number = 0  # none yet
         self.lost = False  # the error was raised in a callback, which ignored it
+        self.raised: StoppedError | None = None
 
     def __call__(self) -> int:
         """Return the signal that was received, 0 for none."""
@@ -68,7 +71,8 @@ class RaiseOnSignal:
         if self.signal_number and not self.lost:
             exit_now(number, frame)
         self.signal_number, self.lost = number, False
-        raise StoppedError("stopped; unfinished outputs are removed", number)
+        self.raised = StoppedError("stopped; unfinished outputs are removed", number)
+        raise self.raised
 
     def resend(self) -> None:
         """Send the signal again, as its error was lost in a callback or a finaliser."""
@@ -96,6 +100,10 @@ def listening(listener: Listener) -> Iterator[Listener]:
     sys.unraisablehook = lost
     try:
         yield listener
+    except Exception as error:
+        if listener.raised is not None:  # it was raised in a library, such as in a lock, which then failed itself
+            raise listener.raised from error
+        raise
     finally:
         sys.unraisablehook = hook
         for number, handler in before.items():
