@@ -438,3 +438,6 @@ def test_an_output_that_appears_meanwhile_is_skipped_with_skip_existing(tmp_path
     assert not outcome.skipped
     assert "already exists" in outcome.error
     assert (tmp_path / "b.wav").read_bytes() == b"of another process"
+    job = Job(tmp_path / "a.wav", tmp_path / "c.wav")
+    options = OutputOptions(skip_existing=True, residual=tmp_path / "b.wav")
+    assert "b.wav: already exists" in run_job(enhancer, job, options, lambda *_: None).error

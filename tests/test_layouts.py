@@ -352,6 +352,8 @@ def test_dns_pairs_are_matched_by_number(tmp_path):
         ("a", "NOISY", "contains NOISY; give its clean folder"),
         ("en/train/clean", "de/train/noisy", "contains de/train/noisy; give its clean folder"),
         ("en/clean", "de/train_noisy", "contains de/train_noisy; give its clean folder"),
+        ("clean_fullband", "noise_fullband", "contains noise_fullband besides speech"),
+        ("a", "noisy_16k", "contains noisy_16k; give its clean folder"),
     ],
 )
 def test_noise_beside_speech_is_not_taken_for_speech(tmp_path, clean, other, message):
@@ -371,7 +373,8 @@ def test_folders_whose_names_only_mention_noise_are_speech(tmp_path, folder):
 @pytest.mark.parametrize(
     ("name", "is_evaluation"),
     [
-        ("Devon", False), ("Device1", False), ("Valid Speaker", False), ("contest", False), ("latest_dev", True),
+        ("Devon", False), ("Device1", False), ("contest", False), ("tests", True), ("test set", True),
+        ("testdata", True), ("latest_dev", True),
         ("training_data", False), ("dev-clean", True), ("TEST", True), ("testset_wav", True), ("valid1", True),
         ("clean_testset_wav", True), ("noisy_trainset_28spk_wav", False), ("test/train", False), ("train/test", True),
         ("validation", True), ("test-clean", True), ("dev", True),

@@ -220,6 +220,8 @@ def test_sound_that_would_lose_sync_because_its_format_changes_is_refused(tmp_pa
     ffmpeg(*pictures, "-i", tmp_path / "both.ac3", "-c:v", "mpeg4", "-c:a", "copy", tmp_path / "in.mkv")
     line = complaint(segan("enhance", tmp_path / "in.mkv", "-o", tmp_path / target))
     assert "in.mkv: its sound changes to 48000 Hz, 5.1" in line
+    with open_file(tmp_path / "both.ac3") as source:
+        assert abs(sum(block.shape[1] for block in source.blocks) - 192_000) < 5_000
     ffmpeg("-i", tmp_path / "in.mkv", "-c:v", "copy", "-ac", 1, "-ar", 48_000, tmp_path / "new.mkv")  # as advised
     assert enhanced(tmp_path / "new.mkv", tmp_path / target) == []
 

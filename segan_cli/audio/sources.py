@@ -26,6 +26,7 @@ from segan_cli.storage.remote import download, is_remote
 from segan_cli.text import counted
 
 STDIN = "standard input"
+SEVERAL = "holds {} recordings, read one after the other"
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ def open_decoded(path: Path, check: IntegrityCheck, parts: Sequence[Part]) -> It
         check.report(part.missing, part.note)
         if part.lead_in:
             check.warn(f"its first {counted(part.lead_in, 'sample')} precede its time 0, as after a cut; they are kept")
+    if len(parts) > 1:
+        check.warn(SEVERAL.format(len(parts)))
     with decoding(path, check) as (info, blocks):
         yield Source(str(path), info, blocks, path=path, warnings=check.warnings)
 
@@ -93,7 +96,7 @@ def open_native(path: Path, check: IntegrityCheck, scanned: Sequence[Part]) -> I
             shape = f"{info.rate_hz} Hz and {info.channels} channels"
             raise AudioError(f"{path}: part {number} of {len(parts)} has {shape}, unlike the first; split it first")
     if len(parts) > 1:
-        check.warn(f"holds {len(parts)} recordings, read one after the other")
+        check.warn(SEVERAL.format(len(parts)))
 
     def blocks_from(first: int) -> Iterator[Array]:
         for part, info in zip(parts, infos, strict=True):
@@ -166,8 +169,8 @@ def needs_ffmpeg(path: Path, parts: Sequence[Part]) -> bool:
         return False
     if path.suffix.lower() in FFMPEG_EXTENSIONS - MPEG_AUDIO:
         return True
-    if len(parts) == 1 and parts[0].lead_in:
-        return find_ffmpeg() is not None
+    if any(part.lead_in for part in parts) and find_ffmpeg() is not None:
+        return True
     return not is_native(path, parts[0] if parts else None) and find_ffmpeg() is not None
 
 

@@ -13,7 +13,7 @@ from segan_cli.text import composed
 
 DNS_PAIR = re.compile(r"fileid_(\d+)$")
 SET = re.compile(  # in names of official sets
-    r"(?:^|[\W_])(train|test|dev|valid)(?:ing|ation|elopment)?(?:sets?)?(?=$|[-_./\d])", re.IGNORECASE
+    r"(?:^|[\W_])(train|test|dev|valid)(?:ing|ation|ate|elop|elopment|el|data|s|sets?)?(?=$|[^a-z])", re.IGNORECASE
 )
 AUDIO_FOLDERS = ("wav48", "wav48_silence_trimmed", "wavs", "clips")  # by which a corpus is recognised
 VCTK = re.compile(r"(p\d{3}|s5)_\d+(_mic[12])?$")

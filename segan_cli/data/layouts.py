@@ -27,10 +27,11 @@ from segan_cli.errors import CorpusError
 from segan_cli.text import counted
 
 LJSPEECH = re.compile(r"LJ\d{3}-\d+$")
+WITHOUT = r"(?!.*(reduc|remov|cancel|free|gate|suppress|clean|less|low))"  # words after which there is little noise
 NOT_SPEECH = re.compile(  # names of folders
-    r"noises?([-_](train|test|dev|valid)\w*)?|rirs?|(room_)?impulse_responses?", re.IGNORECASE
+    rf"noises?([-_]{WITHOUT}.*)?|rirs?|(room_)?impulse_responses?", re.IGNORECASE
 )
-NOISY = re.compile(r"((train|test|dev|valid)\w*[-_])?noisy([-_](train|test|dev|valid|speech|wav)\w*)?", re.IGNORECASE)
+NOISY = re.compile(rf"((train|test|dev|valid|speech)\w*[-_])?noisy([-_]{WITHOUT}.*)?", re.IGNORECASE)
 LIBRI = re.compile(r"(\d+)[-_](\d+)[-_]\d+([-_]\d+)?$")  # speaker, chapter
 MIN_MATCHING = 0.9  # fraction of files that must follow the naming scheme of a corpus
 

@@ -113,7 +113,7 @@ def hold_out_speakers(
             raise CorpusError("a single recording cannot be split for validation; add more, or use --valid-data")
         first: dict[str, str] = {}  # recording of each file, by which its parts and noisy versions are grouped …
         groups = [first.setdefault(recording.entry.digest, recording.name) for recording in speech.all]
-        if len(first) < 2 or (previous is not None and not previous <= {*groups}):
+        if len(first) < 2 or (previous or frozenset()) & speech.by_name.keys() - {*groups}:
             groups = [recording.name for recording in speech.all]  # … unless all are of one file, or were not before
         speech = Recordings(tuple(
             replace(recording, group=group, speaker=recording.voice)

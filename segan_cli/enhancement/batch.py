@@ -26,7 +26,8 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
     except (StoppedError, CheckpointError):
         raise
     except ExistsError as error:
-        return replace(failed, skipped=True) if options.skip_existing else replace(failed, error=str(error))
+        skipped = options.skip_existing and job.target.is_file()  # and not the file for the removed sound
+        return replace(failed, skipped=True) if skipped else replace(failed, error=str(error))
     except SeganError as error:
         LOG.debug(failed.source, exc_info=error)
         return replace(failed, error=str(error))

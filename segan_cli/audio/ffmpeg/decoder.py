@@ -46,7 +46,7 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
             if process.wait():
                 raise AudioError(f"{path}: damaged ({program.first_error(program.read_log(log))})")
             seconds, text = n / encoding.rate_hz, program.read_log(log, path)
-            if (changed := CHANGED.search(text)) and is_late(media, seconds):
+            if (changed := CHANGED.search(text)) and is_late(media, text, seconds):
                 raise AudioError(
                     f"{path}: its sound changes to {changed[1]} midway; convert it first: ffmpeg -i FILE -c:v copy -ac"
                     f" {encoding.channels} -ar {encoding.rate_hz} NEW"

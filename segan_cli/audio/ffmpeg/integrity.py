@@ -1,5 +1,6 @@
 """Checks that what ffmpeg decoded is all that a file should hold."""
 
+import math
 import re
 import subprocess
 from fractions import Fraction
@@ -51,9 +52,9 @@ def compare(
     return (None, message) if goes_on else (message, None)
 
 
-def is_late(media: program.MediaInfo, seconds: float) -> bool:
-    """Whether decoded sound is longer than its file, as ffmpeg inserts silence when the format of the sound changes."""
-    duration_s = media.duration_s
+def is_late(media: program.MediaInfo, log: str, seconds: float) -> bool:
+    """Whether the sound of a video is longer than it: ffmpeg inserts silence when the format of the sound changes."""
+    duration_s = media.duration_s if media.has_pictures and ESTIMATED not in log else None
     return duration_s is not None and seconds + media.offset_s > duration_s + max(TOLERANCE_S, TOLERANCE * duration_s)
 
 
@@ -76,7 +77,7 @@ def others_end_s(path: Path) -> float:
                     ends[stream] = max(ends.get(stream, 0), time + duration)
         finally:
             process.kill()  # after a signal
-    return float(max((end * units[stream] for stream, end in ends.items()), default=0))
+    return float(max((end * units[stream] for stream, end in ends.items()), default=-math.inf))
 
 
 def stated_size(path: Path) -> int | None:
