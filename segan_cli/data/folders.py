@@ -114,7 +114,7 @@ def find_pair_folders(root: Path) -> dict[str, tuple[Path, Path]]:
             found = [path for path in inner if path.name.lower() == wanted]
             if found:
                 is_upper = clean.name[0].isupper()
-                noisy = min(found, key=lambda path: path.name[0].isupper() != is_upper)  # used at once
+                noisy = min(found, key=lambda path: path.name[0].isupper() != is_upper)
                 sets[clean.relative_to(root).as_posix()] = (clean, noisy)
     return sets
 

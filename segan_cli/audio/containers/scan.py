@@ -18,12 +18,10 @@ from segan_cli.audio.containers.chunks import (
     read_chunks,
 )
 from segan_cli.audio.containers.mpeg import ID3, TAG_MAGICS, frame_header, scan_mpeg, skip_id3
-from segan_cli.audio.containers.vorbis import lead_in
+from segan_cli.audio.containers.vorbis import LAST_PAGE, MAGIC, PAGE_HEADER, lead_in
 from segan_cli.text import counted
 
-MAGIC = b"OggS"
-PAGE_HEADER = 27  # bytes before the segment table
-FIRST_PAGE, LAST_PAGE = 2, 4  # flags
+FIRST_PAGE = 2  # flag
 AUDIO_MAGICS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")  # of the first packet of an audio stream
 FLAC = b"fLaC\0\0\0\x22"  # magic number of FLAC and the header of its first block
 MP3_FORMAT_TAG = b"\x55\0"

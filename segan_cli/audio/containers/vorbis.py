@@ -5,6 +5,7 @@ from itertools import islice
 
 from segan_cli.audio.containers.chunks import FileView
 
+MAGIC = b"OggS"  # at the start of a page
 PAGE_HEADER = 27  # bytes before the segment table
 LAST_PAGE = 4  # flag
 BLOCK_SIZES = 28  # position in the identification packet
@@ -39,7 +40,7 @@ def lead_in(view: FileView, start: int, serial: int) -> int:
 def read_packets(view: FileView, position: int, serial: int) -> Iterator[tuple[bytes, int | None, bool]]:
     """Yield the packets of a stream, each with the time of its page, if it is the last there, and the end of stream."""
     packet = bytearray()
-    while len(head := view.at(position, PAGE_HEADER + 255)) > PAGE_HEADER and head[:4] == b"OggS":
+    while len(head := view.at(position, PAGE_HEADER + 255)) > PAGE_HEADER and head[:4] == MAGIC:
         n_segments = head[PAGE_HEADER - 1]
         lacing, place = head[PAGE_HEADER : PAGE_HEADER + n_segments], position + PAGE_HEADER + n_segments
         content, start = view.at(place, sum(lacing)), 0
