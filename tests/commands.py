@@ -1,5 +1,6 @@
 """The command line in processes of its own, and small trainings for it."""
 
+import gc
 import multiprocessing
 import os
 import resource
@@ -124,6 +125,7 @@ class Running:
 
 
 def _segan(words, folder, environment, streams, memory):
+    gc.freeze()  # what was loaded is not searched for garbage again
     if memory is not None:
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     signal.signal(signal.SIGHUP, signal.SIG_DFL)  # as in a terminal, also where the tests run under nohup …

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +14,8 @@ class Fourier(nn.Module):
 
     def __init__(self, frame: int) -> None:
         super().__init__()
-        self.register_buffer("window", torch.hann_window(frame).sqrt(), persistent=False)
+        window = np.sin(np.pi / frame * np.arange(frame))
+        self.register_buffer("window", torch.tensor(window, dtype=torch.float32), persistent=False)
 
     def stft(self, frames: Tensor) -> tuple[Tensor, Tensor]:
         """Frames [B, N, frame] → real and imaginary part [B, N, F]."""

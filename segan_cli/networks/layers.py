@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import conv1d, conv_transpose1d, pad
@@ -38,7 +39,8 @@ def initialise_he(layer: nn.Conv1d | nn.ConvTranspose1d, slope: float) -> None:
     taps = layer.in_channels * layer.kernel_size[0]
     if isinstance(layer, nn.ConvTranspose1d):
         taps //= layer.stride[0]
-    nn.init.normal_(layer.weight, std=math.sqrt(2 / ((1 + slope**2) * taps)))
+    bound = math.sqrt(3 * 2 / ((1 + slope**2) * taps))  # a uniform distribution has a variance of a third of its square
+    nn.init.uniform_(layer.weight, -bound, bound)
 
 
 def level_gain(noisy: Tensor, rms: float) -> Tensor:
@@ -71,10 +73,10 @@ class HighPass(nn.Module):
         super().__init__()
         taps, self.stride = high_pass_size(cutoff)
         self.margin = taps - 1
-        times = torch.arange(taps, dtype=torch.float64) - taps // 2
-        window = torch.hamming_window(taps, periodic=False, dtype=torch.float64)
-        response = window * torch.sinc(2 * SINC_CUTOFF * cutoff * times)
-        self.register_buffer("response", (response / response.sum()).float()[None, None], persistent=False)
+        times = np.arange(taps) - taps // 2
+        response = np.hamming(taps) * np.sinc(2 * SINC_CUTOFF * cutoff * times)
+        kernel = torch.tensor(response / response.sum(), dtype=torch.float32)[None, None]
+        self.register_buffer("response", kernel, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """x [B, 1, T], T at least the number of taps → the same shape."""
