@@ -56,6 +56,7 @@ def ray_cluster(nodes):
     pytest.importorskip("ray", reason="needs ray")
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_worker_niceness", "0")  # beside other tests, nicer workers would wait for all of them
+    os.environ.setdefault("RAY_enable_worker_prestart", "0")  # of more workers than are used
     from ray._private import node, services
     from ray.cluster_utils import Cluster
 
