@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float32]  # full scale is 1
-RATES_HZ = 1_000, 768_000
+RATES_HZ = 1_000, 768_000  # lowest and highest
 MAX_CHANNELS = 64
 
 

@@ -651,7 +651,7 @@ def test_a_vorbis_file_that_was_cut_without_encoding_keeps_its_end(tmp_path, ffm
     (tmp_path / "two.ogg").write_bytes((tmp_path / "in.ogg").read_bytes() + (tmp_path / "cut.ogg").read_bytes())
     with open_file(tmp_path / "two.ogg") as source:
         assert abs(sum(block.shape[1] for block in source.blocks) - 48_000 - kept) < 1_000
-        assert source.warnings[-1] == "holds 2 recordings, read one after the other"
+        assert "holds 2 recordings, read one after the other" in source.warnings
     monkeypatch.setattr(sources, "find_ffmpeg", lambda: None)
     with (
         pytest.raises(AudioError, match=f"without ffmpeg, its last {lead_in} samples cannot be read"),

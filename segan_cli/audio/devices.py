@@ -174,7 +174,7 @@ def fade(first: Array, second: Array) -> Array:
 @contextmanager
 def open_devices(
     source: Device, target: Device, shape: StreamShape, process: Callable[[Array], Array], on_end: Callable[[], None]
-) -> Iterator["BlockQueue"]:
+) -> Iterator[BlockQueue]:
     """Pass blocks of sound from one device through a function to another, each device in its own thread.
 
     `process` gets and returns [channels, block] and raises no error. `on_end` is called when a device stops by itself.

@@ -26,7 +26,6 @@ from segan_cli.storage.remote import download, is_remote
 from segan_cli.text import counted
 
 STDIN = "standard input"
-SEVERAL = "holds {} recordings, read one after the other"
 
 
 @dataclass(frozen=True)
@@ -62,6 +61,10 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
             check = IntegrityCheck(str(path), allow_truncated, [])
             native = path.is_file() and path.suffix.lower() not in FFMPEG_EXTENSIONS - MPEG_AUDIO
             parts = scan_file(path) if native else []
+            for part in parts:
+                check.report(part.missing, part.note)
+            if len(parts) > 1:
+                check.warn(f"holds {len(parts)} recordings, read one after the other")
             opened = open_decoded(path, check, parts) if needs_ffmpeg(path, parts) else open_native(path, check, parts)
         yield stack.enter_context(opened)
 
@@ -70,11 +73,8 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
 def open_decoded(path: Path, check: IntegrityCheck, parts: Sequence[Part]) -> Iterator[Source]:
     """Open a file by ffmpeg."""
     for part in parts:
-        check.report(part.missing, part.note)
         if part.lead_in:
             check.warn(f"its first {counted(part.lead_in, 'sample')} precede its time 0, as after a cut; they are kept")
-    if len(parts) > 1:
-        check.warn(SEVERAL.format(len(parts)))
     with decoding(path, check) as (info, blocks):
         yield Source(str(path), info, blocks, path=path, warnings=check.warnings)
 
@@ -85,18 +85,14 @@ def open_native(path: Path, check: IntegrityCheck, scanned: Sequence[Part]) -> I
     parts: Sequence[Part | None] = scanned or [None]
     infos: list[AudioInfo] = []
     for number, part in enumerate(parts, 1):
-        if part is not None:
-            check.report(part.missing, part.note)
-            if part.lead_in:
-                check.on_missing(f"without ffmpeg, its last {counted(part.lead_in, 'sample')} cannot be read")
+        if part is not None and part.lead_in:
+            check.on_missing(f"without ffmpeg, its last {counted(part.lead_in, 'sample')} cannot be read")
         with open_audio(path, part) as file:
             info = AudioInfo.of(file)
         infos.append(info if part is None or part.n_samples is None else replace(info, n_samples=part.n_samples))
         if (info.rate_hz, info.channels) != (infos[0].rate_hz, infos[0].channels):
             shape = f"{info.rate_hz} Hz and {info.channels} channels"
             raise AudioError(f"{path}: part {number} of {len(parts)} has {shape}, unlike the first; split it first")
-    if len(parts) > 1:
-        check.warn(SEVERAL.format(len(parts)))
 
     def blocks_from(first: int) -> Iterator[Array]:
         for part, info in zip(parts, infos, strict=True):
@@ -169,9 +165,8 @@ def needs_ffmpeg(path: Path, parts: Sequence[Part]) -> bool:
         return False
     if path.suffix.lower() in FFMPEG_EXTENSIONS - MPEG_AUDIO:
         return True
-    if any(part.lead_in for part in parts) and find_ffmpeg() is not None:
-        return True
-    return not is_native(path, parts[0] if parts else None) and find_ffmpeg() is not None
+    incomplete = any(part.lead_in for part in parts) or not is_native(path, parts[0] if parts else None)
+    return incomplete and find_ffmpeg() is not None
 
 
 def read_mono(path: Path, rate_hz: int) -> tuple[Array, AudioInfo]:

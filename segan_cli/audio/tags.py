@@ -64,7 +64,7 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
             warn("chapters are left out, because this is an excerpt")
         if not write_covers(after, covers):
             warn(f"its cover is left out, because {target.suffix} cannot store it")
-        after.save(**({"v2_version": 3} if is_id3_v23(before.tags, after.tags) else {}))
+        save_as(before.tags, after)
     return True
 
 
@@ -121,7 +121,7 @@ def remove_gains(path: Path, warn: Warn) -> None:
         with writing_tags(path):
             for name in names:
                 del file.tags[name]
-            file.save(**({"v2_version": 3} if is_id3_v23(file.tags, file.tags) else {}))
+            save_as(file.tags, file)
         warn(GAINS_LEFT_OUT)
 
 
@@ -131,9 +131,10 @@ def family(tags: Any) -> str:
     return next((name for name in ("ID3Tags", "VComment", "MP4Tags", "APEv2", "ASFTags") if name in classes), "")
 
 
-def is_id3_v23(before: Any, after: Any) -> bool:
-    """Whether both are ID3 and the original has version 2.3."""
-    return getattr(before, "version", ())[:2] == (2, 3) and hasattr(after, "update_to_v23")
+def save_as(before: Any, file: Any) -> None:
+    """Save the tags of a file, ID3 in version 2.3 if the original tags have it."""
+    is_v23 = getattr(before, "version", ())[:2] == (2, 3) and hasattr(file.tags, "update_to_v23")
+    file.save(**({"v2_version": 3} if is_v23 else {}))
 
 
 def is_chapter(name: str) -> bool:

@@ -65,9 +65,9 @@ def read_wav_header(stream: IO[bytes], name: str) -> tuple[Encoding, int | None]
     """
     view, encoding = StreamView(stream, name), None
     for chunk in read_chunks(view):
-        if chunk.is_data and encoding is None:
-            raise AudioError(f"{name}: the WAV stream has samples before their format; is the file damaged?")
-        if chunk.is_data and encoding is not None:
+        if chunk.is_data:
+            if encoding is None:
+                raise AudioError(f"{name}: the WAV stream has samples before their format; is the file damaged?")
             known = chunk.size_is_known or chunk.size_format == "<Q"  # of a ds64 chunk
             return encoding, (chunk.size or None) if known else None
         if chunk.name in (b"fmt ", b"ds64") and chunk.size > SKIP_BYTES:

@@ -1,8 +1,6 @@
 """Exporting a model to ONNX: a graph from noisy to enhanced segments, with the config in its metadata."""
 
-import dataclasses
 import io
-import json
 import warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 from segan_cli.backends.network import example_frames, example_segments, run_on_noise
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.backends.pytorch import TorchNetwork
-from segan_cli.config.modelfile import FORMAT
+from segan_cli.config.modelfile import format_metadata
 from segan_cli.errors import CheckpointError
 from segan_cli.networks.checkpoint import Model
 from segan_cli.networks.families import Generator
@@ -57,8 +55,7 @@ def export(model: Model, path: Path, half: bool = False) -> float:
     proto = onnx.load_from_string(content.getvalue())
     if half:
         _store_half(proto)
-    about = {"format": FORMAT, "config": dataclasses.asdict(config), "provenance": model.provenance}
-    onnx.helper.set_model_props(proto, {"segan": json.dumps(about)})
+    onnx.helper.set_model_props(proto, {"segan": format_metadata(config, model.provenance)})
     onnx.checker.check_model(proto)
     written = proto.SerializeToString()
     with TemporaryDirectory() as folder:

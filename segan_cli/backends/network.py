@@ -9,7 +9,7 @@ import numpy as np
 
 from segan_cli.arrays import Array
 from segan_cli.config.model import ModelConfig
-from segan_cli.errors import CheckpointError, ConfigError
+from segan_cli.errors import AudioError, CheckpointError, ConfigError
 
 BackendName = Literal["auto", "torch", "onnx"]
 Precision = Literal["fp32", "bf16"]
@@ -81,6 +81,12 @@ def example_frames(config: ModelConfig) -> tuple[Array, Array]:
     shape = TEST_BATCH, 2, TEST_FRAMES, config.generator.longest_frame() // 2 + 1
     spectra = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
     return spectra, np.zeros((TEST_BATCH, config.generator.state_size()), np.float32)
+
+
+def check_output(name: str, samples: Array) -> None:
+    """Raise AudioError when the output of a model is not finite."""
+    if not is_bounded(samples):
+        raise AudioError(f"the output of the model {name} is not finite; use another model")
 
 
 def is_bounded(samples: Array) -> bool:

@@ -37,7 +37,7 @@ class ThreadPool:
             futures.append(future)
         return (self._result(future, timeout_s) for future in futures)
 
-    def _result(self, future: "Future[T]", timeout_s: int) -> T:
+    def _result(self, future: Future[T], timeout_s: int) -> T:
         """Wait for a result; end the calls when it takes too long or the wait is interrupted.
 
         Time during which the process is suspended does not count.
@@ -52,7 +52,7 @@ class ThreadPool:
                 self.end()
 
 
-def serve(work: "SimpleQueue[Any]") -> None:
+def serve(work: SimpleQueue[Any]) -> None:
     """Run tasks from a queue until None comes."""
     while (task := work.get()) is not None:
         future, call, item = task
@@ -63,7 +63,7 @@ def serve(work: "SimpleQueue[Any]") -> None:
         del task, future, call, item
 
 
-def shut_down(work: "SimpleQueue[Any]", threads: list[Thread], end: Callable[[], None]) -> None:
+def shut_down(work: SimpleQueue[Any], threads: list[Thread], end: Callable[[], None]) -> None:
     """Drop queued tasks and end the threads after their current call."""
     with suppress(Empty):
         while True:

@@ -79,16 +79,16 @@ def plan_jobs(arguments: SimpleNamespace) -> Plan:
     if arguments.outcomes is not None:
         check_outcome_file(arguments.outcomes, force)
     single = arguments.residual is not None or arguments.plot is not None
-    whole = arguments.normalize is not None or arguments.loudness is not None or arguments.clip == "scale"
+    to_stream = any(job.target == STREAM for job in plan)
     raise_first({
         "--raw is for standard input and output; give - as input or output.": arguments.raw and not plan.has_stream,
         "--subtype is for files and WAV; for samples without a header, give --encoding.":
-            arguments.raw and arguments.subtype is not None and any(job.target == STREAM for job in plan),
+            arguments.raw and arguments.subtype is not None and to_stream,
         "Invalid value for --plot: the file name must end in .png":
             arguments.plot is not None and arguments.plot.suffix.lower() != ".png",
         "--residual and --plot support only one recording.": single and (len(plan) != 1 or arguments.shard is not None),
         "--normalize, --loudness and --clip scale read the whole recording before they write; give -o FILE.":
-            whole and any(job.target == STREAM for job in plan),
+            to_stream and output_options(arguments).releveled,
         "--ray enhances files, not standard input; the list contains -.":
             arguments.ray is not None and plan.has_stream,
     })  # fmt: skip
@@ -174,12 +174,14 @@ def prepare_here(plan: Plan, arguments: SimpleNamespace) -> Run:
     n_jobs = limit_jobs(n_jobs, FILES_PER_JOB, arguments.quiet)
     enhancer = Enhancer(arguments.model, **enhancer_arguments(arguments), threads=arguments.threads, jobs=n_jobs)
     options, several = output_options(arguments), len(plan) > 1
-    checked = replace(options, force=True)  # for remote targets; a listing has told whether they exist
+    overwriting = replace(options, force=True)  # for remote targets; a listing has told whether they exist
 
     def run(jobs: Plan, reporter: BatchReporter, stopped: Callable[[], int]) -> None:
         def run_one(job: Job, on_progress: OnProgress) -> Outcome:
             with witness.following(str(job.source)) if witness is not None else nullcontext():
-                return run_job(enhancer, job, checked if several and is_remote(job.target) else options, on_progress)
+                return run_job(
+                    enhancer, job, overwriting if several and is_remote(job.target) else options, on_progress
+                )
 
         with witnessed() if several else nullcontext() as witness:
             run_batch(run_one, jobs, n_jobs, reporter.on_outcome, reporter.on_progress, stopped)

@@ -69,7 +69,7 @@ def run(arguments: SimpleNamespace) -> None:
     provenance = {"command": shlex.join(["segan", *sys.argv[1:]]), "versions": versions, "models": hashes}
     with listening(RaiseOnSignal()):
         result = score(arguments, cases, measures, systems)
-        report = build_report(result, provenance, arguments.columns or None)
+        report = build_report(result, provenance, arguments.columns)
         for option, path in report_files(arguments).items():
             write_whole(path, REPORT_FORMATS[option](report, result).encode())
         if arguments.as_json:

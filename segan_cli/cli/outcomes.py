@@ -121,7 +121,12 @@ def check_outcome_file(path: Path, force: bool) -> None:
         raise ConfigError(f"{path}: the file name must end in .jsonl or .parquet")
     if path.suffix == ".parquet":
         require_extra("ray", "a Parquet file")
-    check_place(path, force or (path.suffix == ".jsonl" and not is_remote(path)))
+    check_place(path, force or is_appended_to(path))
+
+
+def is_appended_to(path: Path) -> bool:
+    """Whether outcomes are added to those of earlier runs."""
+    return path.suffix == ".jsonl" and not is_remote(path)
 
 
 @contextmanager
@@ -134,8 +139,7 @@ def open_outcomes(path: Path | None, force: bool) -> Iterator[Record | None]:
         yield None
         return
     write = _parquet if path.suffix == ".parquet" else _json_lines
-    appended = path.suffix == ".jsonl" and not is_remote(path)
-    with write(path) if appended else _whole(path, force, write) as record:
+    with write(path) if is_appended_to(path) else _whole(path, force, write) as record:
 
         def named(outcome: Outcome) -> None:
             with writing(path):

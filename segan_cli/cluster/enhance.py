@@ -27,7 +27,7 @@ class EnhancingActor:
     def __init__(self, model: SentModel, arguments: dict[str, Any], options: OutputOptions, folder: Path) -> None:
         """Load the model; relative names are relative to `folder`."""
         self.folder = folder
-        self.at_home = enter_folder(folder)
+        self.has_folder = enter_folder(folder)
         self.stack = ExitStack()
         self.failure: SeganError | None = None
         try:
@@ -46,7 +46,7 @@ class EnhancingActor:
         if self.failure is not None:
             return self.failure
         relative = [path for path in (job.source, job.target) if not (is_remote(path) or path.is_absolute())]
-        if relative and not self.at_home:
+        if relative and not self.has_folder:
             error = f"{relative[0]}: {gethostname()} has no folder {self.folder}; give an absolute path or a URL"
             return Outcome(str(job.source), str(job.target), error=error)
         end = time.monotonic() + LOCK_WAIT_S

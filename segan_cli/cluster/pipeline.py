@@ -55,8 +55,8 @@ class ActorOptions:
 
     cpus: int = 1  # of an actor, also threads of the network
     gpus: float = 0.0  # of an actor
-    min_actors: int = 1  # actors
-    max_actors: int | None = None  # actors; None: as many as the cluster has room for
+    min_actors: int = 1
+    max_actors: int | None = None  # None: as many as the cluster has room for
 
 
 @contextmanager
@@ -137,11 +137,11 @@ def run_on_actors(
         return
     if ray.util.client.ray.is_connected():  # Ray Data does not run in a client
         driver = ray.remote(num_cpus=0)(Driver).remote(blocks, actor, arguments, actors)
-        while (results := ray.get(driver.next_results.remote())) is not None:
-            yield from map(pickle.loads, results)
+        found = iter(lambda: ray.get(driver.next_results.remote()), None)
     else:
-        for results in _results(blocks, actor, arguments, actors):
-            yield from map(pickle.loads, results)
+        found = _results(blocks, actor, arguments, actors)
+    for results in found:
+        yield from map(pickle.loads, results)
 
 
 class Driver:

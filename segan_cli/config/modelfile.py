@@ -1,5 +1,7 @@
 """Metadata of model files, safetensors or ONNX. The files are not trusted."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,11 @@ def check_size(path: Path, name: str) -> None:
         raise CheckpointError(f"{name}: cannot be read ({error.strerror or error})") from error
     if size > MAX_BYTES:
         raise CheckpointError(f"{name}: {size >> 20} MiB; the limit for models is {MAX_BYTES >> 20} MiB")
+
+
+def format_metadata(config: ModelConfig, provenance: dict[str, Any]) -> str:
+    """Return the metadata of a model file."""
+    return json.dumps({"format": FORMAT, "config": asdict(config), "provenance": provenance})
 
 
 def parse_metadata(text: str) -> tuple[ModelConfig, dict[str, Any], int]:

@@ -85,9 +85,10 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
     if type(None) in arguments:
         return None if value is None or value == NONE else _convert(arguments[0], value, where)
     selected = isinstance(kind, type) and issubclass(kind, Selected)
-    if selected or dataclasses.is_dataclass(kind):
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where}: {short_repr(value)}; it is a section; set one of its keys")
+    is_config = selected or dataclasses.is_dataclass(kind)
+    if (is_config or typing.get_origin(kind) is dict) and not isinstance(value, dict):
+        raise ConfigError(f"{where}: {short_repr(value)}; it is a section; set one of its keys")
+    if is_config:
         if selected:
             kind = kind.of_family(value.get("family"), where)
         return from_dict(typing.cast(type, kind), value, f"{where}.")
@@ -104,8 +105,6 @@ def _convert(kind: Any, value: Any, where: str) -> Any:
         kinds = arguments[:1] * len(value) if variable else arguments
         return tuple(_convert(kind, item, where) for kind, item in zip(kinds, value, strict=True))
     if typing.get_origin(kind) is dict:  # of numbers by name
-        if not isinstance(value, dict):
-            raise ConfigError(f"{where}: {short_repr(value)}; it is a section; set one of its keys")
         return {name: _convert(arguments[1], item, f"{where}.{name[:MAX_KEY]}") for name, item in value.items()}
     if kind not in TYPE_NAMES:
         raise ConfigError(f"{where}: a field of a config cannot be of type {kind}")

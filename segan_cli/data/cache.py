@@ -61,7 +61,7 @@ class CacheEntry:
     first: int = 0  # first sample of the file that is used
 
     @property
-    def content(self) -> "Content":
+    def content(self) -> Content:
         """The identity of the samples, whatever the file is called."""
         return self.digest, self.first, self.length
 
@@ -242,13 +242,18 @@ def decode(path: Path, rate_hz: int) -> tuple[NDArray[np.int16], tuple[float, fl
         return in_words(error, str(path))
     parts.append(to_int16(resampler.push(np.zeros((1, 0), np.float32), last=True)))
     samples = np.concatenate(parts)
-    level = active_level(samples.astype(np.float32) / np.float32(FULL_SCALE))
+    level = active_level(to_float(samples))
     return samples, (level, clipped / max(1, n), info.rate_hz)
 
 
 def to_int16(samples: Array) -> NDArray[np.int16]:
     """Convert samples [1, n] with full scale 1 to 16-bit [n]."""
     return np.asarray(np.round(np.clip(samples[0], -1.0, 1.0) * FULL_SCALE), np.int16)
+
+
+def to_float(samples: NDArray[np.int16]) -> Array:
+    """Convert 16-bit samples to full scale 1."""
+    return samples.astype(np.float32) / np.float32(FULL_SCALE)
 
 
 def count_clipped(samples: Array) -> int:

@@ -88,7 +88,9 @@ def scan_speech(path: str) -> Corpus:
         raise CorpusError(f"{path}: contains {other} besides speech; give the speech folder, and use --noise")
     if noisy := next((folder for folder in folders if NOISY.fullmatch(folder.name)), None):
         raise CorpusError(f"{path}: contains {noisy}; give its clean folder, or the folder that has both side by side")
-    second = {file for file in files if file.stem.endswith("_mic2") and VCTK.match(file.stem)}  # microphone, of VCTK
+    second = {
+        file for file in files if file.stem.endswith("_mic2") and VCTK.match(file.stem)
+    }  # files of the second microphone of VCTK
     used = files if root.name.endswith("_mic2") else [file for file in files if file not in second] or files
     groups, known = group_speakers(root, used)
     utterances = (Utterance(file, group) for file, group in zip(used, groups, strict=True))

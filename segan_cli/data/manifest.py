@@ -9,9 +9,10 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import IO, Any
 
+from segan_cli.data.folders import is_folder
 from segan_cli.data.layouts import Corpus, Utterance
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import is_selection, refuse_other_selections, span_of
@@ -30,9 +31,9 @@ SCALARS = (str, int, float)  # JSON values that become text; others count as emp
 Row = dict[str, str]  # column → value, "" if empty
 
 
-def is_manifest(path: PurePath) -> bool:
-    """Whether a name is that of a manifest."""
-    return path.name.lower().endswith(CSV_SUFFIXES + JSON_SUFFIXES)
+def is_manifest(path: Path) -> bool:
+    """Whether a path is that of a manifest, and not of a folder."""
+    return path.name.lower().endswith(CSV_SUFFIXES + JSON_SUFFIXES) and not is_folder(path)
 
 
 def read_manifest(path: str, split: str, needs_speaker: bool) -> Corpus:

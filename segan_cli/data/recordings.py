@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from segan_cli.arrays import Array
 from segan_cli.audio.meter import active_level
-from segan_cli.data.cache import FULL_SCALE, Cache, CacheEntry, Content, Progress, decode, hash_file
-from segan_cli.data.folders import is_folder
+from segan_cli.data.cache import Cache, CacheEntry, Content, Progress, decode, hash_file, to_float
 from segan_cli.data.layouts import Corpus, Utterance, scan_noise, scan_speech
 from segan_cli.data.manifest import LOCAL_ONLY, is_manifest, read_manifest
 from segan_cli.data.spans import Span
@@ -74,7 +73,7 @@ class Recordings:
         recording = self[name]
         entry = recording.noisy if noisy and recording.noisy is not None else recording.entry
         first, last = (min(max(0, sample), recording.length) for sample in (offset, offset + length))
-        samples = load_samples(entry)[first:last] / np.float32(FULL_SCALE)
+        samples = to_float(load_samples(entry)[first:last])
         before = min(length, max(0, -offset))
         return np.pad(samples, (before, length - before - len(samples)))
 
@@ -95,6 +94,11 @@ class Recordings:
     def where(self, selected: Callable[[Recording], bool]) -> "Recordings":
         """The selected recordings."""
         return Recordings(tuple(filter(selected, self.all)))
+
+    @property
+    def only_pairs(self) -> bool:
+        """Whether all are noisy/clean pairs."""
+        return all(recording.noisy is not None for recording in self.all)
 
     def groups(self) -> set[str]:
         """Distinct groups."""
@@ -129,7 +133,7 @@ def map_shard(shard: Path) -> NDArray[np.int16]:
 def take_part(entry: CacheEntry, span: Span) -> CacheEntry:
     """Part of a cached file, with its own level but the clipping of the file; raises CorpusError beyond its end."""
     part = span.samples(entry.length, entry.to_hz)
-    samples = load_samples(entry)[part].astype(np.float32) / np.float32(FULL_SCALE)
+    samples = to_float(load_samples(entry)[part])
     return replace(
         entry, start=entry.start + part.start, first=part.start, length=len(samples), level=active_level(samples)
     )
@@ -195,7 +199,7 @@ class CorpusLoader:
             path, weight = parse_weight(entry)
             if is_url(path):
                 raise CorpusError(f"{path}: {LOCAL_ONLY}")
-            if is_manifest(Path(path)) and not is_folder(Path(path)):
+            if is_manifest(Path(path)):
                 corpus = read_manifest(path, split, needs_speaker=kind == "speech")
             else:
                 corpus = scan_speech(path) if kind == "speech" else scan_noise(path)

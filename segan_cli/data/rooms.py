@@ -3,6 +3,7 @@
 from typing import Literal
 
 import numpy as np
+from scipy.signal import fftconvolve
 
 from segan_cli.arrays import Array
 from segan_cli.data.recordings import Recordings
@@ -31,11 +32,7 @@ def apply_rir(
 
     The `lead` brings the reverberation of earlier speech; the target has early reflections too, or direct sound alone.
     """
-    import torch
-    from torchaudio.functional import fftconvolve
-
     reverberant, clean = (
-        fftconvolve(torch.from_numpy(speech), torch.from_numpy(taps))[lead : len(speech)].numpy()
-        for taps in (rir, rir[: round(TARGET_S[target] * rate_hz)])
+        fftconvolve(speech, taps)[lead : len(speech)] for taps in (rir, rir[: round(TARGET_S[target] * rate_hz)])
     )
     return reverberant, clean

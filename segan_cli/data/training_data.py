@@ -43,9 +43,9 @@ def load_training_data(
     loader = CorpusLoader(cache, progress)
     pool = loader.load(data.speech, data.noise, data.rirs, "training")
     named = loader.load(data.valid_speech, data.valid_noise, (), "validation")
-    only_pairs = all(recording.noisy is not None for recording in pool.speech.all)
+    only_pairs = pool.speech.only_pairs
     unused = [option for option, given in (("--noise", data.noise), ("--rir", data.rirs)) if given]
-    if data.valid_noise and all(recording.noisy is not None for recording in named.speech.all):
+    if data.valid_noise and named.speech.only_pairs:
         unused.append("--valid-noise")
     if unused and only_pairs:
         raise CorpusError(f"{data.speech[0]}: already contains noisy/clean pairs; omit {' and '.join(unused)}")
@@ -55,7 +55,7 @@ def load_training_data(
     rirs = merge_groups(pool.rirs, named.rirs, previous.get("rirs"))
     pool, named = (RecordingPool(*side) for side in zip(speech, noise, rirs, strict=True))
     training, validation, notes = split_pool(pool, named, seed, previous)
-    if only_pairs and all(recording.noisy is not None for recording in named.speech.all):
+    if only_pairs and named.speech.only_pairs:
         notes.append("all speech is in noisy/clean pairs: nothing is mixed, so --snr has no effect")
     return TrainingData(
         ExampleSource(training.speech, training.noise, training.rirs, mixing, cache.rate_hz),
@@ -135,7 +135,7 @@ def hold_out(recordings: Recordings, kind: str, seed: int, previous: Groups | No
             f"none of this run's {kind} for validation are in its data any more; restore their folders and names"
         )
     validation = recordings.where(lambda recording: recording.group in groups)
-    return recordings.where(lambda recording: recording.group not in groups), validation
+    return exclude(recordings, validation), validation
 
 
 def draw_groups(recordings: Recordings, seed: int) -> Groups:

@@ -152,7 +152,7 @@ class Enhancer:
         enhanced = np.concatenate((stream.push(channels_first), stream.flush()), axis=1)
         return np.ascontiguousarray(np.moveaxis(enhanced, 0, axis)) if samples.ndim == 2 else enhanced[0]
 
-    def stream(self, rate_hz: int, channels: int = 1, *, live: bool = False, block: int = 1) -> "EnhancerStream":
+    def stream(self, rate_hz: int, channels: int = 1, *, live: bool = False, block: int = 1) -> EnhancerStream:
         """Return a stream that enhances one signal block by block.
 
         Args:

@@ -6,12 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.arrays import Array, SampleQueue
-from segan_cli.backends.network import Network, is_bounded
+from segan_cli.backends.network import Network, check_output
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement.frames import FrameAdder, FrameCutter
 from segan_cli.enhancement.linked_channels import MIN_FRAME_POWER, downmix_mid
 from segan_cli.enhancement.settings import Settings
-from segan_cli.errors import AudioError
 
 Spectra = NDArray[np.complex64]
 
@@ -65,8 +64,7 @@ class FrameEngine:
         parts = np.stack((low.real, low.imag), 1)
         missing = self.n_bins - low.shape[2]
         mask, self.state = self.network.step(np.pad(parts, ((0, 0),) * 3 + ((0, missing),)), self.state)
-        if not is_bounded(mask):
-            raise AudioError(f"the output of the model {self.network.name} is not finite; use another model")
+        check_output(self.network.name, mask)
         gains = (mask[:, 0] + np.complex64(1j) * mask[:, 1])[:, :, : low.shape[2]]
         above = np.broadcast_to(self._gains_above(mask), (*gains.shape[:2], spectra.shape[2] - low.shape[2]))
         return np.concatenate((gains, above), axis=2)

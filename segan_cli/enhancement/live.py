@@ -5,11 +5,11 @@ from threading import Event
 import numpy as np
 
 from segan_cli.arrays import Array
+from segan_cli.audio.meter import decibels
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.frame_engine import frame_hop
 
 SMOOTHING = 0.9  # per block, of the levels
-SILENCE = 1e-10  # power of the lowest level, -100 dB
 
 
 class LiveEnhancement:
@@ -46,5 +46,5 @@ class LiveEnhancement:
 
     def levels_db(self) -> tuple[float, float]:
         """Return the level of input and output, relative to full scale."""
-        before, after = 10 * np.log10(np.maximum(self.powers, SILENCE))
+        before, after = decibels(self.powers)
         return float(before), float(after)

@@ -82,9 +82,11 @@ def find_recordings(entries: Iterable[Entry], plan: "Plan") -> Iterator[Found]:
         found = find_remote(path, plan.folder, others) if is_remote(path) else find_local(path, plan, others)
         try:
             first = next(found, None)
-            yield from () if first is None else chain([first], found)
             if first is None:
                 plan.refused.setdefault(str(path), f"{path}: the folder contains no recordings; is it the right one?")
+            else:
+                yield first
+                yield from found
         except AudioError as error:
             plan.refused[str(path)] = str(error)
         if others:

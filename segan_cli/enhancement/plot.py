@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from segan_cli.arrays import Array
+from segan_cli.audio.meter import decibels
 from segan_cli.audio.sources import open_file
 from segan_cli.storage.atomic import atomically
 from segan_cli.text import printable
@@ -17,7 +18,6 @@ NewSamples = tuple[Array, int]
 MAX_COLUMNS = 1_200  # of a spectrogram, however long the recording
 FRAME = 1_024
 RANGE_DB = 80.0  # below the loudest of the input
-FLOOR_DB = -120.0
 
 
 @dataclass(frozen=True)
@@ -104,5 +104,5 @@ def to_picture(found: Iterable[NewSamples], rate_hz: int, hop: int) -> Picture:
 def to_column(samples: Array, hop: int, window: Array) -> tuple[float, float, Array]:
     """Return minimum and maximum of the first `hop` samples, and the spectrum of the first frame in dB."""
     spectrum = np.abs(np.fft.rfft(samples[:FRAME] * window)) * (2 / window.sum())
-    level = 20 * np.log10(np.maximum(spectrum, 10 ** (FLOOR_DB / 20)))
-    return float(samples[:hop].min()), float(samples[:hop].max()), np.asarray(level, np.float32)
+    level = np.asarray(decibels(np.square(spectrum)), np.float32)
+    return float(samples[:hop].min()), float(samples[:hop].max()), level

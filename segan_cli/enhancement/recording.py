@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, field, replace
-from math import gcd
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
@@ -80,7 +80,7 @@ def enhance_excerpt(enhance: Enhance, source: Source, excerpt: Excerpt, config: 
 
 def hop_in_samples(config: ModelConfig, rate_hz: int) -> int:
     """Return the least number of samples of a recording that are whole hops of the network."""
-    return config.hop * rate_hz // gcd(config.hop * rate_hz, config.sample_rate_hz)
+    return Fraction(config.hop * rate_hz, config.sample_rate_hz).numerator
 
 
 @dataclass(frozen=True)
@@ -154,11 +154,6 @@ def enhance_recording(
     """Enhance the source of a job into its target; raises AudioError or OutputError, and the old target stays."""
     started = time.monotonic()
     warnings: list[str] = []
-
-    def warn(line: str) -> None:
-        if line not in warnings:
-            warnings.append(line)
-
     with ExitStack() as stack:
         noisy = stack.enter_context(open_source(job.source, options))
         info, excerpt = noisy.info, options.excerpt
@@ -168,10 +163,11 @@ def enhance_recording(
             info = excerpt.within(info, noisy.name)
             noisy = replace(noisy, first=excerpt.first(info.rate_hz))
         output_info = info.at(options.rate_hz or info.rate_hz)
-        write = stack.enter_context(open_job_target(job, output_info, noisy, options, warn))
-        write = stack.enter_context(normalised(options, noisy.name, output_info, write, warn))
-        path = options.residual
-        write_residual = None if path is None else stack.enter_context(open_residual(path, info, options, warn))
+        write = stack.enter_context(open_job_target(job, output_info, noisy, options, warnings.append))
+        write = stack.enter_context(normalised(options, noisy.name, output_info, write, warnings.append))
+        write_residual = None
+        if options.residual is not None:
+            write_residual = stack.enter_context(open_residual(options.residual, info, options, warnings.append))
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
         meter, done = LevelMeter(info.rate_hz, info.channels), 0
         for original, enhanced in enhance_excerpt(enhance, noisy, excerpt, config) if excerpt else enhance(noisy):
@@ -193,7 +189,8 @@ def enhance_recording(
         str(job.source), str(job.target), seconds=seconds, rate_hz=info.rate_hz, channels=info.channels,
         level_db=level_db, enhanced_level_db=enhanced_level_db, noise_reduction_db=reduction_db,
         noise_reduction_low_db=low_db, noise_reduction_high_db=high_db,
-        real_time_factor=(time.monotonic() - started) / seconds, warnings=[*noisy.warnings, *warnings],
+        real_time_factor=(time.monotonic() - started) / seconds,
+        warnings=[*dict.fromkeys((*noisy.warnings, *warnings))],
     )  # fmt: skip
 
 

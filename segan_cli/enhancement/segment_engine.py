@@ -5,13 +5,12 @@ import numpy as np
 from segan_cli.arrays import Array, SampleQueue
 from segan_cli.audio.filters import Emphasis, HoldingResampler
 from segan_cli.backends.high_band import load_high_band
-from segan_cli.backends.network import Network, is_bounded
+from segan_cli.backends.network import Network, check_output
 from segan_cli.config.families.base import LARGEST_PEAK, LEAST_LEVEL
 from segan_cli.enhancement.high_band import HighBand
 from segan_cli.enhancement.linked_channels import apply_transfer_function, downmix_mid
 from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
 from segan_cli.enhancement.settings import Settings
-from segan_cli.errors import AudioError
 
 MIN_OFFSET = 0.1  # |mean| over standard deviation of a segment; lower ratios also occur without a DC offset
 
@@ -97,8 +96,7 @@ class SegmentEnhancer:
 
         def finish() -> Array:
             enhanced = wait()
-            if not is_bounded(enhanced):
-                raise AudioError(f"the output of the model {self.network.name} is not finite; use another model")
+            check_output(self.network.name, enhanced)
             return (enhanced / gain).reshape(noisy.shape)
 
         return finish

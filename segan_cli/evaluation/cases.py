@@ -86,7 +86,7 @@ def unique_cases(cases: Sequence[Case], skipped: Sequence[str], origin: Path, no
 
 def from_set(root: Path) -> Cases:
     """Find the noisy and clean folders in a folder, preferring a test set, or read a manifest; raises CorpusError."""
-    if is_manifest(root) and not is_folder(root):
+    if is_manifest(root):
         return from_manifest(root)
     if not is_folder(root):
         raise CorpusError(no_folder(root, "with noisy and clean files, or a manifest"))

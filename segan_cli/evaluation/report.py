@@ -28,10 +28,8 @@ MAX_GROUPS = 12  # values of a label for which scores are broken down by default
 Report = dict[str, Any]
 
 
-def build_report(
-    result: EvaluationResult, provenance: Mapping[str, Any], columns: Sequence[str] | None = None
-) -> Report:
-    """Collect an evaluation as JSON data, with scores by label; the default `columns` are those of few values."""
+def build_report(result: EvaluationResult, provenance: Mapping[str, Any], columns: Sequence[str] = ()) -> Report:
+    """Collect an evaluation as JSON data, with scores by label; without `columns`, those of few values."""
     cases, systems, measures = result.cases, result.systems, result.measures
     return {
         "format": FORMAT,
@@ -47,7 +45,7 @@ def build_report(
                 {"value": value, "recordings": len(group), "summary": summarise_systems(result, group)}
                 for value, group in group_by(cases, column)
             ]
-            for column in (columns if columns is not None else default_columns(cases))
+            for column in (columns or default_columns(cases))
         },
         "files": [describe_case(case) for case in cases],
     }

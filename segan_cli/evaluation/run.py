@@ -128,7 +128,7 @@ class Scorer:
 
     def submit(
         self, clean: Path | FilePart | None, source: SignalSource, measures: tuple[str, ...], shift: int
-    ) -> "Future[ScoringResult | str]":
+    ) -> Future[ScoringResult | str]:
         """Start to score a signal, after running its model if it is an output."""
         try:
             degraded = self.load(source, rate_for(measures)) if isinstance(source, Output) else source

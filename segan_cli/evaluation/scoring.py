@@ -14,7 +14,7 @@ from segan_cli import __version__
 from segan_cli.arrays import Array
 from segan_cli.data.recordings import MAX_LENGTH_DIFFERENCE_S
 from segan_cli.data.spans import FilePart
-from segan_cli.errors import SeganError, in_words
+from segan_cli.errors import CorpusError, SeganError, in_words
 from segan_cli.evaluation.signals import Recorded, Signal, load
 from segan_cli.measures.catalog import (
     FULL_BAND,
@@ -199,7 +199,7 @@ def score(
 
 def _score(
     degraded: Signal, clean: Signal | None, measures: tuple[str, ...], shift: int, cache: ScoreCache | None
-) -> ScoringResult | str:
+) -> ScoringResult:
     rate_hz, original, delay = rate_for(measures), clean or degraded, None
     if clean is not None:
         delay = estimate_delay(resample(clean.samples, rate_hz), resample(degraded.samples, rate_hz))
@@ -209,7 +209,7 @@ def _score(
     difference = abs(len(signal) - len(reference))
     if difference > MAX_LENGTH_DIFFERENCE_S * rate_hz + abs(shift):
         lengths = f"{len(signal) / rate_hz:.3f} s but {len(reference) / rate_hz:.3f} s in {original}"
-        return f"{degraded}: {lengths}; lengths may differ by {MAX_LENGTH_DIFFERENCE_S:g} s at most"
+        raise CorpusError(f"{degraded}: {lengths}; lengths may differ by {MAX_LENGTH_DIFFERENCE_S:g} s at most")
     n = min(len(signal), len(reference))
     signal, reference = signal[:n], reference[:n]
     pair = SignalPair(reference, signal, rate_hz, (original.recorded_hz, degraded.recorded_hz))

@@ -47,7 +47,7 @@ class Objective:
     weight_clipping: bool = False  # of the critic (arXiv 1701.07875)
 
 
-def cross_entropy_real(real: Tensor, target: float | Tensor = 1.0) -> Tensor:
+def cross_entropy_real(real: Tensor, target: float | Tensor) -> Tensor:
     """-½ E log σ(D(x)) (arXiv 1406.2661, equation 1).
 
     A label below 1 is one-sided smoothing: -½ E [label log σ + (1 - label) log(1 - σ)] (arXiv 1606.03498).

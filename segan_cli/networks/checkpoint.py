@@ -1,7 +1,5 @@
 """Models on disk: safetensors files with config and provenance in their metadata; nothing is unpickled."""
 
-import dataclasses
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from safetensors.torch import save
 
 from segan_cli.config.legacy import renamed_weight
 from segan_cli.config.model import ModelConfig
-from segan_cli.config.modelfile import FORMAT, check_size, parse_metadata
+from segan_cli.config.modelfile import check_size, format_metadata, parse_metadata
 from segan_cli.errors import CheckpointError, ConfigError
 from segan_cli.networks.families import Generator, build_generator
 from segan_cli.storage.atomic import write_whole
@@ -33,8 +31,7 @@ class Model:
 def save_model(path: Path, model: Model, dtype: torch.dtype = torch.float32) -> None:
     """Write a model atomically, its weights as `dtype`; float16 halves the file, and loading restores float32."""
     weights = {name: tensor.detach().to(dtype).contiguous() for name, tensor in model.generator.state_dict().items()}
-    about = {"format": FORMAT, "config": dataclasses.asdict(model.config), "provenance": model.provenance}
-    write_whole(path, save(weights, metadata={"segan": json.dumps(about)}))
+    write_whole(path, save(weights, metadata={"segan": format_metadata(model.config, model.provenance)}))
 
 
 def load_model(path: Path) -> Model:

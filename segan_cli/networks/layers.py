@@ -10,6 +10,7 @@ from torch.nn.functional import conv1d, conv_transpose1d, pad
 from segan_cli.config.families.base import LARGEST_PEAK, LEAST_LEVEL
 from segan_cli.config.families.convolutional import high_pass_size
 
+EPSILON = 1e-5  # added to a variance
 SINC_CUTOFF = 1.13  # of the windowed sinc, relative to the cutoff of the high-pass filter made of it
 
 
@@ -19,7 +20,7 @@ def downsampling(n_in: int, n_out: int, kernel_size: int, stride: int, dilation:
     return nn.Conv1d(n_in, n_out, kernel_size, stride, padding, dilation)
 
 
-def upsampling(n_in: int, n_out: int, kernel_size: int, stride: int, dilation: int = 1) -> nn.ConvTranspose1d:
+def upsampling(n_in: int, n_out: int, kernel_size: int, stride: int, dilation: int) -> nn.ConvTranspose1d:
     """Transposed convolution [B, n_in, L] → [B, n_out, L * stride], the mirror of `downsampling`."""
     padding = dilation * (kernel_size - 1) // 2
     return nn.ConvTranspose1d(n_in, n_out, kernel_size, stride, padding, stride - 1, dilation=dilation)
@@ -90,11 +91,10 @@ class HighPass(nn.Module):
 class VirtualBatchNorm(nn.Module):
     """Normalises by the statistics of a reference batch with each example as one more member (arXiv 1606.03498)."""
 
-    def __init__(self, channels: int, epsilon: float = 1e-5) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.gain = nn.Parameter(torch.empty(channels, 1).normal_(1.0, 0.02))
         self.shift = nn.Parameter(torch.zeros(channels, 1))
-        self.epsilon = epsilon
 
     def forward(self, x: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
         """x [B, C, L] and reference [R, C, L] → both normalised, same shapes."""
@@ -109,4 +109,4 @@ class VirtualBatchNorm(nn.Module):
 
     def _scale(self, x: Tensor, mean: Tensor, square: Tensor) -> Tensor:
         variance = (square - mean.square()).clamp_min(0.0)
-        return (x - mean) * torch.rsqrt(variance + self.epsilon) * self.gain + self.shift
+        return (x - mean) * torch.rsqrt(variance + EPSILON) * self.gain + self.shift

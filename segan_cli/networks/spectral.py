@@ -195,7 +195,7 @@ def running_level(spectra: Tensor, memory: Memory) -> Tensor:
 class Convolution(nn.Module):
     """Convolution over three frames and `taps` frequencies, layer norm over channels, SiLU."""
 
-    def __init__(self, n_in: int, n_out: int, taps: int, stride: int = 1, causal: bool = False) -> None:
+    def __init__(self, n_in: int, n_out: int, taps: int, stride: int, causal: bool) -> None:
         super().__init__()
         padding = 0 if causal else 1, (taps - stride + 1) // 2
         self.convolution = nn.Conv2d(n_in, n_out, (N_EARLIER + 1, taps), (1, stride), padding)

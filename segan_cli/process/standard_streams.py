@@ -11,7 +11,7 @@ from segan_cli.errors import ERRNO_MESSAGES, OutputError, StoppedError
 from segan_cli.process.stopping import BROKEN_PIPE
 
 
-class _Output(io.FileIO):
+class _StandardOutput(io.FileIO):
     """Standard output; after the first error, which is raised as one line, everything is dropped."""
 
     failed = False
@@ -30,7 +30,7 @@ class _Output(io.FileIO):
             raise OutputError(f"standard output: cannot be written ({why})") from error
 
 
-class _Talk(io.FileIO):
+class _StandardError(io.FileIO):
     """Standard error; its errors are ignored, as they could not be reported anyway."""
 
     def write(self, content: Any) -> int:
@@ -52,9 +52,9 @@ def prepare_streams() -> None:
             with suppress(OSError):
                 os.set_blocking(number, True)
     if sys.stdout is sys.__stdout__:  # not what a program has put in their place
-        sys.stdout = _wrapped(sys.stdout, _Output(1, "w", closefd=False))
+        sys.stdout = _wrapped(sys.stdout, _StandardOutput(1, "w", closefd=False))
     if sys.stderr is sys.__stderr__:
-        sys.stderr = _wrapped(sys.stderr, _Talk(2, "w", closefd=False))
+        sys.stderr = _wrapped(sys.stderr, _StandardError(2, "w", closefd=False))
 
 
 @contextmanager
@@ -69,7 +69,7 @@ def without_library_messages() -> Iterator[None]:
         return
     real, ours = os.dup(2), sys.stderr
     ours.flush()
-    with open(os.devnull, "wb") as null, _wrapped(ours, _Talk(real, "w")) as sys.stderr:  # noqa: PTH123
+    with open(os.devnull, "wb") as null, _wrapped(ours, _StandardError(real, "w")) as sys.stderr:  # noqa: PTH123
         os.dup2(null.fileno(), 2)
         try:
             yield

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Timer, main_thread
@@ -78,11 +78,9 @@ class RaiseOnSignal:
         """Send the signal again, as its error was lost in a callback or a finaliser."""
         self.lost = True
         if sys.platform == "win32":
-            timer = Timer(RESEND_S, signal.raise_signal, (self.signal_number,))
+            start_timer(RESEND_S, signal.raise_signal, self.signal_number)
         else:
-            timer = Timer(RESEND_S, signal.pthread_kill, (main_thread().ident, self.signal_number))
-        timer.daemon = True
-        timer.start()
+            start_timer(RESEND_S, signal.pthread_kill, main_thread().ident, self.signal_number)
 
 
 @contextmanager
@@ -136,13 +134,19 @@ def exit_now(number: int, frame: FrameType | None) -> None:
 @contextmanager
 def time_limit(seconds: float, message: str) -> Iterator[None]:
     """End the process with one line and exit code 1 if the block takes longer: signals do not interrupt C libraries."""
-    timer = Timer(seconds, _give_up, (message,))
-    timer.daemon = True
-    timer.start()
+    timer = start_timer(seconds, _give_up, message)
     try:
         yield
     finally:
         timer.cancel()
+
+
+def start_timer(seconds: float, call: Callable[..., object], *arguments: object) -> Timer:
+    """Call a function after a time, unless the process ends before."""
+    timer = Timer(seconds, call, arguments)
+    timer.daemon = True
+    timer.start()
+    return timer
 
 
 def _give_up(message: str) -> None:

@@ -10,11 +10,11 @@ from contextlib import contextmanager
 from multiprocessing import parent_process, resource_tracker
 from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
-from threading import Thread, Timer
+from threading import Thread
 from types import FrameType
 
 from segan_cli.errors import SeganError, show_tracebacks, tracebacks_shown
-from segan_cli.process.stopping import STOPS
+from segan_cli.process.stopping import STOPS, start_timer
 from segan_cli.system import cpu_count
 
 WARNING_FILTER = "ignore:resource_tracker"
@@ -75,9 +75,7 @@ class _Context(SpawnContext):
 
 
 def _leave_later(number: int, frame: FrameType | None) -> None:
-    timer = Timer(GRACE_S, os._exit, (128 + number,))
-    timer.daemon = True
-    timer.start()
+    start_timer(GRACE_S, os._exit, 128 + number)
 
 
 def _end_with(parent: BaseProcess | None) -> None:

@@ -250,7 +250,7 @@ def upload(local: Path, path: Path) -> None:
 
 def check_writable_scheme(path: Path) -> None:
     """Raise OutputError for a URL that can only be read."""
-    if str(path).partition("://")[0] in READ_ONLY:
+    if isinstance(path, RemotePath) and path.scheme in READ_ONLY:
         raise OutputError(f"{path}: is read-only; write to a file or another server")
 
 

@@ -30,8 +30,8 @@ class Health:
         """Add the metrics of one step, without those of gradients that overflowed in fp16."""
         self.recent.append({name: value for name, value in metrics.items() if math.isfinite(value)})
         if sum("adversarial_gradient" in recent for recent in self.recent) >= SMOOTHING_STEPS:
-            push = self.means(SMOOTHING_STEPS).get("adversarial_gradient", 0.0)
-            self.largest_gradient = max(self.largest_gradient, push)
+            gradient = self.means(SMOOTHING_STEPS).get("adversarial_gradient", 0.0)
+            self.largest_gradient = max(self.largest_gradient, gradient)
 
     def state(self) -> dict[str, Any]:
         """The state for a resumed training, as plain JSON data."""
@@ -60,13 +60,13 @@ class Health:
                 " again with more training.warmup_steps or a lower --learning-rate"
             )
         if len(self.recent) == HISTORY_STEPS:
-            means, push = self.means(), self.means(SMOOTHING_STEPS).get("adversarial_gradient", 0.0)
+            means, gradient = self.means(), self.means(SMOOTHING_STEPS).get("adversarial_gradient", 0.0)
             real, fake = means.get("d_real_accuracy", 0.0), means.get("d_fake_accuracy", 0.0)
-            if min(real, fake) >= WON_ACCURACY and push < VANISHED_SHARE * self.largest_gradient:
+            if min(real, fake) >= WON_ACCURACY and gradient < VANISHED_SHARE * self.largest_gradient:
                 failure_modes["discriminator won"] = (
                     f"the discriminator has won: it is right on {real:.0%} of clean and {fake:.0%} of enhanced"
                     f" segments, and its gradient, before any balancing, has shrunk to"
-                    f" {push / self.largest_gradient:.1%} of its largest; lower its learning rate, or set"
+                    f" {gradient / self.largest_gradient:.1%} of its largest; lower its learning rate, or set"
                     " adversarial.r1_weight or adversarial.instance_noise"
                 )
             sign_changes = self.sign_changes()

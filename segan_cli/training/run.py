@@ -32,7 +32,6 @@ from segan_cli.training.state import TrainState
 NEW_MIXES = "move validation.jsonl, log.jsonl and best.safetensors away to draw new mixes"
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")  # torch's messages
 MAX_WORKERS = 8  # processes that render segments by default, measured to suffice for one GPU (docs/training.md)
-LOCAL_RANK, LOCAL_WORLD_SIZE = "LOCAL_RANK", "LOCAL_WORLD_SIZE"  # environment variables of torchrun
 
 
 @dataclass(frozen=True)
@@ -93,7 +92,7 @@ def open_data(
     check_mixes(run_dir / "validation.jsonl", training.validation_mixes)
     if options.tensorboard:
         require_extra("tensorboard", "--tensorboard")
-    is_first_here = int(os.environ.get(LOCAL_RANK, 0)) == 0
+    is_first_here = int(os.environ.get("LOCAL_RANK", 0)) == 0
     if not is_first_here:
         processes.barrier()
     split = run_dir / "split.json"
@@ -130,7 +129,7 @@ def default_workers(device: torch.device) -> int:
     """Number of processes that render segments: at most 1 on a CPU, up to 8 of the share of cores of a GPU."""
     if device.type == "cpu":
         return min(1, max(0, cpu_count() - 2))
-    return min(MAX_WORKERS, max(1, cpu_count() // int(os.environ.get(LOCAL_WORLD_SIZE, 1)) - 1))
+    return min(MAX_WORKERS, max(1, cpu_count() // int(os.environ.get("LOCAL_WORLD_SIZE", 1)) - 1))
 
 
 @contextmanager

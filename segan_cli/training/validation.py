@@ -18,7 +18,7 @@ from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.training.log import TrainingLog
 
 Scores = dict[str, float | None]
-Jobs = list["Future[dict[str, Score]]"]
+Jobs = list[Future[dict[str, Score]]]
 
 
 class Validation:

@@ -66,13 +66,14 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
                 message = program.unreadable(program.read_log(log))
                 raise AudioError(f"{path}: {NO_HEADER.get(path.suffix.lower(), message)}") from error
             check_shape(str(path), encoding.rate_hz, encoding.channels)
-            extension, ambisonic = path.suffix[1:].upper(), ", ambisonic " in media.of("Audio")[0].details
-            subtype = OGG_SUBTYPES.get(media.of("Audio")[0].codec) if "ogg" in media.containers else None
+            audio, extension = media.of("Audio")[0], path.suffix[1:].upper()
+            layout = "ambisonic" if ", ambisonic " in audio.details else None
+            subtype = OGG_SUBTYPES.get(audio.codec) if "ogg" in media.containers else None
             info = AudioInfo(
-                encoding.rate_hz, encoding.channels, None, extension, subtype or media.subtype, mask=encoding.mask,
-                lossy=not media.of("Audio")[0].is_lossless,
+                encoding.rate_hz, encoding.channels, None, extension, subtype or audio.subtype, mask=encoding.mask,
+                lossy=not audio.is_lossless,
             )  # fmt: skip
-            yield check.without_layout(info, "ambisonic" if ambisonic else None), blocks(process.stdout, encoding)
+            yield check.without_layout(info, layout), blocks(process.stdout, encoding)
         finally:
             process.kill()
             process.stdout.close()

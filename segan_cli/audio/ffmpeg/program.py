@@ -131,6 +131,16 @@ class Stream:
         found = SAMPLE.search(self.details)
         return found[1] if found else None
 
+    @property
+    def subtype(self) -> str:
+        """libsndfile's encoding with the depth of the audio; 24 bits for lossy codecs, whose samples have no depth."""
+        depth = self.sample_format if self.is_lossless else None
+        if depth is None:
+            return "PCM_24"
+        if depth.startswith("s32"):
+            return "PCM_24" if "(24 bit)" in self.details else "PCM_32"
+        return "FLOAT" if depth.startswith(("flt", "dbl")) else "PCM_16"
+
 
 @dataclass(frozen=True)
 class MediaInfo:
@@ -177,21 +187,15 @@ class MediaInfo:
             return ()
         return "-map", f"{index}:V", "-map", f"{index}:a", "-c", "copy", "-f", "null", "-"
 
-    @property
-    def subtype(self) -> str:
-        """libsndfile's encoding with the depth of the audio; 24 bits for lossy codecs, whose samples have no depth."""
-        audio = next(iter(self.of("Audio")), None)
-        depth = audio.sample_format if audio is not None and audio.is_lossless else None
-        if audio is None or depth is None:
-            return "PCM_24"
-        if depth.startswith("s32"):
-            return "PCM_24" if "(24 bit)" in audio.details else "PCM_32"
-        return "FLOAT" if depth.startswith(("flt", "dbl")) else "PCM_16"
-
 
 def probe_media(path: Path) -> MediaInfo:
     """Run ffmpeg to describe a file; one that it cannot read has no container and no streams."""
-    return parse_media(without_name(run(path, *file_input(path))[1], path))
+    return parse_media(description(path))
+
+
+def description(path: Path) -> str:
+    """Return what ffmpeg logs about a file."""
+    return without_name(run(path, *file_input(path))[1], path)
 
 
 def parse_media(log: str) -> MediaInfo:
@@ -264,7 +268,7 @@ def unreadable(log: str) -> str:
 def stored_layout(target: Path, log: str) -> list[str]:
     """Say how the layout that is read from a file differs from that in the log of its writing."""
     written = WRITTEN.search(log.partition("Output #0")[2])
-    stored = WRITTEN.search(without_name(run(target, *file_input(target))[1], target))
+    stored = WRITTEN.search(description(target))
     if written is None or stored is None or PLACES.sub("", written[3]) == PLACES.sub("", stored[3]):
         return []
     return [f"the channels became {stored[3]}, because {stored[1]} in {target.suffix} files cannot store {written[3]}"]

@@ -1,11 +1,11 @@
 """Streams of an output: which ones its container can hold, how ffmpeg copies them, and what is lost."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from segan_cli.audio.ffmpeg import program
 from segan_cli.audio.files import VIDEO
+from segan_cli.audio.levels import Warn
 from segan_cli.errors import OutputError
 
 MATROSKA = (".mkv", ".mka")
@@ -135,7 +135,7 @@ def attach_covers(target: Path, original: Path, media: program.MediaInfo, n_trac
     return options
 
 
-def warn_of_losses(target: Path, tracks: list[Track], before: program.MediaInfo, warn: Callable[[str], None]) -> None:
+def warn_of_losses(target: Path, tracks: list[Track], before: program.MediaInfo, warn: Warn) -> None:
     """Compare what ffmpeg says of both files, and warn in one line about what the target does not have."""
     after = program.probe_media(target)
     kept = [track.stream for track in tracks]

@@ -4,7 +4,6 @@ import io
 import math
 import os
 import struct
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import soundfile
 
 from segan_cli.audio.files import LARGEST_WAV, STANDARD, AudioInfo, output_format, write_mask
+from segan_cli.audio.levels import Warn
 from segan_cli.audio.wav import BYTES
 from segan_cli.errors import ERRNO_MESSAGES, OutputError
 from segan_cli.text import counted
@@ -141,7 +141,7 @@ def clamped(level: float) -> float:
 
 
 def open_for_writing(
-    path: Path, info: AudioInfo, source: Path | None, subtype: str | None, warn: Callable[[str], None]
+    path: Path, info: AudioInfo, source: Path | None, subtype: str | None, warn: Warn
 ) -> soundfile.SoundFile:
     """Open a file for writing; its extension gives the format.
 
@@ -188,9 +188,7 @@ def _open(path: Path, info: AudioInfo, format: str, subtype: str, settings: dict
     return file
 
 
-def warn_of_encoding(
-    info: AudioInfo, format: str, subtype: str, same_extension: bool, warn: Callable[[str], None]
-) -> None:
+def warn_of_encoding(info: AudioInfo, format: str, subtype: str, same_extension: bool, warn: Warn) -> None:
     """Warn if the encoding was not kept in the same format, or the bit depth in another."""
     same = same_extension or info.format == format or {info.format, format} <= {"WAV", "WAVEX", "RF64"}
     other = (subtype in LOSSY and not info.lossy) or info.subtype not in BYTES
