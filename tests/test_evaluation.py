@@ -500,14 +500,15 @@ def test_a_measure_that_is_best_at_0_is_compared_by_its_absolute_value(wide):
 # Statistics and reports
 
 
-def test_the_interval_covers_the_mean_at_its_confidence_level():
+@pytest.mark.parametrize("n", [2, 3, 60])
+def test_the_interval_covers_the_mean_at_its_confidence_level(n):
     rng = np.random.default_rng(0)
     held = 0
-    for _ in range(100):
-        one = summarise(rng.normal(3.0, 1.0, 60).tolist())
-        assert one.low < one.mean < one.high
+    for _ in range(1_000):
+        one = summarise(rng.normal(3.0, 1.0, n).tolist())
+        assert one.high - one.mean == pytest.approx(one.mean - one.low)
         held += one.low < 3.0 < one.high
-    assert 88 <= held <= 99
+    assert 930 <= held <= 970
 
 
 def test_statistics_of_few_or_no_scores_are_defined():

@@ -73,7 +73,7 @@ def test_high_peaks_are_limited_so_that_the_loudness_is_reached(monkeypatch, tar
     assert pyloudnorm.Meter(rate_hz).integrated_loudness(scaled.T) == pytest.approx(target_lufs, abs=0.15)
     assert -1.5 < true_peak_db(scaled) < -1
     assert warnings == []
-    assert len(meters) == 6
+    assert len(meters) <= 7
 
 
 def test_a_loudness_that_peaks_do_not_allow_is_reported():
@@ -83,6 +83,12 @@ def test_a_loudness_that_peaks_do_not_allow_is_reported():
     assert -1.3 < true_peak_db(scaled[:, 1_000:-1_000]) < -1
     reached = float(line.split(" LUFS")[0].split()[-1])
     assert reached == pytest.approx(pyloudnorm.Meter(48_000).integrated_loudness(scaled[0]), abs=0.06)
+
+
+def test_peaks_near_half_the_rate_are_limited():
+    noise = (0.3 * np.random.default_rng(0).standard_normal((1, 96_000))).astype("f4")
+    scaled, _ = normalised(noise, -9, 48_000)
+    assert 20 * np.log10(np.abs(resample_poly(scaled, 16, 1, axis=-1)).max()) < -1
 
 
 def test_silence_stays_silence():

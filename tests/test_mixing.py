@@ -298,23 +298,23 @@ def test_speech_shaped_noise_has_the_spectrum_of_speech_without_its_modulation()
 
 
 def test_reverberant_speech_and_targets_equal_plain_convolutions(folder):
-    """Against convolution in plain numbers: late sound is in the noisy side alone, the target keeps the early part."""
-    rir = np.asarray(impulse(delay=0), np.float32)
+    """Against convolution in plain numbers: the room keeps the power; late sound is in the noisy side alone."""
+    rir = 7 * np.asarray(impulse(delay=0), np.float32)
     speech = voice(1.0)
+    gain = rms(speech) / rms(np.convolve(speech, rir)[:RATE])
     heard, early = apply_rir(rir, speech, 4_000, "early", RATE)
     _, dry = apply_rir(rir, speech, 4_000, "dry", RATE)
-    np.testing.assert_allclose(heard, np.convolve(speech, rir)[4_000:RATE], atol=1e-4)
-    np.testing.assert_allclose(early, np.convolve(speech, rir[:800])[4_000:RATE], atol=1e-4)
+    np.testing.assert_allclose(heard, gain * np.convolve(speech, rir)[4_000:RATE], atol=1e-4)
+    np.testing.assert_allclose(early, gain * np.convolve(speech, rir[:800])[4_000:RATE], atol=1e-4)
     assert np.corrcoef(dry, speech[4_000:])[0, 1] > 0.9
     assert rms(heard - early) > 0.05 * rms(heard)
 
 
-def test_room_responses_start_at_the_direct_sound_with_unit_early_energy(folder):
+def test_room_responses_start_at_the_direct_sound(folder):
     rirs = sources(folder, MixingConfig()).training.rirs
     for recording in rirs.all:
         rir = load_rir(rirs, recording.name, RATE)
         assert np.abs(rir).argmax() <= 0.001 * RATE
-        assert np.sum(np.square(rir[: 50 * RATE // 1000])) == pytest.approx(1.0, rel=1e-3)
 
 
 def test_reverberant_speech_is_aligned_with_its_target(folder):

@@ -13,7 +13,10 @@ HOLD_S = 0.03  # longer than half the filter of a resampler
 CHUNK = 128  # samples that a recursion computes at once
 ATTACK_S = 0.005  # look-ahead of the limiter, in which the gain falls
 RELEASE_DB_PER_S = 200.0  # speed at which it rises again
-OVERSAMPLING = 4  # for true peaks (ITU-R BS.1770-4)
+OVERSAMPLING = 8  # for true peaks; at the highest frequencies, fourfold misses up to 0.7 dB
+PEAK_TAPS = 64  # of a windowed sinc for each point between two samples
+_TIMES = np.arange(PEAK_TAPS) - PEAK_TAPS / 2 + np.arange(1, OVERSAMPLING)[:, None] / OVERSAMPLING
+PEAK_PHASES = (np.sinc(_TIMES) * np.i0(5 * np.sqrt(1 - (2 * _TIMES / PEAK_TAPS) ** 2)) / np.i0(5)).astype(np.float32)
 
 
 class Resampler:
@@ -100,25 +103,29 @@ class Emphasis:
 
 
 class TruePeaks:
-    """Measures the peaks between samples by fourfold oversampling, block by block."""
+    """Measures the peaks between samples by eightfold oversampling, block by block (ITU-R BS.1770-4)."""
 
-    def __init__(self, rate_hz: int, channels: int) -> None:
-        self.oversampler = Resampler(rate_hz, OVERSAMPLING * rate_hz, channels)
-        self.pending = np.zeros(0, np.float32)  # measured, of an unfinished sample
-        self.last = np.float32(0.0)  # peak after the latest sample
+    def __init__(self, channels: int) -> None:
+        self.recent = np.zeros((channels, PEAK_TAPS // 2 - 1), np.float32)  # samples that later peaks depend on
+        self.before = np.float32(0.0)  # peak between the latest two samples
 
     def push(self, block: Array, last: bool = False) -> Array:
-        """Return the largest level of all channels next to each sample, [m], which lags behind the block.
+        """Return the largest level of all channels at each sample and on both sides of it, [m], behind the block.
 
         With `last`, the levels of all samples that remain.
         """
-        fine = np.concatenate((self.pending, peak_levels(self.oversampler.push(block, last))))
-        n = len(fine) // OVERSAMPLING
-        self.pending = fine[n * OVERSAMPLING :]
-        after = peak_levels(fine[: n * OVERSAMPLING].reshape(n, OVERSAMPLING).T)
-        before = np.concatenate(([self.last], after))
-        self.last = before[-1]
-        return np.asarray(np.maximum(before[:-1], after), np.float32)
+        end = np.zeros((len(block), PEAK_TAPS // 2 if last else 0), np.float32)
+        samples = np.concatenate((self.recent, block, end), axis=1)
+        m = max(0, samples.shape[1] - PEAK_TAPS + 1)
+        self.recent = samples[:, m:]
+        if not m:
+            return np.zeros(0, np.float32)
+        peaks = [np.convolve(channel, phase, "valid") for channel in samples for phase in PEAK_PHASES]
+        after = peak_levels(np.stack(peaks))
+        between = np.concatenate(([self.before], after))
+        self.before = between[-1]
+        at = peak_levels(samples[:, PEAK_TAPS // 2 - 1 :][:, :m])
+        return np.asarray(np.maximum(at, np.maximum(between[:-1], after)), np.float32)
 
 
 class Limiter:
@@ -126,7 +133,7 @@ class Limiter:
 
     def __init__(self, rate_hz: int, channels: int, ceiling: float = 1.0, true_peak: bool = False) -> None:
         self.ceiling = ceiling
-        self.peaks = TruePeaks(rate_hz, channels) if true_peak else None
+        self.peaks = TruePeaks(channels) if true_peak else None
         self.half = round(ATTACK_S / 2 * rate_hz)
         self.attack = 2 * self.half - 1  # samples of the window, a triangle
         self.release_db = RELEASE_DB_PER_S / rate_hz  # per sample

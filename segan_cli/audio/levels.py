@@ -19,7 +19,7 @@ Clip = Literal["limit", "scale", "clip"]
 
 FLOATS = ("FLOAT", "DOUBLE")  # encodings that hold samples above full scale
 MAX_TRUE_PEAK_DB = -1.0  # dBTP (EBU R 128)
-MARGIN_DB = 0.2  # of the limiter, as other meters oversample by other filters
+MARGIN_DB = 0.3  # of the limiter, as other meters oversample by other filters
 PASSES = 8  # of the search for the gain before the limiter
 LOWEST_SLOPE = 0.1  # of loudness over gain
 TOLERANCE_LU = 0.1
@@ -59,7 +59,7 @@ def normalised_peak(peak_db: float, channels: int, write: Write) -> Iterator[Wri
 def normalised_loudness(target_lufs: float, rate_hz: int, channels: int, write: Write, warn: Warn) -> Iterator[Write]:
     """Write samples, when the block ends, at an integrated loudness in LUFS; a limiter keeps true peaks below -1 dB."""
     with _collected() as (file, collect):
-        meter, peaks, peak = LoudnessMeter(rate_hz, channels), TruePeaks(rate_hz, channels), 0.0
+        meter, peaks, peak = LoudnessMeter(rate_hz, channels), TruePeaks(channels), 0.0
 
         def measure(samples: Array, last: bool = False) -> None:
             nonlocal peak

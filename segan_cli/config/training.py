@@ -23,8 +23,8 @@ ValidationScore = Literal["pesq_wb", "stoi", "si_sdr_db"]
 class MixingConfig:
     """How noisy segments are made from clean speech; values are drawn uniformly from their ranges.
 
-    Probabilities are fractions of segments. Clipping, codecs and gaps apply to the noisy signal only. A band limit
-    applies to both signals, so that a model does not learn bandwidth extension.
+    Noise is babble, or else generated, or else recorded. Clipping, codecs and gaps apply to the noisy signal only. A
+    band limit applies to both signals, so that a model does not learn bandwidth extension.
     """
 
     snr_db: tuple[float, float] = (0.0, 22.0)
@@ -198,8 +198,6 @@ class TrainingConfig:
                 f"training: batch_size {self.batch_size} is not a multiple of gradient_accumulation_steps"
                 f" {self.gradient_accumulation_steps}"
             )
-        if self.adversarial.mismatched_share and self.batch_size < 2 * self.gradient_accumulation_steps:
-            raise ConfigError("training: mismatched_share needs at least two segments per slice; raise batch_size")
         if self.adversarial.gradient_share is not None and not any(self.reconstruction().values()):
             raise ConfigError("training: gradient_share needs a reconstruction loss with a weight above 0")
 

@@ -17,12 +17,10 @@ TARGET_S = {  # of a response, that the training target keeps
 
 
 def load_rir(rirs: Recordings, name: str, rate_hz: int) -> Array:
-    """Load a room impulse response from shortly before its highest peak, with an early part of unit energy."""
+    """Load a room impulse response from shortly before its highest peak."""
     samples = rirs.excerpt(name, 0, rirs[name].length)
     direct = max(0, int(np.abs(samples).argmax()) - round(BEFORE_S * rate_hz))
-    response = samples[direct : direct + round(MAX_RIR_S * rate_hz)]
-    energy = float(np.sum(np.square(response[: round(TARGET_S["early"] * rate_hz)])))
-    return np.asarray(response / np.sqrt(max(energy, 1e-12)), np.float32)
+    return samples[direct : direct + round(MAX_RIR_S * rate_hz)]
 
 
 def apply_rir(
@@ -30,9 +28,10 @@ def apply_rir(
 ) -> tuple[Array, Array]:
     """Convolve speech [lead + n] with a room impulse response → reverberant speech [n] and the training target [n].
 
-    The `lead` brings the reverberation of earlier speech; the target has early reflections too, or direct sound alone.
+    The `lead` brings the reverberation of earlier speech, and reverberant speech has the power of `speech`. The target
+    has early reflections too, or direct sound alone.
     """
-    reverberant, clean = (
-        fftconvolve(speech, taps)[lead : len(speech)] for taps in (rir, rir[: round(TARGET_S[target] * rate_hz)])
-    )
-    return reverberant, clean
+    kept = round(TARGET_S[target] * rate_hz)
+    reverberant, clean = (fftconvolve(speech, taps)[: len(speech)] for taps in (rir, rir[:kept]))
+    gain = np.sqrt(np.sum(np.square(speech)) / max(float(np.sum(np.square(reverberant))), 1e-20))
+    return np.float32(gain) * reverberant[lead:], np.float32(gain) * clean[lead:]

@@ -171,7 +171,7 @@ def to_markdown(report: Report) -> str:
     """Format a report as Markdown tables: means, differences and breakdowns."""
     headings = [measure_label(report, name) for name in report["measures"]]
     parts = [
-        f"Means over {counted(report['recordings'], 'recording')}, with 95 % bootstrap intervals.",
+        f"Means over {counted(report['recordings'], 'recording')}, with 95 % confidence intervals.",
         markdown_table(
             ["system", *headings], [[s, *format_cells(report["summary"][s], BOUNDS)] for s in report["systems"]]
         ),

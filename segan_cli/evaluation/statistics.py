@@ -1,16 +1,14 @@
-"""Means, medians and bootstrap intervals of scores and of paired differences."""
+"""Means, medians and confidence intervals of scores and of paired differences."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.stats import bootstrap
+from scipy.stats import sem, t
 
 from segan_cli.measures.score import Score, Undefined, defined
 
 CONFIDENCE = 0.95
-RESAMPLES = 9_999
-BATCH = 100  # resamples at once, for little memory
 
 
 @dataclass(frozen=True)
@@ -19,7 +17,7 @@ class Summary:
 
     mean: float | None
     median: float | None
-    low: float | None  # percentile bootstrap interval of the mean; None for fewer than two scores
+    low: float | None  # of Student's interval of the mean; None for fewer than two scores
     high: float | None
     defined: int
     undefined: int
@@ -32,16 +30,8 @@ def summarise(scores: Sequence[Score]) -> Summary:
         return Summary(None, None, None, None, 0, len(scores))
     low = high = None
     if len(values) > 1:
-        interval = bootstrap(
-            (values,),
-            np.mean,
-            n_resamples=RESAMPLES,
-            batch=BATCH,
-            confidence_level=CONFIDENCE,
-            method="percentile",
-            rng=0,
-        ).confidence_interval
-        low, high = float(interval.low), float(interval.high)
+        half = t.ppf((1 + CONFIDENCE) / 2, len(values) - 1) * sem(values)
+        low, high = float(np.mean(values) - half), float(np.mean(values) + half)
     undefined = len(scores) - len(values)
     return Summary(float(np.mean(values)), float(np.median(values)), low, high, len(values), undefined)
 

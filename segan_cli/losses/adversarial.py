@@ -85,7 +85,8 @@ def metric_discriminator(real: Tensor, fake: Tensor, *, target: float | Tensor =
 
 def feature_matching(fake: Sequence[Tensor], real: Sequence[Tensor]) -> Tensor:
     """Mean over layers of the L1 distance of hidden outputs, relative to the mean size of real (arXiv 2210.13438)."""
-    return torch.stack([(f - r).abs().mean() / r.abs().mean() for f, r in zip(fake, real, strict=True)]).mean()
+    pairs = [(f.float(), r.float()) for f, r in zip(fake, real, strict=True)]
+    return torch.stack([(f - r).abs().mean() / r.abs().mean() for f, r in pairs]).mean()
 
 
 CROSS_ENTROPY = SeparableLoss(  # -½ E log σ(D(x)) - ½ E log(1 - σ(D(G))) (arXiv 1406.2661, equation 1)

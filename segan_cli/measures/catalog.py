@@ -85,8 +85,8 @@ P835, P808 = "Reddy et al. 2022, arXiv 2110.01763", "Reddy et al. 2021, arXiv 20
 STOI, ESTOI = "Taal et al. 2011, IEEE TASLP 19(7)", "Jensen and Taal 2016, IEEE/ACM TASLP 24(11)"
 
 WITH_REFERENCE: dict[str, Measure] = {
-    "pesq_wb": Measure("PESQ-WB", lambda pair: pair.pesq_wb, (1.043, 4.644), "ITU-T P.862.2", "pesq"),
-    "pesq_nb": Measure("PESQ-NB", of_signals(standard.pesq_nb), (1.017, 4.549), "ITU-T P.862, P.862.1", "pesq"),
+    "pesq_wb": Measure("PESQ-WB", lambda pair: pair.pesq_wb, (0.999, 4.644), "ITU-T P.862.2", "pesq"),
+    "pesq_nb": Measure("PESQ-NB", of_signals(standard.pesq_nb), (0.999, 4.549), "ITU-T P.862, P.862.1", "pesq"),
     "stoi": Measure("STOI", of_signals(standard.stoi), (0.0, 1.0), STOI, "pystoi"),
     "estoi": Measure("ESTOI", of_signals(standard.estoi), (0.0, 1.0), ESTOI, "pystoi"),
     "si_sdr_db": Measure("SI-SDR", of_signals(standard.si_sdr_db), (-INF, INF), LE_ROUX),

@@ -29,7 +29,8 @@ def si_sdr_db(clean: Array, degraded: Array) -> Score:
     distortion = float(np.sum((estimate - target) ** 2))
     if distortion == 0.0:
         return Undefined("no distortion")
-    return float(10 * np.log10(max(float(target @ target), 1e-30) / distortion))
+    least = 1e-30 * float(estimate @ estimate)  # of two signals that have nothing in common
+    return float(10 * np.log10(max(float(target @ target), least) / distortion))
 
 
 def lsd_db(clean: Array, degraded: Array) -> Score:
@@ -55,7 +56,7 @@ def log_distances_db(reference: Double, estimate: Double, floor: float) -> Doubl
 
 
 def pesq(clean: Array, degraded: Array, band: Literal["wb", "nb"]) -> Score:
-    """Wide-band PESQ, 1.04 … 4.64 (ITU-T P.862.2), or narrow-band, 1.02 … 4.55 (ITU-T P.862 and P.862.1)."""
+    """Wide-band PESQ, 1.00 … 4.64 (ITU-T P.862.2), or narrow-band, 1.00 … 4.55 (ITU-T P.862 and P.862.1)."""
     from pesq import NoUtterancesError, PesqError
     from pesq import pesq as measure
 

@@ -115,7 +115,7 @@ class Adversary(nn.Module):
         """The weights after `unrolled_steps` discriminator steps on this batch, differentiable with respect to `fake`.
 
         The discriminator itself is not changed (arXiv 1611.02163, equations 6 to 8). Every step uses the optimiser's
-        present second moments; momentum, weight decay and gradient clipping are ignored.
+        present second moments; momentum, weight decay and clipping (of gradients and of weights) are ignored.
         """
         (group,) = self.optimizer.param_groups
         states = [self.optimizer.state.get(p, {}) for p in group["params"]]

@@ -91,6 +91,10 @@ def sampling_plan(config: TrainingConfig, segment_length: int, processes: Proces
             f"the {len(indices)} segments of a process per step are not a multiple of"
             f" training.gradient_accumulation_steps {config.gradient_accumulation_steps}"
         )
+    if adversarial.mismatched_share and len(indices) < 2 * config.gradient_accumulation_steps:
+        raise TrainingError(
+            "adversarial.mismatched_share needs at least two segments per process and slice; raise training.batch_size"
+        )
     rounds, start = (adversarial.discriminator_steps, adversarial.start) if adversarial.weight else (1, 0)
     return SamplingPlan(config.seed, segment_length + 1, rounds, start, indices)
 

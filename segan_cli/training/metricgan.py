@@ -26,7 +26,7 @@ class Examples(NamedTuple):
 
 
 def pesq_quality(pool: Executor) -> QualityMetric:
-    """Wide-band PESQ, as (PESQ + 0.5) / 5 (arXiv 1905.04874), 0.31 … 1.03; NaN if undefined."""
+    """Wide-band PESQ, as (PESQ + 0.5) / 5 (arXiv 1905.04874), 0.30 … 1.03; NaN if undefined."""
 
     def quality(clean: Sequence[Array], degraded: Sequence[Array]) -> Tensor:
         scores = pool.map(pesq_wb, clean, degraded)

@@ -83,8 +83,8 @@ class TrainState:
         return torch.autocast(self.device.type, precision, enabled=precision != torch.float32)
 
     def instance_noise(self) -> float:
-        """Standard deviation of the instance noise at this step; it decays linearly to 0."""
-        return self.training.adversarial.instance_noise * max(0.0, 1 - self.step / self.training.steps)
+        """Standard deviation of the instance noise at this step; it decays linearly to 0 at the last step."""
+        return self.training.adversarial.instance_noise * max(0.0, 1 - self.step / max(1, self.training.steps - 1))
 
     @torch.no_grad()
     def update_ema(self) -> None:
@@ -211,6 +211,6 @@ def learning_rate_factor(step: int, config: TrainingConfig) -> float:
         return 1.0
     longest = max(1, config.steps - config.warmup_steps)
     decay_steps = longest if config.decay_steps is None else min(config.decay_steps, longest)
-    progress = min(1.0, max(0.0, 1 - (config.steps - step) / decay_steps))
+    progress = min(1.0, max(0.0, 1 - (config.steps - 1 - step) / decay_steps))
     remaining = 1 - progress if config.schedule == "linear" else 0.5 * (1 + math.cos(math.pi * progress))
     return LEAST_RATE + (1 - LEAST_RATE) * remaining

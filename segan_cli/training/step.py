@@ -29,12 +29,12 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
     is_due = state.adversary_is_active() and state.step % adversarial.update_every == 0
     n_updates = adversarial.discriminator_steps if is_due else 0
     n_rounds = max(1, n_updates)
-    for round in range(n_rounds):
+    for round_number in range(n_rounds):
         batches = next_batch().micro_batches(config.gradient_accumulation_steps)
-        if len(batches) == 1 and round == n_rounds - 1:  # one pass of the generator serves both networks
+        if len(batches) == 1 and round_number == n_rounds - 1:  # one pass of the generator serves both networks
             batches[0].enhanced = enhance(state, batches[0])
         if n_updates:
-            metrics = discriminator_step(state, batches, metric)
+            metrics = discriminator_step(state, batches, metric, round_number)
             n_undefined += sum(int(batch.quality.isnan().sum()) for batch in batches if batch.quality is not None)
     if metrics and metric is not None:
         metrics["quality_undefined"] = float(n_undefined)  # segments
@@ -44,7 +44,9 @@ def train_step(state: TrainState, next_batch: Callable[[], Batch], metric: Quali
     return metrics
 
 
-def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: QualityMetric | None) -> StepMetrics:
+def discriminator_step(
+    state: TrainState, batches: Sequence[Batch], metric: QualityMetric | None, round_number: int
+) -> StepMetrics:
     """Train the discriminator on one batch; returns its loss, gradient norm and statistics by name.
 
     With `separate_steps` the optimiser takes one step on real and one on fake: the loss is then the sum of both, the
@@ -58,7 +60,7 @@ def discriminator_step(state: TrainState, batches: Sequence[Batch], metric: Qual
             batch.quality = measure_quality(state, metric, batch.clean, fake, batch.noisy)
         examples.append(Examples(batch.clean, fake, batch.noisy, batch.quality))
     if state.replay.size:
-        examples = replayed(state, examples)
+        examples = replayed(state, examples, round_number)
     logits: list[Logits] = [{} for _ in batches]
     steps = [discriminator_update(state, side, examples, logits) for side in state.adversary.sides]
     metrics = steps[-1]
@@ -74,14 +76,14 @@ def measure_quality(state: TrainState, metric: QualityMetric, *sides: Tensor) ->
     return metric([*clean, *clean], [*enhanced, *noisy]).to(state.device).view(2, -1).T
 
 
-def replayed(state: TrainState, examples: Sequence[Examples]) -> list[Examples]:
+def replayed(state: TrainState, examples: Sequence[Examples], round_number: int) -> list[Examples]:
     """Micro-batches, each with earlier examples added; one new example of each process is kept, the same in all."""
     config, processes = state.training, state.processes
     n = round(config.adversarial.replay_share * len(examples[0].clean))
-    rng = random_stream(config.seed, Purpose.REPLAYED, state.step, processes.rank)
+    rng = random_stream(config.seed, Purpose.REPLAYED, state.step, round_number, processes.rank)
     extended = [state.replay.extended(part, n, rng) for part in examples]
     first = [processes.gather(tensor[:1]) for tensor in examples[0] if tensor is not None]
-    state.replay.add(first, random_stream(config.seed, Purpose.KEPT, state.step))
+    state.replay.add(first, random_stream(config.seed, Purpose.KEPT, state.step, round_number))
     return extended
 
 
@@ -128,13 +130,13 @@ def generator_step(state: TrainState, batches: Sequence[Batch]) -> StepMetrics:
                     batch.clean, output, batch.noisy, state.instance_noise(), batch.quality
                 )
             report["adversarial"] = adversarial.detach()
-        gradient, norms = balanced_gradient(state, output, reconstruction, adversarial)
+        gradient, energies = balanced_gradient(state, output, reconstruction, adversarial)
         enhanced.backward(state.generator_scaler.scale(gradient / len(batches)))  # type: ignore[no-untyped-call]
-        reports.append(report | norms)
+        reports.append(report | energies)
     rate = config.generator_learning_rate
     metrics = optimizer_step(state, state.generator_optimizer, state.generator_scaler, rate, reports)
     metrics["generator_gradient"] = metrics.pop("gradient")
-    return metrics
+    return metrics | {name: math.sqrt(metrics[name]) for name in energies}
 
 
 def enhance(state: TrainState, batch: Batch) -> Tensor:
@@ -154,28 +156,31 @@ def synchronise(network: nn.Module, is_last: bool) -> None:
 def balanced_gradient(
     state: TrainState, output: Tensor, reconstruction: Tensor, adversarial: Tensor | None
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The gradient of both losses with respect to `output` [B, 1, T], and the norm of each part by name.
+    """The gradient of both losses with respect to `output` [B, 1, T], and the squared norm of each part by name.
 
     With a `gradient_share`, the adversarial gradient is rescaled to that share of the norm of the reconstruction
     gradient, regardless of its weight (the balancer of arXiv 2210.13438 without its moving average).
     """
     config, processes = state.training.adversarial, state.processes
 
-    def norm(gradient: Tensor) -> Tensor:  # over all processes; each has the gradient of the mean over its segments
-        return (processes.mean(gradient.square().sum()) / processes.world_size).sqrt()
+    def energy(
+        gradient: Tensor,
+    ) -> Tensor:  # of a batch whose parts have the gradients of the means over their segments
+        parts = processes.world_size * state.training.gradient_accumulation_steps
+        return processes.mean(gradient.square().sum()) / parts
 
     (gradient,) = torch.autograd.grad(reconstruction, output)
-    norms = {"reconstruction_gradient": norm(gradient)}
+    energies = {"reconstruction_gradient": energy(gradient)}
     if adversarial is None:
-        return gradient, norms
+        return gradient, energies
     scale = state.generator_scaler.get_scale()  # in fp16, the gradients of the discriminator would underflow
     (adversarial_gradient,) = torch.autograd.grad(scale * config.weight * adversarial, output)
     adversarial_gradient = adversarial_gradient / scale
-    norms["adversarial_gradient"] = size = norm(adversarial_gradient)
+    energies["adversarial_gradient"] = energy(adversarial_gradient)
     if config.gradient_share is not None:
-        share = config.gradient_share * norms["reconstruction_gradient"] / size.clamp_min(1e-12)
-        adversarial_gradient = adversarial_gradient * share
-    return gradient + state.adversarial_ramp() * adversarial_gradient, norms
+        before, size = (value.sqrt() for value in energies.values())
+        adversarial_gradient = adversarial_gradient * config.gradient_share * before / size.clamp_min(1e-12)
+    return gradient + state.adversarial_ramp() * adversarial_gradient, energies
 
 
 def optimizer_step(

@@ -13,7 +13,7 @@ from segan_cli.data.mixing import NoisyClean
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import AudioError, CheckpointError
 from segan_cli.measures.catalog import CORE, measure_all
-from segan_cli.measures.score import Score, mean
+from segan_cli.measures.score import Score, Undefined, mean
 from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.training.log import TrainingLog
 
@@ -42,7 +42,7 @@ class Validation:
         save_model(self.candidate, model)
         rate_hz = model.config.sample_rate_hz
         enhancer = Enhancer(model, device=str(next(model.generator.parameters()).device))
-        if self.log.noisy is None and not self.noisy_jobs:
+        if not self.noisy_jobs:
             self.noisy_jobs = self._submit([noisy for noisy, _ in self.pairs])
         self.model, self.enhanced = model, [attempt(enhancer, noisy, rate_hz) for noisy, _ in self.pairs]
         self.jobs = self._submit(self.enhanced)
@@ -65,10 +65,10 @@ class Validation:
     def finish(self, wait: bool = True) -> None:
         """Write the scores of the pending model and keep it if it is best; without `wait` only if they are complete."""
         model = self.model
-        if model is None or not (wait or all(job.done() for job in self.jobs)):
+        if model is None or not (wait or all(job.done() for job in (*self.noisy_jobs, *self.jobs))):
             return
         self.model, config, step = None, self.config, model.provenance["steps"]
-        scores = model.provenance["validation"] = means(self.jobs)
+        scores = model.provenance["validation"] = means(self.jobs, self.noisy_jobs)
         best = is_better(scores, self.run_dir / "best.safetensors", config.best_by)
         if best:
             save_model(self.run_dir / "best.safetensors", model)
@@ -78,7 +78,7 @@ class Validation:
             for old in kept[: -config.keep]:
                 old.unlink()
         if self.log.noisy is None:
-            self.log.write({"step": 0, "noisy": means(self.noisy_jobs)})
+            self.log.write({"step": 0, "noisy": means(self.noisy_jobs, self.noisy_jobs)})
         self.log.write({"step": step, "validation": scores})
         noisy, clean = self.pairs[0]
         sounds = [("noisy", noisy), ("enhanced", self.enhanced[0]), ("clean", clean)]
@@ -105,7 +105,14 @@ def attempt(enhancer: Enhancer, noisy: Array, rate_hz: int) -> Array:
         return np.full_like(noisy, np.nan)
 
 
-def means(jobs: Jobs) -> Scores:
-    """Mean of every measure over finished jobs."""
-    rows = [job.result() for job in jobs]
-    return {name: mean([row[name] for row in rows]) for name in CORE}
+def means(jobs: Jobs, noisy_jobs: Jobs) -> Scores:
+    """Mean of every measure over finished jobs; None if it is undefined for an output but not for its noisy input.
+
+    A model that fails for difficult utterances would otherwise score higher without them.
+    """
+    rows = [(job.result(), noisy.result()) for job, noisy in zip(jobs, noisy_jobs, strict=True)]
+    failed = {
+        name for name in CORE for row, noisy in rows
+        if isinstance(row[name], Undefined) and not isinstance(noisy[name], Undefined)
+    }  # fmt: skip
+    return {name: None if name in failed else mean([row[name] for row, _ in rows]) for name in CORE}

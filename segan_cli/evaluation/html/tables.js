@@ -151,7 +151,7 @@ function drawMeans() {
       return scoreCell(one.mean, name, best, ...below);
     }));
   });
-  const key = ["In brackets: 95 % bootstrap intervals. "];
+  const key = ["In brackets: 95 % confidence intervals. "];
   if (enhanced.length) key.unshift(make("span", {class: "key"}, make("b", {}, "Marked"), ": best of the row. "));
   if (enhanced.length) key.push("Second line: change from noisy, paired by recording; ",
     make("span", {class: "up"}, "green"), " is clearly better, ", make("span", {class: "down"}, "red"),
