@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -307,3 +308,10 @@ def test_a_replaced_file_keeps_its_permissions(tmp_path):
     (tmp_path / "private.wav").touch(mode=0o600)
     write_whole(tmp_path / "private.wav", b"new")
     assert stat.S_IMODE((tmp_path / "private.wav").stat().st_mode) == 0o600
+
+
+@pytest.mark.skipif(not os.path.lexists("/dev/stderr"), reason="no device files")
+def test_a_link_among_the_devices_is_not_replaced():
+    """It may lead to a file, as in `2> messages.txt`, and whoever is root could replace it."""
+    with pytest.raises(OutputError, match="is a device"), atomically(Path("/dev/stderr"), force=True):
+        pass

@@ -17,11 +17,12 @@ from commands import Running, alone, command, complaint, segan, unprivileged
 from conftest import assert_same_sound, hiss, voice, write_hours
 
 from segan_cli.cli.outcomes import BatchReporter, open_outcomes
+from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.batch import run_batch, run_job
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job
-from segan_cli.enhancement.recording import Outcome, OutputOptions
-from segan_cli.errors import SeganError
+from segan_cli.enhancement.recording import Outcome, OutputOptions, enhance_recording
+from segan_cli.errors import OutputError, SeganError
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +192,39 @@ def test_a_pipe_gives_the_same_samples_as_a_file(tmp_path):
     np.testing.assert_allclose(flac, expected, atol=1e-3)
 
 
-def test_an_incomplete_last_sample_of_a_pipe_is_reported(tmp_path):
+@pytest.mark.parametrize("n", [0, 8_000])
+def test_a_pipe_that_ends_within_a_sample_is_cut_short(tmp_path, n):
     words = command("enhance", "-", "-o", tmp_path / "out.wav", "--raw", "--rate", 16_000, "--channels", 3)
-    samples = np.zeros(3 * 8_000, "<i2").tobytes() + b"12345"
-    result = subprocess.run(words, input=samples, capture_output=True, check=True)
-    assert b"segan: -: its last sample is incomplete and left out" in result.stderr
-    assert soundfile.info(tmp_path / "out.wav").frames == 8_000
+    samples = np.zeros(3 * n, "<i2").tobytes() + b"12345"
+    result = subprocess.run(words, input=samples, capture_output=True, check=False)
+    assert result.returncode == 1
+    assert b"its last sample is incomplete" in result.stderr
+    assert not (tmp_path / "out.wav").exists()
+    if n:
+        subprocess.run([*words, "--allow-truncated"], input=samples, capture_output=True, check=True)
+        assert soundfile.info(tmp_path / "out.wav").frames == n
+
+
+def test_a_residual_is_written_only_if_the_output_is(tmp_path):
+    """The output fails at its very end: meanwhile, another file of its name has appeared."""
+    soundfile.write(tmp_path / "a.wav", voice(0.5), 16_000)
+    (tmp_path / "rest.wav").write_text("precious")
+
+    def enhance(noisy):
+        for block in noisy.blocks:
+            yield block, block
+        (tmp_path / "out.wav").mkdir()
+
+    options = OutputOptions(force=True, residual=tmp_path / "rest.wav")
+    with pytest.raises(OutputError, match="is a folder"):
+        enhance_recording(enhance, PRESETS["segan-spectral"], Job(tmp_path / "a.wav", tmp_path / "out.wav"), options)
+    assert (tmp_path / "rest.wav").read_text() == "precious"
+
+
+def test_a_residual_of_what_may_be_skipped_is_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", voice(0.5), 16_000)
+    words = ("enhance", tmp_path / "a.wav", "-o", tmp_path / "b.wav", "--residual", tmp_path / "r.wav")
+    assert "--skip-existing may skip" in segan(*words, "--skip-existing").stderr
 
 
 def test_raw_samples_of_a_file_have_the_requested_rate(tmp_path):

@@ -345,6 +345,27 @@ def test_a_file_that_is_not_a_score_cache_is_refused(tmp_path):
         ScoreCache(tmp_path / "file")
 
 
+@pytest.mark.parametrize("columns", ["key TEXT, score TEXT", "student TEXT, score REAL", "key TEXT"])
+def test_a_database_of_another_program_is_refused(tmp_path, columns):
+    path = tmp_path / "a.db"
+    with sqlite3.connect(path) as database:
+        database.execute(f"CREATE TABLE scores ({columns})")
+        database.execute("INSERT INTO scores VALUES ('ann'{})".format(", 100" * columns.count(",")))
+    database.close()
+    before = path.read_bytes()
+    with pytest.raises(SeganError, match="another program"):
+        ScoreCache(path)
+    assert path.read_bytes() == before
+    assert [found.name for found in tmp_path.iterdir()] == ["a.db"]
+
+
+def test_an_earlier_damaged_cache_is_kept(tmp_path):
+    (tmp_path / "scores.damaged").write_text("precious")
+    (tmp_path / "scores").write_bytes(b"SQLite format 3\0" + bytes(range(256)) * 16)
+    assert "scores.damaged1" in ScoreCache(tmp_path / "scores").notes[0]
+    assert (tmp_path / "scores.damaged").read_text() == "precious"
+
+
 @pytest.mark.parametrize("damage", ["0.9", '"loud"', "NULL", "-5", "CAST(x'ff' AS TEXT)", "x'00'", "1e300"])
 def test_a_damaged_score_is_computed_again(tmp_path, damage):
     cache = ScoreCache(tmp_path / "scores")

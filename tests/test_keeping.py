@@ -462,6 +462,30 @@ def test_tags_about_the_level_are_kept_until_it_changes(tmp_path, before, after)
     assert kept_tags(target) == (True, False)
 
 
+@pytest.mark.parametrize("before", ["mp3", "m4a"])
+@pytest.mark.parametrize("after", ["mp3", "m4a", "flac"])
+def test_the_delay_of_the_former_encoder_is_not_a_tag_of_the_output(tmp_path, before, after):
+    source, value = tmp_path / f"in.{before}", " 00000000 00000210 00000A24 000000000000368C"
+    if before == "m4a":
+        soundfile.write(tmp_path / "in.wav", voice(1.0), RATE)
+        ffmpeg("-i", tmp_path / "in.wav", source)
+    else:
+        soundfile.write(source, voice(1.0), RATE)
+    file = mutagen.File(source)
+    if before == "m4a":
+        file.tags["----:com.apple.iTunes:iTunSMPB"] = [value.encode()]
+        file.tags["\xa9cmt"] = ["A talk"]
+    else:
+        file.add_tags()
+        file.tags.add(id3.COMM(encoding=3, lang="eng", desc="iTunSMPB", text=value))
+        file.tags.add(id3.COMM(encoding=3, lang="eng", desc="", text="A talk"))
+    file.save()
+    enhanced(source, tmp_path / f"out.{after}")
+    written = str(mutagen.File(tmp_path / f"out.{after}").tags)
+    assert "A talk" in written
+    assert "00000210" not in written
+
+
 def test_a_full_disk_while_gains_are_removed_is_an_error_of_the_output(tmp_path, monkeypatch):
     with_gains(tmp_path / "a.flac")
     monkeypatch.setattr(FLAC, "save", lambda self: (_ for _ in ()).throw(mutagen.MutagenError("disk full")))

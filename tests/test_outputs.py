@@ -200,7 +200,10 @@ def test_export_never_overwrites_its_model(place):
     assert Path("m.safetensors").read_bytes() == bytes(8) + b"{}"
 
 
-@pytest.mark.parametrize("name", ["best.safetensors", "step-0000010.safetensors", "log.jsonl", "last.pt", "data.json"])
+@pytest.mark.parametrize("name", [
+    "best.safetensors", "step-0000010.safetensors", "log.jsonl", "validation.jsonl", "last.pt", "data.json",
+    "split.json",
+])  # fmt: skip
 def test_a_new_training_refuses_a_folder_whose_files_it_would_overwrite(tmp_path, name):
     check_run_folder(tmp_path, resume=False)
     (tmp_path / name).write_bytes(b"x")

@@ -30,7 +30,7 @@ def noise(n, channels, seed=0):
 def read(content, largest=1000):
     stream = io.BytesIO(content)
     encoding, n_bytes = read_wav_header(stream, "a pipe")
-    blocks = list(read_samples(stream.read1, encoding, largest, n_bytes))
+    blocks = list(read_samples(stream.read1, encoding, "a pipe", largest, n_bytes))
     assert all(0 < block.shape[1] <= largest for block in blocks)
     return encoding, np.concatenate([np.zeros((encoding.channels, 0), np.float32), *blocks], axis=1)
 
@@ -97,9 +97,10 @@ def test_chunks_before_the_samples_are_skipped():
     np.testing.assert_array_equal(read(long)[1], read(content)[1])
 
 
-def test_an_incomplete_last_frame_is_left_out():
+def test_an_incomplete_last_frame_is_an_error():
     encoding = Encoding(16_000, 2, "PCM_16")
     content = wav_header(encoding) + encoding.encode(noise(10, 2)) + b"\1\2\3"
-    assert read(content)[1].shape == (2, 10)
+    with pytest.raises(AudioError, match="a pipe: its last sample is incomplete"):
+        read(content)
     assert encoding.frame_bytes == 4
     assert set(BYTES) >= set(KINDS)

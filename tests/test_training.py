@@ -712,9 +712,14 @@ def test_more_workers_than_cores_are_no_reason_for_a_warning(source):
 
 
 def test_keep_limits_the_number_of_step_models(source, tmp_path):
+    (tmp_path / "run").mkdir()
+    copies = ["step-0000001-mine.safetensors", "step-best.safetensors"]
+    for name in copies:
+        (tmp_path / "run" / name).touch()
     train(source, tmp_path / "run", fast(steps=3, validate_every=1, keep=2))
-    kept = sorted(path.name for path in (tmp_path / "run").glob("step-*"))
+    kept = sorted(path.name for path in (tmp_path / "run").glob("step-*") if path.name not in copies)
     assert kept == ["step-0000002.safetensors", "step-0000003.safetensors"]
+    assert all((tmp_path / "run" / name).exists() for name in copies)
     assert load_model(tmp_path / "run" / kept[0]).provenance["steps"] == 2
 
 

@@ -261,7 +261,13 @@ def test_a_tag_between_two_mp3_of_the_same_kind_separates_them_whatever_it_holds
 def page(flags, serial, number, content):
     """A page of an Ogg file."""
     sizes = bytes([255] * (len(content) // 255) + [len(content) % 255])
-    return struct.pack("<4s2BqI2IB", b"OggS", 0, flags, 0, serial, number, 0, len(sizes)) + sizes + content
+    made = struct.pack("<4s2BqI2IB", b"OggS", 0, flags, 0, serial, number, 0, len(sizes)) + sizes + content
+    checksum = 0
+    for byte in made:  # as RFC 3533 has it
+        checksum ^= byte << 24
+        for _ in range(8):
+            checksum = (checksum << 1 ^ 0x04C11DB7 * (checksum >> 31)) & 0xFFFFFFFF
+    return made[:22] + struct.pack("<I", checksum) + made[26:]
 
 
 def test_the_recordings_of_an_ogg_file_are_found_by_their_first_pages():
@@ -631,6 +637,53 @@ def test_other_data_behind_a_complete_flac_are_ignored_and_reported(tmp_path, be
     with open_file(tmp_path / "a.flac") as source:
         assert sum(block.shape[1] for block in source.blocks) == N
         assert source.warnings == ["other data follow its samples; they are ignored"]
+
+
+@pytest.mark.parametrize("ending", ["ogg", "opus"])
+@pytest.mark.parametrize("place", [0.5, 1.0])
+def test_a_damaged_page_of_ogg_is_missing(tmp_path, ending, place):
+    """One bit of the last page, which decoders leave out in silence, or of one in the middle."""
+    content = bytearray(whole(ending, 8.0))
+    (tmp_path / f"a.{ending}").write_bytes(content)
+    with open_file(tmp_path / f"a.{ending}") as source:
+        assert source.warnings == []
+    content[round(place * (len(content) - 20))] ^= 1
+    (tmp_path / f"a.{ending}").write_bytes(content)
+    with (
+        pytest.raises(AudioError, match=r"cut short: its Ogg stream has 1 damaged page"),
+        open_file(tmp_path / f"a.{ending}"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "zeros"),
+    [("a.webm", "libopus", True), ("a.mka", "libvorbis", True), ("a.mka", "flac", False), ("a.tta", "tta", False)],
+)
+def test_damage_within_a_container_is_reported(tmp_path, ffmpeg, monkeypatch, name, codec, zeros):
+    """Zeros where blocks were, which a demuxer skips, or one wrong bit in a codec with checksums."""
+    monkeypatch.setenv("PATH", ffmpeg.path)
+    soundfile.write(tmp_path / "in.wav", voice(8.0) + hiss(8.0), 16_000)
+    ffmpeg("-i", tmp_path / "in.wav", "-c:a", codec, tmp_path / name)
+    content = bytearray((tmp_path / name).read_bytes())
+    middle = len(content) // 2
+    content[middle] ^= 1
+    content[middle : middle + 500 * zeros] = bytes(500 * zeros)
+    with open_file(tmp_path / name) as source:
+        n = sum(block.shape[1] for block in source.blocks)
+    assert n / source.info.rate_hz == pytest.approx(8.0, abs=0.05)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(AudioError, match="cut short: ffmpeg reports"), open_file(tmp_path / name) as source:
+        list(source.blocks)
+
+
+def test_joined_mp4_files_are_refused(tmp_path, ffmpeg, monkeypatch):
+    monkeypatch.setenv("PATH", ffmpeg.path)
+    soundfile.write(tmp_path / "in.wav", voice(1.0), 16_000)
+    ffmpeg("-i", tmp_path / "in.wav", tmp_path / "a.m4a")
+    (tmp_path / "two.m4a").write_bytes(2 * (tmp_path / "a.m4a").read_bytes())
+    with pytest.raises(AudioError, match="several files were joined"), open_file(tmp_path / "two.m4a") as source:
+        list(source.blocks)
 
 
 @pytest.mark.parametrize("start", ["0.7", "1.34"])

@@ -20,7 +20,7 @@ TextTags = dict[str, list[str]]  # by the name of the tag in Vorbis comments
 PICTURES = "metadata_block_picture"  # name of the Vorbis comment that holds a picture
 MASK = "waveformatextensible_channel_mask"
 CHAPTER_FRAMES = ("CHAP", "CTOC", "ETCO", "SYLT", "SYTC", "MLLT", "POSS")  # of ID3: what refers to times
-GAPLESS = "----:com.apple.iTunes:iTunSMPB"  # how many samples the former encoder added
+GAPLESS = re.compile(r"(----:com\.apple\.iTunes|COMM):iTunSMPB(:.*)?")  # how many samples the former encoder added
 GAIN = re.compile(r"(?:.*:)?(?:replaygain_\w+|r128_\w+|itunnorm|rva2|rvad)(?::.*)?", re.IGNORECASE)  # for players
 GAINS_LEFT_OUT = "its ReplayGain tags are left out, because the level was changed"
 DAMAGED = (ValueError, LookupError, TypeError, AttributeError, struct.error)  # errors of mutagen for damaged tags
@@ -154,7 +154,7 @@ def read_texts(tags: Any) -> TextTags:
     texts: TextTags = {}
     kind = family(tags)
     if kind == "ID3Tags":
-        for frame in tags.values():
+        for frame in (frame for key, frame in tags.items() if not GAPLESS.fullmatch(key)):
             free = frame.desc if frame.FrameID == "TXXX" else frame.FrameID.lower()
             name = {**ID3, "COMM": "comment", "USLT": "lyrics"}.get(frame.FrameID, free)
             text = getattr(frame, "text", None)
@@ -163,7 +163,7 @@ def read_texts(tags: Any) -> TextTags:
     elif kind == "MP4Tags":
         for key, value in tags.items():
             name = key.split(":")[-1].lower() if key.startswith("----") else MP4_NAMES.get(key)
-            if name is not None:
+            if name is not None and not GAPLESS.fullmatch(key):
                 texts[name] = [as_text(one) for one in (value if isinstance(value, list) else [value])]
     else:
         for key in tags.keys() if tags else ():  # Vorbis comments give pairs
@@ -229,8 +229,8 @@ def copy_all(before: Any, after: Any, chapters: bool) -> None:
     kind = family(before.tags)
     if kind == "ID3Tags":
         after.tags.clear()
-        for frame in before.tags.values():
-            if chapters or frame.FrameID not in CHAPTER_FRAMES:
+        for key, frame in before.tags.items():
+            if (chapters or frame.FrameID not in CHAPTER_FRAMES) and not GAPLESS.fullmatch(key):
                 after.tags.add(frame)
     elif kind == "VComment":
         same = type(before) is type(after)
@@ -242,7 +242,7 @@ def copy_all(before: Any, after: Any, chapters: bool) -> None:
             after.metadata_blocks += [b for b in before.metadata_blocks if b.code == 2 or (b.code == 5 and rate)]
     elif kind:
         for key, value in before.tags.items():
-            if not key.startswith("\0") and key != GAPLESS:  # names that are numbers have a table elsewhere
+            if not key.startswith("\0") and not GAPLESS.fullmatch(key):  # names that are numbers have a table elsewhere
                 after.tags[key] = value
 
 

@@ -131,19 +131,20 @@ class StreamView:
 
 
 def read_samples(
-    read: Callable[[int], bytes], encoding: Encoding, largest: int, n_bytes: int | None = None,
-    warn: Callable[[str], None] = lambda message: None,
-) -> Iterator[Array]:  # fmt: skip
+    read: Callable[[int], bytes], encoding: Encoding, name: str, largest: int, n_bytes: int | None = None
+) -> Iterator[Array]:
     """Yield blocks [channels, n] of at most `largest` samples, one for each call of `read`.
 
-    Stops at the end of the stream or after `n_bytes`; an incomplete last frame is dropped with a warning.
+    Stops at the end of the stream or after `n_bytes`; raises AudioError after an incomplete last sample.
     """
     partial, remaining = b"", n_bytes
     while remaining is None or remaining > 0:
         wanted = largest * encoding.frame_bytes - len(partial)
         content = read(wanted if remaining is None else min(wanted, remaining))
+        if not content and partial:
+            raise AudioError(f"{name}: its last sample is incomplete")
         if not content:
-            return warn("its last sample is incomplete and left out") if partial else None
+            return
         remaining = None if remaining is None else remaining - len(content)
         content = partial + content
         whole = len(content) - len(content) % encoding.frame_bytes
@@ -187,7 +188,8 @@ def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, chec
     """Yield the blocks of a stream, and those of WAV streams that follow it."""
     largest = block_length(encoding.rate_hz, encoding.channels)
     while True:
-        blocks = read_samples(stream.read1, encoding, largest, n_bytes, check.warn)  # type: ignore[attr-defined]  # buffered
+        read = stream.read1  # type: ignore[attr-defined]  # buffered
+        blocks = read_samples(read, encoding, check.name, largest, n_bytes)
         n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes
         yield from check.check_length(blocks, n_samples, encoding.rate_hz)
         if n_bytes is None or not (head := skip_trailing_chunks(stream, n_bytes % 2)):

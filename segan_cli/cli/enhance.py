@@ -154,6 +154,8 @@ def check_usage(arguments: SimpleNamespace) -> None:
         "--encoding needs --raw.": arguments.encoding is not None and not arguments.raw,
         "--force and --skip-existing contradict each other; give one of them.":
             arguments.force and arguments.skip_existing,
+        "--residual needs the enhancement that --skip-existing may skip; give one of them.":
+            arguments.residual is not None and arguments.skip_existing,
         "Invalid value for --duration: the excerpt is empty; give more than 0 seconds": arguments.duration == 0,
         "--plot shows whole recordings; leave out --start and --duration.": arguments.plot is not None and excerpt,
     })  # fmt: skip

@@ -16,7 +16,7 @@ from segan_cli.audio.wav import Encoding
 from segan_cli.backends.pretrained import model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_line, say
 from segan_cli.cli.outcomes import BatchReporter, check_outcome_file, open_outcomes
-from segan_cli.cli.sections import actor_options, raise_first
+from segan_cli.cli.sections import PATH_OR_STREAM, actor_options, raise_first
 from segan_cli.enhancement.batch import run_batch, run_job
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job, Plan, Shard, make_plan, read_names
@@ -25,7 +25,7 @@ from segan_cli.errors import AudioError, ExistsError, SeganError, StoppedError
 from segan_cli.process.stopping import RaiseOnSignal, listening
 from segan_cli.process.witness import witnessed
 from segan_cli.storage.atomic import check_place, remove_leftovers, remove_scratch
-from segan_cli.storage.remote import as_path, find_files, is_remote
+from segan_cli.storage.remote import find_files, is_remote
 from segan_cli.storage.same_file import STREAM, Use
 from segan_cli.system import cpu_count, require_extra
 from segan_cli.text import counted, write_json
@@ -71,7 +71,7 @@ def plan_jobs(arguments: SimpleNamespace) -> Plan:
     if extension not in (None, *MEDIA):
         raise click.BadParameter(f"{arguments.extension}; give wav, flac, ogg or mp3", param_hint="--format")
     plan = make_plan(
-        arguments.inputs, None if output is None else as_path(output),
+        arguments.inputs, None if output is None else PATH_OR_STREAM.convert(output, None, None),
         SUFFIX if output is None and suffix is None else suffix, extension, read_names(listed),
         slash=str(output).endswith(("/", os.sep)), others=other_uses(arguments),
         shard=None if arguments.shard is None else Shard(*arguments.shard),

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 FIXED_FIELDS = {"model.preset", "model.generator.family", "model.discriminator.family"}
 WITHOUT = "none"  # of --adversarial: reconstruction losses alone
-WRITTEN = ("*.safetensors", "last.pt", "log.jsonl", "segments.jsonl", "data.json")  # by a training run to its folder
+WRITTEN = (  # by a training run to its folder
+    "*.safetensors", "last.pt", "log.jsonl", "segments.jsonl", "validation.jsonl", "data.json", "split.json",
+)  # fmt: skip
 MAX_RUN_NAME = 64  # characters of an automatic run name
 RECIPE_OPTIONS = {  # option → field of the recipe
     "data": "data.speech",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from segan_cli.audio.files import MEDIA, count_others, suggestion
 from segan_cli.errors import AudioError, ConfigError
-from segan_cli.storage.atomic import is_unfinished
+from segan_cli.storage.atomic import DEVICE_FOLDERS, is_unfinished
 from segan_cli.storage.remote import (
     as_path,
     check_writable_scheme,
@@ -24,7 +24,7 @@ from segan_cli.storage.remote import (
     is_remote,
     join,
 )
-from segan_cli.storage.same_file import DEVICE_FOLDERS, STREAM, Use, check_uses, name_key
+from segan_cli.storage.same_file import STREAM, Use, check_uses, name_key
 from segan_cli.text import counted
 
 Found = tuple[Path, PurePath | None]  # a recording or STREAM, and its name in the folder that was searched, if one was

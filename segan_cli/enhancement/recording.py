@@ -163,11 +163,11 @@ def enhance_recording(
             info = excerpt.within(info, noisy.name)
             noisy = replace(noisy, first=excerpt.first(info.rate_hz))
         output_info = info.at(options.rate_hz or info.rate_hz)
+        write_residual = None
+        if options.residual is not None:  # opened first, so that it is completed only if the output is
+            write_residual = stack.enter_context(open_residual(options.residual, info, options, warnings.append))
         write = stack.enter_context(open_job_target(job, output_info, noisy, options, warnings.append))
         write = stack.enter_context(normalised(options, noisy.name, output_info, write, warnings.append))
-        write_residual = None
-        if options.residual is not None:
-            write_residual = stack.enter_context(open_residual(options.residual, info, options, warnings.append))
         resampler = Resampler(info.rate_hz, output_info.rate_hz, info.channels)
         meter, done = LevelMeter(info.rate_hz, info.channels), 0
         for original, enhanced in enhance_excerpt(enhance, noisy, excerpt, config) if excerpt else enhance(noisy):

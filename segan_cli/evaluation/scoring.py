@@ -5,6 +5,7 @@ import json
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +29,8 @@ from segan_cli.measures.catalog import (
 from segan_cli.measures.score import RATE_HZ, Score, Undefined
 from segan_cli.text import counted, read_json
 
-TABLE = "CREATE TABLE IF NOT EXISTS scores (key TEXT PRIMARY KEY, score TEXT) WITHOUT ROWID"
+TABLE = "scores (key TEXT PRIMARY KEY, score TEXT) WITHOUT ROWID"
+FOREIGN = "it is a database of another program"
 MAGIC = b"SQLite format 3\0"
 RANGE_TOLERANCE = 1e-3  # rounding beyond the range of a measure
 LOCK_TIMEOUT_S = 60.0
@@ -50,9 +52,11 @@ class ScoreCache:
             try:
                 self._check()
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite quotes what it cannot read
-                if not is_damage(error) or not (own or path.read_bytes()[: len(MAGIC)] == MAGIC):
+                is_ours = own or (path.read_bytes()[: len(MAGIC)] == MAGIC and str(error) != FOREIGN)
+                if not (is_ours and is_damage(error)):
                     raise
-                backup = path.with_name(f"{path.name}.damaged")
+                names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in count())
+                backup = next(name for name in names if not name.exists())
                 path.replace(backup)
                 self.notes = (f"{path}: the score cache is damaged; created a new one, the old one is {backup.name}",)
                 self._check()
@@ -69,7 +73,10 @@ class ScoreCache:
     def _check(self) -> None:
         """Create the table if it is missing, and delete rows without a valid score."""
         with closing(self._open()) as database, database:
-            database.execute(TABLE)
+            tables = [sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE type = 'table'")]
+            if tables not in ([], [f"CREATE TABLE {TABLE}".encode()]):
+                raise sqlite3.DatabaseError(FOREIGN)
+            database.execute(f"CREATE TABLE IF NOT EXISTS {TABLE}")
             if database.execute("PRAGMA quick_check(1)").fetchone() != (b"ok",):
                 raise sqlite3.DatabaseError("malformed")
             rows = database.execute("SELECT key, score FROM scores")

@@ -19,7 +19,6 @@ from segan_cli.errors import SameFileError
 from segan_cli.storage.remote import is_remote
 
 STREAM = Path("-")  # standard input or output
-DEVICE_FOLDERS = ("/dev", "/dev/fd", "/proc/self/fd")
 IS_MAC = sys.platform == "darwin"
 
 

@@ -1,5 +1,6 @@
 """Validation on fixed utterances, scored in worker processes while training continues."""
 
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future
 from pathlib import Path
@@ -16,6 +17,8 @@ from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import Score, Undefined, mean
 from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.training.log import TrainingLog
+
+STEP_MODEL = re.compile(r"step-\d{7,}\.safetensors")
 
 Scores = dict[str, float | None]
 Jobs = list[Future[dict[str, Score]]]
@@ -74,8 +77,8 @@ class Validation:
             save_model(self.run_dir / "best.safetensors", model)
         if config.keep:
             save_model(self.run_dir / f"step-{step:07d}.safetensors", model)
-            kept = sorted(self.run_dir.glob("step-*.safetensors"), key=lambda path: (len(path.name), path.name))
-            for old in kept[: -config.keep]:
+            kept = sorted(path for path in self.run_dir.iterdir() if STEP_MODEL.fullmatch(path.name))
+            for old in sorted(kept, key=lambda path: len(path.name))[: -config.keep]:
                 old.unlink()
         if self.log.noisy is None:
             self.log.write({"step": 0, "noisy": means(self.noisy_jobs, self.noisy_jobs)})

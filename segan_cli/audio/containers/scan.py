@@ -4,6 +4,7 @@ import struct
 from dataclasses import dataclass, replace
 from itertools import takewhile
 from pathlib import Path
+from zlib import crc32
 
 from segan_cli.audio.containers.chunks import (
     AU,
@@ -22,6 +23,8 @@ from segan_cli.audio.containers.vorbis import LAST_PAGE, MAGIC, PAGE_HEADER, lea
 from segan_cli.text import counted
 
 FIRST_PAGE = 2  # flag
+CHECKSUM = 22  # where it is in the header of a page
+MIRRORED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))  # bytes from the lowest bit on
 AUDIO_MAGICS = (b"\x01vorbis", b"OpusHead", b"\x7fFLAC", b"Speex   ")  # of the first packet of an audio stream
 FLAC = b"fLaC\0\0\0\x22"  # magic number of FLAC and the header of its first block
 MP3_FORMAT_TAG = b"\x55\0"
@@ -36,6 +39,7 @@ class OggLink:
     serial: int | None = None  # serial number of its audio stream
     page: int = -1  # number of the last page of that stream
     missing_pages: int = 0
+    damaged_pages: int = 0
     ended: bool = False
     only_headers: bool = True  # whether all pages so far are first pages
 
@@ -62,7 +66,7 @@ def scan_ogg(view: FileView) -> list[Part]:
         if head[5] & FIRST_PAGE and (not links or not links[-1].only_headers):
             links.append(OggLink(position))
         if links:
-            add_page(links[-1], view, head, content, stop)
+            add_page(links[-1], view, position, content, stop)
         position = stop
     if not links or any(link.serial is None for link in links):
         return []
@@ -70,8 +74,9 @@ def scan_ogg(view: FileView) -> list[Part]:
     return [] if len(parts) == 1 and parts[0].missing is None and not parts[0].lead_in else parts
 
 
-def add_page(link: OggLink, view: FileView, head: bytes, content: int, stop: int) -> None:
-    """Add a page with its header, the position of its content and its end to a recording."""
+def add_page(link: OggLink, view: FileView, position: int, content: int, stop: int) -> None:
+    """Add the page at a position, with the position of its content and its end, to a recording."""
+    head = view.at(position, PAGE_HEADER)
     flags, serial, page = head[5], *struct.unpack_from("<II", head, 14)
     if flags & FIRST_PAGE:
         if link.serial is None and view.at(content, 8).startswith(AUDIO_MAGICS):
@@ -80,9 +85,17 @@ def add_page(link: OggLink, view: FileView, head: bytes, content: int, stop: int
         link.only_headers = False
         if serial == link.serial:
             link.missing_pages += max(0, page - link.page - 1)
+            link.damaged_pages += not has_valid_checksum(view.at(position, stop - position))
             link.page = page
     link.ended = link.ended or (serial == link.serial and bool(flags & LAST_PAGE))
     link.stop = stop
+
+
+def has_valid_checksum(page: bytes) -> bool:
+    """Whether the checksum of an Ogg page is right, a CRC-32 as zlib's, but from the highest bit on and without XOR."""
+    mirrored = (page[:CHECKSUM] + bytes(4) + page[CHECKSUM + 4 :]).translate(MIRRORED)
+    computed = (crc32(mirrored, 0xFFFFFFFF) ^ 0xFFFFFFFF).to_bytes(4, "big").translate(MIRRORED)
+    return computed == page[CHECKSUM : CHECKSUM + 4]
 
 
 def ogg_part(view: FileView, link: OggLink, cut: bool) -> Part:
@@ -92,6 +105,8 @@ def ogg_part(view: FileView, link: OggLink, cut: bool) -> Part:
         missing = "its Ogg stream has no end"
     elif link.missing_pages:
         missing = f"its Ogg stream lacks {counted(link.missing_pages, 'page')}"
+    elif link.damaged_pages:
+        missing = f"its Ogg stream has {counted(link.damaged_pages, 'damaged page')}"
     return Part(pieces, missing=missing, lead_in=lead_in(view, link.start, link.serial or 0))
 
 

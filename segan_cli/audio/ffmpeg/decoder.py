@@ -16,7 +16,7 @@ from segan_cli.audio.wav import Encoding, block_length, read_samples, read_wav_h
 from segan_cli.errors import AudioError
 
 CHANGED = re.compile(r"audio parameters changed to ([^,]+, [^,]+),")
-LOG_OPTIONS = ("-nostdin", "-nostats", "-v", "level+verbose")
+LOG_OPTIONS = ("-nostdin", "-nostats", "-v", "level+verbose", "-err_detect", "crccheck")
 NO_METADATA = ("-map_metadata", "-1", "-fflags", "+bitexact")
 OGG_SUBTYPES = {"vorbis": "VORBIS", "opus": "OPUS"}  # codec → subtype of the files that libsndfile writes
 FINE = ":min_hard_comp=0.015"  # seconds from which a gap is filled, for times that are exact; 0.1 for others
@@ -40,7 +40,8 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
 
         def blocks(stream: IO[bytes], encoding: Encoding) -> Iterator[Array]:
             n = 0
-            for block in read_samples(stream.read, encoding, block_length(encoding.rate_hz, encoding.channels)):
+            largest = block_length(encoding.rate_hz, encoding.channels)
+            for block in read_samples(stream.read, encoding, str(path), largest):
                 n += block.shape[1]
                 yield block
             if process.wait():

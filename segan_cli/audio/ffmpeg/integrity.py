@@ -15,8 +15,9 @@ TOLERANCE_S, TOLERANCE = 0.2, 0.001  # of the duration: codec frames, rounding
 OTHERS_TOLERANCE_S = 1.0  # of the end of other streams, whose last packet may have no duration
 TIME_UNIT = re.compile(rb"#tb (\d+): (\S+)")
 MISSING = re.compile(  # messages about missing content, and the stream if given
-    r"partial file|File ended prematurely|Error submitting packet to decoder|Error during demuxing"
-    r"|Error reading from|corrupt input packet in stream (?P<stream>\d+)|Packet corrupt \(stream = (?P<other>\d+)"
+    r"partial file|File ended prematurely|Error submitting packet to decoder|Decoding error|Error during demuxing"
+    r"|CRC error|EBML number|exceeds containing master element|Error reading from"
+    r"|corrupt input packet in stream (?P<stream>\d+)|Packet corrupt \(stream = (?P<other>\d+)"
 )
 MAX_HEADER = 1 << 16  # bytes that are searched for the size of a file
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")  # identifiers at the start of a file …
@@ -30,6 +31,8 @@ def compare(
     stated, n_bytes = stated_size(path), path.stat().st_size
     if stated is not None and n_bytes < stated:
         return f"its header specifies {stated} bytes, but the file has {n_bytes}", None
+    if "mp4" in media.containers and count_boxes(path, b"ftyp") > 1:
+        return "several files were joined, of which only the first is read; join them by ffmpeg -f concat", None
     problems, track = program.messages(log, program.PROBLEMS), media.of("Audio")[0].index
     for message in problems:
         if found := MISSING.search(message):
@@ -90,6 +93,18 @@ def stated_size(path: Path) -> int | None:
     if place < 0 or head[place + 88 : place + 89] != b"\2":  # seekable, not a broadcast
         return None
     return int.from_bytes(head[place + 40 : place + 48], "little")
+
+
+def count_boxes(path: Path, kind: bytes) -> int:
+    """Count the boxes of a kind at the top level of an MP4 file."""
+    n, position, end = 0, 0, path.stat().st_size
+    with path.open("rb") as file:
+        while len(head := file.read(16)) >= 8:
+            size = int.from_bytes(head[:4], "big")
+            size = int.from_bytes(head[8:], "big") if size == 1 else size or end - position  # 0: up to the end
+            n += head[4:8] == kind
+            position = file.seek(position + max(8, size))
+    return n
 
 
 def riff_end(file: BinaryIO) -> int | None:
