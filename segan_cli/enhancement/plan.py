@@ -81,12 +81,11 @@ def find_recordings(entries: Iterable[Entry], plan: "Plan") -> Iterator[Found]:
         others: Counter[str] = Counter()
         found = find_remote(path, plan.folder, others) if is_remote(path) else find_local(path, plan, others)
         try:
-            first = next(found, None)
-            if first is None:
+            n = 0
+            for n, recording in enumerate(found, 1):  # noqa: B007
+                yield recording
+            if not n:
                 plan.refused.setdefault(str(path), f"{path}: the folder contains no recordings; is it the right one?")
-            else:
-                yield first
-                yield from found
         except AudioError as error:
             plan.refused[str(path)] = str(error)
         if others:

@@ -47,13 +47,8 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
             if process.wait():
                 raise AudioError(f"{path}: damaged ({program.first_error(program.read_log(log))})")
             seconds, text = n / encoding.rate_hz, program.read_log(log, path)
-            if (changed := CHANGED.search(text)) and is_late(media, text, seconds):
-                raise AudioError(
-                    f"{path}: its sound changes to {changed[1]} midway; convert it first: ffmpeg -i FILE -c:v copy -ac"
-                    f" {encoding.channels} -ar {encoding.rate_hz} NEW"
-                )
-            if changed:
-                check.warn(f"its sound changes to {changed[1]} midway; all of it is converted to the first format")
+            if changed := CHANGED.search(text):
+                report_change(path, changed[1], encoding, is_late(media, text, seconds), check)
             check.report(*compare(path, media, text, seconds, encoding.rate_hz))
 
         process = program.start(path, *options, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log)
@@ -79,3 +74,13 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
             process.kill()
             process.stdout.close()
             process.wait()
+
+
+def report_change(path: Path, now: str, encoding: Encoding, is_late: bool, check: IntegrityCheck) -> None:
+    """Warn of sound whose format changes midway; raises AudioError if it would not be in sync."""
+    if is_late:
+        raise AudioError(
+            f"{path}: its sound changes to {now} midway; convert it first: ffmpeg -i FILE -c:v copy -ac"
+            f" {encoding.channels} -ar {encoding.rate_hz} NEW"
+        )
+    check.warn(f"its sound changes to {now} midway; all of it is converted to the first format")
