@@ -102,5 +102,11 @@ def test_an_incomplete_last_frame_is_an_error():
     content = wav_header(encoding) + encoding.encode(noise(10, 2)) + b"\1\2\3"
     with pytest.raises(AudioError, match="a pipe: its last sample is incomplete"):
         read(content)
+    odd = Encoding(16_000, 1, "PCM_24")
+    samples = noise(11, 1)
+    padded = wav_header(odd) + odd.encode(samples) + b"\0"  # as sox pads a stream
+    assert read(padded)[1].shape == (1, 11)
+    with pytest.raises(AudioError, match="incomplete"):
+        read(padded[:-2])
     assert encoding.frame_bytes == 4
     assert set(BYTES) >= set(KINDS)

@@ -677,11 +677,58 @@ def test_damage_within_a_container_is_reported(tmp_path, ffmpeg, monkeypatch, na
         list(source.blocks)
 
 
+@pytest.mark.parametrize("behind", [bytes(100), b"\n"])
+def test_padding_behind_matroska_is_accepted(tmp_path, ffmpeg, monkeypatch, behind):
+    monkeypatch.setenv("PATH", ffmpeg.path)
+    soundfile.write(tmp_path / "in.wav", voice(2.0), 16_000)
+    piped = ffmpeg("-i", tmp_path / "in.wav", "-c:a", "libopus", "-f", "webm", "-")
+    (tmp_path / "a.webm").write_bytes(piped + behind)
+    with open_file(tmp_path / "a.webm") as source:
+        assert sum(block.shape[1] for block in source.blocks) == pytest.approx(96_000, abs=1_000)
+
+
+def test_fragments_that_repeat_their_header_are_read(tmp_path, ffmpeg, monkeypatch):
+    """As segments of DASH joined with their initialisation segments."""
+    monkeypatch.setenv("PATH", ffmpeg.path)
+    soundfile.write(tmp_path / "in.wav", voice(6.0), 16_000)
+    fragments = ("-movflags", "empty_moov+default_base_moof", "-frag_duration", 2_000_000)
+    ffmpeg("-i", tmp_path / "in.wav", "-c:a", "aac", *fragments, tmp_path / "a.mp4")
+    content = (tmp_path / "a.mp4").read_bytes()
+    starts = [found.start() - 4 for found in re.finditer(b"moof", content)]
+    assert len(starts) >= 3
+    head, parts = content[: starts[0]], itertools.starmap(slice, itertools.pairwise([*starts, len(content)]))
+    (tmp_path / "a.mp4").write_bytes(b"".join(head + content[part] for part in parts))
+    with open_file(tmp_path / "a.mp4") as source:
+        assert sum(block.shape[1] for block in source.blocks) == pytest.approx(96_000, abs=3_000)
+
+
+@pytest.mark.parametrize("codec", ["ac3", "eac3"])
+def test_wrong_checksums_of_ac3_do_not_silence_it(tmp_path, ffmpeg, monkeypatch, codec):
+    """ffmpeg would replace the frames if it checked them, and say so in no error."""
+    monkeypatch.setenv("PATH", ffmpeg.path)
+    soundfile.write(tmp_path / "in.wav", 0.3 * (voice(2.0, 48_000) + hiss(2.0, 48_000)), 48_000)
+    ffmpeg("-i", tmp_path / "in.wav", "-c:a", codec, tmp_path / f"a.{codec}")
+    content = bytearray((tmp_path / f"a.{codec}").read_bytes())
+    frames = [found.start() for found in re.finditer(re.escape(content[:2]), bytes(content))]
+    for start in frames[2:]:
+        content[start - 1] ^= 0xFF  # the checksum ends a frame
+    (tmp_path / f"a.{codec}").write_bytes(content)
+    ffmpeg("-f", codec, "-i", tmp_path / f"a.{codec}", "-c", "copy", tmp_path / "a.mka")
+    with open_file(tmp_path / "a.mka") as source:
+        samples = np.concatenate(list(source.blocks), axis=1)
+    assert np.sqrt(np.mean(samples[:, 48_000:] ** 2)) > 0.003
+
+
 def test_joined_mp4_files_are_refused(tmp_path, ffmpeg, monkeypatch):
     monkeypatch.setenv("PATH", ffmpeg.path)
     soundfile.write(tmp_path / "in.wav", voice(1.0), 16_000)
     ffmpeg("-i", tmp_path / "in.wav", tmp_path / "a.m4a")
-    (tmp_path / "two.m4a").write_bytes(2 * (tmp_path / "a.m4a").read_bytes())
+    content = (tmp_path / "a.m4a").read_bytes()
+    for behind in (bytes(100), b"\0\0\0\1free" + b"\xff" * 8, b"\0\0\0\2abcd"):
+        (tmp_path / "a.m4a").write_bytes(content + behind)
+        with open_file(tmp_path / "a.m4a") as source:
+            list(source.blocks)
+    (tmp_path / "two.m4a").write_bytes(2 * content)
     with pytest.raises(AudioError, match="several files were joined"), open_file(tmp_path / "two.m4a") as source:
         list(source.blocks)
 

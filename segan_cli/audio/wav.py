@@ -137,15 +137,16 @@ def read_samples(
 
     Stops at the end of the stream or after `n_bytes`; raises AudioError after an incomplete last sample.
     """
-    partial, remaining = b"", n_bytes
+    partial, remaining, n_read = b"", n_bytes, 0
     while remaining is None or remaining > 0:
         wanted = largest * encoding.frame_bytes - len(partial)
         content = read(wanted if remaining is None else min(wanted, remaining))
-        if not content and partial:
+        is_padding = partial == b"\0" and n_read % 2 == 0  # of WAV, after an odd number of bytes
+        if not content and partial and not is_padding:
             raise AudioError(f"{name}: its last sample is incomplete")
         if not content:
             return
-        remaining = None if remaining is None else remaining - len(content)
+        remaining, n_read = None if remaining is None else remaining - len(content), n_read + len(content)
         content = partial + content
         whole = len(content) - len(content) % encoding.frame_bytes
         partial = content[whole:]

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from segan_cli.audio.files import MEDIA, count_others, suggestion
 from segan_cli.errors import AudioError, ConfigError
-from segan_cli.storage.atomic import DEVICE_FOLDERS, is_unfinished
+from segan_cli.storage.atomic import DEVICES, is_unfinished
 from segan_cli.storage.remote import (
     as_path,
     check_writable_scheme,
@@ -267,7 +267,7 @@ def choose_folder(output: Path | None, slash: bool, extension: str | None, sever
     """
     if output is None:
         return None
-    if str(output.parent) in DEVICE_FOLDERS:
+    if DEVICES.fullmatch(str(output.parent)):
         raise ConfigError(f"{output}: is not a file; give one, or -o - for standard output")
     if not (several or is_folder(output, slash)):
         if extension and output.suffix.lower() != extension:

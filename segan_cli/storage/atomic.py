@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -23,7 +24,7 @@ MAX_SUFFIX = 16
 SCRATCH = "segan-"  # at the start of the names of files in the system's temporary folder
 NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # which Windows does not have
 FULL_BYTES = 1 << 16  # left on a disk that counts as full
-DEVICE_FOLDERS = ("/dev", "/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd")
+DEVICES = re.compile(r"/dev(/fd)?|/proc/(self|\d+)(/task/\d+)?/fd")  # folders
 NEW_S = 60.0  # age below which a file may not be locked yet
 LOCKS_UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
 KINDS = (
@@ -130,7 +131,7 @@ def check_target(path: Path, force: bool) -> None:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return
-    if os.path.realpath(path.parent) in DEVICE_FOLDERS:  # such as /dev/stderr, a link to what may be a file
+    if DEVICES.fullmatch(os.path.realpath(path.parent)):  # such as /dev/stderr, a link to what may be a file
         raise OutputError(f"{path}: is a device, not a file; name a file")
     if stat.S_ISDIR(mode):
         raise OutputError(f"{path}: cannot be written (it is a folder; name a file in it)")

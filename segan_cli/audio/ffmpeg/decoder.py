@@ -16,7 +16,9 @@ from segan_cli.audio.wav import Encoding, block_length, read_samples, read_wav_h
 from segan_cli.errors import AudioError
 
 CHANGED = re.compile(r"audio parameters changed to ([^,]+, [^,]+),")
-LOG_OPTIONS = ("-nostdin", "-nostats", "-v", "level+verbose", "-err_detect", "crccheck")
+LOG_OPTIONS = ("-nostdin", "-nostats", "-v", "level+verbose")
+CHECKSUMS = ("-err_detect", "crccheck")
+WITHOUT_CHECKSUMS = ("ac3", "eac3")  # whose frames would be replaced without an error
 NO_METADATA = ("-map_metadata", "-1", "-fflags", "+bitexact")
 OGG_SUBTYPES = {"vorbis": "VORBIS", "opus": "OPUS"}  # codec → subtype of the files that libsndfile writes
 FINE = ":min_hard_comp=0.015"  # seconds from which a gap is filled, for times that are exact; 0.1 for others
@@ -35,7 +37,8 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
         first, fine = ":first_pts=0" * media.has_pictures, FINE * media.on_timeline
         silence = ("-af", f"aresample=async=1{first}{fine}")
     samples = ("-map", "0:a:0", *silence, *NO_METADATA, "-f", "wav", "-c:a", "pcm_f32le", "-")
-    options = (*LOG_OPTIONS, *absolute, *program.file_input(path), *samples, *media.common_start(0))
+    checks = () if any(audio.codec in WITHOUT_CHECKSUMS for audio in media.of("Audio")) else CHECKSUMS
+    options = (*LOG_OPTIONS, *checks, *absolute, *program.file_input(path), *samples, *media.common_start(0))
     with tempfile.TemporaryFile() as log:
 
         def blocks(stream: IO[bytes], encoding: Encoding) -> Iterator[Array]:

@@ -19,6 +19,7 @@ MISSING = re.compile(  # messages about missing content, and the stream if given
     r"|CRC error|EBML number|exceeds containing master element|Error reading from"
     r"|corrupt input packet in stream (?P<stream>\d+)|Packet corrupt \(stream = (?P<other>\d+)"
 )
+POSITION = re.compile(r"at pos (\d+)")
 MAX_HEADER = 1 << 16  # bytes that are searched for the size of a file
 ASF = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")  # identifiers at the start of a file …
 FILE_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")  # … and of the object with its size
@@ -31,13 +32,13 @@ def compare(
     stated, n_bytes = stated_size(path), path.stat().st_size
     if stated is not None and n_bytes < stated:
         return f"its header specifies {stated} bytes, but the file has {n_bytes}", None
-    if "mp4" in media.containers and count_boxes(path, b"ftyp") > 1:
+    if "mp4" in media.containers and count_boxes(path, b"ftyp") > 1 and not count_boxes(path, b"moof"):
         return "several files were joined, of which only the first is read; join them by ffmpeg -f concat", None
     problems, track = program.messages(log, program.PROBLEMS), media.of("Audio")[0].index
     for message in problems:
         if found := MISSING.search(message):
             stream = found["stream"] or found["other"]
-            if stream is None or int(stream) == track:
+            if (stream is None or int(stream) == track) and not is_padding(path, message):
                 return f"ffmpeg reports: {message}", None
     if decoded := DECODED.search(log):
         n_read = round(seconds * rate_hz)
@@ -53,6 +54,16 @@ def compare(
     start_s = 0.0 if "matroska" in media.containers else media.start_s  # the duration of Matroska counts from 0
     goes_on = len(media.streams) > 1 and others_end_s(path) - start_s > duration_s - OTHERS_TOLERANCE_S
     return (None, message) if goes_on else (message, None)
+
+
+def is_padding(path: Path, message: str) -> bool:
+    """Whether a message is about zeros or blanks at the end of a Matroska file, where no sound is missing."""
+    found = POSITION.search(message)
+    if found is None or "EBML number" not in message:
+        return False
+    with path.open("rb") as file:
+        file.seek(int(found[1]))
+        return not any(block.strip(b"\0 \r\n") for block in iter(lambda: file.read(MAX_HEADER), b""))
 
 
 def is_late(media: program.MediaInfo, log: str, seconds: float) -> bool:
@@ -103,7 +114,9 @@ def count_boxes(path: Path, kind: bytes) -> int:
             size = int.from_bytes(head[:4], "big")
             size = int.from_bytes(head[8:], "big") if size == 1 else size or end - position  # 0: up to the end
             n += head[4:8] == kind
-            position = file.seek(position + max(8, size))
+            if not 8 <= size <= end - position:  # other data follow
+                break
+            position = file.seek(position + size)
     return n
 
 
