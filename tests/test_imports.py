@@ -88,3 +88,16 @@ def test_importing_these_modules_does_not_load_torch():
         "    assert not {'torch', 'torchaudio'} & set(sys.modules), module\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_loading_a_model_does_not_load_the_compiler_of_torch():
+    """Which takes a second and is imported by some functions on the meta device."""
+    program = (
+        "import sys\n"
+        "from segan_cli.backends.pretrained import find_model\n"
+        "from segan_cli.networks.checkpoint import load_model\n"
+        "for name in ('segan-spectral', 'segan-live', 'segan-gated'):\n"
+        "    load_model(find_model(name))\n"
+        "    assert 'torch._dynamo' not in sys.modules, name\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

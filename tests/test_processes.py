@@ -21,6 +21,7 @@ from segan_cli.errors import TrainingError
 from segan_cli.training import run
 from segan_cli.training.batch import prepare
 from segan_cli.training.distributed import Processes, open_processes
+from segan_cli.training.loop import sampling_plan
 from segan_cli.training.state import TrainState
 from segan_cli.training.step import train_step
 
@@ -122,6 +123,16 @@ def test_a_batch_that_processes_cannot_share_equally_is_refused():
     assert shares == [range(2), range(2, 4), range(4, 6)]
     with pytest.raises(TrainingError, match="batch_size 5 cannot be divided among 2 processes"):
         Processes(0, 2).local_indices(5)
+
+
+@pytest.mark.parametrize(("processes", "slices"), [(2, 1), (1, 2)])
+def test_mismatched_pairs_need_two_segments_in_each_part_of_a_batch(processes, slices):
+    config = TrainingConfig(
+        batch_size=2, gradient_accumulation_steps=slices, adversarial=AdversarialConfig(mismatched_share=0.5)
+    )
+    with pytest.raises(TrainingError, match="mismatched_share needs at least two segments"):
+        sampling_plan(config, 1_024, Processes(0, processes))
+    sampling_plan(dataclasses.replace(config, batch_size=4), 1_024, Processes(0, processes))
 
 
 @pytest.mark.parametrize(("here", "there"), [(False, False), (True, False), (False, True), (True, True)])

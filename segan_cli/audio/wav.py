@@ -141,10 +141,10 @@ def read_samples(
     while remaining is None or remaining > 0:
         wanted = largest * encoding.frame_bytes - len(partial)
         content = read(wanted if remaining is None else min(wanted, remaining))
-        is_padding = partial == b"\0" and n_read % 2 == 0  # of WAV, after an odd number of bytes
-        if not content and partial and not is_padding:
-            raise AudioError(f"{name}: its last sample is incomplete")
         if not content:
+            is_padding = partial == b"\0" and n_read % 2 == 0  # of WAV, after an odd number of bytes
+            if partial and not is_padding:
+                raise AudioError(f"{name}: its last sample is incomplete")
             return
         remaining, n_read = None if remaining is None else remaining - len(content), n_read + len(content)
         content = partial + content

@@ -30,13 +30,16 @@ from segan_cli.measures.score import RATE_HZ, Score, Undefined
 from segan_cli.text import counted, read_json
 
 TABLE = "scores (key TEXT PRIMARY KEY, score TEXT) WITHOUT ROWID"
-FOREIGN = "it is a database of another program"
 MAGIC = b"SQLite format 3\0"
 RANGE_TOLERANCE = 1e-3  # rounding beyond the range of a measure
 LOCK_TIMEOUT_S = 60.0
 
 MAX_DELAY_S = 1.0  # search range of the delay estimate
 MIN_CORRELATION = 0.3  # normalised correlation that a delay must reach to count
+
+
+class ForeignDatabase(sqlite3.DatabaseError):
+    """A database that segan did not make."""
 
 
 class ScoreCache:
@@ -52,7 +55,7 @@ class ScoreCache:
             try:
                 self._check()
             except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # SQLite quotes what it cannot read
-                is_ours = own or (path.read_bytes()[: len(MAGIC)] == MAGIC and str(error) != FOREIGN)
+                is_ours = own or (path.read_bytes()[: len(MAGIC)] == MAGIC and not isinstance(error, ForeignDatabase))
                 if not (is_ours and is_damage(error)):
                     raise
                 names = (path.with_name(f"{path.name}.damaged{n or ''}") for n in count())
@@ -75,7 +78,7 @@ class ScoreCache:
         with closing(self._open()) as database, database:
             tables = [sql for (sql,) in database.execute("SELECT sql FROM sqlite_master WHERE type = 'table'")]
             if tables not in ([], [f"CREATE TABLE {TABLE}".encode()]):
-                raise sqlite3.DatabaseError(FOREIGN)
+                raise ForeignDatabase("it is a database of another program")
             database.execute(f"CREATE TABLE IF NOT EXISTS {TABLE}")
             if database.execute("PRAGMA quick_check(1)").fetchone() != (b"ok",):
                 raise sqlite3.DatabaseError("malformed")

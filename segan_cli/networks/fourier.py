@@ -14,6 +14,7 @@ class Fourier(nn.Module):
 
     def __init__(self, frame: int) -> None:
         super().__init__()
+        # torch.hann_window would load the compiler of torch on the meta device.
         window = np.sin(np.pi / frame * np.arange(frame))
         self.register_buffer("window", torch.tensor(window, dtype=torch.float32), persistent=False)
 

@@ -77,8 +77,8 @@ class Validation:
             save_model(self.run_dir / "best.safetensors", model)
         if config.keep:
             save_model(self.run_dir / f"step-{step:07d}.safetensors", model)
-            kept = sorted(path for path in self.run_dir.iterdir() if STEP_MODEL.fullmatch(path.name))
-            for old in sorted(kept, key=lambda path: len(path.name))[: -config.keep]:
+            kept = (path for path in self.run_dir.iterdir() if STEP_MODEL.fullmatch(path.name))
+            for old in sorted(kept, key=lambda path: (len(path.name), path.name))[: -config.keep]:
                 old.unlink()
         if self.log.noisy is None:
             self.log.write({"step": 0, "noisy": means(self.noisy_jobs, self.noisy_jobs)})

@@ -66,7 +66,7 @@ def scan_ogg(view: FileView) -> list[Part]:
         if head[5] & FIRST_PAGE and (not links or not links[-1].only_headers):
             links.append(OggLink(position))
         if links:
-            add_page(links[-1], view, position, content, stop)
+            add_page(links[-1], view.at(position, stop - position), stop)
         position = stop
     if not links or any(link.serial is None for link in links):
         return []
@@ -74,19 +74,19 @@ def scan_ogg(view: FileView) -> list[Part]:
     return [] if len(parts) == 1 and parts[0].missing is None and not parts[0].lead_in else parts
 
 
-def add_page(link: OggLink, view: FileView, position: int, content: int, stop: int) -> None:
-    """Add the page at a position, with the position of its content and its end, to a recording."""
-    head = view.at(position, PAGE_HEADER)
-    flags, serial, page = head[5], *struct.unpack_from("<II", head, 14)
+def add_page(link: OggLink, page: bytes, stop: int) -> None:
+    """Add a page, which ends at `stop`, to a recording."""
+    flags, serial, number = page[5], *struct.unpack_from("<II", page, 14)
     if flags & FIRST_PAGE:
-        if link.serial is None and view.at(content, 8).startswith(AUDIO_MAGICS):
-            link.serial, link.page = serial, page
+        content = page[PAGE_HEADER + page[PAGE_HEADER - 1] :]
+        if link.serial is None and content.startswith(AUDIO_MAGICS):
+            link.serial, link.page = serial, number
     else:
         link.only_headers = False
         if serial == link.serial:
-            link.missing_pages += max(0, page - link.page - 1)
-            link.damaged_pages += not has_valid_checksum(view.at(position, stop - position))
-            link.page = page
+            link.missing_pages += max(0, number - link.page - 1)
+            link.damaged_pages += not has_valid_checksum(page)
+            link.page = number
     link.ended = link.ended or (serial == link.serial and bool(flags & LAST_PAGE))
     link.stop = stop
 

@@ -37,7 +37,7 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
         first, fine = ":first_pts=0" * media.has_pictures, FINE * media.on_timeline
         silence = ("-af", f"aresample=async=1{first}{fine}")
     samples = ("-map", "0:a:0", *silence, *NO_METADATA, "-f", "wav", "-c:a", "pcm_f32le", "-")
-    checks = () if any(audio.codec in WITHOUT_CHECKSUMS for audio in media.of("Audio")) else CHECKSUMS
+    checks = () if any(audio.codec in WITHOUT_CHECKSUMS for audio in media.of("Audio")[:1]) else CHECKSUMS
     options = (*LOG_OPTIONS, *checks, *absolute, *program.file_input(path), *samples, *media.common_start(0))
     with tempfile.TemporaryFile() as log:
 
