@@ -20,7 +20,6 @@ from segan_cli.config.presets import PRESETS, scaled
 from segan_cli.config.training import AdversarialConfig, TrainingConfig
 from segan_cli.data.loader import draw_extra
 from segan_cli.data.training_data import TrainingData
-from segan_cli.networks.summary import macs_per_second, weights
 from segan_cli.training.batch import deemphasise, prepare
 from segan_cli.training.loop import sampling_plan
 from segan_cli.training.state import TrainState
@@ -103,7 +102,7 @@ def tables(results: dict[str, Any]) -> dict[str, str]:
     noisy = [cell([results["noisy"][name]], digits) for name, (_, digits) in SCORES.items()]
     lines = [["noisy", "", "", *noisy, "100 %"]]
     for name, model in MODELS.items():
-        cost = [f"{weights(model)[0] / 1e6:.2f} M", f"{macs_per_second(model) / 1e9:.3f} G"]
+        cost = [f"{model.generator_weights / 1e6:.2f} M", f"{model.macs_per_second / 1e9:.3f} G"]
         runs = results[name].values()
         scores = [cell([run[key] for run in runs], digits) for key, (_, digits) in SCORES.items()]
         again = results[f"{name}, overfit"].values()

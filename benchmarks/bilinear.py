@@ -41,7 +41,7 @@ class Slope(nn.Module):
 
 
 def trajectory(simultaneous: bool, game: AdversarialConfig, steps: int = STEPS) -> list[tuple[float, float]]:
-    """The points (x, y) of a training, the start included."""
+    """The points (x, y) of a training run, with the start."""
     network, x = Slope(START[1]), nn.Parameter(torch.tensor([[START[0]]]))
     players = torch.optim.SGD(network.parameters(), RATE), torch.optim.SGD([x], RATE)
     adversary = Adversary(network, players[0], game)

@@ -26,7 +26,7 @@ KNOTS = torch.arange(-0.5, 4.5 + CELL / 2, CELL)
 POINTS = (torch.arange(0.0, 1.0, CELL) + CELL / 2)[:, None]  # of the real segment, [16, 1]
 STEPS, RATE = 1_000, 0.1
 PENALTY = 10.0  # of wasserstein-gp
-MEAN = 1.0  # of the fake Gaussian; the real one has mean 0, both deviation 1
+MEAN = 1.0  # of the fake Gaussian; the real one has mean 0, both standard deviation 1
 
 Game = AdversarialConfig
 
@@ -106,7 +106,7 @@ def trained(game: Game, kind: type[nn.Module], distance: float, steps: int = STE
 
 
 def gaussian(x: Tensor, mean: Tensor | float) -> Tensor:
-    """Density of a Gaussian of deviation 1."""
+    """Density of a Gaussian of standard deviation 1."""
     return (-0.5 * (x - mean).square()).exp() / math.sqrt(2 * math.pi)
 
 

@@ -1,8 +1,8 @@
-"""Whether a model memorises: are its outputs nearer to training speech than to the speech in their own mixtures?
+"""Whether a model memorises: are its outputs nearer to training speech than to the speech in their own mixes?
 
 python benchmarks/memorisation.py --data clean/ --noise noise/ --valid-data valid/ --valid-noise vnoise/ --run runs/m
 
-Compares the outputs for held-out mixtures with their own clean speech, with the outputs for shuffled mixtures, and with
+Compares the outputs for held-out mixes with their own clean speech, with the outputs for shuffled mixes, and with
 every segment of the training speech. Writes benchmarks/results/memorisation.json and the table in docs/adversarial.md.
 """
 
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from segan_cli import Enhancer
 from segan_cli.data.recordings import Recordings
-from segan_cli.training.checkup import cut_segments
+from segan_cli.training.diagnostics import cut_segments
 
 SEGMENT, RATE_HZ, LOW_HZ = 16_384, 16_000, 4_000  # segments are compared at the low rate
 N_SEGMENTS, BLOCK = 16, 64
@@ -40,9 +40,9 @@ def similarity(a: Tensor, b: Tensor) -> Tensor:
 
 
 def memorisation(generate: Generate, noisy: Tensor, clean: Tensor, training: Tensor) -> dict[str, float]:
-    """Mean similarities of the outputs for held-out mixtures [N, T], given training speech [M, T].
+    """Mean similarities of the outputs for held-out mixes [N, T], given training speech [M, T].
 
-    own: to the clean speech of the same mixture. shuffled: to the output for another mixture, 1 when the condition is
+    own: to the clean speech of the same mix. shuffled: to the output for another mix, 1 when the condition is
     ignored. training: to the nearest training segment. nearer: share of outputs that are nearer to a training segment
     than to their own clean speech.
     """
@@ -116,7 +116,7 @@ def main() -> None:
 
 def tables(results: dict[str, Any]) -> dict[str, str]:
     """The Markdown table of similarities."""
-    headings = ["outputs", "own clean speech", "output for another mixture", "nearest training segment",
+    headings = ["outputs", "own clean speech", "output for another mix", "nearest training segment",
                 "nearer to training"]  # fmt: skip
     lines = [
         [name, *(f"{row[key]:.2f}" for key in ("own", "shuffled", "training")), f"{row['nearer']:.0%}"]

@@ -3,7 +3,7 @@
 python benchmarks/mixtures.py
 
 Writes benchmarks/results/mixtures.json, docs/figures/mixtures.png and the tables in docs/adversarial.md. It took 55
-minutes on two cores that a training on speech shared.
+minutes on two cores shared with a training run.
 """
 
 import argparse

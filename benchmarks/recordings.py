@@ -46,15 +46,34 @@ def level_db(signal: Array) -> float:
     return float(10 * np.log10(max(float(np.mean(np.square(signal, dtype=np.float64))), 1e-12)))
 
 
+def pair(first: Array, second: Array) -> Array:
+    """Two recordings of equal level and length, [2, n]."""
+    n = min(len(first), len(second))
+    gain = np.float32(10 ** ((level_db(first[:n]) - level_db(second[:n])) / 20))
+    return np.stack((first[:n], gain * second[:n]))
+
+
 def distortion(enhancer: Enhancer, speech: list[Array], music: list[Array]) -> dict[str, dict[str, float]]:
-    """Scores and level change of signals without noise."""
+    """Scores and level change of signals without noise; two talkers have equal levels."""
+
+    def alone(signals: list[Array]) -> list[tuple[Array, Array]]:
+        return [(signal, enhancer.enhance(signal, RATE_HZ)) for signal in signals]
+
+    pairs = [pair(*two) for two in zip(speech, speech[1:] + speech[:1], strict=True)]
+    kinds = {
+        "clean speech": alone(speech),
+        "two talkers": alone([two.mean(0) for two in pairs]),
+        "two talkers, a channel each": [
+            sides for two in pairs for sides in zip(two, enhancer.enhance(two.T, RATE_HZ).T, strict=True)
+        ],
+        "music": alone(music),
+    }
     rows = {}
-    for name, signals in {"clean speech": speech, "music": music}.items():
-        outputs = [enhancer.enhance(signal, RATE_HZ) for signal in signals]
-        scores = [measure_all(before, after) for before, after in zip(signals, outputs, strict=True)]
-        names = ("pesq_wb", "stoi", "si_sdr_db") if name == "clean speech" else ("si_sdr_db",)
-        rows[name] = {key: float(np.mean([score[key] for score in scores])) for key in names} | {
-            "level_db": float(np.mean([level_db(y) - level_db(x) for x, y in zip(signals, outputs, strict=True)]))
+    for kind, signals in kinds.items():
+        scores = [measure_all(before, after) for before, after in signals]
+        names = ("si_sdr_db",) if kind == "music" else ("pesq_wb", "stoi", "si_sdr_db")
+        rows[kind] = {name: float(np.mean([score[name] for score in scores])) for name in names} | {
+            "level_db": float(np.mean([level_db(after) - level_db(before) for before, after in signals]))
         }
     silence = enhancer.enhance(np.zeros(10 * RATE_HZ, np.float32), RATE_HZ)
     rows["silence"] = {"level_db": level_db(silence)}

@@ -2,11 +2,11 @@
 
 python benchmarks/round_trip.py [--seconds 600] [--buffer 40]
 
-Noise is played into the left channel of a sink that nobody hears, which is the microphone; `segan live --strength 0`,
-which leaves the sound as it is but runs the model, plays into the right one. A recording of both says what came of the
-noise, and, on the same clock, what segan made of that. A second has a dropout where it does not correlate, or where its
-delay is not that of the second before. Meanwhile, this process sleeps on each core: where a sleep lasts too long, that
-core had no time for anyone.
+Noise is played into the left channel of a null sink, used as the microphone; `segan live --strength 0`, which runs
+the model without changing the sound, plays into the right one. A recording of both channels shows, on the same clock,
+the delay and the dropouts: a second has a dropout if the channels do not correlate in it, or if its delay differs
+from that of the second before. Meanwhile, this process sleeps on each core; where a sleep lasts too long, the core
+was unavailable.
 """
 
 import argparse

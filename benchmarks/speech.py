@@ -25,7 +25,6 @@ from segan_cli.data.mixing import NoisyClean, draw_utterances
 from segan_cli.data.training_data import TrainingData, load_training_data
 from segan_cli.measures.catalog import CORE, measure_all
 from segan_cli.measures.score import mean
-from segan_cli.networks.summary import macs_per_second, weights
 from segan_cli.process.workers import worker_pool
 from segan_cli.training.log import Throughput
 from segan_cli.training.loop import train
@@ -62,7 +61,7 @@ def rows() -> dict[str, tuple[ModelConfig, AdversarialConfig, int]]:
 
 
 class Notes:
-    """Keeps scores, metrics and failure modes of a training."""
+    """Keeps scores, metrics and failure modes of a training run."""
 
     def __init__(self) -> None:
         self.scores: dict[str, float | None] = {}
@@ -75,7 +74,7 @@ class Notes:
     def on_validation_start(self, step: int) -> None:
         """Does nothing."""
 
-    def on_checkup(self, step: int, metrics: dict[str, float], failure_modes: dict[str, str]) -> None:
+    def on_diagnostics(self, step: int, metrics: dict[str, float], failure_modes: dict[str, str]) -> None:
         """Keep the last metrics and every failure mode."""
         self.metrics = metrics
         self.failure_modes |= set(failure_modes)
@@ -103,8 +102,8 @@ def run_row(model: ModelConfig, config: TrainingConfig, sources: TrainingData, r
         "health": notes.metrics,
         "failure_modes": sorted(notes.failure_modes),
         "seconds": round(time.monotonic() - began),
-        "parameters": weights(model)[0],
-        "macs_per_second": macs_per_second(model),
+        "parameters": model.generator_weights,
+        "macs_per_second": model.macs_per_second,
     }
 
 

@@ -29,7 +29,6 @@ from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import Network
 from segan_cli.backends.pretrained import find_onnx, shipped_models
 from segan_cli.enhancement.enhancer import AHEAD
-from segan_cli.networks.summary import macs_per_second
 
 REPEATS = 7
 SEGMENTS = 16  # per run of a network
@@ -77,7 +76,7 @@ def starts(noisy: Path, folder: str) -> dict[str, float]:
     enhance = [*COMMAND, str(noisy), "-o", clean, "--force", "-q"]
     commands = {
         "python -c 'import torch'": [sys.executable, "-c", "import torch"],
-        "segan enhance, 3 s of sound": enhance,
+        "segan enhance, 3 s of audio": enhance,
         "the same, --backend torch": [*enhance, "--backend", "torch"],
         "segan --help": [*COMMAND[:-1], "--help"],
         "segan enhance --help": [*COMMAND, "--help"],
@@ -158,7 +157,7 @@ def limits(folder: str) -> dict[str, dict[str, float]]:
     ]
     rate, results = max(rate for rate, _ in turns), {}
     for name, network in networks.items():
-        macs = macs_per_second(network.config) * network.config.hop / network.config.sample_rate_hz
+        macs = network.config.macs_per_second * network.config.hop / network.config.sample_rate_hz
         seconds = min(turn[name] for _, turn in turns)
         results[name] = {"macs": macs, "segment_s": seconds, "share": macs / seconds / rate}
     return results

@@ -23,7 +23,7 @@ SETTING = Setting(
     Game("non-saturating"), latent="uniform", generator_rate=SLOW, discriminator_rate=FAST, latent_size=1, decay=True,
     batch=512, steps=10_000,
 )  # fmt: skip
-BOUND = 3**0.5  # of the uniform z, of deviation 1
+BOUND = 3**0.5  # of the uniform z, of standard deviation 1
 LATENT_DENSITY = 1 / (2 * BOUND)
 POINTS = 100_000
 PLACES = {"mode at −1": -1.0, "gap at 0.25": 0.25, "mode at 1.5": 1.5}

@@ -18,7 +18,7 @@ class Setting:
     """The settings of one training."""
 
     game: AdversarialConfig = field(default_factory=AdversarialConfig)
-    latent: str = "normal"  # or uniform; mean 0, deviation 1
+    latent: str = "normal"  # or uniform; mean 0, standard deviation 1
     batch_norm: bool = False  # in both networks
     conditional: str = ""  # class as an input of G: "generator" alone, "inputs" of D too, "classifier": D predicts it
     decay: bool = False  # both learning rates decay linearly to 0

@@ -63,7 +63,7 @@ def measure_decoding(folder: Path) -> dict[str, float]:
 
 
 def measure_training(name: str, folder: Path, run: Path) -> dict[str, float]:
-    """Steps and seconds of audio per second, fraction of time waiting for data, and memory of a training."""
+    """Steps and seconds of audio per second, fraction of time waiting for data, and memory of a training run."""
     steps = STEPS.get(name, DEFAULT_STEPS)
     command = [sys.executable, "-m", "segan_cli", "train", "--data", str(folder), "--run-dir", str(run), *ROWS[name]]
     command += ["--steps", str(steps), *COMMON_OPTIONS, "--set", f"training.log_every={steps}"]

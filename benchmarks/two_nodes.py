@@ -64,7 +64,7 @@ def namespaces() -> Iterator[tuple[str, str]]:
 
 
 def train(place: Path, name: str, prefix: list[str], environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """Start a training, or a node of one."""
+    """Start a training run, or a node of one."""
     words = ["train", "--data", str(place / "corpus"), "--run-dir", str(place / name), "--cache", str(place / "cache")]
     return subprocess.Popen(
         [*prefix, "-m", "segan_cli", *words, *SETTINGS],

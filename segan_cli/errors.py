@@ -10,7 +10,7 @@ LOG = logging.getLogger("segan_cli")
 ERRNO_MESSAGES = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file would be larger than is allowed here",
+    errno.EFBIG: "the file would exceed the size limit",
     errno.EACCES: "no permission to write there",
     errno.EPERM: "no permission to write there",
     errno.EROFS: "the disk is read-only",

@@ -43,7 +43,7 @@ def hiss(seconds, rate_hz=16_000, seed=0, level=0.02):
 
 
 def write_hours(path):
-    """Write a WAV of five hours, nearly all of which is a hole in the file: no command is done with it soon."""
+    """Write a WAV of five hours, which is sparse: every command takes a long time with it."""
     soundfile.write(path, voice(5.0) + hiss(5.0), 16_000)
     n_bytes = 5 * 3_600 * 16_000 * 2
     with path.open("r+b") as file:
@@ -61,7 +61,7 @@ def assert_same_sound(ours, theirs):
 
 
 class Identity(torch.nn.Module):
-    """A generator that gives what it gets."""
+    """A generator that returns its input."""
 
     def forward(self, noisy, z):
         return noisy

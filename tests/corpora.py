@@ -17,7 +17,7 @@ def speak(path, seed, rate_hz=16_000, seconds=SECONDS, noisy=False):
 
 
 def spoil(folder, suffix=".wav"):
-    """Files that cannot be used: not audio, cut short, silent, clipped, telephone, not a number. → their names."""
+    """Files that cannot be used: not audio, truncated, silent, clipped, telephone, not a number. → their names."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / f"bad_text{suffix}").write_text("no audio")
     (folder / "bad_empty.wav").write_bytes(b"")

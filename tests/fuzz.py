@@ -1,6 +1,6 @@
 """Damaged recordings of every native format: each is read or refused by an AudioError, in bounded time and memory.
 
-python tests/fuzz.py 20000 [SEED]          tries so many and says what became of them
+python tests/fuzz.py 20000 [SEED]          tries N inputs and prints the outcomes
 python tests/fuzz.py lengths 5000 [SEED]   cuts and joins recordings, also of ffmpeg's containers, and counts samples
 """
 
@@ -104,7 +104,7 @@ def at_most(cpu_s):
 
 
 def attempt(ending, content, folder, by_stream):
-    """Read one input; → what became of it."""
+    """Read one input; → its outcome."""
     path = folder / f"input.{ending}"
     path.write_bytes(content)
     try:
@@ -120,7 +120,7 @@ def attempt(ending, content, folder, by_stream):
 
 
 def chunk(seed, n):
-    """So many inputs of a seed; → what became of them."""
+    """Read many inputs of a seed; → their outcomes."""
     whole, rng, outcomes = list(corpus()), random.Random(seed), Counter()
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
     resource.setrlimit(resource.RLIMIT_CPU, (n * LONGEST_S, n * LONGEST_S))
@@ -162,7 +162,7 @@ def cut_or_joined(content, rng):
 
 
 def compare(name, content, n, folder):
-    """Read one input; → what became of it, by ffmpeg's own count of its samples."""
+    """Read one input; → its outcome, compared with ffmpeg's count of its samples."""
     path = folder / name
     path.write_bytes(content)
     try:
@@ -178,7 +178,7 @@ def compare(name, content, n, folder):
 
 
 def lengths(seed, n):
-    """So many inputs of a seed that are cut or joined; → what became of them."""
+    """Read many inputs of a seed that are cut or joined; → their outcomes."""
     rng, outcomes = random.Random(seed), Counter()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

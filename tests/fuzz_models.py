@@ -1,6 +1,6 @@
 """Damaged and hostile models: each is run or refused by a SeganError in a line, in bounded time and memory.
 
-python tests/fuzz_models.py 3000 [SEED]   tries so many and says what became of them
+python tests/fuzz_models.py 3000 [SEED]   tries N inputs and prints the outcomes
 """
 
 import json
@@ -151,7 +151,7 @@ def edited_graph(content, rng):
 
 
 def attempt(ending, content, folder):
-    """Load one model and run it; → what became of it."""
+    """Load one model and run it; → its outcome."""
     path = folder / f"model{ending}"
     path.write_bytes(content)
     noisy = (0.1 * np.random.default_rng(0).standard_normal(8_000)).astype(np.float32)
@@ -166,7 +166,7 @@ def attempt(ending, content, folder):
 
 
 def chunk(seed):
-    """CHUNK inputs of a seed; → what became of them."""
+    """Try CHUNK inputs of a seed; → their outcomes."""
     onnx_backend.TEST_TIMEOUT_S = onnx_backend.CALL_TIMEOUT_S = 20
     torch.set_num_threads(1)
     rng, outcomes = random.Random(seed), Counter()

@@ -1,6 +1,6 @@
 """Damaged manifests, recipes, reports, names and caches of scores: each is read or refused in a line, none hangs.
 
-python tests/fuzz_text.py 10000 [SEED]   tries so many and says what became of them
+python tests/fuzz_text.py 10000 [SEED]   tries N inputs and prints the outcomes
 """
 
 import csv
@@ -158,7 +158,7 @@ KINDS = (manifest, recipe, report, names, scores)
 
 
 def attempt(place, kind, rng):
-    """One input; → what became of it."""
+    """Try one input; → its outcome."""
     try:
         with at_most(LONGEST_S):
             lines, became = kind(place, rng), "read"
@@ -172,7 +172,7 @@ def attempt(place, kind, rng):
 
 
 def run(n, seed=0):
-    """So many inputs; → what became of them by kind. Each that raises something else is printed."""
+    """Try many inputs; → their outcomes by kind. Inputs that raise other errors are printed."""
     rng, outcomes = random.Random(seed), Counter()
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)

@@ -1,6 +1,6 @@
 """Random commands over inputs and outputs under many names: inputs stay, and nothing is written but the outputs.
 
-python tests/stress_outputs.py 5000 [SEED]   tries so many and says what became of them
+python tests/stress_outputs.py 5000 [SEED]   tries N inputs and prints the outcomes
 """
 
 import os
@@ -210,7 +210,7 @@ def run(words, stdout, stderr, temporary):
 
 
 def main(n, seed=0):
-    """Run so many commands; → how many were of each kind, and how many did wrong."""
+    """Run many commands; → how many were of each kind, and how many violated a rule."""
     rng, outcomes, wrong, here = random.Random(seed), Counter(), 0, Path.cwd()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         for name, fake in PATCHES.items():
@@ -228,5 +228,5 @@ def main(n, seed=0):
 if __name__ == "__main__":
     found, bad = main(int(sys.argv[1]), *map(int, sys.argv[2:]))
     print(*(f"{count:5} {outcome}" for outcome, count in sorted(found.items())), sep="\n")
-    print(f"{found.total()} commands, {bad} of which did what they must not")
+    print(f"{found.total()} commands, {bad} of which violated a rule")
     sys.exit(min(1, bad))

@@ -1,6 +1,6 @@
 """Signals at random times over folders, pipes, lists and video: exit codes, nothing left, no traceback.
 
-python tests/stress_signals.py 100 [SEED]   sends so many and says what became of them
+python tests/stress_signals.py 100 [SEED]   sends N signals and prints the outcomes
 """
 
 import os
@@ -22,7 +22,7 @@ from conftest import hiss, voice
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 LONGEST_S = 600  # until an end; a busy machine must not reach it
 LATEST_S = 4.0  # after the start
-SAYS = ("segan: stopped", "segan: stopped; unfinished outputs are removed")
+SAYS = ("segan: stopped", "segan: stopped; unfinished outputs were removed")
 
 
 def prepare(place):
@@ -54,8 +54,8 @@ def kinds(place, out):
     }
 
 
-def hears(process):
-    """Whether a process has begun to hear signals."""
+def handles_signals(process):
+    """Whether a process has installed its signal handlers."""
     try:
         status = Path(f"/proc/{process.pid}/status").read_text()
     except OSError:
@@ -77,7 +77,7 @@ def attempt(place, rng):
             [sys.executable, "-m", "segan_cli", *map(str, arguments)],
             stdin=stdin, stdout=stdout, stderr=subprocess.PIPE, env=environment,
         )  # fmt: skip
-    while process.poll() is None and not hears(process):
+    while process.poll() is None and not handles_signals(process):
         time.sleep(0.002)
     time.sleep(rng.uniform(0, LATEST_S))
     number = rng.choice(STOPS)

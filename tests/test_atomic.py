@@ -198,7 +198,7 @@ def test_an_output_that_is_not_a_regular_file_is_refused_and_kept(tmp_path, monk
 
 
 @pytest.mark.parametrize(
-    ("output", "says"), [("/dev/full", "is not a file"), ("/dev/null", "is not a file"), ("", "is empty")]
+    ("output", "says"), [("/dev/full", "is a device"), ("/dev/null", "is a device"), ("", "is empty")]
 )
 def test_a_device_or_empty_name_as_output_is_refused(tmp_path, output, says):
     soundfile.write(tmp_path / "in.wav", voice(0.3), 16_000)
@@ -241,7 +241,7 @@ def test_a_full_disk_is_reported_by_its_message(tmp_path, ending):
     arguments = [sys.executable, "-c", program, "enhance", "in.wav", "-o", f"out.{ending}"]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False, env=alone(), cwd=tmp_path)
     assert result.returncode == 1
-    assert f"out.{ending}: cannot be written (the file would be larger than is allowed here)" in result.stderr
+    assert f"out.{ending}: cannot be written (the file would exceed the size limit)" in result.stderr
     assert names(tmp_path) == ["in.wav"]
 
 

@@ -41,7 +41,7 @@ SHIPPED = sorted(shipped_models()[1])
 
 @pytest.fixture(params=["segan-plus", "segan-dilated", "segan-gated", "segan-spectral", "no skips"])
 def model(request):
-    """A small untrained model of each kind, its last layer awake."""
+    """A small untrained model of each kind, with a non-zero last layer."""
     preset = "segan-dilated" if request.param == "no skips" else request.param
     config = scaled(PRESETS[preset], 0.1 if preset != "segan-spectral" else 0.5)
     if request.param == "no skips":
@@ -176,7 +176,7 @@ def test_jobs_that_run_at_once_keep_all_cores_busy(threads, jobs, together, monk
         torch.set_num_threads(before)
 
 
-def test_a_call_of_a_model_may_take_so_many_seconds_of_a_process_at_work():
+def test_model_calls_have_a_time_limit():
     waited, ended = [], []
 
     class Never(Future):
@@ -190,7 +190,7 @@ def test_a_call_of_a_model_may_take_so_many_seconds_of_a_process_at_work():
     assert (waited, ended) == ([1.0, 1.0, 1.0], [True])
 
 
-def test_a_batch_is_for_the_cores_of_a_job_which_has_all_by_default(monkeypatch):
+def test_the_batch_size_follows_the_cores_per_job(monkeypatch):
     monkeypatch.setattr("segan_cli.backends.onnx.cpu_count", lambda: 8)
     assert [Enhancer(device="cpu", **jobs).network.batch for jobs in ({}, {"jobs": 1}, {"jobs": 4})] == [32, 32, 8]
 

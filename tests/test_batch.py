@@ -54,7 +54,7 @@ def test_a_folder_is_enhanced_except_its_broken_files(folder, tmp_path):
     assert sorted(results(tmp_path / "out")) == sorted(set(results(folder)) - set(BROKEN))
     *named, last = result.stderr.splitlines()
     assert sorted(line.split(": ")[1] for line in named) == [str(folder / name) for name in BROKEN]
-    assert last == "segan: 45 enhanced (9.0 s of sound), 5 failed"
+    assert last == "segan: 45 enhanced (9.0 s of audio), 5 failed"
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     assert sum(line["error"] is not None for line in lines) == 5
     done = [line for line in lines if line["error"] is None]
@@ -74,7 +74,7 @@ def test_files_and_folders_without_permission_do_not_stop_the_others(tmp_path):
         f"segan: {place}/locked: cannot be searched (Permission denied)",
         f"segan: {place}/secret.wav: Permission denied",
         f"segan: {place}/closed/c.wav: Permission denied",
-        "segan: 1 enhanced (0.2 s of sound), 3 failed",
+        "segan: 1 enhanced (0.2 s of audio), 3 failed",
     ]
     assert result.returncode == 1
     assert list(results(out)) == ["a.wav"]
@@ -94,9 +94,9 @@ def test_links_that_lead_nowhere_are_missing_files(tmp_path, monkeypatch):
     result = segan("enhance", ".", "-o", "out")
     assert result.stderr.splitlines() == [
         "segan: .: 1 other file (1 without extension) left out",
-        "segan: gone.wav: no such file; it is a link that leads nowhere",
-        "segan: loop.wav: no such file; it is a link that leads nowhere",
-        "segan: 1 enhanced (0.2 s of sound), 2 failed",
+        "segan: gone.wav: no such file; it is a dangling link",
+        "segan: loop.wav: no such file; it is a dangling link",
+        "segan: 1 enhanced (0.2 s of audio), 2 failed",
     ]
     assert "loop/a.wav: cannot be written (loop is not a folder)" in segan("enhance", ".", "-o", "loop/").stderr
     assert complaint(segan("evaluate", "--noisy", "out", "--dnsmos", "--enhanced", "loop")).startswith("segan: loop: ")
@@ -452,7 +452,7 @@ def test_an_overlong_name_does_not_stop_the_others(tmp_path):
     result = segan("enhance", tmp_path)
     assert result.returncode == 1
     assert (tmp_path / "a-clean.wav").exists()
-    assert result.stderr.splitlines()[-1] == "segan: 1 enhanced (0.2 s of sound), 1 failed"
+    assert result.stderr.splitlines()[-1] == "segan: 1 enhanced (0.2 s of audio), 1 failed"
 
 
 def test_an_output_that_appears_meanwhile_is_skipped_with_skip_existing(tmp_path):

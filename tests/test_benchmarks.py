@@ -61,7 +61,7 @@ def test_divergences_of_disjoint_segments_are_those_of_the_papers():
 
 
 def test_each_generator_loss_has_the_gradient_of_its_documented_divergence():
-    """Two Gaussians of deviation 1, one apart: KL is ½ either way, so its slope is 1; W₁ has slope 1."""
+    """Two Gaussians of standard deviation 1, one apart: KL is ½ either way, so its slope is 1; W₁ has slope 1."""
     slopes = divergences.descents(1.0)
     for name, row in slopes.items():
         assert row["loss"] == pytest.approx(row["divergence"], abs=1e-9), name

@@ -11,6 +11,7 @@ from conftest import hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from segan_cli.audio.filters import DcBlocker
 from segan_cli.backends.export import export
 from segan_cli.backends.onnx import OnnxNetwork
 from segan_cli.config.presets import PRESETS
@@ -95,7 +96,8 @@ def test_blocks_start_from_their_learned_state(causal):
 
 def test_signal_is_enhanced_as_the_training_enhances_a_segment(model, enhancer):
     segment = noisy()
-    expected = model.generator(torch.from_numpy(segment)[None, None])[0, 0].numpy()
+    blocked = torch.from_numpy(DcBlocker(16_000, 1, 256).push(segment[None]))
+    expected = model.generator(blocked[None])[0, 0].numpy()
     np.testing.assert_allclose(enhancer.enhance(segment, 16_000), expected, atol=1e-5)
 
 
@@ -141,6 +143,27 @@ def test_blocks_give_the_samples_of_the_whole_at_every_rate(enhancer, rate_hz, c
 )
 def test_delay_of_a_live_stream_depends_on_its_blocks(enhancer, rate_hz, block, delay):
     assert enhancer.stream(rate_hz, live=True, block=block).delay == delay
+
+
+@pytest.mark.parametrize(("rate_hz", "offset"), [(16_000, 0.3), (16_000, -0.2), (48_000, 1.0)])
+def test_an_offset_does_not_change_the_enhanced_voice(enhancer, rate_hz, offset):
+    noisy = np.concatenate((np.zeros(rate_hz // 10, np.float32), voice(2.0, rate_hz))) + hiss(2.1, rate_hz)
+    expected = enhancer.enhance(noisy, rate_hz)
+    shifted = enhancer.enhance(noisy + np.float32(offset), rate_hz)
+    assert 10 * np.log10(np.mean(np.square(shifted - expected)) / np.mean(np.square(expected))) < -35
+
+
+def test_the_dc_blocker_removes_offsets_and_keeps_what_is_above():
+    times = np.arange(32_000) / 16_000
+    tone = np.sin(2 * np.pi * 50 * times).astype(np.float32)[None]
+    for offset in (0.0, 4.0):
+        blocker = DcBlocker(16_000, 1, 320)
+        blocks = np.array_split(tone + np.float32(offset), 200, axis=1)
+        both = np.concatenate([blocker.push(block) for block in blocks], axis=1)
+        np.testing.assert_allclose(both, tone, atol=0.04)
+    assert np.abs(DcBlocker(16_000, 1, 320).push(np.full((1, 100), 0.4, np.float32), last=True)).max() < 1e-6
+    step = DcBlocker(16_000, 1, 320).push(np.repeat(np.float32([[0, 1]]), 16_000, axis=1))[0, 16_000:]
+    np.testing.assert_allclose(step, np.exp(-2 * np.pi * np.arange(16_000) / 16_000), atol=1e-5)
 
 
 def test_linked_channels_get_the_same_mask(enhancer):
@@ -193,7 +216,7 @@ def test_graph_with_another_state_is_rejected(model, tmp_path):
 
 
 def test_live_stream_of_a_model_that_is_not_causal_is_rejected():
-    with pytest.raises(ConfigError, match="needs a whole segment at once; for live sound use segan-live"):
+    with pytest.raises(ConfigError, match="needs a whole segment at once; for real-time enhancement use segan-live"):
         Enhancer("segan-spectral").stream(16_000, live=True)
 
 

@@ -69,7 +69,7 @@ def bad_inputs(tmp_path):
     ("name", "says"),
     [
         ("missing.wav", "no such file"),
-        ("folder", "one file cannot hold a folder"),
+        ("folder", "one file cannot contain a folder"),
         ("text.wav", "not a readable audio file"),
         ("empty.wav", "is empty"),
         ("headeronly.wav", "no samples"),
@@ -152,7 +152,7 @@ def test_existing_outputs_are_reported_in_one_line(tmp_path):
     assert existing.startswith(
         f"segan: 11 of 12 outputs already exist, for example {tmp_path / '0-clean.wav'}; add --force"
     )
-    assert (result.returncode, last) == (1, "segan: 1 enhanced (0.1 s of sound), 11 not overwritten")
+    assert (result.returncode, last) == (1, "segan: 1 enhanced (0.1 s of audio), 11 not overwritten")
     outcomes = [json.loads(line) for line in result.stdout.splitlines()]
     assert len(outcomes) == 12
     assert {outcome["seconds"] for outcome in outcomes if outcome["error"]} == {None}
@@ -227,8 +227,8 @@ def test_wrong_usage_gets_one_line_and_exit_code_2(noisy):
         ("export default -o x.txt", 2, "x.txt: the file name must end in .onnx"),
         ("export none.onnx -o x.onnx", 1, "none.onnx: no such file"),
         ("evaluate --noisy . --dnsmos --csv -", 2, "- is a standard stream; give a file or folder"),
-        ("enhance noisy.wav -o /dev/stdout", 2, "/dev/stdout: is not a file; give one, or -o - for standard output"),
-        ("evaluate --noisy . --dnsmos --csv /dev/full", 1, "/dev/full: is a device, not a file; name a file"),
+        ("enhance noisy.wav -o /dev/stdout", 2, "/dev/stdout: is a device; give a file, or -o - for standard output"),
+        ("evaluate --noisy . --dnsmos --csv /dev/full", 1, "/dev/full: is a device, not a file; give a file"),
     ],
 )
 def test_wrong_options_give_exit_code_2_and_wrong_files_1(noisy, monkeypatch, words, code, says):

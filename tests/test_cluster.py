@@ -101,7 +101,7 @@ def test_a_stopped_batch_continued_with_a_lost_node_gives_the_outputs_of_one_mac
     assert {line["model"] for line in lines if not (line["error"] or line["skipped"])} == {"default"}
     assert "segan: s3://corpus/in/text.wav: not a readable audio file" in result.stderr
     summary = re.search(
-        r"^segan: (\d+) enhanced \(.+\), (\d+) skipped because their output exists, 2 failed$", result.stderr, re.M
+        r"^segan: (\d+) enhanced \(.+\), (\d+) skipped \(output exists\), 2 failed$", result.stderr, re.M
     )
     n_enhanced, n_skipped = map(int, summary.groups())
     assert n_enhanced + n_skipped == N

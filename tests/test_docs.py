@@ -133,15 +133,14 @@ def test_the_install_command_of_the_readme_enhances_a_sample():
 def test_the_presets_are_described_as_they_are():
     page = read(DOCS / "architecture.md")
     rows = re.findall(r"^\| `(segan[\w-]*)` \|.*\| ([\d.]+) M \| ([\d.]+) G \| (\d+|segment) \|$", page, re.MULTILINE)
-    costs = json.loads((ROOT / "segan_cli" / "config" / "costs.json").read_text())["presets"]
     assert rows == [
         (
             name,
-            f"{cost['parameters'] / 1e6:.2f}",
-            f"{cost['macs_per_second'] / 1e9:.2f}",
-            str(cost["receptive_field"] or "segment"),
+            f"{model.generator_weights / 1e6:.2f}",
+            f"{model.macs_per_second / 1e9:.2f}",
+            str(model.generator.receptive_field() or "segment"),
         )
-        for name, cost in costs.items()
+        for name, model in PRESETS.items()
     ]
 
 

@@ -220,7 +220,7 @@ def test_rates_channels_and_lengths_are_unified_and_reported(pairs):
     cut = pairs / "noisy" / "u0.wav"
     cut.write_bytes(cut.read_bytes()[:-1_000])
     (line,) = set(run(pairs).inputs["skipped"]) - set(inputs["skipped"])
-    assert line.startswith(f"{cut}: cut short")
+    assert line.startswith(f"{cut}: truncated")
     assert "segan enhance" not in line
     for row, other in zip(result.cases, before.cases, strict=False):
         assert row.scores["noisy"] == pytest.approx(other.scores["noisy"], abs=0.02)
@@ -557,7 +557,7 @@ def test_a_report_goes_to_every_format(pairs):
     assert f"| noisy | {report['summary']['noisy']['stoi']['mean']:.3f} [" in page
 
 
-def test_a_file_whose_name_is_that_of_several_recordings_is_used_for_none(pairs):
+def test_an_ambiguous_file_name_is_not_matched(pairs):
     for side in ("noisy", "clean"):
         for folder in "ab":
             (pairs / "set" / side / folder).mkdir(parents=True)

@@ -169,7 +169,11 @@ def test_the_time_code_of_an_excerpt_is_moved_to_its_start(tmp_path):
         (("--start", "1:60:00"), 2, "1:60:00; give seconds"),
         (("--duration", "0"), 2, "the excerpt is empty"),
         (("--duration", "1", "--plot", "p.png"), 2, "--plot shows whole recordings"),
-        (("--start", "1", "-o", "part.mp4"), 1, "part.mp4: pictures cannot be cut; add --format wav"),
+        (
+            ("--start", "1", "-o", "part.mp4"),
+            1,
+            "part.mp4: an excerpt of a video can only be written as audio; add --format wav",
+        ),
     ],
 )
 def test_an_excerpt_beyond_the_end_is_refused_in_one_line(tmp_path, monkeypatch, arguments, code, says):

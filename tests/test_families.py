@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import hiss, voice
+from counting import macs_per_second, weights
 
 from segan_cli import Enhancer
 from segan_cli.backends.onnx import OnnxNetwork
@@ -20,7 +21,6 @@ from segan_cli.config.recipe import load_recipe, recipe_for
 from segan_cli.config.schema import from_dict, to_dict
 from segan_cli.errors import ConfigError
 from segan_cli.networks.checkpoint import load_model
-from segan_cli.networks.summary import macs_per_second, weights
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 SMALL = (

@@ -176,7 +176,7 @@ def test_sound_that_a_container_cannot_hold_gets_its_default_codec(path, tmp_pat
     ffmpeg(path, "-i", tmp_path / "sound.wav", *PICTURE, *made)
     result = segan("enhance", tmp_path / "in.mkv", "-o", tmp_path / "out.mp4", PATH=path)
     assert result.returncode == 0, result.stderr
-    assert ".mp4 files cannot hold wmav2 sound; it is written in their default codec" in result.stderr
+    assert ".mp4 files cannot contain wmav2 audio; it is written in their default codec" in result.stderr
     copied = ffmpeg(path, "-i", tmp_path / "out.mp4", "-map", "0:a", "-c", "copy", "-f", "framecrc", "-")
     assert b"#codec_id 0: aac" in copied
 
@@ -201,7 +201,7 @@ def test_a_damaged_video_leaves_no_output(path, tmp_path):
     assert not list(tmp_path.glob("*out*"))
 
 
-def test_ffmpeg_ends_when_what_it_is_to_write_cannot_be_had(path, tmp_path, monkeypatch):
+def test_ffmpeg_is_stopped_when_its_input_fails(path, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", path)
     monkeypatch.setattr(subprocess.Popen, "wait", partialmethod(subprocess.Popen.wait, timeout=20.0))
     samples = ["-f", "f32le", "-ar", "16000", "-ac", "1", "-i", "pipe:0", str(tmp_path / "out.mp3")]

@@ -1,4 +1,4 @@
-"""The illnesses are named when they are there, on trainings that have them, and not when they are not."""
+"""Failure modes are reported in training runs that have them, and not in others."""
 
 import json
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from segan_cli.config.training import AdversarialConfig
 from segan_cli.training.adversary import Adversary, discriminator_stats
-from segan_cli.training.checkup import diversity
+from segan_cli.training.diagnostics import diversity
 from segan_cli.training.health import HISTORY_STEPS, Health
 
 

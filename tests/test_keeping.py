@@ -1,4 +1,4 @@
-"""What lies beside the sound is kept, or said to be lost: tags, covers, chapters, time codes, layouts, bit rates."""
+"""Metadata is kept, or its loss is reported: tags, covers, chapters, time codes, layouts, bit rates."""
 
 import json
 import struct
@@ -232,7 +232,7 @@ def test_a_wav_whose_size_was_never_written_is_not_copied_as_a_chunk(tmp_path):
     data = whole.index(b"data") + 4
     (tmp_path / "in.wav").write_bytes(whole[:4] + bytes(4) + whole[8:data] + bytes(4) + whole[data + 4 :])
     assert enhanced(tmp_path / "in.wav", tmp_path / "out.wav") == [
-        "its header was never completed; it is read to its end"
+        "its header was never completed; the file is read to its end"
     ]
     assert found(tmp_path / "out.wav").keys() == {b"fmt ", b"data", *BESIDE}
 

@@ -144,7 +144,7 @@ def test_recordings_of_a_training_never_move_to_validation(tmp_path):
     for name in held(first, "noise", 1)[2]:
         Path(name).unlink()
     soundfile.write(tmp_path / "noise" / "new.wav", hiss(1.0, seed=90), 16_000)
-    with pytest.raises(CorpusError, match="none of this run's noise for validation are in its data any more"):
+    with pytest.raises(CorpusError, match="the data no longer contains any of the noise that this run validates on"):
         open_all(tmp_path, load_split(tmp_path / "split.json"), **data)
     for path in [*(tmp_path / "noise").rglob("*.wav")][1:]:
         path.unlink()
@@ -499,5 +499,5 @@ def test_float_files_beyond_full_scale_are_left_out(tmp_path):
 
 def test_a_split_whose_speakers_are_gone_is_an_error(tmp_path):
     plain(tmp_path / "corpus")
-    with pytest.raises(CorpusError, match="speakers for validation are in its data"):
+    with pytest.raises(CorpusError, match="the data no longer contains any of the speakers that this run validates on"):
         open_all(tmp_path, {"speakers": frozenset({"gone"})}, speech=[tmp_path / "corpus"])

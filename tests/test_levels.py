@@ -69,7 +69,7 @@ def test_a_peak_is_turned_down_with_the_sound_around_it_and_no_more():
     np.testing.assert_array_equal(gain[0, 8_000 + 800 :], 1)
     assert 20 * np.log10(gain[0, 8_000 + 240]) == pytest.approx(-6.02 + 200 * 240 / RATE_HZ, abs=1)  # 200 dB a second
     assert np.abs(np.diff(20 * np.log10(gain[0]))).max() < 0.25
-    assert warnings[0].startswith("1 sample above full scale, by 6.0 dB at most: limited")
+    assert warnings[0].startswith("1 sample above full scale (by up to 6.0 dB): limited")
 
 
 @pytest.mark.parametrize("clip", ["limit", "scale", "clip"])
@@ -86,7 +86,7 @@ def test_scaling_turns_down_the_whole_recording_and_clipping_only_what_is_over()
     n_over = int((np.abs(sound) > 1).sum())
     scaled, (line,) = through(sound, "scale")
     np.testing.assert_allclose(scaled, sound / np.abs(sound).max(), atol=1e-6)
-    assert line.startswith(f"{n_over} samples above full scale, by 12.0 dB at most: the whole recording is turned down")
+    assert line.startswith(f"{n_over} samples above full scale (by up to 12.0 dB): the whole recording is turned down")
     clipped, (line,) = through(sound, "clip")
     np.testing.assert_array_equal(clipped, np.clip(sound, -1, 1))
     assert "cut off" in line
@@ -140,7 +140,7 @@ def test_the_command_limits_peaks_and_reports_it(tmp_path):
     arguments = ("enhance", tmp_path / "in.wav", "--strength", 0, "--subtype", "pcm16", "--json")
     result = segan(*arguments, "-o", tmp_path / "out.wav")
     (line,) = json.loads(result.stdout)["warnings"]
-    assert line.startswith(f"{int((np.abs(hot()) > 1).sum())} samples above full scale, by 12.0 dB at most: limited")
+    assert line.startswith(f"{int((np.abs(hot()) > 1).sum())} samples above full scale (by up to 12.0 dB): limited")
     assert f"segan: {tmp_path / 'in.wav'}: {line}" in result.stderr
     limited = soundfile.read(tmp_path / "out.wav")[0]
     assert (np.abs(limited) > 0.9999).sum() < 200  # peaks touch full scale, and are not flat there

@@ -237,9 +237,9 @@ def test_a_signal_ends_the_command_with_what_was_done(sounds, model, monkeypatch
     sounds.blocks, sounds.ends = blocks(), False
     if number == signal.SIGINT:
         result = live("--model", model)
-        assert (result.exit_code, result.stderr.splitlines()[-1]) == (0, "2.0 s of sound; nothing was lost")
+        assert (result.exit_code, result.stderr.splitlines()[-1]) == (0, "2.0 s of audio; nothing was lost")
     else:
-        with pytest.raises(StoppedError, match=r"^stopped after 2\.0 s of sound; nothing was lost$") as caught:
+        with pytest.raises(StoppedError, match=r"^stopped after 2\.0 s of audio; nothing was lost$") as caught:
             live("--model", model)
         assert caught.value.signal_number == number
 

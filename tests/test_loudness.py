@@ -1,5 +1,7 @@
 """Loudness and peak of outputs: the values of ITU-R BS.1770-4, in one piece and in blocks."""
 
+from pathlib import Path
+
 import numpy as np
 import pyloudnorm
 import pytest
@@ -89,6 +91,33 @@ def test_peaks_near_half_the_rate_are_limited():
     noise = (0.3 * np.random.default_rng(0).standard_normal((1, 96_000))).astype("f4")
     scaled, _ = normalised(noise, -9, 48_000)
     assert 20 * np.log10(np.abs(resample_poly(scaled, 16, 1, axis=-1)).max()) < -1
+
+
+@pytest.mark.parametrize(
+    "sound", [0.99 * np.sin(np.arange(4_800) * 0.06), np.where(np.arange(48_000) % 12_000 == 99, 1e-3, 0.0)]
+)
+def test_a_recording_whose_loudness_cannot_be_measured_keeps_its_level(sound):
+    """Less than a block of the standard, and single samples, whose blocks are below the absolute gate."""
+    sound = sound.astype(np.float32)[None]
+    kept, (line,) = normalised(sound, -16, 16_000)
+    np.testing.assert_array_equal(kept, sound)
+    assert line == "its loudness cannot be measured, so its level is unchanged"
+
+
+def test_the_gain_before_the_limiter_is_bounded():
+    sound = np.zeros((1, 48_000), np.float32)
+    sound[0, 10_000:10_004] = 0.99
+    scaled, (line,) = normalised(sound, 0, 16_000)
+    assert -4 < 20 * np.log10(np.abs(scaled).max()) < -1
+    assert line.endswith("instead of 0: its peaks do not allow more")
+
+
+def test_a_loudness_below_8_khz_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("low.wav", hiss(1.0, 4_000), 4_000)
+    result = segan("enhance", "low.wav", "-o", "out.wav", "--loudness", "-16")
+    assert complaint(result) == "segan: low.wav: --loudness needs a rate of at least 8000 Hz, not 4000"
+    assert not Path("out.wav").exists()
 
 
 def test_silence_stays_silence():

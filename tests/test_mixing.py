@@ -34,7 +34,7 @@ EVERYTHING = MixingConfig(
 
 
 def impulse(seconds=0.3, seed=0, delay=100):
-    """A room response: silence, a direct sound, a decaying tail."""
+    """A room impulse response: silence, a direct sound, a decaying tail."""
     rng = np.random.default_rng(seed)
     tail = 0.05 * rng.standard_normal(int(seconds * RATE)) * np.exp(-np.arange(int(seconds * RATE)) / 1500)
     tail[0] = 1.0

@@ -6,6 +6,8 @@ import math
 import numpy as np
 import pytest
 import torch
+from counting import macs_per_second, parameters
+from counting import weights as weights_of
 
 from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
 from segan_cli.config.model import ModelConfig
@@ -15,8 +17,6 @@ from segan_cli.errors import ConfigError
 from segan_cli.networks.convolutional import ConvolutionalDiscriminator, ConvolutionalGenerator
 from segan_cli.networks.families import build_generator
 from segan_cli.networks.layers import HighPass, VirtualBatchNorm, level_gain, phase_shuffle
-from segan_cli.networks.summary import macs_per_second, parameters
-from segan_cli.networks.summary import weights as weights_of
 
 CLASSICAL = [name for name, model in PRESETS.items() if model.generator.family == "convolutional"]
 TINY = ConvolutionalConfig((4, 8, 8), (2, 4, 2), (1, 1, 3), 5, latent_channels=3)
@@ -201,7 +201,9 @@ def test_skips_join_by_sum_or_with_learned_weights():
         torch.testing.assert_close(generator(x, None), fixed(x, None))  # the weights start at 1
         with torch.no_grad():
             generator.skip_weights[0].zero_()
-            generator.encoder[1].weight.zero_()  # the thought vector is cut off too: nothing hears the input
+            generator.encoder[
+                1
+            ].weight.zero_()  # without the thought vector, too, the output does not depend on the input
         torch.testing.assert_close(generator(x, None), generator(2 * x, None))
         assert not torch.equal(fixed(x, None), fixed(2 * x, None))
     assert fixed.decoder[1].in_channels == 4
@@ -235,7 +237,7 @@ def test_without_skips_costs_are_those_of_the_narrower_decoder():
     decoder = ((8 + 3) * 4 * 5 + 2 * 4) + (4 * 1 * 5 + 1)  # the last layer takes 4 channels, 8 with concatenated skips
     assert weights_of(model)[0] == encoder + decoder == sum(layer.weights for layer in costs)
     macs = 32 * 1 * 4 * 5 + 8 * 4 * 8 * 5 + 8 * (8 + 3) * 4 * 5 + 32 * 4 * 1 * 5  # outputs x inputs x channels x taps
-    assert macs_per_second(model) == macs * 16_000 / 32 == sum(layer.macs for layer in costs) * 500
+    assert macs_per_second(model) == macs * 16_000 / 32 == model.macs_per_second
 
 
 def test_the_high_pass_filter_halves_its_cutoff_and_keeps_what_is_above():

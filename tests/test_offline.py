@@ -67,7 +67,7 @@ def test_only_ffmpeg_and_workers_are_started(tmp_path):
     connections, _, started = traced(command("enhance", "in.wav", "in.m4a", "-o", "out", "-m", "m.onnx"), tmp_path)
     assert connections == []
     assert set(started) == {sys.executable, ffmpeg}
-    assert started.count(sys.executable) == 3  # segan, the test of the model, and the witness of the batch
+    assert started.count(sys.executable) == 3  # segan, the test of the model, and the reporter of the batch
 
 
 @pytest.mark.usefixtures("noisy")

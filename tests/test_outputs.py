@@ -107,6 +107,31 @@ def test_names_of_a_list_stay_in_the_output_folder():
         make_plan([], as_path("memory://out"), None, None, read_names(b"https://h/..%2f..%2fx.wav"), slash=True)
 
 
+@pytest.mark.parametrize(
+    ("words", "made"),
+    [
+        ("a.wav -o new/deep/x.mp3 --rate 5000", None),
+        ("a.wav -o new/deep/ --format mp3 --rate 5000", None),
+        ("a.wav hard.wav -o new/deep/ --format mp3 --rate 5000", None),
+        ("a.wav -o there/deep/x.mp3 --rate 5000", "there"),
+        ("a.wav -o new/x.wav", "new"),
+    ],
+)
+def test_new_folders_are_removed_if_nothing_is_written_to_them(place, words, made):
+    Path("there").mkdir()
+    assert segan("enhance", *words.split()).returncode == (made != "new")
+    assert Path("new").exists() == (made == "new")
+    assert [*Path("there").iterdir()] == []
+
+
+def test_warnings_about_standard_input_name_it(place):
+    content = Path("a.wav").read_bytes()
+    noted = content[:-44] + b"\x81" * 44
+    Path("in.wav").write_bytes(noted[:40] + (len(content) - 88).to_bytes(4, "little") + noted[44:])
+    result = shell("SEGAN enhance - -o out.wav < in.wav")
+    assert result.stderr.splitlines()[-1].startswith("segan: standard input: its header specifies ")
+
+
 def test_a_refused_name_does_not_stop_the_others(place):
     """And all are reported: on standard error, as JSON and in the file of outcomes."""
     Path("list.txt").write_text(f"{place}/a.wav\n{place}/hard.wav/..\n")
@@ -117,7 +142,7 @@ def test_a_refused_name_does_not_stop_the_others(place):
     assert dry.stderr == f"segan: {why}\nsegan: 1 recording, 1 refused; nothing was enhanced (--dry-run)\n"
     result = segan(*enhance)
     assert result.returncode == 1
-    assert result.stderr == f"segan: {why}\nsegan: 1 enhanced (0.2 s of sound), 1 failed\n"
+    assert result.stderr == f"segan: {why}\nsegan: 1 enhanced (0.2 s of audio), 1 failed\n"
     assert Path("o.jsonl").read_text() == result.stdout
     assert [(one["target"], one["error"]) for one in map(json.loads, result.stdout.splitlines())] == [
         ("", why), ("out/a.wav", None)
@@ -147,16 +172,16 @@ def test_a_url_of_no_absolute_path_is_refused(name):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("a.wav -o b.wav --outcomes soft.jsonl", "soft.jsonl: is the input itself; name another output"),
-        ("a.wav -o b.wav -y --residual hard.wav", "hard.wav: is the input itself; name another output"),
-        ("--files-from list.jsonl -o o/ --outcomes list.jsonl", "list.jsonl: is the list itself; name another output"),
-        ("--files-from list.wav -o list.wav -y", "list.wav: is the list itself; name another output"),
-        ("a.wav -o b.wav -m m.onnx --plot ./m.onnx -y", "m.onnx: is the model itself; name another output"),
+        ("a.wav -o b.wav --outcomes soft.jsonl", "soft.jsonl: is the input itself; give another output"),
+        ("a.wav -o b.wav -y --residual hard.wav", "hard.wav: is the input itself; give another output"),
+        ("--files-from list.jsonl -o o/ --outcomes list.jsonl", "list.jsonl: is the list itself; give another output"),
+        ("--files-from list.wav -o list.wav -y", "list.wav: is the list itself; give another output"),
+        ("a.wav -o b.wav -m m.onnx --plot ./m.onnx -y", "m.onnx: is the model itself; give another output"),
         ("a.wav -o b.wav --plot p --residual p", "p: both --residual and --plot would be written to this file"),
-        ("- -o a.wav -y < hard.wav", "a.wav: is the input itself; name another output"),
-        ("a.wav -o - >> a.wav", "standard output: is the input itself; name another output"),
-        ("a.wav -o b.wav --json >> a.wav", "standard output: is the input itself; name another output"),
-        ("a.wav -o b.wav --dry-run >> hard.wav", "standard output: is the input itself; name another output"),
+        ("- -o a.wav -y < hard.wav", "a.wav: is the input itself; give another output"),
+        ("a.wav -o - >> a.wav", "standard output: is the input itself; give another output"),
+        ("a.wav -o b.wav --json >> a.wav", "standard output: is the input itself; give another output"),
+        ("a.wav -o b.wav --dry-run >> hard.wav", "standard output: is the input itself; give another output"),
     ],
 )  # fmt: skip
 def test_enhance_never_overwrites_its_inputs(place, arguments, says):
@@ -170,13 +195,13 @@ def test_enhance_never_overwrites_its_inputs(place, arguments, says):
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ("--noisy n --clean c --csv n/a.wav", "n/a.wav: is one of the recordings; name another output"),
-        ("--noisy n --clean c --html n/alone.wav", "n/alone.wav: is one of the recordings; name another output"),
-        ("--noisy n --clean c --csv log_testset.txt", "log_testset.txt: is one of the tables; name another output"),
-        ("--noisy n --clean c --enhanced e --csv e/a.wav", "e/a.wav: is one of the recordings; name another output"),
-        ("--data pairs.csv --markdown pairs.csv", "pairs.csv: is the manifest itself; name another output"),
-        ("--data pairs.csv --cache c/a.wav", "c/a.wav: is one of the recordings; name another output"),
-        ("--data pairs.csv -m M=m.onnx --csv m.onnx", "m.onnx: is the model itself; name another output"),
+        ("--noisy n --clean c --csv n/a.wav", "n/a.wav: is one of the recordings; give another output"),
+        ("--noisy n --clean c --html n/alone.wav", "n/alone.wav: is one of the recordings; give another output"),
+        ("--noisy n --clean c --csv log_testset.txt", "log_testset.txt: is one of the tables; give another output"),
+        ("--noisy n --clean c --enhanced e --csv e/a.wav", "e/a.wav: is one of the recordings; give another output"),
+        ("--data pairs.csv --markdown pairs.csv", "pairs.csv: is the manifest itself; give another output"),
+        ("--data pairs.csv --cache c/a.wav", "c/a.wav: is one of the recordings; give another output"),
+        ("--data pairs.csv -m M=m.onnx --csv m.onnx", "m.onnx: is the model itself; give another output"),
         ("--data pairs.csv --csv x --html ./x", "x: both --csv and --html would be written to this file"),
     ],
 )
@@ -196,7 +221,7 @@ def test_export_never_overwrites_its_model(place):
     Path("m.safetensors").write_bytes(bytes(8) + b"{}")
     Path("n.onnx").hardlink_to("m.safetensors")
     result = segan("export", "m.safetensors", "-o", "n.onnx", "-y")
-    assert (result.returncode, result.stderr) == (2, "segan: n.onnx: is the model itself; name another output\n")
+    assert (result.returncode, result.stderr) == (2, "segan: n.onnx: is the model itself; give another output\n")
     assert Path("m.safetensors").read_bytes() == bytes(8) + b"{}"
 
 
@@ -234,7 +259,7 @@ def test_an_incomplete_last_outcome_is_removed_before_the_next(tmp_path, before,
 def test_a_file_that_holds_no_outcomes_is_not_appended_to(tmp_path, content):
     (tmp_path / "o.jsonl").write_text(content)
     with (
-        pytest.raises(OutputError, match=r"o\.jsonl: its last line is not an outcome; name another file"),
+        pytest.raises(OutputError, match=r"o\.jsonl: its last line is not an outcome; give another file"),
         open_outcomes(tmp_path / "o.jsonl", force=False),
     ):
         pass
@@ -250,7 +275,7 @@ def test_outcomes_on_a_full_disk_stay_whole_lines(tmp_path):
         with open_outcomes(path, force=False) as record:
             record(OUTCOME)
             resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, limits[1]))
-            with pytest.raises(OutputError, match=r"o\.jsonl: cannot be written \(the file would be larger"):
+            with pytest.raises(OutputError, match=r"o\.jsonl: cannot be written \(the file would exceed"):
                 record(OUTCOME)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -331,7 +356,7 @@ def test_jobs_are_limited_by_the_number_of_open_files(place):
         Path(f"r{i}.wav").write_bytes(Path("a.wav").read_bytes())
     first, last = shell("ulimit -n 90; SEGAN enhance r?.wav -o out --jobs 1000").stderr.splitlines()
     assert first == "segan: 4 at a time instead of 6, because only 90 files may be open (ulimit -n)"
-    assert last == "6 enhanced (1.2 s of sound)"
+    assert last == "6 enhanced (1.2 s of audio)"
 
 
 def test_results_of_an_earlier_run_are_skipped_and_counted(place):
@@ -355,7 +380,7 @@ def test_results_of_an_earlier_run_are_skipped_and_counted(place):
 def test_random_commands_write_only_their_outputs():
     arguments = [sys.executable, TESTS / "stress_outputs.py", "40", "7"]
     result = subprocess.run(arguments, capture_output=True, text=True, check=False, env=alone())
-    assert result.stdout.splitlines()[-1] == "40 commands, 0 of which did what they must not", result.stdout
+    assert result.stdout.splitlines()[-1] == "40 commands, 0 of which violated a rule", result.stdout
 
 
 @pytest.mark.parametrize(

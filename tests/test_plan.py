@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 
 import pytest
 
@@ -69,7 +70,7 @@ def test_plots_residuals_and_lists_never_share_a_file_with_recordings(tree):
     for names in (["in/a.wav"], ["out.wav"], ["p.png", "./p.png"], ["in/deep/../a.wav"]):
         with pytest.raises(SameFileError, match=r"input itself|would be written to this file"):
             check_paths(jobs, [Use(Path(name), f"--{i}", written=True) for i, name in enumerate(names)])
-    with pytest.raises(SameFileError, match=r"^out.wav: is the list itself; name another output$"):
+    with pytest.raises(SameFileError, match=r"^out.wav: is the list itself; give another output$"):
         check_paths(jobs, [Use(Path("./out.wav"), "list")])
 
 
@@ -97,8 +98,8 @@ def test_globs_and_lists_are_expanded(tree):
         (["missing.wav"], "out.wav", None, None, "no such file"),
         (["in/deep/c.flac"], "out.wav", None, None, "no such file; did you mean in/deep/b.flac?"),
         (["in/*.mp3"], "out", None, None, "nothing matches"),
-        (["in"], "out.wav", None, None, "cannot hold a folder"),
-        (["in/a.wav", "one.mp4"], "out.wav", None, None, "cannot hold several"),
+        (["in"], "out.wav", None, None, "cannot contain a folder"),
+        (["in/a.wav", "one.mp4"], "out.wav", None, None, "cannot contain several"),
         (["-"], None, "-clean", None, "standard input has no name"),
         (["in/.hidden/none"], "out", None, None, "contains no recordings"),
         (["in"], "-", None, None, "takes one recording"),
@@ -159,6 +160,38 @@ def test_files_are_listed_once_if_there_is_no_conflict(tmp_path, capfd):
     assert len(listings) == 1
     with pytest.raises(SameFileError, match="is standard output itself"):
         check_uses(lambda: [*uses(), Use(Path("/dev/fd/1"), "out", written=True)])
+
+
+def test_a_file_under_an_overlay_is_recognised(tmp_path, monkeypatch):
+    """Where it has another device, but its inode, size and times."""
+    for name in ("in", "over", "other"):
+        (tmp_path / name).write_text(name)
+    real = os.stat
+
+    def stat(path, **options):
+        status = real(tmp_path / "in" if path == tmp_path / "over" else path, **options)
+        fields = {name: getattr(status, name) for name in dir(status) if name.startswith("st_")}
+        return SimpleNamespace(**fields | {"st_dev": status.st_dev + (path == tmp_path / "over")})
+
+    monkeypatch.setattr("segan_cli.storage.same_file.os.stat", stat)
+    read = Use(tmp_path / "in", "input")
+    check_uses(lambda: [read, Use(tmp_path / "other", "in", written=True)])
+    with pytest.raises(SameFileError, match="over: is the input itself; give another output"):
+        check_uses(lambda: [read, Use(tmp_path / "over", "in", written=True)])
+
+
+def test_two_new_files_in_a_folder_that_is_mounted_twice_are_one(tmp_path, monkeypatch):
+    for name in ("a", "b", "c"):
+        (tmp_path / name).mkdir()
+    real = os.stat
+    twice = {str(tmp_path / "b"): tmp_path / "a"}
+    monkeypatch.setattr(
+        "segan_cli.storage.same_file.os.stat", lambda path, **options: real(twice.get(str(path), path), **options)
+    )
+    uses = [Use(tmp_path / name / "x.wav", f"--{name}", written=True) for name in ("a", "b", "c")]
+    check_uses(lambda: uses[::2])
+    with pytest.raises(SameFileError, match=r"x\.wav: both --a and --b would be written to this file"):
+        check_uses(lambda: uses)
 
 
 def test_names_with_equal_hashes_are_no_conflict(tree, monkeypatch):

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soundfile
+import torch
 from commands import complaint, segan
 from conftest import hiss, voice
 from hypothesis import given, settings
@@ -18,10 +19,14 @@ from scipy.signal import butter, sosfiltfilt
 from segan_cli import Enhancer
 from segan_cli.audio.meter import LevelMeter
 from segan_cli.cli.outcomes import describe
+from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
+from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement import plot
-from segan_cli.enhancement.linked_channels import downmix_mid, stft
+from segan_cli.enhancement.linked_channels import downmix_mid, have_different_sources, stft
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, ConfigError, OutputError
+from segan_cli.networks.checkpoint import Model, save_model
+from segan_cli.networks.families import build_generator
 
 
 def stereo(seconds, rate_hz=16_000, delay=7, gain=0.5):
@@ -168,6 +173,43 @@ def test_channels_that_cancel_each_other_are_enhanced_all_the_same(enhancer):
     np.testing.assert_allclose(both[:, 0], -both[:, 1], atol=1e-5)
     expected = enhancer.enhance(left, 16_000)
     assert decibels(both[:, 0] - expected, expected) < -25
+
+
+@pytest.mark.parametrize("model", ["segan-spectral", "segan-gated"])
+@pytest.mark.parametrize("gain", [1.0, 0.05])
+def test_channels_with_different_sources_are_enhanced_on_their_own(model, gain):
+    enhancer = Enhancer(model)
+    sources = np.stack((gain * voice(3.0, seed=1), voice(3.0, seed=2), hiss(3.0, level=0.2)))
+    together = enhancer.enhance(sources, 16_000)
+    for source, enhanced in zip(sources, together, strict=True):
+        np.testing.assert_allclose(enhanced, enhancer.enhance(source, 16_000), atol=1e-6)
+
+
+def test_segments_are_linked_if_two_channels_are_correlated():
+    rng = np.random.default_rng(0)
+    a, b, c = rng.standard_normal((3, 16_384)).astype(np.float32)
+    pairs = [(a, b), (a, 0.001 * b), (a, 0 * b), (0 * a, 0 * b), (a + 0.6 * b, b), (a + 0.25 * b, b), (a - 0.6 * b, b)]
+    separate = have_different_sources(np.stack([np.stack(pair) for pair in pairs]))
+    np.testing.assert_array_equal(separate, [True, True, False, False, False, True, False])
+    assert have_different_sources(np.stack((a, b, c))[None])
+    assert not have_different_sources(np.stack((a, b, c, 2 * a + c))[None])
+    lags = (-60, -48, 40, 48, 60)
+    late = have_different_sources(np.stack([np.stack((a, np.roll(b + 0.5 * a, lag))) for lag in lags]))
+    np.testing.assert_array_equal(late, [True, False, False, False, True])
+
+
+def test_the_latents_of_a_segment_do_not_depend_on_how_its_channels_are_enhanced(tmp_path):
+    torch.manual_seed(0)
+    config = ModelConfig(
+        "m", ConvolutionalConfig((4, 8), (2, 4), (1, 1), 5, 3), ConvolutionalDiscriminatorConfig((4,), (4,), 5),
+        segment_length=1_024, hop=512,
+    )  # fmt: skip
+    save_model(tmp_path / "m.safetensors", Model(build_generator(config.generator).eval(), config, {}))
+    enhancer = Enhancer(tmp_path / "m.safetensors", device="cpu")
+    left, right = np.random.default_rng(0).standard_normal((2, 4_096)).astype(np.float32)
+    right[:2_048] = left[:2_048]  # linked first, then on their own
+    both = enhancer.enhance(np.stack((left, right)), 16_000)
+    np.testing.assert_allclose(both[0, 2_800:], enhancer.enhance(left, 16_000)[2_800:], atol=1e-6)
 
 
 def test_equal_channels_are_enhanced_as_one_is(enhancer):

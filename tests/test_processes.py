@@ -72,7 +72,7 @@ def gradients(processes, folder):
         found[name] = {
             "generator": torch.cat([p.grad.flatten() for p in state.generator.parameters()]),
             "adversarial_gradient": report.get("adversarial_gradient", 0.0),
-            "replayed": state.replay.kept,
+            "replayed": state.replay.examples,
         }
         if game.get("weight", 1.0):
             found[name]["discriminator"] = torch.cat([p.grad.flatten() for p in state.discriminator.parameters()])

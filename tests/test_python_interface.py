@@ -42,6 +42,20 @@ def test_a_file_and_its_samples_give_the_same(enhancer, noisy):
     np.testing.assert_allclose(mono, enhancer(array[:, 1], 16_000), atol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("samples", "hint"),
+    [
+        (np.zeros(100, np.int16), "divide them by 32768"),
+        ([0, 1, 2], "divide them by the full scale of their encoding, such as 32768 for 16 bits"),
+        (np.zeros(100, np.uint8), "give floats whose full scale is 1"),
+        (torch.zeros(100, dtype=torch.bfloat16), r"not an array of samples; give float32 \[n\] or \[channels, n\]"),
+    ],
+)
+def test_samples_of_other_types_are_refused_with_what_to_do(enhancer, samples, hint):
+    with pytest.raises(AudioError, match=f"{hint}$"):
+        enhancer(samples, 16_000)
+
+
 @pytest.mark.parametrize("convert", [list, torch.tensor, np.float64])
 def test_lists_and_tensors_are_accepted_as_samples(enhancer, convert):
     sound = (voice(0.3) + hiss(0.3)).astype(np.float32)
@@ -165,7 +179,7 @@ def test_errors_in_python_name_arguments_and_not_options(enhancer, noisy, tmp_pa
     assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
     with pytest.raises(TruncatedError, match=r"allow_truncated=True"):
         enhancer(noisy)
-    with pytest.warns(UserWarning, match="cut short"):
+    with pytest.warns(UserWarning, match="truncated"):
         enhancer.enhance_file(noisy, tmp_path / "clean.wav", allow_truncated=True)
     assert Enhancer(strength=np.float32(0.5)).settings.strength == 0.5
     with pytest.raises(ConfigError, match="backend 'onxx'; choose auto, torch, onnx"):

@@ -177,7 +177,7 @@ def test_a_truncated_remote_file_is_refused(memory):
     for name, content in {"cut.wav": wav()[:-700], "cut.flac": wav(90_000, "FLAC")[:-700]}.items():
         memory.pipe(f"/{name}", content)
         with (
-            pytest.raises(TruncatedError, match=f"memory://{name}: cut short"),
+            pytest.raises(TruncatedError, match=f"memory://{name}: truncated"),
             open_file(as_path(f"memory://{name}")) as file,
         ):
             list(file.blocks)
@@ -304,7 +304,7 @@ def test_the_commands_read_and_write_a_bucket(tmp_path, fs):
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
         "segan: s3://corpus/in/broken.wav: not a readable audio file (not audio, or damaged)",
-        "segan: 3 enhanced (3.0 s of sound), 1 failed",
+        "segan: 3 enhanced (3.0 s of audio), 1 failed",
     ]
     outcomes = [json.loads(line) for line in fs.cat("corpus/outcomes.jsonl").splitlines()]
     assert sorted(outcome["source"].rpartition("/")[2] for outcome in outcomes) == [

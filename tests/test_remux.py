@@ -1,4 +1,4 @@
-"""What a video or another container holds beside the sound that is enhanced: streams, tags, chapters, times."""
+"""What a video or another container has besides the enhanced audio is kept: streams, tags, chapters, times."""
 
 import os
 import re
@@ -65,7 +65,7 @@ def shape(path):
     return [(s.kind, s.language, s.tags.get("title"), s.flags) for s in probe_media(path).streams]
 
 
-ONE_ENHANCED = "only its first audio track is enhanced; 1 other kept unchanged"
+ONE_ENHANCED = "only its first audio track is enhanced; 1 other copied unchanged"
 
 
 def test_a_matroska_file_keeps_all_its_streams(tmp_path):
@@ -106,7 +106,7 @@ def test_streams_that_mp4_cannot_hold_are_named_in_one_line(tmp_path):
     source, target = make_matroska(tmp_path), tmp_path / "out.mp4"
     first, second = enhanced(source, target)
     assert first == ONE_ENHANCED
-    assert second == ("left out, because .mp4 files cannot hold it: attachment track 5 (font.ttf); tags (mood)")
+    assert second == ("omitted, because .mp4 files cannot contain it: attachment track 5 (font.ttf); tags (mood)")
     kinds = [stream.kind for stream in probe_media(target).streams]
     assert kinds == ["Video", "Audio", "Audio", "Subtitle", "Subtitle", "Data", "Video"]  # chapters, cover
     assert [stream.language for stream in probe_media(target).of("Subtitle")] == ["fre", "ger"]
@@ -116,7 +116,7 @@ def test_streams_that_mp4_cannot_hold_are_named_in_one_line(tmp_path):
 def test_video_that_a_container_cannot_hold_is_refused_in_one_line(tmp_path):
     source = make_matroska(tmp_path)
     line = complaint(segan("enhance", source, "-o", tmp_path / "out.webm"))
-    assert line == f"segan: {tmp_path}/out.webm: .webm files cannot hold mpeg4 video; name an .mkv file"
+    assert line == f"segan: {tmp_path}/out.webm: .webm files cannot contain mpeg4 video; give an .mkv file"
     assert not list(tmp_path.glob("*out*"))
 
 
@@ -124,7 +124,7 @@ def test_a_codec_that_a_container_cannot_hold_is_named(tmp_path):
     soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
     ffmpeg("-i", tmp_path / "s.wav", *PICTURE, "-c:a", "aac", "-c:v", "libvpx", tmp_path / "in.mkv")
     warnings = enhanced(tmp_path / "in.mkv", tmp_path / "out.webm")
-    assert warnings[0] == ".webm files cannot hold aac sound; it is written in their default codec"
+    assert warnings[0] == ".webm files cannot contain aac audio; it is written in their default codec"
     assert probe_media(tmp_path / "out.webm").of("Audio")[0].codec in ("opus", "vorbis")
 
 
@@ -150,7 +150,7 @@ def test_pictures_and_sound_can_be_read_in_other_containers(tmp_path, source, ta
     inputs = ("-f", "lavfi", "-i", "testsrc=duration=1:size=64x48:rate=25", "-i", tmp_path / "s.wav")
     ffmpeg(*inputs, "-pix_fmt", "yuv420p", "-c:v", CODECS[video], "-c:a", CODECS.get(before, before), tmp_path / source)
     warnings = enhanced(tmp_path / source, tmp_path / target)
-    message = f"{Path(target).suffix} files cannot hold {before} sound; it is written in their default codec"
+    message = f"{Path(target).suffix} files cannot contain {before} audio; it is written in their default codec"
     assert warnings == [message] * (before != after)
     assert {s.kind: s.codec for s in probe_media(tmp_path / target).streams} == {"Video": video, "Audio": after}
     pictures = ffmpeg("-i", tmp_path / target, "-map", "0:v", "-f", "framemd5", "-").splitlines()
@@ -162,7 +162,7 @@ def test_video_that_ffmpeg_would_write_but_not_read_is_refused(tmp_path, target)
     soundfile.write(tmp_path / "s.wav", voice(1.0), RATE)
     ffmpeg("-i", tmp_path / "s.wav", *PICTURE, "-c:a", "libopus", "-c:v", "libvpx", tmp_path / "in.webm")
     line = complaint(segan("enhance", tmp_path / "in.webm", "-o", tmp_path / target))
-    assert f"{target}: {target[3:]} files cannot hold vp8 video; name an .mkv file" in line
+    assert f"{target}: {target[3:]} files cannot contain vp8 video; give an .mkv file" in line
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ def test_a_truncated_video_is_refused(tmp_path, ending, video, sound, says):
     content = (tmp_path / f"in.{ending}").read_bytes()
     (tmp_path / f"cut.{ending}").write_bytes(content[: len(content) // 2])
     line = complaint(segan("enhance", tmp_path / f"cut.{ending}", "-o", tmp_path / "out.wav"))
-    assert "cut short" in line
+    assert "truncated" in line
     assert says in line or "Packet corrupt" in line  # if the cut is in a packet
     if says == "its header specifies":
         assert says in line
@@ -197,7 +197,7 @@ def test_an_avi_file_whose_second_part_is_truncated_is_refused(tmp_path):
     (tmp_path / "cut.avi").write_bytes(content + part[:-10])
     line = complaint(segan("enhance", tmp_path / "cut.avi", "-o", tmp_path / "out.wav"))
     n = len(content) + 112
-    assert f"cut short: its header specifies {n} bytes, but the file has {n - 10}" in line
+    assert f"truncated: its header specifies {n} bytes, but the file has {n - 10}" in line
 
 
 @pytest.mark.parametrize("ending", ["mkv", "mp4", "ts"])
@@ -208,7 +208,7 @@ def test_a_longer_second_track_is_no_reason_to_refuse_the_first(tmp_path, ending
     ffmpeg(*inputs, *[word for n in (0, 1, 2) for word in ("-map", n)], *codecs, tmp_path / f"in.{ending}")
     lines = enhanced(tmp_path / f"in.{ending}", tmp_path / f"out.{ending}")
     (first,) = [line for line in lines if "container" in line]
-    assert re.fullmatch(r"its container specifies [45]\.\d\d s, but its sound lasts 2\.\d\d s", first)
+    assert re.fullmatch(r"its container specifies [45]\.\d\d s, but its audio lasts 2\.\d\d s", first)
 
 
 @pytest.mark.parametrize("target", ["out.mkv", "out.wav"])
@@ -219,7 +219,7 @@ def test_sound_that_would_lose_sync_because_its_format_changes_is_refused(tmp_pa
     pictures = ("-f", "lavfi", "-i", "testsrc=duration=4:size=64x48:rate=25")
     ffmpeg(*pictures, "-i", tmp_path / "both.ac3", "-c:v", "mpeg4", "-c:a", "copy", tmp_path / "in.mkv")
     line = complaint(segan("enhance", tmp_path / "in.mkv", "-o", tmp_path / target))
-    assert "in.mkv: its sound changes to 48000 Hz, 5.1" in line
+    assert "in.mkv: its audio changes to 48000 Hz, 5.1" in line
     with open_file(tmp_path / "both.ac3") as source:
         assert abs(sum(block.shape[1] for block in source.blocks) - 192_000) < 5_000
     ffmpeg("-i", tmp_path / "in.mkv", "-c:v", "copy", "-ac", 1, "-ar", 48_000, tmp_path / "new.mkv")  # as advised
@@ -231,7 +231,7 @@ def test_pictures_that_go_on_after_the_sound_are_no_reason_to_refuse_a_video(tmp
     pictures = ("-f", "lavfi", "-i", "testsrc=duration=4:size=64x48:rate=25")
     ffmpeg("-i", tmp_path / "s.wav", *pictures, "-c:a", "mp2", "-c:v", "mpeg2video", tmp_path / "in.ts")
     (warning,) = enhanced(tmp_path / "in.ts", tmp_path / "out.ts")
-    assert re.fullmatch(r"its container specifies 4\.\d\d s, but its sound lasts 1\.\d\d s", warning)
+    assert re.fullmatch(r"its container specifies 4\.\d\d s, but its audio lasts 1\.\d\d s", warning)
 
 
 @pytest.mark.parametrize("target", ["out.flac", "out.mp3", "out.wav"])
@@ -342,4 +342,4 @@ def test_a_truncated_recording_with_a_cover_is_refused(tmp_path):
     ffmpeg("-i", tmp_path / "s.wav", *attach, "-c:a", "pcm_s16le", "-cluster_time_limit", 100, tmp_path / "in.mka")
     content = (tmp_path / "in.mka").read_bytes()
     (tmp_path / "cut.mka").write_bytes(content[: len(content) // 2])
-    assert "cut short" in complaint(segan("enhance", tmp_path / "cut.mka", "-o", tmp_path / "out.wav"))
+    assert "truncated" in complaint(segan("enhance", tmp_path / "cut.mka", "-o", tmp_path / "out.wav"))

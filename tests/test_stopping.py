@@ -1,4 +1,4 @@
-"""Signals at every time of a command's life: its exit code, one line, nothing left, no traceback."""
+"""Signals at any time during a command: its exit code, one line, no leftovers, no traceback."""
 
 import os
 import signal
@@ -88,7 +88,7 @@ def test_each_signal_has_its_exit_code_and_leaves_no_file(long, tmp_path, number
     running.send_signal(number)
     ended = running.end()
     assert ended.returncode == 128 + number
-    assert ended.stderr == "segan: stopped; unfinished outputs are removed\n"
+    assert ended.stderr == "segan: stopped; unfinished outputs were removed\n"
     assert list(tmp_path.iterdir()) == [long]
 
 
@@ -144,7 +144,7 @@ def test_a_stopped_evaluation_reports_it(tmp_path):
     running.send_signal(signal.SIGHUP)
     ended = running.end()
     assert ended.returncode == 128 + signal.SIGHUP
-    assert ended.stderr == "segan: stopped; unfinished outputs are removed\n"
+    assert ended.stderr == "segan: stopped; unfinished outputs were removed\n"
     assert not (tmp_path / "a.csv").exists()
 
 
@@ -169,7 +169,7 @@ def test_a_stop_is_reported_even_if_the_library_that_it_interrupts_fails():
         finally:
             raise RuntimeError("cannot release un-acquired lock")
 
-    with pytest.raises(StoppedError, match="unfinished outputs are removed"), listening(RaiseOnSignal()):
+    with pytest.raises(StoppedError, match="unfinished outputs were removed"), listening(RaiseOnSignal()):
         interrupted()
     with pytest.raises(RuntimeError, match="lock"), listening(RaiseOnSignal()):
         raise RuntimeError("cannot release un-acquired lock")

@@ -1,4 +1,4 @@
-"""Samples in streams of bytes: what is written is read, and what lies is refused in a line."""
+"""Audio in byte streams: what is written is read back, and inconsistent headers are refused in one line."""
 
 import contextlib
 import io

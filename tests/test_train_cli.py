@@ -290,7 +290,7 @@ validation at step 6: PESQ 1.600, STOI 0.900, SI-SDR 5.000 dB, best so far
 def test_the_lines_of_a_training_state_losses_health_and_scores(reporter, capsys):
     losses = {"l1": 0.01, "adversarial": 0.5, "discriminator": 0.25}
     health = {"d_real": 1.234, "d_real_accuracy": 0.75, "generator_gradient": 1_000.0}
-    reporter.on_checkup(2, losses | health, {"overfitting": "it overfits"})
+    reporter.on_diagnostics(2, losses | health, {"overfitting": "it overfits"})
     noisy = {"pesq_wb": 1.5, "stoi": 0.8, "si_sdr_db": None}
     worse = []
     for step, pesq, stoi, best in ((2, 1.4, 0.8, True), (4, 1.3, 0.9, False), (6, 1.6, 0.9, True)):
@@ -304,7 +304,7 @@ def test_the_lines_of_a_training_state_losses_health_and_scores(reporter, capsys
 def test_lines_are_wrapped_on_a_terminal(reporter, monkeypatch, capsys):
     monkeypatch.setattr("segan_cli.cli.training_reporter.stderr_console", SimpleNamespace(is_terminal=True))
     health = ("d_real_accuracy", "d_fake_accuracy", "d_held_out_accuracy", "z_effect")
-    reporter.on_checkup(1, dict.fromkeys(health, 0.5), {})
+    reporter.on_diagnostics(1, dict.fromkeys(health, 0.5), {})
     parts = ["accuracy on clean 50%, accuracy on enhanced 50%, on held-out pairs", "50%, effect of z 0.5"]
     assert capsys.readouterr().err == f"step 1:\n  health: {parts[0]}\n    {parts[1]}\n"
 

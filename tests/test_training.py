@@ -62,9 +62,9 @@ def fast(**changes):
 
 
 @pytest.fixture(autouse=True)
-def quick_checkup(monkeypatch):
-    """Few segments for the discriminator's accuracy, which tests/test_checkup.py measures."""
-    monkeypatch.setattr("segan_cli.training.checkup.ACCURACY_SEGMENTS", 4)
+def quick_diagnostics(monkeypatch):
+    """Few segments for the discriminator's accuracy, which tests/test_diagnostics.py measures."""
+    monkeypatch.setattr("segan_cli.training.diagnostics.ACCURACY_SEGMENTS", 4)
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def run_loop(state, source, validation, run, pool, callback, **options):
 
 
 class Silent:
-    """Nobody watches; stops after a step, if asked."""
+    """A callback that prints nothing and can stop after a step."""
 
     def __init__(self, until=None):
         self.until, self.step, self.scores, self.failure_modes, self.noisy = until, 0, {}, {}, {}
@@ -104,7 +104,7 @@ class Silent:
     def on_validation_start(self, step):
         pass
 
-    def on_checkup(self, step, metrics, failure_modes):
+    def on_diagnostics(self, step, metrics, failure_modes):
         self.failure_modes = failure_modes
 
     def on_validation(self, step, scores, noisy, best):
@@ -854,7 +854,7 @@ def test_a_killed_data_worker_is_one_line_with_a_remedy(source, tmp_path, monkey
         return draw(rng, length)
 
     monkeypatch.setattr(source, "draw", last_words)
-    with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match="prepares segments died"):
+    with ThreadPoolExecutor(1) as pool, pytest.raises(TrainingError, match="a data loading process died"):
         run_loop(state, source, [], tmp_path, pool, Silent(), workers=1)
 
 

@@ -449,7 +449,7 @@ def test_replayed_examples_of_the_first_step_enter_the_second_loss(batch):
         torch.cat((quality[:4], torch.tensor([0.1]), quality[4:], torch.tensor([0.6]))),
     )
     assert report["discriminator"] == pytest.approx(expected, rel=1e-4)
-    assert torch.equal(state.replay.kept[2], second.noisy[:1])  # a buffer of one has the latest
+    assert torch.equal(state.replay.examples[2], second.noisy[:1])  # a buffer of one has the latest
 
 
 @given(size=st.integers(1, 6), counts=st.lists(st.integers(1, 4), max_size=8), seed=st.integers(0, 99))

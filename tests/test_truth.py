@@ -1,4 +1,4 @@
-"""What a file holds is read, whatever its header says; what is missing is an error, and what disagrees is said."""
+"""All samples of a file are read, whatever its header says; missing ones are an error, contradictions a warning."""
 
 import contextlib
 import io
@@ -85,7 +85,7 @@ def test_a_truncated_file_is_refused_or_read_as_far_as_it_goes(ending, share, tm
     path = tmp_path / f"a.{ending}"
     content = whole(ending, 8.0)
     path.write_bytes(content[: int(share * len(content))])
-    with pytest.raises(AudioError, match="cut short"):
+    with pytest.raises(AudioError, match="truncated"):
         read(path)
     samples, notes = read(path, allow_truncated=True)
     assert notes
@@ -99,7 +99,7 @@ def test_joined_files_are_read_one_after_the_other(ending, tmp_path):
     once, _ = read(path)
     path.write_bytes(3 * whole(ending))
     samples, notes = read(path)
-    assert notes == ["holds 3 recordings, read one after the other"]
+    assert notes == ["contains 3 recordings, which are read one after the other"]
     np.testing.assert_allclose(samples, np.tile(once, (3, 1)), atol=2e-3)
 
 
@@ -131,7 +131,7 @@ def test_a_file_with_an_unfinished_header_is_read_to_its_end(ending, chunk, offs
     for number in numbers:
         path.write_bytes(content[:place] + number + content[place + len(number) :])
         samples, notes = read(path)
-        assert notes == ["its header was never completed; it is read to its end"], number
+        assert notes == ["its header was never completed; the file is read to its end"], number
         np.testing.assert_array_equal(samples[:N], expected)
 
 
@@ -155,7 +155,7 @@ def test_a_format_that_cannot_be_checked_is_refused(format, subtype, tmp_path):
 def test_a_format_that_cannot_be_checked_is_named_where_there_is_no_ffmpeg(tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "find_ffmpeg", lambda: None)
     soundfile.write(tmp_path / "a.snd", voice(1.0), 16_000, "PCM_16", format="AVR")
-    with pytest.raises(AudioError, match="AVR files cannot be checked for missing sound; convert it to WAV"):
+    with pytest.raises(AudioError, match="AVR files cannot be checked for missing audio; convert it to WAV"):
         read(tmp_path / "a.snd")
 
 
@@ -224,8 +224,7 @@ def test_every_frame_header_of_mpeg_audio_is_read_as_mutagen_reads_it():
         slot = 4 if layer == 1 else 1  # bytes
         size = (samples // 8 * theirs.bitrate // slot // theirs.sample_rate + theirs.padding) * slot
         side_info = XingHeader.get_offset(theirs) - 4 if layer == 3 else 0
-        version = {1: 3, 2: 2, 2.5: 0}[theirs.version]
-        kind = (version, layer, theirs.sample_rate, mono)
+        kind = (theirs.version, layer, theirs.sample_rate, mono)
         assert mpeg.frame_header(bytes(head)) == mpeg.Frame(size, samples, kind, side_info)
         n_frames += 1
     assert n_frames == n_expected
@@ -248,6 +247,24 @@ def test_the_frames_of_an_mp3_are_compared_with_its_header(stated, n, cut, missi
     recording = mpeg.MpegRecording(mpeg.frame_header(b"\xff\xfb\x90\x00"), stated, frames=n, cut=cut)
     part = mpeg.make_part(recording)
     assert (part.missing, part.note) == (missing, note)
+
+
+ID3_TAG = b"ID3\4\0\0\0\0\0\x14" + bytes(20)
+
+
+@pytest.mark.parametrize("ending", ["flac", "wav", "aiff", "mp3"])
+@pytest.mark.parametrize("n", [1, 2])
+def test_a_tag_in_front_changes_nothing(ending, n, tmp_path, monkeypatch):
+    """An ID3 tag before a recording or several joined ones, for MP3 with zeros between it and the first frame."""
+    monkeypatch.setattr("segan_cli.audio.ffmpeg.program.find_ffmpeg", lambda: None)
+    sound = voice(1.0)
+    soundfile.write(tmp_path / f"a.{ending}", sound, 16_000)
+    content = n * (tmp_path / f"a.{ending}").read_bytes()
+    (tmp_path / f"plain.{ending}").write_bytes(content)
+    (tmp_path / f"tagged.{ending}").write_bytes(ID3_TAG + bytes(3_000 if ending == "mp3" else 0) + content)
+    plain, tagged = (read(tmp_path / f"{name}.{ending}")[0] for name in ("plain", "tagged"))
+    np.testing.assert_array_equal(tagged, plain)
+    assert len(plain) == n * len(sound)
 
 
 def test_a_tag_between_two_mp3_of_the_same_kind_separates_them_whatever_it_holds():
@@ -279,7 +296,7 @@ def test_the_recordings_of_an_ogg_file_are_found_by_their_first_pages():
     assert scan.scan_ogg(FileView(io.BytesIO(content), 0, n)) == []
     unended = range(n - len(first[-1]))
     assert scan.scan_ogg(FileView(io.BytesIO(content), 0, unended.stop)) == [
-        Part((unended,), missing="its Ogg stream has no end")
+        Part((unended,), missing="its Ogg stream has no end-of-stream page")
     ]
     assert scan.scan_ogg(FileView(io.BytesIO(content), 0, len(content))) == [
         Part((range(n),)), Part((range(n, len(content)),), missing="its Ogg stream lacks 1 page")
@@ -340,8 +357,8 @@ def test_a_wrong_xing_header_gets_the_counts_of_the_file_and_no_padding():
     ("cut", "ended", "missing_pages", "missing"),
     [
         (False, True, 0, None),
-        (True, True, 0, "its Ogg stream has no end"),
-        (False, False, 0, "its Ogg stream has no end"),
+        (True, True, 0, "its Ogg stream has no end-of-stream page"),
+        (False, False, 0, "its Ogg stream has no end-of-stream page"),
         (False, True, 2, "its Ogg stream lacks 2 pages"),
     ],
 )
@@ -377,10 +394,10 @@ def test_a_pipe_that_ends_before_its_declared_length_fails():
     content = whole("wav")
     result = piped(content[:40_000])
     assert result.returncode == 1
-    assert b"standard input: cut short" in result.stderr
+    assert b"standard input: truncated" in result.stderr
     result = piped(content[:40_000], "--allow-truncated")
     assert result.returncode == 0
-    assert b"cut short" in result.stderr
+    assert b"truncated" in result.stderr
     assert len(result.stdout) == 40_000
 
 
@@ -394,34 +411,62 @@ def test_joined_recordings_in_a_pipe_are_read(formats, behind):
         content += file.getvalue() + behind
     with io.BytesIO(content) as stream, open_stream(io.BufferedReader(stream)) as source:
         assert sum(block.shape[1] for block in source.blocks) == 2 * N
-        assert source.warnings == ["holds several recordings, read one after the other"]
+        assert source.warnings == ["contains several recordings, which are read one after the other"]
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_U8"])
+@pytest.mark.parametrize(
+    ("share", "behind"),
+    [
+        (0.5, b""),
+        (0.5, bytes(42)),
+        (1.0, b"\x80 is no chunk!!!!!"),
+        (1.0, bytes(40)),
+        (1.0, b"LIST\4\0\0\0INFO"),
+        (1.0, b"a"),
+    ],
+)
+def test_a_pipe_is_read_as_far_as_a_file(subtype, share, behind, tmp_path):
+    """Whose header specifies only a share of its samples, as when its size overflowed, and what follows them."""
+    file = io.BytesIO()
+    soundfile.write(file, voice(1.0), 16_000, subtype, format="WAV")
+    content = bytearray(file.getvalue() + behind)
+    place = content.index(b"data") + 4
+    (n,) = struct.unpack_from("<I", content, place)
+    struct.pack_into("<I", content, place, int(share * n) // 6 * 6 if share < 1 else n)
+    (tmp_path / "a.wav").write_bytes(content)
+    expected, notes = read(tmp_path / "a.wav")
+    with open_stream(io.BufferedReader(io.BytesIO(content))) as source:
+        samples = np.concatenate(list(source.blocks), axis=1).T
+        np.testing.assert_array_equal(samples, expected)
+        assert source.warnings == notes
 
 
 def test_the_command_reports_missing_and_contradictory_samples(tmp_path):
     (tmp_path / "cut.ogg").write_bytes(whole("ogg")[:-2_000])
     (tmp_path / "two.flac").write_bytes(2 * whole("flac"))
     line = complaint(segan("enhance", tmp_path / "cut.ogg", "-o", tmp_path / "out.wav"))
-    assert "cut.ogg: cut short: its Ogg stream has no end" in line
+    assert "cut.ogg: truncated: its Ogg stream has no end-of-stream page" in line
     assert "--allow-truncated" in line
     assert not (tmp_path / "out.wav").exists()
     both = (tmp_path / "cut.ogg", tmp_path / "two.flac")
     result = segan("enhance", *both, "-o", tmp_path / "out", "--allow-truncated", "--json")
     assert result.returncode == 0
     told = {Path(row["source"]).name: row["warnings"] for row in map(json.loads, result.stdout.splitlines())}
-    assert "cut short" in told["cut.ogg"][0]
-    assert "holds 2 recordings" in told["two.flac"][0]
-    assert result.stderr.count("cut short") == result.stderr.count("holds 2 recordings") == 1
+    assert "truncated" in told["cut.ogg"][0]
+    assert "contains 2 recordings" in told["two.flac"][0]
+    assert result.stderr.count("truncated") == result.stderr.count("contains 2 recordings") == 1
 
 
 def test_training_and_evaluation_skip_truncated_recordings(tmp_path):
     (tmp_path / "cut.mp3").write_bytes(whole("mp3")[:-2_000])
     (tmp_path / "whole.mp3").write_bytes(whole("mp3"))
     cut, good = Cache(tmp_path / "cache", 16_000).read([tmp_path / "cut.mp3", tmp_path / "whole.mp3"])
-    assert "cut short" in cut
+    assert "truncated" in cut
     assert isinstance(good, CacheEntry)
     result = segan("evaluate", "--noisy", tmp_path, "--clean", tmp_path, "--no-cache", "--json")
     assert result.returncode == 1
-    assert "cut.mp3: cut short" in result.stderr
+    assert "cut.mp3: truncated" in result.stderr
 
 
 FFMPEG_ENDINGS = {
@@ -444,11 +489,11 @@ def test_truncation_of_a_file_read_by_ffmpeg_is_reported(ending, tmp_path, monke
     content = path.read_bytes()
     for share in (0.5, 0.8):
         path.write_bytes(content[: int(share * len(content))])
-        with pytest.raises(AudioError, match=r"cut short|not a readable|damaged"):
+        with pytest.raises(AudioError, match=r"truncated|not a readable|damaged"):
             read(path)
     if ending != "m4a":  # its index lies at its end
         samples, notes = read(path, allow_truncated=True)
-        assert "cut short" in notes[0]
+        assert "truncated" in notes[0]
         assert len(samples) > 3 * N * (path.suffix == ".tta" or 1) // 2
 
 
@@ -636,7 +681,7 @@ def test_other_data_behind_a_complete_flac_are_ignored_and_reported(tmp_path, be
     (tmp_path / "a.flac").write_bytes(whole("flac") + behind)
     with open_file(tmp_path / "a.flac") as source:
         assert sum(block.shape[1] for block in source.blocks) == N
-        assert source.warnings == ["other data follow its samples; they are ignored"]
+        assert source.warnings == ["other data follows the samples and is ignored"]
 
 
 @pytest.mark.parametrize("ending", ["ogg", "opus"])
@@ -650,7 +695,7 @@ def test_a_damaged_page_of_ogg_is_missing(tmp_path, ending, place):
     content[round(place * (len(content) - 20))] ^= 1
     (tmp_path / f"a.{ending}").write_bytes(content)
     with (
-        pytest.raises(AudioError, match=r"cut short: its Ogg stream has 1 damaged page"),
+        pytest.raises(AudioError, match=r"truncated: its Ogg stream has 1 damaged page"),
         open_file(tmp_path / f"a.{ending}"),
     ):
         pass
@@ -673,7 +718,7 @@ def test_damage_within_a_container_is_reported(tmp_path, ffmpeg, monkeypatch, na
         n = sum(block.shape[1] for block in source.blocks)
     assert n / source.info.rate_hz == pytest.approx(8.0, abs=0.05)
     (tmp_path / name).write_bytes(content)
-    with pytest.raises(AudioError, match="cut short: ffmpeg reports"), open_file(tmp_path / name) as source:
+    with pytest.raises(AudioError, match="truncated: ffmpeg reports"), open_file(tmp_path / name) as source:
         list(source.blocks)
 
 
@@ -751,7 +796,7 @@ def test_a_vorbis_file_that_was_cut_without_encoding_keeps_its_end(tmp_path, ffm
     (tmp_path / "two.ogg").write_bytes((tmp_path / "in.ogg").read_bytes() + (tmp_path / "cut.ogg").read_bytes())
     with open_file(tmp_path / "two.ogg") as source:
         assert abs(sum(block.shape[1] for block in source.blocks) - 48_000 - kept) < 1_000
-        assert "holds 2 recordings, read one after the other" in source.warnings
+        assert "contains 2 recordings, which are read one after the other" in source.warnings
     monkeypatch.setattr(sources, "find_ffmpeg", lambda: None)
     with (
         pytest.raises(AudioError, match=f"without ffmpeg, its last {lead_in} samples cannot be read"),
@@ -773,3 +818,15 @@ def packets_of(path):
     with path.open("rb") as file:
         view = FileView(file, 0, path.stat().st_size)
         yield from vorbis.read_packets(view, 0, int.from_bytes(view.at(14, 4), "little"))
+
+
+def test_24_bits_in_4_bytes_are_refused_as_in_a_pipe(tmp_path):
+    """Libsndfile chooses between two encodings by the content, and reads some recordings as noise of another length."""
+    samples = (voice(1.0) * 2**30).astype("<i4").tobytes()
+    header = struct.pack("<4sI8sIHHIIHH4sI", b"RIFF", 36 + len(samples), b"WAVEfmt ", 16, 1, 1, 16_000, 64_000, 4, 24,
+                         b"data", len(samples))  # fmt: skip
+    (tmp_path / "a.wav").write_bytes(header + samples)
+    with pytest.raises(AudioError, match=r"a\.wav: has 24 bits in 4 bytes, which may mean two encodings"):
+        read(tmp_path / "a.wav")
+    (tmp_path / "a.wav").write_bytes(header.replace(struct.pack("<HH", 4, 24), struct.pack("<HH", 4, 32)) + samples)
+    np.testing.assert_allclose(read(tmp_path / "a.wav")[0][:, 0], voice(1.0) / 2, atol=1e-6)

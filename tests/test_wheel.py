@@ -1,6 +1,5 @@
 """The base install: what the wheel holds, and what it does without the packages of training and evaluation."""
 
-import json
 import subprocess
 import sys
 import zipfile
@@ -11,6 +10,9 @@ import soundfile
 from commands import alone, without
 from conftest import hiss, voice
 
+from segan_cli.backends.pretrained import find_model, shipped_models
+from segan_cli.config.presets import PRESETS
+from segan_cli.networks.checkpoint import load_model
 from segan_cli.system import PACKAGES, extra_of, install_command
 
 ROOT = Path(__file__).parents[1]
@@ -50,13 +52,13 @@ def test_models_are_listed_without_any_extra():
     assert "segan-spectral" in result.stdout
 
 
-def test_the_listed_costs_are_those_of_the_networks():
-    sys.path.insert(0, str(ROOT / "tools"))
-    try:
-        import costs
-    finally:
-        sys.path.remove(str(ROOT / "tools"))
-    assert json.loads(costs.FILE.read_text()) == json.loads(json.dumps(costs.costs()))
+def test_shipped_models_have_the_networks_of_their_presets():
+    """Whose costs `segan models` lists for them."""
+    for name, entry in shipped_models()[1].items():
+        config, preset = load_model(find_model(name)).config, PRESETS[entry["preset"]]
+        assert (config.generator, config.segment_length, config.hop) == (
+            preset.generator, preset.segment_length, preset.hop
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -230,7 +230,7 @@ def main() -> None:
     torch.set_num_threads(1)
     mixes = arguments.cache / f"mixes-{arguments.seed}-{arguments.mixes}.npz"
     loader = CorpusLoader(Cache(arguments.cache, RATE_HZ), None)
-    pool = loader.load(tuple(arguments.speech), tuple(arguments.noise), (), "train")
+    pool = loader.load(tuple(arguments.speech), tuple(arguments.noise), (), "training")
     if not mixes.exists():
         source = ExampleSource(pool.speech, pool.noise, Recordings(()), MIXING, RATE_HZ)
         features, ratios = render(source, arguments.mixes, arguments.seed)

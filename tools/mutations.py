@@ -122,7 +122,7 @@ def in_process(mutation: Mutation | None, tests: Sequence[str]) -> tuple[int, st
 
 
 def send_outcome(mutation: Mutation | None, tests: Sequence[str], sender: "Connection[Any, Any]") -> None:
-    """Run tests, and send what became of them."""
+    """Run tests, and send their result."""
     if mutation is not None and sys.platform != "win32":
         resource.setrlimit(resource.RLIMIT_CPU, (LONGEST_S, LONGEST_S))
         signal.alarm(LATEST_S)
@@ -137,15 +137,15 @@ def quiet() -> Iterator[None]:
 
 
 def main() -> int:
-    """Apply what was asked for, print a line each; → exit code."""
+    """Test the chosen mutations and print a line for each; → exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("words", nargs="*", help="apply only the mutations whose names hold one of these")
-    parser.add_argument("-j", "--jobs", type=int, default=1, help="so many at a time")
-    parser.add_argument("--generate", type=int, metavar="N", help="so many random mutations instead of those listed")
-    parser.add_argument("--seed", type=int, default=0, help="of the random mutations")
-    parser.add_argument("--in", dest="prefix", default="segan_cli", help="where random mutations are made")
-    parser.add_argument("--skip", type=int, default=0, metavar="N", help="not the first N, to continue a run")
-    parser.add_argument("--check", action="store_true", help="only see whether each can be applied")
+    parser.add_argument("words", nargs="*", help="apply only the mutations whose names contain one of these")
+    parser.add_argument("-j", "--jobs", type=int, default=1, help="number of mutations tested at once")
+    parser.add_argument("--generate", type=int, metavar="N", help="test N random mutations instead of the listed ones")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random mutations")
+    parser.add_argument("--in", dest="prefix", default="segan_cli", help="folder or file of the random mutations")
+    parser.add_argument("--skip", type=int, default=0, metavar="N", help="skip the first N, to continue a run")
+    parser.add_argument("--check", action="store_true", help="only check that each can be applied")
     arguments = parser.parse_args()
     every = generated(arguments.prefix, arguments.generate, arguments.seed) if arguments.generate else read_list()
     chosen = [m for m in every if not arguments.words or any(word in m.name for word in arguments.words)]

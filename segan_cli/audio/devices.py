@@ -136,7 +136,7 @@ class BlockQueue:
         """Append a block; the oldest ones are lost when there are too many."""
         self.blocks.append(block)
         if len(self.blocks) > self.waiting + MAX_MORE:
-            self.begin_anew()
+            self.restart_filling()
         while self.filling and len(self.blocks) > self.waiting:
             self.blocks.popleft()
 
@@ -145,7 +145,7 @@ class BlockQueue:
         self.n_played += 1
         if len(self.blocks) < (self.waiting if self.filling else 1):
             if not self.filling:
-                self.begin_anew()
+                self.restart_filling()
             return self.silence
         self.filling = False
         self.mean = SMOOTHING * self.mean + (1 - SMOOTHING) * len(self.blocks)
@@ -160,7 +160,7 @@ class BlockQueue:
         self.last = block
         return block
 
-    def begin_anew(self) -> None:
+    def restart_filling(self) -> None:
         """Count a loss, and queue `waiting` blocks before the next one is played."""
         self.n_lost += 1
         self.filling, self.mean = True, self.waiting

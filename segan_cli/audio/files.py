@@ -14,7 +14,7 @@ from segan_cli.errors import AudioError, OutputError, TruncatedError
 from segan_cli.storage.atomic import check_place
 from segan_cli.text import counted
 
-STANDARD = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # of FLAC, Vorbis and Opus
+STANDARD_MASKS = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # of FLAC, Vorbis and Opus
 XIPH = {  # by channels: index in WAV order of each channel of Vorbis and Opus
     3: (0, 2, 1),
     5: (0, 2, 1, 3, 4),
@@ -22,7 +22,7 @@ XIPH = {  # by channels: index in WAV order of each channel of Vorbis and Opus
     7: (0, 2, 1, 5, 6, 4, 3),
     8: (0, 2, 1, 6, 7, 4, 5, 3),
 }
-FIXED = ("FLAC", "OGG")  # formats whose layout follows from the number of channels
+FIXED_LAYOUT_FORMATS = ("FLAC", "OGG")  # formats whose layout follows from the number of channels
 SIDE, BACK = 0x600, 0x30
 LIBSNDFILE = (2, 3, 4, 11, 9, 10, 12, 13, 8, 14, 15, 16, 17, 19, 18, 20, 22, 21)  # its position for each bit of a mask
 AMBISONIC_WAV = bytes.fromhex("2107d3118644c8c1ca000000")  # end of the format GUID of B-format
@@ -50,29 +50,29 @@ NO_HEADER = {".raw": "raw samples have no header; pipe them in with --raw --rate
 UNKNOWN_LENGTH = 1 << 62  # numbers of frames from here on mean that libsndfile does not know it
 SIGNED_8_BIT = ("FLAC", "AIFF", "CAF", "AU")  # formats whose 8-bit samples are signed
 ALAC = "ALAC"  # in subtypes of CAF, whose encoder in libsndfile damages the end of some recordings
-DEEP: dict[str, tuple[str, ...]] = {
+DEEPER_SUBTYPES: dict[str, tuple[str, ...]] = {
     "ALAC_16": ("PCM_16",),
     "ALAC_20": ("PCM_24",),
     "ALAC_24": ("PCM_24",),
 }  # subtype → alternatives
-DEEP |= dict.fromkeys(("PCM_32", "ALAC_32", "FLOAT", "DOUBLE"), ("PCM_32", "PCM_24"))
+DEEPER_SUBTYPES |= dict.fromkeys(("PCM_32", "ALAC_32", "FLOAT", "DOUBLE"), ("PCM_32", "PCM_24"))
 COMMON = ("PCM_", "FLOAT", "DOUBLE")  # subtypes that most formats have
 LARGEST_WAV = 2**32 - 2**20  # bytes of samples
 
 
 def read_mask(file: soundfile.SoundFile) -> int:
     """Return the mask of an open file; 0 if it has none, or its channels are not in WAV order."""
-    if file.format in FIXED:
-        return STANDARD.get(file.channels, 0) if file.channels > 2 else 0
+    if file.format in FIXED_LAYOUT_FORMATS:
+        return STANDARD_MASKS.get(file.channels, 0) if file.channels > 2 else 0
     places = soundfile._ffi.new(f"int[{file.channels}]")
     if not soundfile._snd.sf_command(file._file, GET_MAP, places, soundfile._ffi.sizeof(places)):
         return 0
     bits = [LIBSNDFILE.index(place) if place in LIBSNDFILE else -1 for place in places]
     known = -1 not in bits and bits == sorted(set(bits))
-    return nontrivial(file.channels, sum(1 << bit for bit in bits)) if known else 0
+    return mask_to_store(file.channels, sum(1 << bit for bit in bits)) if known else 0
 
 
-def unkept_layout(path: Path) -> str | None:
+def unsupported_layout(path: Path) -> str | None:
     """Describe a layout that is not one of loudspeakers, which libsndfile does not report; None for others."""
     with path.open("rb") as file:
         head = file.read(HEAD_BYTES)
@@ -91,15 +91,15 @@ def ambisonic_layout(wav_format: bytes) -> str | None:
 
 def write_mask(file: soundfile.SoundFile, mask: int) -> bool:
     """Write the mask to a file open for writing; False if its format cannot store it."""
-    if file.format in FIXED:
-        return mask == STANDARD.get(file.channels)
+    if file.format in FIXED_LAYOUT_FORMATS:
+        return mask == STANDARD_MASKS.get(file.channels)
     places = soundfile._ffi.new("int[]", [place for bit, place in enumerate(LIBSNDFILE) if mask >> bit & 1])
     return bool(soundfile._snd.sf_command(file._file, SET_MAP, places, soundfile._ffi.sizeof(places)))
 
 
-def nontrivial(channels: int, mask: int) -> int:
+def mask_to_store(channels: int, mask: int) -> int:
     """Return a mask, but 0 for plain mono and stereo, and for one that does not fit the number of channels."""
-    usual = channels <= 2 and mask == STANDARD.get(channels)
+    usual = channels <= 2 and mask == STANDARD_MASKS.get(channels)
     return 0 if usual or mask.bit_count() != channels else mask
 
 
@@ -151,7 +151,7 @@ def suggestion(missing: Path) -> str:
     from difflib import get_close_matches  # only needed for an error
 
     if os.path.islink(missing):  # noqa: PTH114  # Path.is_symlink raises for overlong names
-        return "it is a link that leads nowhere"
+        return "it is a dangling link"
     try:
         names = [path.name for path in missing.parent.iterdir() if path.name[0] != "." and path.exists()]
     except OSError:
@@ -193,7 +193,7 @@ def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None
         same = ("WAV" if like.format == "WAVEX" else like.format) == format
         keeps = (same and not like.subtype.startswith(ALAC)) or like.subtype.startswith(COMMON)
         candidates += [like.subtype] if keeps else []
-        candidates += DEEP.get(like.subtype, ()) if like.format in soundfile.available_formats() else ()
+        candidates += DEEPER_SUBTYPES.get(like.subtype, ()) if like.format in soundfile.available_formats() else ()
     supported = (candidate for candidate in candidates if soundfile.check_format(format, candidate))
     return format, next(supported, soundfile.default_subtype(format))
 
@@ -216,8 +216,8 @@ class IntegrityCheck:
     def on_missing(self, what: str) -> None:
         """Raise TruncatedError for missing content, or warn if that is allowed."""
         if not self.allow_truncated:
-            raise TruncatedError(f"{self.name}: cut short: {what}")
-        self.warn(f"cut short: {what}")
+            raise TruncatedError(f"{self.name}: truncated: {what}")
+        self.warn(f"truncated: {what}")
 
     def report(self, missing: str | None, note: str | None) -> None:
         """Report what is missing, if anything, and how header and content disagree otherwise."""
@@ -253,7 +253,7 @@ class IntegrityCheck:
             if n_samples is None or n < n_samples:
                 self.on_missing(str(error).removeprefix(f"{self.name}: "))
             else:
-                self.warn("other data follow its samples; they are ignored")
+                self.warn("other data follows the samples and is ignored")
             return
         if n_samples is not None and n < n_samples:
             self.on_missing(f"its header specifies {n_samples / rate_hz:.2f} s, but the file has {n / rate_hz:.2f} s")

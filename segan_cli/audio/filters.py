@@ -11,6 +11,8 @@ from segan_cli.arrays import Array
 
 HOLD_S = 0.03  # longer than half the filter of a resampler
 CHUNK = 128  # samples that a recursion computes at once
+DC_CUTOFF_HZ = 1.0  # at 100 Hz, the phase changes by 0.6 degrees
+MIN_FIRST_OFFSET = 5.0  # |mean| over standard deviation at the start of a signal
 ATTACK_S = 0.005  # look-ahead of the limiter, in which the gain falls
 RELEASE_DB_PER_S = 200.0  # speed at which it rises again
 OVERSAMPLING = 8  # for true peaks; at the highest frequencies, fourfold misses up to 0.7 dB
@@ -35,7 +37,7 @@ class Resampler:
 
 
 class HoldingResampler(Resampler):
-    """The same for signals that do not begin and end at zero: their first and last samples continue beyond the ends."""
+    """A Resampler for signals that do not begin and end at zero: the first and last samples continue beyond."""
 
     def __init__(self, from_hz: int, to_hz: int, channels: int) -> None:
         super().__init__(from_hz, to_hz, channels)
@@ -102,6 +104,28 @@ class Emphasis:
         return np.asarray(block - self.coefficient * shifted, np.float32)
 
 
+class DcBlocker:
+    """A first-order high-pass filter; its state begins with the mean of the first `n_first` samples if it is large."""
+
+    def __init__(self, rate_hz: int, channels: int, n_first: int) -> None:
+        self.pole = OnePole(float(np.exp(-2 * np.pi * DC_CUTOFF_HZ / rate_hz)), channels)
+        self.n_first, self.waiting = n_first, np.zeros((channels, 0), np.float32)
+        self.previous: Array | None = None  # input sample before the next block
+
+    def push(self, block: Array, last: bool = False) -> Array:
+        """Return the filtered samples that are final after a block [channels, n]: none before `n_first`, then all."""
+        if self.previous is None:
+            self.waiting = block = np.concatenate((self.waiting, block), axis=1)
+            if block.shape[1] < self.n_first and not last:
+                return block[:, :0]
+            first = block[:, : self.n_first] if block.size else np.zeros_like(block, shape=(len(block), 1))
+            mean = first.mean(1, keepdims=True)
+            self.previous = np.where(np.abs(mean) > MIN_FIRST_OFFSET * first.std(1, keepdims=True), mean, np.float32(0))
+        filtered = self.pole.push(np.diff(block, prepend=self.previous))
+        self.previous = block[:, -1:].copy() if block.size else self.previous
+        return np.asarray(filtered, np.float32)
+
+
 class TruePeaks:
     """Measures the peaks between samples by eightfold oversampling, block by block (ITU-R BS.1770-4)."""
 
@@ -157,11 +181,11 @@ class Limiter:
         self.ahead = ahead[n:]
         if not n:
             return samples
-        needed = sliding_maximum(ahead, self.attack)
         if self.held is None:  # it starts with what the first sample needs
-            self.held = np.full(self.attack - 1, needed[0])
+            self.held = np.full(self.attack - 1, ahead[: self.attack].max())
         if not (ahead.any() or self.held.any()):
             return samples
+        needed = np.lib.stride_tricks.sliding_window_view(ahead, self.attack).max(axis=1)
         attenuation_db = self._smooth(needed, self.held)
         self.largest_db = max(self.largest_db, float(attenuation_db.max(initial=0.0)))
         limited = samples * (10 ** (-attenuation_db / 20)).astype(np.float32)
@@ -173,7 +197,8 @@ class Limiter:
         released = np.maximum(np.maximum.accumulate(needed_db + ramp), held[-1]) - ramp
         held = np.concatenate((held, np.maximum(released, 0.0)))
         self.held = held[len(held) - self.attack + 1 :]
-        return running_mean(running_mean(held, self.half), self.half)
+        mean = np.full(self.half, 1 / self.half)
+        return np.convolve(np.convolve(held, mean, "valid"), mean, "valid")
 
 
 def peak_levels(samples: Array) -> Array:
@@ -182,18 +207,3 @@ def peak_levels(samples: Array) -> Array:
     for channel in samples[1:]:  # faster than a maximum along the axis
         np.maximum(levels, np.abs(channel), out=levels)
     return levels
-
-
-def sliding_maximum(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Return the maximum of each `width` successive values, [n - width + 1], by van Herk's method."""
-    n = len(values) - width + 1
-    blocks = np.pad(values, (0, -len(values) % width)).reshape(-1, width)
-    forward = np.maximum.accumulate(blocks, axis=1).ravel()
-    backward = np.maximum.accumulate(blocks[:, ::-1], axis=1)[:, ::-1].ravel()
-    return np.maximum(backward[:n], forward[width - 1 : width - 1 + n])
-
-
-def running_mean(values: NDArray[np.float64], width: int) -> NDArray[np.float64]:
-    """Return the mean of each `width` successive values, [n - width + 1]."""
-    sums = np.cumsum(np.concatenate(([0.0], values)))
-    return np.asarray((sums[width:] - sums[:-width]) / width)

@@ -22,6 +22,7 @@ MAX_TRUE_PEAK_DB = -1.0  # dBTP (EBU R 128)
 MARGIN_DB = 0.3  # of the limiter, as other meters oversample by other filters
 PASSES = 8  # of the search for the gain before the limiter
 LOWEST_SLOPE = 0.1  # of loudness over gain
+MAX_LIMITING_DB = 60.0  # by which peaks may exceed full scale before the limiter
 TOLERANCE_LU = 0.1
 READ_BYTES = 1 << 20  # of a temporary file at a time, per channel
 
@@ -71,8 +72,10 @@ def normalised_loudness(target_lufs: float, rate_hz: int, channels: int, write: 
         yield measure
         measure(np.zeros((channels, 0), np.float32), last=True)
         loudness = meter.loudness()
-        gain_db = target_lufs - loudness if np.isfinite(loudness) and peak else 0.0
-        if not peak or gain_db + 20 * np.log10(peak) <= MAX_TRUE_PEAK_DB:
+        if peak and not np.isfinite(loudness):
+            warn("its loudness cannot be measured, so its level is unchanged")
+        gain_db = target_lufs - loudness if np.isfinite(loudness) else 0.0
+        if not np.isfinite(loudness) or gain_db + 20 * np.log10(peak) <= MAX_TRUE_PEAK_DB:
             for block in _read(file, channels):
                 write(np.float32(10 ** (gain_db / 20)) * block)
             return
@@ -83,27 +86,31 @@ def normalised_loudness(target_lufs: float, rate_hz: int, channels: int, write: 
                 yield limiter.push(np.float32(10 ** (gain_db / 20)) * block)
             yield limiter.push(np.zeros((channels, 0), np.float32), last=True)
 
-        missing, slope = 0.0, 1.0  # the louder, the less of a gain is left by the limiter
+        highest_db = MAX_LIMITING_DB - 20 * np.log10(peak)
+        missing, slope = 0.0, 1.0  # loudness missing in LU, and LU gained per dB of gain, which the limiter reduces
         for n in range(PASSES):
-            meter, before, step_db = LoudnessMeter(rate_hz, channels), missing, missing / slope
+            meter, before = LoudnessMeter(rate_hz, channels), missing
+            step_db = min(missing / slope, highest_db - gain_db)
             gain_db += step_db
             for block in limited():
                 meter.push(block)
             missing = target_lufs - meter.loudness()
-            if abs(missing) < TOLERANCE_LU:
+            if abs(missing) < TOLERANCE_LU or not np.isfinite(missing) or gain_db >= highest_db:
                 break
             slope = max(LOWEST_SLOPE, (before - missing) / step_db) if n else slope
         for block in limited():
             write(block)
     if abs(missing) >= TOLERANCE_LU:
-        warn(f"its loudness is {target_lufs - missing:.1f} LUFS instead of {target_lufs:g}: its peaks allow no more")
+        warn(
+            f"its loudness is {target_lufs - missing:.1f} LUFS instead of {target_lufs:g}: its peaks do not allow more"
+        )
 
 
 @contextmanager
 def full_scale(clip: Clip, rate_hz: int, channels: int, write: Write, warn: Warn) -> Iterator[Write]:
-    """Write samples to a target that has none above full scale: 0 dB, or 1.
+    """Write samples to a target that cannot store samples above full scale, 0 dB or 1.
 
-    "limit" turns peaks down, "scale" all of the recording, and "clip" cuts peaks off; `warn` is told of any.
+    "limit" turns peaks down, "scale" all of the recording, and "clip" cuts peaks off. If any exist, `warn` is called.
     """
     peak, n_over = 1.0, 0
 
@@ -121,7 +128,7 @@ def full_scale(clip: Clip, rate_hz: int, channels: int, write: Write, warn: Warn
         limiter = Limiter(rate_hz, channels)
         yield lambda samples: write(limiter.push(measured(samples)))
         write(limiter.push(np.zeros((channels, 0), np.float32), last=True))
-        done = "limited (--clip scale turns the whole recording down instead, float encodings keep its level)"
+        done = "limited (--clip scale turns the whole recording down instead; float encodings keep its level)"
     else:
         with _collected() as (file, collect):
             yield lambda samples: collect(measured(samples))
@@ -130,7 +137,7 @@ def full_scale(clip: Clip, rate_hz: int, channels: int, write: Write, warn: Warn
         done = "the whole recording is turned down by that much"
     if n_over:
         above = f"{counted(n_over, 'sample')} above full scale"
-        warn(f"{above}, by {20 * np.log10(peak):.1f} dB at most: {done}")
+        warn(f"{above} (by up to {20 * np.log10(peak):.1f} dB): {done}")
 
 
 @contextmanager

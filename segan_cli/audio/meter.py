@@ -20,6 +20,7 @@ AUDIBLE_DB = -90  # in the pauses of the upper band; below is what rounding to 1
 CHUNK_S, BLOCK_S, WARM_UP_S = 60.0, 0.4, 1.0  # measured at a time; a block of the standard; until the filters settle
 ABSOLUTE_GATE_LUFS, RELATIVE_GATE_LU = -70.0, -10.0
 MAX_LOUDNESS_CHANNELS = 5
+MIN_LOUDNESS_HZ = 8_000  # below, the filters of the loudness meter are not stable
 
 
 def active_level(samples: Array) -> float:

@@ -18,7 +18,7 @@ from segan_cli.audio.files import (
     FFMPEG_EXTENSIONS,
     FORMATS,
     LARGEST_WAV,
-    STANDARD,
+    STANDARD_MASKS,
     AudioInfo,
     channel_order,
     output_format,
@@ -43,8 +43,8 @@ def open_target(
     """Open a file for writing that appears when the block ends without an error; its extension gives the format.
 
     Rate, channels and, unless the options have a subtype, the encoding are those of `info`, the encoding only if the
-    format has it. Tags, covers, chapters, time code, channel layout, bit rate and video of `original` are kept where
-    the format can hold them. Raises OutputError when the file cannot be written; an existing file then stays.
+    format has it. Tags, covers, chapters, time code, channel layout, bit rate and video of `original` are kept if the
+    format supports them. Raises OutputError when the file cannot be written; an existing file is then left unchanged.
     """
     options = options or TargetOptions()
     with atomically(path, options.force) as temporary:
@@ -68,7 +68,7 @@ def open_target(
 @contextmanager
 def _open_with_ffmpeg(path: Path, info: AudioInfo, original: Source | None, options: TargetOptions) -> Iterator[Write]:
     order = channel_order(info.channels, info.format, "WAV")
-    mask = info.mask or (STANDARD[info.channels] if order is not None else 0)
+    mask = info.mask or (STANDARD_MASKS[info.channels] if order is not None else 0)
     encoding = Encoding(info.rate_hz, info.channels, "FLOAT", mask)
     source = original.path if original is not None else None
     chapters = original is None or original.first is None  # which an excerpt does not keep

@@ -17,7 +17,14 @@ from segan_cli.audio.containers.chunks import RIFF_FORMS, Part
 from segan_cli.audio.containers.scan import scan_file
 from segan_cli.audio.ffmpeg.decoder import decoding
 from segan_cli.audio.ffmpeg.program import find_ffmpeg, is_playlist
-from segan_cli.audio.files import FFMPEG_EXTENSIONS, MPEG_AUDIO, AudioInfo, IntegrityCheck, check_shape, unkept_layout
+from segan_cli.audio.files import (
+    FFMPEG_EXTENSIONS,
+    MPEG_AUDIO,
+    AudioInfo,
+    IntegrityCheck,
+    check_shape,
+    unsupported_layout,
+)
 from segan_cli.audio.libsndfile.reader import is_native, open_audio, read_blocks
 from segan_cli.audio.wav import Encoding, PrependedStream, block_length, read_stream, read_wav_header
 from segan_cli.errors import AudioError
@@ -64,7 +71,7 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
             for part in parts:
                 check.report(part.missing, part.note)
             if len(parts) > 1:
-                check.warn(f"holds {len(parts)} recordings, read one after the other")
+                check.warn(f"contains {len(parts)} recordings, which are read one after the other")
             opened = open_decoded(path, check, parts) if needs_ffmpeg(path, parts) else open_native(path, check, parts)
         yield stack.enter_context(opened)
 
@@ -107,7 +114,7 @@ def open_native(path: Path, check: IntegrityCheck, scanned: Sequence[Part]) -> I
     lengths = [info.n_samples for info in infos if info.n_samples is not None]
     seeks = not scanned or len(lengths) == len(infos)  # a part of unknown length cannot be skipped
     info = replace(infos[0], n_samples=sum(lengths) if len(lengths) == len(infos) else None)
-    info = check.without_layout(info, unkept_layout(path))
+    info = check.without_layout(info, unsupported_layout(path))
     blocks = blocks_from if seeks else None
     yield Source(str(path), info, blocks_from(0), path=path, warnings=check.warnings, blocks_from=blocks)
 

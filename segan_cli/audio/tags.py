@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segan_cli.audio.ffmpeg import program
-from segan_cli.audio.ffmpeg.tracks import OWN
+from segan_cli.audio.ffmpeg.tracks import FILE_TAGS
 from segan_cli.audio.levels import Warn
 from segan_cli.audio.tag_names import ID3, MP4_NAMES, OTHER, VIDEO_NAMES
 from segan_cli.errors import OutputError
@@ -30,20 +30,20 @@ ENCODER_TAGS = ("encoder", "encodersettings", "tsse")  # names of tags about the
 def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
     """Copy tags, covers and, between files of one kind, `chapters` from `source` to `target`.
 
-    Warns about what the target cannot hold. Returns False if `source` is of a kind that mutagen does not read. Raises
-    OutputError when the target cannot be written.
+    Warns about what the target cannot contain. Returns False if `source` is of a kind that mutagen does not read.
+    Raises OutputError when the target cannot be written.
     """
     import mutagen
 
     try:
-        before = None if is_mistaken(source) else mutagen.File(source)
+        before = None if is_misread_by_mutagen(source) else mutagen.File(source)
         texts, covers = ({}, []) if before is None else (read_texts(before.tags), list(read_covers(before)))
         known = {name.lower() for name in texts}
-        beside = {name: values for name, values in read_ape_texts(before).items() if name not in known}
+        ape_texts = {name: values for name, values in read_ape_texts(before).items() if name not in known}
     except (mutagen.MutagenError, *DAMAGED) as error:
         warn(f"its tags are left out, because they are damaged ({error})")
         return True
-    texts |= beside
+    texts |= ape_texts
     if before is None or not (texts or covers or before.tags):
         return before is not None
     after = open_tags(target)
@@ -55,7 +55,7 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
             after.add_tags()
         if family(before.tags) == family(after.tags):
             copy_all(before, after, chapters)
-            write_texts(after.tags, beside)
+            write_texts(after.tags, ape_texts)
         else:
             write_texts(after.tags, texts if chapters else {n: t for n, t in texts.items() if not is_chapter(n)})
             if chapters and has_chapters(before) and family(after.tags) != "MP4Tags":  # ffmpeg has copied these
@@ -71,7 +71,7 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
 def copy_video_tags(source: Path, target: Path, warn: Warn) -> None:
     """Copy the text tags of a file that only ffmpeg reads, such as Matroska, and warn about covers and chapters."""
     media, after = program.probe_media(source), open_tags(target)
-    texts = {VIDEO_NAMES.get(name, name): [text] for name, text in media.tags.items() if name not in OWN}
+    texts = {VIDEO_NAMES.get(name, name): [text] for name, text in media.tags.items() if name not in FILE_TAGS}
     lost = ["chapters"] * bool(media.n_chapters) + ["cover"] * any(stream.is_cover for stream in media.streams)
     if texts and after is None:
         lost.append(f"tags ({', '.join(sorted(texts))})")
@@ -106,7 +106,7 @@ def open_tags(path: Path) -> Any:
         return None
 
 
-def is_mistaken(path: Path) -> bool:
+def is_misread_by_mutagen(path: Path) -> bool:
     """Whether a file is an AVI or a big-endian WAV, which mutagen mistakes for a damaged WAV."""
     with path.open("rb") as file:
         head = file.read(12)
@@ -177,7 +177,7 @@ def read_texts(tags: Any) -> TextTags:
 
 
 def read_ape_texts(file: Any) -> TextTags:
-    """Return the texts of the APE tags that an MP3 may have beside ID3, without those about its encoding."""
+    """Return the texts of the APE tags that an MP3 may have next to ID3, without those about its encoding."""
     from mutagen import apev2, mp3
 
     if not isinstance(file, mp3.MP3):
@@ -268,7 +268,7 @@ def read_covers(file: Any) -> Iterator[Any]:
 
 
 def write_covers(file: Any, covers: list[Any]) -> bool:
-    """Replace the pictures of a file; False if it cannot hold all of them."""
+    """Replace the pictures of a file; False if it cannot contain all of them."""
     from mutagen.id3 import APIC
     from mutagen.mp4 import MP4Cover
 

@@ -3,6 +3,7 @@
 import io
 import struct
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -11,7 +12,7 @@ import soundfile
 
 from segan_cli.arrays import Array
 from segan_cli.audio.containers.chunks import RIFF_FORMS, read_chunks
-from segan_cli.audio.files import IntegrityCheck, ambisonic_layout, nontrivial
+from segan_cli.audio.files import IntegrityCheck, ambisonic_layout, mask_to_store
 from segan_cli.errors import AudioError
 
 BLOCK_S = 10.0  # of the longest block
@@ -81,7 +82,7 @@ def read_wav_header(stream: IO[bytes], name: str) -> tuple[Encoding, int | None]
 def read_format(content: bytes, name: str) -> Encoding:
     """Parse a format chunk; raises AudioError when it is inconsistent or not supported."""
     if len(content) < 16:
-        raise AudioError(f"{name}: the WAV stream's format chunk is cut short")
+        raise AudioError(f"{name}: the WAV stream's format chunk is truncated")
     tag, channels, rate_hz, _, frame, bits = struct.unpack_from("<HHIIHH", content)
     mask = 0
     if tag == EXTENSIBLE and len(content) >= 26:
@@ -89,7 +90,7 @@ def read_format(content: bytes, name: str) -> Encoding:
     subtype = SUBTYPES.get((tag, bits))
     if subtype is None:
         raise AudioError(f"{name}: WAV encoding {tag} with {bits} bits is not supported; convert the file to PCM")
-    encoding = Encoding(rate_hz, channels, subtype, nontrivial(channels, mask), ambisonic_layout(content))
+    encoding = Encoding(rate_hz, channels, subtype, mask_to_store(channels, mask), ambisonic_layout(content))
     if not channels or frame != encoding.frame_bytes:
         raise AudioError(f"{name}: the WAV stream's header contradicts itself ({channels} channels, frames of {frame})")
     return encoding
@@ -154,17 +155,25 @@ def read_samples(
             yield encoding.decode(content[:whole])
 
 
-def skip_trailing_chunks(stream: IO[bytes], padding: int) -> bytes:
-    """Skip the chunks after the samples of a WAV stream; return the first bytes of other data, if any."""
-    stream.read(padding)
+def skip_trailing_chunks(stream: IO[bytes], padding: int) -> tuple[bytes, bool]:
+    """Skip the chunks after the samples of a WAV stream; return the start of other data, and whether there was a chunk.
+
+    Zeros at the end are not data.
+    """
+    before, is_first = stream.read(padding), True
     while len(head := stream.read(8)) == 8 and head[:4] not in RIFF_FORMS and head[:4].strip(b"\0"):
         if not all(32 <= letter < 127 for letter in head[:4]):
-            return head
+            break
+        before, is_first = b"", False
         remaining = int.from_bytes(head[4:], "little")
         remaining += remaining % 2
         while remaining and (content := stream.read(min(remaining, SKIP_BYTES))):
             remaining -= len(content)
-    return head if head.strip(b"\0") and len(head) == 8 else b""
+    while head and not head.strip(b"\0"):
+        before, head = before + head, stream.read(SKIP_BYTES)
+    if len(head) < 8:
+        return b"", not is_first
+    return (head if head.startswith(RIFF_FORMS) or not is_first else before + head), not is_first
 
 
 class PrependedStream(io.RawIOBase):
@@ -193,15 +202,33 @@ def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, chec
         blocks = read_samples(read, encoding, check.name, largest, n_bytes)
         n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes
         yield from check.check_length(blocks, n_samples, encoding.rate_hz)
-        if n_bytes is None or not (head := skip_trailing_chunks(stream, n_bytes % 2)):
+        if n_bytes is None:
             return
-        if not head.startswith(RIFF_FORMS):
-            return check.warn("data after its samples is neither a chunk nor another recording; it is ignored")
+        head, has_chunks = skip_trailing_chunks(stream, n_bytes % 2)
+        if not head:
+            return
         stream = io.BufferedReader(PrependedStream(head, stream))
+        if not head.startswith(RIFF_FORMS):
+            if has_chunks:
+                return check.warn(
+                    "data that is neither a chunk nor another recording follows the samples and is ignored"
+                )
+            return (yield from read_excess(stream, encoding, n_bytes, check))
         following, n_bytes = read_wav_header(stream, check.name)
         if following != encoding:
             raise AudioError(f"{check.name}: a second recording of another encoding follows; pipe in one at a time")
-        check.warn("holds several recordings, read one after the other")
+        check.warn("contains several recordings, which are read one after the other")
+
+
+def read_excess(stream: IO[bytes], encoding: Encoding, n_bytes: int, check: IntegrityCheck) -> Iterator[Array]:
+    """Yield the blocks of samples beyond the `n_bytes` of a WAV stream's header, as of a file whose size overflowed."""
+    read = stream.read1  # type: ignore[attr-defined]  # buffered
+    n = n_bytes
+    with suppress(AudioError):  # the last sample is incomplete, as of other data
+        for block in read_samples(read, encoding, check.name, block_length(encoding.rate_hz, encoding.channels)):
+            n += block.shape[1] * encoding.frame_bytes
+            yield block
+    check.warn(f"its header specifies {n_bytes} bytes of samples, but {n} are read")
 
 
 def block_length(rate_hz: int, channels: int) -> int:

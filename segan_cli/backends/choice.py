@@ -46,7 +46,7 @@ def open_network(
             check_network(name, network)
         return network
     if not supported:
-        raise ConfigError("backend onnx: supports only device cpu and precision fp32; leave out the others")
+        raise ConfigError("backend onnx: supports only device cpu and precision fp32; omit the others")
     if file is None:
         raise ConfigError(f"{find_model(name)}: has no ONNX file; make one with segan export, or use backend torch")
     from segan_cli.backends.onnx import OnnxNetwork

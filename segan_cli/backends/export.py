@@ -31,7 +31,8 @@ def export(model: Model, path: Path, half: bool = False) -> float:
     Causal models have the inputs `spectra` [n, 2, N, F] of N frames and `state` [n, S], and the outputs `mask`
     [n, 2, N, F] and `next_state` [n, S]. `half` stores large weights as float16 and computes in float32.
 
-    Raises CheckpointError when the difference is more than 1e-4, with `half` 1e-2; an existing file then stays.
+    Raises CheckpointError when the difference is more than 1e-4, with `half` 1e-2; an existing file is then left
+    unchanged.
     """
     import onnx
 

@@ -96,7 +96,7 @@ class Graph:
         return results
 
     def end(self) -> None:
-        """Make running calls, in any thread, end soon with an error."""
+        """Make running calls in all threads fail."""
         self.running.terminate = True
         self.running = self._running()
 

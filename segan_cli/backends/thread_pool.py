@@ -20,7 +20,7 @@ class ThreadPool:
     """A pool of daemon threads; those of an executor can keep the process alive for ever after a signal."""
 
     def __init__(self, n: int, name: str, end: Callable[[], None]) -> None:
-        """`name` is that of the model, for errors; `end` makes running calls return soon."""
+        """`name` is that of the model, for errors; `end` interrupts running calls."""
         self.name, self.end = name, end
         self.work: SimpleQueue[Any] = SimpleQueue()
         threads = [Thread(target=serve, args=(self.work,), daemon=True) for _ in range(n)]

@@ -14,7 +14,7 @@ from segan_cli.text import one_line
 
 SUMMARIES = {
     "enhance": "Remove noise from recordings of speech.",
-    "live": "Remove noise from a microphone while it records.",
+    "live": "Remove noise from a microphone signal in real time.",
     "train": "Train a speech enhancement model.",
     "evaluate": "Score noisy and enhanced speech against clean speech.",
     "models": "List shipped models and presets.",

@@ -100,9 +100,9 @@ def print_line(text: str) -> None:
     click.echo(one_line(text))
 
 
-def print_json(text: str, stdout: IO[str] | None = None, aside: bool = False) -> None:
-    """Print JSON, which is ASCII, to standard output, or with `aside` to standard error."""
-    if aside:
+def print_json(text: str, stdout: IO[str] | None = None, to_stderr: bool = False) -> None:
+    """Print JSON, which is ASCII, to standard output, or with `to_stderr` to standard error."""
+    if to_stderr:
         stderr_console.out(text, highlight=False)
     else:
         click.echo(text, stdout)

@@ -49,13 +49,13 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
     flag("--skip-existing", "Skip recordings whose output exists."),
     flag("-y --force", "Overwrite existing outputs."),
     option("--format EXT", "Output format: wav, flac, ogg, mp3 …  [default: same as input]", name="extension"),
-    option("--subtype", "Encoding.  [default: same as input]", click.Choice(list(SUBTYPES))),
+    option("--subtype", "Sample encoding of the output.  [default: same as input]", click.Choice(list(SUBTYPES))),
     option("--rate HZ", "Sampling rate; with --raw, also of the input.  [default: same as input]", Whole(*RATES_HZ)),
     option("--normalize DB", "Scale to this peak level (0 is full scale).", Finite(-120, 0)),
     option("--loudness LUFS", "Scale to this loudness, e.g. -16, and limit true peaks to -1 dB.", Finite(-70, 0)),
     choice("--clip", CLIP, "Above full scale: turn down the peaks, turn down the whole recording, or clip."),
     option("--residual FILE", "Write the removed sound to a file.", PATH),
-    option("--plot PNG", "Plot waveform and spectrogram before and after.", PATH),
+    option("--plot PNG", "Write a plot of waveforms and spectrograms before and after.", PATH),
 )
 @section(
     "Enhancement",
@@ -77,7 +77,7 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
     option("--start TIME", "Start of an excerpt, in seconds or MM:SS.", seconds),
     option("--duration TIME", "Length of the excerpt.  [default: until the end]", seconds),
     option("--shard I/N", "Enhance only part I of N of the inputs, chosen by name.", shard_number),
-    flag("--allow-truncated", "Accept recordings that are cut short."),
+    flag("--allow-truncated", "Accept truncated recordings."),
     flag("--raw", "Standard input and output are samples without a header."),
     option(
         "--encoding ENCODING", f"For --raw samples: {', '.join(ENCODINGS)}.  [default: s16]", click.Choice([*ENCODINGS])
@@ -89,7 +89,7 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
         "-j --jobs N", "Recordings to enhance at once.  [default: one per core, at most 4; with --threads, 1]", WORKERS
     ),
     option("--threads N", "Threads per recording.  [default: all cores, divided by --jobs]", WORKERS),
-    option("-d --device", "auto, cpu, cuda or mps.", default="auto", show_default=True),
+    option("-d --device", "Device: auto, cpu, cuda or mps.", default="auto", show_default=True),
     choice("--backend", ("auto", "onnx", "torch"), "Runtime; auto is onnx on the CPU if there is an ONNX file."),
     choice("--precision", ("fp32", "bf16"), "Precision of the network."),
     option("--batch-size N", "Segments per call of the network.", Whole(1, MAX_BATCH), name="batch"),
@@ -108,7 +108,7 @@ def enhance(**options: Any) -> None:
     """Remove noise from recordings of speech.
 
     NOISY are files, folders, globs, or - for standard input. The output keeps the length, rate, channels, format and
-    tags of the input; video keeps its pictures. Without -o, the output is written next to the input: talk.wav becomes
+    tags of the input; the video stream is copied. Without -o, the output is written next to the input: talk.wav becomes
     talk-clean.wav.
 
     \b

@@ -22,9 +22,10 @@ from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job, Plan, Shard, make_plan, read_names
 from segan_cli.enhancement.recording import Excerpt, OnProgress, Outcome, OutputOptions, standard_input
 from segan_cli.errors import AudioError, ExistsError, SeganError, StoppedError
+from segan_cli.process.crash_reporter import crash_reporter
 from segan_cli.process.stopping import RaiseOnSignal, listening
-from segan_cli.process.witness import witnessed
 from segan_cli.storage.atomic import check_place, remove_leftovers, remove_scratch
+from segan_cli.storage.new_folders import removed_if_empty
 from segan_cli.storage.remote import find_files, is_remote
 from segan_cli.storage.same_file import STREAM, Use
 from segan_cli.system import cpu_count, require_extra
@@ -51,7 +52,8 @@ def enhance_inputs(arguments: SimpleNamespace) -> None:
             len(plan) + len(plan.refused), as_json=arguments.as_json, to_stream=arguments.output == "-",
             quiet=arguments.quiet, verbose=arguments.verbose, record=record,
         )  # fmt: skip
-        with reporter, listening(RaiseOnSignal()) as stopped:
+        folder = plan.folder or (next(iter(plan)).target.parent if len(plan) == 1 else Path())
+        with reporter, listening(RaiseOnSignal()) as stopped, removed_if_empty(folder):
             run(new_jobs(plan, arguments, reporter), reporter, stopped)
             reporter.close()
     if arguments.plot is not None:
@@ -178,12 +180,12 @@ def prepare_here(plan: Plan, arguments: SimpleNamespace) -> Run:
 
     def run(jobs: Plan, reporter: BatchReporter, stopped: Callable[[], int]) -> None:
         def run_one(job: Job, on_progress: OnProgress) -> Outcome:
-            with witness.following(str(job.source)) if witness is not None else nullcontext():
+            with crashes.following(str(job.source)) if crashes is not None else nullcontext():
                 return run_job(
                     enhancer, job, overwriting if several and is_remote(job.target) else options, on_progress
                 )
 
-        with witnessed() if several else nullcontext() as witness:
+        with crash_reporter() if several else nullcontext() as crashes:
             run_batch(run_one, jobs, n_jobs, reporter.on_outcome, reporter.on_progress, stopped)
 
     return run
@@ -233,7 +235,7 @@ def new_jobs(plan: Plan, arguments: SimpleNamespace, reporter: BatchReporter) ->
         error = None if skipped else str(ExistsError(f"{job.target}: already exists"))
         reporter.on_outcome(Outcome(str(job.source), str(job.target), error, skipped), existing=not skipped)
     reporter.report_existing()
-    return plan.kept(new)
+    return plan.select(new)
 
 
 class ExistingTargets:

@@ -286,4 +286,7 @@ def print_comparison(first: Path, second: Path) -> None:
     )
     n_different = sum(scores[0][name] != scores[1][name] for name in common)
     if n_different:
-        say(f"warning: {n_different} of them have a different noisy input, so the reports are not of the same mixes")
+        say(
+            f"warning: {n_different} recordings have different noisy inputs in the two reports, so their scores are"
+            " not comparable"
+        )

@@ -23,20 +23,27 @@ LOWEST_DB, BAR_WIDTH = -60, 10  # of the meter, which fits into 80 columns
 
 
 @click.command()
-@option("--input DEVICE", "Input device: its number or part of its name.  [default: that of the system]", name="source")
-@option("--output DEVICE", "Output device, likewise.", name="target")
+@option("--input DEVICE", "Input device: its number or part of its name.  [default: the system default]", name="source")
+@option(
+    "--output DEVICE", "Output device: its number or part of its name.  [default: the system default]", name="target"
+)
 @flag("--list-devices", "List sound devices.")
 @option("-m --model MODEL", "Causal model.  [default: segan-live]", MODEL, default="segan-live")
-@option("--strength S", "0 to 1.  [default: 1]", Finite(0, 1), default=1.0)
-@option("--rate HZ", "Sampling rate.  [default: that of the input]", Whole(8_000, 192_000))
-@option("--channels N", "1 or 2.  [default: 1]", Whole(1, 2), default=1)
-@option("--buffer MS", "Buffer of each device, and between them.  [default: 40]", Finite(5, 1_000), default=40.0)
+@option("--strength S", "Amount of enhancement, 0 to 1.  [default: 1]", Finite(0, 1), default=1.0)
+@option("--rate HZ", "Sampling rate.  [default: rate of the input device]", Whole(8_000, 192_000))
+@option("--channels N", "Number of channels, 1 or 2.  [default: 1]", Whole(1, 2), default=1)
+@option(
+    "--buffer MS",
+    "Length of the buffers of both devices and of the queue between them.  [default: 40]",
+    Finite(5, 1_000),
+    default=40.0,
+)
 @flag("-q --quiet", "Hide the level meter.")
 def live(
     source: str | None, target: str | None, list_devices: bool, model: str, strength: float, rate: int | None,
     channels: int, buffer: float, quiet: bool,
 ) -> None:  # fmt: skip
-    """Remove noise from a microphone while it records.
+    """Remove noise from a microphone signal in real time.
 
     The sound goes to an output device, about 160 ms later (see --buffer). Other programs can record it from a virtual
     device (docs/live.md). Press Ctrl-C to stop.
@@ -102,7 +109,7 @@ def run(
                     say(f"{names}: {shape.rate_hz} Hz, delay about {1e3 * delay_s:.0f} ms; press Ctrl-C to stop")
                 watch(enhancement, queue, names, status)
         except StoppedError as error:
-            summary = f"{duration(enhancement.seconds)} of sound; {lost(queue)}"
+            summary = f"{duration(enhancement.seconds)} of audio; {lost(queue)}"
             if error.signal_number != signal.SIGINT:
                 raise StoppedError(f"stopped after {summary}", error.signal_number) from error
             if not quiet:

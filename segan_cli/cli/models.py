@@ -1,14 +1,10 @@
 """`segan models`."""
 
-import json
-from pathlib import Path
 from typing import Any, get_args
 
 import click
 
 from segan_cli.text import write_json
-
-COSTS = Path(__file__).parents[1] / "config" / "costs.json"  # measured by tools/costs.py
 
 
 @click.command()
@@ -49,22 +45,24 @@ def summarise_models() -> list[dict[str, Any]]:
     None is the whole segment.
     """
     from segan_cli.backends.pretrained import find_model, shipped_models
+    from segan_cli.config.presets import PRESETS
 
     default, entries = shipped_models()
     summaries = []
-    for kind, costs in sorted(json.loads(COSTS.read_text(encoding="utf-8")).items(), reverse=True):
-        for name, cost in costs.items():
-            entry = entries[name] if kind == "shipped" else None
-            field, rate_hz = cost["receptive_field"], cost.pop("sample_rate_hz")
-            statistics = entry["benchmark"]["enhanced"] if entry else {}
-            summaries.append({
-                "name": name,
-                "shipped": entry is not None,
-                "default": entry is not None and name == default,
-                **cost,
-                "receptive_field_s": field / rate_hz if field else None,
-                "bytes": find_model(name).stat().st_size if entry else None,
-                "scores": {measure: values["mean"] for measure, values in statistics.items()} or None,
-                "benchmark": entry["benchmark"]["set"] if entry else None,
-            })  # fmt: skip
+    for name, entry in [*entries.items(), *dict.fromkeys(PRESETS).items()]:
+        model = PRESETS[entry["preset"] if entry else name]
+        field = model.generator.receptive_field()
+        statistics = entry["benchmark"]["enhanced"] if entry else {}
+        summaries.append({
+            "name": name,
+            "shipped": entry is not None,
+            "default": entry is not None and name == default,
+            "parameters": model.generator_weights,
+            "macs_per_second": model.macs_per_second,
+            "receptive_field": field,
+            "receptive_field_s": field / model.sample_rate_hz if field else None,
+            "bytes": find_model(name).stat().st_size if entry else None,
+            "scores": {measure: values["mean"] for measure, values in statistics.items()} or None,
+            "benchmark": entry["benchmark"]["set"] if entry else None,
+        })  # fmt: skip
     return summaries

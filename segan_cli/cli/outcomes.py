@@ -10,12 +10,14 @@ from typing import Any
 
 from rich.progress import TaskID
 
+from segan_cli.audio.sources import STDIN
 from segan_cli.cli.console import duration, print_json, progress_bar, say, standard_output
 from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import ConfigError, ExistsError, OutputError, SeganError
 from segan_cli.storage.atomic import atomically, check_place, writing
 from segan_cli.storage.remote import is_remote
+from segan_cli.storage.same_file import STREAM
 from segan_cli.system import require_extra
 from segan_cli.text import converted, finite, read_json, utf8, write_json
 
@@ -23,7 +25,7 @@ ROW_GROUP = 10_000  # outcomes that are kept in memory for a part of a Parquet f
 LONGEST_LINE = 1 << 20  # bytes
 LINE_START = f'{{"{fields(Outcome)[0].name}": "'.encode()  # of an outcome as JSON
 EXTENSIONS = (".jsonl", ".parquet")
-SKIPPED = "skipped because their output exists"
+SKIPPED = "skipped (output exists)"
 KINDS = (SKIPPED, "not overwritten", "failed")  # of outcomes, as they are counted
 
 Record = Callable[[Outcome], object]
@@ -78,7 +80,7 @@ class BatchReporter:
         if self.record is not None:
             self.record(outcome)
         if self.as_json:
-            print_json(write_json(asdict(outcome)), self.stdout, aside=self.to_stream)
+            print_json(write_json(asdict(outcome)), self.stdout, to_stderr=self.to_stream)
         if existing:
             self.first_existing = self.first_existing or outcome.target
         elif outcome.error is not None:
@@ -87,8 +89,9 @@ class BatchReporter:
                 say(f"segan: {outcome.error}")
         elif self.each_line and not self.quiet:
             say(f"{outcome.target}: exists, skipped" if outcome.skipped else describe(outcome))
+        source = STDIN if outcome.source == str(STREAM) else outcome.source
         for line in () if self.quiet else outcome.warnings:
-            say(f"segan: {outcome.source}: {line}")
+            say(f"segan: {source}: {line}")
 
     def close(self) -> None:
         """Print the summary of several recordings; raises SeganError with it when one was not enhanced."""
@@ -96,7 +99,7 @@ class BatchReporter:
             raise ExistsError(f"{self.first_existing}: already exists")
         if self.n == 1 and self.last_error:
             raise SeganError(self.last_error)
-        sound = f" ({duration(self.seconds)} of sound)" if self.seconds else ""
+        sound = f" ({duration(self.seconds)} of audio)" if self.seconds else ""
         parts = [f"{self.counts[kind]} {kind}" for kind in KINDS if self.counts[kind]]
         summary = ", ".join([f"{self.counts['enhanced']} enhanced{sound}", *parts])
         if self.counts["failed"] or self.first_existing:
@@ -193,14 +196,14 @@ def _json_lines(path: Path) -> Iterator[Record]:
 
 
 def complete_last_line(file: io.FileIO, path: Path) -> None:
-    """Complete a last line without line end, or remove it if it is cut; raises OutputError when it is no outcome."""
+    """Complete a last line without line end, or remove it if it is cut; raises OutputError if not an outcome."""
     end = file.seek(0, io.SEEK_END)
     file.seek(max(0, end - LONGEST_LINE))
     content = file.read()
     line = content.rstrip(b"\n").rpartition(b"\n")[2]
     whole = content.endswith(b"\n")
     if not (line.startswith(LINE_START) or (LINE_START.startswith(line) and not (whole and line))):
-        raise OutputError(f"{path}: its last line is not an outcome; name another file")
+        raise OutputError(f"{path}: its last line is not an outcome; give another file")
     if whole or not line:
         return
     try:

@@ -201,9 +201,9 @@ def cluster_section(function: F) -> F:
     return section(
         "Cluster",
         option("--ray ADDRESS", "Run on Ray: local, auto or [ray://]HOST:PORT."),
-        option("--ray-actors N|MIN:MAX", "Actors.  [default: all that fit]", actor_count),
+        option("--ray-actors N|MIN:MAX", "Number of actors.  [default: all that fit]", actor_count),
         option("--ray-cpus N", "CPUs and threads per actor.  [default: 1]", WORKERS),
-        option("--ray-gpus X", "GPUs per actor.  [default: 0]", Finite(0, 64), default=0.0),
+        option("--ray-gpus X", "Number of GPUs per actor.  [default: 0]", Finite(0, 64), default=0.0),
     )(function)
 
 

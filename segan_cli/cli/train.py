@@ -67,7 +67,7 @@ RECIPE_OPTIONS = {  # option → field of the recipe
     option("--rir PATH[:WEIGHT]", "Room impulse responses; repeatable.", NAME, multiple=True),
     option("--valid-data PATH", "Validation speech.  [default: held-out speakers]", NAME, multiple=True),
     option("--valid-noise PATH", "Validation noise.  [default: held-out files]", NAME, multiple=True),
-    option("--snr MIN MAX", "Range of the SNR of mixtures, in dB.", DECIBELS, nargs=2),
+    option("--snr MIN MAX", "Range of the SNR of mixes, in dB.", DECIBELS, nargs=2),
     option("--cache FOLDER", "Folder for decoded audio.  [default: cache, next to --run-dir]", PATH),
 )
 @section(
@@ -82,7 +82,9 @@ RECIPE_OPTIONS = {  # option → field of the recipe
 @section(
     "Model and recipe",
     option(
-        "--recipe RECIPE", f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: that of the preset]", NAME
+        "--recipe RECIPE",
+        f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: recipe of the preset]",
+        NAME,
     ),
     option("--preset PRESET", "See segan models.  [default: from the recipe]", click.Choice(list(PRESETS))),
     option("--width X", "Multiply all channel counts.", Finite(0, 1_000, min_open=True)),
@@ -97,7 +99,7 @@ RECIPE_OPTIONS = {  # option → field of the recipe
 )
 @section(
     "Performance",
-    option("-d --device", "auto, cuda, mps or cpu.", default="auto", show_default=True),
+    option("-d --device", "Device: auto, cpu, cuda or mps.", default="auto", show_default=True),
     option("--precision", "Precision of the networks.", click.Choice(["fp32", "bf16", "fp16"])),
     option("--workers N", "Data loading processes.  [default: depends on device]", Whole(0, MAX_JOBS)),
 )
@@ -125,7 +127,7 @@ def train(**options: Any) -> None:
     if resume:
         check_resumable(run_dir, init)
     if resume and given.width is not None and given.preset is None and given.recipe is None:
-        raise ConfigError("--width has no effect with --resume, which keeps the network; leave it out")
+        raise ConfigError("--width has no effect with --resume, which keeps the network; omit it")
     base = str(run_dir / "recipe.toml") if run_dir and resume and given.recipe is None else given.recipe
     of_recipe, model = {name: options[name] for name in RECIPE_OPTIONS}, None if base else init
     recipe = resolve_recipe(base, given.preset, given.width, model, of_recipe, given.assignments)
@@ -157,7 +159,7 @@ def check_resumable(run_dir: Path | None, init: str | None) -> None:
         if not (run_dir / name).is_file():
             raise TrainingError(f"{run_dir}: contains no training run to resume ({name} is missing)")
     if init is not None:
-        raise ConfigError(f"--init has no effect, because {run_dir / 'last.pt'} holds the weights; leave it out")
+        raise ConfigError(f"--init has no effect, because {run_dir / 'last.pt'} holds the weights; omit it")
 
 
 def check_run_folder(run_dir: Path, resume: bool) -> None:

@@ -4,13 +4,13 @@ import textwrap
 from collections.abc import Callable
 
 from rich.progress import Progress, TaskID
+from torch import nn
 
 from segan_cli.cli.console import say, stderr_console
 from segan_cli.config.training import ValidationScore
 from segan_cli.data.recordings import describe_corpus
 from segan_cli.data.training_data import TrainingData
 from segan_cli.losses.reconstruction import LOSSES
-from segan_cli.networks.summary import parameters
 from segan_cli.text import counted
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.log import Throughput
@@ -50,7 +50,7 @@ class TrainingReporter:
         self.noisy_printed = self.is_worse_than_noisy = False
 
     def on_reading(self, place: str) -> Callable[[int, int], None]:
-        """Show a progress bar for reading one corpus; returns what sets the numbers of files read, and of all."""
+        """Show a progress bar for reading one corpus; returns what sets the numbers of files read and in total."""
         task = self.bar.add_task(f"reading {place}", total=None, note="")
         return lambda done, total: self.bar.update(task, completed=done, total=total)
 
@@ -95,7 +95,7 @@ class TrainingReporter:
         if self.task is not None:
             self.bar.update(self.task, completed=step, note=f"{speed}{', best ' * bool(self.best)}{self.best}")
 
-    def on_checkup(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
+    def on_diagnostics(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
         """Print losses, health metrics and detected failure modes."""
         losses = [name for name in (*LOSSES, "adversarial", "discriminator") if name in metrics]
         say_wrapped(f"step {step}: {', '.join(f'{name} {metrics[name]:.4f}' for name in losses)}")
@@ -128,16 +128,21 @@ class TrainingReporter:
         say(f"validation at step {step}: {format_scores(scores)}{', best so far' if best else ''}")
 
 
+def count_weights(network: nn.Module) -> int:
+    """Return the number of weights of a network."""
+    return sum(weight.numel() for weight in network.parameters())
+
+
 def describe_networks(state: TrainState) -> list[str]:
     """Describe both networks, a line each, and warn of schedules that are longer than the training."""
     training = state.training
     adversarial, steps = training.adversarial, training.steps
     full_strength = adversarial.start + adversarial.ramp_steps
-    lines = [f"generator: {state.model_config.preset}, {parameters(state.generator):,} weights"]
+    lines = [f"generator: {state.model_config.preset}, {count_weights(state.generator):,} weights"]
     if adversarial.weight and adversarial.start < steps:
         ramp = f", at full strength from step {full_strength}" if adversarial.ramp_steps else ""
         lines.append(
-            f"discriminator: {adversarial.objective}, {parameters(state.discriminator):,} weights,"
+            f"discriminator: {adversarial.objective}, {count_weights(state.discriminator):,} weights,"
             f" from step {adversarial.start}{ramp}"
         )
     else:

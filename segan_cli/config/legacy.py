@@ -19,7 +19,7 @@ NAMES = {  # by section: former name and current name
 
 
 def renamed(values: Any, section: str) -> Any:
-    """Rename the former keys of a section; a value that is no section is returned as it is and refused later."""
+    """Rename the former keys of a section; a value that is not a section is returned as it is and refused later."""
     names = NAMES.get(section, {})
     return {names.get(key, key): value for key, value in values.items()} if isinstance(values, dict) else values
 

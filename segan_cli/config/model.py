@@ -39,3 +39,14 @@ class ModelConfig:
             if frame >= 2 * length:
                 raise ConfigError(f"{name}: frames of {frame} samples do not fit a segment_length of {length}")
             check_budget(name, network.layer_costs(length), self.sample_rate_hz / self.hop)
+
+    @property
+    def generator_weights(self) -> int:
+        """Number of weights of the generator."""
+        return sum(layer.weights for layer in self.generator.layer_costs(self.segment_length))
+
+    @property
+    def macs_per_second(self) -> float:
+        """Multiply-accumulates of the generator per second of audio, overlapping segments included."""
+        macs = sum(layer.macs for layer in self.generator.layer_costs(self.segment_length))
+        return macs * self.sample_rate_hz / self.hop

@@ -41,7 +41,7 @@ class MixingConfig:
     mirrored_probability: float = 0.0  # segments padded by mirroring, as at the ends of a recording; not in validation
     onset_probability: float = 0.0  # segments that begin in the pause before an utterance; not in validation
     shaping_probability: float = 0.0  # random second-order filters for speech and noise (arXiv 1709.08243)
-    reverb_probability: float = 0.3  # reverberant speech, if room responses are given
+    reverb_probability: float = 0.3  # reverberant speech, if room impulse responses are given
     target: Literal["early", "dry"] = "early"  # of reverberant speech: early reflections (50 ms) too, or direct sound
     band_probability: float = 0.0
     band_hz: tuple[float, float] = (2_500.0, 7_500.0)  # upper band limit

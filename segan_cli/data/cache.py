@@ -39,9 +39,9 @@ CHUNK = 256  # files decoded between two commits
 THREADS = min(8, cpu_count())
 LOCK_TIMEOUT_S = 60.0
 TABLES = {
-    "files": "path TEXT PRIMARY KEY, size INT, mtime_ns INT, digest TEXT",
+    "files": "path TEXT PRIMARY KEY, size INT, mtime_ns INT, digest TEXT, checksum TEXT",
     "audio": "digest TEXT, to_hz INT, shard TEXT, start INT, length INT, level REAL, clipped REAL, rate_hz INT,"
-    " PRIMARY KEY (digest, to_hz)",
+    " checksum TEXT, PRIMARY KEY (digest, to_hz)",
 }
 
 
@@ -164,16 +164,12 @@ FileRow = tuple[str, int, int, str]  # path, size, modification time, digest
 
 
 def prepare(index: sqlite3.Connection) -> None:
-    """Create the tables; those of an earlier version, without checksums, get them."""
+    """Create the tables."""
     index.text_factory = lambda text: text.decode(errors="replace")  # damaged text need not be UTF-8
     with index:
         index.execute("BEGIN IMMEDIATE")
         for table, columns in TABLES.items():
             index.execute(f"CREATE TABLE IF NOT EXISTS {table} ({columns})")
-            if "checksum" not in [column[1] for column in index.execute(f"PRAGMA table_info({table})")]:
-                rows = index.execute(f"SELECT * FROM {table}").fetchall()
-                index.execute(f"ALTER TABLE {table} ADD COLUMN checksum TEXT")
-                write_rows(index, table, rows)
 
 
 def write_rows(index: sqlite3.Connection, table: str, rows: Sequence[tuple[Any, ...]]) -> None:

@@ -27,7 +27,7 @@ MICROPHONE = re.compile(r"[-_ ]?(ch|mic)_?\d{1,2}$", re.IGNORECASE)  # channel o
 
 
 def corpus_root(path: str) -> Path:
-    """The folder, or the only folder in it if it has no audio files itself; raises CorpusError if it is no folder."""
+    """The folder, or the only folder in it if it has no audio files itself; raises CorpusError if not a folder."""
     root = Path(path)
     if not is_folder(root):
         raise CorpusError(no_folder(root, "of audio files, or a manifest (.csv or .jsonl)"))
@@ -39,7 +39,7 @@ def corpus_root(path: str) -> Path:
 
 
 def is_evaluation_set(name: str) -> bool:
-    """Whether a path names a test or development set: the last part that says so counts."""
+    """Whether a path names a test or development set: the last matching part of the path decides."""
     words: list[str] = SET.findall(name)
     return bool(words) and words[-1].lower() != "train"
 

@@ -38,7 +38,7 @@ MIN_MATCHING = 0.9  # fraction of files that must follow the naming scheme of a 
 
 @dataclass(frozen=True)
 class Utterance:
-    """A file of clean speech, noise or a room response, or a noisy/clean pair."""
+    """A file of clean speech, noise or a room impulse response, or a noisy/clean pair."""
 
     path: Path
     group: str  # speaker, or source recording of a noise clip
@@ -99,7 +99,7 @@ def scan_speech(path: str) -> Corpus:
 
 
 def scan_noise(path: str) -> Corpus:
-    """Scan noise or room responses; clips of one recording share a group. Raises CorpusError if there are none."""
+    """Scan noise or room impulse responses; clips of one recording share a group. Raises CorpusError if none."""
     root = corpus_root(path)
     utterances = (Utterance(file, group_noise(file)) for file in audio_below(root))
     return Corpus(path, "folder of recordings", tuple(utterances), notes=other_files(root))

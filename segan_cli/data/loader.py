@@ -34,7 +34,7 @@ class SamplingPlan:
     indices: range  # of the batch, for this process
 
 
-class MixtureDataset(Dataset[tuple[Tensor, Tensor, Key]]):
+class MixDataset(Dataset[tuple[Tensor, Tensor, Key]]):
     """All possible segments by key."""
 
     def __init__(self, source: ExampleSource, plan: SamplingPlan) -> None:
@@ -57,7 +57,7 @@ def batches(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "This DataLoader will create")  # more workers than cores: the user's choice
         return iter(DataLoader(
-            MixtureDataset(source, plan), batch_sampler=keys_from(plan, first_step), num_workers=workers,
+            MixDataset(source, plan), batch_sampler=keys_from(plan, first_step), num_workers=workers,
             pin_memory=pin, collate_fn=collate, worker_init_fn=init_worker,
             prefetch_factor=PREFETCH if workers else None,
         ))  # fmt: skip
@@ -78,5 +78,5 @@ def collate(items: list[tuple[Tensor, Tensor, Key]]) -> tuple[Tensor, Tensor, li
 
 def draw_extra(source: ExampleSource, plan: SamplingPlan, n: int) -> tuple[Tensor, Tensor, list[Key]]:
     """n segments that no step uses: noisy [n, 1, length], clean [n, 1, length] and their keys."""
-    dataset = MixtureDataset(source, plan)
+    dataset = MixDataset(source, plan)
     return collate([dataset[0, plan.rounds, index] for index in range(n)])

@@ -96,7 +96,10 @@ def join_columns(columns: list[str]) -> str:
 
 
 def file_in(manifest: Path, name: str, place: str) -> Path:
-    """The file of a name in a manifest, however composed: a URL, or relative to its folder; raises CorpusError."""
+    """The file that a manifest names, in any Unicode normalisation: a URL, or a path relative to the manifest.
+
+    Raises CorpusError when there is no such file.
+    """
     if is_url(name) and is_remote(as_path(name)):
         return as_path(name)
     if is_remote(manifest) and not name.startswith("/"):

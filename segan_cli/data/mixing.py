@@ -52,12 +52,12 @@ class GeneratedNoise:
 
 @dataclass(frozen=True)
 class ExampleSpec:
-    """All random choices for one example: a mixture, or an excerpt of a recorded pair."""
+    """All random choices for one example: a mix, or an excerpt of a recorded pair."""
 
     length: int  # samples
     speech: Position
     paired: bool  # the noisy signal is a recording
-    level_db: float  # active speech level of a mixture, or gain of a pair
+    level_db: float  # active speech level of a mix, or gain of a pair
     snr_db: float = 0.0
     noises: tuple[Position, ...] = ()  # of noise recordings
     babble: tuple[Position, ...] = ()  # of other speakers
@@ -97,15 +97,15 @@ class ExampleSource:
         n = length or min(recording.length, round(MAX_UTTERANCE_S * self.rate_hz))
         position = Position(recording.name, int(rng.integers(max(1, recording.length - n + 1))))
         if not paired:
-            return self._draw_mixture(rng, recording, position, n, whole=length is None)
+            return self._draw_mix(rng, recording, position, n, whole=length is None)
         gain_db = float(rng.uniform(*self.config.pair_gain_db))
         spec = ExampleSpec(n, position, True, gain_db, degradation=draw_degradation(rng, self.config, n, self.rate_hz))
         return spec if length is None else replace(spec, mirrored=draw_mirrored(rng, self.config, n))
 
-    def _draw_mixture(
+    def _draw_mix(
         self, rng: np.random.Generator, recording: Recording, speech: Position, n: int, whole: bool
     ) -> ExampleSpec:
-        """Draw noise, room response, SNR, level and degradations."""
+        """Draw noise, room impulse response, SNR, level and degradations."""
         config = self.config
         noises, babble, generated = self._draw_noise(rng, recording)
         rir = None
@@ -157,7 +157,7 @@ class ExampleSource:
 
     def render(self, spec: ExampleSpec) -> NoisyClean:
         """Render a spec as noisy [n] and clean [n]; deterministic."""
-        noisy, clean = (self._render_pair if spec.paired else self._render_mixture)(spec)
+        noisy, clean = (self._render_pair if spec.paired else self._render_mix)(spec)
         noisy, clean = degrade(spec.degradation, noisy, clean, self.rate_hz)
         return mirror(spec.mirrored, noisy), mirror(spec.mirrored, clean)
 
@@ -170,7 +170,7 @@ class ExampleSource:
         gain = np.float32(min(10 ** (spec.level_db / 20), max(1.0, PEAK / peak)))
         return noisy * gain, clean * gain
 
-    def _render_mixture(self, spec: ExampleSpec) -> NoisyClean:
+    def _render_mix(self, spec: ExampleSpec) -> NoisyClean:
         """Scale the speech to its level, and the noise to the SNR.
 
         The SNR is the active level of the whole utterance over the RMS of the noise in the excerpt.

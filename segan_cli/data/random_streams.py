@@ -15,8 +15,8 @@ class Purpose(IntEnum):
     SEGMENT = 0  # choices for a segment: step, round, index
     LATENT = 1  # z of a segment: step, round, index
     STEP = 2  # draws of torch in a step, such as instance noise: step, rank of the process
-    REPLAYED = 3  # which kept examples a metric discriminator sees again: step, round, rank of the process
-    KEPT = 4  # which kept examples are replaced: step and round, the same in all processes
+    REPLAY_SAMPLE = 3  # which kept examples a metric discriminator sees again: step, round, rank of the process
+    REPLAY_INSERT = 4  # which kept examples are replaced: step and round, the same in all processes
     SPLIT = 5  # held-out groups: none
 
 

@@ -1,4 +1,4 @@
-"""Sources of training and validation examples that share no speaker, noise recording or room response."""
+"""Sources of training and validation examples that share no speaker, noise recording or room impulse response."""
 
 import json
 from collections.abc import Callable
@@ -119,11 +119,15 @@ def hold_out_speakers(
             replace(recording, group=group, speaker=recording.voice)
             for recording, group in zip(speech.all, groups, strict=True)
         ))  # fmt: skip
-        notes.append("there is only one speaker, so validation holds out recordings: its scores are for a known voice")
+        notes.append(
+            "there is only one speaker, so validation holds out recordings: the scores are for a voice from training"
+        )
     training, validation = hold_out(speech, "speakers", seed, previous)
     share = validation.n_samples() / speech.n_samples()
     if share > LARGE_SHARE:
-        notes.append(f"validation holds {share:.0%} of the speech (the smallest speaker or file); see --valid-data")
+        notes.append(
+            f"validation uses {share:.0%} of the speech, the smallest speaker or file; --valid-data gives other speech"
+        )
     return training, validation
 
 
@@ -132,7 +136,7 @@ def hold_out(recordings: Recordings, kind: str, seed: int, previous: Groups | No
     groups = draw_groups(recordings, seed) if previous is None else previous & recordings.groups()
     if previous and not groups:
         raise CorpusError(
-            f"none of this run's {kind} for validation are in its data any more; restore their folders and names"
+            f"the data no longer contains any of the {kind} that this run validates on; restore their folders and names"
         )
     validation = recordings.where(lambda recording: recording.group in groups)
     return exclude(recordings, validation), validation

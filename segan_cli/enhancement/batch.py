@@ -14,7 +14,7 @@ from segan_cli.errors import LOG, CheckpointError, ExistsError, SeganError, Stop
 QUEUED_PER_THREAD = 4  # jobs that wait, of which there may be millions
 
 RunJob = Callable[[Job, OnProgress], Outcome]
-OnJobProgress = Callable[[Job, float, float | None], None]  # seconds done, and in all if known
+OnJobProgress = Callable[[Job, float, float | None], None]  # seconds processed, and the total if known
 
 
 def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: OnProgress) -> Outcome:
@@ -44,7 +44,7 @@ def run_batch(
 
     def check_stopped() -> None:
         if leave.is_set() or stopped():
-            raise StoppedError("stopped; unfinished outputs are removed", stopped() or signal.SIGTERM)
+            raise StoppedError("stopped; unfinished outputs were removed", stopped() or signal.SIGTERM)
 
     def do(job: Job) -> Outcome:
         def progress(done: float, total: float | None) -> None:

@@ -177,14 +177,14 @@ class Enhancer:
             source: any recording that `segan enhance` reads, a file or a URL.
             target: file or URL to write; its extension gives the format.
             force: overwrite an existing target.
-            allow_truncated: accept a source that is cut short.
+            allow_truncated: accept a truncated source.
 
         Returns:
             What was done: duration, rate, channels, levels, noise reduction, time, warnings.
 
         Raises:
-            AudioError: the source cannot be read, or is cut short and `allow_truncated` is not given.
-            OutputError: the target cannot be written, or exists and `force` is not given; it then stays as it was.
+            AudioError: the source cannot be read, or is truncated and `allow_truncated` is not given.
+            OutputError: the target cannot be written, or exists and `force` is not given; it is then left unchanged.
         """
         job = Job(as_path(str(source)), as_path(str(target)))
         check_paths([job])

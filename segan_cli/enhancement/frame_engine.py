@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segan_cli.arrays import Array, SampleQueue
+from segan_cli.audio.filters import DcBlocker
 from segan_cli.backends.network import Network, check_output
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement.frames import FrameAdder, FrameCutter
@@ -30,6 +31,7 @@ class FrameEngine:
         self.linked, self.policy = settings.channels == "linked" and channels > 1, settings.high_band
         model_frame = network.config.generator.longest_frame()
         self.hop = frame_hop(network.config, rate_hz)
+        self.dc_blocker = DcBlocker(rate_hz, channels, self.hop)
         window = np.sin(np.pi * np.arange(2 * self.hop) / (2 * self.hop)).astype(np.float32)
         self.frames, self.adder = FrameCutter((channels,), window), FrameAdder(channels, window)
         self.n_bins = model_frame // 2 + 1  # of the model
@@ -41,7 +43,7 @@ class FrameEngine:
     def push(self, block: Array, last: bool) -> tuple[Array, Array]:
         """Add a block [channels, n]; return what is final now, original and change, [channels, m] each."""
         self.pending.push(block)
-        self.frames.push(block)
+        self.frames.push(self.dc_blocker.push(block, last))
         if last:
             self.frames.push(np.zeros((self.channels, self.frames.n_missing() + self.hop), np.float32))
         parts = [np.zeros((self.channels, 0), np.float32)]

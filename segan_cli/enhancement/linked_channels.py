@@ -1,4 +1,7 @@
-"""Linked channels: the mid channel is enhanced, and its transfer function applied to all channels."""
+"""Linked channels: the mid channel is enhanced, and its transfer function applied to all channels.
+
+Channels with different sources, such as a microphone for each speaker, have no common mid and are not linked.
+"""
 
 from typing import Any
 
@@ -13,6 +16,20 @@ MAX_GAIN = 2.0  # of a bin, as it is unreliable where the mean has little power
 SHORT = 512  # samples over which powers are compared, so that speech counts more than the noise in its pauses
 MIN_MID_POWER = 0.5  # power of the mean over that for uncorrelated channels; below, speech may cancel …
 MIN_FRAME_POWER = 0.1  # … in a single frame, in which the noise of uncorrelated channels may cancel by chance
+
+MAX_CORRELATION = 0.3  # of channels with different sources; that of two microphones is higher at an SNR above -4 dB
+MAX_LAG = 48  # samples between them; 1 m at 16 kHz
+
+
+def have_different_sources(channels: Array) -> NDArray[np.bool_]:
+    """Return which segments [N, C, T] have sound on several channels, none correlated with the loudest one, [N]."""
+    power = np.square(channels).sum(2)
+    loudest = power.argmax(1)[:, None]
+    spectra = np.fft.rfft(channels)
+    products = np.fft.irfft(spectra * np.take_along_axis(spectra, loudest[:, :, None], 1).conj(), channels.shape[2])
+    lagged = np.abs(np.concatenate((products[:, :, : MAX_LAG + 1], products[:, :, -MAX_LAG:]), axis=2)).max(2)
+    related = lagged > MAX_CORRELATION * np.sqrt(power * np.take_along_axis(power, loudest, 1))
+    return np.asarray((related.sum(1) <= 1) & ((power > 0).sum(1) > 1))
 
 
 def downmix_mid(channels: Array, min_power: float = MIN_MID_POWER) -> Array:

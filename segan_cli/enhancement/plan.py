@@ -48,8 +48,8 @@ def read_names(content: bytes) -> Iterator[Path]:
             yield path
 
 
-def named(path: Path) -> Entry:
-    """Return the entry of a name that is no glob; no server is asked about a URL, which is taken for a file."""
+def entry_of(path: Path) -> Entry:
+    """Return the entry of a name that is not a glob; a URL counts as a file, without a request to its server."""
     return Entry(path, not is_remote(path) and os.path.isdir(path))  # noqa: PTH112  # Path.is_dir raises for overlong names
 
 
@@ -60,9 +60,9 @@ def expand(path: Path, single: bool) -> list[Entry]:
         matches = {path: what} if (what := find_kind(path)) else find_matches(path) if magic else {}
         found = [Entry(match, kind == "directory") for match, kind in matches.items()]
     elif path == STREAM or os.path.exists(path):  # noqa: PTH110  # Path.exists raises for overlong names
-        found = [named(path)]
+        found = [entry_of(path)]
     else:
-        found = [named(Path(name)) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # Path.glob refuses absolute patterns
+        found = [entry_of(Path(name)) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # Path.glob refuses absolute patterns
     if found:
         return found
     if magic:
@@ -141,7 +141,7 @@ class Plan:
     """The jobs of a batch, in order; their names are kept as bytes, in an eighth of the memory that paths take."""
 
     def __init__(self, folder: Path | None, notes: list[str], refused: dict[str, str], jobs: Iterable[Job]) -> None:
-        """`folder` holds all targets, None if they are beside their sources; `notes` are on files that are left out."""
+        """`folder` holds all targets, None if they are next to their sources; `notes` are on omitted files."""
         self.names, self.ends, self.folder, self.notes = bytearray(), array("Q"), folder, notes
         self.refused = refused  # recordings that can have no output, folders without recordings, and why
         for job in jobs:
@@ -161,7 +161,7 @@ class Plan:
         paths = (as_path(self.names[start:end].decode(errors="surrogatepass")) for start, end in places)
         return map(Job, paths, paths)  # source, target, source, target …
 
-    def kept(self, flags: Sequence[int]) -> "Plan":
+    def select(self, flags: Sequence[int]) -> "Plan":
         """Return the jobs whose flag is not 0."""
         return self if all(flags) else Plan(self.folder, self.notes, self.refused, compress(self, flags))
 
@@ -198,7 +198,7 @@ class Shard:
 def make_plan(
     inputs: Sequence[Path],  # paths and globs
     output: Path | None,  # a file, STREAM, or a folder, where the tree of the inputs is mirrored
-    suffix: str | None,  # without `output`, targets are beside their sources, with this before the extension
+    suffix: str | None,  # without `output`, targets are next to their sources, with this before the extension
     extension: str | None,  # in lower case, replaces that of the source
     names: Iterable[Path] = (),  # further inputs that are not globs, from a list; read once
     *,
@@ -214,13 +214,13 @@ def make_plan(
     names = iter(names)
     listed = list(islice(names, 2))  # enough to know whether there are several
     found = [entry for path in inputs for entry in expand(path, single=len(inputs) + len(listed) == 1)]
-    entries = [*found, *map(named, listed)]
+    entries = [*found, *map(entry_of, listed)]
     for path in [path for path, is_folder in found if not is_folder] if output is None else [output]:
         check_writable_scheme(path)
     several = "several" if len(entries) > 1 else "a folder" if entries[0].is_folder else None
     targets = Targets(output, choose_folder(output, slash, extension, several), suffix, extension)
     plan, mine, refusal = Plan(targets.folder, [], {}, ()), bytearray(), ""
-    for source, relative in find_recordings(chain(entries, map(named, names)), plan):
+    for source, relative in find_recordings(chain(entries, map(entry_of, names)), plan):
         is_mine = shard is None or shard.holds(relative or PurePath(str(source)))
         try:
             plan.append(Job(source, targets.of(source, relative or PurePath(source.name))))
@@ -231,14 +231,14 @@ def make_plan(
         else:
             mine.append(is_mine)
     if suffix is not None:
-        fresh = not_results(plan, suffix)
-        plan, mine = plan.kept(fresh), bytearray(compress(mine, fresh))
+        fresh = flag_new_inputs(plan, suffix)
+        plan, mine = plan.select(fresh), bytearray(compress(mine, fresh))
         if results := fresh.count(0):
             plan.notes.append(f"{counted(results, 'result')} of an earlier run ({suffix}) left out")
     check_paths(plan, others)
     if not len(plan):
         raise AudioError(refusal or next(iter(plan.refused.values())))
-    return plan.kept(mine)
+    return plan.select(mine)
 
 
 class Targets(NamedTuple):
@@ -261,14 +261,14 @@ class Targets(NamedTuple):
 
 
 def choose_folder(output: Path | None, slash: bool, extension: str | None, several: str | None) -> Path | None:
-    """Return the folder of all targets; None if they are beside their sources, or `output` is the only one.
+    """Return the folder of all targets; None if they are next to their sources, or `output` is the only one.
 
-    Raises ConfigError when it is no folder, but must be one for `several` inputs, or is a file of another extension.
+    Raises ConfigError when it is not a folder, but must be one for `several` inputs, or is a file of another extension.
     """
     if output is None:
         return None
     if DEVICES.fullmatch(str(output.parent)):
-        raise ConfigError(f"{output}: is not a file; give one, or -o - for standard output")
+        raise ConfigError(f"{output}: is a device; give a file, or -o - for standard output")
     if not (several or is_folder(output, slash)):
         if extension and output.suffix.lower() != extension:
             raise ConfigError(f"{output}: --format {extension[1:]} contradicts this name; give one of them")
@@ -276,7 +276,7 @@ def choose_folder(output: Path | None, slash: bool, extension: str | None, sever
     if output == STREAM:
         raise ConfigError("-o -: standard output takes one recording; give -o FOLDER for several")
     if not is_folder(output, slash):
-        raise ConfigError(f"{output}: one file cannot hold {several}; name a folder, or end the name with a slash")
+        raise ConfigError(f"{output}: one file cannot contain {several}; give a folder, or end the name with a slash")
     return output
 
 
@@ -287,7 +287,7 @@ def is_folder(output: Path, slash: bool) -> bool:
     return output != STREAM and (output.is_dir() or slash or not (output.suffix or os.path.lexists(output)))
 
 
-def not_results(jobs: Plan, suffix: str) -> bytes:
+def flag_new_inputs(jobs: Plan, suffix: str) -> bytes:
     """Return a flag for each job: 0 for a result of an earlier run, whose source is a job too."""
 
     def key(source: Path, stem: str) -> int:

@@ -15,7 +15,7 @@ from segan_cli.arrays import Array
 from segan_cli.audio.files import NO_SAMPLES, VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.levels import Clip, TargetOptions, Warn, Write, normalised_loudness, normalised_peak
-from segan_cli.audio.meter import MAX_LOUDNESS_CHANNELS, LevelMeter
+from segan_cli.audio.meter import MAX_LOUDNESS_CHANNELS, MIN_LOUDNESS_HZ, LevelMeter
 from segan_cli.audio.sinks import open_output, open_target
 from segan_cli.audio.sources import Source, cut, open_file, open_stream
 from segan_cli.audio.wav import Encoding
@@ -32,7 +32,7 @@ Pairs = Iterator[tuple[Array, Array]]  # original and enhanced blocks [channels,
 # seeks in the last page of a Vorbis file, which is shorter than this.
 BEFORE_S, AFTER_S = 30.0, 3.0
 Enhance = Callable[[Source], Pairs]
-OnProgress = Callable[[float, float | None], None]  # seconds done, and in all if known
+OnProgress = Callable[[float, float | None], None]  # seconds processed, and the total if known
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class OutputOptions:
     clip: Clip = "limit"  # for samples above full scale, unless they are stored as floats
     residual: Path | None = None  # file for the removed sound
     force: bool = False  # overwrite existing files
-    skip_existing: bool = False  # an output that appears meanwhile is no error
-    allow_truncated: bool = False  # accept recordings that are cut short
+    skip_existing: bool = False  # an output that appears meanwhile is not an error
+    allow_truncated: bool = False  # accept truncated recordings
     excerpt: Excerpt | None = None  # the part to enhance
 
     @property
@@ -151,7 +151,7 @@ class Outcome:
 def enhance_recording(
     enhance: Enhance, config: ModelConfig, job: Job, options: OutputOptions, on_progress: OnProgress | None = None
 ) -> Outcome:
-    """Enhance the source of a job into its target; raises AudioError or OutputError, and the old target stays."""
+    """Enhance the source of a job into its target; after AudioError or OutputError, the target is unchanged."""
     started = time.monotonic()
     warnings: list[str] = []
     with ExitStack() as stack:
@@ -159,7 +159,10 @@ def enhance_recording(
         info, excerpt = noisy.info, options.excerpt
         if excerpt is not None:
             if job.target.suffix.lower() in VIDEO:
-                raise OutputError(f"{job.target}: pictures cannot be cut; add --format wav, or give -o FILE.wav")
+                raise OutputError(
+                    f"{job.target}: an excerpt of a video can only be written as audio; add --format wav, or give"
+                    " -o FILE.wav"
+                )
             info = excerpt.within(info, noisy.name)
             noisy = replace(noisy, first=excerpt.first(info.rate_hz))
         output_info = info.at(options.rate_hz or info.rate_hz)
@@ -197,12 +200,14 @@ def enhance_recording(
 def normalised(
     options: OutputOptions, name: str, info: AudioInfo, write: Write, warn: Warn
 ) -> AbstractContextManager[Write]:
-    """Write samples at the wanted peak level or loudness, if one is wanted; raises AudioError for many channels."""
+    """Write samples at the wanted peak level or loudness, if any; raises AudioError if it cannot be measured."""
     if options.normalize_db is not None:
         return normalised_peak(options.normalize_db, info.channels, write)
     if options.loudness_lufs is not None:
         if info.channels > MAX_LOUDNESS_CHANNELS:
             raise AudioError(f"{name}: --loudness supports up to {MAX_LOUDNESS_CHANNELS} channels, not {info.channels}")
+        if info.rate_hz < MIN_LOUDNESS_HZ:
+            raise AudioError(f"{name}: --loudness needs a rate of at least {MIN_LOUDNESS_HZ} Hz, not {info.rate_hz}")
         return normalised_loudness(options.loudness_lufs, info.rate_hz, info.channels, write, warn)
     return nullcontext(write)
 
@@ -238,5 +243,5 @@ def open_residual(path: Path, info: AudioInfo, options: OutputOptions, warn: War
 def standard_input() -> BinaryIO:
     """Return standard input as bytes; raises AudioError if it is closed."""
     if sys.stdin is None:
-        raise AudioError("standard input: is closed; name a file")
+        raise AudioError("standard input: is closed; give a file")
     return sys.stdin.buffer

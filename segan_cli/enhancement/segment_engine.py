@@ -8,7 +8,7 @@ from segan_cli.backends.high_band import load_high_band
 from segan_cli.backends.network import Network, check_output
 from segan_cli.config.families.base import LARGEST_PEAK, LEAST_LEVEL
 from segan_cli.enhancement.high_band import HighBand
-from segan_cli.enhancement.linked_channels import apply_transfer_function, downmix_mid
+from segan_cli.enhancement.linked_channels import apply_transfer_function, downmix_mid, have_different_sources
 from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
 from segan_cli.enhancement.settings import Settings
 
@@ -71,23 +71,36 @@ class SegmentEnhancer:
     """Enhances segments [N, channels, T] of one signal, asynchronously."""
 
     def __init__(self, network: Network, linked: bool, seed: int) -> None:
-        """`linked` channels get the transfer function of their enhanced mean; `seed` is for the latents."""
+        """`linked` channels with common sources get the transfer function of their mean; `seed` is for the latents."""
         self.network, self.linked = network, linked
         self.input_rms = network.config.generator.input_rms
         self.rng = np.random.default_rng(seed)
 
     def __call__(self, noisy: Array) -> Finish:
         """Start on segments [N, channels, T]; return a function that waits for the result, same shape."""
-        if noisy.shape[1] > 1 and self.linked:
-            mid = downmix_mid(noisy)
-            wait = self._start(mid)
-            return lambda: apply_transfer_function(noisy, mid, wait())
-        return self._start(noisy)
+        z = self.network.config.generator.draw_latent(self.rng, len(noisy), noisy.shape[2])
+        if noisy.shape[1] == 1 or not self.linked:
+            return self._start(noisy, z)
+        separate = have_different_sources(noisy)
+        linked = np.flatnonzero(~separate)
+        mid = downmix_mid(noisy[linked])
+        wait = self._start(mid, None if z is None else z[linked])
+        waits = {i: self._start(noisy[i : i + 1], None if z is None else z[i : i + 1]) for i in separate.nonzero()[0]}
 
-    def _start(self, noisy: Array) -> Finish:
+        def finish() -> Array:
+            enhanced = np.empty_like(noisy)
+            enhanced[linked] = apply_transfer_function(noisy[linked], mid, wait())
+            for i, wait_for_segment in waits.items():
+                enhanced[i] = wait_for_segment()[0]
+            return enhanced
+
+        return finish
+
+    def _start(self, noisy: Array, z: Array | None) -> Finish:
         """Run the network on each channel of each segment; the channels of a segment share its latent z."""
         n, channels, length = noisy.shape
-        z = self.network.config.generator.draw_latent(self.rng, n, length)
+        if not n:
+            return lambda: noisy
         if z is not None:
             z = np.repeat(z, channels, 0)
         mono = np.ascontiguousarray(noisy, np.float32).reshape(n * channels, 1, length)

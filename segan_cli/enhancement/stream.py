@@ -42,7 +42,9 @@ class EnhancerStream:
             self.engine = frames = FrameEngine(network, settings, rate_hz, channels)
             self.delay = 2 * frames.hop - gcd(live_block, frames.hop) if live_block else 0
         elif live_block:
-            raise ConfigError(f"model {network.name}: needs a whole segment at once; for live sound use segan-live")
+            raise ConfigError(
+                f"model {network.name}: needs a whole segment at once; for real-time enhancement use segan-live"
+            )
         else:
             self.engine = SegmentEngine(network, settings, rate_hz, channels, ahead)
         self.late = SampleQueue(channels)  # output of a live stream that is not returned yet
@@ -105,10 +107,11 @@ def as_samples(array: object) -> Array:
     """Convert an array to float32 samples; raises AudioError for anything but real floats."""
     try:
         given = np.asarray(array)
-    except (ValueError, TypeError, RuntimeError) as error:  # RuntimeError: a tensor that requires a gradient
-        raise AudioError("not an array of samples; give floats [n] or [channels, n]") from error
+    except (ValueError, TypeError, RuntimeError) as error:  # a tensor that requires a gradient, or of bfloat16
+        raise AudioError("not an array of samples; give float32 [n] or [channels, n]") from error
     if given.dtype.kind != "f":
-        hint = f"; divide them by {np.iinfo(given.dtype).max}" if given.dtype.kind == "i" else ""
+        scale = "32768" if given.dtype == np.int16 else "the full scale of their encoding, such as 32768 for 16 bits"
+        hint = f"; divide them by {scale}" if given.dtype.kind == "i" else ""
         raise AudioError(f"samples of type {given.dtype}; give floats whose full scale is 1{hint}")
     with np.errstate(over="ignore"):  # an overflow becomes infinite, which is refused later
         return np.array(given, np.float32)

@@ -25,7 +25,7 @@ from segan_cli.evaluation.signals import Denoiser, NoiseMix, Output, Recorded, S
 from segan_cli.text import composed
 
 NO_LABELS = ("name", "noisy", "clean", *SPAN_COLUMNS)  # columns of a manifest that are not labels
-NOISE_LOG = "log_testset.txt"  # of VoiceBank-DEMAND, beside its folders
+NOISE_LOG = "log_testset.txt"  # of VoiceBank-DEMAND, next to its folders
 NOISY = "noisy"  # the unprocessed input, listed first among the systems
 PREFERRED_SETS = ("test", "dev", "valid", "")  # substrings of folder names, most preferred first
 

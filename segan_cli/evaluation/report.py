@@ -95,7 +95,7 @@ def summarise_system(cases: Sequence[CaseScores], system: str, measures: Sequenc
 
 
 def explain(scores: Sequence[Score], bounds: tuple[float, float], all_copies: bool) -> str | None:
-    """Why a measure says nothing about a system: it is undefined, or at one end of its range, in all recordings."""
+    """Why a measure is not informative for a system: it is undefined, or at one end of its range, in all recordings."""
     values, copies = defined(scores), ", as for any copy of the clean recordings" * all_copies
     if not values:
         reasons = sorted({score.reason for score in scores if isinstance(score, Undefined)})

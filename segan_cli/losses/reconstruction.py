@@ -42,8 +42,8 @@ class CompressedSpectrum(nn.Module):
     def forward(self, enhanced: Segments, clean: Segments) -> Tensor:
         """Segments [B, 1, T] → scalar."""
         magnitude, real, imaginary = (
-            (ours - theirs).square().mean()
-            for ours, theirs in zip(self.compress(enhanced), self.compress(clean), strict=True)
+            (enhanced_part - clean_part).square().mean()
+            for enhanced_part, clean_part in zip(self.compress(enhanced), self.compress(clean), strict=True)
         )
         return (1 - COMPLEX_SHARE) * magnitude + COMPLEX_SHARE * (real + imaginary)
 
@@ -103,8 +103,10 @@ class Reconstruction(nn.Module):
 
         The names of losses of other packages begin with plugin_.
         """
-        ours, theirs = Segments(enhanced), Segments(clean)
-        values = {name: term(ours, theirs) for name, term in zip(self.weights, self.terms, strict=True)}
+        enhanced_segments, clean_segments = Segments(enhanced), Segments(clean)
+        values = {
+            name: term(enhanced_segments, clean_segments) for name, term in zip(self.weights, self.terms, strict=True)
+        }
         weighted = [self.weights[name] * value for name, value in values.items()]
         values = {name if name in LOSSES else f"plugin_{name}": value for name, value in values.items()}
         return torch.stack(weighted).sum() if weighted else enhanced.sum() * 0.0, values

@@ -27,7 +27,7 @@ def upsampling(n_in: int, n_out: int, kernel_size: int, stride: int, dilation: i
 
 
 def initialise(module: nn.Module) -> None:
-    """Initialise convolutions and linear layers: weights normal(0, 0.02) truncated at two deviations, biases zero."""
+    """Initialise convolutions and linear layers: weights normal(0, 0.02) within 2 standard deviations, biases zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
             nn.init.trunc_normal_(layer.weight, std=0.02, a=-0.04, b=0.04)

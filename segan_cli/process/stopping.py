@@ -24,7 +24,7 @@ BROKEN_PIPE = getattr(signal, "SIGPIPE", signal.SIGTERM)  # Windows has no SIGPI
 REPEAT_S = 1.0  # after the first signal, in which another counts as the same: `timeout` and batch systems send two
 RESEND_S = 0.01  # delay before a signal whose error was lost is sent again
 UNFINISHED: set[Path] = set()  # temporary files of outputs that are being written
-WITNESSES: set["Popen[bytes]"] = set()  # processes that would mistake an immediate exit for a crash
+CRASH_REPORTERS: set["Popen[bytes]"] = set()  # processes that would mistake an immediate exit for a crash
 
 
 class StopAfterStep:
@@ -71,7 +71,7 @@ class RaiseOnSignal:
         if self.signal_number and not self.lost:
             exit_now(number, frame)
         self.signal_number, self.lost = number, False
-        self.raised = StoppedError("stopped; unfinished outputs are removed", number)
+        self.raised = StoppedError("stopped; unfinished outputs were removed", number)
         raise self.raised
 
     def resend(self) -> None:
@@ -123,8 +123,8 @@ def exit_now(number: int, frame: FrameType | None) -> None:
     """Remove unfinished outputs and end the process, whatever libraries are doing."""
     del frame
     remove_unfinished()
-    for witness in WITNESSES:
-        witness.kill()
+    for reporter in CRASH_REPORTERS:
+        reporter.kill()
     shown_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar hides it
     with suppress(OSError):  # of a full device
         os.write(2, shown_cursor + b"segan: stopped\n")

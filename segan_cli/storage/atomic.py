@@ -37,7 +37,7 @@ KINDS = (
 
 @contextmanager
 def atomically(path: Path, force: bool = False) -> Iterator[Path]:
-    """Create a temporary file beside `path`, flushed to disk to replace it when the block ends without an error.
+    """Create a temporary file next to `path`, flushed to disk to replace it when the block ends without an error.
 
     A remote file is made in the system's temporary folder and then uploaded. Raises OutputError when it cannot be
     written, another process is writing it, or `path` is not a regular file, and ExistsError when `path` exists and
@@ -113,7 +113,7 @@ def remove_scratch() -> None:
 
 
 def write_whole(path: Path, content: bytes | memoryview) -> None:
-    """Write or replace a file; raises OutputError when that fails, and an existing file stays."""
+    """Write or replace a file; raises OutputError when that fails, and an existing file is left unchanged."""
     with atomically(path, force=True) as temporary:
         temporary.write_bytes(content)
 
@@ -126,18 +126,18 @@ def check_target(path: Path, force: bool) -> None:
             raise ExistsError(f"{path}: already exists")
         return
     if path.is_symlink() and not path.exists():
-        raise OutputError(f"{path}: is a link to a file that does not exist; remove the link or name another file")
+        raise OutputError(f"{path}: is a link to a file that does not exist; remove the link or give another file")
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
         return
     if DEVICES.fullmatch(os.path.realpath(path.parent)):  # such as /dev/stderr, a link to what may be a file
-        raise OutputError(f"{path}: is a device, not a file; name a file")
+        raise OutputError(f"{path}: is a device, not a file; give a file")
     if stat.S_ISDIR(mode):
-        raise OutputError(f"{path}: cannot be written (it is a folder; name a file in it)")
+        raise OutputError(f"{path}: cannot be written (it is a folder; give a file in it)")
     for is_kind, kind in KINDS:
         if is_kind(mode):
-            raise OutputError(f"{path}: is {kind}, not a file; name a file")
+            raise OutputError(f"{path}: is {kind}, not a file; give a file")
     if not force:
         raise ExistsError(f"{path}: already exists")
 
@@ -157,7 +157,7 @@ def check_place(path: Path, force: bool) -> None:
 def reason(path: Path, error: OSError) -> str:
     """Explain why a file cannot be written."""
     if not is_remote(path) and path.is_dir():
-        return "it is a folder; name a file in it"
+        return "it is a folder; give a file in it"
     if error.errno in ERRNO_MESSAGES:
         return ERRNO_MESSAGES[error.errno]
     if not is_remote(path) and not path.parent.is_dir():
@@ -179,7 +179,7 @@ def _prefix(path: Path) -> str:
 
 
 def remove_leftovers(path: Path) -> bool:
-    """Remove what a killed writer left beside `path`; returns False if another process is writing it."""
+    """Remove what a killed writer left next to `path`; returns False if another process is writing it."""
     if is_remote(path) or not os.path.lexists(_lock_path(path)):
         return True
     with suppress(OSError, OutputError), _locked(path):

@@ -11,13 +11,13 @@ from segan_cli.errors import LOG, SeganError
 T = TypeVar("T")
 
 WAITS_S = (0.5, 1.0, 2.0)  # before a call is repeated
-PATIENCE_S = 20.0  # no call is repeated later than this after the first
+RETRY_LIMIT_S = 20.0  # no call is repeated later than this after the first
 TOO_MANY = 429
 MISSING = (404, 410)
 STATUSES = {401: "access denied, credentials are needed", 403: "access denied"}
 STATUSES |= {408: "the server does not answer", TOO_MANY: "too many requests, try again later"}
-PASSING = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
-PASSING_NAMES = ("ServerDisconnectedError", "ClientPayloadError", "NoSuchUpload")
+TRANSIENT_ERRORS = (TimeoutError, ConnectionResetError, ConnectionAbortedError, BrokenPipeError)
+TRANSIENT_ERROR_NAMES = ("ServerDisconnectedError", "ClientPayloadError", "NoSuchUpload")
 REASONS = {  # of errors of aiohttp and botocore
     "ClientPayloadError": "the connection was lost before the end",
     "ConnectTimeoutError": "the server does not answer",
@@ -42,25 +42,27 @@ def explained(path: Path | str, what: str, kind: type[SeganError]) -> Iterator[N
 
 def retried(call: Callable[[], T]) -> T:
     """Call a file system, and again a few times while it fails with an error that may pass."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + RETRY_LIMIT_S
     for pause_s in WAITS_S:
         try:
             return call()
         except Exception as error:
             pause_s = max(pause_s, retry_after_s(error))
-            if not may_pass(error) or time.monotonic() + pause_s > end:
+            if not is_transient(error) or time.monotonic() + pause_s > end:
                 raise
             LOG.debug("trying again in %g s", pause_s, exc_info=True)
         time.sleep(pause_s)
     return call()
 
 
-def may_pass(error: BaseException) -> bool:
-    """Whether the same call may succeed soon: the server is busy or failed, or the connection was lost."""
+def is_transient(error: BaseException) -> bool:
+    """Whether an error is transient: the server is busy or failed, or the connection was lost."""
     status = http_status(error)
     if status is not None and status not in MISSING:
         return status == TOO_MANY or status >= 500
-    return any(isinstance(cause, PASSING) or type(cause).__name__ in PASSING_NAMES for cause in causes(error))
+    return any(
+        isinstance(cause, TRANSIENT_ERRORS) or type(cause).__name__ in TRANSIENT_ERROR_NAMES for cause in causes(error)
+    )
 
 
 def is_missing(error: FileNotFoundError) -> bool:

@@ -20,6 +20,7 @@ from segan_cli.storage.remote import is_remote
 
 STREAM = Path("-")  # standard input or output
 IS_MAC = sys.platform == "darwin"
+Folders = dict[str, tuple[str, str | None]]  # by name: without links, and device and inode
 
 
 class Use(NamedTuple):
@@ -42,7 +43,7 @@ def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
     by hashes, and `uses` is called again to name files whose hashes are equal. Raises SameFileError.
     """
     read, written_names, written_files, streams = array("Q"), array("Q"), array("Q"), array("Q")
-    folders, standard_output = dict[str, str](), list[str]()
+    folders, standard_output = Folders(), list[str]()
     for use in uses():
         name, file = _identity(use, folders)
         if use.written and use.path == STREAM:
@@ -66,13 +67,13 @@ def check_uses(uses: Callable[[], Iterable[Use]]) -> None:
         shown = "standard output" if use.path == STREAM else use.path
         name, file = _identity(use, folders)
         if file and file == standard_output and use.path != STREAM:
-            raise SameFileError(f"{shown}: is standard output itself; name another output")
+            raise SameFileError(f"{shown}: is standard output itself; give another output")
         if other := next(filter(None, map(writers.get, name)), None):
             both = f"{shown}: both {other} and {use.what} would be written to this file"
             raise SameFileError(f"{other}: is given twice; give it once" if other == use.what else both)
         if what := next(filter(None, map(readers.get, [*name, *file])), None):
             which = f"the {what} itself" if n[what] == 1 else f"one of the {what}s"
-            raise SameFileError(f"{shown}: is {which}; name another output")
+            raise SameFileError(f"{shown}: is {which}; give another output")
         writers |= dict.fromkeys(name, use.what)
 
 
@@ -81,10 +82,11 @@ def _folded(path: str) -> str:
     return unicodedata.normalize("NFD", path).casefold() if IS_MAC else os.path.normcase(path)
 
 
-def _identity(use: Use, folders: dict[str, str]) -> tuple[list[str], list[str]]:
-    """Return the name of a file without links, and what identifies it on the disk under all its names, if it has these.
+def _identity(use: Use, folders: Folders) -> tuple[list[str], list[str]]:
+    """Return the names of a file without links, and what identifies it on the disk under all its names, if any.
 
-    `folders` are those resolved before.
+    A folder can be mounted at a second place: one name is that in the folder with this inode. An overlay gives files
+    another device: they also have the same inode, size and times. `folders` are those resolved before.
     """
     path = use.path
     if is_remote(path):
@@ -92,12 +94,19 @@ def _identity(use: Use, folders: dict[str, str]) -> tuple[list[str], list[str]]:
     file = []
     with suppress(OSError):  # it does not exist
         status = os.fstat(int(use.written)) if path == STREAM else os.stat(path)  # noqa: PTH116  # as for islink
-        file = [f"{status.st_dev} {status.st_ino}"] if stat.S_ISREG(status.st_mode) else []
+        if stat.S_ISREG(status.st_mode):
+            inode = status.st_ino
+            file = [f"{status.st_dev} {inode}", f"{inode} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"]
     if path == STREAM:
         return [], file
     folder, name = os.path.split(path)
     if name == os.pardir or os.path.islink(path):  # noqa: PTH114  # Path.is_symlink raises for overlong names
-        return [_folded(os.path.realpath(path))], file
+        folder, name = os.path.split(os.path.realpath(path))
     if folder not in folders:
-        folders[folder] = os.path.realpath(folder)
-    return [_folded(os.path.join(folders[folder], name))], file  # noqa: PTH118
+        folders[folder] = os.path.realpath(folder), None
+        with suppress(OSError):
+            status = os.stat(folder or os.curdir)  # noqa: PTH116
+            folders[folder] = folders[folder][0], f"{status.st_dev} {status.st_ino}"
+    place, inode_of_folder = folders[folder]
+    names = [_folded(os.path.join(place, name))]  # noqa: PTH118
+    return names + ([f"{inode_of_folder} {_folded(name)}"] if inode_of_folder else []), file

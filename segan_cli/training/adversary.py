@@ -102,7 +102,7 @@ class Adversary(nn.Module):
         of_fake: list[Tensor] = []
         of_real: list[Tensor] = []
         on_fake = self.discriminate(add_instance_noise(fake, std), given, weights, of_fake)
-        on_real = on_fake  # which other objectives ignore
+        on_real = on_fake  # placeholder: only relativistic objectives and feature matching use the logits of real
         if self.objective.relativistic or matching:
             with torch.set_grad_enabled(unrolled):  # only unrolled weights depend on `fake`
                 on_real = self.discriminate(add_instance_noise(real, std), given, weights, of_real)

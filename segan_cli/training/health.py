@@ -48,9 +48,9 @@ class Health:
         names = sorted({name for report in reports for name in report})
         return {name: float(np.mean([report[name] for report in reports if name in report])) for name in names}
 
-    def diagnose(self, checkup: StepMetrics) -> dict[str, str]:
-        """Failure modes evident from recent steps and a `checkup`: name → description and remedy."""
-        return {**self._from_history(), **_from_checkup(checkup)}
+    def diagnose(self, diagnostics: StepMetrics) -> dict[str, str]:
+        """Failure modes evident from recent steps and a `diagnostics`: name → description and remedy."""
+        return {**self._from_history(), **_from_diagnostics(diagnostics)}
 
     def _from_history(self) -> dict[str, str]:
         failure_modes = {}
@@ -67,13 +67,13 @@ class Health:
                     f"the discriminator has won: it is right on {real:.0%} of clean and {fake:.0%} of enhanced"
                     f" segments, and its gradient, before any balancing, has shrunk to"
                     f" {gradient / self.largest_gradient:.1%} of its largest; lower its learning rate, or set"
-                    " adversarial.r1_weight or adversarial.instance_noise"
+                    " training.adversarial.r1_weight or training.adversarial.instance_noise"
                 )
             sign_changes = self.sign_changes()
             if sign_changes >= OSCILLATION_CHANGES:
                 failure_modes["oscillation"] = (
                     f"the networks oscillate: d′ of the discriminator changed sign {sign_changes} times in"
-                    f" {HISTORY_STEPS} steps; lower both learning rates or set adversarial.r1_weight"
+                    f" {HISTORY_STEPS} steps; lower both learning rates or set training.adversarial.r1_weight"
                 )
         return failure_modes
 
@@ -87,24 +87,25 @@ class Health:
         return int(np.count_nonzero(np.diff(leads)))
 
 
-def _from_checkup(checkup: StepMetrics) -> dict[str, str]:
+def _from_diagnostics(diagnostics: StepMetrics) -> dict[str, str]:
     failure_modes = {}
-    if checkup.get("z_effect", 1.0) < LEAST_Z_EFFECT:
+    if diagnostics.get("z_effect", 1.0) < LEAST_Z_EFFECT:
         failure_modes["z ignored"] = (
-            f"the generator ignores z: another z changes its output by only {checkup['z_effect']:.2%};"
+            f"the generator ignores z: another z changes its output by only {diagnostics['z_effect']:.2%};"
             " harmless for denoising, which has one right answer; set model.generator.latent_channels=0 to remove z"
         )
-    if checkup.get("output_diversity", 1.0) < LEAST_DIVERSITY:
+    if diagnostics.get("output_diversity", 1.0) < LEAST_DIVERSITY:
         failure_modes["mode collapse"] = (
             "the generator repeats itself: its outputs for different inputs differ by"
-            f" {checkup['output_diversity']:.1%} of what unrelated sounds would; set adversarial.unrolled_steps,"
-            " another adversarial.objective or a lower adversarial.weight"
+            f" {diagnostics['output_diversity']:.1%} of what unrelated sounds would; set"
+            " training.adversarial.unrolled_steps, another training.adversarial.objective or a lower"
+            " training.adversarial.weight"
         )
-    gap = checkup.get("d_training_accuracy", 0.0) - checkup.get("d_held_out_accuracy", 0.0)
+    gap = diagnostics.get("d_training_accuracy", 0.0) - diagnostics.get("d_held_out_accuracy", 0.0)
     if gap > OVERFITTING_GAP:
         failure_modes["discriminator overfits"] = (
-            f"the discriminator overfits: it is right on {checkup['d_training_accuracy']:.0%} of training pairs but"
-            f" only on {checkup['d_held_out_accuracy']:.0%} of held-out pairs; train on more speech and noise, set"
-            " adversarial.r1_weight or adversarial.instance_noise, or lower its learning rate"
+            f"the discriminator overfits: it is right on {diagnostics['d_training_accuracy']:.0%} of training pairs but"
+            f" only on {diagnostics['d_held_out_accuracy']:.0%} of held-out pairs; train on more speech and noise, set"
+            " training.adversarial.r1_weight or training.adversarial.instance_noise, or lower its learning rate"
         )
     return failure_modes

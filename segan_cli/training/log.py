@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from segan_cli.arrays import Array
 from segan_cli.config.schema import to_dict
-from segan_cli.data.loader import Key, MixtureDataset
+from segan_cli.data.loader import Key, MixDataset
 from segan_cli.storage.atomic import write_whole, writing
 from segan_cli.text import read_json, write_json
 
@@ -56,7 +56,7 @@ class TrainingLog:
                     self.board.add_scalar(f"{group}/{name}", value, line["step"])
             self.board.flush()
 
-    def write_specs(self, dataset: MixtureDataset, keys: Sequence[Key]) -> None:
+    def write_specs(self, dataset: MixDataset, keys: Sequence[Key]) -> None:
         """Write the specs that the segments of a batch are rendered from to `segments.jsonl`."""
         with writing(self.segments), self.segments.open("a", encoding="utf-8") as file:
             for key in keys:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from segan_cli.config.training import TrainingConfig
-from segan_cli.data.loader import MixtureDataset, SamplingPlan, batches, draw_extra
+from segan_cli.data.loader import MixDataset, SamplingPlan, batches, draw_extra
 from segan_cli.data.mixing import ExampleSource, NoisyClean
 from segan_cli.errors import TrainingError
 from segan_cli.training.adversary import StepMetrics
 from segan_cli.training.batch import Batch, prepare
-from segan_cli.training.checkup import examine
+from segan_cli.training.diagnostics import measure_diagnostics
 from segan_cli.training.distributed import Processes
 from segan_cli.training.log import Throughput, ThroughputMeter, TrainingLog
 from segan_cli.training.metricgan import pesq_quality
@@ -26,7 +26,7 @@ class TrainingCallback(Protocol):
     def on_step(self, step: int, metrics: StepMetrics, throughput: Throughput) -> None:
         """A step is done."""
 
-    def on_checkup(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
+    def on_diagnostics(self, step: int, metrics: StepMetrics, failure_modes: dict[str, str]) -> None:
         """Health was checked: means of recent metrics; name of each failure mode → description and remedy."""
 
     def on_validation_start(self, step: int) -> None:
@@ -56,7 +56,7 @@ def train(
     def next_batch() -> Batch:
         segments = meter.wait_for(feed)
         if is_main and config.log_segments:
-            log.write_specs(MixtureDataset(source, plan), segments[2])
+            log.write_specs(MixDataset(source, plan), segments[2])
         return prepare(state, *segments)
 
     stopped = False
@@ -69,7 +69,9 @@ def train(
         callback.on_step(state.step, metrics, throughput)
         is_due = state.step == config.steps or state.step % config.validate_every == 0
         if is_due or state.step % config.log_every == 0:
-            write_metrics(state, log, throughput, examine(state, source, plan, pairs) if is_due else None, callback)
+            write_metrics(
+                state, log, throughput, measure_diagnostics(state, source, plan, pairs) if is_due else None, callback
+            )
         if is_due:
             validation.finish()
             callback.on_validation_start(state.step)
@@ -93,7 +95,8 @@ def sampling_plan(config: TrainingConfig, segment_length: int, processes: Proces
         )
     if adversarial.mismatched_share and len(indices) < 2 * config.gradient_accumulation_steps:
         raise TrainingError(
-            "adversarial.mismatched_share needs at least two segments per process and slice; raise training.batch_size"
+            "training.adversarial.mismatched_share needs at least two segments per process and slice; raise"
+            " training.batch_size"
         )
     rounds, start = (adversarial.discriminator_steps, adversarial.start) if adversarial.weight else (1, 0)
     return SamplingPlan(config.seed, segment_length + 1, rounds, start, indices)
@@ -108,14 +111,18 @@ def set_reference(state: TrainState, source: ExampleSource, plan: SamplingPlan) 
 
 
 def write_metrics(
-    state: TrainState, log: TrainingLog, throughput: Throughput, checkup: StepMetrics | None, callback: TrainingCallback
+    state: TrainState,
+    log: TrainingLog,
+    throughput: Throughput,
+    diagnostics: StepMetrics | None,
+    callback: TrainingCallback,
 ) -> None:
-    """Write the means of recent metrics to the log and, after a checkup, what it found; this is reported too."""
-    metrics = {**state.health.means(state.training.log_every), **(checkup or {})}
+    """Write the means of recent metrics to the log and, after a diagnostics, what it found; this is reported too."""
+    metrics = {**state.health.means(state.training.log_every), **(diagnostics or {})}
     line: dict[str, Any] = {"step": state.step, **metrics}
     line |= {"audio_per_s": throughput.audio_per_s, "waiting": throughput.waiting}
-    if checkup is not None:
-        failure_modes = state.health.diagnose(checkup)
+    if diagnostics is not None:
+        failure_modes = state.health.diagnose(diagnostics)
         line["failure_modes"] = list(failure_modes)
-        callback.on_checkup(state.step, metrics, failure_modes)
+        callback.on_diagnostics(state.step, metrics, failure_modes)
     log.write(line)

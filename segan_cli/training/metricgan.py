@@ -40,10 +40,10 @@ class ReplayBuffer:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self.kept: list[Tensor] = []  # the fields of `Examples`, on the CPU
+        self.examples: list[Tensor] = []  # the fields of `Examples`, on the CPU
 
     def __len__(self) -> int:
-        return len(self.kept[0]) if self.kept else 0
+        return len(self.examples[0]) if self.examples else 0
 
     def add(self, examples: Sequence[Tensor], rng: np.random.Generator) -> None:
         """Add examples, the fields of `Examples`, no more than the size."""
@@ -51,9 +51,9 @@ class ReplayBuffer:
         n_free = self.size - len(self)
         slots = torch.from_numpy(rng.choice(len(self), max(0, len(new[0]) - n_free), replace=False))
         if n_free:
-            old = self.kept or [tensor[:0] for tensor in new]
-            self.kept = [torch.cat((kept, tensor[:n_free])) for kept, tensor in zip(old, new, strict=True)]
-        for kept, tensor in zip(self.kept, new, strict=True):
+            old = self.examples or [tensor[:0] for tensor in new]
+            self.examples = [torch.cat((kept, tensor[:n_free])) for kept, tensor in zip(old, new, strict=True)]
+        for kept, tensor in zip(self.examples, new, strict=True):
             kept[slots] = tensor[n_free:]
 
     def extended(self, examples: Examples, n: int, rng: np.random.Generator) -> Examples:
@@ -62,13 +62,13 @@ class ReplayBuffer:
         if n == 0:
             return examples
         drawn = torch.from_numpy(rng.choice(len(self), n, replace=False))
-        both = zip(examples, self.kept, strict=True)
+        both = zip(examples, self.examples, strict=True)
         return Examples(*(torch.cat((new, old[drawn].to(new.device))) for new, old in both if new is not None))
 
     def state_dict(self) -> dict[str, list[Tensor]]:
         """The kept examples."""
-        return {"kept": self.kept}
+        return {"kept": self.examples}
 
     def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
         """Restore kept examples, as many as the size allows."""
-        self.kept = [tensor[: self.size].cpu() for tensor in state["kept"]] if self.size else []
+        self.examples = [tensor[: self.size].cpu() for tensor in state["kept"]] if self.size else []

@@ -23,6 +23,7 @@ from segan_cli.data.training_data import TrainingData, load_split, load_training
 from segan_cli.errors import ConfigError, CorpusError, SeganError, TrainingError
 from segan_cli.process.workers import worker_pool
 from segan_cli.storage.atomic import write_whole
+from segan_cli.storage.new_folders import removed_if_empty
 from segan_cli.system import cpu_count, require_extra
 from segan_cli.text import counted, read_json
 from segan_cli.training.distributed import Processes
@@ -135,22 +136,18 @@ def default_workers(device: torch.device) -> int:
 @contextmanager
 def lock_run_dir(run_dir: Path) -> Iterator[None]:
     """Lock a run folder; raises TrainingError if another training uses it. Folders made here are removed if empty."""
-    made = [folder for folder in (run_dir, *run_dir.parents) if not folder.exists()]
-    run_dir.mkdir(parents=True, exist_ok=True)
-    lock = run_dir / ".lock"
-    try:
-        with FileLock(lock, blocking=False):
-            try:
-                yield
-            finally:
-                with suppress(OSError):  # Windows does not delete open files; there, the lock deletes it
-                    lock.unlink()
-    except Timeout as error:
-        raise TrainingError(f"{run_dir}: another training run uses it; name another --run-dir") from error
-    finally:
-        with suppress(OSError):  # not empty
-            for folder in made:
-                folder.rmdir()
+    with removed_if_empty(run_dir):
+        run_dir.mkdir(parents=True, exist_ok=True)
+        lock = run_dir / ".lock"
+        try:
+            with FileLock(lock, blocking=False):
+                try:
+                    yield
+                finally:
+                    with suppress(OSError):  # Windows does not delete open files; there, the lock deletes it
+                        lock.unlink()
+        except Timeout as error:
+            raise TrainingError(f"{run_dir}: another training run uses it; give another --run-dir") from error
 
 
 def validation_mixes(data: TrainingData, training: TrainingConfig, path: Path) -> list[NoisyClean]:
@@ -163,7 +160,9 @@ def validation_mixes(data: TrainingData, training: TrainingConfig, path: Path) -
             write_text(path, "".join(json.dumps(to_dict(spec)) + "\n" for spec in specs))
         return [data.validation.render(spec) for spec in specs]
     except (KeyError, ValueError, TypeError, ConfigError) as error:
-        reason = f"needs {error.args[0]}, which the data no longer holds" if isinstance(error, KeyError) else str(error)
+        reason = (
+            f"needs {error.args[0]}, which the data no longer contains" if isinstance(error, KeyError) else str(error)
+        )
         raise CorpusError(f"{path}: {reason}; restore it, or {NEW_MIXES}") from error
 
 
@@ -207,7 +206,7 @@ def explain(error: Exception, config: TrainingConfig, device: torch.device) -> s
         return str(error)
     if "DataLoader worker" in text:
         return (
-            "a process that prepares segments died; is there enough memory, in /dev/shm too? Use fewer --workers, or 0"
+            "a data loading process died; make sure that memory and /dev/shm are large enough, or use fewer --workers"
         )
     if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
         return f"torch.compile does not work here ({text[:200]}); set training.compile=false"

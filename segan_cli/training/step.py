@@ -70,7 +70,7 @@ def discriminator_step(
 
 
 def measure_quality(state: TrainState, metric: QualityMetric, *sides: Tensor) -> Tensor:
-    """Quality [B, 2] of enhanced and of noisy as they are heard; `sides` are clean, enhanced and noisy [B, 1, T]."""
+    """Quality [B, 2] of enhanced and noisy after de-emphasis; `sides` are clean, enhanced and noisy [B, 1, T]."""
     pre_emphasis = state.model_config.pre_emphasis
     clean, enhanced, noisy = ([*deemphasise(side, pre_emphasis)[:, 0].cpu().numpy()] for side in sides)
     return metric([*clean, *clean], [*enhanced, *noisy]).to(state.device).view(2, -1).T
@@ -80,10 +80,10 @@ def replayed(state: TrainState, examples: Sequence[Examples], round_number: int)
     """Micro-batches, each with earlier examples added; one new example of each process is kept, the same in all."""
     config, processes = state.training, state.processes
     n = round(config.adversarial.replay_share * len(examples[0].clean))
-    rng = random_stream(config.seed, Purpose.REPLAYED, state.step, round_number, processes.rank)
+    rng = random_stream(config.seed, Purpose.REPLAY_SAMPLE, state.step, round_number, processes.rank)
     extended = [state.replay.extended(part, n, rng) for part in examples]
     first = [processes.gather(tensor[:1]) for tensor in examples[0] if tensor is not None]
-    state.replay.add(first, random_stream(config.seed, Purpose.KEPT, state.step, round_number))
+    state.replay.add(first, random_stream(config.seed, Purpose.REPLAY_INSERT, state.step, round_number))
     return extended
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Protocol
 
 Piece = bytes | range  # literal content, or a range of bytes of the file
-UNKNOWN_SIZES = (  # that writers state if they do not know the size of the samples: about 2 or 4 GiB
+UNKNOWN_SIZES = (  # sizes that writers enter when they do not know the real size: about 2 or 4 GiB
     range(0x7FFFF000 - 512, 0x80000001),  # rounded to whole frames
     range(0xFFFFF000, 0x100000000),
 )
@@ -177,7 +177,7 @@ CHUNKED = {*CHUNK_FORMATS, *AU}
 
 
 def read_chunks(view: View, start: int = 0) -> Iterator[Chunk]:
-    """Yield the chunks of the recording that begins at `start`; none if that is no container of chunks."""
+    """Yield the chunks of the recording that begins at `start`; none if that is not a container of chunks."""
     head = view.at(start, 12)
     magic, kind = head[:4], head[8:12]
     if magic in AU:

@@ -1,22 +1,15 @@
 """MPEG audio (MP3): counts the frames of a file and finds the recordings that were joined in it."""
 
+import io
 import re
 import struct
 from dataclasses import dataclass, field
 from functools import cache
 
+from mutagen.mp3 import MONO, HeaderNotFoundError, MPEGFrame
+
 from segan_cli.audio.containers.chunks import FileView, Part, Piece
 
-RATES_HZ = (44_100, 48_000, 32_000)  # of MPEG-1; half of them in MPEG-2, a quarter in MPEG-2.5
-KBPS = {  # bit rates by (MPEG-1, layer)
-    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-HIGHEST_BIT_RATE = 14  # index
 SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]|ID3|TAG|APETAGEX", re.DOTALL)  # a possible frame or tag
 BLOCK = 1 << 20  # bytes read at a time
 ID3 = b"ID3"
@@ -32,27 +25,23 @@ class Frame:
 
     size: int  # bytes
     samples: int
-    kind: tuple[int, int, int, bool]  # version, layer, rate, mono: the same throughout a recording
+    kind: tuple[float, int, int, bool]  # version, layer, rate, mono: the same throughout a recording
     side_info: int  # bytes between the frame header and a Xing header
 
 
 @cache
 def frame_header(head: bytes) -> Frame | None:
     """Parse a frame header of four bytes; None if it is none, or of a free bit rate."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+    try:
+        frame = MPEGFrame(io.BytesIO(head))
+    except HeaderNotFoundError:
         return None
-    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
-    rate_index, bit_rate_index = head[2] >> 2 & 3, head[2] >> 4
-    if version == 1 or layer == 4 or rate_index == 3 or not 1 <= bit_rate_index <= HIGHEST_BIT_RATE:
-        return None
-    mpeg_1, mono = version == 3, head[3] >> 6 == 3
-    rate_hz = RATES_HZ[rate_index] // {3: 1, 2: 2, 0: 4}[version]
-    bit_rate = 1000 * KBPS[mpeg_1, layer][bit_rate_index - 1]
-    padding = head[2] >> 1 & 1
+    mpeg_1, mono, layer = frame.version == 1, frame.mode == MONO, frame.layer
     samples = {1: 384, 2: 1152, 3: 1152 if mpeg_1 else 576}[layer]
-    size = (12 * bit_rate // rate_hz + padding) * 4 if layer == 1 else samples // 8 * bit_rate // rate_hz + padding
+    slot = 4 if layer == 1 else 1  # bytes
+    size = (samples // 8 * frame.bitrate // slot // frame.sample_rate + frame.padding) * slot
     side_info = ((17 if mono else 32) if mpeg_1 else (9 if mono else 17)) if layer == 3 else 0
-    return Frame(size, samples, (version, layer, rate_hz, mono), side_info)
+    return Frame(size, samples, (frame.version, layer, frame.sample_rate, mono), side_info)
 
 
 @dataclass
@@ -160,10 +149,14 @@ def stated_frames(content: bytes, frame: Frame) -> int | None:
     return None
 
 
-def scan_mpeg(view: FileView) -> list[Part]:
-    """Find the recordings of an MP3 file; none for a single one whose header is right, or if there are no frames."""
+def scan_mpeg(view: FileView, begins: bool = True) -> list[Part]:
+    """Find the recordings of an MP3 file; none for a single one whose header is right, or if there are no frames.
+
+    `begins` says whether a frame follows the tags in front, without which libsndfile does not know the format.
+    """
     recordings = [recording for recording in FrameWalk(view).run() if recording.frames]
-    if len(recordings) == 1 and recordings[0].stated_frames == recordings[0].frames and not recordings[0].gaps:
+    header_is_right = len(recordings) == 1 and recordings[0].stated_frames == recordings[0].frames
+    if begins and header_is_right and not recordings[0].gaps:
         return []
     return [make_part(recording) for recording in recordings]
 

@@ -102,7 +102,7 @@ def ogg_part(view: FileView, link: OggLink, cut: bool) -> Part:
     """Return a recording of a chain as a file of its own, and what is missing."""
     pieces, missing = (range(link.start, link.stop),), None
     if cut or not link.ended:
-        missing = "its Ogg stream has no end"
+        missing = "its Ogg stream has no end-of-stream page"
     elif link.missing_pages:
         missing = f"its Ogg stream lacks {counted(link.missing_pages, 'page')}"
     elif link.damaged_pages:
@@ -117,14 +117,16 @@ def scan_file(path: Path) -> list[Part]:
         start = 0
         while (head := view.at(start, 10))[:3] == ID3:
             start = skip_id3(head, start)
+        untagged = FileView(file, start, view.end)
         if head[:4] in CHUNKED:
-            return scan_mp3_in_wav(view) or scan_chunks(view)
+            return scan_mp3_in_wav(untagged) or scan_chunks(untagged)
         if head[:4] == MAGIC:
-            return scan_ogg(view)
+            return scan_ogg(untagged)
         if head.startswith(FLAC[:4]):
-            return scan_flac(view)
-        if start or frame_header(head[:4]) is not None:
-            return scan_mpeg(view)
+            return scan_flac(untagged)
+        begins = frame_header(head[:4]) is not None
+        if start or begins:
+            return scan_mpeg(view, begins)
     return []
 
 
@@ -162,7 +164,7 @@ class SamplesEnd:
 
 
 def scan_chunks(view: FileView) -> list[Part]:
-    """Find the recordings of a chunked file; none if it is no such file or a single one whose header is right."""
+    """Find the recordings of a chunked file; none if it is not such a file or a single one whose header is right."""
     parts: list[Part] = []
     start: int | None = view.start
     while start is not None and (data := find_data(view, start)) is not None and data.start <= view.end:
@@ -174,7 +176,7 @@ def scan_chunks(view: FileView) -> list[Part]:
 
 
 def find_side_chunks(view: FileView) -> list[Chunk]:
-    """Find the chunks of a file around its samples; none if it is no chunked file."""
+    """Find the chunks of a file around its samples; none if it is not a chunked file."""
     before = list(takewhile(lambda chunk: not chunk.is_data, read_chunks(view)))
     data = find_data(view)
     return before if data is None else [*before, *find_end(view, data, 0).chunks]
@@ -236,7 +238,7 @@ def make_part(view: FileView, data: Chunk, start: int, end: SamplesEnd) -> Part:
     behind = data.size_position + field_bytes
     pieces = (range(start, data.size_position), struct.pack(data.size_format, field), range(behind, stop))
     if not data.size_is_known:
-        return Part(pieces, note="its header was never completed; it is read to its end")
+        return Part(pieces, note="its header was never completed; the file is read to its end")
     if n < data.size:
         return Part(pieces, missing=f"its header specifies {data.size} bytes of samples, but the file has {n}")
     return Part(pieces, note=f"its header specifies {data.size} bytes of samples, but {n} are read")

@@ -21,7 +21,7 @@ CHECKSUMS = ("-err_detect", "crccheck")
 WITHOUT_CHECKSUMS = ("ac3", "eac3")  # whose frames would be replaced without an error
 NO_METADATA = ("-map_metadata", "-1", "-fflags", "+bitexact")
 OGG_SUBTYPES = {"vorbis": "VORBIS", "opus": "OPUS"}  # codec → subtype of the files that libsndfile writes
-FINE = ":min_hard_comp=0.015"  # seconds from which a gap is filled, for times that are exact; 0.1 for others
+GAP_OPTION = ":min_hard_comp=0.015"  # seconds from which a gap is filled, for times that are exact; 0.1 for others
 
 
 @contextmanager
@@ -33,8 +33,8 @@ def decoding(path: Path, check: IntegrityCheck) -> Iterator[tuple[AudioInfo, Ite
     media = program.probe_media(path)
     absolute = ("-copyts",) if media.on_timeline and not media.offset_s else ()
     silence: tuple[str, ...] = ()  # where a recording has no sound, so that it stays in sync
-    if media.has_pictures or media.on_timeline:
-        first, fine = ":first_pts=0" * media.has_pictures, FINE * media.on_timeline
+    if media.has_video or media.on_timeline:
+        first, fine = ":first_pts=0" * media.has_video, GAP_OPTION * media.on_timeline
         silence = ("-af", f"aresample=async=1{first}{fine}")
     samples = ("-map", "0:a:0", *silence, *NO_METADATA, "-f", "wav", "-c:a", "pcm_f32le", "-")
     checks = () if any(audio.codec in WITHOUT_CHECKSUMS for audio in media.of("Audio")[:1]) else CHECKSUMS
@@ -83,7 +83,7 @@ def report_change(path: Path, now: str, encoding: Encoding, is_late: bool, check
     """Warn of sound whose format changes midway; raises AudioError if it would not be in sync."""
     if is_late:
         raise AudioError(
-            f"{path}: its sound changes to {now} midway; convert it first: ffmpeg -i FILE -c:v copy -ac"
+            f"{path}: its audio changes to {now} midway; convert it first: ffmpeg -i FILE -c:v copy -ac"
             f" {encoding.channels} -ar {encoding.rate_hz} NEW"
         )
-    check.warn(f"its sound changes to {now} midway; all of it is converted to the first format")
+    check.warn(f"its audio changes to {now} midway; all of it is converted to the first format")

@@ -24,7 +24,7 @@ from segan_cli.audio.ffmpeg.tracks import (
     track_options,
     warn_of_losses,
 )
-from segan_cli.audio.files import BACK, SIDE, STANDARD
+from segan_cli.audio.files import BACK, SIDE, STANDARD_MASKS
 from segan_cli.audio.levels import TargetOptions, Warn
 from segan_cli.audio.tags import GAIN, GAINS_LEFT_OUT, copy_tags
 from segan_cli.audio.wav import Encoding
@@ -58,7 +58,7 @@ def open_encoder(
     """
     program.executable(target)  # raises an error that names it
     n_channels, warn = encoding.channels, how.warn
-    mask = encoding.mask or (STANDARD[n_channels] if n_channels in (3, 4) else 0)  # which ffmpeg would misread
+    mask = encoding.mask or (STANDARD_MASKS[n_channels] if n_channels in (3, 4) else 0)  # which ffmpeg would misread
     media = program.probe_media(original) if original is not None else None
     options, tracks, common_start = ["-map", "0:a"], list[Track](), tuple[str, ...]()
     with tempfile.TemporaryDirectory() as folder:
@@ -79,8 +79,8 @@ def open_encoder(
                 media = replace(media, tags={name: text for name, text in media.tags.items() if name not in gains})
         options += [] if chapters else ["-map_chapters", "-1"]
         if "libopus" in options or target.suffix.lower() == ".webm":
-            moved = mask & ~SIDE | BACK if mask & SIDE == SIDE and not mask & BACK else mask
-            mask = moved if moved == STANDARD.get(n_channels) else mask  # for codecs that have no others
+            back_mask = mask & ~SIDE | BACK if mask & SIDE == SIDE and not mask & BACK else mask
+            mask = back_mask if back_mask == STANDARD_MASKS.get(n_channels) else mask  # for codecs that have no others
             if n_channels > 2:  # without it, ffmpeg 9 confuses the channels of 5.0 and 6.1
                 options += ["-mapping_family:a:0", "1"]
         layout = ["-channel_layout", hex(mask)] if mask else []
@@ -131,11 +131,11 @@ def plan_tracks(target: Path, original: Path, media: program.MediaInfo, warn: Wa
     tracks = choose_tracks(target, original, media)
     keeps_codec = any(track.stream is enhanced for track in tracks)
     if not keeps_codec:
-        warn(f"{target.suffix} files cannot hold {enhanced.codec} sound; it is written in their default codec")
+        warn(f"{target.suffix} files cannot contain {enhanced.codec} audio; it is written in their default codec")
         tracks = sorted([*tracks, Track(enhanced)], key=lambda track: track.stream.index)
     n_other = sum(track.stream.kind == "Audio" for track in tracks) - 1
     if n_other:
-        warn(f"only its first audio track is enhanced; {counted(n_other, 'other')} kept unchanged")
+        warn(f"only its first audio track is enhanced; {counted(n_other, 'other')} copied unchanged")
     return tracks, keeps_codec
 
 

@@ -33,7 +33,7 @@ def compare(
     if stated is not None and n_bytes < stated:
         return f"its header specifies {stated} bytes, but the file has {n_bytes}", None
     if "mp4" in media.containers and count_boxes(path, b"ftyp") > 1 and not count_boxes(path, b"moof"):
-        return "several files were joined, of which only the first is read; join them by ffmpeg -f concat", None
+        return "several files were joined, and only the first is read; join them with ffmpeg -f concat", None
     problems, track = program.messages(log, program.PROBLEMS), media.of("Audio")[0].index
     for message in problems:
         if found := MISSING.search(message):
@@ -50,7 +50,7 @@ def compare(
     expected_s = duration_s - media.offset_s
     if seconds > expected_s - max(TOLERANCE_S, TOLERANCE * duration_s):
         return None, None
-    message = f"its container specifies {expected_s:.2f} s, but its sound lasts {seconds:.2f} s"
+    message = f"its container specifies {expected_s:.2f} s, but its audio lasts {seconds:.2f} s"
     start_s = 0.0 if "matroska" in media.containers else media.start_s  # the duration of Matroska counts from 0
     goes_on = len(media.streams) > 1 and others_end_s(path) - start_s > duration_s - OTHERS_TOLERANCE_S
     return (None, message) if goes_on else (message, None)
@@ -68,7 +68,7 @@ def is_padding(path: Path, message: str) -> bool:
 
 def is_late(media: program.MediaInfo, log: str, seconds: float) -> bool:
     """Whether the sound of a video is longer than it: ffmpeg inserts silence when the format of the sound changes."""
-    duration_s = media.duration_s if media.has_pictures and ESTIMATED not in log else None
+    duration_s = media.duration_s if media.has_video and ESTIMATED not in log else None
     return duration_s is not None and seconds + media.offset_s > duration_s + max(TOLERANCE_S, TOLERANCE * duration_s)
 
 

@@ -47,7 +47,7 @@ MESSAGE = re.compile(r"^(?:\[[^\]]* @ \w+\] )*\[(\w+)\] (.*)$", re.MULTILINE)  #
 ERRORS = ("error", "fatal")
 PROBLEMS = ("warning", *ERRORS, "panic")
 WRITTEN = re.compile(r"Audio: (\w+).*?, (\d+) Hz, ([^,]+),")
-PLACES = re.compile(r"\((side|back)\)")  # of the surround channels, which few containers distinguish
+SURROUND_POSITION = re.compile(r"\((side|back)\)")  # of the surround channels, which few containers distinguish
 MULTIMEDIA = (*TIMELINES, "avi", "asf", "flv", "mpegts", "mpeg", "mxf", "nut")  # their packets have times
 
 
@@ -70,13 +70,13 @@ def find_ffmpeg() -> str | None:
 
 
 def start(path: Path, *options: str, **streams: Any) -> subprocess.Popen[bytes]:
-    """Start ffmpeg for the sake of a file, without colours in its log."""
+    """Start ffmpeg without colours in its log; errors name `path`."""
     command, environment = [executable(path), "-hide_banner", *options], {**os.environ, "AV_LOG_FORCE_NOCOLOR": "1"}
     return subprocess.Popen(command, env=environment, **streams)
 
 
 def run(path: Path, *options: str) -> tuple[int, bytes]:
-    """Run ffmpeg to its end for the sake of a file; return its exit code and its log."""
+    """Run ffmpeg to its end; return its exit code and its log. Errors name `path`."""
     with start(path, "-nostdin", *options, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             log = process.communicate()[1]
@@ -171,19 +171,19 @@ class MediaInfo:
     @property
     def is_multimedia(self) -> bool:
         """Whether it is in a container of several streams, whose packets have times."""
-        return self.has_pictures or not set(MULTIMEDIA).isdisjoint(self.containers)
+        return self.has_video or not set(MULTIMEDIA).isdisjoint(self.containers)
 
     @property
-    def has_pictures(self) -> bool:
+    def has_video(self) -> bool:
         """Whether it has moving pictures."""
         return any(not stream.is_cover for stream in self.of("Video"))
 
     def common_start(self, index: int) -> tuple[str, ...]:
-        """Return the options that let times of an input count from its first picture or sound, though not all are used.
+        """Return the options that make timestamps relative to the first packet of all streams, including unused ones.
 
         Without them, ffmpeg takes the first stream in use as the start of a transport or program stream.
         """
-        if not self.has_pictures or self.on_timeline:
+        if not self.has_video or self.on_timeline:
             return ()
         return "-map", f"{index}:V", "-map", f"{index}:a", "-c", "copy", "-f", "null", "-"
 
@@ -269,7 +269,11 @@ def stored_layout(target: Path, log: str) -> list[str]:
     """Say how the layout that is read from a file differs from that in the log of its writing."""
     written = WRITTEN.search(log.partition("Output #0")[2])
     stored = WRITTEN.search(description(target))
-    if written is None or stored is None or PLACES.sub("", written[3]) == PLACES.sub("", stored[3]):
+    if (
+        written is None
+        or stored is None
+        or SURROUND_POSITION.sub("", written[3]) == SURROUND_POSITION.sub("", stored[3])
+    ):
         return []
     return [f"the channels became {stored[3]}, because {stored[1]} in {target.suffix} files cannot store {written[3]}"]
 

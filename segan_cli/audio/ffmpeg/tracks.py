@@ -16,15 +16,20 @@ START_BYTES = 300_000  # written to try whether streams fit into a container
 REGENERATED = ("text", "tmcd")  # tags of data streams that ffmpeg writes itself: chapters, time code
 SUBTITLES = ("subrip", "ass", "ssa", "mov_text", "webvtt", "text")  # codecs of text
 SUBTITLE_ENCODER = dict.fromkeys(MATROSKA, "srt") | dict.fromkeys(MP4, "mov_text") | dict.fromkeys(WEBM, "webvtt")
-STALE = ("BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_TAGS")  # mkvmerge's figures about the old sound
+STALE_TAGS = (
+    "BPS",
+    "NUMBER_OF_FRAMES",
+    "NUMBER_OF_BYTES",
+    "_STATISTICS_TAGS",
+)  # mkvmerge's figures about the old sound
 COVERS = {"mjpeg": "jpeg", "png": "png"}  # codec → MIME type
 APPLE_TAGS = ("-movflags", "use_metadata_tags")  # tags by names such as com.apple.quicktime.make, not by iTunes' names
 BRANDS = ("major_brand", "minor_version", "compatible_brands")
-OWN = {  # names of tags that describe the file itself
+FILE_TAGS = {  # names of tags that describe the file itself
     "encoder", "duration", "handler_name", "vendor_id", "creation_time", "mimetype", "filename", "software", "itunsmpb",
     *BRANDS,
 }  # fmt: skip
-OWN_DATA = ("cpb", "cpb properties")
+FILE_SIDE_DATA = ("cpb", "cpb properties")
 ALL_TIMES = ("-fflags", "+genpts")  # of packets without one, as in MPEG program streams, which Matroska needs
 
 
@@ -56,9 +61,11 @@ def choose_tracks(target: Path, original: Path, media: program.MediaInfo) -> lis
         else:
             if stream.kind == "Video" and not stream.is_cover:
                 if target.suffix.lower() == ".mkv":
-                    raise OutputError(f"{target}: ffmpeg cannot copy the video; enhance its sound with --format wav")
+                    raise OutputError(
+                        f"{target}: ffmpeg cannot copy the video; to enhance only the audio, add --format wav"
+                    )
                 suffix = target.suffix
-                raise OutputError(f"{target}: {suffix} files cannot hold {stream.codec} video; name an .mkv file")
+                raise OutputError(f"{target}: {suffix} files cannot contain {stream.codec} video; give an .mkv file")
     return kept
 
 
@@ -106,7 +113,7 @@ def track_options(target: Path, tracks: list[Track], media: program.MediaInfo) -
         if track.stream is enhanced:
             flags = "+".join(flag.replace(" ", "_") for flag in enhanced.flags)
             options += ["-map", "0:a", f"-disposition:{index}", flags or "0"]
-            options += [option for name in STALE for option in (f"-metadata:s:{index}", f"{name}=")]
+            options += [option for name in STALE_TAGS for option in (f"-metadata:s:{index}", f"{name}=")]
         else:
             options += ["-map", f"1:{track.stream.index}", *copy_options(target, index, track)]
         options += [f"-map_metadata:s:{index}", f"1:s:{track.stream.index}"]
@@ -149,10 +156,10 @@ def warn_of_losses(target: Path, tracks: list[Track], before: program.MediaInfo,
         lost += [f"{what} of {describe(stream)}" for what in differences(stream, written, target)]
     if before.n_chapters > after.n_chapters:
         lost.append("chapters")
-    tags = sorted(before.tags.keys() - after.tags.keys() - OWN)
+    tags = sorted(before.tags.keys() - after.tags.keys() - FILE_TAGS)
     lost += [f"tags ({', '.join(tags)})"] if tags else []
     if lost:
-        warn(f"left out, because {target.suffix} files cannot hold it: {'; '.join(lost)}")
+        warn(f"omitted, because {target.suffix} files cannot contain it: {'; '.join(lost)}")
 
 
 def describe(stream: program.Stream) -> str:
@@ -163,12 +170,12 @@ def describe(stream: program.Stream) -> str:
 
 def differences(before: program.Stream, after: program.Stream, target: Path) -> list[str]:
     """Return what a stream has lost."""
-    own = {*OWN, *(name.lower() for name in STALE), "name"}
+    own = {*FILE_TAGS, *(name.lower() for name in STALE_TAGS), "name"}
     if target.suffix.lower() in MP4:
         own.add("title")  # written, though not every ffmpeg reads it
     lost = sorted(before.tags.keys() - after.tags.keys() - own)
     if before.language not in ("", "und", after.language):
         lost.append("language")
     lost += sorted(set(before.flags) - set(after.flags) - {"default"})
-    lost_data = before.side_data.keys() - after.side_data.keys() - set(OWN_DATA)
+    lost_data = before.side_data.keys() - after.side_data.keys() - set(FILE_SIDE_DATA)
     return lost + sorted("rotation" if "matrix" in name else name for name in lost_data)

@@ -2,6 +2,7 @@
 
 import os
 import re
+import struct
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -101,15 +102,19 @@ def open_audio(path: Path, part: Part | None = None) -> Iterator[soundfile.Sound
         if file.frames == 0:
             raise AudioError(f"{path}: {NO_SAMPLES}")
         if file.format not in CHECKED:
-            raise AudioError(f"{path}: {file.format} files cannot be checked for missing sound; convert it to WAV")
+            raise AudioError(f"{path}: {file.format} files cannot be checked for missing audio; convert it to WAV")
         check_shape(str(path), file.samplerate, file.channels)
+        if len(header := wav_format(path)) >= 16 and struct.unpack_from("<HH", header, 12) == (4 * file.channels, 24):
+            raise AudioError(
+                f"{path}: has 24 bits in 4 bytes, which may mean two encodings; export it as 24 or 32 bits"
+            )
         yield file
 
 
 def _open(path: Path, part: Part | None, stack: ExitStack) -> soundfile.SoundFile:
     """Open a file, or a part of it, until `stack` closes.
 
-    Files are opened by descriptor: given a name, libsndfile takes a `._name` that macOS left beside an MP3 for its
+    Files are opened by descriptor: given a name, libsndfile takes a `._name` that macOS left next to an MP3 for its
     resource fork, and refuses the file.
     """
     source: PiecewiseFile | Path | int = path

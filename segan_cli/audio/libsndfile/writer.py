@@ -11,7 +11,7 @@ from typing import Any
 
 import soundfile
 
-from segan_cli.audio.files import LARGEST_WAV, STANDARD, AudioInfo, output_format, write_mask
+from segan_cli.audio.files import LARGEST_WAV, STANDARD_MASKS, AudioInfo, output_format, write_mask
 from segan_cli.audio.levels import Warn
 from segan_cli.audio.wav import BYTES
 from segan_cli.errors import ERRNO_MESSAGES, OutputError
@@ -168,7 +168,7 @@ def open_for_writing(
     if subtype is None:
         same_extension = source is not None and source.suffix.lower() == path.suffix.lower()
         warn_of_encoding(info, format, encoding, same_extension, warn)
-    if info.mask and not write_mask(file, info.mask) and info.mask != STANDARD.get(info.channels):
+    if info.mask and not write_mask(file, info.mask) and info.mask != STANDARD_MASKS.get(info.channels):
         warn(f"the channel layout (mask {info.mask:#x}) is left out, because {file.format} cannot store it")
     return file
 

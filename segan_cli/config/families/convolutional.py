@@ -107,7 +107,7 @@ class ConvolutionalConfig(GeneratorConfig):
         return 2 * high_pass_size(self.high_pass)[0] - 1 if self.high_pass else 0
 
     def draw_latent(self, rng: "np.random.Generator", n_segments: int, n_samples: int) -> "NDArray[np.float32] | None":
-        """A random z [B, C, T / stride], mean 0, deviation 1; None without a latent."""
+        """A random z [B, C, T / stride], mean 0, standard deviation 1; None without a latent."""
         if not self.latent_channels:
             return None
         shape = n_segments, self.latent_channels, n_samples // self.total_stride()

@@ -77,7 +77,7 @@ function scatter(name) {
 function drawPlots() {
   const name = state.measure, swatch = system => [{style: `background: ${colour(system)}`}, system];
   const cards = [make("div", {class: "card"}, make("h3", {}, "Distribution"), distribution(name),
-    legend([null, "dot: one recording"], [null, "box: the middle half"], [null, "thick line: the median"]))];
+    legend([null, "dot: one recording"], [null, "box: middle 50 % of the recordings"], [null, "thick line: the median"]))];
   if (enhanced.length) {
     cards.push(make("div", {class: "card"}, make("h3", {}, "Enhanced against noisy"), scatter(name),
       legend(...enhanced.map(swatch), [{class: "dash"}, higherIsBetter(name) === null ? "no change" :

@@ -11,14 +11,14 @@ from commands import alone, segan
 from conftest import hiss
 
 from segan_cli.process import stopping
-from segan_cli.process.witness import Witness, witnessed
+from segan_cli.process.crash_reporter import CrashReporter, crash_reporter
 
 
-def test_the_witness_counts_finished_recordings_and_names_those_in_progress():
-    with witnessed() as witness, witness.following("a.wav"):
-        with witness.following("b\n.wav"):
-            assert "after 0 recordings, while enhancing: a.wav, b .wav;" in witness.last_line()
-        assert "after 1 recording, while enhancing: a.wav;" in witness.last_line()
+def test_the_crash_reporter_counts_finished_recordings_and_names_those_in_progress():
+    with crash_reporter() as reporter, reporter.following("a.wav"):
+        with reporter.following("b\n.wav"):
+            assert "after 0 recordings, while enhancing: a.wav, b .wav;" in reporter.last_line()
+        assert "after 1 recording, while enhancing: a.wav;" in reporter.last_line()
 
 
 CRASH = """
@@ -45,7 +45,7 @@ def test_a_crash_keeps_finished_outputs_and_the_batch_can_continue(tmp_path):
     crashed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=alone(), check=False)
     assert crashed.returncode == -signal.SIGSEGV
     line = crashed.stderr.strip().splitlines()[-1]
-    assert f"after 1 recording, while enhancing: {tmp_path / 'r2.wav'}; leave out" in line
+    assert f"after 1 recording, while enhancing: {tmp_path / 'r2.wav'}; to continue, omit" in line
     assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["r1.wav"]
     result = segan(*words, "--skip-existing")
     assert (result.returncode, "2 enhanced" in result.stderr) == (0, True)
@@ -55,25 +55,25 @@ def test_a_crash_keeps_finished_outputs_and_the_batch_can_continue(tmp_path):
 
 def test_an_immediate_stop_is_not_reported_as_a_crash(monkeypatch, capfd):
     monkeypatch.setattr(stopping.os, "_exit", lambda code: None)
-    with witnessed() as witness:
+    with crash_reporter() as reporter:
         stopping.exit_now(signal.SIGTERM, None)
-        assert witness.process.wait() != 0
+        assert reporter.process.wait() != 0
     assert capfd.readouterr().err == "segan: stopped\n"
 
 
-def test_the_witness_reports_when_its_pipe_closes(capfd):
-    witness = Witness()
-    context = witness.following("a.wav")
+def test_the_crash_reporter_reports_when_its_pipe_closes(capfd):
+    reporter = CrashReporter()
+    context = reporter.following("a.wav")
     context.__enter__()
-    witness.process.stdin.close()
-    witness.process.wait()
+    reporter.process.stdin.close()
+    reporter.process.wait()
     assert "while enhancing: a.wav" in capfd.readouterr().err
 
 
-def test_a_batch_goes_on_when_the_witness_is_killed():
-    with witnessed() as witness:
-        witness.process.kill()
-        witness.process.wait()
-        with witness.following("a.wav"):
+def test_a_batch_goes_on_when_the_crash_reporter_is_killed():
+    with crash_reporter() as reporter:
+        reporter.process.kill()
+        reporter.process.wait()
+        with reporter.following("a.wav"):
             pass
-    assert witness.n_done == 1
+    assert reporter.n_done == 1

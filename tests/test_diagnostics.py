@@ -10,7 +10,7 @@ from segan_cli.config.model import ModelConfig
 from segan_cli.config.training import AdversarialConfig, TrainingConfig
 from segan_cli.data.loader import SamplingPlan
 from segan_cli.training.batch import Batch
-from segan_cli.training.checkup import cut_segments, discriminator_accuracy, examine
+from segan_cli.training.diagnostics import cut_segments, discriminator_accuracy, measure_diagnostics
 from segan_cli.training.health import Health
 from segan_cli.training.state import TrainState
 
@@ -26,7 +26,7 @@ MODEL = ModelConfig(
 
 
 class Negative(nn.Module):
-    """A generator that turns its input over."""
+    """A generator that inverts the sign of its input."""
 
     def forward(self, noisy, z):
         return -noisy
@@ -96,25 +96,25 @@ class Zeros:
         return np.zeros(length, np.float32), np.zeros(length, np.float32)
 
 
-def checkup(validation, **game):
+def diagnostics(validation, **game):
     weight = Weighted(torch.full((T,), 1 / T))
-    return examine(state_of(weight, **game), Zeros(), SamplingPlan(0, T + 1, 1, 0, range(6)), validation)
+    return measure_diagnostics(state_of(weight, **game), Zeros(), SamplingPlan(0, T + 1, 1, 0, range(6)), validation)
 
 
 def test_training_pairs_are_those_of_the_training_and_held_out_pairs_those_of_the_validation():
     """Silence counts as fake, right for enhanced and wrong for clean; the held-out clean level of 1 counts as real."""
-    metrics = checkup([(np.ones(1000, np.float32), np.ones(1000, np.float32))])
+    metrics = diagnostics([(np.ones(1000, np.float32), np.ones(1000, np.float32))])
     assert metrics["d_training_accuracy"] == 0.5
     assert metrics["d_held_out_accuracy"] == 1.0
 
 
 @pytest.mark.parametrize("game", [{"objective": "metricgan"}, {"weight": 0.0}, {"start": 1}])
 def test_no_accuracy_is_reported_without_a_classifying_discriminator(game):
-    assert "d_held_out_accuracy" not in checkup([(np.ones(1000, np.float32),) * 2], **game)
+    assert "d_held_out_accuracy" not in diagnostics([(np.ones(1000, np.float32),) * 2], **game)
 
 
 def test_utterances_shorter_than_a_segment_are_left_out():
-    assert "d_held_out_accuracy" not in checkup([(np.ones(T, np.float32),) * 2])
+    assert "d_held_out_accuracy" not in diagnostics([(np.ones(T, np.float32),) * 2])
 
 
 @pytest.mark.parametrize(("offset", "overfits"), [(0.0, True), (0.5, False)])

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
 
-from segan_cli.process.stopping import WITNESSES
+from segan_cli.process.stopping import CRASH_REPORTERS
 from segan_cli.text import counted, one_line, utf8
 
 PROGRAM = """
@@ -18,7 +18,7 @@ sys.stderr.buffer.write(line)
 """
 
 
-class Witness:
+class CrashReporter:
     """Tells a second process what is being enhanced; it prints the last line that it got when the pipe ends."""
 
     def __init__(self) -> None:
@@ -51,18 +51,18 @@ class Witness:
         done = counted(self.n_done, "recording")
         return one_line(
             f"segan: crashed or was killed after {done}, while enhancing: {', '.join(self.running)};"
-            " leave out the file that it fails on, and add --skip-existing to continue"
+            " to continue, omit the file that causes this and add --skip-existing"
         )
 
 
 @contextmanager
-def witnessed() -> Iterator[Witness]:
-    """Start a witness, and end it silently when the block ends in any way."""
-    witness = Witness()
-    WITNESSES.add(witness.process)
+def crash_reporter() -> Iterator[CrashReporter]:
+    """Start a crash reporter, and end it silently when the block ends in any way."""
+    reporter = CrashReporter()
+    CRASH_REPORTERS.add(reporter.process)
     try:
-        yield witness
+        yield reporter
     finally:
-        WITNESSES.discard(witness.process)
-        witness.process.kill()
-        witness.process.wait()
+        CRASH_REPORTERS.discard(reporter.process)
+        reporter.process.kill()
+        reporter.process.wait()

@@ -20,7 +20,7 @@ DIVERSITY_SEGMENTS = 4
 ACCURACY_SEGMENTS = 64  # of either set: two accuracies of ½ then differ by 0.06 at random (one standard deviation)
 
 
-def examine(
+def measure_diagnostics(
     state: TrainState, source: ExampleSource, plan: SamplingPlan, validation: Sequence[NoisyClean]
 ) -> StepMetrics:
     """Diversity of the generator and, where the discriminator classifies, its accuracy on training and held-out pairs.

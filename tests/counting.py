@@ -1,4 +1,4 @@
-"""Size and cost of the networks of a model."""
+"""Size and cost of networks, counted in the networks themselves."""
 
 import numpy as np
 import torch
