@@ -20,6 +20,7 @@ from segan_cli.enhancement.plan import Shard, make_plan, read_names
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, OutputError, SameFileError, SeganError, TrainingError
 from segan_cli.storage.atomic import remove_scratch, scratch_file
+from segan_cli.storage.new_folders import new_folder
 from segan_cli.storage.remote import RemotePath, as_path, join
 
 TESTS = Path(__file__).parent
@@ -112,24 +113,32 @@ def test_names_of_a_list_stay_in_the_output_folder():
     [
         ("a.wav -o new/deep/x.mp3 --rate 5000", None),
         ("a.wav -o new/deep/ --format mp3 --rate 5000", None),
-        ("a.wav hard.wav -o new/deep/ --format mp3 --rate 5000", None),
         ("a.wav -o there/deep/x.mp3 --rate 5000", "there"),
         ("a.wav -o new/x.wav", "new"),
     ],
 )
-def test_new_folders_are_removed_if_nothing_is_written_to_them(place, words, made):
+def test_the_new_folder_of_an_output_is_removed_if_nothing_is_written(place, words, made):
     Path("there").mkdir()
     assert segan("enhance", *words.split()).returncode == (made != "new")
     assert Path("new").exists() == (made == "new")
     assert [*Path("there").iterdir()] == []
 
 
+def test_only_new_and_empty_folders_are_removed(tmp_path):
+    with new_folder(tmp_path / "a" / "b" / "c"):
+        assert (tmp_path / "a" / "b" / "c").is_dir()
+        (tmp_path / "a" / "other").mkdir()
+    assert [*tmp_path.rglob("*")] == [tmp_path / "a", tmp_path / "a" / "other"]
+    with new_folder(tmp_path / "a" / "other"):
+        pass
+    assert (tmp_path / "a" / "other").is_dir()
+
+
 def test_warnings_about_standard_input_name_it(place):
     content = Path("a.wav").read_bytes()
-    noted = content[:-44] + b"\x81" * 44
-    Path("in.wav").write_bytes(noted[:40] + (len(content) - 88).to_bytes(4, "little") + noted[44:])
+    Path("in.wav").write_bytes(2 * content)
     result = shell("SEGAN enhance - -o out.wav < in.wav")
-    assert result.stderr.splitlines()[-1].startswith("segan: standard input: its header specifies ")
+    assert result.stderr.splitlines()[-1].startswith("segan: standard input: contains several recordings")
 
 
 def test_a_refused_name_does_not_stop_the_others(place):

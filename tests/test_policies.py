@@ -14,7 +14,7 @@ from commands import complaint, segan
 from conftest import hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.signal import butter, sosfiltfilt
+from scipy.signal import butter, lfilter, sosfiltfilt
 
 from segan_cli import Enhancer
 from segan_cli.audio.meter import LevelMeter
@@ -22,7 +22,7 @@ from segan_cli.cli.outcomes import describe
 from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement import plot
-from segan_cli.enhancement.linked_channels import downmix_mid, have_different_sources, stft
+from segan_cli.enhancement.linked_channels import MAX_LAG, SourceComparison, downmix_mid, stft
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, ConfigError, OutputError
 from segan_cli.networks.checkpoint import Model, save_model
@@ -188,14 +188,37 @@ def test_channels_with_different_sources_are_enhanced_on_their_own(model, gain):
 def test_segments_are_linked_if_two_channels_are_correlated():
     rng = np.random.default_rng(0)
     a, b, c = rng.standard_normal((3, 16_384)).astype(np.float32)
-    pairs = [(a, b), (a, 0.001 * b), (a, 0 * b), (0 * a, 0 * b), (a + 0.6 * b, b), (a + 0.25 * b, b), (a - 0.6 * b, b)]
-    separate = have_different_sources(np.stack([np.stack(pair) for pair in pairs]))
-    np.testing.assert_array_equal(separate, [True, True, False, False, False, True, False])
-    assert have_different_sources(np.stack((a, b, c))[None])
-    assert not have_different_sources(np.stack((a, b, c, 2 * a + c))[None])
-    lags = (-60, -48, 40, 48, 60)
-    late = have_different_sources(np.stack([np.stack((a, np.roll(b + 0.5 * a, lag))) for lag in lags]))
-    np.testing.assert_array_equal(late, [True, False, False, False, True])
+
+    def separate(*channels, pre_emphasis=0.0):
+        return SourceComparison(pre_emphasis).push(np.stack(channels)[None]).item()
+
+    assert separate(a, b)
+    assert separate(a, 0.001 * b)
+    assert separate(a, b, c)
+    assert not separate(a, 0 * b)
+    assert not separate(0 * a, 0 * b)
+    assert separate(a + 0.15 * b, b)
+    assert not separate(a + 0.5 * b, b)
+    assert not separate(a - 0.5 * b, b)
+    assert not separate(a, b, c, 2 * a + c)
+    for lag in (-60, -48, 40, 48, 60):
+        assert separate(a, np.roll(b + 0.5 * a, lag)) == (abs(lag) > MAX_LAG)
+    sources = [*np.stack((a, b)), 0.6 * np.sin(np.arange(16_384) / 50).astype(np.float32)]
+    emphasised = [lfilter([1, -0.95], 1, source) for source in (0.3 * a + sources[2], 0.3 * b + sources[2])]
+    assert separate(*emphasised)
+    assert not separate(*emphasised, pre_emphasis=0.95)
+
+
+def test_the_decision_is_a_mean_weighted_by_energy():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 16_384)).astype(np.float32)
+    same, different, quiet = np.stack((a, a)), np.stack((a, b)), 0.01 * np.stack((a, b))
+    comparison = SourceComparison(0.0)
+    first = comparison.push(np.stack((same, quiet, quiet, different, different)))
+    then = comparison.push(np.stack([different] * 6))
+    assert not first.any()
+    assert then.all()
+    assert not comparison.push(same[None])
 
 
 def test_the_latents_of_a_segment_do_not_depend_on_how_its_channels_are_enhanced(tmp_path):
@@ -207,6 +230,7 @@ def test_the_latents_of_a_segment_do_not_depend_on_how_its_channels_are_enhanced
     save_model(tmp_path / "m.safetensors", Model(build_generator(config.generator).eval(), config, {}))
     enhancer = Enhancer(tmp_path / "m.safetensors", device="cpu")
     left, right = np.random.default_rng(0).standard_normal((2, 4_096)).astype(np.float32)
+    left[:2_048] *= 0.01
     right[:2_048] = left[:2_048]  # linked first, then on their own
     both = enhancer.enhance(np.stack((left, right)), 16_000)
     np.testing.assert_allclose(both[0, 2_800:], enhancer.enhance(left, 16_000)[2_800:], atol=1e-6)

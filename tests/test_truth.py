@@ -414,32 +414,33 @@ def test_joined_recordings_in_a_pipe_are_read(formats, behind):
         assert source.warnings == ["contains several recordings, which are read one after the other"]
 
 
-@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "PCM_U8"])
 @pytest.mark.parametrize(
-    ("share", "behind"),
-    [
-        (0.5, b""),
-        (0.5, bytes(42)),
-        (1.0, b"\x80 is no chunk!!!!!"),
-        (1.0, bytes(40)),
-        (1.0, b"LIST\4\0\0\0INFO"),
-        (1.0, b"a"),
-    ],
+    "behind", [bytes(40), bytes(200_000), b"a", b"LIST\4\0\0\0INFO", b"TAG" + bytes(125), b"ID3\4\0\0\0\0\0\7abcdefg"]
 )
-def test_a_pipe_is_read_as_far_as_a_file(subtype, share, behind, tmp_path):
-    """Whose header specifies only a share of its samples, as when its size overflowed, and what follows them."""
-    file = io.BytesIO()
-    soundfile.write(file, voice(1.0), 16_000, subtype, format="WAV")
-    content = bytearray(file.getvalue() + behind)
+def test_what_follows_the_samples_in_a_pipe_is_left_out_as_in_a_file(behind, tmp_path):
+    content = whole("wav") + behind
+    (tmp_path / "a.wav").write_bytes(content)
+    with open_stream(io.BufferedReader(io.BytesIO(content))) as source:
+        np.testing.assert_array_equal(np.concatenate(list(source.blocks), axis=1).T, read(tmp_path / "a.wav")[0])
+        assert source.warnings == []
+    with open_stream(io.BufferedReader(io.BytesIO(content + whole("wav")))) as source:  # of no chunk, it is not seen
+        n = sum(block.shape[1] for block in source.blocks)
+        assert n == (2 if behind[:1] in b"\0L" else 1) * len(read(tmp_path / "a.wav")[0])
+
+
+def test_samples_beyond_the_size_in_the_header_of_a_pipe_are_an_error():
+    content = bytearray(whole("wav"))
     place = content.index(b"data") + 4
     (n,) = struct.unpack_from("<I", content, place)
-    struct.pack_into("<I", content, place, int(share * n) // 6 * 6 if share < 1 else n)
-    (tmp_path / "a.wav").write_bytes(content)
-    expected, notes = read(tmp_path / "a.wav")
-    with open_stream(io.BufferedReader(io.BytesIO(content))) as source:
-        samples = np.concatenate(list(source.blocks), axis=1).T
-        np.testing.assert_array_equal(samples, expected)
-        assert source.warnings == notes
+    struct.pack_into("<I", content, place, n // 4 * 2)
+    content[48 + n // 4 * 2 : 52 + n // 4 * 2] = b"\x80\1\2\3"
+    message = f"truncated: its header specifies {n // 4 * 2} bytes of samples, but other data follows them"
+    result = piped(bytes(content))
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"segan: standard input: {message}; ".encode())
+    result = piped(bytes(content), "--allow-truncated")
+    assert result.returncode == 0
+    assert message.encode() in result.stderr
 
 
 def test_the_command_reports_missing_and_contradictory_samples(tmp_path):
@@ -820,13 +821,17 @@ def packets_of(path):
         yield from vorbis.read_packets(view, 0, int.from_bytes(view.at(14, 4), "little"))
 
 
-def test_24_bits_in_4_bytes_are_refused_as_in_a_pipe(tmp_path):
+@pytest.mark.parametrize("bits", [20, 24])
+@pytest.mark.parametrize("before", [b"", ID3_TAG])
+@pytest.mark.parametrize("level", [2**30, 2**15])
+def test_24_bits_in_4_bytes_are_refused(bits, before, level, tmp_path):
     """Libsndfile chooses between two encodings by the content, and reads some recordings as noise of another length."""
-    samples = (voice(1.0) * 2**30).astype("<i4").tobytes()
-    header = struct.pack("<4sI8sIHHIIHH4sI", b"RIFF", 36 + len(samples), b"WAVEfmt ", 16, 1, 1, 16_000, 64_000, 4, 24,
+    samples = (voice(1.0) * level).astype("<i4").tobytes()
+    header = struct.pack("<4sI8sIHHIIHH4sI", b"RIFF", 36 + len(samples), b"WAVEfmt ", 16, 1, 1, 16_000, 64_000, 4, bits,
                          b"data", len(samples))  # fmt: skip
-    (tmp_path / "a.wav").write_bytes(header + samples)
-    with pytest.raises(AudioError, match=r"a\.wav: has 24 bits in 4 bytes, which may mean two encodings"):
+    (tmp_path / "a.wav").write_bytes(before + header + samples)
+    with pytest.raises(AudioError, match=rf"a\.wav: has {bits} bits in 4 bytes, which may mean two encodings"):
         read(tmp_path / "a.wav")
-    (tmp_path / "a.wav").write_bytes(header.replace(struct.pack("<HH", 4, 24), struct.pack("<HH", 4, 32)) + samples)
-    np.testing.assert_allclose(read(tmp_path / "a.wav")[0][:, 0], voice(1.0) / 2, atol=1e-6)
+    header = header.replace(struct.pack("<HH", 4, bits), struct.pack("<HH", 4, 32))
+    (tmp_path / "a.wav").write_bytes(before + header + samples)
+    np.testing.assert_allclose(read(tmp_path / "a.wav")[0][:, 0], voice(1.0) * level / 2**31, atol=1e-6)

@@ -3,7 +3,6 @@
 import io
 import struct
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -12,6 +11,7 @@ import soundfile
 
 from segan_cli.arrays import Array
 from segan_cli.audio.containers.chunks import RIFF_FORMS, read_chunks
+from segan_cli.audio.containers.mpeg import TAG_MAGICS
 from segan_cli.audio.files import IntegrityCheck, ambisonic_layout, mask_to_store
 from segan_cli.errors import AudioError
 
@@ -155,25 +155,21 @@ def read_samples(
             yield encoding.decode(content[:whole])
 
 
-def skip_trailing_chunks(stream: IO[bytes], padding: int) -> tuple[bytes, bool]:
-    """Skip the chunks after the samples of a WAV stream; return the start of other data, and whether there was a chunk.
-
-    Zeros at the end are not data.
-    """
-    before, is_first = stream.read(padding), True
-    while len(head := stream.read(8)) == 8 and head[:4] not in RIFF_FORMS and head[:4].strip(b"\0"):
+def skip_trailing_chunks(stream: IO[bytes], padding: int) -> bytes:
+    """Skip chunks, tags and zeros after the samples of a WAV stream; return the first bytes of other data, if any."""
+    stream.read(padding)
+    while len(head := stream.read(8)) == 8 and head.strip(b"\0") and not head.startswith((*RIFF_FORMS, *TAG_MAGICS)):
         if not all(32 <= letter < 127 for letter in head[:4]):
-            break
-        before, is_first = b"", False
+            return head
         remaining = int.from_bytes(head[4:], "little")
         remaining += remaining % 2
         while remaining and (content := stream.read(min(remaining, SKIP_BYTES))):
             remaining -= len(content)
     while head and not head.strip(b"\0"):
-        before, head = before + head, stream.read(SKIP_BYTES)
-    if len(head) < 8:
-        return b"", not is_first
-    return (head if head.startswith(RIFF_FORMS) or not is_first else before + head), not is_first
+        head = stream.read(SKIP_BYTES)
+    head = head.lstrip(b"\0")
+    head += stream.read(max(0, 8 - len(head)))
+    return b"" if len(head) < 8 or head.startswith(TAG_MAGICS) else head
 
 
 class PrependedStream(io.RawIOBase):
@@ -202,33 +198,15 @@ def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, chec
         blocks = read_samples(read, encoding, check.name, largest, n_bytes)
         n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes
         yield from check.check_length(blocks, n_samples, encoding.rate_hz)
-        if n_bytes is None:
+        if n_bytes is None or not (head := skip_trailing_chunks(stream, n_bytes % 2)):
             return
-        head, has_chunks = skip_trailing_chunks(stream, n_bytes % 2)
-        if not head:
-            return
-        stream = io.BufferedReader(PrependedStream(head, stream))
         if not head.startswith(RIFF_FORMS):
-            if has_chunks:
-                return check.warn(
-                    "data that is neither a chunk nor another recording follows the samples and is ignored"
-                )
-            return (yield from read_excess(stream, encoding, n_bytes, check))
+            return check.on_missing(f"its header specifies {n_bytes} bytes of samples, but other data follows them")
+        stream = io.BufferedReader(PrependedStream(head, stream))
         following, n_bytes = read_wav_header(stream, check.name)
         if following != encoding:
             raise AudioError(f"{check.name}: a second recording of another encoding follows; pipe in one at a time")
         check.warn("contains several recordings, which are read one after the other")
-
-
-def read_excess(stream: IO[bytes], encoding: Encoding, n_bytes: int, check: IntegrityCheck) -> Iterator[Array]:
-    """Yield the blocks of samples beyond the `n_bytes` of a WAV stream's header, as of a file whose size overflowed."""
-    read = stream.read1  # type: ignore[attr-defined]  # buffered
-    n = n_bytes
-    with suppress(AudioError):  # the last sample is incomplete, as of other data
-        for block in read_samples(read, encoding, check.name, block_length(encoding.rate_hz, encoding.channels)):
-            n += block.shape[1] * encoding.frame_bytes
-            yield block
-    check.warn(f"its header specifies {n_bytes} bytes of samples, but {n} are read")
 
 
 def block_length(rate_hz: int, channels: int) -> int:

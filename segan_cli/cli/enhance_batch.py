@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,7 +25,7 @@ from segan_cli.errors import AudioError, ExistsError, SeganError, StoppedError
 from segan_cli.process.crash_reporter import crash_reporter
 from segan_cli.process.stopping import RaiseOnSignal, listening
 from segan_cli.storage.atomic import check_place, remove_leftovers, remove_scratch
-from segan_cli.storage.new_folders import removed_if_empty
+from segan_cli.storage.new_folders import new_folder
 from segan_cli.storage.remote import find_files, is_remote
 from segan_cli.storage.same_file import STREAM, Use
 from segan_cli.system import cpu_count, require_extra
@@ -52,8 +52,7 @@ def enhance_inputs(arguments: SimpleNamespace) -> None:
             len(plan) + len(plan.refused), as_json=arguments.as_json, to_stream=arguments.output == "-",
             quiet=arguments.quiet, verbose=arguments.verbose, record=record,
         )  # fmt: skip
-        folder = plan.folder or (next(iter(plan)).target.parent if len(plan) == 1 else Path())
-        with reporter, listening(RaiseOnSignal()) as stopped, removed_if_empty(folder):
+        with reporter, listening(RaiseOnSignal()) as stopped, folder_of_single(plan):
             run(new_jobs(plan, arguments, reporter), reporter, stopped)
             reporter.close()
     if arguments.plot is not None:
@@ -217,6 +216,12 @@ def prepare_cluster(plan: Plan, arguments: SimpleNamespace) -> Run:
             raise
 
     return run
+
+
+def folder_of_single(plan: Plan) -> AbstractContextManager[None]:
+    """Create the folder of the only output, and remove it if the output fails; other processes may use that of many."""
+    target = next(iter(plan)).target if len(plan) == 1 else STREAM
+    return nullcontext() if target == STREAM or is_remote(target) else new_folder(target.parent)
 
 
 def new_jobs(plan: Plan, arguments: SimpleNamespace, reporter: BatchReporter) -> Plan:

@@ -17,19 +17,44 @@ SHORT = 512  # samples over which powers are compared, so that speech counts mor
 MIN_MID_POWER = 0.5  # power of the mean over that for uncorrelated channels; below, speech may cancel …
 MIN_FRAME_POWER = 0.1  # … in a single frame, in which the noise of uncorrelated channels may cancel by chance
 
-MAX_CORRELATION = 0.3  # of channels with different sources; that of two microphones is higher at an SNR above -4 dB
+MAX_CORRELATION = 0.2  # of channels with different sources; that of two microphones is higher at an SNR above -6 dB
+TINY = 1e-30
 MAX_LAG = 48  # samples between them; 1 m at 16 kHz
+CORRELATION_DECAY = 0.8  # per segment, of the sound in the mean
 
 
-def have_different_sources(channels: Array) -> NDArray[np.bool_]:
-    """Return which segments [N, C, T] have sound on several channels, none correlated with the loudest one, [N]."""
-    power = np.square(channels).sum(2)
-    loudest = power.argmax(1)[:, None]
-    spectra = np.fft.rfft(channels)
-    products = np.fft.irfft(spectra * np.take_along_axis(spectra, loudest[:, :, None], 1).conj(), channels.shape[2])
-    lagged = np.abs(np.concatenate((products[:, :, : MAX_LAG + 1], products[:, :, -MAX_LAG:]), axis=2)).max(2)
-    related = lagged > MAX_CORRELATION * np.sqrt(power * np.take_along_axis(power, loudest, 1))
-    return np.asarray((related.sum(1) <= 1) & ((power > 0).sum(1) > 1))
+class SourceComparison:
+    """Decides for each segment whether its channels have different sources, by those before it too."""
+
+    def __init__(self, pre_emphasis: float) -> None:
+        self.pre_emphasis = pre_emphasis
+        self.energy = self.correlated = 0.0  # decaying sums
+
+    def push(self, channels: Array) -> NDArray[np.bool_]:
+        """Return which of the next segments [N, C, T] have sound on several channels, hardly correlated, [N].
+
+        The correlation is the highest of any channel with the loudest one, at any lag up to MAX_LAG, without
+        pre-emphasis and DC, in the mean over the segments so far, weighted by their energy.
+        """
+        length = channels.shape[2]
+        angle = 2 * np.pi * np.arange(length // 2 + 1) / length
+        spectra = np.fft.rfft(channels) / (1 - self.pre_emphasis * np.exp(-1j * angle))
+        spectra[..., 0] = 0
+        energy = np.square(np.abs(spectra)).sum(2) * 2 / length
+        loudest = energy.argmax(1)[:, None]
+        products = np.fft.irfft(spectra * np.take_along_axis(spectra, loudest[..., None], 1).conj(), length)
+        lagged = np.abs(np.concatenate((products[..., : MAX_LAG + 1], products[..., -MAX_LAG:]), axis=2)).max(2)
+        largest = energy.max(1, keepdims=True)
+        correlation = lagged / np.sqrt(np.maximum(energy * largest, TINY))
+        np.put_along_axis(correlation, loudest, 0.0, 1)  # with itself
+        several = (energy > 0).sum(1) > 1
+        pairs = zip(correlation.max(1).tolist(), largest[:, 0].tolist(), strict=True)
+        return np.asarray(several & np.array([self._decide(*pair) for pair in pairs], bool))
+
+    def _decide(self, correlation: float, energy: float) -> bool:
+        self.energy = CORRELATION_DECAY * self.energy + energy
+        self.correlated = CORRELATION_DECAY * self.correlated + correlation * energy
+        return self.correlated <= MAX_CORRELATION * self.energy
 
 
 def downmix_mid(channels: Array, min_power: float = MIN_MID_POWER) -> Array:

@@ -8,7 +8,7 @@ from segan_cli.backends.high_band import load_high_band
 from segan_cli.backends.network import Network, check_output
 from segan_cli.config.families.base import LARGEST_PEAK, LEAST_LEVEL
 from segan_cli.enhancement.high_band import HighBand
-from segan_cli.enhancement.linked_channels import apply_transfer_function, downmix_mid, have_different_sources
+from segan_cli.enhancement.linked_channels import SourceComparison, apply_transfer_function, downmix_mid
 from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
 from segan_cli.enhancement.settings import Settings
 
@@ -30,7 +30,7 @@ class SegmentEngine:
         self.to_model_rate = HoldingResampler(rate_hz, model_hz, channels)
         self.emphasis = Emphasis(config.pre_emphasis, channels)
         self.config, self.n_in = config, 0  # n_in: input samples so far, at the model's rate
-        batch = max(1, (settings.batch or network.batch) // (1 if linked else channels))
+        batch = max(1, (settings.batch or network.batch) // (1 if linked and channels <= 2 else channels))
         self.segments = OverlapAdd(self._start, channels, config.segment_length, config.hop, batch, ahead)
         self.deemphasis = Emphasis(config.pre_emphasis, channels, inverse=True)
         self.to_signal_rate = HoldingResampler(model_hz, rate_hz, channels)
@@ -74,6 +74,7 @@ class SegmentEnhancer:
         """`linked` channels with common sources get the transfer function of their mean; `seed` is for the latents."""
         self.network, self.linked = network, linked
         self.input_rms = network.config.generator.input_rms
+        self.comparison = SourceComparison(network.config.pre_emphasis)
         self.rng = np.random.default_rng(seed)
 
     def __call__(self, noisy: Array) -> Finish:
@@ -81,17 +82,16 @@ class SegmentEnhancer:
         z = self.network.config.generator.draw_latent(self.rng, len(noisy), noisy.shape[2])
         if noisy.shape[1] == 1 or not self.linked:
             return self._start(noisy, z)
-        separate = have_different_sources(noisy)
-        linked = np.flatnonzero(~separate)
+        separate = self.comparison.push(noisy)
+        linked = ~separate
         mid = downmix_mid(noisy[linked])
-        wait = self._start(mid, None if z is None else z[linked])
-        waits = {i: self._start(noisy[i : i + 1], None if z is None else z[i : i + 1]) for i in separate.nonzero()[0]}
+        wait_for_mid = self._start(mid, None if z is None else z[linked])
+        wait = self._start(noisy[separate], None if z is None else z[separate])
 
         def finish() -> Array:
             enhanced = np.empty_like(noisy)
-            enhanced[linked] = apply_transfer_function(noisy[linked], mid, wait())
-            for i, wait_for_segment in waits.items():
-                enhanced[i] = wait_for_segment()[0]
+            enhanced[linked] = apply_transfer_function(noisy[linked], mid, wait_for_mid())
+            enhanced[separate] = wait()
             return enhanced
 
         return finish

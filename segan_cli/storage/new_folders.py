@@ -1,22 +1,23 @@
-"""Folders that a command creates for its outputs."""
+"""Folders that a command creates for its output."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from segan_cli.storage.remote import is_remote
-
 
 @contextmanager
-def removed_if_empty(folder: Path) -> Iterator[None]:
-    """Remove a folder, its parents and its subfolders at the end if they are empty and the folder did not exist."""
-    places: list[Path] = [] if is_remote(folder) else [folder, *folder.parents]
-    made = [place for place in places if not os.path.exists(place)]  # noqa: PTH110  # raises for overlong names
+def new_folder(folder: Path) -> Iterator[None]:
+    """Create a folder and its parents if possible, and remove those created here at the end if they are empty."""
+    made: list[Path] = []
+    with suppress(OSError):  # who writes to it reports why it cannot be created
+        for place in (*reversed(folder.parents), folder):
+            if not place.exists():
+                with suppress(FileExistsError):  # another process was faster
+                    place.mkdir()
+                    made.append(place)
     try:
         yield
     finally:
-        below = [Path(path) for path, _, _ in os.walk(folder, topdown=False)] if made else []
-        for place in [*below, *made[1:]]:
-            with suppress(OSError):  # not empty
-                os.rmdir(place)  # noqa: PTH106  # as above
+        with suppress(OSError):  # not empty
+            for place in reversed(made):
+                place.rmdir()

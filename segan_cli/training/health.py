@@ -49,7 +49,7 @@ class Health:
         return {name: float(np.mean([report[name] for report in reports if name in report])) for name in names}
 
     def diagnose(self, diagnostics: StepMetrics) -> dict[str, str]:
-        """Failure modes evident from recent steps and a `diagnostics`: name → description and remedy."""
+        """Failure modes evident from recent steps and from `diagnostics`: name → description and remedy."""
         return {**self._from_history(), **_from_diagnostics(diagnostics)}
 
     def _from_history(self) -> dict[str, str]:

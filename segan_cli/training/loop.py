@@ -117,7 +117,7 @@ def write_metrics(
     diagnostics: StepMetrics | None,
     callback: TrainingCallback,
 ) -> None:
-    """Write the means of recent metrics to the log and, after a diagnostics, what it found; this is reported too."""
+    """Write the means of recent metrics to the log, and the diagnostics of a validation, which are also reported."""
     metrics = {**state.health.means(state.training.log_every), **(diagnostics or {})}
     line: dict[str, Any] = {"step": state.step, **metrics}
     line |= {"audio_per_s": throughput.audio_per_s, "waiting": throughput.waiting}

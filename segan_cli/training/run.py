@@ -23,7 +23,7 @@ from segan_cli.data.training_data import TrainingData, load_split, load_training
 from segan_cli.errors import ConfigError, CorpusError, SeganError, TrainingError
 from segan_cli.process.workers import worker_pool
 from segan_cli.storage.atomic import write_whole
-from segan_cli.storage.new_folders import removed_if_empty
+from segan_cli.storage.new_folders import new_folder
 from segan_cli.system import cpu_count, require_extra
 from segan_cli.text import counted, read_json
 from segan_cli.training.distributed import Processes
@@ -136,7 +136,7 @@ def default_workers(device: torch.device) -> int:
 @contextmanager
 def lock_run_dir(run_dir: Path) -> Iterator[None]:
     """Lock a run folder; raises TrainingError if another training uses it. Folders made here are removed if empty."""
-    with removed_if_empty(run_dir):
+    with new_folder(run_dir):
         run_dir.mkdir(parents=True, exist_ok=True)
         lock = run_dir / ".lock"
         try:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import struct
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -27,6 +26,7 @@ MESSAGES = re.compile(
     rb"|Could be a BMP|Hit end of \(available\) data|Input data end)[^\n]*\n|Illegal bit allocation value\.\n"
 )
 LOCK = Lock()
+FRAME_FORMAT = re.compile(r"Block Align\s*: (\d+).*?Bit Width\s*: (\d+)", re.DOTALL)  # in libsndfile's log
 
 
 class StderrFilter(AbstractContextManager[None]):
@@ -104,9 +104,10 @@ def open_audio(path: Path, part: Part | None = None) -> Iterator[soundfile.Sound
         if file.format not in CHECKED:
             raise AudioError(f"{path}: {file.format} files cannot be checked for missing audio; convert it to WAV")
         check_shape(str(path), file.samplerate, file.channels)
-        if len(header := wav_format(path)) >= 16 and struct.unpack_from("<HH", header, 12) == (4 * file.channels, 24):
+        frame_bytes, bits = map(int, found.groups()) if (found := FRAME_FORMAT.search(file.extra_info)) else (0, 0)
+        if frame_bytes == 4 * file.channels and 16 < bits <= 24:
             raise AudioError(
-                f"{path}: has 24 bits in 4 bytes, which may mean two encodings; export it as 24 or 32 bits"
+                f"{path}: has {bits} bits in 4 bytes, which may mean two encodings; export it with 32 bits"
             )
         yield file
 
