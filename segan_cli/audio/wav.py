@@ -165,6 +165,8 @@ def skip_trailing_chunks(stream: IO[bytes], padding: int) -> bytes:
         remaining += remaining % 2
         while remaining and (content := stream.read(min(remaining, SKIP_BYTES))):
             remaining -= len(content)
+        if remaining > 1:
+            return head  # not a chunk, which would not reach beyond the end
     while head and not head.strip(b"\0"):
         head = stream.read(SKIP_BYTES)
     head = head.lstrip(b"\0")
