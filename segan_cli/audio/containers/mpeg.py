@@ -6,8 +6,6 @@ import struct
 from dataclasses import dataclass, field
 from functools import cache
 
-from mutagen.mp3 import MONO, HeaderNotFoundError, MPEGFrame
-
 from segan_cli.audio.containers.chunks import FileView, Part, Piece
 
 SYNC = re.compile(rb"\xff[\xe2-\xe7\xf2-\xff][\x10-\xef]|ID3|TAG|APETAGEX", re.DOTALL)  # a possible frame or tag
@@ -32,6 +30,8 @@ class Frame:
 @cache
 def frame_header(head: bytes) -> Frame | None:
     """Parse a frame header of four bytes; None if it is none, or of a free bit rate."""
+    from mutagen.mp3 import MONO, HeaderNotFoundError, MPEGFrame
+
     try:
         frame = MPEGFrame(io.BytesIO(head))
     except HeaderNotFoundError:
