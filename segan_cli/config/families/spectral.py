@@ -82,7 +82,7 @@ class SpectralConfig(GeneratorConfig):
             linear(9 * c, c, conv_points, 3 * c),
         ]
         return [
-            LayerCost(0, 0, 2 * frames * frame),  # STFT and its inverse, whose operations are few
+            LayerCost(0, 0, 2 * frames * frame),  # STFT and its inverse, which are counted without MACs
             linear(3 * 3 * 2 * stride, c, conv_points, 3 * c),
             *self.depth * side,
             linear(positions, bands, frames * c),
