@@ -42,6 +42,11 @@ def hiss(seconds, rate_hz=16_000, seed=0, level=0.02):
     return (level * np.random.default_rng(seed).standard_normal(int(seconds * rate_hz))).astype(np.float32)
 
 
+def decibels(signal, beside):
+    """Power of a signal relative to another, in dB."""
+    return 10 * np.log10(np.mean(np.square(signal)) / np.mean(np.square(beside)))
+
+
 def write_hours(path):
     """Write a WAV of five hours, which is sparse: every command takes a long time with it."""
     soundfile.write(path, voice(5.0) + hiss(5.0), 16_000)

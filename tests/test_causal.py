@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from conftest import hiss, voice
+from conftest import decibels, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -150,7 +150,7 @@ def test_an_offset_does_not_change_the_enhanced_voice(enhancer, rate_hz, offset)
     noisy = np.concatenate((np.zeros(rate_hz // 10, np.float32), voice(2.0, rate_hz))) + hiss(2.1, rate_hz)
     expected = enhancer.enhance(noisy, rate_hz)
     shifted = enhancer.enhance(noisy + np.float32(offset), rate_hz)
-    assert 10 * np.log10(np.mean(np.square(shifted - expected)) / np.mean(np.square(expected))) < -35
+    assert decibels(shifted - expected, expected) < -35
 
 
 def test_the_dc_blocker_removes_offsets_and_keeps_what_is_above():
@@ -171,6 +171,20 @@ def test_linked_channels_get_the_same_mask(enhancer):
     enhanced = enhancer.enhance(np.stack((left, 0.5 * left)), 16_000)
     np.testing.assert_allclose(enhanced[1], 0.5 * enhanced[0], atol=1e-6)
     assert np.abs(enhanced[0] - left).max() > 1e-2
+
+
+def test_channels_with_different_sources_are_enhanced_on_their_own(model, enhancer):
+    """From the first comparison on; once they are correlated again, the mean continues from the louder channel."""
+    sound = np.stack((noisy(4.0), 3 * noisy(4.0, seed=1)))
+    sound[0, 32_000:] = 0.05 * sound[1, 32_000:]
+    enhanced = enhancer.enhance(sound, 16_000)
+    alone = Enhancer(model, device="cpu", channels="independent").enhance(sound, 16_000)
+    errors = [decibels((enhanced - alone)[:, i : i + 4_096], alone[:, i : i + 4_096]) for i in range(0, 60_000, 4_096)]
+    assert errors[0] > -15  # linked until the first comparison
+    assert errors[1] < -12  # the channels continue from the state of the mean
+    assert max(errors[2:12]) < -38
+    assert max(errors[12:]) < -24
+    np.testing.assert_allclose(enhanced[0, 56_000:], 0.05 * enhanced[1, 56_000:], atol=1e-5)
 
 
 def test_independent_channels_are_enhanced_as_alone(model):

@@ -6,7 +6,7 @@ import pytest
 import soundfile
 import soxr
 import torch
-from conftest import SAMPLES, hiss
+from conftest import SAMPLES, decibels, hiss
 from scipy.signal import butter, sosfilt, sosfiltfilt
 
 from segan_cli import Enhancer
@@ -17,10 +17,6 @@ from segan_cli.errors import CheckpointError
 from segan_cli.networks.high_band import HighBandGenerator
 
 RATE_HZ = 48_000
-
-
-def decibels(signal, beside):
-    return 10 * np.log10(np.mean(np.square(signal)) / np.mean(np.square(beside)))
 
 
 def above(signal, rate_hz=RATE_HZ, low_hz=9_000):

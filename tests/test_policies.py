@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 from commands import complaint, segan
-from conftest import hiss, voice
+from conftest import decibels, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, lfilter, sosfiltfilt
@@ -22,7 +22,7 @@ from segan_cli.cli.outcomes import describe
 from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement import plot
-from segan_cli.enhancement.linked_channels import MAX_LAG, SourceComparison, downmix_mid, stft
+from segan_cli.enhancement.linked_channels import SourceComparison, downmix_mid, stft
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, ConfigError, OutputError
 from segan_cli.networks.checkpoint import Model, save_model
@@ -33,10 +33,6 @@ def stereo(seconds, rate_hz=16_000, delay=7, gain=0.5):
     """A voice that reaches the second channel later and quieter, in the noise of a room."""
     sound = voice(seconds, rate_hz) + hiss(seconds, rate_hz, level=0.01)
     return np.stack((sound, gain * np.roll(sound, delay)), 1)
-
-
-def decibels(signal, beside):
-    return 10 * np.log10(np.mean(np.square(signal)) / np.mean(np.square(beside)))
 
 
 def above(signal, rate_hz, low_hz=9_000):
@@ -189,8 +185,8 @@ def test_segments_are_linked_if_two_channels_are_correlated():
     rng = np.random.default_rng(0)
     a, b, c = rng.standard_normal((3, 16_384)).astype(np.float32)
 
-    def separate(*channels, pre_emphasis=0.0):
-        return SourceComparison(pre_emphasis).push(np.stack(channels)[None]).item()
+    def separate(*channels, rate_hz=16_000, pre_emphasis=0.0):
+        return SourceComparison(rate_hz, pre_emphasis).push(np.stack(channels)[None]).item()
 
     assert separate(a, b)
     assert separate(a, 0.001 * b)
@@ -201,8 +197,9 @@ def test_segments_are_linked_if_two_channels_are_correlated():
     assert not separate(a + 0.5 * b, b)
     assert not separate(a - 0.5 * b, b)
     assert not separate(a, b, c, 2 * a + c)
-    for lag in (-60, -48, 40, 48, 60):
-        assert separate(a, np.roll(b + 0.5 * a, lag)) == (abs(lag) > MAX_LAG)
+    for lag in (-49, -48, 0, 48, 49):
+        assert separate(a, np.roll(b + 0.5 * a, lag)) == (abs(lag) > 48)
+        assert not separate(a, np.roll(b + 0.5 * a, lag), rate_hz=32_000)
     sources = [*np.stack((a, b)), 0.6 * np.sin(np.arange(16_384) / 50).astype(np.float32)]
     emphasised = [lfilter([1, -0.95], 1, source) for source in (0.3 * a + sources[2], 0.3 * b + sources[2])]
     assert separate(*emphasised)
@@ -213,7 +210,7 @@ def test_the_decision_is_a_mean_weighted_by_energy():
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 16_384)).astype(np.float32)
     same, different, quiet = np.stack((a, a)), np.stack((a, b)), 0.01 * np.stack((a, b))
-    comparison = SourceComparison(0.0)
+    comparison = SourceComparison(16_000)
     first = comparison.push(np.stack((same, quiet, quiet, different, different)))
     then = comparison.push(np.stack([different] * 6))
     assert not first.any()

@@ -10,12 +10,14 @@ from segan_cli.audio.filters import DcBlocker
 from segan_cli.backends.network import Network, check_output
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement.frames import FrameAdder, FrameCutter
-from segan_cli.enhancement.linked_channels import MIN_FRAME_POWER, downmix_mid
+from segan_cli.enhancement.linked_channels import MIN_FRAME_POWER, SourceComparison, downmix_mid
 from segan_cli.enhancement.settings import Settings
 
 Spectra = NDArray[np.complex64]
 
 MAX_FRAMES = 64  # per call of the network
+COMPARED_FRAMES = 64  # 1 s, whose channels are compared …
+COMPARED_EVERY = 20  # … after so many frames, a third of a second
 HIGHEST_HZ = 2_000  # of the model's band at its upper end, whose gain is that of sound above
 
 
@@ -28,7 +30,7 @@ class FrameEngine:
 
     def __init__(self, network: Network, settings: Settings, rate_hz: int, channels: int) -> None:
         self.network, self.channels = network, channels
-        self.linked, self.policy = settings.channels == "linked" and channels > 1, settings.high_band
+        self.policy = settings.high_band
         model_frame = network.config.generator.longest_frame()
         self.hop = frame_hop(network.config, rate_hz)
         self.dc_blocker = DcBlocker(rate_hz, channels, self.hop)
@@ -37,7 +39,12 @@ class FrameEngine:
         self.n_bins = model_frame // 2 + 1  # of the model
         self.n_highest = round(HIGHEST_HZ * model_frame / network.config.sample_rate_hz)
         self.scale = np.float32((model_frame / 2 / self.hop) ** 0.5)  # from spectra of frames to those of the model's
-        self.state = np.zeros((1 if self.linked else channels, network.config.generator.state_size()), np.float32)
+        linked = settings.channels == "linked" and channels > 1
+        self.comparison = SourceComparison(rate_hz) if linked else None
+        self.separate = not linked  # whether each channel has a mask and a state of its own
+        self.state = np.zeros((1 if linked else channels, network.config.generator.state_size()), np.float32)
+        self.recent = np.zeros((channels, COMPARED_FRAMES * self.hop), np.float32)  # to be compared
+        self.n_frames = 0  # so far
         self.pending = SampleQueue(channels)  # input whose output is not final
 
     def push(self, block: Array, last: bool) -> tuple[Array, Array]:
@@ -48,17 +55,38 @@ class FrameEngine:
             self.frames.push(np.zeros((self.channels, self.frames.n_missing() + self.hop), np.float32))
         parts = [np.zeros((self.channels, 0), np.float32)]
         while n := self.frames.n_complete():
-            parts.append(self._enhance(self.frames.pop(min(MAX_FRAMES, n))))
+            most = MAX_FRAMES if self.comparison is None else COMPARED_EVERY - self.n_frames % COMPARED_EVERY
+            parts.append(self._enhance(min(most, n)))
         enhanced = np.concatenate(parts, axis=1)[:, : len(self.pending)]
         original = self.pending.pop(enhanced.shape[1])
         return original, enhanced - original
 
-    def _enhance(self, frames: Array) -> Array:
-        """Return the samples that the next frames [channels, n, 2 * hop] make final, [channels, m]."""
+    def _enhance(self, n: int) -> Array:
+        """Return the samples that the next n frames make final, [channels, m]."""
+        added = self.frames.signals[:, self.hop : (n + 1) * self.hop]
+        frames = self.frames.pop(n)
         spectra = fourier(frames)
-        mixed = fourier(downmix_mid(frames.swapaxes(0, 1), MIN_FRAME_POWER)).swapaxes(0, 1) if self.linked else spectra
+        mixed = (
+            spectra if self.separate else fourier(downmix_mid(frames.swapaxes(0, 1), MIN_FRAME_POWER)).swapaxes(0, 1)
+        )
         masked = spectra * self._mask(mixed)
+        self.n_frames += n
+        if self.comparison is not None:
+            self._compare(self.comparison, added)
         return self.adder.push(np.fft.irfft(masked, 2 * self.hop, norm="ortho"))
+
+    def _compare(self, comparison: SourceComparison, added: Array) -> None:
+        """Add the samples of the latest frames; decide at times whether the channels of the next are linked."""
+        self.recent = np.concatenate((self.recent, added), axis=1)[:, -self.recent.shape[1] :]
+        if self.n_frames % COMPARED_EVERY:
+            return
+        separate = comparison.push(self.recent[None]).item()
+        if separate and not self.separate:
+            self.state = np.repeat(self.state, self.channels, 0)
+        elif self.separate and not separate:
+            loudest = np.square(self.recent).sum(1).argmax()
+            self.state = self.state[loudest : loudest + 1]
+        self.separate = separate
 
     def _mask(self, spectra: Spectra) -> NDArray[Any]:
         """Return the complex gains of all bins for spectra [C, n, F]; same shape."""
@@ -81,7 +109,7 @@ class FrameEngine:
 
 def frame_hop(config: ModelConfig, rate_hz: int) -> int:
     """Return the number of samples between frames at a sampling rate; frames overlap by half."""
-    return max(1, round(rate_hz / config.sample_rate_hz * config.generator.longest_frame() / 2))
+    return rate_hz * config.generator.longest_frame() // (2 * config.sample_rate_hz)
 
 
 def fourier(frames: Array) -> Spectra:

@@ -19,21 +19,21 @@ MIN_FRAME_POWER = 0.1  # … in a single frame, in which the noise of uncorrelat
 
 MAX_CORRELATION = 0.2  # of channels with different sources; that of two microphones is higher at an SNR above -6 dB
 TINY = 1e-30
-MAX_LAG = 48  # samples between them; 1 m at 16 kHz
+MAX_LAG_S = 0.003  # between them; 1 m
 CORRELATION_DECAY = 0.8  # per segment, of the sound in the mean
 
 
 class SourceComparison:
     """Decides for each segment whether its channels have different sources, by those before it too."""
 
-    def __init__(self, pre_emphasis: float) -> None:
-        self.pre_emphasis = pre_emphasis
+    def __init__(self, rate_hz: int, pre_emphasis: float = 0.0) -> None:
+        self.max_lag, self.pre_emphasis = round(MAX_LAG_S * rate_hz), pre_emphasis
         self.energy = self.correlated = 0.0  # decaying sums
 
     def push(self, channels: Array) -> NDArray[np.bool_]:
         """Return which of the next segments [N, C, T] have sound on several channels, hardly correlated, [N].
 
-        The correlation is the highest of any channel with the loudest one, at any lag up to MAX_LAG, without
+        The correlation is the highest of any channel with the loudest one, at any lag up to MAX_LAG_S, without
         pre-emphasis and DC, in the mean over the segments so far, weighted by their energy.
         """
         length = channels.shape[2]
@@ -43,9 +43,9 @@ class SourceComparison:
         energy = np.square(np.abs(spectra)).sum(2) * 2 / length
         loudest = energy.argmax(1)[:, None]
         products = np.fft.irfft(spectra * np.take_along_axis(spectra, loudest[..., None], 1).conj(), length)
-        lagged = np.abs(np.concatenate((products[..., : MAX_LAG + 1], products[..., -MAX_LAG:]), axis=2)).max(2)
+        lagged = np.abs(np.concatenate((products[..., : self.max_lag + 1], products[..., -self.max_lag :]), axis=2))
         largest = energy.max(1, keepdims=True)
-        correlation = lagged / np.sqrt(np.maximum(energy * largest, TINY))
+        correlation = lagged.max(2) / np.sqrt(np.maximum(energy * largest, TINY))
         np.put_along_axis(correlation, loudest, 0.0, 1)  # with itself
         several = (energy > 0).sum(1) > 1
         pairs = zip(correlation.max(1).tolist(), largest[:, 0].tolist(), strict=True)

@@ -74,7 +74,7 @@ class SegmentEnhancer:
         """`linked` channels with common sources get the transfer function of their mean; `seed` is for the latents."""
         self.network, self.linked = network, linked
         self.input_rms = network.config.generator.input_rms
-        self.comparison = SourceComparison(network.config.pre_emphasis)
+        self.comparison = SourceComparison(network.config.sample_rate_hz, network.config.pre_emphasis)
         self.rng = np.random.default_rng(seed)
 
     def __call__(self, noisy: Array) -> Finish:
