@@ -12,7 +12,7 @@ MAX_JOBS = 1_024  # processes or threads that a user may request
 MAX_BATCH, MAX_SEED = 4_096, 2**32 - 1  # of an enhancement
 MAX_LEVEL_DB = 200.0  # above it, amplitudes overflow
 PACKAGES = {  # extra → packages, by the names they are imported by
-    "train": ("torch", "torchaudio", "safetensors", "scipy", "filelock", "tomli_w", "pesq", "pystoi"),
+    "train": ("torch", "torchaudio", "safetensors", "scipy", "tomli_w", "pesq", "pystoi"),
     "evaluate": ("scipy", "pesq", "pystoi", "platformdirs"),
     "export": ("torch", "safetensors", "onnx"),
     "plot": ("matplotlib",),

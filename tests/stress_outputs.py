@@ -28,6 +28,7 @@ import segan_cli.evaluation.page
 import segan_cli.evaluation.run
 import segan_cli.evaluation.scoring  # noqa: F401  # imported once, and not by every fork
 from segan_cli.cli import main as segan
+from segan_cli.enhancement.recording import enhance_recording
 from segan_cli.storage.atomic import write_whole
 
 RECORDINGS = ("in/a.wav", "in/b.flac", "in/deep/c.wav", "in/a-clean.wav", "ref/a.wav", "ref/b.wav", "other.wav")
@@ -52,7 +53,8 @@ class FakeEnhancer:
     def enhance(self, noisy, rate_hz):
         return noisy / 2
 
-    def add_provenance(self, outcome):
+    def enhance_job(self, job, options, on_progress=None):
+        outcome = enhance_recording(self.enhance_source, self.network.config, job, options, on_progress)
         return replace(outcome, model="fake")
 
 

@@ -20,9 +20,10 @@ from segan_cli.cli.outcomes import BatchReporter, open_outcomes
 from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.batch import run_batch, run_job
 from segan_cli.enhancement.enhancer import Enhancer
-from segan_cli.enhancement.plan import Job
+from segan_cli.enhancement.plan import Job, read_names
 from segan_cli.enhancement.recording import Outcome, OutputOptions, enhance_recording
 from segan_cli.errors import OutputError, SeganError
+from segan_cli.storage.same_file import STREAM
 
 
 @pytest.fixture(scope="module")
@@ -421,6 +422,7 @@ def test_a_dry_run_lists_and_writes_nothing(folder, tmp_path):
     assert json.loads(line) == {
         "source": f"{folder}/1/deep/r1.flac", "target": f"{tmp_path}/r1.flac", "exists": True
     }  # fmt: skip
+    assert [*read_names(b"./-\n-\n")] == [Path.cwd() / "-", STREAM]
     (tmp_path / "list").write_text(f"{tmp_path}/none.flac\n{folder}/1/deep/r1.flac\n")
     result = segan("enhance", "--files-from", tmp_path / "list", "-o", tmp_path / "out", "--dry-run")
     assert (result.returncode, len(result.stdout.splitlines())) == (1, 1)

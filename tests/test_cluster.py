@@ -18,7 +18,7 @@ from conftest import hiss, voice
 
 from segan_cli.backends.pretrained import find_onnx
 from segan_cli.cli import main
-from segan_cli.cli.sections import actor_options
+from segan_cli.cli.options import actor_options
 from segan_cli.cluster.enhance import EnhancingActor
 from segan_cli.cluster.pipeline import ActorOptions, SentModel, capacity, connected
 from segan_cli.enhancement.plan import Job

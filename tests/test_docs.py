@@ -16,7 +16,7 @@ from pathlib import Path
 import click
 import pytest
 
-from segan_cli.cli import segan
+from segan_cli.cli import SUMMARIES, segan
 from segan_cli.cli.train import RECIPE_OPTIONS, resolve_recipe
 from segan_cli.config.presets import PRESETS
 from segan_cli.config.training import AdversarialConfig, DataConfig, MixingConfig, TrainingConfig
@@ -103,7 +103,7 @@ def test_every_option_in_the_text_exists():
 
 
 def test_the_summaries_in_the_help_are_those_of_the_commands():
-    for name, summary in segan.summaries.items():
+    for name, summary in SUMMARIES.items():
         assert segan.get_command(None, name).get_short_help_str(limit=100) == summary
 
 

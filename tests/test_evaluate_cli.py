@@ -94,6 +94,12 @@ def test_two_runs_are_compared(pairs, folders, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "SI-SDR (dB)" in result.stdout
     assert " -" in result.stdout
+    assert "warning: 4 recordings have different noisy inputs" in result.stderr
+    more = segan("evaluate", *folders, "--measure", "si_sdr_db", "--measure", "lsd_db", "--json")
+    (tmp_path / "c.json").write_text(more.stdout)
+    less = segan("evaluate", *folders, "--measure", "si_sdr_db", "--json")
+    (tmp_path / "d.json").write_text(less.stdout)
+    assert "warning" not in segan("evaluate", "--compare", tmp_path / "c.json", tmp_path / "d.json").stderr
 
 
 def test_mixes_of_a_seed_are_scored_alike(pairs, tmp_path):

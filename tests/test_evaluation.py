@@ -141,6 +141,8 @@ def test_voicebank_demand_is_found_with_its_noise_and_snr_labels(pairs):
     (root / "log_testset.txt").write_text("u0 bus 2.5\nu1 cafe 7.5\nu2 bus 2.5\nu3 cafe 17.5\n")
     cases = from_set(root)
     assert [case.noisy.parent.name for case in cases.all] == ["noisy_testset_wav"] * 4
+    other = root / "noisy_trainset_28spk_wav"
+    assert cases.notes == (f"{root / 'noisy_testset_wav'}: only this set is evaluated; left out: {other}",)
     assert [case.labels["snr_db"] for case in cases.all] == ["2.5", "7.5", "2.5", "17.5"]
     result = score_here(cases, QUICK)
     report = build_report(result, {})

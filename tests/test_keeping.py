@@ -22,7 +22,7 @@ from mutagen.mp4 import MP4Tags
 
 from segan_cli.audio.libsndfile.writer import bit_rate
 from segan_cli.audio.sources import open_file, open_stream
-from segan_cli.audio.tags import read_texts, remove_gains, write_covers
+from segan_cli.audio.tags import read_covers, read_texts, remove_gains, write_covers
 from segan_cli.errors import OutputError
 
 RATE = 16_000
@@ -412,10 +412,17 @@ def test_a_video_read_from_a_pipe_keeps_its_video_stream(tmp_path, ending):
     assert "Audio: aac" in told(target)
 
 
-def test_a_rate_that_a_codec_lacks_is_changed_and_reported(tmp_path):
-    soundfile.write(tmp_path / "in.wav", voice(0.5, 44_100), 44_100)
-    warnings = enhanced(tmp_path / "in.wav", tmp_path / "out.webm")
-    assert warnings == ["the rate became 48000 Hz, because opus does not support 44100 Hz"]
+@pytest.mark.parametrize(
+    ("ending", "codec", "hz"), [("webm", "opus", 48_000), ("amr", "amr_nb", 8_000), ("3gp", "amr_nb", 8_000)]
+)
+def test_a_rate_that_a_codec_lacks_is_changed_and_reported(tmp_path, ending, codec, hz):
+    """AMR takes samples of any rate as if they had 8 kHz, when ffmpeg is told to use experimental codecs."""
+    soundfile.write(tmp_path / "in.wav", voice(2.0, 44_100), 44_100)
+    warnings = enhanced(tmp_path / "in.wav", tmp_path / f"out.{ending}")
+    assert warnings == [f"the rate became {hz} Hz, because {codec} does not support 44100 Hz"]
+    with open_file(tmp_path / f"out.{ending}") as source:
+        seconds = sum(block.shape[1] for block in source.blocks) / source.info.rate_hz
+    assert seconds == pytest.approx(2.0, abs=0.05)
 
 
 def with_gains(path):
@@ -594,6 +601,24 @@ def test_tags_stay_in_their_order(tmp_path, ending):
     assert [(key.lower(), text) for key, text in tags] == [
         (name, text) for name in names for text in (f"of {name}", "again")
     ]
+
+
+@pytest.mark.parametrize("ending", ["flac", "ogg", "mp3"])
+def test_id3_tags_in_front_of_a_flac_are_kept(tmp_path, ending):
+    soundfile.write(tmp_path / "plain.flac", voice(0.5), RATE)
+    tags = id3.ID3()
+    tags.add(id3.TIT2(encoding=3, text="of ID3")), tags.add(id3.TPE1(encoding=3, text="singer"))
+    tags.add(id3.APIC(encoding=3, mime="image/png", type=3, desc="", data=b"picture"))
+    tags.save(tmp_path / "tag")
+    (tmp_path / "in.flac").write_bytes((tmp_path / "tag").read_bytes() + (tmp_path / "plain.flac").read_bytes())
+    file = mutagen.File(tmp_path / "in.flac")
+    file.tags["title"] = "of FLAC"
+    file.save()
+    assert enhanced(tmp_path / "in.flac", tmp_path / f"out.{ending}") == []
+    after = mutagen.File(tmp_path / f"out.{ending}")
+    texts = read_texts(after.tags)
+    assert (texts["title"], texts["artist"]) == (["of FLAC"], ["singer"])
+    assert [cover.data for cover in read_covers(after)] == [b"picture"]
 
 
 @pytest.mark.parametrize("ending", ["mp3", "flac"])

@@ -102,7 +102,7 @@ def test_named_validation_data_is_excluded_from_training(tmp_path):
 def test_a_split_is_kept_when_data_is_added(tmp_path):
     plain(tmp_path / "corpus")
     first = open_all(tmp_path, speech=[tmp_path / "corpus"], noise=[noises(tmp_path / "noise")])
-    save_split(tmp_path / "split.json", first.splits)
+    save_split(tmp_path / "split.json", first)
     written = json.loads((tmp_path / "split.json").read_text())
     assert {*written["speakers"]["training"], *written["speakers"]["validation"]} == held(first, "speakers", 0)[
         0
@@ -128,7 +128,7 @@ def test_a_split_is_kept_when_one_speaker_becomes_two(tmp_path):
         speak(tmp_path / row.partition(",")[0], i)
     (tmp_path / "m.csv").write_text("\n".join(["path,speaker", *rows[:4]]) + "\n")
     first = open_all(tmp_path, speech=[tmp_path / "m.csv"])
-    save_split(tmp_path / "split.json", first.splits)
+    save_split(tmp_path / "split.json", first)
     (tmp_path / "m.csv").write_text("\n".join(["path,speaker", *rows]) + "\n")
     again = open_all(tmp_path, load_split(tmp_path / "split.json"), speech=[tmp_path / "m.csv"])
     assert held(again, "speakers", 1)[1] == held(first, "speakers", 1)[1]
@@ -140,7 +140,7 @@ def test_recordings_of_a_training_never_move_to_validation(tmp_path):
     plain(tmp_path / "corpus")
     data = {"speech": [tmp_path / "corpus"], "noise": [tmp_path / "noise"]}
     first = open_all(tmp_path, **data)
-    save_split(tmp_path / "split.json", first.splits)
+    save_split(tmp_path / "split.json", first)
     for name in held(first, "noise", 1)[2]:
         Path(name).unlink()
     soundfile.write(tmp_path / "noise" / "new.wav", hiss(1.0, seed=90), 16_000)
@@ -149,11 +149,29 @@ def test_recordings_of_a_training_never_move_to_validation(tmp_path):
     for path in [*(tmp_path / "noise").rglob("*.wav")][1:]:
         path.unlink()
     alone = open_all(tmp_path, **data)  # all of a single recording is for training …
-    save_split(tmp_path / "split.json", alone.splits)
+    save_split(tmp_path / "split.json", alone)
     for i in range(3):
         soundfile.write(tmp_path / "noise" / f"more{i}.wav", hiss(1.0, seed=91 + i), 16_000)
     again = open_all(tmp_path, load_split(tmp_path / "split.json"), **data)  # … and stays so
     assert [len(side) for side in again.splits["noise"]] == [4, 0]
+
+
+def test_a_speaker_held_out_before_is_held_out_again_after_an_absence(tmp_path):
+    plain(tmp_path / "corpus")
+    for i in range(20):
+        speak(tmp_path / "corpus" / f"more{i}" / "0.wav", 70 + i)
+    data = {"speech": [tmp_path / "corpus"]}
+    first = open_all(tmp_path, **data)
+    save_split(tmp_path / "split.json", first)
+    group = min(held(first, "speakers", 1)[0])
+    folder = Path(min(r.name for r in first.splits["speakers"][1].all if r.group == group)).parent
+    folder.rename(tmp_path / "away")
+    without = open_all(tmp_path, load_split(tmp_path / "split.json"), **data)
+    assert without.notes == (f"1 of the speakers that validated before are gone, such as {group}",)
+    save_split(tmp_path / "split.json", without)
+    (tmp_path / "away").rename(folder)
+    again = open_all(tmp_path, load_split(tmp_path / "split.json"), **data)
+    assert (held(again, "speakers", 1), again.notes) == (held(first, "speakers", 1), ())
 
 
 @pytest.mark.parametrize("rows", [("a.wav,one,0,1", "a.wav,two,1,2"), ("a.wav,one,0,1", "./a.wav,two,1,2")])
@@ -446,7 +464,8 @@ def test_one_speaker_makes_no_babble(tmp_path):
     for i in range(8):
         speak(tmp_path / "LJSpeech" / "wavs" / f"LJ001-{i:04d}.wav", i, 22_050)
     (tmp_path / "LJSpeech" / "metadata.csv").write_text("LJ001-0000|Printing|Printing\n")
-    source = open_all(tmp_path, speech=[tmp_path / "LJSpeech"]).training
+    (tmp_path / "__MACOSX" / "LJSpeech").mkdir(parents=True)  # of the archive
+    source = open_all(tmp_path, speech=[tmp_path]).training
     rng = np.random.default_rng(0)
     assert not any(source.draw(rng, 1_000).babble for _ in range(100))
 
@@ -462,7 +481,7 @@ def test_a_corpus_of_duplicates_is_skipped_and_does_not_stop(tmp_path):
 
 def test_rows_of_common_voice_that_repeat_or_name_nothing_are_listed_as_such(tmp_path):
     speak(tmp_path / "clips" / "c0.wav", 0)
-    (tmp_path / "train.tsv").write_text("client_id\tpath\na\tc0.wav\nb\tc0.wav\nc\t\n")
+    (tmp_path / "train.tsv").write_text("\ufeffclient_id\tpath\na\tc0.wav\nb\tc0.wav\nc\t\n")  # of a spreadsheet
     corpus = scan_speech(str(tmp_path))
     assert [u.group for u in corpus.utterances] == ["common-voice:a"]
     assert [line.rpartition("/")[2] for line in corpus.skipped] == [

@@ -248,6 +248,25 @@ def test_a_row_that_selects_what_another_row_selects_is_skipped(tmp_path, calls)
     assert summary.skipped == (f"{tmp_path / 'call0.wav'} 1-1.5 s: same content as another row",)
 
 
+def test_enhanced_files_of_parts_are_found_in_the_folders_of_their_recordings(tmp_path, calls):
+    for place in ("x", "y"):
+        for folder in (tmp_path / place, tmp_path / "out" / place):
+            folder.mkdir(parents=True)
+            soundfile.write(folder / "call.wav", soundfile.read(tmp_path / "call0.wav")[0], 16_000)
+    rows = [{"noisy": f"{place}/call.wav", "offset": 1.0, "duration": SPEECH_S} for place in ("x", "y")]
+    write_manifest(tmp_path / "a.jsonl", rows)
+    cases = from_manifest(tmp_path / "a.jsonl").all
+    matched, skipped = match_enhanced(tmp_path / "out", cases)
+    assert [str(matched[case.name]) for case in cases] == [
+        f"{tmp_path}/out/{place}/call.wav 1-1.5 s" for place in ("x", "y")
+    ]
+    assert skipped == []
+    shutil.rmtree(tmp_path / "out" / "y")
+    (tmp_path / "out" / "x" / "call.wav").rename(tmp_path / "out" / "call.wav")
+    with pytest.raises(CorpusError, match="no file matches"):
+        match_enhanced(tmp_path / "out", cases)  # it could be of either
+
+
 def test_parts_are_scored_like_files_of_their_own(tmp_path, calls):
     (tmp_path / "out").mkdir()
     soundfile.write(tmp_path / "out" / "call0.wav", 0.5 * soundfile.read(tmp_path / "call0.wav")[0], 16_000)

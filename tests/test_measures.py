@@ -9,7 +9,7 @@ import soxr
 from conftest import hiss, voice
 from scipy.signal import lfilter
 
-from segan_cli.errors import AudioError
+from segan_cli.errors import AudioError, ConfigError
 from segan_cli.measures.catalog import CORE, FULL_BAND, MEASURES, WITH_REFERENCE, measure_all
 from segan_cli.measures.composite import frames, llr_frames, ssnr_frames_db, wss_frames
 from segan_cli.measures.dnsmos import dnsmos, mel_spectrogram
@@ -284,6 +284,19 @@ def test_the_band_ends_below_the_nyquist_frequency_of_the_clean_recording(record
 def test_signals_of_other_shapes_are_refused(degraded):
     with pytest.raises(AudioError, match=r"give two of one shape \[n\]"):
         measure_all(degraded if not degraded.size else CLEAN, degraded)
+
+
+@pytest.mark.parametrize(
+    ("degraded", "names", "rate_hz", "error"),
+    [
+        (CLEAN, ("foo",), 16_000, ConfigError), (CLEAN, "stoi", 16_000, ConfigError), (CLEAN, ("stoi",), 0, AudioError),
+        ((CLEAN * 32_767).astype(np.int16), ("lsd_db",), 16_000, AudioError),
+        (CLEAN.astype(complex), ("stoi",), 16_000, AudioError),
+    ],
+)  # fmt: skip
+def test_other_names_rates_and_types_are_refused(degraded, names, rate_hz, error):
+    with pytest.raises(error):
+        measure_all(CLEAN, degraded, names, rate_hz)
 
 
 def test_measures_take_lists():

@@ -93,7 +93,7 @@ def test_each_signal_has_its_exit_code_and_leaves_no_file(long, tmp_path, number
 
 
 def test_a_second_signal_ends_a_command_that_hangs(tmp_path):
-    """Two named pipes stay open and empty: the jobs wait for them in threads for ever."""
+    """Two named pipes stay open and empty, so that the threads of the jobs wait."""
     os.mkfifo(tmp_path / "a.wav")
     os.mkfifo(tmp_path / "b.wav")
     writers = [os.open(tmp_path / name, os.O_RDWR) for name in ("a.wav", "b.wav")]
@@ -201,6 +201,18 @@ def test_an_error_caused_by_a_signal_is_not_an_outcome_of_the_recording(n_thread
     with pytest.raises(StoppedError) as caught:
         batch.run_batch(run, jobs, n_threads, told.append, lambda *_: None, lambda: signal.SIGHUP)
     assert (caught.value.signal_number, told) == (signal.SIGHUP, [])
+
+
+def test_a_signal_ends_a_batch_of_which_one_recording_waits_for_data(tmp_path):
+    os.mkfifo(tmp_path / "a.wav")
+    soundfile.write(tmp_path / "b.wav", voice(1.0), 16_000)
+    running = Running("enhance", tmp_path / "a.wav", tmp_path / "b.wav", "-o", tmp_path / "out", "--jobs", 2)
+    running.wait_until(lambda: (tmp_path / "out" / "b.wav").exists())
+    running.send_signal(signal.SIGTERM)
+    result = running.end()
+    assert result.returncode == 143
+    assert "stopped; unfinished outputs were removed" in result.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["b.wav"]
 
 
 def test_a_signal_in_training_is_kept_until_the_step_ends():

@@ -212,29 +212,26 @@ def test_an_impossible_file_name_does_not_stop_the_others(tmp_path):
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav"]
 
 
-def run_failing_job(monkeypatch, error):
+def run_failing_job(error):
     from segan_cli.enhancement import batch
     from segan_cli.enhancement.recording import OutputOptions
 
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr(batch, "enhance_recording", fail)
+    enhancer = Mock(enhance_job=Mock(side_effect=error))
     job = batch.Job(Path("a.wav"), Path("b.wav"))
-    return batch.run_job(Mock(), job, OutputOptions(), lambda done, total: None)
+    return batch.run_job(enhancer, job, OutputOptions(), lambda done, total: None)
 
 
 @pytest.mark.parametrize("error", [ValueError("odd"), RecursionError(), MemoryError(), KeyError("x"), RuntimeError("")])
-def test_any_error_becomes_the_outcome_of_its_recording(monkeypatch, error):
-    assert run_failing_job(monkeypatch, error).error.startswith("a.wav: ")
+def test_any_error_becomes_the_outcome_of_its_recording(error):
+    assert run_failing_job(error).error.startswith("a.wav: ")
 
 
-def test_a_stop_is_not_an_outcome_of_the_recording(monkeypatch):
+def test_a_stop_is_not_an_outcome_of_the_recording():
     from segan_cli.errors import StoppedError
 
     for error in (StoppedError("stopped", 15), KeyboardInterrupt()):
         with pytest.raises(type(error)):
-            run_failing_job(monkeypatch, error)
+            run_failing_job(error)
     assert not issubclass(StoppedError, Exception)
 
 
@@ -299,7 +296,7 @@ RECIPES = [
     ("[model]\npreset = 'segan'\n[training]\nvalidation_mixes = 1_000_000_000_000", "must be 10,000 or less"),
     ("[model]\npreset = 'segan'\n[training]\ngenerator_learning_rate = 1e300", "or less"),
     ("[model]\npreset = 'segan'\n[training]\ngenerator_learning_rate = nan", "must be a number"),
-    ("[model]\npreset = 'segan'\n[training.mixing]\nsnr_db = [0.0, 1e9]", "within ±200"),
+    ("[model]\npreset = 'segan'\n[training.mixing]\nsnr_db = [0.0, 1e9]", "from -200 to 200"),
     ("[model]\npreset = 'segan'\n[training]\nsteps = 9223372036854775807", "or less"),
     ("[model]\npreset = 'segan'\n[training]\nprecision = [1]", "must be one of"),
 ]

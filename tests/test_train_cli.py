@@ -15,7 +15,6 @@ import torch
 from commands import PATIENCE_S, TINY, Running, alone, command, complaint, segan, wait_until
 from corpora import noises, plain, vctk80
 from corpora import pairs as make_pairs
-from filelock import FileLock
 from rich.progress import Progress
 
 from segan_cli.backends.pretrained import find_model
@@ -27,6 +26,7 @@ from segan_cli.data.recordings import CorpusSummary, Recording, Recordings
 from segan_cli.data.training_data import TrainingData
 from segan_cli.networks.checkpoint import Model, load_model, save_model
 from segan_cli.networks.families import build_generator
+from segan_cli.storage.atomic import locked
 from segan_cli.training.run import TrainingRun
 from segan_cli.training.state import TrainState, read_state
 
@@ -151,6 +151,13 @@ def test_a_run_folder_has_all_files_and_resumes_without_other_options(tmp_path, 
     assert f"{run}: is at step 6 already, beyond --steps 5; give the total number" in line
     assert (n, load_recipe(str(run / "recipe.toml")).training.steps) == (1, 6)
     log = lines(run)
+    files = {path: path.read_bytes() for path in run.iterdir()}
+    spec = json.loads((run / "validation.jsonl").read_text())["speech"]["name"]
+    Path(spec).rename(tmp_path / "away.wav")
+    line = complain("train", "--run-dir", run, "--resume", "--steps", 7)[0]
+    assert f"needs {spec}, which the data no longer contains; restore it" in line
+    assert {path: path.read_bytes() for path in run.iterdir()} == files
+    (tmp_path / "away.wav").rename(spec)
     (run / "last.pt").unlink()
     assert (
         "contains no training run to resume (last.pt is missing)" in complain("train", "--run-dir", run, "--resume")[0]
@@ -358,7 +365,7 @@ def test_init_default_starts_from_the_weights_of_the_shipped_model(pairs, tmp_pa
         ("nonsense", "give SECTION.FIELD=VALUE"),
         ("model.preset=segan", "use --preset"),
         ("model.pre_emphasis=1", "pre_emphasis: 1.0; it must lie between 0 and 1"),
-        ("training.mixing.snr_db=[9,1]", "the lower bound comes first"),
+        ("training.mixing.snr_db=[9,1]", "the lower first"),
     ],
 )
 def test_an_invalid_field_gets_one_line(tmp_path, complain, assignment, says):
@@ -451,7 +458,7 @@ def test_memory_that_runs_out_ends_in_one_line(pairs, tmp_path, recipe):
 
 def test_a_locked_run_folder_is_refused(tmp_path, complain, pairs):
     (tmp_path / "run").mkdir()
-    with FileLock(tmp_path / "run" / ".lock"):
+    with locked(tmp_path / "run" / "training"):
         assert "another training run uses it" in complain("train", "--data", "pairs", "--run-dir", "run")[0]
 
 

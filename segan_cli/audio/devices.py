@@ -33,14 +33,9 @@ class Device:
     number: int
     name: str
     host: int  # number of the system's interface for sound, such as ALSA; on Windows, each device is listed for several
-    inputs: int  # channels
-    outputs: int  # channels
+    channels: dict[Direction, int]
     rate_hz: int  # its own sampling rate
     is_default: dict[Direction, bool]
-
-    def channels(self, direction: Direction) -> int:
-        """Return the number of channels of an input or output."""
-        return self.inputs if direction == "input" else self.outputs
 
 
 @dataclass(frozen=True)
@@ -82,8 +77,7 @@ def list_devices() -> list[Device]:
             number,
             f"{device['name']} ({hosts[device['hostapi']]['name']})",
             device["hostapi"],
-            device["max_input_channels"],
-            device["max_output_channels"],
+            {"input": device["max_input_channels"], "output": device["max_output_channels"]},
             round(device["default_samplerate"]),
             {direction: number == default for direction, default in defaults.items()},
         )
@@ -100,7 +94,7 @@ def find_device(wanted: str | None, direction: Direction) -> Device:
     Of devices with the same name, those of the default device's host are preferred. Raises AudioError when there is
     none, or several.
     """
-    devices = [device for device in list_devices() if device.channels(direction)]
+    devices = [device for device in list_devices() if device.channels[direction]]
     defaults = [device for device in devices if device.is_default[direction]]
     if wanted is None:
         found = defaults

@@ -150,7 +150,7 @@ def suggestion(missing: Path) -> str:
     """Suggest the file in the same folder whose name is closest to that of a missing file."""
     from difflib import get_close_matches  # only needed for an error
 
-    if os.path.islink(missing):  # noqa: PTH114  # Path.is_symlink raises for overlong names
+    if os.path.islink(missing):
         return "it is a dangling link"
     try:
         names = [path.name for path in missing.parent.iterdir() if path.name[0] != "." and path.exists()]
@@ -211,7 +211,7 @@ class IntegrityCheck:
 
     name: str
     allow_truncated: bool
-    warnings: list[str]
+    warnings: list[str] = field(default_factory=list)
 
     def on_missing(self, what: str) -> None:
         """Raise TruncatedError for missing content, or warn if that is allowed."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from segan_cli.arrays import Array
 from segan_cli.audio.filters import Limiter, TruePeaks, peak_levels
-from segan_cli.audio.meter import LoudnessMeter
+from segan_cli.audio.meter import LoudnessMeter, LoudnessPlaces
 from segan_cli.storage.atomic import scratch_file
 from segan_cli.text import counted
 
@@ -57,10 +57,13 @@ def normalised_peak(peak_db: float, channels: int, write: Write) -> Iterator[Wri
 
 
 @contextmanager
-def normalised_loudness(target_lufs: float, rate_hz: int, channels: int, write: Write, warn: Warn) -> Iterator[Write]:
+def normalised_loudness(
+    target_lufs: float, rate_hz: int, places: LoudnessPlaces, write: Write, warn: Warn
+) -> Iterator[Write]:
     """Write samples, when the block ends, at an integrated loudness in LUFS; a limiter keeps true peaks below -1 dB."""
+    channels = len(places)
     with _collected() as (file, collect):
-        meter, peaks, peak = LoudnessMeter(rate_hz, channels), TruePeaks(channels), 0.0
+        meter, peaks, peak = LoudnessMeter(rate_hz, places), TruePeaks(channels), 0.0
 
         def measure(samples: Array, last: bool = False) -> None:
             nonlocal peak
@@ -89,7 +92,7 @@ def normalised_loudness(target_lufs: float, rate_hz: int, channels: int, write: 
         highest_db = MAX_LIMITING_DB - 20 * np.log10(peak)
         missing, slope = 0.0, 1.0  # loudness missing in LU, and LU gained per dB of gain, which the limiter reduces
         for n in range(PASSES):
-            meter, before = LoudnessMeter(rate_hz, channels), missing
+            meter, before = LoudnessMeter(rate_hz, places), missing
             step_db = min(missing / slope, highest_db - gain_db)
             gain_db += step_db
             for block in limited():

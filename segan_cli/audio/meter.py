@@ -1,5 +1,6 @@
 """Meters in constant memory: speech and noise levels, the effect of an enhancement, and loudness (ITU-R BS.1770-4)."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -12,14 +13,14 @@ ACTIVE_SHARE = 0.05  # of the mean power, -13 dB, from which a frame counts as a
 MIN_NOISE_SHARE = 0.1  # -20 dB: a quieter excerpt counts as having this share of the level of its recording
 
 FRAME_S = 0.032  # of a level
-LOWEST_DB, HIGHEST_DB = -120, 20
+LOWEST_DB, HIGHEST_DB = -120, 100  # floats may be scaled like 16-bit integers
 PAUSE_SHARE = 0.1  # of the frames: the quietest are the pauses
 LOW_HZ, HIGH_HZ = 8_000, 8_500  # end of the lower band and start of the upper one, where nothing of the lower is left
 MIN_FRAMES = 60  # of sound, two seconds: the pauses of less are a few frames, whose levels say little
 AUDIBLE_DB = -90  # in the pauses of the upper band; below is what rounding to 16 bits leaves
 CHUNK_S, BLOCK_S, WARM_UP_S = 60.0, 0.4, 1.0  # measured at a time; a block of the standard; until the filters settle
 ABSOLUTE_GATE_LUFS, RELATIVE_GATE_LU = -70.0, -10.0
-MAX_LOUDNESS_CHANNELS = 5
+LFE, REAR = 3, (4, 5, 8, 9, 10)  # bits of a channel mask; 0 to 2 are in front
 MIN_LOUDNESS_HZ = 8_000  # below, the filters of the loudness meter are not stable
 
 
@@ -104,16 +105,29 @@ def decibels(power: NDArray[np.float64] | float) -> NDArray[np.float64]:
     return 10 * np.log10(np.maximum(power, 10 ** (LOWEST_DB / 10)))
 
 
+LoudnessPlaces = Sequence[int | None]  # of channels among those of pyloudnorm: 0 … 2 in front, 3 and 4 at the rear
+
+
+def loudness_places(mask: int) -> LoudnessPlaces | None:
+    """Return the places of the channels of a mask; None for the LFE, which has no loudness, or for other layouts."""
+    front, rear, places = [2, 1, 0], [4, 3], list[int | None]()
+    for bit in (bit for bit in range(mask.bit_length()) if mask >> bit & 1):
+        free = front if bit < LFE else rear if bit in REAR else []
+        if bit != LFE and not free:
+            return None
+        places.append(None if bit == LFE else free.pop())
+    return places if any(place is not None for place in places) else None
+
+
 class LoudnessMeter:
     """Measures a recording block by block, by pyloudnorm in chunks of a minute, so that the memory does not grow."""
 
-    def __init__(self, rate_hz: int, channels: int) -> None:
+    def __init__(self, rate_hz: int, places: LoudnessPlaces) -> None:
         import pyloudnorm
 
-        self.rate_hz = rate_hz
+        self.rate_hz, self.places = rate_hz, places
         self.meter: Any = pyloudnorm.Meter(rate_hz)
-        self.is_quad = channels == 4  # FL FR BL BR; pyloudnorm takes the third channel for the centre
-        self.pending = np.zeros((channels, 0), np.float32)
+        self.pending = np.zeros((len(places), 0), np.float32)
         self.n_warm_up = 0  # samples of `pending` that were measured before
         self.levels: list[float] = []  # loudness of each block, LUFS
 
@@ -138,9 +152,10 @@ class LoudnessMeter:
 
     def _measure(self, n: int) -> None:
         """Measure the first n pending samples."""
-        chunk = self.pending[:, :n].T.astype(np.float64)
-        if self.is_quad:  # a silent centre
-            chunk = np.insert(chunk, 2, 0.0, axis=1)
+        chunk = np.zeros((n, 1 + max(place for place in self.places if place is not None)))
+        for channel, place in zip(self.pending[:, :n], self.places, strict=True):
+            if place is not None:
+                chunk[:, place] = channel
         self.meter.integrated_loudness(chunk)
         step_s = BLOCK_S / 4
         self.levels += self.meter.blockwise_loudness[round(self.n_warm_up / self.rate_hz / step_s) :]

@@ -90,7 +90,8 @@ def _open_with_libsndfile(
     try:
         with open_for_writing(path, info, source, options.subtype, warn) as file:
             format, encoding = file.format, file.subtype
-            same_kind = source is not None and container(source) == CONTAINERS.get(format, "none")
+            kind = container(source) if source is not None else ""
+            same_kind = kind == CONTAINERS.get(format, "none")
             tags_left_out = [] if same_kind else write_tags(file, info.tags)
 
             def write(samples: Array) -> None:
@@ -112,7 +113,7 @@ def _open_with_libsndfile(
             rate = Fraction(info.rate_hz, original.info.rate_hz)
             copy_chunks(source, path, rate, warn, original.first, options.releveled)
             return
-        names, kind = chunk_names(source), container(source)
+        names = chunk_names(source)
         if lost := names - TAG_CHUNKS if kind in CONTAINERS.values() else names:
             warn(f"left out, because segan cannot write them to {path.suffix}: {', '.join(sorted(lost))}")
         if not kind or names & ID3_CHUNKS:
@@ -145,7 +146,7 @@ def reordered(samples: Array, order: tuple[int, ...] | None) -> Array:
 
 
 @contextmanager
-def open_output(stream: IO[bytes], info: AudioInfo, options: TargetOptions, raw: str | None) -> Iterator[Write]:
+def open_output_stream(stream: IO[bytes], info: AudioInfo, options: TargetOptions, raw: str | None) -> Iterator[Write]:
     """Write `raw` samples of that encoding, or WAV, to standard output, flushing every block.
 
     The header of the WAV gives no length in a pipe; in a file it is completed at the end.

@@ -65,13 +65,13 @@ def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
         elif path.is_file() and is_playlist(path):
             raise AudioError(f"{path}: is a playlist of other files; give those files")
         else:
-            check = IntegrityCheck(str(path), allow_truncated, [])
+            check = IntegrityCheck(str(path), allow_truncated)
             native = path.is_file() and path.suffix.lower() not in FFMPEG_EXTENSIONS - MPEG_AUDIO
             parts = scan_file(path) if native else []
             for part in parts:
                 check.report(part.missing, part.note)
             if len(parts) > 1:
-                check.warn(f"contains {len(parts)} recordings, which are read one after the other")
+                check.warn(f"contains {len(parts)} recordings, read one after the other; tags are those of the first")
             opened = open_decoded(path, check, parts) if needs_ffmpeg(path, parts) else open_native(path, check, parts)
         yield stack.enter_context(opened)
 
@@ -133,7 +133,7 @@ def open_stream(
         check_shape(name, encoding.rate_hz, encoding.channels)
         n_samples = None if n_bytes is None else n_bytes // encoding.frame_bytes
         info = AudioInfo(encoding.rate_hz, encoding.channels, n_samples, "WAV", encoding.subtype, mask=encoding.mask)
-        check = IntegrityCheck(name, allow_truncated, [])
+        check = IntegrityCheck(name, allow_truncated)
         info = check.without_layout(info, encoding.layout)
         yield Source(name, info, read_stream(stream, encoding, n_bytes, check), live=True, warnings=check.warnings)
         return

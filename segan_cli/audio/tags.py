@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from segan_cli.audio.ffmpeg import program
@@ -38,12 +39,14 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
     try:
         before = None if is_misread_by_mutagen(source) else mutagen.File(source)
         texts, covers = ({}, []) if before is None else (read_texts(before.tags), list(read_covers(before)))
+        more_tags = read_more_tags(before)
         known = {name.lower() for name in texts}
-        ape_texts = {name: values for name, values in read_ape_texts(before).items() if name not in known}
+        more_texts = {name: values for name, values in read_texts(more_tags).items() if name not in known}
+        covers = covers or list(read_covers(SimpleNamespace(tags=more_tags)))
     except (mutagen.MutagenError, *DAMAGED) as error:
         warn(f"its tags are left out, because they are damaged ({error})")
         return True
-    texts |= ape_texts
+    texts |= more_texts
     if before is None or not (texts or covers or before.tags):
         return before is not None
     after = open_tags(target)
@@ -55,7 +58,7 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
             after.add_tags()
         if family(before.tags) == family(after.tags):
             copy_all(before, after, chapters)
-            write_texts(after.tags, ape_texts)
+            write_texts(after.tags, more_texts)
         else:
             write_texts(after.tags, texts if chapters else {n: t for n, t in texts.items() if not is_chapter(n)})
             if chapters and has_chapters(before) and family(after.tags) != "MP4Tags":  # ffmpeg has copied these
@@ -173,19 +176,19 @@ def read_texts(tags: Any) -> TextTags:
             values = value if isinstance(value, list) or kind == "APEv2" else [value]
             short = [str(one) for one in values if len(str(one)) < 1 << 16]
             texts[OTHER.get(key.lower(), key.lower())] = short
-    return {name: values for name, values in texts.items() if name not in (*ENCODER_TAGS, PICTURES, MASK)}
+    left_out = (*ENCODER_TAGS, PICTURES, MASK)
+    return {name: values for name, values in texts.items() if name not in left_out and not name.startswith("mp3gain")}
 
 
-def read_ape_texts(file: Any) -> TextTags:
-    """Return the texts of the APE tags that an MP3 may have next to ID3, without those about its encoding."""
-    from mutagen import apev2, mp3
+def read_more_tags(file: Any) -> Any:
+    """Read tags of a second format: APE, which an MP3 may have next to ID3, or ID3 in front of any other format."""
+    from mutagen import apev2, id3, mp3
 
-    if not isinstance(file, mp3.MP3):
-        return {}
-    with suppress(apev2.error):  # there are none
-        texts = read_texts(apev2.APEv2(file.filename))
-        return {name: values for name, values in texts.items() if not name.startswith("mp3gain")}
-    return {}
+    if file is None or (family(file.tags) == "ID3Tags" and not isinstance(file, mp3.MP3)):
+        return None
+    with suppress(apev2.error, id3.error):  # there are none
+        return apev2.APEv2(file.filename) if isinstance(file, mp3.MP3) else id3.ID3(file.filename)
+    return None
 
 
 def as_text(value: Any) -> str:

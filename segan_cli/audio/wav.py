@@ -208,7 +208,7 @@ def read_stream(stream: IO[bytes], encoding: Encoding, n_bytes: int | None, chec
         following, n_bytes = read_wav_header(stream, check.name)
         if following != encoding:
             raise AudioError(f"{check.name}: a second recording of another encoding follows; pipe in one at a time")
-        check.warn("contains several recordings, which are read one after the other")
+        check.warn("contains several recordings, read one after the other")
 
 
 def block_length(rate_hz: int, channels: int) -> int:

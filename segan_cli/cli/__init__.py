@@ -1,11 +1,14 @@
 """The command line: a module for each command, and one place that turns errors into messages and exit codes."""
 
+import os
+import shlex
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import click
 
 from segan_cli import __version__
-from segan_cli.cli.sections import CommandGroup
 from segan_cli.errors import LOG, SeganError, StoppedError, in_words, show_tracebacks
 from segan_cli.process.standard_streams import prepare_streams
 from segan_cli.process.stopping import BROKEN_PIPE, exit_on_signals_silently, remove_unfinished
@@ -27,10 +30,51 @@ debugging = click.option(
 )  # fmt: skip
 
 
+class CommandGroup(click.Group):
+    """A group that imports a command when it is used, and suggests one for a typo or a file name."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands."""
+        return list(SUMMARIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name in SUMMARIES and cmd_name not in self.commands:
+            command = getattr(import_module(f"segan_cli.cli.{cmd_name}"), cmd_name)
+            command.context_settings = self.context_settings  # also where it is used without the group
+            self.commands[cmd_name] = debugging(command)
+        return self.commands.get(cmd_name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the summaries."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(SUMMARIES.items()))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command; raises UsageError with a suggestion when there is none."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            name = args[0]
+            if Path(name).exists() or name == "-":
+                raise click.UsageError(
+                    f"{name!r} is not a command. Did you mean: segan enhance {shlex.quote(name)}", ctx
+                ) from error
+            if Path(name).suffix or os.sep in name:
+                message = f"{name!r} is neither a command nor a file. To enhance a recording: segan enhance FILE"
+                raise click.UsageError(message, ctx) from error
+            from difflib import get_close_matches  # only needed for an error
+
+            close = get_close_matches(name, self.list_commands(ctx), 1)
+            if close:
+                raise click.UsageError(f"No such command {name!r}. Did you mean {close[0]!r}?", ctx) from error
+            raise
+
+
 @debugging
-@click.group(
-    cls=CommandGroup, summaries=SUMMARIES, decorate=debugging, context_settings={"help_option_names": ["-h", "--help"]}
-)
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="segan")
 def segan() -> None:
     """Remove noise from speech, train models for it, and measure their quality.

@@ -7,7 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import IO
+from typing import IO, Any
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -17,7 +17,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from segan_cli.system import open_file_limit
-from segan_cli.text import one_line, printable
+from segan_cli.text import one_line, printable, write_json
 
 for _size in ("COLUMNS", "LINES"):
     _value = os.environ.get(_size, "1")
@@ -100,8 +100,9 @@ def print_line(text: str) -> None:
     click.echo(one_line(text))
 
 
-def print_json(text: str, stdout: IO[str] | None = None, to_stderr: bool = False) -> None:
-    """Print JSON, which is ASCII, to standard output, or with `to_stderr` to standard error."""
+def print_json(value: Any, indent: int | None = None, stdout: IO[str] | None = None, to_stderr: bool = False) -> None:
+    """Print a value as ASCII JSON to standard output, or with `to_stderr` to standard error."""
+    text = write_json(value, indent)
     if to_stderr:
         stderr_console.out(text, highlight=False)
     else:

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from segan_cli.arrays import MAX_CHANNELS, RATES_HZ
-from segan_cli.cli.sections import (
+from segan_cli.cli.options import (
     MODEL,
     PATH,
     PATH_OR_STREAM,

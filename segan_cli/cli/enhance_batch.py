@@ -15,8 +15,8 @@ from segan_cli.audio.files import MEDIA, suggestion
 from segan_cli.audio.wav import Encoding
 from segan_cli.backends.pretrained import model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_line, say
+from segan_cli.cli.options import PATH_OR_STREAM, actor_options, raise_first
 from segan_cli.cli.outcomes import BatchReporter, check_outcome_file, open_outcomes
-from segan_cli.cli.sections import PATH_OR_STREAM, actor_options, raise_first
 from segan_cli.enhancement.batch import run_batch, run_job
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job, Plan, Shard, make_plan, read_names
@@ -29,7 +29,7 @@ from segan_cli.storage.new_folders import new_folder
 from segan_cli.storage.remote import find_files, is_remote
 from segan_cli.storage.same_file import STREAM, Use
 from segan_cli.system import cpu_count, require_extra
-from segan_cli.text import counted, write_json
+from segan_cli.text import counted
 
 SUFFIX = "-clean"  # of outputs, if neither --output nor --suffix is given
 END_OF_ACTORS_S = 5.0
@@ -152,11 +152,11 @@ def print_plan(plan: Plan, arguments: SimpleNamespace) -> None:
     for job in plan:
         source, target, exists = str(job.source), str(job.target), job.target in existing
         here = not (arguments.ray or is_remote(job.source) or job.source == STREAM)
-        if here and not os.path.exists(job.source):  # noqa: PTH110  # Path.exists raises for overlong names
+        if here and not os.path.exists(job.source):
             refused[source] = f"{source}: no such file; {suggestion(job.source)}"
             continue
         if arguments.as_json:
-            print_json(write_json({"source": source, "target": target, "exists": exists}))
+            print_json({"source": source, "target": target, "exists": exists})
         else:
             print_line(f"{source} -> {target}{' (exists)' * exists}")
     for why in refused.values():
@@ -255,7 +255,7 @@ class ExistingTargets:
         if target == STREAM:
             return False
         if not is_remote(target):
-            return os.path.isfile(target)  # noqa: PTH113  # Path.is_file raises for overlong names
+            return os.path.isfile(target)
         if self.single:
             return target.is_file()
         folder = self.root or target.parent

@@ -6,7 +6,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
-from segan_cli.cli.sections import (
+from segan_cli.cli.options import (
     DECIBELS,
     MODEL,
     NAME,

@@ -16,9 +16,8 @@ from platformdirs import user_cache_path
 from segan_cli import __version__
 from segan_cli.backends.pretrained import find_model, model_files
 from segan_cli.cli.console import limit_jobs, print_json, print_table, progress_bar, say
-from segan_cli.cli.sections import actor_options, raise_first, split_name
+from segan_cli.cli.options import actor_options, raise_first, split_name
 from segan_cli.data.folders import audio_below
-from segan_cli.data.spans import FilePart
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import CorpusError, SeganError
 from segan_cli.evaluation.cases import NOISE_LOG, Cases, from_folders, from_mixes, from_set
@@ -35,14 +34,14 @@ from segan_cli.evaluation.report import (
 )
 from segan_cli.evaluation.run import EvaluationResult, ScoreCases, evaluate
 from segan_cli.evaluation.scoring import ScoreCache
-from segan_cli.evaluation.signals import NoiseMix
+from segan_cli.evaluation.signals import FilePart, NoiseMix
 from segan_cli.measures.catalog import DNSMOS, FULL_BAND, MEASURES, WITH_REFERENCE, package_versions
 from segan_cli.process.stopping import RaiseOnSignal, listening
 from segan_cli.storage.atomic import check_place, remove_scratch, write_whole
 from segan_cli.storage.remote import as_path, is_remote
 from segan_cli.storage.same_file import STREAM, Use, check_uses
 from segan_cli.system import cpu_count, require_extra
-from segan_cli.text import composed, counted, write_json
+from segan_cli.text import composed, counted
 
 DEFAULT_SNRS_DB = (0.0, 10.0)
 FILES_PER_WORKER = 4  # open files of this process for a worker process
@@ -71,9 +70,9 @@ def run(arguments: SimpleNamespace) -> None:
         result = score(arguments, cases, measures, systems)
         report = build_report(result, provenance, arguments.columns)
         for option, path in report_files(arguments).items():
-            write_whole(path, REPORT_FORMATS[option](report, result).encode())
+            write_whole(path, REPORT_FORMATS[option](report, result))
         if arguments.as_json:
-            print_json(write_json(report, indent=1))
+            print_json(report, indent=1)
         else:
             print_report(report)
         check_skipped(report, arguments.quiet)
@@ -284,7 +283,8 @@ def print_comparison(first: Path, second: Path) -> None:
         f"{counted(len(common), 'recording')} in both reports, {len(scores[0]) - len(common)} only in {first.name},"
         f" {len(scores[1]) - len(common)} only in {second.name}"
     )
-    n_different = sum(scores[0][name] != scores[1][name] for name in common)
+    measures = set(reports[0]["measures"]) & set(reports[1]["measures"])
+    n_different = sum(any(scores[0][name][m] != scores[1][name][m] for m in measures) for name in common)
     if n_different:
         say(
             f"warning: {n_different} recordings have different noisy inputs in the two reports, so their scores are"

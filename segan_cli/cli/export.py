@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from segan_cli.cli.sections import MODEL, PATH, flag, option
+from segan_cli.cli.options import MODEL, PATH, flag, option
 from segan_cli.errors import ConfigError
 from segan_cli.storage.atomic import check_place
 from segan_cli.storage.same_file import Use, check_uses

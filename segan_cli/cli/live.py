@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from segan_cli.cli.sections import MODEL, Finite, Whole, flag, option
+from segan_cli.cli.options import MODEL, Finite, Whole, flag, option
 from segan_cli.system import require_extra
 from segan_cli.text import counted
 
@@ -74,7 +74,7 @@ def print_devices() -> None:
     from segan_cli.cli.console import print_table
 
     def cell(device: "Device", direction: "devices.Direction") -> str:
-        return f"{device.channels(direction) or ''}{' *' if device.is_default[direction] else ''}"
+        return f"{device.channels[direction] or ''}{' *' if device.is_default[direction] else ''}"
 
     rows = [
         [device.name, str(device.number), cell(device, "input"), cell(device, "output"), str(device.rate_hz)]

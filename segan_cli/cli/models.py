@@ -4,8 +4,6 @@ from typing import Any, get_args
 
 import click
 
-from segan_cli.text import write_json
-
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
@@ -24,7 +22,7 @@ def models(as_json: bool) -> None:
 
     summaries = summarise_models()
     if as_json:
-        print_json(write_json(summaries, indent=2))
+        print_json(summaries, indent=2)
         return
     tables: dict[bool, list[list[str]]] = {True: [], False: []}  # rows of shipped models and of presets
     for each in summaries:

@@ -80,7 +80,7 @@ class BatchReporter:
         if self.record is not None:
             self.record(outcome)
         if self.as_json:
-            print_json(write_json(asdict(outcome)), self.stdout, to_stderr=self.to_stream)
+            print_json(asdict(outcome), stdout=self.stdout, to_stderr=self.to_stream)
         if existing:
             self.first_existing = self.first_existing or outcome.target
         elif outcome.error is not None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from segan_cli.cli.sections import (
+from segan_cli.cli.options import (
     DECIBELS,
     MODEL_TO_TRAIN,
     NAME,

@@ -7,10 +7,11 @@ from pathlib import Path
 from segan_cli.config.legacy import renamed_recipe
 from segan_cli.config.model import ModelConfig
 from segan_cli.config.presets import PRESETS
-from segan_cli.config.schema import from_dict, merge, none_as_text, short_repr, to_dict
+from segan_cli.config.schema import NONE, from_dict, merge, short_repr, to_dict
 from segan_cli.config.training import Recipe
 from segan_cli.errors import ConfigError, RecipeError
 from segan_cli.system import data_dir
+from segan_cli.text import converted
 
 DEFAULT = "segan-spectral"
 
@@ -58,4 +59,4 @@ def recipe_text(recipe: Recipe) -> str:
     """Format a recipe with all fields as TOML, readable by `load_recipe`."""
     import tomli_w
 
-    return tomli_w.dumps(none_as_text(to_dict(recipe)))
+    return tomli_w.dumps(converted(to_dict(recipe), lambda value: NONE if value is None else value))

@@ -160,13 +160,6 @@ def to_dict(config: Any) -> dict[str, Any]:
     return values
 
 
-def none_as_text(value: Any) -> Any:
-    """Replace None by text, for TOML."""
-    if isinstance(value, dict):
-        return {key: none_as_text(item) for key, item in value.items()}
-    return NONE if value is None else value
-
-
 def check_bounds(name: str, config: Any, **bounds: tuple[float, float]) -> None:
     """Raise ConfigError if a field that is not None is below or above its bounds."""
     for key, (low, high) in bounds.items():
@@ -181,13 +174,3 @@ def check_int_range(name: str, values: Mapping[str, Any], low: int, high: int) -
     for key, value in values.items():
         if type(value) is not int or not low <= value <= high:
             raise ConfigError(f"{name}: {key} {short_repr(value)}; it must be a whole number between {low} and {high}")
-
-
-def check_ranges(name: str, config: Any, *keys: str, largest: float = math.inf) -> None:
-    """Raise ConfigError if the bounds of a range are in the wrong order or above `largest` in magnitude."""
-    for key in keys:
-        low, high = getattr(config, key)
-        if max(abs(low), abs(high)) > largest:
-            raise ConfigError(f"{name}: {key} [{low:g}, {high:g}]; it must lie within ±{largest:g}")
-        if low > high:
-            raise ConfigError(f"{name}: {key} [{low:g}, {high:g}]; the lower bound comes first")

@@ -5,11 +5,15 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from segan_cli.config.model import ModelConfig
-from segan_cli.config.schema import check_bounds, check_ranges, short_repr
+from segan_cli.config.schema import check_bounds, short_repr
 from segan_cli.errors import ConfigError
 from segan_cli.system import MAX_LEVEL_DB
 
-MAX_GAP_MS = 10_000.0
+MIXING_RANGES = {  # field → bounds of its two values
+    "snr_db": (-MAX_LEVEL_DB, MAX_LEVEL_DB), "level_db": (-MAX_LEVEL_DB, MAX_LEVEL_DB),
+    "pair_gain_db": (-MAX_LEVEL_DB, MAX_LEVEL_DB), "clipping_db": (-MAX_LEVEL_DB, 0.0), "speed": (0.5, 2.0),
+    "band_hz": (100.0, 7_999.0), "gap_ms": (0.01, 10_000.0),
+}  # fmt: skip
 MAX_LEARNING_RATE = 1e30  # beyond, weights overflow before the loss does
 MAX_WEIGHT = 1e6  # of a loss term
 MIN_LENGTHS = {"spectral": 512, "stft": 1_025, "perceptual": 512, "stoi": 7_936}  # samples that losses need
@@ -54,19 +58,15 @@ class MixingConfig:
 
     def __post_init__(self) -> None:
         check_bounds("mixing", self, **{name: (0, 1) for name in vars(self) if name.endswith("probability")})
-        check_ranges("mixing", self, "snr_db", "level_db", "pair_gain_db", "clipping_db", largest=MAX_LEVEL_DB)
-        check_ranges("mixing", self, "speed", "band_hz")
-        check_ranges("mixing", self, "gap_ms", largest=MAX_GAP_MS)
+        for name, (lowest, highest) in MIXING_RANGES.items():
+            low, high = getattr(self, name)
+            if not lowest <= low <= high <= highest:
+                bounds = f"from {lowest:g} to {highest:g}, the lower first"
+                raise ConfigError(f"mixing: {name} [{low:g}, {high:g}]; give two numbers {bounds}")
         if self.clean_probability + self.speechless_probability > 1:
             raise ConfigError("mixing: clean_probability and speechless_probability add up to more than 1")
         if not self.generated or not self.codecs:
             raise ConfigError("mixing: generated and codecs must not be empty; set their probability to 0 instead")
-        if not (self.band_hz[0] >= 100 and self.band_hz[1] < 8_000):
-            raise ConfigError(f"mixing: band_hz {list(self.band_hz)}; it must lie between 100 and 8000, 8000 excluded")
-        if self.speed[0] < 0.5 or self.speed[1] > 2:
-            raise ConfigError(f"mixing: speed {list(self.speed)}; it must lie between 0.5 and 2")
-        if self.clipping_db[1] > 0 or self.gap_ms[0] <= 0:
-            raise ConfigError("mixing: clipping_db must not be above 0, gap_ms must be above 0")
 
 
 ObjectiveName = Literal[

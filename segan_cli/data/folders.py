@@ -46,21 +46,22 @@ def is_evaluation_set(name: str) -> bool:
 
 def no_folder(path: Path, expected: str) -> str:
     """The message that a path is not that of a folder."""
-    problem = "is a file" if os.path.exists(path) else "no such folder"  # noqa: PTH110  # as in is_folder
+    problem = "is a file" if os.path.exists(path) else "no such folder"
     return f"{path}: {problem}; give a folder {expected}"
 
 
 def is_folder(path: Path) -> bool:
     """Whether a path is a folder, at a URL too."""
-    return path.is_dir() if is_remote(path) else os.path.isdir(path)  # noqa: PTH112  # Path.is_dir raises for overlong names
+    return path.is_dir() if is_remote(path) else os.path.isdir(path)
 
 
 def folders_in(folder: Path) -> list[Path]:
-    """The folders directly inside a folder, sorted, without hidden ones."""
+    """The folders directly inside a folder, sorted, without hidden ones and those that macOS adds to archives."""
     if is_remote(folder):
         return find_folders(folder)
     with os.scandir(folder) as entries:
-        return sorted(Path(entry.path) for entry in entries if not entry.name.startswith(".") and entry.is_dir())
+        kept = [entry for entry in entries if not entry.name.startswith(".") and entry.name != "__MACOSX"]
+        return sorted(Path(entry.path) for entry in kept if entry.is_dir())
 
 
 def is_audio(path: PurePath) -> bool:

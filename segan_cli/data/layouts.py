@@ -198,7 +198,7 @@ def _common_voice(path: str, root: Path) -> Corpus | None:
         return None
     table = tables[0]
     try:
-        with table.open(encoding="utf-8", newline="") as file:
+        with table.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     except (UnicodeDecodeError, csv.Error) as error:
         raise CorpusError(f"{table}: invalid TSV ({error})") from error

@@ -262,7 +262,7 @@ def select(utterance: Utterance, entries: dict[Path, CacheEntry | str], is_speec
 def parse_weight(entry: str) -> tuple[str, float]:
     """Split PATH or PATH:WEIGHT into path and weight; raises ConfigError for a weight that is not usable."""
     path, colon, text = entry.rpartition(":")
-    if not colon or not path or os.path.exists(entry):  # noqa: PTH110  # Path.exists raises for overlong names
+    if not colon or not path or os.path.exists(entry):
         return entry, 1.0
     try:
         weight = float(text)

@@ -4,7 +4,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from segan_cli.errors import CorpusError
 
@@ -43,17 +42,6 @@ class Span:
         if first >= n or last > n + TOLERANCE_S * rate_hz:
             raise CorpusError(f"{self.row}: the file has {n / rate_hz:.10g} s, but the row selects {self}")
         return slice(first, min(last, n))
-
-
-@dataclass(frozen=True)
-class FilePart:
-    """A file of which only a part is used."""
-
-    path: Path
-    span: Span
-
-    def __str__(self) -> str:
-        return f"{self.path} {self.span}"
 
 
 def span_of(row: Mapping[str, str], place: str) -> Span | None:

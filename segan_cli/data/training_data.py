@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from segan_cli.config.legacy import renamed
@@ -31,6 +31,7 @@ class TrainingData:
     corpora: tuple[CorpusSummary, ...]
     notes: tuple[str, ...]  # on the split, for the user
     splits: dict[str, tuple[Recordings, Recordings]]  # "speakers", "noise", "rirs" → training, validation
+    missing: Split = field(default_factory=dict)  # by kind: groups that validated before, but are not in the data now
 
 
 def load_training_data(
@@ -57,16 +58,26 @@ def load_training_data(
     training, validation, notes = split_pool(pool, named, seed, previous)
     if only_pairs and named.speech.only_pairs:
         notes.append("all speech is in noisy/clean pairs: nothing is mixed, so --snr has no effect")
+    splits = {
+        "speakers": (training.speech, validation.speech),
+        "noise": (training.noise, validation.noise),
+        "rirs": (training.rirs, validation.rirs),
+    }
+    missing = {
+        kind: groups - training.groups() - validation.groups()
+        for kind, (training, validation) in splits.items()
+        if (groups := previous.get(kind))
+    }
+    for kind, groups in missing.items():
+        if groups:
+            notes.append(f"{len(groups)} of the {kind} that validated before are gone, such as {min(groups)}")
     return TrainingData(
         ExampleSource(training.speech, training.noise, training.rirs, mixing, cache.rate_hz),
         ExampleSource(validation.speech, validation.noise, validation.rirs, mixing, cache.rate_hz),
         tuple(loader.summaries),
         tuple(notes),
-        {
-            "speakers": (training.speech, validation.speech),
-            "noise": (training.noise, validation.noise),
-            "rirs": (training.rirs, validation.rirs),
-        },
+        splits,
+        missing,
     )
 
 
@@ -192,13 +203,16 @@ def merge_groups(
     return first, second
 
 
-def save_split(path: Path, splits: dict[str, tuple[Recordings, Recordings]]) -> None:
-    """Write the groups of training and validation by kind."""
+def save_split(path: Path, data: TrainingData) -> None:
+    """Write the groups of training and validation by kind; missing ones too, in case they come back."""
     table = {
-        kind: {"training": sorted(training.groups()), "validation": sorted(validation.groups())}
-        for kind, (training, validation) in splits.items()
+        kind: {
+            "training": sorted(training.groups()),
+            "validation": sorted(validation.groups() | data.missing.get(kind, frozenset())),
+        }
+        for kind, (training, validation) in data.splits.items()
     }
-    write_whole(path, (json.dumps(table, indent=1) + "\n").encode())
+    write_whole(path, json.dumps(table, indent=1) + "\n")
 
 
 def load_split(path: Path) -> Split:

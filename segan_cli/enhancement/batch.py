@@ -1,17 +1,20 @@
 """Enhancing many recordings, one or several at a time; an error in one does not stop the others."""
 
 import signal
-from collections.abc import Callable, Iterable
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, as_completed, wait
+import time
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from dataclasses import replace
-from threading import Event
+from queue import SimpleQueue
+from threading import Event, Thread
 
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job
-from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions, enhance_recording
+from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions
 from segan_cli.errors import LOG, CheckpointError, ExistsError, SeganError, StoppedError, in_words
 
 QUEUED_PER_THREAD = 4  # jobs that wait, of which there may be millions
+END_OF_THREADS_S = 3.0  # time limit for those that wait for data or are in a library, after a signal
 
 RunJob = Callable[[Job, OnProgress], Outcome]
 OnJobProgress = Callable[[Job, float, float | None], None]  # seconds processed, and the total if known
@@ -21,8 +24,7 @@ def run_job(enhancer: Enhancer, job: Job, options: OutputOptions, on_progress: O
     """Enhance one recording, whose error goes into the outcome; raises StoppedError, and CheckpointError."""
     failed = Outcome(str(job.source), str(job.target))
     try:
-        config = enhancer.network.config
-        return enhancer.add_provenance(enhance_recording(enhancer.enhance_source, config, job, options, on_progress))
+        return enhancer.enhance_job(job, options, on_progress)
     except (StoppedError, CheckpointError):
         raise
     except ExistsError as error:
@@ -60,17 +62,51 @@ def run_batch(
         for job in jobs:
             on_outcome(do(job))
         return
-    pool = ThreadPoolExecutor(n_threads)
-    running: set[Future[Outcome]] = set()
+    with closing(in_threads(do, jobs, n_threads, leave)) as outcomes:
+        for outcome in outcomes:
+            on_outcome(outcome)
+
+
+def in_threads(
+    do: Callable[[Job], Outcome], jobs: Iterable[Job], n_threads: int, leave: Event
+) -> Generator[Outcome, None, None]:
+    """Yield the outcomes of jobs as they come; raises what a job raises. `leave` is set at the end.
+
+    They are daemons, as those of an executor keep the process alive while they wait for data, also after a signal.
+    """
+    todo: SimpleQueue[Job | None] = SimpleQueue()
+    done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+
+    def work() -> None:
+        while (job := todo.get()) is not None and not leave.is_set():
+            try:
+                done.put(do(job))
+            except BaseException as error:
+                done.put(error)
+
+    def next_outcome() -> Outcome:
+        result = done.get()
+        if isinstance(result, BaseException):
+            raise result
+        return result
+
+    threads, n_running = [Thread(target=work, daemon=True) for _ in range(n_threads)], 0
     try:
+        for thread in threads:
+            thread.start()
         for job in jobs:
-            running.add(pool.submit(do, job))
-            if len(running) >= QUEUED_PER_THREAD * n_threads:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                for future in done:
-                    on_outcome(future.result())
-        for future in as_completed(running):
-            on_outcome(future.result())
+            todo.put(job)
+            n_running += 1
+            if n_running >= QUEUED_PER_THREAD * n_threads:
+                yield next_outcome()
+                n_running -= 1
+        for _ in range(n_running):
+            yield next_outcome()
     finally:
         leave.set()
-        pool.shutdown(cancel_futures=True)
+        end = time.monotonic() + END_OF_THREADS_S
+        for _ in threads:
+            todo.put(None)
+        for thread in threads:
+            if thread.is_alive():
+                thread.join(max(0.0, end - time.monotonic()))

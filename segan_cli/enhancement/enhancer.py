@@ -21,7 +21,7 @@ from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network, Precision
 from segan_cli.config.schema import check_int_range, short_repr
 from segan_cli.enhancement.plan import Job, check_paths
-from segan_cli.enhancement.recording import Outcome, OutputOptions, Pairs, enhance_recording
+from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions, Pairs, enhance_recording
 from segan_cli.enhancement.settings import Channels, HighBandPolicy, Settings
 from segan_cli.enhancement.stream import EnhancerStream, as_samples
 from segan_cli.errors import AudioError, ConfigError, ExistsError, TruncatedError
@@ -31,7 +31,7 @@ from segan_cli.system import MAX_JOBS
 if TYPE_CHECKING:
     from segan_cli.networks.checkpoint import Model
 
-Recording = str | Path | bytes | bytearray | IO[bytes]  # a path, the content of a file, or an open file
+Readable = str | Path | bytes | bytearray | IO[bytes]  # a path, the content of a file, or an open file
 
 MAX_LIVE_BLOCK = 1 << 20  # samples
 AHEAD = 2  # batches in flight while the recording is read and earlier batches are overlap-added and written
@@ -99,12 +99,12 @@ class Enhancer:
         return f"Enhancer({self.model!r}, {settings}) on {self.network.description}"
 
     @overload
-    def __call__(self, noisy: Recording) -> tuple[Array, int]: ...
+    def __call__(self, noisy: Readable) -> tuple[Array, int]: ...
 
     @overload
     def __call__(self, noisy: ArrayLike, rate_hz: int) -> Array: ...
 
-    def __call__(self, noisy: ArrayLike | Recording, rate_hz: int | None = None) -> Array | tuple[Array, int]:
+    def __call__(self, noisy: ArrayLike | Readable, rate_hz: int | None = None) -> Array | tuple[Array, int]:
         """Enhance an array as `enhance` does, or read and enhance a file: a path, an open binary file, or its bytes.
 
         For a file, returns the samples, [n] if mono or else [channels, n], and their rate.
@@ -119,7 +119,7 @@ class Enhancer:
         if rate_hz is not None:
             return self.enhance(cast(ArrayLike, noisy), rate_hz)
         try:
-            with open_recording(cast(Recording, noisy)) as source:
+            with open_recording(cast(Readable, noisy)) as source:
                 blocks = [enhanced for _, enhanced in self.enhance_source(source)]
         except TruncatedError as error:
             error.hint = "enhance_file reads it with allow_truncated=True"
@@ -191,7 +191,7 @@ class Enhancer:
         try:
             check_writable(job.target, force)
             options = OutputOptions(force=force, allow_truncated=allow_truncated)
-            outcome = enhance_recording(self.enhance_source, self.network.config, job, options)
+            outcome = self.enhance_job(job, options)
         except TruncatedError as error:
             error.hint = "pass allow_truncated=True to read what is left"
             raise
@@ -200,7 +200,7 @@ class Enhancer:
             raise
         for line in outcome.warnings:
             warnings.warn(f"{source}: {line}", stacklevel=2)
-        return self.add_provenance(outcome)
+        return outcome
 
     def enhance_source(self, source: Source) -> Pairs:
         """Yield original and enhanced blocks [channels, n] of a recording; raises AudioError."""
@@ -220,12 +220,13 @@ class Enhancer:
         """SHA-256 of the file of the model; None for a model that was passed as an object."""
         return hashlib.sha256(self.network.path.read_bytes()).hexdigest() if self.network.path else None
 
-    def add_provenance(self, outcome: Outcome) -> Outcome:
-        """Return an outcome with the name, hash and version of the model."""
+    def enhance_job(self, job: Job, options: OutputOptions, on_progress: OnProgress | None = None) -> Outcome:
+        """Enhance a file; the outcome has the name, hash and version of the model too. Raises SeganError."""
+        outcome = enhance_recording(self.enhance_source, self.network.config, job, options, on_progress)
         return replace(outcome, model=self.model, model_sha256=self.model_sha256, version=__version__)
 
 
-def open_recording(noisy: Recording) -> AbstractContextManager[Source]:
+def open_recording(noisy: Readable) -> AbstractContextManager[Source]:
     """Open a file by its path, its content, or from where an open binary file stands, which stays open."""
     if isinstance(noisy, str | Path):
         return open_file(as_path(str(noisy)))

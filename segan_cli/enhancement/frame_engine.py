@@ -9,11 +9,9 @@ from segan_cli.arrays import Array, SampleQueue
 from segan_cli.audio.filters import DcBlocker
 from segan_cli.backends.network import Network, check_output
 from segan_cli.config.model import ModelConfig
-from segan_cli.enhancement.frames import FrameAdder, FrameCutter
+from segan_cli.enhancement.frames import FrameAdder, FrameCutter, Spectra
 from segan_cli.enhancement.linked_channels import MIN_FRAME_POWER, SourceComparison, downmix_mid
 from segan_cli.enhancement.settings import Settings
-
-Spectra = NDArray[np.complex64]
 
 MAX_FRAMES = 64  # per call of the network
 COMPARED_FRAMES = 64  # 1 s, whose channels are compared …

@@ -7,6 +7,8 @@ from numpy.typing import NDArray
 
 from segan_cli.arrays import Array
 
+Spectra = NDArray[np.complex64]
+
 
 class FrameCutter:
     """Cuts signals [..., n] into windowed frames of 2 * hop samples; the first begins `hop` samples before a signal."""

@@ -5,13 +5,11 @@ from functools import lru_cache
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
 from segan_cli.arrays import Array
-from segan_cli.enhancement.frames import FrameAdder, FrameCutter
+from segan_cli.enhancement.frames import FrameAdder, FrameCutter, Spectra
 from segan_cli.enhancement.overlap_add import mirrored
 
-Spectra = NDArray[np.complex64]
 # features [C, n, 2 * FEATURES] and state (None: the first) → gains [C, n, N_HIGH] and the next state
 GainNetwork = Callable[[Array, Array | None], tuple[Array, Array]]
 

@@ -50,7 +50,7 @@ def read_names(content: bytes) -> Iterator[Path]:
 
 def entry_of(path: Path) -> Entry:
     """Return the entry of a name that is not a glob; a URL counts as a file, without a request to its server."""
-    return Entry(path, not is_remote(path) and os.path.isdir(path))  # noqa: PTH112  # Path.is_dir raises for overlong names
+    return Entry(path, not is_remote(path) and os.path.isdir(path))
 
 
 def expand(path: Path, single: bool) -> list[Entry]:
@@ -59,7 +59,7 @@ def expand(path: Path, single: bool) -> list[Entry]:
     if is_remote(path):
         matches = {path: what} if (what := find_kind(path)) else find_matches(path) if magic else {}
         found = [Entry(match, kind == "directory") for match, kind in matches.items()]
-    elif path == STREAM or os.path.exists(path):  # noqa: PTH110  # Path.exists raises for overlong names
+    elif path == STREAM or os.path.exists(path):
         found = [entry_of(path)]
     else:
         found = [entry_of(Path(name)) for name in sorted(glob.glob(str(path), recursive=True))]  # noqa: PTH207  # Path.glob refuses absolute patterns
@@ -109,7 +109,7 @@ def find_local(folder: Path, plan: "Plan", others: Counter[str]) -> Iterator[Fou
         folders[:] = [name for name in folders if os.path.realpath(Path(current, name)) != excluded]
         for name in sorted(name for name in names if name[0] != "."):
             source = Path(current, name)
-            is_special = os.path.exists(source) and not os.path.isfile(source)  # noqa: PTH110, PTH113  # Path's may raise
+            is_special = os.path.exists(source) and not os.path.isfile(source)
             if source.suffix.lower() in MEDIA and not is_special:
                 yield source, source.relative_to(folder)
             else:
@@ -269,18 +269,18 @@ def choose_folder(output: Path | None, slash: bool, extension: str | None, sever
         return None
     if DEVICES.fullmatch(str(output.parent)):
         raise ConfigError(f"{output}: is a device; give a file, or -o - for standard output")
-    if not (several or is_folder(output, slash)):
+    if not (several or means_folder(output, slash)):
         if extension and output.suffix.lower() != extension:
             raise ConfigError(f"{output}: --format {extension[1:]} contradicts this name; give one of them")
         return None
     if output == STREAM:
         raise ConfigError("-o -: standard output takes one recording; give -o FOLDER for several")
-    if not is_folder(output, slash):
+    if not means_folder(output, slash):
         raise ConfigError(f"{output}: one file cannot contain {several}; give a folder, or end the name with a slash")
     return output
 
 
-def is_folder(output: Path, slash: bool) -> bool:
+def means_folder(output: Path, slash: bool) -> bool:
     """Whether an output means a folder: it is one, ends in a slash, or does not exist and has no extension."""
     if is_remote(output):
         return slash or not output.suffix or "/" not in str(output).partition("://")[2]  # a bucket

@@ -12,11 +12,11 @@ from typing import BinaryIO
 import numpy as np
 
 from segan_cli.arrays import Array
-from segan_cli.audio.files import NO_SAMPLES, VIDEO, AudioInfo, check_writable
+from segan_cli.audio.files import NO_SAMPLES, STANDARD_MASKS, VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.levels import Clip, TargetOptions, Warn, Write, normalised_loudness, normalised_peak
-from segan_cli.audio.meter import MAX_LOUDNESS_CHANNELS, MIN_LOUDNESS_HZ, LevelMeter
-from segan_cli.audio.sinks import open_output, open_target
+from segan_cli.audio.meter import MIN_LOUDNESS_HZ, LevelMeter, loudness_places
+from segan_cli.audio.sinks import open_output_stream, open_target
 from segan_cli.audio.sources import Source, cut, open_file, open_stream
 from segan_cli.audio.wav import Encoding
 from segan_cli.config.model import ModelConfig
@@ -204,11 +204,12 @@ def normalised(
     if options.normalize_db is not None:
         return normalised_peak(options.normalize_db, info.channels, write)
     if options.loudness_lufs is not None:
-        if info.channels > MAX_LOUDNESS_CHANNELS:
-            raise AudioError(f"{name}: --loudness supports up to {MAX_LOUDNESS_CHANNELS} channels, not {info.channels}")
+        places = loudness_places(info.mask or STANDARD_MASKS.get(info.channels, 0))
+        if places is None:
+            raise AudioError(f"{name}: --loudness supports up to three channels in front, two at the rear, and the LFE")
         if info.rate_hz < MIN_LOUDNESS_HZ:
             raise AudioError(f"{name}: --loudness needs a rate of at least {MIN_LOUDNESS_HZ} Hz, not {info.rate_hz}")
-        return normalised_loudness(options.loudness_lufs, info.rate_hz, info.channels, write, warn)
+        return normalised_loudness(options.loudness_lufs, info.rate_hz, places, write, warn)
     return nullcontext(write)
 
 
@@ -225,7 +226,7 @@ def open_job_target(
     """Open the target of a job for writing, or standard output."""
     how = TargetOptions(options.subtype, options.force, options.clip, options.releveled, warn)
     if job.target == STREAM:
-        return open_output(sys.stdout.buffer, info, how, options.raw.subtype if options.raw else None)
+        return open_output_stream(sys.stdout.buffer, info, how, options.raw.subtype if options.raw else None)
     if not is_remote(job.target):
         with writing(job.target):
             job.target.parent.mkdir(parents=True, exist_ok=True)

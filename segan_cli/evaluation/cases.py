@@ -1,6 +1,7 @@
 """Evaluation cases: noisy recordings or noise mixes, their clean references, labels, and the signals of systems."""
 
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,9 +20,9 @@ from segan_cli.data.folders import (
 )
 from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_columns, read_rows
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
-from segan_cli.data.spans import FilePart, span_of
+from segan_cli.data.spans import span_of
 from segan_cli.errors import CorpusError
-from segan_cli.evaluation.signals import Denoiser, NoiseMix, Output, Recorded, SignalSource
+from segan_cli.evaluation.signals import Denoiser, FilePart, NoiseMix, Output, Recorded, SignalSource
 from segan_cli.text import composed
 
 NO_LABELS = ("name", "noisy", "clean", *SPAN_COLUMNS)  # columns of a manifest that are not labels
@@ -94,7 +95,10 @@ def from_set(root: Path) -> Cases:
     for word in PREFERRED_SETS:
         for name, (clean, noisy) in pairs.items():
             if word in name.lower():
-                return from_folders(noisy, clean)
+                cases, others = from_folders(noisy, clean), sorted(str(other) for _, other in pairs.values())
+                others.remove(str(noisy))
+                left_out = f"{noisy}: only this set is evaluated; left out: {', '.join(others)}"
+                return replace(cases, notes=(*cases.notes, left_out)) if others else cases
     raise CorpusError(f"{root}: no matching folders clean… and noisy… found; use --noisy and --clean")
 
 
@@ -195,20 +199,27 @@ def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path 
     for path in audio_below(folder):
         files.setdefault(relative_name(folder, path), []).append(path)
     noisy_paths = [case.noisy.path if isinstance(case.noisy, FilePart) else case.noisy for case in cases]
-    n_recordings = Counter(composed(path.stem) for path in set(noisy_paths) if isinstance(path, Path))  # by stem
+    n_recordings = Counter(name for path in set(noisy_paths) for name in names_of(path))
     matched: dict[str, Path | FilePart] = {}
     skipped = []
     for case, noisy in zip(cases, noisy_paths, strict=True):
         span = case.noisy.span if isinstance(case.noisy, FilePart) else None
-        stem = case.name if isinstance(noisy, NoiseMix) else composed(noisy.stem)
-        name = case.name if case.name in files else stem
+        name = next((name for name in (case.name, *names_of(noisy)) if name in files), case.name)
         paths = files.get(name, [])
-        if paths and name != case.name and n_recordings[stem] > 1:
+        if paths and name != case.name and n_recordings[name] > 1:
             skipped.append(f"{paths[0]}: matches several noisy files, such as that of {case.name}")
         elif len(paths) == 1:
-            matched[case.name] = FilePart(paths[0], span) if span is not None and name == stem else paths[0]
+            matched[case.name] = FilePart(paths[0], span) if span is not None and name != case.name else paths[0]
         else:
             skipped.append(f"{folder}: {'several files' if paths else 'no file'} for {case.name}")
     if not matched:
         raise CorpusError(f"{folder}: no file matches the name of a noisy file; first missing: {cases[0].name}")
     return matched, skipped
+
+
+def names_of(noisy: Path | NoiseMix) -> list[str]:
+    """Return the names that an enhanced file may have: those of its recording in any of its folders, longest first."""
+    if isinstance(noisy, NoiseMix):
+        return []
+    parts = [*str(noisy.parent).replace(os.sep, "/").split("/"), noisy.stem]
+    return [composed("/".join(parts[i:])) for i in range(len(parts))]

@@ -12,11 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from segan_cli.data.spans import FilePart
 from segan_cli.errors import CorpusError, SeganError
 from segan_cli.evaluation.cases import NOISY, Case, Cases, add_systems
 from segan_cli.evaluation.scoring import ScoreCache, ScoringResult, score
-from segan_cli.evaluation.signals import Denoiser, Loader, Output, SignalSource
+from segan_cli.evaluation.signals import Denoiser, FilePart, Loader, Output, SignalSource
 from segan_cli.measures.catalog import rate_for
 from segan_cli.measures.score import Score, Undefined
 from segan_cli.process.workers import worker_pool

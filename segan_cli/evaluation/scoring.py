@@ -14,9 +14,8 @@ from scipy.signal import correlate, correlation_lags
 from segan_cli import __version__
 from segan_cli.arrays import Array
 from segan_cli.data.recordings import MAX_LENGTH_DIFFERENCE_S
-from segan_cli.data.spans import FilePart
 from segan_cli.errors import CorpusError, SeganError, in_words
-from segan_cli.evaluation.signals import Recorded, Signal, load
+from segan_cli.evaluation.signals import FilePart, Recorded, Signal, load
 from segan_cli.measures.catalog import (
     FULL_BAND,
     MEASURES,

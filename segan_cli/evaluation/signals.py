@@ -11,7 +11,7 @@ import numpy as np
 from segan_cli.arrays import Array
 from segan_cli.audio.meter import MIN_NOISE_SHARE, active_level, noise_gain
 from segan_cli.audio.sources import read_mono
-from segan_cli.data.spans import FilePart
+from segan_cli.data.spans import Span
 from segan_cli.errors import AudioError, SeganError, in_words
 from segan_cli.measures.catalog import resample
 from segan_cli.measures.score import RATE_HZ
@@ -25,6 +25,17 @@ class Denoiser(Protocol):
 
     def enhance(self, noisy: Array, rate_hz: int) -> Array:
         """noisy [n] → enhanced [n]."""
+
+
+@dataclass(frozen=True)
+class FilePart:
+    """A file of which only a part is used."""
+
+    path: Path
+    span: Span
+
+    def __str__(self) -> str:
+        return f"{self.path} {self.span}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import soxr
 
 from segan_cli.arrays import Array
 from segan_cli.config.training import ValidationScore
-from segan_cli.errors import AudioError
+from segan_cli.errors import AudioError, ConfigError
 from segan_cli.measures import composite, standard
 from segan_cli.measures.dnsmos import dnsmos
 from segan_cli.measures.high_band import HighBandSignals
@@ -130,9 +130,14 @@ def rate_for(names: Collection[str]) -> int:
 def measure_all(clean: Array, degraded: Array, names: Sequence[str] = CORE, rate_hz: int = RATE_HZ) -> dict[str, Score]:
     """Compute measures by name for signals [n] of equal length; all but those of the high band are of 16 kHz.
 
-    Raises AudioError for signals of other shapes.
+    Raises AudioError for signals of other shapes or without floating-point samples, ConfigError for other names.
     """
+    unknown = [name for name in names if name not in MEASURES] if not isinstance(names, str) else [names]
+    if unknown:
+        raise ConfigError(f"measures: {', '.join(map(str, unknown))}; give a list of {', '.join(MEASURES)}")
     clean, degraded = (np.asarray(signal) for signal in (clean, degraded))
+    if rate_hz <= 0 or not all(np.issubdtype(signal.dtype, np.floating) for signal in (clean, degraded)):
+        raise AudioError(f"samples of type {degraded.dtype} at {rate_hz} Hz; give floats within ±1 and a positive rate")
     if clean.ndim != 1 or clean.shape != degraded.shape or not len(clean):
         raise AudioError(f"signals of shapes {list(clean.shape)} and {list(degraded.shape)}; give two of one shape [n]")
     return measure_pair(SignalPair(clean, degraded, rate_hz), names)

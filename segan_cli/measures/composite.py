@@ -8,13 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.linalg import solve_toeplitz
 
 from segan_cli.arrays import Array
-from segan_cli.measures.score import RATE_HZ, Undefined
-
-Double = NDArray[np.float64]
+from segan_cli.measures.score import RATE_HZ, Double, Undefined
 
 FRAME, HOP = 480, 120  # 30 ms, 75 % overlap
 SSNR_DB = -10.0, 35.0  # range to which the SNR of each frame is clipped
@@ -135,9 +132,7 @@ def components(clean: Array, degraded: Array) -> Components | Undefined:
     return Components(float(np.mean(ssnr_frames_db(reference, estimate))), llr, wss)
 
 
-COMPOSITES: dict[
-    str, Callable[[Components, float], float]
-] = {  # ratings of 1 … 5, not yet clipped, with wide-band PESQ
+COMPOSITES: dict[str, Callable[[Components, float], float]] = {  # ratings of 1 … 5, not clipped, with wide-band PESQ
     "csig": lambda parts, pesq: 3.093 - 1.029 * parts.llr + 0.603 * pesq - 0.009 * parts.wss,  # signal distortion
     "cbak": lambda parts, pesq: 1.634 + 0.478 * pesq - 0.007 * parts.wss + 0.063 * parts.ssnr_db,  # background
     "covl": lambda parts, pesq: 1.594 + 0.805 * pesq - 0.512 * parts.llr - 0.007 * parts.wss,  # overall quality

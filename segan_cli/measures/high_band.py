@@ -4,15 +4,12 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from segan_cli.arrays import Array
-from segan_cli.measures.score import Score, Undefined
+from segan_cli.measures.score import Double, Score, Undefined
 from segan_cli.measures.standard import RANGE_DB, log_distances_db
-
-Double = NDArray[np.float64]
 
 BAND_HZ = 8_200.0, 20_000.0
 USABLE = 0.95  # part of the band of a recording that its anti-aliasing filter leaves as it was

@@ -3,6 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+Double = NDArray[np.float64]
 RATE_HZ = 16_000  # of the signals of all measures but those of the high band
 
 

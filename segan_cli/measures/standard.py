@@ -5,14 +5,11 @@ from functools import partial
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.signal import ShortTimeFFT
 from scipy.signal.windows import hann
 
 from segan_cli.arrays import Array
-from segan_cli.measures.score import RATE_HZ, Score, Undefined
-
-Double = NDArray[np.float64]
+from segan_cli.measures.score import RATE_HZ, Double, Score, Undefined
 
 FRAME, HOP = 512, 128  # 32 ms, 75 % overlap
 RANGE_DB = 80.0  # floor of the log spectra, below the loudest bin of the clean signal

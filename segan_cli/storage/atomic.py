@@ -51,7 +51,7 @@ def atomically(path: Path, force: bool = False) -> Iterator[Path]:
                 check_target(path, force)
                 upload(temporary, path)
             return
-        with _locked(path):
+        with locked(path):
             check_target(path, force)
             suffix = path.suffix if path.suffix.isascii() and len(path.suffix) <= MAX_SUFFIX else ""
             name = f"{_prefix(path)}-{secrets.token_hex(8)}{PART}{suffix}"  # beside it, with its suffix
@@ -112,10 +112,10 @@ def remove_scratch() -> None:
                 os.close(lock)
 
 
-def write_whole(path: Path, content: bytes | memoryview) -> None:
+def write_whole(path: Path, content: str | bytes | memoryview) -> None:
     """Write or replace a file; raises OutputError when that fails, and an existing file is left unchanged."""
     with atomically(path, force=True) as temporary:
-        temporary.write_bytes(content)
+        temporary.write_bytes(content.encode(errors="surrogateescape") if isinstance(content, str) else content)
 
 
 def check_target(path: Path, force: bool) -> None:
@@ -182,7 +182,7 @@ def remove_leftovers(path: Path) -> bool:
     """Remove what a killed writer left next to `path`; returns False if another process is writing it."""
     if is_remote(path) or not os.path.lexists(_lock_path(path)):
         return True
-    with suppress(OSError, OutputError), _locked(path):
+    with suppress(OSError, OutputError), locked(path):
         pass
     return not os.path.lexists(_lock_path(path))
 
@@ -218,7 +218,7 @@ def _held(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[None]:
     """Lock `path` for this writer, and remove unfinished files of writers that were killed.
 
     The lock is on a separate file, as some network drives do not allow writing to a locked file, and is released by the

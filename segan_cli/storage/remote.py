@@ -127,17 +127,18 @@ def is_url(name: str) -> bool:
 def as_path(name: str) -> Path:
     """Return the path for a file name, or a RemotePath for a URL; raises SeganError if it cannot be used."""
     if not is_url(name):
-        return Path(name)
+        path = Path(name)
+        return path.absolute() if str(path) == "-" != name else path  # ./- is a file, - standard input or output
     scheme, _, rest = name.partition("://")
-    path = RemotePath(name)
-    if scheme.lower() == "file" or _is_local(path.scheme):
+    remote = RemotePath(name)
+    if scheme.lower() == "file" or _is_local(remote.scheme):
         local = unquote(rest.removeprefix("localhost"))
         if not local.startswith("/") or "\0" in local:
             raise SeganError(f"{name}: is not an absolute path; write {scheme}:///folder/name")
         return Path(local)
     if not rest.strip("/"):
         raise SeganError(f"{name}: names no file or folder")
-    return cast(Path, path)
+    return cast(Path, remote)
 
 
 @cache

@@ -100,7 +100,7 @@ def _identity(use: Use, folders: Folders) -> tuple[list[str], list[str]]:
     if path == STREAM:
         return [], file
     folder, name = os.path.split(path)
-    if name == os.pardir or os.path.islink(path):  # noqa: PTH114  # Path.is_symlink raises for overlong names
+    if name == os.pardir or os.path.islink(path):
         folder, name = os.path.split(os.path.realpath(path))
     if folder not in folders:
         folders[folder] = os.path.realpath(folder), None

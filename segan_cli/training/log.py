@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from segan_cli.arrays import Array
 from segan_cli.config.schema import to_dict
 from segan_cli.data.loader import Key, MixDataset
+from segan_cli.measures.catalog import CORE
 from segan_cli.storage.atomic import write_whole, writing
 from segan_cli.text import read_json, write_json
 
@@ -77,7 +79,7 @@ class TrainingLog:
 def truncate_after(path: Path, step: int) -> list[dict[str, Any]]:
     """Remove the lines of a log after a step; returns the remaining lines."""
     lines = [line for line in read_lines(path) if line["step"] <= step]
-    write_whole(path, "".join(write_json(line) + "\n" for line in lines).encode())
+    write_whole(path, "".join(write_json(line) + "\n" for line in lines))
     return lines
 
 
@@ -99,11 +101,13 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 
 def is_line(line: Any) -> bool:
     """Whether a JSON value is a line of a training log."""
-    scores = [line.get(name, {}) for name in ("validation", "noisy")] if isinstance(line, dict) else None
-    return scores is not None and type(line.get("step")) is int and all(
-        isinstance(each, dict) and all(score is None or type(score) in (int, float) for score in each.values())
+    if not isinstance(line, dict) or type(line.get("step")) is not int:
+        return False
+    scores = [line[name] for name in ("validation", "noisy") if name in line]
+    return all(
+        isinstance(each, dict) and all(type(each.get(name, "")) in (int, float, NoneType) for name in CORE)
         for each in scores
-    )  # fmt: skip
+    )
 
 
 def spectrogram_image(samples: Array) -> NDArray[np.float32]:

@@ -111,12 +111,9 @@ def set_reference(state: TrainState, source: ExampleSource, plan: SamplingPlan) 
 
 
 def write_metrics(
-    state: TrainState,
-    log: TrainingLog,
-    throughput: Throughput,
-    diagnostics: StepMetrics | None,
+    state: TrainState, log: TrainingLog, throughput: Throughput, diagnostics: StepMetrics | None,
     callback: TrainingCallback,
-) -> None:
+) -> None:  # fmt: skip
     """Write the means of recent metrics to the log, and the diagnostics of a validation, which are also reported."""
     metrics = {**state.health.means(state.training.log_every), **(diagnostics or {})}
     line: dict[str, Any] = {"step": state.step, **metrics}

@@ -5,12 +5,11 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from filelock import FileLock, Timeout
 
 from segan_cli import __version__
 from segan_cli.config.recipe import recipe_text
@@ -20,9 +19,9 @@ from segan_cli.data.cache import Cache, Progress
 from segan_cli.data.mixing import NoisyClean, draw_utterances, spec_from_dict
 from segan_cli.data.recordings import describe_corpus
 from segan_cli.data.training_data import TrainingData, load_split, load_training_data, save_split
-from segan_cli.errors import ConfigError, CorpusError, SeganError, TrainingError
+from segan_cli.errors import ConfigError, CorpusError, OutputError, SeganError, TrainingError
 from segan_cli.process.workers import worker_pool
-from segan_cli.storage.atomic import write_whole
+from segan_cli.storage.atomic import locked, write_whole
 from segan_cli.storage.new_folders import new_folder
 from segan_cli.system import cpu_count, require_extra
 from segan_cli.text import counted, read_json
@@ -119,10 +118,10 @@ def prepare_run(
     if state.processes.is_main:
         if not options.resume:
             state.save(run_dir / "last.pt")  # from which a training that stops before its first validation resumes
-        write_text(run_dir / "recipe.toml", recipe_text(recipe))
-        write_text(run_dir / "data.json", json.dumps([asdict(corpus) for corpus in data.corpora], indent=1) + "\n")
-        save_split(run_dir / "split.json", data.splits)
-        mixes = validation_mixes(data, recipe.training, run_dir / "validation.jsonl")
+        mixes = validation_mixes(data, recipe.training, run_dir / "validation.jsonl")  # fails before files are replaced
+        write_whole(run_dir / "recipe.toml", recipe_text(recipe))
+        write_whole(run_dir / "data.json", json.dumps([asdict(corpus) for corpus in data.corpora], indent=1) + "\n")
+        save_split(run_dir / "split.json", data)
     return TrainingRun(state, data, mixes, options, changes)
 
 
@@ -136,18 +135,13 @@ def default_workers(device: torch.device) -> int:
 @contextmanager
 def lock_run_dir(run_dir: Path) -> Iterator[None]:
     """Lock a run folder; raises TrainingError if another training uses it. Folders made here are removed if empty."""
-    with new_folder(run_dir):
+    with new_folder(run_dir), ExitStack() as stack:
         run_dir.mkdir(parents=True, exist_ok=True)
-        lock = run_dir / ".lock"
         try:
-            with FileLock(lock, blocking=False):
-                try:
-                    yield
-                finally:
-                    with suppress(OSError):  # Windows does not delete open files; there, the lock deletes it
-                        lock.unlink()
-        except Timeout as error:
+            stack.enter_context(locked(run_dir / "training"))
+        except OutputError as error:
             raise TrainingError(f"{run_dir}: another training run uses it; give another --run-dir") from error
+        yield
 
 
 def validation_mixes(data: TrainingData, training: TrainingConfig, path: Path) -> list[NoisyClean]:
@@ -157,7 +151,7 @@ def validation_mixes(data: TrainingData, training: TrainingConfig, path: Path) -
             specs = [spec_from_dict(read_json(line)) for line in path.read_text(encoding="utf-8").splitlines()]
         else:
             specs = draw_utterances(data.validation, training.validation_mixes, training.seed)
-            write_text(path, "".join(json.dumps(to_dict(spec)) + "\n" for spec in specs))
+            write_whole(path, "".join(json.dumps(to_dict(spec)) + "\n" for spec in specs))
         return [data.validation.render(spec) for spec in specs]
     except (KeyError, ValueError, TypeError, ConfigError) as error:
         reason = (
@@ -174,11 +168,6 @@ def check_mixes(path: Path, n_wanted: int) -> None:
             f"{path}: has {n_drawn} mixes, not {n_wanted}; scores of different numbers of mixes cannot be compared, so"
             f" keep validation_mixes={n_drawn}, or {NEW_MIXES}"
         )
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a small text file atomically."""
-    write_whole(path, text.encode(errors="surrogateescape"))  # folder names may be any bytes
 
 
 @contextmanager

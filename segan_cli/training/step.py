@@ -163,9 +163,8 @@ def balanced_gradient(
     """
     config, processes = state.training.adversarial, state.processes
 
-    def energy(
-        gradient: Tensor,
-    ) -> Tensor:  # of a batch whose parts have the gradients of the means over their segments
+    def energy(gradient: Tensor) -> Tensor:
+        # of a batch whose parts have the gradients of the means over their segments
         parts = processes.world_size * state.training.gradient_accumulation_steps
         return processes.mean(gradient.square().sum()) / parts
 

@@ -13,6 +13,7 @@ Piece = bytes | range  # literal content, or a range of bytes of the file
 UNKNOWN_SIZES = (  # sizes that writers enter when they do not know the real size: about 2 or 4 GiB
     range(0x7FFFF000 - 512, 0x80000001),  # rounded to whole frames
     range(0xFFFFF000, 0x100000000),
+    range(0x7F000000, 0x7F000040),  # of an AIFF by SoX
 )
 LONG_SIZE = 0xFFFFFFFF  # size of the samples where a ds64 chunk has the real one
 MAX_CHUNKS = 10_000  # walked in a file

@@ -36,6 +36,12 @@ ENCODERS = {  # codec → encoder, where the names differ
     "opus": "libopus", "vorbis": "libvorbis", "mp3": "libmp3lame", "speex": "libspeex", "gsm": "libgsm", "dts": "dca",
     "amr_nb": "libopencore_amrnb", "amr_wb": "libvo_amrwbenc",
 }  # fmt: skip
+DEFAULT_ENCODERS = dict.fromkeys((".amr", ".awb", ".3gp", ".3g2"), "libopencore_amrnb") | {".gsm": "libgsm"}
+FIXED_RATES = {
+    "libopencore_amrnb": 8_000,
+    "libvo_amrwbenc": 16_000,
+    "libgsm": 8_000,
+}  # or else the sound is slowed down
 MPEG_KBPS = (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)  # bit rates that all encoders allow
 MUTAGEN_EXTENSIONS = (".m4a", ".m4b", ".m4v", ".mp4", ".mov", ".wma", ".wmv", ".asf", ".wv", ".ape", ".tta")
 
@@ -83,6 +89,8 @@ def open_encoder(
             mask = back_mask if back_mask == STANDARD_MASKS.get(n_channels) else mask  # for codecs that have no others
             if n_channels > 2:  # without it, ffmpeg 9 confuses the channels of 5.0 and 6.1
                 options += ["-mapping_family:a:0", "1"]
+        encoder = dict(pairwise(options)).get("-c:a:0", DEFAULT_ENCODERS.get(target.suffix.lower()))
+        options += ["-ar:a:0", str(FIXED_RATES[encoder])] if encoder in FIXED_RATES else []
         layout = ["-channel_layout", hex(mask)] if mask else []
         samples = ["-f", "f32le", "-ar", str(encoding.rate_hz), "-ac", str(n_channels), *layout, "-i", "pipe:0"]
         options = [*LOG_OPTIONS, "-y", *samples, *options, *program.file_output(target), *common_start]

@@ -16,12 +16,7 @@ START_BYTES = 300_000  # written to try whether streams fit into a container
 REGENERATED = ("text", "tmcd")  # tags of data streams that ffmpeg writes itself: chapters, time code
 SUBTITLES = ("subrip", "ass", "ssa", "mov_text", "webvtt", "text")  # codecs of text
 SUBTITLE_ENCODER = dict.fromkeys(MATROSKA, "srt") | dict.fromkeys(MP4, "mov_text") | dict.fromkeys(WEBM, "webvtt")
-STALE_TAGS = (
-    "BPS",
-    "NUMBER_OF_FRAMES",
-    "NUMBER_OF_BYTES",
-    "_STATISTICS_TAGS",
-)  # mkvmerge's figures about the old sound
+STALE_TAGS = ("BPS", "NUMBER_OF_FRAMES", "NUMBER_OF_BYTES", "_STATISTICS_TAGS")  # mkvmerge's, about the old sound
 COVERS = {"mjpeg": "jpeg", "png": "png"}  # codec → MIME type
 APPLE_TAGS = ("-movflags", "use_metadata_tags")  # tags by names such as com.apple.quicktime.make, not by iTunes' names
 BRANDS = ("major_brand", "minor_version", "compatible_brands")

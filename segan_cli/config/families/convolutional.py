@@ -33,9 +33,7 @@ class ConvolutionalConfig(GeneratorConfig):
     latent_channels: int  # channels of z; 0: no latent
     latent: Literal["normal", "uniform"] = "normal"  # distribution of z, with mean 0 and standard deviation 1
     skip_merge: Literal["concat", "sum", "none"] = "concat"  # how skips join the decoder; none: no skips
-    skip_scale: Literal["fixed", "learned", "gated"] = (
-        "fixed"  # factor: 1, a weight per channel, or a decoder's sigmoid
-    )
+    skip_scale: Literal["fixed", "learned", "gated"] = "fixed"  # 1, a weight per channel, or a sigmoid of the decoder
     input_rms: float | None = None  # normalise the level of each segment to this, and restore it after
     high_pass: float = 0.0  # cutoff of a high-pass filter on input and output, relative to the sampling rate; 0: none
     family: Literal["convolutional"] = "convolutional"

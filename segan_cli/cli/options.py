@@ -3,9 +3,7 @@
 import math
 import os
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import import_module
 from itertools import islice
 from pathlib import Path, PurePath
 from types import SimpleNamespace
@@ -145,7 +143,7 @@ class ModelName(Name):
 def split_name(entry: str) -> tuple[str | None, str]:
     """Split NAME=PLACE; the name is None for a URL, or a file or folder that exists, whose own name may contain =."""
     name, _, place = entry.partition("=")
-    whole = is_url(entry) or os.path.exists(entry)  # noqa: PTH110  # Path.exists raises for overlong names
+    whole = is_url(entry) or os.path.exists(entry)
     return (None, entry) if whole or not (name and place) else (name, place)
 
 
@@ -242,53 +240,3 @@ class SectionedCommand(click.Command):
         for title, records in sections.items():
             with formatter.section(title):
                 formatter.write_dl(records)
-
-
-class CommandGroup(click.Group):
-    """A group that imports a command when it is used, and suggests one for a typo or a file name."""
-
-    def __init__(
-        self, summaries: Mapping[str, str], decorate: Callable[[click.Command], click.Command], **attributes: Any
-    ) -> None:
-        """Takes the summary of each command, which is in the module `segan_cli.cli.NAME`, and a decorator for them."""
-        super().__init__(**attributes)
-        self.summaries, self.decorate = summaries, decorate
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names of the commands."""
-        return list(self.summaries)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
-        if cmd_name in self.summaries and cmd_name not in self.commands:
-            command = getattr(import_module(f"segan_cli.cli.{cmd_name}"), cmd_name)
-            command.context_settings = self.context_settings  # also where it is used without the group
-            self.commands[cmd_name] = self.decorate(command)
-        return self.commands.get(cmd_name)
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the summaries."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(self.summaries.items()))
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command; raises UsageError with a suggestion when there is none."""
-        try:
-            return super().resolve_command(ctx, args)
-        except click.UsageError as error:
-            name = args[0]
-            if Path(name).exists() or name == "-":
-                raise click.UsageError(
-                    f"{name!r} is not a command. Did you mean: segan enhance {shlex.quote(name)}", ctx
-                ) from error
-            if Path(name).suffix or os.sep in name:
-                message = f"{name!r} is neither a command nor a file. To enhance a recording: segan enhance FILE"
-                raise click.UsageError(message, ctx) from error
-            from difflib import get_close_matches  # only needed for an error
-
-            close = get_close_matches(name, self.list_commands(ctx), 1)
-            if close:
-                raise click.UsageError(f"No such command {name!r}. Did you mean {close[0]!r}?", ctx) from error
-            raise
