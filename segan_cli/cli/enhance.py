@@ -41,7 +41,7 @@ SUBTYPES |= {"double": "DOUBLE", "vorbis": "VORBIS", "opus": "OPUS"}
 
 
 @click.command(cls=SectionedCommand)
-@click.argument("inputs", nargs=-1, type=PATH_OR_STREAM, metavar="NOISY...")
+@click.argument("inputs", nargs=-1, type=PATH_OR_STREAM, metavar="[NOISY]...")
 @section(
     "Output",
     option("-o --output", "File, folder (no extension), URL, or - for stdout.", TARGET),

@@ -83,7 +83,7 @@ RECIPE_OPTIONS = {  # option → field of the recipe
     "Model and recipe",
     option(
         "--recipe RECIPE",
-        f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: recipe of the preset]",
+        f"TOML file, or one of {', '.join(shipped_recipes())}.  [default: that of the preset, or segan-spectral]",
         NAME,
     ),
     option("--preset PRESET", "See segan models.  [default: from the recipe]", click.Choice(list(PRESETS))),
