@@ -261,6 +261,9 @@ def test_enhanced_files_of_parts_are_found_in_the_folders_of_their_recordings(tm
         f"{tmp_path}/out/{place}/call.wav 1-1.5 s" for place in ("x", "y")
     ]
     assert skipped == []
+    write_manifest(tmp_path / "b.jsonl", [{**rows[0], "name": "call"}])  # the name of the file
+    (case,) = from_manifest(tmp_path / "b.jsonl").all
+    assert str(match_enhanced(tmp_path / "out" / "x", [case])[0]["call"]).endswith("x/call.wav 1-1.5 s")
     shutil.rmtree(tmp_path / "out" / "y")
     (tmp_path / "out" / "x" / "call.wav").rename(tmp_path / "out" / "call.wav")
     with pytest.raises(CorpusError, match="no file matches"):

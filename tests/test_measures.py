@@ -290,6 +290,7 @@ def test_signals_of_other_shapes_are_refused(degraded):
     ("degraded", "names", "rate_hz", "error"),
     [
         (CLEAN, ("foo",), 16_000, ConfigError), (CLEAN, "stoi", 16_000, ConfigError), (CLEAN, ("stoi",), 0, AudioError),
+        (CLEAN, ("stoi",), np.nan, AudioError),
         ((CLEAN * 32_767).astype(np.int16), ("lsd_db",), 16_000, AudioError),
         (CLEAN.astype(complex), ("stoi",), 16_000, AudioError),
     ],

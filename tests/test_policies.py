@@ -215,7 +215,17 @@ def test_the_decision_is_a_mean_weighted_by_energy():
     then = comparison.push(np.stack([different] * 6))
     assert not first.any()
     assert then.all()
-    assert not comparison.push(same[None])
+    assert not comparison.push(np.stack((same, same)))[-1]
+
+
+def test_channels_stay_linked_or_separate_between_two_correlations():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 16_384)).astype(np.float32)
+    between = np.stack((a, b + 0.25 * a))  # a correlation of 0.24
+    for before, separate in ((np.stack((a, a)), False), (np.stack((a, b)), True)):
+        comparison = SourceComparison(16_000)
+        comparison.push(before[None])
+        assert comparison.push(np.stack([between] * 20))[-1] == separate
 
 
 def test_the_latents_of_a_segment_do_not_depend_on_how_its_channels_are_enhanced(tmp_path):

@@ -1,6 +1,6 @@
 """Levels of outputs: normalisation, and what happens to samples above full scale."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Literal
@@ -9,7 +9,7 @@ import numpy as np
 
 from segan_cli.arrays import Array
 from segan_cli.audio.filters import Limiter, TruePeaks, peak_levels
-from segan_cli.audio.meter import LoudnessMeter, LoudnessPlaces
+from segan_cli.audio.meter import LoudnessMeter
 from segan_cli.storage.atomic import scratch_file
 from segan_cli.text import counted
 
@@ -58,12 +58,12 @@ def normalised_peak(peak_db: float, channels: int, write: Write) -> Iterator[Wri
 
 @contextmanager
 def normalised_loudness(
-    target_lufs: float, rate_hz: int, places: LoudnessPlaces, write: Write, warn: Warn
+    target_lufs: float, rate_hz: int, weights: Sequence[float], write: Write, warn: Warn
 ) -> Iterator[Write]:
     """Write samples, when the block ends, at an integrated loudness in LUFS; a limiter keeps true peaks below -1 dB."""
-    channels = len(places)
+    channels = len(weights)
     with _collected() as (file, collect):
-        meter, peaks, peak = LoudnessMeter(rate_hz, places), TruePeaks(channels), 0.0
+        meter, peaks, peak = LoudnessMeter(rate_hz, weights), TruePeaks(channels), 0.0
 
         def measure(samples: Array, last: bool = False) -> None:
             nonlocal peak
@@ -92,7 +92,7 @@ def normalised_loudness(
         highest_db = MAX_LIMITING_DB - 20 * np.log10(peak)
         missing, slope = 0.0, 1.0  # loudness missing in LU, and LU gained per dB of gain, which the limiter reduces
         for n in range(PASSES):
-            meter, before = LoudnessMeter(rate_hz, places), missing
+            meter, before = LoudnessMeter(rate_hz, weights), missing
             step_db = min(missing / slope, highest_db - gain_db)
             gain_db += step_db
             for block in limited():

@@ -20,7 +20,8 @@ MIN_FRAMES = 60  # of sound, two seconds: the pauses of less are a few frames, w
 AUDIBLE_DB = -90  # in the pauses of the upper band; below is what rounding to 16 bits leaves
 CHUNK_S, BLOCK_S, WARM_UP_S = 60.0, 0.4, 1.0  # measured at a time; a block of the standard; until the filters settle
 ABSOLUTE_GATE_LUFS, RELATIVE_GATE_LU = -70.0, -10.0
-LFE, REAR = 3, (4, 5, 8, 9, 10)  # bits of a channel mask; 0 to 2 are in front
+LFE, SIDES = 3, (4, 5, 9, 10)  # bits of a channel mask; the rear channels of 5.1 count as sides
+PLACE_WEIGHTS = (1.0, 1.0, 1.0, 1.41, 1.41)  # of the channels of pyloudnorm
 MIN_LOUDNESS_HZ = 8_000  # below, the filters of the loudness meter are not stable
 
 
@@ -105,29 +106,25 @@ def decibels(power: NDArray[np.float64] | float) -> NDArray[np.float64]:
     return 10 * np.log10(np.maximum(power, 10 ** (LOWEST_DB / 10)))
 
 
-LoudnessPlaces = Sequence[int | None]  # of channels among those of pyloudnorm: 0 … 2 in front, 3 and 4 at the rear
-
-
-def loudness_places(mask: int) -> LoudnessPlaces | None:
-    """Return the places of the channels of a mask; None for the LFE, which has no loudness, or for other layouts."""
-    front, rear, places = [2, 1, 0], [4, 3], list[int | None]()
-    for bit in (bit for bit in range(mask.bit_length()) if mask >> bit & 1):
-        free = front if bit < LFE else rear if bit in REAR else []
-        if bit != LFE and not free:
-            return None
-        places.append(None if bit == LFE else free.pop())
-    return places if any(place is not None for place in places) else None
+def loudness_weights(mask: int) -> list[float]:
+    """Return the weight of each channel of a mask in the loudness, as of ITU-R BS.1770-4; 0 for the LFE."""
+    bits = [bit for bit in range(mask.bit_length()) if mask >> bit & 1]
+    return [0.0 if bit == LFE else PLACE_WEIGHTS[-1] if bit in SIDES else 1.0 for bit in bits]
 
 
 class LoudnessMeter:
     """Measures a recording block by block, by pyloudnorm in chunks of a minute, so that the memory does not grow."""
 
-    def __init__(self, rate_hz: int, places: LoudnessPlaces) -> None:
+    def __init__(self, rate_hz: int, weights: Sequence[float]) -> None:
+        """`weights` are of the channels; at most five are above 0."""
         import pyloudnorm
 
-        self.rate_hz, self.places = rate_hz, places
+        self.rate_hz = rate_hz
+        self.measured = [channel for channel, weight in enumerate(weights) if weight]
+        of_places = PLACE_WEIGHTS[: len(self.measured)]
+        self.gains = np.sqrt([weights[c] / own for c, own in zip(self.measured, of_places, strict=True)])
         self.meter: Any = pyloudnorm.Meter(rate_hz)
-        self.pending = np.zeros((len(places), 0), np.float32)
+        self.pending = np.zeros((len(weights), 0), np.float32)
         self.n_warm_up = 0  # samples of `pending` that were measured before
         self.levels: list[float] = []  # loudness of each block, LUFS
 
@@ -152,10 +149,7 @@ class LoudnessMeter:
 
     def _measure(self, n: int) -> None:
         """Measure the first n pending samples."""
-        chunk = np.zeros((n, 1 + max(place for place in self.places if place is not None)))
-        for channel, place in zip(self.pending[:, :n], self.places, strict=True):
-            if place is not None:
-                chunk[:, place] = channel
+        chunk = self.pending[self.measured, :n].T * self.gains
         self.meter.integrated_loudness(chunk)
         step_s = BLOCK_S / 4
         self.levels += self.meter.blockwise_loudness[round(self.n_warm_up / self.rate_hz / step_s) :]

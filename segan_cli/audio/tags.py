@@ -65,6 +65,8 @@ def copy_tags(source: Path, target: Path, warn: Warn, chapters: bool) -> bool:
                 warn(f"chapters are left out, because {target.suffix} cannot store them")
         if not chapters and has_chapters(before):
             warn("chapters are left out, because this is an excerpt")
+        if has_chapters(SimpleNamespace(tags=more_tags)):
+            warn("chapters of its ID3 tags are left out, because it has other tags too")
         if not write_covers(after, covers):
             warn(f"its cover is left out, because {target.suffix} cannot store it")
         save_as(before.tags, after)
@@ -177,7 +179,11 @@ def read_texts(tags: Any) -> TextTags:
             short = [str(one) for one in values if len(str(one)) < 1 << 16]
             texts[OTHER.get(key.lower(), key.lower())] = short
     left_out = (*ENCODER_TAGS, PICTURES, MASK)
-    return {name: values for name, values in texts.items() if name not in left_out and not name.startswith("mp3gain")}
+    return {
+        name: values
+        for name, values in texts.items()
+        if name not in left_out and not name.lower().startswith("mp3gain")
+    }
 
 
 def read_more_tags(file: Any) -> Any:
@@ -187,7 +193,7 @@ def read_more_tags(file: Any) -> Any:
     if file is None or (family(file.tags) == "ID3Tags" and not isinstance(file, mp3.MP3)):
         return None
     with suppress(apev2.error, id3.error):  # there are none
-        return apev2.APEv2(file.filename) if isinstance(file, mp3.MP3) else id3.ID3(file.filename)
+        return apev2.APEv2(file.filename) if isinstance(file, mp3.MP3) else id3.ID3(file.filename, load_v1=False)
     return None
 
 

@@ -11,7 +11,7 @@ import click
 from segan_cli import __version__
 from segan_cli.errors import LOG, SeganError, StoppedError, in_words, show_tracebacks
 from segan_cli.process.standard_streams import prepare_streams
-from segan_cli.process.stopping import BROKEN_PIPE, exit_on_signals_silently, remove_unfinished
+from segan_cli.process.stopping import BROKEN_PIPE, exit_on_signals_silently, exit_with, remove_unfinished
 from segan_cli.system import extra_of, install_command
 from segan_cli.text import one_line
 
@@ -94,7 +94,7 @@ def main() -> None:
         exit_on_signals_silently()
         remove_unfinished()
         if error.signal_number == BROKEN_PIPE:  # the reader is gone, as after `| head`
-            sys.exit(128 + error.signal_number)
+            exit_with(128 + error.signal_number)
         _fail(str(error), 128 + error.signal_number)
     except ModuleNotFoundError as error:
         LOG.debug("", exc_info=True)
@@ -126,4 +126,4 @@ def main() -> None:
 
 def _fail(message: str, code: int) -> None:
     click.echo(f"segan: {one_line(message)}", err=True)
-    sys.exit(code)
+    exit_with(code)

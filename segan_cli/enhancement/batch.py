@@ -12,9 +12,10 @@ from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.enhancement.plan import Job
 from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions
 from segan_cli.errors import LOG, CheckpointError, ExistsError, SeganError, StoppedError, in_words
+from segan_cli.process.stopping import ABANDONED
 
 QUEUED_PER_THREAD = 4  # jobs that wait, of which there may be millions
-END_OF_THREADS_S = 3.0  # time limit for those that wait for data or are in a library, after a signal
+END_OF_THREADS_S = 3.0  # after an error or a signal; a thread may wait for data, or be in a library
 
 RunJob = Callable[[Job, OnProgress], Outcome]
 OnJobProgress = Callable[[Job, float, float | None], None]  # seconds processed, and the total if known
@@ -72,7 +73,8 @@ def in_threads(
 ) -> Generator[Outcome, None, None]:
     """Yield the outcomes of jobs as they come; raises what a job raises. `leave` is set at the end.
 
-    They are daemons, as those of an executor keep the process alive while they wait for data, also after a signal.
+    The threads are daemons, as those of an executor keep the process alive while they wait for data. After an error or
+    a signal, they have END_OF_THREADS_S to end; then they are abandoned.
     """
     todo: SimpleQueue[Job | None] = SimpleQueue()
     done: SimpleQueue[Outcome | BaseException] = SimpleQueue()
@@ -110,3 +112,4 @@ def in_threads(
         for thread in threads:
             if thread.is_alive():
                 thread.join(max(0.0, end - time.monotonic()))
+        ABANDONED.extend(thread for thread in threads if thread.is_alive())

@@ -15,7 +15,8 @@ from segan_cli.enhancement.settings import Settings
 
 MAX_FRAMES = 64  # per call of the network
 COMPARED_FRAMES = 64  # 1 s, whose channels are compared …
-COMPARED_EVERY = 20  # … after so many frames, a third of a second
+COMPARED_EVERY = 20  # … after so many frames, a third of a second, …
+COMPARED_HZ = 8_000  # … at least at this rate
 HIGHEST_HZ = 2_000  # of the model's band at its upper end, whose gain is that of sound above
 
 
@@ -38,10 +39,12 @@ class FrameEngine:
         self.n_highest = round(HIGHEST_HZ * model_frame / network.config.sample_rate_hz)
         self.scale = np.float32((model_frame / 2 / self.hop) ** 0.5)  # from spectra of frames to those of the model's
         linked = settings.channels == "linked" and channels > 1
-        self.comparison = SourceComparison(rate_hz) if linked else None
+        self.reduction = max(1, rate_hz // COMPARED_HZ)
+        self.comparison = SourceComparison(rate_hz // self.reduction) if linked else None
         self.separate = not linked  # whether each channel has a mask and a state of its own
         self.state = np.zeros((1 if linked else channels, network.config.generator.state_size()), np.float32)
         self.recent = np.zeros((channels, COMPARED_FRAMES * self.hop), np.float32)  # to be compared
+        self.added: list[Array] = []  # samples since the latest comparison
         self.n_frames = 0  # so far
         self.pending = SampleQueue(channels)  # input whose output is not final
 
@@ -64,27 +67,36 @@ class FrameEngine:
         added = self.frames.signals[:, self.hop : (n + 1) * self.hop]
         frames = self.frames.pop(n)
         spectra = fourier(frames)
-        mixed = (
-            spectra if self.separate else fourier(downmix_mid(frames.swapaxes(0, 1), MIN_FRAME_POWER)).swapaxes(0, 1)
-        )
-        masked = spectra * self._mask(mixed)
+        masked = spectra * self._mask(self._mixed(frames, spectra))
         self.n_frames += n
         if self.comparison is not None:
-            self._compare(self.comparison, added)
+            self.added.append(added)
+            if self.n_frames % COMPARED_EVERY == 0:
+                self._compare(self.comparison)
         return self.adder.push(np.fft.irfft(masked, 2 * self.hop, norm="ortho"))
 
-    def _compare(self, comparison: SourceComparison, added: Array) -> None:
-        """Add the samples of the latest frames; decide at times whether the channels of the next are linked."""
-        self.recent = np.concatenate((self.recent, added), axis=1)[:, -self.recent.shape[1] :]
-        if self.n_frames % COMPARED_EVERY:
+    def _mixed(self, frames: NDArray[Any], spectra: Spectra) -> Spectra:
+        """Return the spectra of frames that get a mask: of each channel, or of the mean of linked channels."""
+        if self.separate:
+            return spectra
+        return fourier(downmix_mid(frames.swapaxes(0, 1), MIN_FRAME_POWER)).swapaxes(0, 1)
+
+    def _compare(self, comparison: SourceComparison) -> None:
+        """Decide whether the channels of the next frames are linked, by the latest second."""
+        n = self.recent.shape[1]
+        self.recent = np.concatenate((self.recent, *self.added), axis=1)[:, -n:]
+        self.added.clear()
+        parts = self.recent[:, : n // self.reduction * self.reduction].reshape(self.channels, -1, self.reduction)
+        separate = comparison.push(parts.mean(2)[None]).item()
+        if separate == self.separate:
             return
-        separate = comparison.push(self.recent[None]).item()
-        if separate and not self.separate:
-            self.state = np.repeat(self.state, self.channels, 0)
-        elif self.separate and not separate:
-            loudest = np.square(self.recent).sum(1).argmax()
-            self.state = self.state[loudest : loudest + 1]
         self.separate = separate
+        loudest = np.square(self.recent).sum(1).argmax()
+        self.state = np.repeat(self.state, self.channels, 0) if separate else self.state[loudest : loudest + 1]
+        recent = FrameCutter((self.channels,), self.frames.window)
+        recent.push(self.recent)
+        frames = recent.pop(COMPARED_FRAMES)[:, -self.n_frames :]
+        self._mask(self._mixed(frames, fourier(frames)))  # for the state after that second
 
     def _mask(self, spectra: Spectra) -> NDArray[Any]:
         """Return the complex gains of all bins for spectra [C, n, F]; same shape."""

@@ -18,6 +18,7 @@ MIN_MID_POWER = 0.5  # power of the mean over that for uncorrelated channels; be
 MIN_FRAME_POWER = 0.1  # … in a single frame, in which the noise of uncorrelated channels may cancel by chance
 
 MAX_CORRELATION = 0.2  # of channels with different sources; that of two microphones is higher at an SNR above -6 dB
+HYSTERESIS = 0.1  # they are linked again above MAX_CORRELATION and this
 TINY = 1e-30
 MAX_LAG_S = 0.003  # between them; 1 m
 CORRELATION_DECAY = 0.8  # per segment, of the sound in the mean
@@ -29,6 +30,7 @@ class SourceComparison:
     def __init__(self, rate_hz: int, pre_emphasis: float = 0.0) -> None:
         self.max_lag, self.pre_emphasis = round(MAX_LAG_S * rate_hz), pre_emphasis
         self.energy = self.correlated = 0.0  # decaying sums
+        self.separate = False
 
     def push(self, channels: Array) -> NDArray[np.bool_]:
         """Return which of the next segments [N, C, T] have sound on several channels, hardly correlated, [N].
@@ -38,7 +40,7 @@ class SourceComparison:
         """
         length = channels.shape[2]
         angle = 2 * np.pi * np.arange(length // 2 + 1) / length
-        spectra = np.fft.rfft(channels) / (1 - self.pre_emphasis * np.exp(-1j * angle))
+        spectra = np.fft.rfft(channels) / (1 - self.pre_emphasis * np.exp(-1j * angle)).astype(np.complex64)
         spectra[..., 0] = 0
         energy = np.square(np.abs(spectra)).sum(2) * 2 / length
         loudest = energy.argmax(1)[:, None]
@@ -54,7 +56,9 @@ class SourceComparison:
     def _decide(self, correlation: float, energy: float) -> bool:
         self.energy = CORRELATION_DECAY * self.energy + energy
         self.correlated = CORRELATION_DECAY * self.correlated + correlation * energy
-        return self.correlated <= MAX_CORRELATION * self.energy
+        highest = MAX_CORRELATION + HYSTERESIS if self.separate else MAX_CORRELATION
+        self.separate = self.correlated <= highest * self.energy
+        return self.separate
 
 
 def downmix_mid(channels: Array, min_power: float = MIN_MID_POWER) -> Array:

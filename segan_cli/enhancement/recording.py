@@ -15,7 +15,7 @@ from segan_cli.arrays import Array
 from segan_cli.audio.files import NO_SAMPLES, STANDARD_MASKS, VIDEO, AudioInfo, check_writable
 from segan_cli.audio.filters import Resampler
 from segan_cli.audio.levels import Clip, TargetOptions, Warn, Write, normalised_loudness, normalised_peak
-from segan_cli.audio.meter import MIN_LOUDNESS_HZ, LevelMeter, loudness_places
+from segan_cli.audio.meter import MIN_LOUDNESS_HZ, PLACE_WEIGHTS, LevelMeter, loudness_weights
 from segan_cli.audio.sinks import open_output_stream, open_target
 from segan_cli.audio.sources import Source, cut, open_file, open_stream
 from segan_cli.audio.wav import Encoding
@@ -204,12 +204,13 @@ def normalised(
     if options.normalize_db is not None:
         return normalised_peak(options.normalize_db, info.channels, write)
     if options.loudness_lufs is not None:
-        places = loudness_places(info.mask or STANDARD_MASKS.get(info.channels, 0))
-        if places is None:
-            raise AudioError(f"{name}: --loudness supports up to three channels in front, two at the rear, and the LFE")
+        mask = info.mask if info.channels > 2 and info.mask else STANDARD_MASKS.get(info.channels, 0)
+        weights = loudness_weights(mask)
+        if not 0 < sum(weight > 0 for weight in weights) <= len(PLACE_WEIGHTS):
+            raise AudioError(f"{name}: --loudness supports one to five channels and an LFE, not these {info.channels}")
         if info.rate_hz < MIN_LOUDNESS_HZ:
             raise AudioError(f"{name}: --loudness needs a rate of at least {MIN_LOUDNESS_HZ} Hz, not {info.rate_hz}")
-        return normalised_loudness(options.loudness_lufs, info.rate_hz, places, write, warn)
+        return normalised_loudness(options.loudness_lufs, info.rate_hz, weights, write, warn)
     return nullcontext(write)
 
 

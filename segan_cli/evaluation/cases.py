@@ -204,12 +204,13 @@ def match_enhanced(folder: Path, cases: Sequence[Case]) -> tuple[dict[str, Path 
     skipped = []
     for case, noisy in zip(cases, noisy_paths, strict=True):
         span = case.noisy.span if isinstance(case.noisy, FilePart) else None
-        name = next((name for name in (case.name, *names_of(noisy)) if name in files), case.name)
+        own = names_of(noisy)
+        name = next((name for name in (case.name, *own) if name in files), case.name)
         paths = files.get(name, [])
         if paths and name != case.name and n_recordings[name] > 1:
             skipped.append(f"{paths[0]}: matches several noisy files, such as that of {case.name}")
         elif len(paths) == 1:
-            matched[case.name] = FilePart(paths[0], span) if span is not None and name != case.name else paths[0]
+            matched[case.name] = FilePart(paths[0], span) if span is not None and name in own else paths[0]
         else:
             skipped.append(f"{folder}: {'several files' if paths else 'no file'} for {case.name}")
     if not matched:

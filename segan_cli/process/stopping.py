@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import Timer, main_thread
+from threading import Thread, Timer, main_thread
 from types import FrameType
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from segan_cli.errors import StoppedError
 
@@ -24,6 +24,7 @@ BROKEN_PIPE = getattr(signal, "SIGPIPE", signal.SIGTERM)  # Windows has no SIGPI
 REPEAT_S = 1.0  # after the first signal, in which another counts as the same: `timeout` and batch systems send two
 RESEND_S = 0.01  # delay before a signal whose error was lost is sent again
 UNFINISHED: set[Path] = set()  # temporary files of outputs that are being written
+ABANDONED: list[Thread] = []  # threads that may be in a library, which can crash when Python ends
 CRASH_REPORTERS: set["Popen[bytes]"] = set()  # processes that would mistake an immediate exit for a crash
 
 
@@ -122,13 +123,28 @@ def exit_on_signals_silently() -> None:
 def exit_now(number: int, frame: FrameType | None) -> None:
     """Remove unfinished outputs and end the process, whatever libraries are doing."""
     del frame
-    remove_unfinished()
-    for reporter in CRASH_REPORTERS:
-        reporter.kill()
+    _clean_up()
     shown_cursor = b"\x1b[?25h" if os.isatty(2) else b""  # a progress bar hides it
     with suppress(OSError):  # of a full device
         os.write(2, shown_cursor + b"segan: stopped\n")
     os._exit(128 + number)
+
+
+def exit_with(code: int) -> NoReturn:
+    """End the process, without the end of Python if threads were abandoned."""
+    if any(thread.is_alive() for thread in ABANDONED):
+        _clean_up()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
+
+
+def _clean_up() -> None:
+    remove_unfinished()
+    for reporter in CRASH_REPORTERS:
+        reporter.kill()
 
 
 @contextmanager

@@ -37,11 +37,7 @@ ENCODERS = {  # codec → encoder, where the names differ
     "amr_nb": "libopencore_amrnb", "amr_wb": "libvo_amrwbenc",
 }  # fmt: skip
 DEFAULT_ENCODERS = dict.fromkeys((".amr", ".awb", ".3gp", ".3g2"), "libopencore_amrnb") | {".gsm": "libgsm"}
-FIXED_RATES = {
-    "libopencore_amrnb": 8_000,
-    "libvo_amrwbenc": 16_000,
-    "libgsm": 8_000,
-}  # or else the sound is slowed down
+FIXED_RATES = {"libopencore_amrnb": 8_000, "libvo_amrwbenc": 16_000, "libgsm": 8_000}  # they take others for these
 MPEG_KBPS = (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384)  # bit rates that all encoders allow
 MUTAGEN_EXTENSIONS = (".m4a", ".m4b", ".m4v", ".mp4", ".mov", ".wma", ".wmv", ".asf", ".wv", ".ape", ".tta")
 
