@@ -178,12 +178,8 @@ def read_texts(tags: Any) -> TextTags:
             values = value if isinstance(value, list) or kind == "APEv2" else [value]
             short = [str(one) for one in values if len(str(one)) < 1 << 16]
             texts[OTHER.get(key.lower(), key.lower())] = short
-    left_out = (*ENCODER_TAGS, PICTURES, MASK)
-    return {
-        name: values
-        for name, values in texts.items()
-        if name not in left_out and not name.lower().startswith("mp3gain")
-    }
+    left_out = {name for name in texts if name in (*ENCODER_TAGS, PICTURES, MASK) or name.lower().startswith("mp3gain")}
+    return {name: values for name, values in texts.items() if name not in left_out}
 
 
 def read_more_tags(file: Any) -> Any:

@@ -136,9 +136,8 @@ def measure_all(clean: Array, degraded: Array, names: Sequence[str] = CORE, rate
     if unknown:
         raise ConfigError(f"measures: {', '.join(map(str, unknown))}; give a list of {', '.join(MEASURES)}")
     clean, degraded = (np.asarray(signal) for signal in (clean, degraded))
-    if not (rate_hz > 0 and np.isfinite(rate_hz)) or not all(
-        np.issubdtype(signal.dtype, np.floating) for signal in (clean, degraded)
-    ):
+    are_floats = all(np.issubdtype(signal.dtype, np.floating) for signal in (clean, degraded))
+    if not (are_floats and 0 < rate_hz < INF):
         raise AudioError(f"samples of type {degraded.dtype} at {rate_hz} Hz; give floats within ±1 and a positive rate")
     if clean.ndim != 1 or clean.shape != degraded.shape or not len(clean):
         raise AudioError(f"signals of shapes {list(clean.shape)} and {list(degraded.shape)}; give two of one shape [n]")
