@@ -119,6 +119,14 @@ def test_files_are_paired_by_name_whatever_their_format(pairs):
         assert 5 < row.scores["noisy"]["si_sdr_db"] < 25
 
 
+def test_a_folder_in_a_folder_of_the_same_name_is_searched(pairs):
+    for side in ("clean", "noisy"):
+        (pairs / side).rename(pairs / "inner")
+        (pairs / f"{side}_testset_wav").mkdir()
+        (pairs / "inner").rename(pairs / f"{side}_testset_wav" / f"{side}_testset_wav")
+    assert [case.noisy.stem for case in from_set(pairs).all] == ["u0", "u1", "u2", "u3"]
+
+
 def test_files_without_exactly_one_counterpart_are_skipped_and_reported(pairs):
     (pairs / "clean" / "u2.wav").unlink()
     shutil.copy(pairs / "noisy" / "u1.wav", pairs / "noisy" / "u1.aiff")

@@ -11,8 +11,8 @@ from corpora import LAYOUTS, librispeech, noises, plain, speak, vctk92, voiceban
 
 from segan_cli.config.training import DataConfig, MixingConfig
 from segan_cli.data.cache import Cache
-from segan_cli.data.folders import is_evaluation_set
-from segan_cli.data.layouts import scan_noise, scan_speech
+from segan_cli.data.layouts import scan_noise, scan_rirs, scan_speech
+from segan_cli.data.names import is_evaluation_set
 from segan_cli.data.recordings import describe_corpus, parse_weight
 from segan_cli.data.training_data import load_split, load_training_data, save_split
 from segan_cli.errors import ConfigError, CorpusError
@@ -144,7 +144,7 @@ def test_recordings_of_a_training_never_move_to_validation(tmp_path):
     for name in held(first, "noise", 1)[2]:
         Path(name).unlink()
     soundfile.write(tmp_path / "noise" / "new.wav", hiss(1.0, seed=90), 16_000)
-    with pytest.raises(CorpusError, match="the data no longer contains any of the noise that this run validates on"):
+    with pytest.raises(CorpusError, match="no longer contains any of the noise recordings that this run validates on"):
         open_all(tmp_path, load_split(tmp_path / "split.json"), **data)
     for path in [*(tmp_path / "noise").rglob("*.wav")][1:]:
         path.unlink()
@@ -261,7 +261,7 @@ def test_sampling_probability_is_proportional_to_weight(tmp_path):
         (lambda root: (root.mkdir(), (root / "a.wav").write_text("x")), "none of its files can be used"),
         (
             lambda root: [speak(root / side / f"{side}.wav", 0) for side in ("clean", "noisy")],
-            "no noisy file has a clean one of the same name",
+            "no noisy file has a clean file with the same name",
         ),
     ],
 )
@@ -372,6 +372,12 @@ def test_dns_pairs_are_matched_by_number(tmp_path):
         ("en/clean", "de/train_noisy", "contains de/train_noisy; give its clean folder"),
         ("clean_fullband", "noise_fullband", "contains noise_fullband besides speech"),
         ("a", "noisy_16k", "contains noisy_16k; give its clean folder"),
+        ("a", "noisyreverb_trainset_wav", "contains noisyreverb_trainset_wav; give its clean folder"),
+        ("yes", "_background_noise_", "contains _background_noise_ besides speech; .* and use --noise"),
+        ("isolated", "backgrounds", "contains backgrounds besides speech"),
+        ("a", "pointsource_noises", "contains pointsource_noises besides speech"),
+        ("a", "impulse_responses", "contains impulse_responses besides speech; .* and use --rir"),
+        ("a", "rir_16k", "contains rir_16k besides speech; .* and use --rir"),
     ],
 )
 def test_noise_beside_speech_is_not_taken_for_speech(tmp_path, clean, other, message):
@@ -381,7 +387,9 @@ def test_noise_beside_speech_is_not_taken_for_speech(tmp_path, clean, other, mes
         scan_speech(str(tmp_path))
 
 
-@pytest.mark.parametrize("folder", ["noise_reduced", "noise-free", "non_noisy", "less noisy", "my-noisy-life"])
+@pytest.mark.parametrize(
+    "folder", ["noise_reduced", "noise-free", "no_noise", "non_noisy", "less noisy", "my-noisy-life", "ch1 noise ch2"]
+)
 def test_folders_whose_names_only_mention_noise_are_speech(tmp_path, folder):
     speak(tmp_path / folder / "a.wav", 0)
     speak(tmp_path / "raw" / "a.wav", 1)
@@ -392,7 +400,8 @@ def test_folders_whose_names_only_mention_noise_are_speech(tmp_path, folder):
     ("name", "is_evaluation"),
     [
         ("Devon", False), ("Device1", False), ("contest", False), ("tests", True), ("test set", True),
-        ("testdata", True), ("latest_dev", True),
+        ("testdata", True), ("latest_dev", True), ("val", True), ("clean_eval", True), ("evaluation", True),
+        ("value", False), ("interval", False),
         ("training_data", False), ("dev-clean", True), ("TEST", True), ("testset_wav", True), ("valid1", True),
         ("clean_testset_wav", True), ("noisy_trainset_28spk_wav", False), ("test/train", False), ("train/test", True),
         ("validation", True), ("test-clean", True), ("dev", True),
@@ -520,3 +529,114 @@ def test_a_split_whose_speakers_are_gone_is_an_error(tmp_path):
     plain(tmp_path / "corpus")
     with pytest.raises(CorpusError, match="the data no longer contains any of the speakers that this run validates on"):
         open_all(tmp_path, {"speakers": frozenset({"gone"})}, speech=[tmp_path / "corpus"])
+
+
+@pytest.mark.parametrize(
+    ("files", "speakers"),
+    [
+        (["wav/train/S2/a.wav", "wav/train/S3/a.wav", "wav/dev/S4/a.wav", "wav/test/S5/a.wav"], ["S2", "S3"]),
+        (["train/anna/1.wav", "train/ben/1.wav", "val/anna/1.wav", "valid/x.wav"], ["anna", "ben"]),
+        (["session1/anna/1.wav", "session2/anna/2.wav", "session2/ben/3.wav"], ["anna", "anna", "ben"]),
+        (["female/judy/book/1.wav", "male/elliot/book/1.wav", "mix/kim/book/1.wav"], ["elliot", "judy", "kim"]),
+        (["read/a_reader_07_1.wav", "read/b_reader_08_2.wav", "vctk/p225/p225_001.wav", "german/x.wav"],
+         ["07", "08", "p225", "german"]),
+        (["yes/0a7c2a8d_nohash_0.wav", "no/0a7c2a8d_nohash_1.wav", "no/ffffffff_nohash_0.wav"],
+         ["0a7c2a8d", "0a7c2a8d", "ffffffff"]),
+        (["wav48/p225_001.wav", "wav48/p226_001.wav"], ["p225", "p226"]),
+    ],
+)  # fmt: skip
+def test_speakers_are_told_from_sets_sessions_and_words(tmp_path, files, speakers):
+    for i, name in enumerate(files):
+        speak(tmp_path / "corpus" / name, i)
+    corpus = scan_speech(str(tmp_path / "corpus"))
+    groups = [utterance.group.rpartition(":")[2].rpartition("/")[2] for utterance in corpus.utterances]
+    assert sorted(groups) == sorted(speakers)
+    left_out = [note for note in corpus.notes if "official test or development set" in note]
+    assert sum(int(note.split(": ")[1].split()[0]) for note in left_out) == len(files) - len(speakers)
+
+
+def test_a_set_is_left_out_only_next_to_a_training_set(tmp_path):
+    for folder in ("test", "anna"):
+        speak(tmp_path / "mine" / folder / "a.wav", len(folder))
+    assert len(scan_speech(str(tmp_path / "mine")).utterances) == 2
+
+
+def test_speakers_in_sister_folders_of_validation_are_excluded(tmp_path):
+    for i, name in enumerate(("train/anna", "train/ben", "train/cleo", "valid/anna", "valid/dora")):
+        for j in range(2):
+            speak(tmp_path / "mine" / name / f"{i}{j}.wav", 10 * i + j)
+    place = tmp_path / "mine"
+    sources = open_all(tmp_path, speech=[place / "train"], valid_speech=[place / "valid"])
+    assert [len(side.groups()) for side in sources.splits["speakers"]] == [2, 2]
+    assert sources.notes[0].startswith("excluded 2 recordings from training")
+
+
+def test_a_recording_of_freesound_is_on_one_side_of_the_split_in_any_folder(tmp_path):
+    for name in ("n/1-100032-A-0.wav", "m/1-100032-C-0.wav", "n/1-17367-A-10.wav"):
+        speak(tmp_path / name, hash(name) % 100)
+    groups = [utterance.group for place in "nm" for utterance in scan_noise(str(tmp_path / place)).utterances]
+    assert groups == ["freesound:100032", "freesound:17367", "freesound:100032"]
+
+
+def test_only_a_separate_channel_number_is_left_out_of_the_name_of_a_noise(tmp_path):
+    for name in ("beach1", "beach2", "church3", "bus.CH1", "bus.CH2", "bus_ch03", "ch01", "ch02"):
+        speak(tmp_path / f"{name}.wav", len(name))
+    groups = {utterance.group.rpartition(":")[2] for utterance in scan_noise(str(tmp_path)).utterances}
+    assert groups == {"beach1", "beach2", "church3", "bus", ""}
+
+
+def test_other_recordings_are_not_taken_for_noise_or_rooms(tmp_path):
+    for name in (
+        "musan/noise/a",
+        "musan/speech/b",
+        "birds/speech/c",
+        "x/noise_1",
+        "RIRS/simulated_rirs/d",
+        "RIRS/pointsource_noises/e",
+        "RIRS/real_rirs_isotropic_noises/RWCP_type1_rir_f",
+        "RIRS/real_rirs_isotropic_noises/RWCP_type2_noise_g",
+    ):
+        speak(tmp_path / f"{name}.wav", len(name))  # fmt: skip
+    with pytest.raises(CorpusError, match="musan: contains speech besides noise; give the noise folder in it"):
+        scan_noise(str(tmp_path / "musan"))
+    assert len(scan_noise(str(tmp_path / "birds")).utterances) == 1  # a talker may be a noise
+    with pytest.raises(CorpusError, match="contains simulated_rirs besides noise"):
+        scan_noise(str(tmp_path / "RIRS"))
+    with pytest.raises(CorpusError, match="contains pointsource_noises; give the folder of impulse responses in it"):
+        scan_rirs(str(tmp_path / "RIRS"))
+    corpus = scan_rirs(str(tmp_path / "RIRS" / "real_rirs_isotropic_noises"))
+    assert [utterance.path.stem for utterance in corpus.utterances] == ["RWCP_type1_rir_f"]
+    assert corpus.skipped[0].endswith("RWCP_type2_noise_g.wav: noise, as its name says")
+    with pytest.raises(CorpusError, match=r"contains noise, as noise_1\.wav says"):
+        scan_rirs(str(tmp_path / "x"))
+
+
+@pytest.mark.parametrize("place", ["wav48/p225/p225_001.wav", "train-clean/19/198/19-198-0001.flac"])
+def test_several_corpora_in_one_folder_are_refused(tmp_path, place):
+    speak(tmp_path / "all" / "inner" / place, 0)
+    speak(tmp_path / "all" / "mine" / "a.wav", 1)
+    with pytest.raises(CorpusError, match=r"all: contains inner \((VCTK 0.80|LibriSpeech)\) and more; give a --data"):
+        scan_speech(str(tmp_path / "all"))
+
+
+def test_common_voice_is_read_by_language_and_from_a_table_that_has_rows(tmp_path):
+    head = "client_id\tpath\tsentence\n"
+    for language in ("en", "de"):
+        for name in "ab":
+            speak(tmp_path / "cv" / language / "clips" / f"{name}.mp3", ord(name))
+        (tmp_path / "cv" / language / "train.tsv").write_text(head)
+        (tmp_path / "cv" / language / "validated.tsv").write_text(f"{head}x\ta.mp3\ty\n\tb.mp3\n")
+    with pytest.raises(CorpusError, match=r"cv: contains de \(Common Voice\) and more"):
+        scan_speech(str(tmp_path / "cv"))
+    corpus = scan_speech(str(tmp_path / "cv" / "en"))
+    assert [utterance.group for utterance in corpus.utterances] == ["common-voice:x", "common-voice:b.mp3"]
+    (tmp_path / "cv" / "en" / "validated.tsv").write_text(head)
+    with pytest.raises(CorpusError, match=r"validated.tsv: no rows"):
+        scan_speech(str(tmp_path / "cv" / "en"))
+
+
+def test_skipped_files_are_named_when_the_rest_cannot_be_split(tmp_path):
+    speak(tmp_path / "a.wav", 0)
+    (tmp_path / "m.csv").write_text("clean\na.wav\nb.wav\n")
+    with pytest.raises(CorpusError, match=r"cannot be split.*\(1 file skipped, first: .*m.csv, line 3: b.wav: no such"):
+        open_all(tmp_path, speech=[tmp_path / "m.csv"])

@@ -156,6 +156,7 @@ def test_parts_of_noise_and_of_pairs_are_used_alone(tmp_path, calls):
         ({"start": 0.5, "duration": 0}, "ends at 0.5 s, which is not after its start at 0.5 s"),
         ({"start": 1, "end": 0.5}, "ends at 0.5 s, which is not after its start at 1 s"),
         ({"start": 1, "duration": 1, "end": 3}, "start 1 and duration 1 contradict end 3"),
+        ({"offset": 0, "start": 3, "duration": 2}, "offset and start contradict each other; give one of them"),
         ({"offset": 2.5, "duration": 0.6}, "the file has 3 s, but the row selects 2.5-3.1 s"),
         ({"offset": 3}, "the file has 3 s, but the row selects 3- s"),
         ({"offset": 1e308, "duration": 1e308}, "offset 1e+308; it must be"),

@@ -1,12 +1,13 @@
 """Two gloo processes with half a batch each give the gradients of one with the whole."""
 
 import dataclasses
+from multiprocessing import forkserver
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from commands import WARM
+from commands import HEAVY, WARM
 from corpora import pairs as make_pairs
 from torch import distributed, multiprocessing
 
@@ -91,6 +92,7 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("processes")
     make_pairs(folder / "pairs")
     alone = gradients(Processes(), folder)
+    forkserver.connect_to_new_process = HEAVY.connect_to_new_process
     multiprocessing.start_processes(part, (folder,), nprocs=2, start_method=WARM.get_start_method())
     return alone, torch.load(folder / "0.pt"), torch.load(folder / "1.pt")
 

@@ -1,29 +1,19 @@
-"""Folders of audio files: their contents, pairs of files in two folders, and files that share a speaker or noise."""
+"""Folders of audio files: their contents, and pairs of files in two folders."""
 
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePath, PurePosixPath
 
 from segan_cli.audio.files import MEDIA, count_others
+from segan_cli.data.names import is_evaluation_set
 from segan_cli.errors import CorpusError
 from segan_cli.storage.remote import find_files, find_folders, is_remote
 from segan_cli.text import composed
 
 DNS_PAIR = re.compile(r"fileid_(\d+)$")
-SET = re.compile(  # in names of official sets
-    r"(?:^|[\W_])(train|test|dev|valid)(?:ing|ation|ate|elop|elopment|el|data|s|sets?)?(?=$|[^a-z])", re.IGNORECASE
-)
 AUDIO_FOLDERS = ("wav48", "wav48_silence_trimmed", "wavs", "clips")  # by which a corpus is recognised
-VCTK = re.compile(r"(p\d{3}|s5)_\d+(_mic[12])?$")
-DNS_READER = re.compile(r"reader_(\d+)")
-NOISE_CLIPS = (  # names that contain the identifier of the recording a clip was cut from
-    re.compile(r"\d-(\d+)-[A-Z](-\d+)?$"),  # ESC-10, ESC-50: fold, clip, take
-    re.compile(r"(\d+)-\d+-\d+-\d+$"),  # UrbanSound8K
-    re.compile(r".*Freesound_validated_(\d+)_\d+$"),  # DNS
-)
-MICROPHONE = re.compile(r"[-_ ]?(ch|mic)_?\d{1,2}$", re.IGNORECASE)  # channel of a multi-microphone recording (DEMAND)
 
 
 def corpus_root(path: str) -> Path:
@@ -36,12 +26,6 @@ def corpus_root(path: str) -> Path:
             break
         root = inner[0]
     return root
-
-
-def is_evaluation_set(name: str) -> bool:
-    """Whether a path names a test or development set: the last matching part of the path decides."""
-    words: list[str] = SET.findall(name)
-    return bool(words) and words[-1].lower() != "train"
 
 
 def no_folder(path: Path, expected: str) -> str:
@@ -149,35 +133,15 @@ def match_names(clean: Path, noisy: Path) -> tuple[list[tuple[Path, Path]], list
             problems.append(f"{first}: several files have this name; keep one on each side")
         else:
             problems.append(f"{first}: no {'noisy' if clean_files else 'clean'} file has this name")
+    if not pairs and (inner := (innermost(clean), innermost(noisy))) != (clean, noisy):
+        return match_names(*inner)  # an archive may contain its folder in a folder of the same name
     return pairs, problems
 
 
-def group_speakers(root: Path, paths: Sequence[Path], scope: Path | None = None) -> tuple[list[str], bool]:
-    """The speaker of each file, and whether the paths identify speakers.
-
-    Speakers are identified by VCTK or DNS file names, by the topmost level with several folders, or by a common prefix
-    of file names (`anna_01`, `anna_02`, `ben-01`). Otherwise each file counts as a speaker of its own. Equal names in
-    different scopes (default: `root`) are different speakers.
-    """
-    prefix = str((scope or root).resolve())
-    names = [Path(composed(str(path.relative_to(root)))) for path in paths]
-    for pattern, corpus in ((VCTK, "vctk"), (DNS_READER, "dns")):
-        matches = [pattern.search(name.stem) for name in names]
-        if all(matches):
-            return [f"{corpus}:{match[1]}" for match in matches if match], True
-    for depth in range(1, max(len(name.parts) for name in names)):
-        folders = ["/".join(name.parent.parts[:depth]) for name in names]
-        if len(set(folders)) > 1:
-            return [f"{prefix}:{folder}" for folder in folders], True
-    first_words = [re.split(r"[-_ ]", name.stem)[0] for name in names]
-    if 2 <= len(set(first_words)) <= len(first_words) / 2:
-        return [f"{prefix}:{word}" for word in first_words], True
-    return [f"{prefix}:{name}" for name in names], len(names) == 1
-
-
-def group_noise(path: Path) -> str:
-    """The recording that a noise file belongs to: its folder and the part of its name that all clips share."""
-    for pattern in NOISE_CLIPS:
-        if match := pattern.match(path.stem):
-            return f"{path.parent.resolve()}:{match[1]}"
-    return f"{path.parent.resolve()}:{composed(MICROPHONE.sub('', path.stem))}"
+def innermost(folder: Path) -> Path:
+    """The folder, or the only folder in it, and so on, if it has no audio files itself."""
+    while not is_remote(folder) and len(inner := folders_in(folder)) == 1:
+        if any(map(is_audio, folder.iterdir())):
+            break
+        folder = inner[0]
+    return folder

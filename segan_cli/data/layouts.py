@@ -11,27 +11,25 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segan_cli.data.folders import (
-    VCTK,
-    audio_below,
-    corpus_root,
-    find_pair_folders,
+from segan_cli.data.folders import audio_below, corpus_root, find_pair_folders, match_names, other_files
+from segan_cli.data.names import (
+    CLEAN,
+    NOISE_WORDS,
+    NOISY,
     group_noise,
     group_speakers,
     is_evaluation_set,
-    match_names,
-    other_files,
+    is_noise_folder,
+    is_room_folder,
+    is_training_set,
+    split_words,
 )
 from segan_cli.data.spans import Span
 from segan_cli.errors import CorpusError
 from segan_cli.text import counted
 
+SECOND_MICROPHONE = re.compile(r"(p\d{3}|s5)_\d+_mic2$")  # of VCTK
 LJSPEECH = re.compile(r"LJ\d{3}-\d+$")
-WITHOUT = r"(?!.*(reduc|remov|cancel|free|gate|suppress|clean|less|low))"  # words after which there is little noise
-NOT_SPEECH = re.compile(  # names of folders
-    rf"noises?([-_]{WITHOUT}.*)?|rirs?|(room_)?impulse_responses?", re.IGNORECASE
-)
-NOISY = re.compile(rf"((train|test|dev|valid|speech)\w*[-_])?noisy([-_]{WITHOUT}.*)?", re.IGNORECASE)
 LIBRI = re.compile(r"(\d+)[-_](\d+)[-_]\d+([-_]\d+)?$")  # speaker, chapter
 MIN_MATCHING = 0.9  # fraction of files that must follow the naming scheme of a corpus
 
@@ -82,27 +80,82 @@ def scan_speech(path: str) -> Corpus:
         if corpus is not None:
             return corpus
     files = audio_below(root)
-    inner = [folder.relative_to(root) for folder in {file.parent for file in files}]
-    folders = sorted({folder for path in inner for folder in (path, *path.parents) if folder.name})
-    if other := next((folder for folder in folders if NOT_SPEECH.fullmatch(folder.name)), None):
-        raise CorpusError(f"{path}: contains {other} besides speech; give the speech folder, and use --noise")
-    if noisy := next((folder for folder in folders if NOISY.fullmatch(folder.name)), None):
-        raise CorpusError(f"{path}: contains {noisy}; give its clean folder, or the folder that has both side by side")
-    second = {
-        file for file in files if file.stem.endswith("_mic2") and VCTK.match(file.stem)
-    }  # files of the second microphone of VCTK
-    used = files if root.name.endswith("_mic2") else [file for file in files if file not in second] or files
+    refuse_corpora(path, root, files)
+    for folder in folders_between(root, files):
+        if is_noise_folder(folder.name) or is_room_folder(folder.name):
+            option = "--rir" if is_room_folder(folder.name) else "--noise"
+            raise CorpusError(f"{path}: contains {folder} besides speech; give the speech folder, and use {option}")
+        if NOISY.fullmatch(folder.name):
+            raise CorpusError(
+                f"{path}: contains {folder}; give its clean folder, or the folder that has both side by side"
+            )
+    trained, evaluation = split_off_evaluation(root, files)
+    second = {file for file in trained if SECOND_MICROPHONE.match(file.stem)}
+    used = trained if root.name.endswith("_mic2") else [file for file in trained if file not in second] or trained
     groups, known = group_speakers(root, used)
     utterances = (Utterance(file, group) for file, group in zip(used, groups, strict=True))
-    notes = (*note_microphones(root, files, used), *other_files(root))
+    notes = (*evaluation, *note_microphones(root, trained, used), *other_files(root))
     return Corpus(path, "folder of speech", tuple(utterances), (), known, notes)
 
 
 def scan_noise(path: str) -> Corpus:
-    """Scan noise or room impulse responses; clips of one recording share a group. Raises CorpusError if none."""
+    """Scan noise; clips of one recording share a group. Raises CorpusError if there is none, or speech or rooms too."""
     root = corpus_root(path)
-    utterances = (Utterance(file, group_noise(file)) for file in audio_below(root))
+    files = audio_below(root)
+    folders = folders_between(root, files)
+    has_noise = any(is_noise_folder(folder.name) for folder in folders)
+    for folder in folders:
+        if is_room_folder(folder.name) or (has_noise and CLEAN.fullmatch(folder.name)):
+            raise CorpusError(f"{path}: contains {folder} besides noise; give the noise folder in it")
+    utterances = (Utterance(file, group_noise(file)) for file in files)
     return Corpus(path, "folder of recordings", tuple(utterances), notes=other_files(root))
+
+
+def scan_rirs(path: str) -> Corpus:
+    """Scan room impulse responses; raises CorpusError if there are none, or other recordings too."""
+    root = corpus_root(path)
+    files = audio_below(root)
+    for folder in folders_between(root, files):
+        if is_noise_folder(folder.name) or CLEAN.fullmatch(folder.name):
+            raise CorpusError(f"{path}: contains {folder}; give the folder of impulse responses in it")
+    noises = [file for file in files if NOISE_WORDS & {*split_words(file.stem)}]
+    if len(noises) == len(files):
+        raise CorpusError(f"{path}: contains noise, as {files[0].name} says; give a folder of impulse responses")
+    utterances = (Utterance(file, group_noise(file)) for file in files if file not in noises)
+    skipped = (f"{file}: noise, as its name says" for file in noises)
+    return Corpus(path, "folder of recordings", tuple(utterances), tuple(skipped), notes=other_files(root))
+
+
+def refuse_corpora(path: str, root: Path, files: Iterable[Path]) -> None:
+    """Raise CorpusError if a folder in `root` is a known corpus of its own."""
+    first = {file.relative_to(root).parts[0]: file for file in files}
+    for name, file in sorted(first.items()):
+        layouts = (_vctk, _ljspeech, _common_voice, *((_libri,) if LIBRI.match(file.stem) else ()))
+        if root / name != file and (found := next(filter(None, (one(path, root / name) for one in layouts)), None)):
+            raise CorpusError(f"{path}: contains {name} ({found.layout}) and more; give a --data for each corpus")
+
+
+def folders_between(root: Path, files: Iterable[Path]) -> list[Path]:
+    """The folders that contain the files, relative to the root, without the root; sorted."""
+    inner = [folder.relative_to(root) for folder in {file.parent for file in files}]
+    return sorted({folder for path in inner for folder in (path, *path.parents) if folder.name})
+
+
+def split_off_evaluation(root: Path, files: list[Path]) -> tuple[list[Path], list[str]]:
+    """The files without those of official test and development sets next to a training set, and a line on each set."""
+    sets = {file: file.parent.relative_to(root).as_posix() for file in files}
+    if not any(map(is_training_set, sets.values())):
+        return files, []
+    left_out = Counter(name for name in sets.values() if is_evaluation_set(name))
+    return [file for file in files if sets[file] not in left_out], note_sets(left_out)
+
+
+def note_sets(left_out: Counter[str]) -> list[str]:
+    """A line on each official set of which files are left out."""
+    return [
+        f"{name}: {counted(n, 'file')} of an official test or development set, not used for training"
+        for name, n in sorted(left_out.items())
+    ]
 
 
 def note_microphones(root: Path, files: Sequence[Path], used: Sequence[Path]) -> tuple[str, ...]:
@@ -138,7 +191,7 @@ def _pairs(path: str, root: Path) -> Corpus | None:
             ]
             all_known = all_known and known
     if not utterances:
-        raise CorpusError(f"{path}: no noisy file has a clean one of the same name; first problem: {skipped[0]}")
+        raise CorpusError(f"{path}: no noisy file has a clean file with the same name; first problem: {skipped[0]}")
     layout = "VoiceBank-DEMAND" if any("set" in name and "_wav" in name for name in sets) else "noisy/clean pairs"
     return Corpus(path, layout, tuple(utterances), tuple(skipped), all_known, tuple(notes))
 
@@ -150,8 +203,10 @@ def _vctk(path: str, root: Path) -> Corpus | None:
         if folder.is_dir():
             files = audio_below(folder)
             used = [file for file in files if not file.stem.endswith("_mic2")] or files
-            utterances = (Utterance(file, f"vctk:{file.relative_to(folder).parts[0]}") for file in used)
-            return Corpus(path, layout, tuple(utterances), notes=note_microphones(folder, files, used))
+            groups, known = group_speakers(folder, used)
+            utterances = (Utterance(file, group) for file, group in zip(used, groups, strict=True))
+            notes = note_microphones(folder, files, used)
+            return Corpus(path, layout, tuple(utterances), speakers_known=known, notes=notes)
     return None
 
 
@@ -164,11 +219,7 @@ def _libri(path: str, root: Path) -> Corpus | None:
     subsets = {file: "/".join(file.relative_to(root).parts[:-3]) for file, _ in matches}
     used_subsets = _training_sets(sorted(set(subsets.values())))
     used = [(file, match) for file, match in matches if subsets[file] in used_subsets]
-    notes = [
-        f"{subset}: {counted(n, 'file')} of an official test or development set, not used for training"
-        for subset, n in sorted(Counter(subsets.values()).items())
-        if subset not in used_subsets
-    ]
+    notes = note_sets(Counter(subset for subset in subsets.values() if subset not in used_subsets))
     utterances = (Utterance(file, f"librivox:{match[1]}") for file, match in sorted(used, key=lambda item: item[0]))
     layout = "LibriTTS" if any(match[3] for _, match in used) else "LibriSpeech"
     return Corpus(path, layout, tuple(utterances), tuple(_unexpected_names(files, subsets)), notes=tuple(notes))
@@ -196,26 +247,32 @@ def _common_voice(path: str, root: Path) -> Corpus | None:
     tables = [table for name in ("train", "validated") if (table := root / f"{name}.tsv").is_file()]
     if not tables or not (root / "clips").is_dir():
         return None
-    table = tables[0]
-    try:
-        with table.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise CorpusError(f"{table}: invalid TSV ({error})") from error
-    if not rows or not {"client_id", "path"} <= set(rows[0]):
-        raise CorpusError(f"{table}: no columns client_id and path; not a table of Common Voice")
+    rows: list[dict[str, str]] = []
+    for table in tables:  # that of the training set may be empty
+        try:
+            with table.open(encoding="utf-8-sig", newline="") as file:
+                reader = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE, restval="")
+                rows, columns = list(reader), reader.fieldnames or ()
+        except (UnicodeDecodeError, csv.Error) as error:
+            raise CorpusError(f"{table}: invalid TSV ({error})") from error
+        if not {"client_id", "path"} <= set(columns):
+            raise CorpusError(f"{table}: no columns client_id and path; not a table of Common Voice")
+        if rows:
+            break
+    else:
+        raise CorpusError(f"{table}: no rows")
     clips = {clip.name: clip for clip in audio_below(root / "clips")}
     speakers: dict[str, str] = {}  # by the name of the clip
     skipped = []
     for row in rows:
-        name = row["path"] or ""
+        name = row["path"]
         name = name if name.endswith(".mp3") or name in clips else f"{name}.mp3"
         if name in speakers:
             skipped.append(f"{root / 'clips' / name}: listed more than once in {table.name}")
         elif name in clips:
-            speakers[name] = row["client_id"]
+            speakers[name] = row["client_id"] or name
         else:
-            skipped.append(f"{root / 'clips' / (row['path'] or '')}: listed in {table.name}, but missing")
+            skipped.append(f"{root / 'clips' / row['path']}: listed in {table.name}, but missing")
     if not speakers:
         raise CorpusError(f"{table}: none of its files is in {root / 'clips'}")
     utterances = (Utterance(clips[name], f"common-voice:{speaker}") for name, speaker in speakers.items())

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from segan_cli.data.folders import is_folder
 from segan_cli.data.layouts import Corpus, Utterance
+from segan_cli.data.names import scope_of
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import is_selection, refuse_other_selections, span_of
 from segan_cli.errors import CorpusError
@@ -23,7 +24,7 @@ from segan_cli.text import composed, read_json
 CSV_SUFFIXES, JSON_SUFFIXES = (".csv", ".csv.gz"), (".jsonl", ".jsonl.gz", ".json")
 PATH_COLUMNS = ("clean", "path", "audio_filepath", "file")  # of clean speech or noise, most preferred first
 OTHER_COLUMNS = ("noisy", "speaker", "recording", "split")
-SPLITS = {"training": ("train", "training", ""), "validation": ("valid", "validation", "dev")}
+SPLITS = {"training": ("train", "training", ""), "validation": ("valid", "validation", "val", "dev")}
 MAX_LISTED = 12  # columns to list in a message
 LOCAL_ONLY = "segan train reads local files only; copy the corpus to a local disk"
 SCALARS = (str, int, float)  # JSON values that become text; others count as empty
@@ -81,7 +82,7 @@ def utterance_of(manifest: Path, row: Row, column: str, place: str) -> Utterance
     if any(is_remote(file) for file in (clean, noisy) if file):
         raise CorpusError(f"{place}: {LOCAL_ONLY}")
     group = composed(row.get("speaker") or row.get("recording") or row[column])
-    return Utterance(clean, f"{manifest.parent.resolve()}:{group}", noisy, span_of(row, place))
+    return Utterance(clean, f"{scope_of(manifest.parent)}:{group}", noisy, span_of(row, place))
 
 
 def columns_of(rows: list[tuple[int, Row]]) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from segan_cli.arrays import Array
 from segan_cli.audio.meter import active_level
 from segan_cli.data.cache import Cache, CacheEntry, Content, Progress, decode, hash_file, to_float
-from segan_cli.data.layouts import Corpus, Utterance, scan_noise, scan_speech
+from segan_cli.data.layouts import Corpus, Utterance, scan_noise, scan_rirs, scan_speech
 from segan_cli.data.manifest import LOCAL_ONLY, is_manifest, read_manifest
 from segan_cli.data.spans import Span
 from segan_cli.errors import ConfigError, CorpusError
@@ -178,6 +178,9 @@ class RecordingPool:
     rirs: Recordings
 
 
+SCANS = {"speech": scan_speech, "noise": scan_noise, "rirs": scan_rirs}
+
+
 class CorpusLoader:
     """Loads corpora into pools, without duplicates, and keeps a summary of each."""
 
@@ -202,7 +205,7 @@ class CorpusLoader:
             if is_manifest(Path(path)):
                 corpus = read_manifest(path, split, needs_speaker=kind == "speech")
             else:
-                corpus = scan_speech(path) if kind == "speech" else scan_noise(path)
+                corpus = SCANS[kind](path)
             recordings += self._decode(corpus, kind, weight, used)
         return Recordings(tuple(recordings))
 

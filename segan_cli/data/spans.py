@@ -58,17 +58,19 @@ def span_of(row: Mapping[str, str], place: str) -> Span | None:
 
 
 def read_time(row: Mapping[str, str], names: Sequence[str], place: str) -> float | None:
-    """The time in the first of the columns that has a value; raises CorpusError if it is not a number from 0 on."""
-    name = next((name for name in names if row.get(name)), None)
-    if name is None:
-        return None
-    try:
-        time_s = float(row[name])
-    except ValueError:
-        time_s = math.nan
-    if not 0 <= time_s <= MAX_TIME_S:
-        raise CorpusError(f"{place}: {name} {row[name]}; it must be a number of seconds from 0 on")
-    return time_s
+    """The time in those of the columns that have a value; raises CorpusError if it is not one number from 0 on."""
+    times_s = {}
+    for name in names:
+        if text := row.get(name):
+            try:
+                times_s[name] = float(text)
+            except ValueError:
+                times_s[name] = math.nan
+            if not 0 <= times_s[name] <= MAX_TIME_S:
+                raise CorpusError(f"{place}: {name} {text}; it must be a number of seconds from 0 on")
+    if len({*times_s.values()}) > 1:
+        raise CorpusError(f"{place}: {' and '.join(times_s)} contradict each other; give one of them")
+    return next(iter(times_s.values()), None)
 
 
 def is_selection(name: str) -> bool:

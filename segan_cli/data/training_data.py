@@ -18,6 +18,8 @@ from segan_cli.text import counted, read_json
 VALIDATION_SHARE = 0.05  # target fraction of the samples
 LARGE_SHARE = 5 * VALIDATION_SHARE  # fraction of the speech in validation that deserves a note
 
+KINDS = {"speakers": "speakers", "noise": "noise recordings", "rirs": "room impulse responses"}  # in messages
+
 Groups = frozenset[str]
 Split = dict[str, Groups]  # "speakers", "noise", "rirs" → groups in validation
 
@@ -55,7 +57,12 @@ def load_training_data(
     noise = merge_groups(pool.noise, named.noise, previous.get("noise"))
     rirs = merge_groups(pool.rirs, named.rirs, previous.get("rirs"))
     pool, named = (RecordingPool(*side) for side in zip(speech, noise, rirs, strict=True))
-    training, validation, notes = split_pool(pool, named, seed, previous)
+    try:
+        training, validation, notes = split_pool(pool, named, seed, previous)
+    except CorpusError as error:
+        skipped = [line for summary in loader.summaries for line in summary.skipped]
+        more = f" ({counted(len(skipped), 'file')} skipped, first: {skipped[0]})" if skipped else ""
+        raise CorpusError(f"{error}{more}") from error
     if only_pairs and named.speech.only_pairs:
         notes.append("all speech is in noisy/clean pairs: nothing is mixed, so --snr has no effect")
     splits = {
@@ -70,7 +77,7 @@ def load_training_data(
     }
     for kind, groups in missing.items():
         if groups:
-            notes.append(f"{len(groups)} of the {kind} that validated before are gone, such as {min(groups)}")
+            notes.append(f"{len(groups)} of the {KINDS[kind]} that validated before are gone, such as {min(groups)}")
     return TrainingData(
         ExampleSource(training.speech, training.noise, training.rirs, mixing, cache.rate_hz),
         ExampleSource(validation.speech, validation.noise, validation.rirs, mixing, cache.rate_hz),
@@ -131,13 +138,15 @@ def hold_out_speakers(
             for recording, group in zip(speech.all, groups, strict=True)
         ))  # fmt: skip
         notes.append(
-            "there is only one speaker, so validation holds out recordings: the scores are for a voice from training"
+            "there is only one speaker, or all share a file, so validation holds out recordings: the scores are for"
+            " voices from training"
         )
     training, validation = hold_out(speech, "speakers", seed, previous)
     share = validation.n_samples() / speech.n_samples()
     if share > LARGE_SHARE:
         notes.append(
-            f"validation uses {share:.0%} of the speech, the smallest speaker or file; --valid-data gives other speech"
+            f"validation uses {share:.0%} of the speech, because the smallest speaker or file is that large; use"
+            " --valid-data to choose other speech"
         )
     return training, validation
 
@@ -147,7 +156,8 @@ def hold_out(recordings: Recordings, kind: str, seed: int, previous: Groups | No
     groups = draw_groups(recordings, seed) if previous is None else previous & recordings.groups()
     if previous and not groups:
         raise CorpusError(
-            f"the data no longer contains any of the {kind} that this run validates on; restore their folders and names"
+            f"the data no longer contains any of the {KINDS[kind]} that this run validates on; restore the folders and"
+            " names"
         )
     validation = recordings.where(lambda recording: recording.group in groups)
     return exclude(recordings, validation), validation

@@ -12,13 +12,13 @@ import numpy as np
 from segan_cli.data.folders import (
     audio_below,
     find_pair_folders,
-    group_speakers,
     is_folder,
     match_names,
     no_folder,
     relative_name,
 )
 from segan_cli.data.manifest import Row, columns_of, file_in, is_manifest, join_columns, read_rows
+from segan_cli.data.names import group_speakers, scope_of
 from segan_cli.data.spans import COLUMNS as SPAN_COLUMNS
 from segan_cli.data.spans import span_of
 from segan_cli.errors import CorpusError
@@ -158,7 +158,7 @@ def label_speakers(root: Path, paths: Sequence[Path]) -> list[dict[str, str]]:
     speakers, known = group_speakers(root, paths)
     if not known or len(paths) < 2:
         return [{} for _ in paths]
-    folder = f"{root.resolve()}:"  # before the speaker, or else the name of a corpus
+    folder = f"{scope_of(root)}:"  # before the speaker, or else the name of a corpus
     names = (name.removeprefix(folder) if name.startswith(folder) else name.partition(":")[2] for name in speakers)
     return [{"speaker": name} for name in names]
 
