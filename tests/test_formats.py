@@ -6,8 +6,10 @@ from itertools import cycle
 import numpy as np
 import pytest
 import soundfile
-from conftest import Identity, voice
+from commands import segan
+from conftest import Identity, hiss, voice
 
+from segan_cli.audio.wav import Encoding
 from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.networks.checkpoint import Model
@@ -77,3 +79,20 @@ def delay(late, early):
     correlation = np.fft.irfft(np.fft.rfft(late, n) * np.conj(np.fft.rfft(early, n)), n)
     lag = int(np.argmax(correlation))
     return lag - n if lag > n // 2 else lag
+
+
+@pytest.mark.parametrize("name", ["a.wav 8", "a.wav 16", "a.aiff 24", "a.flac 16", "pipe 16"])
+def test_samples_are_rounded_to_the_nearest_of_an_encoding_with_integers(tmp_path, name):
+    name, bits = name.split()
+    sound = hiss(0.5, level=0.2)
+    if name == "pipe":
+        encoding = Encoding(16_000, 1, f"PCM_{bits}")
+        written = encoding.decode(encoding.encode(sound[None]))[0].astype(np.float64)
+    else:
+        soundfile.write(tmp_path / "in.wav", sound, 16_000, "FLOAT")
+        words = (tmp_path / "in.wav", "-o", tmp_path / name, "--strength", 0, "--subtype", f"pcm{bits}")
+        assert segan("enhance", *words).returncode == 0
+        written, _ = soundfile.read(tmp_path / name, dtype="float64")
+    error = (written - sound) * 2 ** (int(bits) - 1)
+    assert np.abs(error).max() <= 0.5
+    assert abs(error.mean()) < 0.02

@@ -28,7 +28,7 @@ from segan_cli.audio.libsndfile.reader import open_audio, read_blocks
 from segan_cli.audio.libsndfile.writer import error_message, open_for_writing
 from segan_cli.audio.sources import Source
 from segan_cli.audio.tags import copy_tags, copy_video_tags, remove_gains
-from segan_cli.audio.wav import SUBTYPES, Encoding, wav_header
+from segan_cli.audio.wav import SUBTYPES, Encoding, rounded, wav_header
 from segan_cli.errors import AudioError, OutputError
 from segan_cli.storage.atomic import atomically
 
@@ -97,7 +97,7 @@ def _open_with_libsndfile(
             def write(samples: Array) -> None:
                 nonlocal n_written
                 try:
-                    file.write(reordered(samples, order).T)
+                    file.write(rounded(reordered(samples, order), encoding).T)
                 except soundfile.LibsndfileError as error:  # before closing the file loses its message
                     raise OutputError(f"{path}: cannot be written ({error_message(file, error)})") from error
                 n_written += samples.shape[1]

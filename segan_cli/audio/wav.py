@@ -25,6 +25,7 @@ SUBTYPES = {  # format tag and bits → libsndfile's subtype
     (PCM, 8): "PCM_U8", (PCM, 16): "PCM_16", (PCM, 24): "PCM_24", (PCM, 32): "PCM_32",
     (FLOAT, 32): "FLOAT", (FLOAT, 64): "DOUBLE", (ALAW, 8): "ALAW", (ULAW, 8): "ULAW",
 }  # fmt: skip
+BITS = {"PCM_S8": 8, "PCM_U8": 8, "PCM_16": 16, "PCM_24": 24}  # of integers that libsndfile truncates
 BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4, "FLOAT": 4, "DOUBLE": 8, "ALAW": 1, "ULAW": 1}
 
 
@@ -54,8 +55,16 @@ class Encoding:
     def encode(self, samples: Array) -> bytes:
         """Encode samples [channels, n]; integer encodings clip at full scale."""
         content = io.BytesIO()
-        soundfile.write(content, samples.T, self.rate_hz, self.subtype, "LITTLE", "RAW")
+        soundfile.write(content, rounded(samples, self.subtype).T, self.rate_hz, self.subtype, "LITTLE", "RAW")
         return content.getvalue()
+
+
+def rounded(samples: Array, subtype: str) -> Array:
+    """Round samples to the values of an encoding with integers, which libsndfile would truncate."""
+    if subtype not in BITS:
+        return samples
+    scale = np.float32(2 ** (BITS[subtype] - 1))
+    return np.asarray(np.rint(samples * scale) / scale, np.float32)
 
 
 def read_wav_header(stream: IO[bytes], name: str) -> tuple[Encoding, int | None]:
