@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from conftest import SAMPLES, Identity, hiss, voice
+from conftest import SAMPLES, Identity, decibels, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,6 +14,7 @@ from segan_cli.audio.filters import HoldingResampler
 from segan_cli.backends.pretrained import find_model
 from segan_cli.config.presets import PRESETS
 from segan_cli.enhancement.enhancer import Enhancer
+from segan_cli.enhancement.segment_engine import level_gain, remove_rumble, robust_level_gain
 from segan_cli.errors import AudioError, ConfigError
 from segan_cli.networks.checkpoint import Model, load_model
 
@@ -320,3 +321,61 @@ def test_a_constant_is_resampled_to_a_constant(from_hz, to_hz, length):
     assert abs(resampled.shape[1] - length * to_hz / from_hz) <= 1
     np.testing.assert_allclose(resampled, 0.25, atol=1e-4)
     assert HoldingResampler(from_hz, to_hz, 2).push(signal[:, :0], last=True).shape == (2, 0)
+
+
+def real_voice():
+    """Clean speech, 8 s of sentences."""
+    files = sorted((SAMPLES / "clean").iterdir())
+    return np.concatenate([soundfile.read(file, dtype="float32")[0] for file in files])[: 8 * 16_000]
+
+
+def heard(enhanced, clean):
+    """Level change of a voice and the signal-to-error ratio, in dB, away from the ends."""
+    y, x = enhanced[8_000:-8_000], clean[8_000:-8_000]
+    gain = y @ x / (x @ x)
+    return 20 * np.log10(gain), -decibels(y - gain * x, gain * x)
+
+
+@pytest.mark.parametrize(("model", "least"), [("segan-spectral", 20), ("segan-gated", 20), ("segan-live", -6)])
+def test_loud_sound_below_voices_does_not_suppress_a_voice(model, least):
+    clean = 0.1 * real_voice()
+    noisy = clean + hiss(8.0, level=0.0003)
+    hum = 0.3 * np.sin(2 * np.pi * 60 * np.arange(len(clean)) / 16_000).astype(np.float32)
+    gain, ratio = heard(Enhancer(model)(noisy + hum, 16_000), clean)
+    assert gain == pytest.approx(0.0, abs=0.6)
+    assert ratio > least
+
+
+def test_only_sound_that_is_louder_below_voices_than_above_is_removed_there():
+    t = np.arange(16_384) / 16_000
+    low, high = np.sin(2 * np.pi * 40 * t), np.sin(2 * np.pi * 200 * t)
+    segments = np.stack((low + 0.9 * high, 0.9 * low + high, high, 0 * t))[:, None].astype(np.float32)
+    without = remove_rumble(segments, 16_000)[:, 0]
+    np.testing.assert_array_equal(without[1:], segments[1:, 0])
+    np.testing.assert_allclose(without[0, 1_000:-1_000], 0.9 * high[1_000:-1_000], atol=0.02)
+
+
+def test_a_click_does_not_lower_the_level_of_the_segment_around_it():
+    rng = np.random.default_rng(0)
+    sound = 0.005 * rng.standard_normal((1, 1, 16_384)).astype(np.float32)
+    click = sound.copy()
+    click[0, 0, 5_000] = 1.0
+    burst = sound.copy()
+    burst[0, 0, 4_000:8_000] *= 20
+    plain, robust = (gain(click, 0.05).item() for gain in (level_gain, robust_level_gain))
+    assert (plain, robust) == (pytest.approx(0.9), pytest.approx(10 / (93 / 64) ** 0.5, rel=0.05))
+    for segment in (sound, burst):
+        assert robust_level_gain(segment, 0.05) == level_gain(segment, 0.05)
+    alone = np.zeros_like(sound)
+    alone[0, 0, 5_000] = 0.01
+    assert robust_level_gain(alone, 0.05).item() == pytest.approx(10**1.5 * 0.05 / (0.01 / 128), rel=1e-3)
+
+
+def test_a_click_does_not_suppress_the_voice_around_it():
+    clean = 0.05 * real_voice()
+    noisy = clean + hiss(8.0, level=0.0002)
+    click = noisy.copy()
+    click[64_000:64_040] = 0.9
+    around = np.r_[54_000:63_500, 64_500:74_000]
+    before, after = (Enhancer()(sound, 16_000)[around] @ clean[around] for sound in (noisy, click))
+    assert 20 * np.log10(after / before) == pytest.approx(0.0, abs=0.3)

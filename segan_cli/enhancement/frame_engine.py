@@ -17,6 +17,8 @@ MAX_FRAMES = 64  # per call of the network
 COMPARED_FRAMES = 64  # 1 s, whose channels are compared …
 COMPARED_EVERY = 20  # … after so many frames, a third of a second, …
 COMPARED_HZ = 8_000  # … at least at this rate
+RUMBLE_HZ = 78  # highest frequency of sound below voices, which is removed from frames …
+RUMBLE_RATIO = 10.0  # … in which its power is larger than that of all other sound by this factor
 HIGHEST_HZ = 2_000  # of the model's band at its upper end, whose gain is that of sound above
 
 
@@ -36,6 +38,7 @@ class FrameEngine:
         window = np.sin(np.pi * np.arange(2 * self.hop) / (2 * self.hop)).astype(np.float32)
         self.frames, self.adder = FrameCutter((channels,), window), FrameAdder(channels, window)
         self.n_bins = model_frame // 2 + 1  # of the model
+        self.n_rumble = RUMBLE_HZ * model_frame // network.config.sample_rate_hz + 1
         self.n_highest = round(HIGHEST_HZ * model_frame / network.config.sample_rate_hz)
         self.scale = np.float32((model_frame / 2 / self.hop) ** 0.5)  # from spectra of frames to those of the model's
         linked = settings.channels == "linked" and channels > 1
@@ -101,11 +104,16 @@ class FrameEngine:
     def _mask(self, spectra: Spectra) -> NDArray[Any]:
         """Return the complex gains of all bins for spectra [C, n, F]; same shape."""
         low = spectra[:, :, : self.n_bins] * self.scale
+        powers = np.square(np.abs(low))
+        rumble, rest = powers[..., : self.n_rumble].sum(-1), powers[..., self.n_rumble :].sum(-1)
+        is_voice = (rumble <= RUMBLE_RATIO * rest)[..., None]
+        low[..., : self.n_rumble] *= is_voice  # it would dominate the level
         parts = np.stack((low.real, low.imag), 1)
         missing = self.n_bins - low.shape[2]
         mask, self.state = self.network.step(np.pad(parts, ((0, 0),) * 3 + ((0, missing),)), self.state)
         check_output(self.network.name, mask)
         gains = (mask[:, 0] + np.complex64(1j) * mask[:, 1])[:, :, : low.shape[2]]
+        gains[..., : self.n_rumble] *= is_voice
         above = np.broadcast_to(self._gains_above(mask), (*gains.shape[:2], spectra.shape[2] - low.shape[2]))
         return np.concatenate((gains, above), axis=2)
 

@@ -12,6 +12,13 @@ from segan_cli.enhancement.linked_channels import SourceComparison, apply_transf
 from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
 from segan_cli.enhancement.settings import Settings
 
+RUMBLE_HZ = 65, 85  # sound below the first is removed as rumble, above the second kept
+BLOCK_S = 0.005  # whose means have most of the energy of rumble, and a part of that of a low voice
+MIN_BLOCK_SHARE = 0.4  # of the energy in these means, below which there is little rumble
+LEVEL_FRAME = 256  # samples whose power is limited where it is an outlier
+OUTLIER = 30.0  # power over that of MOST frames, to which it is limited
+MOST = 90  # percent
+MAX_OUTLIER_DB = 30.0  # by which they change the level
 MIN_OFFSET = 0.1  # |mean| over standard deviation of a segment; lower ratios also occur without a DC offset
 
 
@@ -64,6 +71,7 @@ class SegmentEngine:
         """Start on segments [N, channels, T]."""
         if self.n_in >= self.config.hop:  # in shorter signals an offset cannot be told from sound
             noisy = remove_offset(noisy, self.config.pre_emphasis)
+            noisy = remove_rumble(noisy, self.config.sample_rate_hz)
         return self.enhance_segments(noisy)
 
 
@@ -74,6 +82,7 @@ class SegmentEnhancer:
         """`linked` channels with common sources get the transfer function of their mean; `seed` is for the latents."""
         self.network, self.linked = network, linked
         self.input_rms = network.config.generator.input_rms
+        self.level_gain = robust_level_gain if network.config.generator.tolerates_peaks else level_gain
         self.comparison = SourceComparison(network.config.sample_rate_hz, network.config.pre_emphasis)
         self.rng = np.random.default_rng(seed)
 
@@ -104,7 +113,7 @@ class SegmentEnhancer:
         if z is not None:
             z = np.repeat(z, channels, 0)
         mono = np.ascontiguousarray(noisy, np.float32).reshape(n * channels, 1, length)
-        gain = level_gain(mono, self.input_rms) if self.input_rms else np.float32(1.0)
+        gain = self.level_gain(mono, self.input_rms) if self.input_rms else np.float32(1.0)
         wait = self.network.start(mono * gain, z)
 
         def finish() -> Array:
@@ -120,6 +129,39 @@ def remove_offset(noisy: Array, pre_emphasis: float) -> Array:
     mean = noisy.mean(-1, keepdims=True)
     threshold = MIN_OFFSET * (1 - pre_emphasis) * noisy.std(-1, keepdims=True)
     return noisy - np.where(np.abs(mean) > threshold, mean, np.float32(0.0))
+
+
+def remove_rumble(noisy: Array, rate_hz: int) -> Array:
+    """Remove sound below voices, such as hum or wind, from segments [N, C, T] in which it is louder than the rest.
+
+    It would dominate their level, and models were not trained with that much.
+    """
+    length, block = noisy.shape[-1], round(BLOCK_S * rate_hz)
+    means = noisy[..., : length // block * block].reshape(*noisy.shape[:2], -1, block).mean(-1)
+    likely = np.square(means).mean(-1) > MIN_BLOCK_SHARE * np.square(noisy).mean(-1)  # [N, C]
+    if not likely.any():
+        return noisy
+    mirrored = np.concatenate((noisy[likely], noisy[likely][:, ::-1]), axis=-1)
+    spectra, hz = np.fft.rfft(mirrored), np.fft.rfftfreq(2 * length, 1 / rate_hz)
+    response = np.cos(np.pi / 2 * np.clip((hz - RUMBLE_HZ[0]) / (RUMBLE_HZ[1] - RUMBLE_HZ[0]), 0, 1)) ** 2
+    rumble = np.fft.irfft(spectra * response, 2 * length)[..., :length].astype(np.float32)
+    rest = noisy[likely] - rumble
+    is_louder = np.square(rumble).sum(-1, keepdims=True) > np.square(rest).sum(-1, keepdims=True)
+    without = noisy.copy()
+    without[likely] = np.where(is_louder, rest, noisy[likely])
+    return without
+
+
+def robust_level_gain(noisy: Array, rms: float) -> Array:
+    """Return the gain of `level_gain`, where a click or slam counts little, and its peak does not."""
+    n_frames = max(1, noisy.shape[-1] // LEVEL_FRAME)
+    frame = noisy.shape[-1] // n_frames
+    powers = np.square(noisy[..., : n_frames * frame]).reshape(len(noisy), 1, n_frames, frame).mean(-1)
+    limit = OUTLIER * np.percentile(powers, MOST, axis=-1, keepdims=True)
+    mean, limited = (side.mean(-1, keepdims=True) for side in (powers, np.minimum(powers, limit)))
+    limited = np.maximum(limited, mean * 10 ** (-MAX_OUTLIER_DB / 10))
+    robust = rms / np.maximum(np.sqrt(limited), LEAST_LEVEL)
+    return np.asarray(np.where(limited < mean, robust, level_gain(noisy, rms)), np.float32)
 
 
 def level_gain(noisy: Array, rms: float) -> Array:

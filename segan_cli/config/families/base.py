@@ -41,6 +41,7 @@ class GeneratorConfig(NetworkConfig):
     """Config of a generator. Its torch module is made from the config alone."""
 
     recipe: ClassVar[str]  # shipped recipe for models whose preset has none
+    tolerates_peaks: ClassVar[bool] = False  # beyond LARGEST_PEAK, which others were not trained with
     input_rms: float | None  # normalise the level of each segment to this, and restore it after
 
     def receptive_field(self) -> int | None:

@@ -35,6 +35,7 @@ class SpectralConfig(GeneratorConfig):
 
     module: ClassVar[str] = "segan_cli.networks.spectral:SpectralGenerator"
     recipe: ClassVar[str] = "segan-spectral"
+    tolerates_peaks: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         sizes = ("channels", "embed_dim", "hidden", "bands", "heads")
