@@ -180,9 +180,7 @@ def test_channels_with_different_sources_are_enhanced_on_their_own(model, enhanc
     enhanced = enhancer.enhance(sound, 16_000)
     alone = Enhancer(model, device="cpu", channels="independent").enhance(sound, 16_000)
     errors = [decibels((enhanced - alone)[:, i : i + 4_096], alone[:, i : i + 4_096]) for i in range(0, 60_000, 4_096)]
-    assert errors[0] > -15  # linked until the first comparison
-    assert errors[1] < -12  # the channels continue from the state of the mean
-    assert max(errors[2:12]) < -36
+    assert max(errors[:12]) < -36
     assert max(errors[12:]) < -24
     np.testing.assert_allclose(enhanced[0, 60_000:], 0.05 * enhanced[1, 60_000:], atol=1e-5)
 
@@ -198,6 +196,8 @@ def test_channels_that_cancel_are_not_lost(enhancer):
     sound = noisy()
     enhanced = enhancer.enhance(np.stack((sound, -sound)), 16_000)
     np.testing.assert_allclose(enhanced[0], enhancer.enhance(sound, 16_000), atol=1e-5)
+    first = 20 * 256  # samples, until the first comparison
+    np.testing.assert_allclose(enhanced[1, first:], -enhanced[0, first:], atol=1e-5)
 
 
 def test_the_gain_above_the_band_is_the_mean_size_of_the_highest_gains():

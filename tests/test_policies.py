@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 from commands import complaint, segan
-from conftest import decibels, hiss, voice
+from conftest import SAMPLES, decibels, hiss, voice
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import butter, lfilter, sosfiltfilt
@@ -22,7 +22,7 @@ from segan_cli.cli.outcomes import describe
 from segan_cli.config.families.convolutional import ConvolutionalConfig, ConvolutionalDiscriminatorConfig
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement import plot
-from segan_cli.enhancement.linked_channels import SourceComparison, downmix_mid, stft
+from segan_cli.enhancement.linked_channels import SourceComparison, mix_aligned, refine_lags, stft
 from segan_cli.enhancement.recording import Outcome
 from segan_cli.errors import AudioError, ConfigError, OutputError
 from segan_cli.networks.checkpoint import Model, save_model
@@ -67,11 +67,37 @@ def test_one_active_channel_among_many_is_enhanced_as_it_is_alone(enhancer, n):
     assert not np.delete(enhanced, n // 2, 0).any()
 
 
-def test_the_mid_channel_is_the_mean_or_the_loudest_channel_where_the_mean_cancels():
-    sound, other = np.random.default_rng(0).standard_normal((2, 1, 4_000)).astype(np.float32)
-    independent, opposite = np.concatenate((sound, other)), np.concatenate((sound, -1.1 * sound))
-    mid = downmix_mid(np.stack((independent, opposite)))
-    np.testing.assert_allclose(mid, np.stack(((sound + other) / 2, -1.1 * sound)), rtol=1e-6)
+def test_channels_are_aligned_before_their_mean():
+    rng = np.random.default_rng(0)
+    sound, other = rng.standard_normal((2, 16_384)).astype(np.float32)
+    channels = np.stack((sound, -0.5 * np.roll(sound, 7), 0.8 * np.roll(sound, -40), 0.1 * other))
+    comparison = SourceComparison(16_000).push(channels[None])
+    assert comparison.lags.tolist() == [[0, 7, -40, 0]]
+    assert comparison.signs.tolist() == [[1, -1, 1, 1]]
+    np.testing.assert_allclose(
+        mix_aligned(channels[None], comparison)[0, 0], (2.3 * sound + 0.1 * other) / 4, atol=1e-6
+    )
+
+
+def test_lags_are_refined_at_the_full_rate():
+    sound = np.random.default_rng(0).standard_normal(48_000).astype(np.float32)
+    channels = np.stack((0.9 * np.roll(sound, 52), sound, -0.8 * np.roll(sound, -11)))
+    assert refine_lags(channels, np.array([48, 0, -12]), 5).tolist() == [52, 0, -11]
+
+
+@pytest.mark.parametrize("model", ["segan-spectral", "segan-live"])
+@pytest.mark.parametrize("lag", [16, 48])
+def test_a_voice_that_reaches_two_microphones_at_different_times_is_enhanced_as_at_one(model, lag):
+    files = sorted((SAMPLES / "clean").iterdir())
+    clean = np.concatenate([soundfile.read(file, dtype="float32")[0] for file in files])[:64_000]
+    clean *= 0.05 / clean.std()
+    channels = np.stack((clean, np.roll(clean, lag)))
+    noisy = channels + np.stack([hiss(4.0, seed=i, level=0.02) for i in range(2)])
+    errors = {}
+    for policy in ("linked", "independent"):
+        enhanced = Enhancer(model, channels=policy).enhance(noisy, 16_000)
+        errors[policy] = decibels((enhanced - channels)[:, 16_000:-1_000], channels)
+    assert errors["linked"] < errors["independent"] + 0.5
 
 
 def test_spectra_of_linked_channels_are_of_64_ms_every_16_ms():
@@ -95,7 +121,7 @@ def test_a_voice_of_opposite_polarity_is_not_lost_in_noise(enhancer, snr_db, sam
     left, right = enhancer.enhance((np.stack((clean, -clean)) + noise).astype(np.float32), 16_000)
     alone = enhancer.enhance((clean + noise[0]).astype(np.float32), 16_000)
     for side in (left, -right):
-        assert -0.3 < 20 * np.log10(side @ clean / (alone @ clean)) < 1.5
+        assert 20 * np.log10(side @ clean / (alone @ clean)) > -1
 
 
 def test_the_noise_reduction_is_that_of_the_pauses(tmp_path):
@@ -186,7 +212,7 @@ def test_segments_are_linked_if_two_channels_are_correlated():
     a, b, c = rng.standard_normal((3, 16_384)).astype(np.float32)
 
     def separate(*channels, rate_hz=16_000, pre_emphasis=0.0):
-        return SourceComparison(rate_hz, pre_emphasis).push(np.stack(channels)[None]).item()
+        return SourceComparison(rate_hz, pre_emphasis).push(np.stack(channels)[None]).separate.item()
 
     assert separate(a, b)
     assert separate(a, 0.001 * b)
@@ -211,11 +237,11 @@ def test_the_decision_is_a_mean_weighted_by_energy():
     a, b = rng.standard_normal((2, 16_384)).astype(np.float32)
     same, different, quiet = np.stack((a, a)), np.stack((a, b)), 0.01 * np.stack((a, b))
     comparison = SourceComparison(16_000)
-    first = comparison.push(np.stack((same, quiet, quiet, different, different)))
-    then = comparison.push(np.stack([different] * 6))
+    first = comparison.push(np.stack((same, quiet, quiet, different, different))).separate
+    then = comparison.push(np.stack([different] * 6)).separate
     assert not first.any()
     assert then.all()
-    assert not comparison.push(np.stack((same, same)))[-1]
+    assert not comparison.push(np.stack((same, same))).separate[-1]
 
 
 def test_channels_stay_linked_or_separate_between_two_correlations():
@@ -225,7 +251,7 @@ def test_channels_stay_linked_or_separate_between_two_correlations():
     for before, separate in ((np.stack((a, a)), False), (np.stack((a, b)), True)):
         comparison = SourceComparison(16_000)
         comparison.push(before[None])
-        assert comparison.push(np.stack([between] * 20))[-1] == separate
+        assert comparison.push(np.stack([between] * 20)).separate[-1] == separate
 
 
 def test_the_latents_of_a_segment_do_not_depend_on_how_its_channels_are_enhanced(tmp_path):

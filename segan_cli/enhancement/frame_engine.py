@@ -10,7 +10,7 @@ from segan_cli.audio.filters import DcBlocker
 from segan_cli.backends.network import Network, check_output
 from segan_cli.config.model import ModelConfig
 from segan_cli.enhancement.frames import FrameAdder, FrameCutter, Spectra
-from segan_cli.enhancement.linked_channels import MIN_FRAME_POWER, SourceComparison, downmix_mid
+from segan_cli.enhancement.linked_channels import SourceComparison, refine_lags
 from segan_cli.enhancement.settings import Settings
 
 MAX_FRAMES = 64  # per call of the network
@@ -44,8 +44,9 @@ class FrameEngine:
         linked = settings.channels == "linked" and channels > 1
         self.reduction = max(1, rate_hz // COMPARED_HZ)
         self.comparison = SourceComparison(rate_hz // self.reduction) if linked else None
-        self.separate = not linked  # whether each channel has a mask and a state of its own
-        self.state = np.zeros((1 if linked else channels, network.config.generator.state_size()), np.float32)
+        self.separate = True  # whether each channel has a mask and a state of its own
+        self.rotation = np.zeros((channels, 1, self.hop + 1), np.complex64)  # which aligns linked channels
+        self.state = np.zeros((channels, network.config.generator.state_size()), np.float32)
         self.recent = np.zeros((channels, COMPARED_FRAMES * self.hop), np.float32)  # to be compared
         self.added: list[Array] = []  # samples since the latest comparison
         self.n_frames = 0  # so far
@@ -70,7 +71,7 @@ class FrameEngine:
         added = self.frames.signals[:, self.hop : (n + 1) * self.hop]
         frames = self.frames.pop(n)
         spectra = fourier(frames)
-        masked = spectra * self._mask(self._mixed(frames, spectra))
+        masked = spectra * self._mask(self._mixed(spectra))
         self.n_frames += n
         if self.comparison is not None:
             self.added.append(added)
@@ -78,11 +79,9 @@ class FrameEngine:
                 self._compare(self.comparison)
         return self.adder.push(np.fft.irfft(masked, 2 * self.hop, norm="ortho"))
 
-    def _mixed(self, frames: NDArray[Any], spectra: Spectra) -> Spectra:
-        """Return the spectra of frames that get a mask: of each channel, or of the mean of linked channels."""
-        if self.separate:
-            return spectra
-        return fourier(downmix_mid(frames.swapaxes(0, 1), MIN_FRAME_POWER)).swapaxes(0, 1)
+    def _mixed(self, spectra: Spectra) -> Spectra:
+        """Return the spectra of frames that get a mask: of each channel, or of the mean of aligned channels."""
+        return spectra if self.separate else np.asarray((spectra * self.rotation).mean(0, keepdims=True))
 
     def _compare(self, comparison: SourceComparison) -> None:
         """Decide whether the channels of the next frames are linked, by the latest second."""
@@ -90,16 +89,23 @@ class FrameEngine:
         self.recent = np.concatenate((self.recent, *self.added), axis=1)[:, -n:]
         self.added.clear()
         parts = self.recent[:, : n // self.reduction * self.reduction].reshape(self.channels, -1, self.reduction)
-        separate = comparison.push(parts.mean(2)[None]).item()
+        compared = comparison.push(parts.mean(2)[None])
+        separate = compared.separate.item()
+        if not separate:
+            lags = refine_lags(self.recent, self.reduction * compared.lags[0], self.reduction - 1)
+            angles = np.pi * np.outer(lags, np.arange(self.hop + 1)) / self.hop
+            self.rotation[:, 0] = compared.signs[0][:, None] * np.exp(1j * angles)
         if separate == self.separate:
             return
         self.separate = separate
         loudest = np.square(self.recent).sum(1).argmax()
         self.state = np.repeat(self.state, self.channels, 0) if separate else self.state[loudest : loudest + 1]
+        if self.n_frames <= COMPARED_FRAMES:
+            self.state[:] = 0.0  # the latest second is all there was
         recent = FrameCutter((self.channels,), self.frames.window)
         recent.push(self.recent)
         frames = recent.pop(COMPARED_FRAMES)[:, -self.n_frames :]
-        self._mask(self._mixed(frames, fourier(frames)))  # for the state after that second
+        self._mask(self._mixed(fourier(frames)))  # for the state after that second
 
     def _mask(self, spectra: Spectra) -> NDArray[Any]:
         """Return the complex gains of all bins for spectra [C, n, F]; same shape."""

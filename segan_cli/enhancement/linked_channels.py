@@ -1,9 +1,9 @@
-"""Linked channels: the mid channel is enhanced, and its transfer function applied to all channels.
+"""Linked channels: the mean of the aligned channels is enhanced, and its transfer function applied to all channels.
 
-Channels with different sources, such as a microphone for each speaker, have no common mid and are not linked.
+Channels with different sources, such as a microphone for each speaker, have no common sound and are not linked.
 """
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,15 +13,19 @@ from segan_cli.arrays import Array
 FRAME, HOP = 1_024, 256  # samples; 64 and 16 ms at 16 kHz
 WINDOW = np.sin(np.pi * np.arange(FRAME) / FRAME) ** 2
 MAX_GAIN = 2.0  # of a bin, as it is unreliable where the mean has little power
-SHORT = 512  # samples over which powers are compared, so that speech counts more than the noise in its pauses
-MIN_MID_POWER = 0.5  # power of the mean over that for uncorrelated channels; below, speech may cancel …
-MIN_FRAME_POWER = 0.1  # … in a single frame, in which the noise of uncorrelated channels may cancel by chance
-
 MAX_CORRELATION = 0.2  # of channels with different sources; that of two microphones is higher at an SNR above -6 dB
 HYSTERESIS = 0.1  # they are linked again above MAX_CORRELATION and this
 TINY = 1e-30
 MAX_LAG_S = 0.003  # between them; 1 m
 CORRELATION_DECAY = 0.8  # per segment, of the sound in the mean
+
+
+class Comparison(NamedTuple):
+    """How the channels of segments relate."""
+
+    separate: NDArray[np.bool_]  # [N], whether sound on several channels is hardly correlated
+    lags: NDArray[np.int64]  # [N, C], of each channel behind the loudest one, in samples
+    signs: Array  # [N, C], -1 for opposite polarity
 
 
 class SourceComparison:
@@ -32,11 +36,12 @@ class SourceComparison:
         self.energy = self.correlated = 0.0  # decaying sums
         self.separate = False
 
-    def push(self, channels: Array) -> NDArray[np.bool_]:
-        """Return which of the next segments [N, C, T] have sound on several channels, hardly correlated, [N].
+    def push(self, channels: Array) -> Comparison:
+        """Compare the channels of the next segments [N, C, T].
 
         The correlation is the highest of any channel with the loudest one, at any lag up to MAX_LAG_S, without
-        pre-emphasis and DC, in the mean over the segments so far, weighted by their energy.
+        pre-emphasis and DC. Those of the segments so far decide whether channels are separate, in their mean weighted
+        by energy. Channels that are hardly correlated in a segment have a lag of 0 in it.
         """
         length = channels.shape[2]
         angle = 2 * np.pi * np.arange(length // 2 + 1) / length
@@ -45,13 +50,18 @@ class SourceComparison:
         energy = np.square(np.abs(spectra)).sum(2) * 2 / length
         loudest = energy.argmax(1)[:, None]
         products = np.fft.irfft(spectra * np.take_along_axis(spectra, loudest[..., None], 1).conj(), length)
-        lagged = np.abs(np.concatenate((products[..., : self.max_lag + 1], products[..., -self.max_lag :]), axis=2))
+        lags = np.concatenate((np.arange(self.max_lag + 1), np.arange(-self.max_lag, 0)))
+        best = np.abs(products[..., lags]).argmax(2)[..., None]
+        highest = np.take_along_axis(products[..., lags], best, 2)[..., 0]
         largest = energy.max(1, keepdims=True)
-        correlation = lagged.max(2) / np.sqrt(np.maximum(energy * largest, TINY))
+        correlation = np.abs(highest) / np.sqrt(np.maximum(energy * largest, TINY))
+        aligned = correlation > MAX_CORRELATION
         np.put_along_axis(correlation, loudest, 0.0, 1)  # with itself
         several = (energy > 0).sum(1) > 1
         pairs = zip(correlation.max(1).tolist(), largest[:, 0].tolist(), strict=True)
-        return np.asarray(several & np.array([self._decide(*pair) for pair in pairs], bool))
+        separate = several & np.array([self._decide(*pair) for pair in pairs], bool)
+        signs = np.where(aligned & (highest < 0), np.float32(-1), np.float32(1))
+        return Comparison(separate, np.where(aligned, lags[best[..., 0]], 0), signs)
 
     def _decide(self, correlation: float, energy: float) -> bool:
         self.energy = CORRELATION_DECAY * self.energy + energy
@@ -61,21 +71,22 @@ class SourceComparison:
         return self.separate
 
 
-def downmix_mid(channels: Array, min_power: float = MIN_MID_POWER) -> Array:
-    """Return the mean [N, 1, T] of channels [N, C, T]; the loudest channel where they cancel."""
-    mid = channels.mean(1, keepdims=True)
-    loudest = np.take_along_axis(channels, np.square(channels).sum(2, keepdims=True).argmax(1, keepdims=True), 1)
-    uncorrelated = powers(channels).mean(1) / channels.shape[1]  # powers of the mean of uncorrelated channels
-    valid = (powers(mid)[:, 0] * uncorrelated).sum(1) >= min_power * np.square(uncorrelated).sum(1)
-    return np.where(valid[:, None, None], mid, loudest)
+def mix_aligned(channels: Array, comparison: Comparison) -> Array:
+    """Return the mean [N, 1, T] of channels [N, C, T] after their common sound is aligned."""
+    length = channels.shape[2]
+    shifted = (np.arange(length) + comparison.lags[..., None]) % length
+    aligned = np.take_along_axis(channels, shifted, 2) * comparison.signs[..., None]
+    return np.asarray(aligned.mean(1, keepdims=True), np.float32)
 
 
-def powers(signals: Array) -> Array:
-    """Return the powers [N, C, n] of short parts of signals [N, C, T]."""
-    length = min(SHORT, signals.shape[2])
-    n = signals.shape[2] // length
-    parts = signals[:, :, : n * length].reshape(*signals.shape[:2], n, length)
-    return np.asarray(np.square(parts).mean(3))
+def refine_lags(channels: Array, lags: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
+    """Return the lags [C] of channels [C, T], within `radius` of others, with the highest correlation."""
+    loudest = channels[np.square(channels).sum(1).argmax()]
+    refined = lags.copy()
+    for c, (channel, lag) in enumerate(zip(channels, lags.tolist(), strict=True)):
+        near = range(lag - radius, lag + radius + 1)
+        refined[c] = near[int(np.argmax([abs(np.roll(channel, -shift) @ loudest) for shift in near]))]
+    return refined
 
 
 def apply_transfer_function(channels: Array, mid: Array, enhanced: Array) -> Array:

@@ -8,7 +8,7 @@ from segan_cli.backends.high_band import load_high_band
 from segan_cli.backends.network import Network, check_output
 from segan_cli.config.families.base import LARGEST_PEAK, LEAST_LEVEL
 from segan_cli.enhancement.high_band import HighBand
-from segan_cli.enhancement.linked_channels import SourceComparison, apply_transfer_function, downmix_mid
+from segan_cli.enhancement.linked_channels import SourceComparison, apply_transfer_function, mix_aligned
 from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
 from segan_cli.enhancement.settings import Settings
 
@@ -91,9 +91,9 @@ class SegmentEnhancer:
         z = self.network.config.generator.draw_latent(self.rng, len(noisy), noisy.shape[2])
         if noisy.shape[1] == 1 or not self.linked:
             return self._start(noisy, z)
-        separate = self.comparison.push(noisy)
-        linked = ~separate
-        mid = downmix_mid(noisy[linked])
+        comparison = self.comparison.push(noisy)
+        separate, linked = comparison.separate, ~comparison.separate
+        mid = mix_aligned(noisy, comparison)[linked]
         wait_for_mid = self._start(mid, None if z is None else z[linked])
         wait = self._start(noisy[separate], None if z is None else z[separate])
 
