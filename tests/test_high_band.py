@@ -12,7 +12,16 @@ from scipy.signal import butter, sosfilt, sosfiltfilt
 from segan_cli import Enhancer
 from segan_cli.backends.high_band import load_high_band
 from segan_cli.backends.pretrained import find_high_band
-from segan_cli.enhancement.high_band import FLOOR_RISE, HIGH_EDGES_HZ, LOOK_AHEAD, MIN_GAIN, N_HIGH, N_LOW, HighBand
+from segan_cli.enhancement.high_band import (
+    FLOOR_RISE,
+    HIGH_EDGES_HZ,
+    LOOK_AHEAD,
+    MIN_GAIN,
+    N_HIGH,
+    N_LOW,
+    Features,
+    HighBand,
+)
 from segan_cli.errors import CheckpointError
 from segan_cli.networks.high_band import HighBandGenerator
 
@@ -253,3 +262,16 @@ def test_fricatives_above_8_khz_stay():
     enhanced = Enhancer().enhance(noisy.astype(np.float32), RATE_HZ)
     kept = envelope > 0.3 * envelope.max()
     assert abs(decibels(above(enhanced)[kept], above(burst)[kept])) < 3
+
+
+def test_a_slam_that_the_model_removes_does_not_count_as_the_peak():
+    pooling = np.ones((1, N_LOW + N_HIGH), np.float32) / N_LOW
+    features = [Features(pooling) for _ in range(3)]
+    voice = np.full((3, 1, 4, 1), 0.01, np.float32)
+    slam, kept = voice.copy(), voice.copy()
+    slam[0, 0, 1] = 100.0
+    kept[:2, 0, 1] = 100.0
+    after = [one(powers)[0, -1] for one, powers in zip(features, (voice, slam, kept), strict=True)]
+    peaks = [one.peak.item() for one in features]
+    assert peaks == pytest.approx([0.01, 0.1 * 0.9995**2, 100.0 * 0.9995**2], rel=1e-4)
+    assert after[1][0] - after[2][0] == pytest.approx(1.0, abs=1e-3)  # in units of 30 dB

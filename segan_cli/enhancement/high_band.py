@@ -25,6 +25,7 @@ BLOCK = 8  # frames per call of the network
 MIN_GAIN = 0.1  # -20 dB, so that what is left of a noise is even
 MAX_BLOCKS = 8  # transformed at once, so that they stay in the cache of the processor
 PEAK_DECAY = 0.9995  # per frame, of the peak power, to which levels are relative
+MAX_REMOVED = 10.0  # power over what the model leaves of it; a slam of more does not count for the peak
 SMOOTHING = 0.7  # per frame, of the powers from which the noise floor is taken
 FLOOR_RISE = 1.02  # per frame, of the noise floor: 5 dB/s
 FLOOR = 1e-9  # power relative to the peak below which there is silence
@@ -120,7 +121,8 @@ class Features:
         `powers` [3, C, n, F] are of the recording, of the enhanced recording, and of the recording above the band.
         """
         low, enhanced = powers[:2] @ self.pooling[:, :N_LOW]
-        peaks = self._peaks(low.sum(2))[..., None]
+        kept = np.minimum(low.sum(2), MAX_REMOVED * enhanced.sum(2) + MIN_POWER)
+        peaks = self._peaks(kept)[..., None]
         level, high = low / peaks + FLOOR, powers[2] @ self.pooling[:, N_LOW:] / peaks + FLOOR
         gain = np.log10((enhanced / peaks + FLOOR) / level)
         height = np.log10(high / self._floors(high))
