@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soxr
+import torch
 from conftest import hiss, voice
 from scipy.signal import lfilter
 
@@ -289,8 +290,10 @@ def test_signals_of_other_shapes_are_refused(degraded):
 @pytest.mark.parametrize(
     ("degraded", "names", "rate_hz", "error"),
     [
-        (CLEAN, ("foo",), 16_000, ConfigError), (CLEAN, "stoi", 16_000, ConfigError), (CLEAN, ("stoi",), 0, AudioError),
-        (CLEAN, ("stoi",), np.nan, AudioError),
+        (CLEAN, ("foo",), 16_000, ConfigError), (CLEAN, "stoi", 16_000, ConfigError),
+        (CLEAN, None, 16_000, ConfigError), (CLEAN, [["stoi"]], 16_000, ConfigError),
+        *((CLEAN, ("stoi",), rate_hz, ConfigError) for rate_hz in (0, 1, np.nan, 44_100.5, "16000", None)),
+        ([[1.0, 2.0], [3.0]], ("stoi",), 16_000, AudioError),
         ((CLEAN * 32_767).astype(np.int16), ("lsd_db",), 16_000, AudioError),
         (CLEAN.astype(complex), ("stoi",), 16_000, AudioError),
     ],
@@ -302,3 +305,11 @@ def test_other_names_rates_and_types_are_refused(degraded, names, rate_hz, error
 
 def test_measures_take_lists():
     assert measure_all(CLEAN[:8_000].tolist(), CLEAN[:8_000].tolist(), ("si_sdr_db",))
+
+
+def test_names_may_be_an_iterator_and_samples_any_floats():
+    expected = measure_all(CLEAN, 0.5 * CLEAN, ("stoi", "lsd_db"))
+    for samples in (CLEAN.astype(np.float64), CLEAN.astype(np.longdouble), CLEAN.tolist(), torch.from_numpy(CLEAN)):
+        assert measure_all(samples, 0.5 * CLEAN, iter(("stoi", "lsd_db"))) == pytest.approx(expected, rel=1e-4)
+    huge = measure_all(CLEAN.astype(np.float64) * 1e300, CLEAN, ("stoi",))
+    assert huge == {"stoi": Undefined("samples are not finite")}

@@ -13,9 +13,9 @@ import torch
 from conftest import hiss, voice
 
 from segan_cli import Enhancer
-from segan_cli.backends.pretrained import find_model
+from segan_cli.backends.pretrained import find_model, find_onnx
 from segan_cli.enhancement.enhancer import channel_axis
-from segan_cli.errors import AudioError, ConfigError, ExistsError, TruncatedError
+from segan_cli.errors import AudioError, ConfigError, ExistsError, SeganError, TruncatedError
 from segan_cli.networks.checkpoint import load_model
 
 
@@ -193,3 +193,53 @@ def test_errors_in_python_name_arguments_and_not_options(enhancer, noisy, tmp_pa
 def test_its_repr_shows_model_settings_and_device(enhancer):
     assert repr(enhancer).startswith("Enhancer('default', strength=0.9, channels='linked', high_band='denoise'")
     assert repr(enhancer).endswith("on onnx on cpu")
+
+
+def test_what_no_model_or_device_is_is_refused():
+    model = load_model(find_model("segan-gated"))
+    for backend in ("onnx", "nonsense"):
+        with pytest.raises(ConfigError, match="a loaded model runs on torch, so omit it"):
+            Enhancer(model, backend=backend)
+    for device in (torch.device("cpu"), 0, None):
+        with pytest.raises(ConfigError, match=r"device .*: unknown; use auto, cpu, cuda or mps"):
+            Enhancer(device=device)
+    with pytest.raises(ConfigError, match="give a name, a path or a loaded model"):
+        Enhancer(torch.nn.ModuleDict({"generator": torch.nn.Identity()}))
+
+
+def test_empty_arrays_are_checked_like_others():
+    enhancer = Enhancer()
+    assert enhancer(np.zeros(0, np.float32), 16_000).shape == (0,)
+    with pytest.raises(ConfigError, match="rate_hz 'x'"):
+        enhancer(np.zeros(0, np.float32), "x")
+    with pytest.raises(AudioError):
+        enhancer(np.zeros((2, 0, 4), np.float32), 16_000)
+
+
+def test_open_files_that_cannot_be_read_are_refused_in_one_line(tmp_path):
+    path = tmp_path / "a.wav"
+    soundfile.write(path, voice(0.2), 16_000)
+    closed = path.open("rb")
+    closed.close()
+    with path.open("ab") as appending:
+        for file in (closed, appending):
+            with pytest.raises(AudioError, match=r"a\.wav: cannot be read \(.+\); open it for reading, 'rb'"):
+                Enhancer()(file)
+
+
+def test_names_longer_than_a_file_system_allows_are_refused(tmp_path):
+    soundfile.write(tmp_path / "a.wav", voice(0.2), 16_000)
+    enhancer = Enhancer()
+    for call in (
+        lambda: enhancer(f"{'x' * 300}.wav"),
+        lambda: enhancer.enhance_file(tmp_path / "a.wav", tmp_path / f"{'x' * 300}.wav"),
+        lambda: Enhancer(f"{'x' * 300}.onnx"),
+    ):
+        with pytest.raises(SeganError, match=r"\A.*x+\.(wav|onnx): .+\Z"):
+            call()
+
+
+def test_a_model_is_found_with_an_extension_in_capitals(tmp_path):
+    (tmp_path / "M.ONNX").write_bytes(find_onnx("segan-gated").read_bytes())
+    sound = voice(0.5)
+    np.testing.assert_array_equal(Enhancer(tmp_path / "M.ONNX")(sound, 16_000), Enhancer("segan-gated")(sound, 16_000))

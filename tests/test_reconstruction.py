@@ -131,3 +131,26 @@ def test_a_loss_is_refused_for_segments_shorter_than_it_can_use(name, length):
     Recipe(long_enough, training)
     with pytest.raises(ConfigError, match=f"{name}_weight: this loss needs a segment_length of {length} or more"):
         Recipe(short, training)
+
+
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        ("def broken(:", "cannot be imported"),
+        ("other = 1", "cannot be imported"),
+        ("from torch import nn\nclass Mine(nn.Module):\n    def __init__(self, x): pass", "cannot be imported"),
+        (
+            "from torch import nn\nclass Mine(nn.Module):\n    def forward(self, x, y): return x.waveform",
+            r"plugin_weights.mine: returned a tensor of shape \[1, 1, 64\], not a scalar",
+        ),
+    ],
+)
+def test_a_faulty_loss_of_a_package_is_named(tmp_path, monkeypatch, code, says):
+    (tmp_path / f"mine_{len(code)}.py").write_text(code)
+    place = tmp_path / "mine-0.1.dist-info"
+    place.mkdir()
+    (place / "METADATA").write_text("Name: mine\nVersion: 0.1\n")
+    (place / "entry_points.txt").write_text(f"[segan_cli.losses]\nmine = mine_{len(code)}:Mine\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=says):
+        Reconstruction({"mine": 1.0})(torch.ones(1, 1, 64), torch.ones(1, 1, 64))

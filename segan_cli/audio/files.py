@@ -11,7 +11,8 @@ import soundfile
 from segan_cli.arrays import MAX_CHANNELS, RATES_HZ, Array
 from segan_cli.audio.containers.chunks import wav_format
 from segan_cli.errors import AudioError, OutputError, TruncatedError
-from segan_cli.storage.atomic import check_place
+from segan_cli.storage.atomic import check_place, writing
+from segan_cli.storage.remote import is_remote
 from segan_cli.text import counted
 
 STANDARD_MASKS = {1: 0x4, 2: 0x3, 3: 0x7, 4: 0x33, 5: 0x37, 6: 0x3F, 7: 0x70F, 8: 0x63F}  # of FLAC, Vorbis and Opus
@@ -200,8 +201,9 @@ def output_format(path: Path, like: AudioInfo | None = None, subtype: str | None
 
 def check_writable(path: Path, force: bool = False) -> None:
     """Raise an error unless a recording can be written to this path; without `force` it must not exist."""
-    if path.suffix.lower() not in FFMPEG_EXTENSIONS and not path.is_dir():
-        output_format(path)
+    with writing(path):
+        if path.suffix.lower() not in FFMPEG_EXTENSIONS and (is_remote(path) or not path.is_dir()):
+            output_format(path)
     check_place(path, force)
 
 

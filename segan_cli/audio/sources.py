@@ -1,7 +1,7 @@
 """Recordings as blocks of samples: files, standard input, raw streams."""
 
 import io
-import shutil
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -33,6 +33,8 @@ from segan_cli.storage.remote import download, is_remote
 from segan_cli.text import counted
 
 STDIN = "standard input"
+LONGEST_NAME = 255  # bytes, on all common file systems
+COPY_BYTES = 1 << 16  # at a time, of an open file
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,8 @@ class Source:
 @contextmanager
 def open_file(path: Path, allow_truncated: bool = False) -> Iterator[Source]:
     """Open a file or named pipe to its real end; raises AudioError, or TruncatedError without `allow_truncated`."""
+    if len(os.fsencode(path.name)) > LONGEST_NAME:
+        raise AudioError(f"{path}: no such file (the name is too long)")
     with ExitStack() as stack:
         if is_remote(path):
             opened = open_copy(partial(download, path), path.suffix, str(path), allow_truncated)
@@ -144,11 +148,20 @@ def open_stream(
 def open_copied(stream: IO[bytes], name: str, allow_truncated: bool = False) -> AbstractContextManager[Source]:
     """Open the content of a stream, from its position, through a temporary copy; raises AudioError if it is text."""
 
+    def read(n: int) -> bytes:
+        try:
+            return stream.read(n)
+        except UnicodeDecodeError as error:
+            raise TypeError from error
+        except (OSError, ValueError) as error:  # closed, or open for writing
+            raise AudioError(f"{name}: cannot be read ({error}); open it for reading, 'rb'") from error
+
     def save(path: Path) -> None:
         with path.open("wb") as file:
             try:
-                shutil.copyfileobj(stream, file)
-            except (TypeError, UnicodeDecodeError) as error:
+                while content := read(COPY_BYTES):
+                    file.write(content)
+            except TypeError as error:
                 raise AudioError(f"{name}: is open as text; open it in binary mode, 'rb'") from error
 
     return open_copy(save, "", name, allow_truncated)

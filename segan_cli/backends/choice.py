@@ -32,7 +32,7 @@ def open_network(
     check_device(device)
     file = find_onnx(name)
     supported = device in ("auto", "cpu") and precision == "fp32"
-    use_onnx = backend == "onnx" or Path(name).suffix == ".onnx"  # torch cannot read it
+    use_onnx = backend == "onnx" or Path(name).suffix.lower() == ".onnx"  # torch cannot read it
     if backend == "auto" and supported and file is not None:
         use_onnx = use_onnx or device == "cpu" or find_spec("torch") is None or not has_accelerator()
     if not use_onnx:

@@ -52,7 +52,7 @@ class Network(Runner, Protocol):
 
 def check_device(name: str) -> None:
     """Raise ConfigError unless a name is that of a device, which this machine need not have."""
-    if not DEVICES.fullmatch(name):
+    if not isinstance(name, str) or not DEVICES.fullmatch(name):
         raise ConfigError(f"device {name}: unknown; use auto, cpu, cuda or mps")
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def check_model(name: str, onnx: bool = True) -> None:
     path = Path(name)
     if is_url(name):
         raise CheckpointError(f"{name}: models are not read from URLs; give a local file")
-    if not path.exists():
+    if not os.path.exists(path):
         raise CheckpointError(f"{name}: {_missing(name)}")
     if path.is_dir() or path.suffix == ".pt":
         what, folder = ("a folder", path) if path.is_dir() else ("a training state", path.parent)
@@ -50,9 +51,9 @@ def check_model(name: str, onnx: bool = True) -> None:
         raise CheckpointError(f"{name}: is {what}, not a model; {advice}")
     if not path.is_file():
         raise CheckpointError(f"{name}: is a device or pipe, not a model; give a file")
-    if path.suffix == ".onnx" and not onnx:
+    if path.suffix.lower() == ".onnx" and not onnx:
         raise CheckpointError(f"{name}: torch does not read ONNX; give the model that it was exported from")
-    if path.suffix != ".onnx" and not _is_safetensors(path):
+    if path.suffix.lower() != ".onnx" and not _is_safetensors(path):
         kind = "a readable safetensors file" if path.suffix == ".safetensors" else "a model"
         raise CheckpointError(f"{name}: not {kind}; give a .safetensors file from segan train, or an .onnx file")
 
@@ -62,7 +63,7 @@ def find_onnx(name: str) -> Path | None:
     entry = _entry(name)
     if entry is not None:
         return _checked(entry["onnx"]) if "onnx" in entry else None
-    return Path(name) if Path(name).suffix == ".onnx" and Path(name).is_file() else None
+    return Path(name) if Path(name).suffix.lower() == ".onnx" and os.path.isfile(name) else None
 
 
 def find_high_band() -> Path:

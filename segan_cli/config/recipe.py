@@ -31,7 +31,7 @@ def load_recipe(name: str) -> Recipe:
     shipped = name in shipped_recipes()
     path = data_dir("recipes") / f"{name}.toml" if shipped else Path(name)
     try:
-        values = tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))  # paths may be any bytes
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig", errors="surrogateescape"))  # paths may be any bytes
     except OSError as error:
         known = ", ".join(shipped_recipes())
         raise RecipeError(f"{name}: cannot be read ({error.strerror}); give a TOML file or one of: {known}") from error

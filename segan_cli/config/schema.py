@@ -10,6 +10,9 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from typing import Any, ClassVar, Literal, TypeVar
 
+import numpy as np
+
+from segan_cli.arrays import RATES_HZ
 from segan_cli.errors import ConfigError
 from segan_cli.text import read_json
 
@@ -55,11 +58,14 @@ class Selected:
             for plugin in entry_points(group=FAMILIES, name=family):
                 try:
                     plugin.load()
-                except ImportError as error:
-                    raise ConfigError(f"{where}.family: {family} cannot be imported ({error}); install it") from error
+                except Exception as error:  # of another package
+                    raise ConfigError(
+                        f"{where}.family: {family} cannot be imported ({error}); install its package again"
+                    ) from error
         if not isinstance(family, str) or family not in cls.families:
             raise ConfigError(
-                f"{where}.family: {short_repr(family)}; it must be one of {', '.join(sorted(cls.families))}"
+                f"{where}.family: {short_repr(family)}; it must be one of {', '.join(sorted(cls.families))}, or of an"
+                " installed package"
             )
         return cls.families[family]
 
@@ -174,3 +180,12 @@ def check_int_range(name: str, values: Mapping[str, Any], low: int, high: int) -
     for key, value in values.items():
         if type(value) is not int or not low <= value <= high:
             raise ConfigError(f"{name}: {key} {short_repr(value)}; it must be a whole number between {low} and {high}")
+
+
+def whole_rate(rate_hz: object) -> int:
+    """Return a sampling rate as an int; raises ConfigError when it is not a whole number in range."""
+    low, high = RATES_HZ
+    number = rate_hz if isinstance(rate_hz, int | float | np.number) and not isinstance(rate_hz, bool) else None
+    if number is None or not low <= number <= high or number != int(number):
+        raise ConfigError(f"rate_hz {short_repr(rate_hz)}; it must be a whole number between {low} and {high}")
+    return int(number)

@@ -19,7 +19,7 @@ from segan_cli.audio.files import NO_SAMPLES, check_writable
 from segan_cli.audio.sources import Source, open_copied, open_file
 from segan_cli.backends.choice import open_network
 from segan_cli.backends.network import BackendName, Network, Precision
-from segan_cli.config.schema import check_int_range, short_repr
+from segan_cli.config.schema import check_int_range, short_repr, whole_rate
 from segan_cli.enhancement.plan import Job, check_paths
 from segan_cli.enhancement.recording import OnProgress, Outcome, OutputOptions, Pairs, enhance_recording
 from segan_cli.enhancement.settings import Channels, HighBandPolicy, Settings
@@ -78,8 +78,11 @@ class Enhancer:
         options = {"device": device, "backend": backend, "threads": threads, "jobs": jobs}
         self.settings = Settings(strength, channels, high_band, precision, batch, seed)
         check_int_range("enhancer", {"threads": 1 if threads is None else threads, "jobs": jobs}, 1, MAX_JOBS)
-        if not (isinstance(model, str | Path) or hasattr(model, "generator")):
+        is_loaded = hasattr(model, "generator") and hasattr(model, "config")
+        if not (isinstance(model, str | Path) or is_loaded):
             raise ConfigError(f"model {short_repr(model)}; give a name, a path or a loaded model")
+        if is_loaded and backend not in ("auto", "torch"):
+            raise ConfigError(f"backend {short_repr(backend)}; a loaded model runs on torch, so omit it")
         self.model = str(model) if isinstance(model, str | Path) else model.config.preset
         self.arguments = (model, {**vars(self.settings), **options})  # to make it again in another process
         if isinstance(model, str | Path):
@@ -143,8 +146,8 @@ class Enhancer:
             AudioError: not a signal, or samples that are not finite or far beyond full scale.
             ConfigError: the rate is not a whole number between 1000 and 768000.
         """
-        samples = as_samples(noisy)
-        if not samples.size:
+        samples, rate_hz = as_samples(noisy), whole_rate(rate_hz)
+        if not samples.size and samples.ndim in (1, 2):
             return samples
         axis = channel_axis(samples.shape)
         channels_first = np.moveaxis(samples, axis, 0) if samples.ndim == 2 else samples[None]

@@ -5,9 +5,9 @@ from math import gcd
 import numpy as np
 from numpy.typing import ArrayLike
 
-from segan_cli.arrays import MAX_CHANNELS, RATES_HZ, Array, SampleQueue
+from segan_cli.arrays import MAX_CHANNELS, Array, SampleQueue
 from segan_cli.backends.network import Network
-from segan_cli.config.schema import check_int_range, short_repr
+from segan_cli.config.schema import check_int_range, whole_rate
 from segan_cli.enhancement.frame_engine import FrameEngine
 from segan_cli.enhancement.segment_engine import SegmentEngine
 from segan_cli.enhancement.settings import Settings
@@ -115,12 +115,3 @@ def as_samples(array: object) -> Array:
         raise AudioError(f"samples of type {given.dtype}; give floats whose full scale is 1{hint}")
     with np.errstate(over="ignore"):  # an overflow becomes infinite, which is refused later
         return np.array(given, np.float32)
-
-
-def whole_rate(rate_hz: object) -> int:
-    """Return a sampling rate as an int; raises ConfigError when it is not a whole number in range."""
-    low, high = RATES_HZ
-    number = rate_hz if isinstance(rate_hz, int | float | np.number) and not isinstance(rate_hz, bool) else None
-    if number is None or not low <= number <= high or number != int(number):
-        raise ConfigError(f"rate_hz {short_repr(rate_hz)}; it must be a whole number between {low} and {high}")
-    return int(number)

@@ -107,6 +107,9 @@ class Reconstruction(nn.Module):
         values = {
             name: term(enhanced_segments, clean_segments) for name, term in zip(self.weights, self.terms, strict=True)
         }
+        for name, value in values.items():
+            if value.ndim:
+                raise ConfigError(f"plugin_weights.{name}: returned a tensor of shape {[*value.shape]}, not a scalar")
         weighted = [self.weights[name] * value for name, value in values.items()]
         values = {name if name in LOSSES else f"plugin_{name}": value for name, value in values.items()}
         return torch.stack(weighted).sum() if weighted else enhanced.sum() * 0.0, values
@@ -122,6 +125,6 @@ def build_loss(name: str) -> nn.Module:
         raise ConfigError(f"plugin_weights.{name}: no installed package has a loss of this name; known: {known}")
     try:
         loss: nn.Module = plugins[name].load()()
-    except ImportError as error:
+    except Exception as error:  # of another package
         raise ConfigError(f"plugin_weights.{name}: cannot be imported ({error}); install its package again") from error
     return loss

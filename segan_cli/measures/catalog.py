@@ -1,15 +1,17 @@
 """All measures by name, and functions to compute them for a pair of signals."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import soxr
+from numpy.typing import ArrayLike, NDArray
 
 from segan_cli.arrays import Array
+from segan_cli.config.schema import short_repr, whole_rate
 from segan_cli.config.training import ValidationScore
 from segan_cli.errors import AudioError, ConfigError
 from segan_cli.measures import composite, standard
@@ -127,21 +129,39 @@ def rate_for(names: Collection[str]) -> int:
     return RATE_HZ if FULL_BAND.keys().isdisjoint(names) else FULL_BAND_HZ
 
 
-def measure_all(clean: Array, degraded: Array, names: Sequence[str] = CORE, rate_hz: int = RATE_HZ) -> dict[str, Score]:
+def measure_all(
+    clean: ArrayLike, degraded: ArrayLike, names: Sequence[str] = CORE, rate_hz: int = RATE_HZ
+) -> dict[str, Score]:
     """Compute measures by name for signals [n] of equal length; all but those of the high band are of 16 kHz.
 
-    Raises AudioError for signals of other shapes or without floating-point samples, ConfigError for other names.
+    Raises AudioError for signals of other shapes or without floating-point samples, ConfigError for other names and
+    rates that are not whole numbers between 1000 and 768000.
     """
-    unknown = [name for name in names if name not in MEASURES] if not isinstance(names, str) else [names]
-    if unknown:
-        raise ConfigError(f"measures: {', '.join(map(str, unknown))}; give a list of {', '.join(MEASURES)}")
-    clean, degraded = (np.asarray(signal) for signal in (clean, degraded))
-    are_floats = all(np.issubdtype(signal.dtype, np.floating) for signal in (clean, degraded))
-    if not (are_floats and 0 < rate_hz < INF):
-        raise AudioError(f"samples of type {degraded.dtype} at {rate_hz} Hz; give floats within ±1 and a positive rate")
-    if clean.ndim != 1 or clean.shape != degraded.shape or not len(clean):
-        raise AudioError(f"signals of shapes {list(clean.shape)} and {list(degraded.shape)}; give two of one shape [n]")
-    return measure_pair(SignalPair(clean, degraded, rate_hz), names)
+    chosen = [names] if isinstance(names, str) or not isinstance(names, Iterable) else [*names]
+    if isinstance(names, str) or any(not isinstance(name, str) or name not in MEASURES for name in chosen):
+        raise ConfigError(f"measures {short_repr(names)}; give a list of {', '.join(MEASURES)}")
+    rate_hz = whole_rate(rate_hz)
+    x, y = (signal_of(*pair) for pair in (("clean", clean), ("degraded", degraded)))
+    if x.ndim != 1 or x.shape != y.shape or not len(x):
+        raise AudioError(f"signals of shapes {list(x.shape)} and {list(y.shape)}; give two of one shape [n]")
+    return measure_pair(SignalPair(x, y, rate_hz), chosen)
+
+
+def signal_of(name: str, samples: ArrayLike) -> Array:
+    """Convert samples to an array; raises AudioError unless they are floats within the range of float32."""
+    try:
+        signal = np.asarray(samples)
+    except (ValueError, TypeError, RuntimeError) as error:  # lists of unequal length, tensors that require a gradient
+        raise AudioError(f"{name}: not an array of samples; give floats within ±1, [n]") from error
+    if signal.dtype.kind != "f":
+        raise AudioError(f"{name}: samples of type {signal.dtype}; give floats within ±1")
+    with np.errstate(over="ignore"):  # an overflow becomes infinite, for which scores are undefined
+        return np.asarray(signal, np.float32) if signal.dtype != np.float64 or is_huge(signal) else signal
+
+
+def is_huge(signal: NDArray[Any]) -> bool:
+    """Whether samples are beyond the range of float32."""
+    return bool(np.abs(signal).max(initial=0.0) > np.finfo(np.float32).max)
 
 
 def measure_pair(pair: SignalPair, names: Sequence[str]) -> dict[str, Score]:

@@ -156,11 +156,11 @@ def check_place(path: Path, force: bool) -> None:
 
 def reason(path: Path, error: OSError) -> str:
     """Explain why a file cannot be written."""
-    if not is_remote(path) and path.is_dir():
+    if not is_remote(path) and os.path.isdir(path):
         return "it is a folder; give a file in it"
     if error.errno in ERRNO_MESSAGES:
         return ERRNO_MESSAGES[error.errno]
-    if not is_remote(path) and not path.parent.is_dir():
+    if not is_remote(path) and not os.path.isdir(path.parent):
         if os.path.lexists(path.parent):
             return f"{path.parent} is not a folder"
         return f"the folder {path.parent} does not exist; create it first"
