@@ -20,7 +20,7 @@ from segan_cli.cli.options import actor_options, raise_first, split_name
 from segan_cli.data.folders import audio_below
 from segan_cli.enhancement.enhancer import Enhancer
 from segan_cli.errors import CorpusError, SeganError
-from segan_cli.evaluation.cases import NOISE_LOG, Cases, from_folders, from_mixes, from_set
+from segan_cli.evaluation.cases import NOISE_LOG, Cases, from_folders, from_mixes, from_set, with_clean
 from segan_cli.evaluation.compare import compare_reports, load_report
 from segan_cli.evaluation.page import to_html
 from segan_cli.evaluation.report import (
@@ -60,6 +60,8 @@ def run(arguments: SimpleNamespace) -> None:
     cases = find_cases(arguments)
     check_outputs(arguments, cases, origins.values())
     measures = select_measures(arguments, cases)
+    if not DNSMOS.keys() >= {*measures}:
+        cases = with_clean(cases)
     check_columns(arguments.columns, cases)
     remove_scratch()
     systems = {name: Enhancer(origin) if isinstance(origin, str) else origin for name, origin in origins.items()}
@@ -120,12 +122,11 @@ def select_measures(arguments: SimpleNamespace, cases: Cases) -> tuple[str, ...]
     for name in arguments.measures:
         if name not in MEASURES:
             raise click.BadParameter(f"{name}; choose from {', '.join(MEASURES)}", param_hint="--measure")
-    without_clean = next((case.name for case in cases.all if case.clean is None), None)
-    with_reference = without_clean is None
+    with_reference = any(case.clean is not None for case in cases.all)
     selected = set(arguments.measures or (WITH_REFERENCE if with_reference else ()))
     selected |= {*(FULL_BAND if arguments.full_band else ()), *(DNSMOS if arguments.dnsmos else ())}
     if not with_reference and selected - DNSMOS.keys():
-        where = f"a clean recording, but {without_clean} has none" if arguments.data else "--clean"
+        where = "a clean recording, but none is given" if arguments.data else "--clean"
         raise click.UsageError(f"{min(selected - DNSMOS.keys())} needs {where}.")
     if not selected:
         raise click.UsageError("Without --clean only DNSMOS is available; add --dnsmos.")

@@ -178,6 +178,7 @@ class RecordingPool:
     rirs: Recordings
 
 
+KINDS = {"speech": "speech", "pairs": "noisy/clean pairs", "noise": "noise", "rirs": "room impulse responses"}
 SCANS = {"speech": scan_speech, "noise": scan_noise, "rirs": scan_rirs}
 
 
@@ -281,10 +282,11 @@ def describe_corpus(summary: CorpusSummary) -> str:
     if not summary.utterances:
         return f"{summary.path}: {summary.layout}, all skipped"
     n_utterances = counted(summary.utterances, summary.unit)
-    parts = [summary.layout, f"{n_utterances}, {summary.seconds / 3600:.2f} h of {summary.kind}"]
+    parts = [summary.layout, f"{n_utterances}, {summary.seconds / 3600:.2f} h of {KINDS[summary.kind]}"]
     if summary.kind in ("speech", "pairs"):
         parts.append(counted(summary.groups, "speaker") if summary.speakers_known else "speakers unknown")
-    parts.append(" and ".join(f"{rate / 1000:g}" for rate in sorted(summary.rates_hz)) + " kHz")
+    *lower, highest = (f"{rate / 1000:g}" for rate in sorted(summary.rates_hz))
+    parts.append(f"{', '.join(lower)} and {highest} kHz" if lower else f"{highest} kHz")
     if summary.skipped:
         parts.append(f"{len(summary.skipped)} skipped")
     if summary.weight != 1:

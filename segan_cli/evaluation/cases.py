@@ -56,6 +56,13 @@ class Cases:
     notes: tuple[str, ...] = ()  # for the user
 
 
+def with_clean(cases: Cases) -> Cases:
+    """Skip the cases without a clean recording."""
+    skipped = (f"{case.name}: no clean recording is given for it" for case in cases.all if case.clean is None)
+    kept = tuple(case for case in cases.all if case.clean is not None)
+    return replace(cases, all=kept, skipped=(*cases.skipped, *skipped))
+
+
 def from_folders(noisy: Path, clean: Path | None) -> Cases:
     """Pair the files of two folders by relative path, or take all noisy files; raises CorpusError if there are none."""
     if clean is None:
