@@ -82,7 +82,8 @@ def test_channels_are_aligned_before_their_mean():
 def test_lags_are_refined_at_the_full_rate():
     sound = np.random.default_rng(0).standard_normal(48_000).astype(np.float32)
     channels = np.stack((0.9 * np.roll(sound, 52), sound, -0.8 * np.roll(sound, -11)))
-    assert refine_lags(channels, np.array([48, 0, -12]), 5).tolist() == [52, 0, -11]
+    signs = np.array([1, 1, -1], np.float32)
+    assert refine_lags(channels, np.array([48, 0, -12]), signs, range(-5, 6)).tolist() == [52, 0, -11]
 
 
 @pytest.mark.parametrize("model", ["segan-spectral", "segan-live"])

@@ -208,7 +208,7 @@ def test_an_impossible_file_name_does_not_stop_the_others(tmp_path):
     (tmp_path / "list").write_text(f"{'x' * 300}.wav\n{tmp_path / 'a.wav'}\n")
     result = segan("enhance", "--files-from", tmp_path / "list", "-o", tmp_path / "out")
     assert result.returncode == 1
-    assert "File name too long" in result.stderr
+    assert "no such file (the name is too long)" in result.stderr
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["a.wav"]
 
 

@@ -16,9 +16,10 @@ from segan_cli.enhancement.settings import Settings
 MAX_FRAMES = 64  # per call of the network
 COMPARED_FRAMES = 64  # 1 s, whose channels are compared …
 COMPARED_EVERY = 20  # … after so many frames, a third of a second, …
-COMPARED_HZ = 8_000  # … at least at this rate
-RUMBLE_HZ = 78  # highest frequency of sound below voices, which is removed from frames …
-RUMBLE_RATIO = 10.0  # … in which its power is larger than that of all other sound by this factor
+COMPARED_HZ = 8_000  # … at least at this rate, and at most …
+FINEST_HZ = 48_000  # … at this one
+RUMBLE_HZ = 47  # highest frequency of sound that the model gets as silence in frames …
+RUMBLE_RATIO = 100.0  # … in which its power is larger than that of all other sound by this factor
 HIGHEST_HZ = 2_000  # of the model's band at its upper end, whose gain is that of sound above
 
 
@@ -42,7 +43,7 @@ class FrameEngine:
         self.n_highest = round(HIGHEST_HZ * model_frame / network.config.sample_rate_hz)
         self.scale = np.float32((model_frame / 2 / self.hop) ** 0.5)  # from spectra of frames to those of the model's
         linked = settings.channels == "linked" and channels > 1
-        self.reduction = max(1, rate_hz // COMPARED_HZ)
+        self.rate_hz, self.reduction = rate_hz, max(1, rate_hz // COMPARED_HZ)
         self.comparison = SourceComparison(rate_hz // self.reduction) if linked else None
         self.separate = True  # whether each channel has a mask and a state of its own
         self.rotation = np.zeros((channels, 1, self.hop + 1), np.complex64)  # which aligns linked channels
@@ -92,7 +93,8 @@ class FrameEngine:
         compared = comparison.push(parts.mean(2)[None])
         separate = compared.separate.item()
         if not separate:
-            lags = refine_lags(self.recent, self.reduction * compared.lags[0], self.reduction - 1)
+            near = range(1 - self.reduction, self.reduction, max(1, self.rate_hz // FINEST_HZ))
+            lags = refine_lags(self.recent, self.reduction * compared.lags[0], compared.signs[0], near)
             angles = np.pi * np.outer(lags, np.arange(self.hop + 1)) / self.hop
             self.rotation[:, 0] = compared.signs[0][:, None] * np.exp(1j * angles)
         if separate == self.separate:
@@ -112,14 +114,12 @@ class FrameEngine:
         low = spectra[:, :, : self.n_bins] * self.scale
         powers = np.square(np.abs(low))
         rumble, rest = powers[..., : self.n_rumble].sum(-1), powers[..., self.n_rumble :].sum(-1)
-        is_voice = (rumble <= RUMBLE_RATIO * rest)[..., None]
-        low[..., : self.n_rumble] *= is_voice  # it would dominate the level
+        low[..., : self.n_rumble] *= (rumble <= RUMBLE_RATIO * rest)[..., None]  # it would dominate the level
         parts = np.stack((low.real, low.imag), 1)
         missing = self.n_bins - low.shape[2]
         mask, self.state = self.network.step(np.pad(parts, ((0, 0),) * 3 + ((0, missing),)), self.state)
         check_output(self.network.name, mask)
         gains = (mask[:, 0] + np.complex64(1j) * mask[:, 1])[:, :, : low.shape[2]]
-        gains[..., : self.n_rumble] *= is_voice
         above = np.broadcast_to(self._gains_above(mask), (*gains.shape[:2], spectra.shape[2] - low.shape[2]))
         return np.concatenate((gains, above), axis=2)
 

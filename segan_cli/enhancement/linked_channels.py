@@ -79,13 +79,13 @@ def mix_aligned(channels: Array, comparison: Comparison) -> Array:
     return np.asarray(aligned.mean(1, keepdims=True), np.float32)
 
 
-def refine_lags(channels: Array, lags: NDArray[np.int64], radius: int) -> NDArray[np.int64]:
-    """Return the lags [C] of channels [C, T], within `radius` of others, with the highest correlation."""
-    loudest = channels[np.square(channels).sum(1).argmax()]
+def refine_lags(channels: Array, lags: NDArray[np.int64], signs: Array, near: range) -> NDArray[np.int64]:
+    """Return the lags [C] of channels [C, T] that are `near` others and have the highest correlation of a sign."""
+    first = int(np.square(channels).sum(1).argmax())
     refined = lags.copy()
-    for c, (channel, lag) in enumerate(zip(channels, lags.tolist(), strict=True)):
-        near = range(lag - radius, lag + radius + 1)
-        refined[c] = near[int(np.argmax([abs(np.roll(channel, -shift) @ loudest) for shift in near]))]
+    for c in set(range(len(channels))) - {first}:
+        shifts = [int(lags[c]) + shift for shift in near]
+        refined[c] = shifts[int(np.argmax([signs[c] * (np.roll(channels[c], -s) @ channels[first]) for s in shifts]))]
     return refined
 
 

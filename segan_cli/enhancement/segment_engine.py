@@ -19,6 +19,7 @@ LEVEL_FRAME = 256  # samples whose power is limited where it is an outlier
 OUTLIER = 30.0  # power over that of MOST frames, to which it is limited
 MOST = 90  # percent
 MAX_OUTLIER_DB = 30.0  # by which they change the level
+MAX_OUTLIERS = 3  # frames; more are an onset of sound, not a click
 MIN_OFFSET = 0.1  # |mean| over standard deviation of a segment; lower ratios also occur without a DC offset
 
 
@@ -161,7 +162,8 @@ def robust_level_gain(noisy: Array, rms: float) -> Array:
     mean, limited = (side.mean(-1, keepdims=True) for side in (powers, np.minimum(powers, limit)))
     limited = np.maximum(limited, mean * 10 ** (-MAX_OUTLIER_DB / 10))
     robust = rms / np.maximum(np.sqrt(limited), LEAST_LEVEL)
-    return np.asarray(np.where(limited < mean, robust, level_gain(noisy, rms)), np.float32)
+    has_click = (limited < mean) & ((powers > limit).sum(-1, keepdims=True) <= MAX_OUTLIERS)
+    return np.asarray(np.where(has_click, robust, level_gain(noisy, rms)), np.float32)
 
 
 def level_gain(noisy: Array, rms: float) -> Array:
