@@ -348,13 +348,15 @@ def test_loud_sound_below_voices_does_not_suppress_a_voice(model, hz, least):
     assert ratio > least
 
 
-def test_only_sound_that_is_louder_below_voices_than_above_is_removed_there():
+def test_only_sound_that_is_far_louder_below_voices_than_above_is_removed_there():
     t = np.arange(16_384) / 16_000
     low, high = np.sin(2 * np.pi * 40 * t), np.sin(2 * np.pi * 200 * t)
-    segments = np.stack((low + 0.9 * high, 0.9 * low + high, high, 0 * t))[:, None].astype(np.float32)
-    without = remove_rumble(segments, 16_000)[:, 0]
+    segments = np.stack((2.2 * low + high, 1.8 * low + high, high, 0 * t))[:, None].astype(np.float32)
+    without, emphasised = (remove_rumble(segments, 16_000, coefficient)[:, 0] for coefficient in (0.0, 0.95))
     np.testing.assert_array_equal(without[1:], segments[1:, 0])
-    np.testing.assert_allclose(without[0, 1_000:-1_000], 0.9 * high[1_000:-1_000], atol=0.02)
+    np.testing.assert_array_equal(emphasised[2:], segments[2:, 0])
+    for heard_voice in (without[0], emphasised[0], emphasised[1]):
+        np.testing.assert_allclose(heard_voice[1_000:-1_000], high[1_000:-1_000], atol=0.05)
 
 
 def test_a_click_does_not_lower_the_level_of_the_segment_around_it():

@@ -13,6 +13,7 @@ from segan_cli.enhancement.overlap_add import Finish, OverlapAdd
 from segan_cli.enhancement.settings import Settings
 
 RUMBLE_HZ = 65, 85  # sound below the first is removed as rumble, above the second kept
+RUMBLE_RATIO = 4.0  # power of rumble over that of all other sound, above which it is removed
 BLOCK_S = 0.005  # whose means have most of the energy of rumble, and a part of that of a low voice
 MIN_BLOCK_SHARE = 0.4  # of the energy in these means, below which there is little rumble
 LEVEL_FRAME = 256  # samples whose power is limited where it is an outlier
@@ -72,7 +73,7 @@ class SegmentEngine:
         """Start on segments [N, channels, T]."""
         if self.n_in >= self.config.hop:  # in shorter signals an offset cannot be told from sound
             noisy = remove_offset(noisy, self.config.pre_emphasis)
-            noisy = remove_rumble(noisy, self.config.sample_rate_hz)
+            noisy = remove_rumble(noisy, self.config.sample_rate_hz, self.config.pre_emphasis)
         return self.enhance_segments(noisy)
 
 
@@ -132,8 +133,8 @@ def remove_offset(noisy: Array, pre_emphasis: float) -> Array:
     return noisy - np.where(np.abs(mean) > threshold, mean, np.float32(0.0))
 
 
-def remove_rumble(noisy: Array, rate_hz: int) -> Array:
-    """Remove sound below voices, such as hum or wind, from segments [N, C, T] in which it is louder than the rest.
+def remove_rumble(noisy: Array, rate_hz: int, pre_emphasis: float) -> Array:
+    """Remove sound below voices, such as hum or wind, from segments [N, C, T] in which it is far louder than the rest.
 
     It would dominate their level, and models were not trained with that much.
     """
@@ -146,8 +147,8 @@ def remove_rumble(noisy: Array, rate_hz: int) -> Array:
     spectra, hz = np.fft.rfft(mirrored), np.fft.rfftfreq(2 * length, 1 / rate_hz)
     response = np.cos(np.pi / 2 * np.clip((hz - RUMBLE_HZ[0]) / (RUMBLE_HZ[1] - RUMBLE_HZ[0]), 0, 1)) ** 2
     rumble = np.fft.irfft(spectra * response, 2 * length)[..., :length].astype(np.float32)
-    rest = noisy[likely] - rumble
-    is_louder = np.square(rumble).sum(-1, keepdims=True) > np.square(rest).sum(-1, keepdims=True)
+    rest, ratio = noisy[likely] - rumble, RUMBLE_RATIO * (1 - pre_emphasis)
+    is_louder = np.square(rumble).sum(-1, keepdims=True) > ratio * np.square(rest).sum(-1, keepdims=True)
     without = noisy.copy()
     without[likely] = np.where(is_louder, rest, noisy[likely])
     return without
