@@ -118,11 +118,11 @@ def scan_rirs(path: str) -> Corpus:
     for folder in folders_between(root, files):
         if is_noise_folder(folder.name) or CLEAN.fullmatch(folder.name):
             raise CorpusError(f"{path}: contains {folder}; give the folder of impulse responses in it")
-    noises = [file for file in files if NOISE_WORDS & {*split_words(file.stem)}]
+    noises = {file for file in files if NOISE_WORDS & {*split_words(file.stem)}}
     if len(noises) == len(files):
         raise CorpusError(f"{path}: contains noise, as {files[0].name} says; give a folder of impulse responses")
     utterances = (Utterance(file, group_noise(file)) for file in files if file not in noises)
-    skipped = (f"{file}: noise, as its name says" for file in noises)
+    skipped = (f"{file}: noise, as its name says" for file in sorted(noises))
     return Corpus(path, "folder of recordings", tuple(utterances), tuple(skipped), notes=other_files(root))
 
 

@@ -43,7 +43,8 @@ class FrameEngine:
         self.n_highest = round(HIGHEST_HZ * model_frame / network.config.sample_rate_hz)
         self.scale = np.float32((model_frame / 2 / self.hop) ** 0.5)  # from spectra of frames to those of the model's
         linked = settings.channels == "linked" and channels > 1
-        self.rate_hz, self.reduction = rate_hz, max(1, rate_hz // COMPARED_HZ)
+        self.reduction = max(1, rate_hz // COMPARED_HZ)
+        self.finer_lags = range(1 - self.reduction, self.reduction, max(1, rate_hz // FINEST_HZ))
         self.comparison = SourceComparison(rate_hz // self.reduction) if linked else None
         self.separate = True  # whether each channel has a mask and a state of its own
         self.rotation = np.zeros((channels, 1, self.hop + 1), np.complex64)  # which aligns linked channels
@@ -93,8 +94,7 @@ class FrameEngine:
         compared = comparison.push(parts.mean(2)[None])
         separate = compared.separate.item()
         if not separate:
-            near = range(1 - self.reduction, self.reduction, max(1, self.rate_hz // FINEST_HZ))
-            lags = refine_lags(self.recent, self.reduction * compared.lags[0], compared.signs[0], near)
+            lags = refine_lags(self.recent, self.reduction * compared.lags[0], compared.signs[0], self.finer_lags)
             angles = np.pi * np.outer(lags, np.arange(self.hop + 1)) / self.hop
             self.rotation[:, 0] = compared.signs[0][:, None] * np.exp(1j * angles)
         if separate == self.separate:
